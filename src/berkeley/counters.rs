@@ -1,0 +1,80 @@
+//! What became of every datagram: each one received ends in exactly one [`Fate`].
+
+use std::fmt;
+
+/// Defines the fates with the words that describe them, and their number.
+macro_rules! fates {
+    ($($(#[$doc:meta])* $name:ident = $words:literal,)*) => {
+        /// What became of a datagram.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Fate {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fate {
+            /// Every fate there is.
+            pub const ALL: &'static [Fate] = &[$(Fate::$name),*];
+        }
+
+        impl fmt::Display for Fate {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Fate::$name => $words,)* })
+            }
+        }
+    };
+}
+
+fates! {
+    /// It was what it should be and did what it is for.
+    Accepted = "accepted",
+    /// Not 96 bytes.
+    Length = "wrong length",
+    /// Not of this protocol.
+    Magic = "not meantime",
+    /// Another version of the protocol.
+    Version = "other protocol version",
+    /// A kind or field value that the protocol does not have.
+    Malformed = "malformed",
+    /// A kind that this side never receives.
+    Misdirected = "wrong direction",
+    /// It came from an address that it may not come from.
+    Stranger = "unknown address",
+    /// Its session is not known (any more).
+    Session = "unknown session",
+    /// Its cookie is wrong or too old.
+    Cookie = "bad cookie",
+    /// There is no room for another client.
+    Full = "no room",
+    /// It answers nothing that was asked: late, doubled, or made up.
+    Unasked = "unasked, late or doubled",
+    /// Its timestamps make no sense.
+    Implausible = "implausible timestamps",
+    /// An older Correction than the newest applied.
+    Superseded = "superseded",
+}
+
+/// How many datagrams met each [`Fate`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters([u64; Fate::ALL.len()]);
+
+impl Counters {
+    /// Counts one datagram.
+    pub fn count(&mut self, fate: Fate) {
+        self.0[fate as usize] += 1;
+    }
+
+    /// How many datagrams met this fate.
+    pub fn of(&self, fate: Fate) -> u64 {
+        self.0[fate as usize]
+    }
+
+    /// How many datagrams were received in all.
+    pub fn received(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// How many datagrams were received and did nothing.
+    pub fn dropped(&self) -> u64 {
+        self.received() - self.of(Fate::Accepted)
+    }
+}

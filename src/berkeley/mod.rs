@@ -1,0 +1,113 @@
+//! RING 0. Every decision of server and client, without I/O.
+//!
+//! Nothing in here reads a clock, opens a socket, spawns, sleeps or logs; time and randomness come in
+//! from outside. So the same code runs under the real event loop ([`crate::net`]) and under virtual
+//! time ([`crate::sim`]). [`Node`] is the contract.
+
+pub mod client;
+pub mod config;
+pub mod counters;
+pub mod event;
+pub mod server;
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use crate::wire::{ClientState, Datagram};
+
+pub use client::Client;
+pub use config::{ClientConfig, ServerConfig};
+pub use counters::{Counters, Fate};
+pub use event::{ClientEvent, ServerEvent};
+pub use server::Server;
+
+/// A node of the protocol, server or client, as a pure state machine.
+///
+/// # Contract
+///
+/// Call one `handle_*`, then drain: [`poll_transmit`](Node::poll_transmit) until `None`, then
+/// [`poll_action`](Node::poll_action) until `None`, then [`poll_event`](Node::poll_event) until `None`;
+/// then sleep until [`poll_timeout`](Node::poll_timeout) or the next datagram. `now` never goes
+/// backwards in its `mono`; its `raw` is read as close as possible to what it stamps: for
+/// `handle_datagram` the moment of receipt, for `poll_transmit` the moment just before sending. Timeouts
+/// may be late, never early; late ones are caught up with.
+pub trait Node {
+    /// What this node has to tell.
+    type Event;
+
+    /// A datagram arrived, `now.raw` being its time of receipt.
+    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]);
+
+    /// The deadline of [`poll_timeout`](Node::poll_timeout) has passed.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// The process is about to end: say goodbye in the next `poll_transmit`s.
+    fn handle_shutdown(&mut self, now: Now);
+
+    /// The answer to [`Action::Resolve`]: where the server is, or `None` if that could not be found out.
+    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
+        let _ = (now, server);
+    }
+
+    /// The next datagram to send. `now.raw` is the time of sending; it is stamped into the datagram.
+    #[must_use]
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit>;
+
+    /// The next thing that only the outside can do.
+    #[must_use]
+    fn poll_action(&mut self) -> Option<Action> {
+        None
+    }
+
+    /// The next thing that happened.
+    #[must_use]
+    fn poll_event(&mut self) -> Option<Self::Event>;
+
+    /// When [`handle_timeout`](Node::handle_timeout) wants to be called next.
+    #[must_use]
+    fn poll_timeout(&self) -> Option<Monotonic>;
+
+    /// What this node's clock shows when its oscillator reads `raw`, and how good that is.
+    fn read(&self, raw: Raw) -> Reading;
+
+    /// What became of every datagram received.
+    fn counters(&self) -> &Counters;
+}
+
+/// Where a datagram came from, or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The other side.
+    pub peer: SocketAddr,
+    /// The address of ours that the other side uses; `None`: whichever the system chooses.
+    pub local: Option<IpAddr>,
+}
+
+/// A datagram to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to, and from which of our addresses.
+    pub path: Path,
+    /// The bytes.
+    pub datagram: Datagram,
+}
+
+/// What a node asks of the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Look the server's name up (again), and report to [`Node::handle_resolved`].
+    Resolve,
+}
+
+/// A node's clock, read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// What it shows: cluster time, if `state` says so; else the machine's own idea.
+    pub time: Timestamp,
+    /// How the clock stands. (A server's clock is a member like any other.)
+    pub state: ClientState,
+    /// One standard deviation of its estimated distance from cluster time; `None`: unknown.
+    pub error: Option<Span>,
+    /// Its rate over its oscillator's, minus one.
+    pub frequency: Frequency,
+}

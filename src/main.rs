@@ -1,0 +1,3 @@
+//! The `meantime` program.
+
+fn main() {}

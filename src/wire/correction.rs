@@ -1,0 +1,111 @@
+//! Correction: the server's word on a client's clock.
+
+use std::fmt;
+
+use byteorder::{BigEndian, ByteOrder};
+
+use super::{BodyBytes, DecodeError, Stamps};
+use crate::time::{self, Frequency, Span, Timestamp};
+
+/// Server to client: at your report `about`, your clock was off by so much.
+///
+/// It speaks of a reading that the client remembers, not of the moment of arrival, so that a late,
+/// doubled or reordered Correction does no harm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Correction {
+    /// The report number that the correction speaks of; not 0.
+    pub about: u32,
+    /// What had to be added to the client's clock at that report.
+    pub correction: time::Correction,
+    /// The server's side of the last exchange of the burst.
+    pub last: Option<Stamps>,
+    /// The server's cumulative rate command.
+    pub rate: Frequency,
+    /// Readings this far from the median and farther count as falsetickers; 0 to 4.29 s.
+    pub window: Span,
+    /// The vote's word on this client.
+    pub verdict: Verdict,
+    /// How many members the cluster has, the server's own clock included.
+    pub members: u32,
+}
+
+/// The vote's word on one clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// No vote has judged this clock yet.
+    #[default]
+    Unjudged = 0,
+    /// It agrees with the majority.
+    Agrees = 1,
+    /// It does not agree with the majority: it is a falseticker.
+    Minority = 2,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Verdict::Unjudged => "unjudged",
+            Verdict::Agrees => "agrees",
+            Verdict::Minority => "minority",
+        })
+    }
+}
+
+impl Correction {
+    pub(super) fn encode(&self, body: &mut BodyBytes) {
+        let last = self.last.unwrap_or_default();
+        let window = self.window.as_nanos().clamp(0, u32::MAX.into()) as u32;
+        BigEndian::write_u32(&mut body[field::ABOUT], self.about);
+        BigEndian::write_u32(&mut body[field::STAMPS_OF], last.report);
+        BigEndian::write_i64(&mut body[field::CORRECTION], self.correction.span().as_nanos());
+        BigEndian::write_i64(&mut body[field::T1], last.t1.as_nanos());
+        BigEndian::write_i64(&mut body[field::T4], last.t4.as_nanos());
+        BigEndian::write_i32(&mut body[field::RATE], self.rate.as_ppt());
+        BigEndian::write_u32(&mut body[field::WINDOW], window);
+        body[field::VERDICT] = self.verdict as u8;
+        BigEndian::write_u32(&mut body[field::MEMBERS], self.members);
+    }
+
+    pub(super) fn decode(body: &BodyBytes) -> Result<Correction, DecodeError> {
+        let verdict = match body[field::VERDICT] {
+            0 => Verdict::Unjudged,
+            1 => Verdict::Agrees,
+            2 => Verdict::Minority,
+            _ => return Err(DecodeError::Field("verdict")),
+        };
+        let about = BigEndian::read_u32(&body[field::ABOUT]);
+        if about == 0 {
+            return Err(DecodeError::Field("report number"));
+        }
+        let last = Stamps {
+            report: BigEndian::read_u32(&body[field::STAMPS_OF]),
+            t1: Timestamp::from_nanos(BigEndian::read_i64(&body[field::T1])),
+            t4: Timestamp::from_nanos(BigEndian::read_i64(&body[field::T4])),
+        };
+        let correction = Span::from_nanos(BigEndian::read_i64(&body[field::CORRECTION]));
+        Ok(Correction {
+            about,
+            correction: time::Correction::adding(correction),
+            last: (last.report != 0).then_some(last),
+            rate: Frequency::from_ppt(BigEndian::read_i32(&body[field::RATE])),
+            window: Span::from_nanos(BigEndian::read_u32(&body[field::WINDOW]).into()),
+            verdict,
+            members: BigEndian::read_u32(&body[field::MEMBERS]),
+        })
+    }
+}
+
+mod field {
+    use std::ops::Range;
+
+    pub const ABOUT: Range<usize> = 0..4;
+    pub const STAMPS_OF: Range<usize> = 4..8;
+    pub const CORRECTION: Range<usize> = 8..16;
+    pub const T1: Range<usize> = 16..24;
+    pub const T4: Range<usize> = 24..32;
+    pub const RATE: Range<usize> = 32..36;
+    pub const WINDOW: Range<usize> = 36..40;
+    pub const VERDICT: usize = 40;
+    pub const MEMBERS: Range<usize> = 44..48;
+}

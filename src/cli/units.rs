@@ -1,0 +1,120 @@
+//! Lengths of time and frequencies as people type them: `250ms`, `-2.5s`, `50ppm`.
+
+use crate::time::{Frequency, Span};
+
+/// Reads a length of time with its unit, of either sign: `250ms`, `-2.5s`, `1h`, `0`.
+///
+/// # Errors
+/// What is wrong with it, and what to type instead.
+pub fn span(text: &str) -> Result<Span, String> {
+    let (number, unit) = split(text);
+    let factor = match unit {
+        "ns" => 1.0,
+        "us" | "µs" | "μs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 60e9,
+        "h" => 3_600e9,
+        "d" => 86_400e9,
+        "" if number.parse() == Ok(0.0) => 0.0,
+        "" => return Err(format!("a unit is missing; for seconds type {text}s")),
+        other => return Err(format!("unknown unit '{other}'; use ns, us, ms, s, min, h or d, as in 250ms")),
+    };
+    let value: f64 =
+        number.parse().map_err(|_| format!("'{number}' is not a number; type for example 250ms"))?;
+    let ns = value * factor;
+    if !ns.is_finite() || ns.abs() > LONGEST_NS {
+        return Err(format!("{text} makes no sense here; at most 36500d"));
+    }
+    Ok(Span::from_nanos(ns.round() as i64))
+}
+
+/// Reads a length of time above zero.
+///
+/// # Errors
+/// As [`span`], and when it is not positive.
+pub fn positive_span(text: &str) -> Result<Span, String> {
+    match span(text)? {
+        span if span > Span::ZERO => Ok(span),
+        _ => Err("must be more than zero".into()),
+    }
+}
+
+/// Reads a length of time of zero or more.
+///
+/// # Errors
+/// As [`span`], and when it is negative.
+pub fn unsigned_span(text: &str) -> Result<Span, String> {
+    match span(text)? {
+        span if span >= Span::ZERO => Ok(span),
+        _ => Err("must not be negative".into()),
+    }
+}
+
+/// Reads a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, `1e-6`.
+///
+/// # Errors
+/// What is wrong with it, and what to type instead.
+pub fn frequency(text: &str) -> Result<Frequency, String> {
+    let (number, unit) = split(text);
+    let factor = match unit {
+        "ppm" => 1e-6,
+        "ppb" => 1e-9,
+        "" => 1.0,
+        other => return Err(format!("unknown unit '{other}'; use ppm or ppb, as in 50ppm")),
+    };
+    let value: f64 =
+        number.parse().map_err(|_| format!("'{number}' is not a number; type for example 50ppm"))?;
+    let ratio = value * factor;
+    if ratio.is_nan() || ratio.abs() > 500.5e-6 {
+        return Err(format!("{text} is more than any clock drifts; at most 500ppm either way"));
+    }
+    Ok(Frequency::from_ratio(ratio))
+}
+
+/// Number and unit; a letter e between digits belongs to the number.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let unit = text.trim_start_matches(|c: char| !c.is_alphabetic() || c == 'e' || c == 'E');
+    let (number, unit) = text.split_at(text.len() - unit.len());
+    (number.trim(), unit)
+}
+
+/// A hundred years: whoever types more has slipped.
+const LONGEST_NS: f64 = 36_500.0 * 86_400e9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_read_as_they_are_written() {
+        assert_eq!(span("250ms"), Ok(Span::from_millis(250)));
+        assert_eq!(span("-2.5s"), Ok(Span::from_millis(-2_500)));
+        assert_eq!(span("1e3 us"), Ok(Span::from_millis(1)));
+        assert_eq!(span("0"), Ok(Span::ZERO));
+        assert_eq!(span("1h"), Ok(Span::from_secs(3_600)));
+    }
+
+    #[test]
+    fn a_missing_unit_is_asked_for() {
+        assert_eq!(span("5").unwrap_err(), "a unit is missing; for seconds type 5s");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_hint() {
+        for text in ["", "s", "5 parsecs", "1e30s", "inf", "nans", "--3s"] {
+            assert!(span(text).is_err(), "{text:?} was read as {:?}", span(text));
+        }
+        for text in ["", "ppm", "5 ppx", "501ppm", "1e9ppm", "nan"] {
+            assert!(frequency(text).is_err(), "{text:?} was read as {:?}", frequency(text));
+        }
+    }
+
+    #[test]
+    fn frequencies_read_as_they_are_written() {
+        assert!((frequency("-50ppm").unwrap().ppm() + 50.0).abs() < 1e-9);
+        assert!((frequency("20ppb").unwrap().ppb() - 20.0).abs() < 1e-9);
+        assert!((frequency("1e-6").unwrap().ppm() - 1.0).abs() < 1e-9);
+    }
+}

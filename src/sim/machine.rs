@@ -227,6 +227,11 @@ impl<N: Boot> Machine<N> {
         self.node.is_some()
     }
 
+    /// The process.
+    pub fn node(&self) -> Option<&N> {
+        self.node.as_ref()
+    }
+
     /// Starts a process at a true time, unless one runs.
     pub fn start(&mut self, at: Span, output: &mut Output) {
         if self.node.is_some() {

@@ -368,3 +368,6 @@ const MOST_SPINS: u32 = 1_000;
 const LOOKUP: Span = Span::from_millis(1);
 /// Datagrams that the system keeps for a process that does not read: a common default of 208 KiB.
 const RECEIVE_BUFFER: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,12 @@ impl Sample {
         median
     }
 
+    /// The median of the good clocks, synchronized or not, minus the truth.
+    pub fn median(&self) -> Option<Span> {
+        let mut offs: Vec<Span> = self.good().map(|(_, off)| off).collect();
+        median(&mut offs)
+    }
+
     /// The distance between the two good clocks that are farthest apart; `None` with fewer than two.
     pub fn disagreement(&self) -> Option<Span> {
         Spread::of(self.good().map(|(_, off)| off)).map(|spread| spread.max)

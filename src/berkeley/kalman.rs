@@ -103,9 +103,11 @@ impl Bank {
         }
     }
 
-    /// The time line was set anew: forget the phase, keep the frequency and how well it is known.
+    /// The time line, or the oscillator, was set anew: forget the phase, keep the frequency and how well it is
+    /// known. Only here may `at` lie before earlier ones: the oscillator itself may have jumped back.
     pub fn restart_phase(&mut self, at: Raw, phase: Span, deviation_s: f64) {
         self.predict(at);
+        self.at = at;
         self.base = phase;
         for filter in &mut self.filters {
             filter.x = 0.0;
@@ -322,6 +324,15 @@ mod tests {
         assert_eq!(now.phase, Span::from_secs(3_600));
         assert!((now.frequency - before.frequency).ppb().abs() < 1e-3);
         assert!((now.frequency_error.ratio() / before.frequency_error.ratio() - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn an_oscillator_that_jumped_back_is_followed_back() {
+        let mut bank = Bank::new(after(3_600.0), Span::ZERO, 1e-6, Frequency::ZERO, UNKNOWN);
+        bank.restart_phase(START, Span::from_secs(3_600), 1e-6);
+        bank.observe(after(5.0), Span::from_secs(3_600) + Span::from_micros(100), 1e-6);
+        let known = bank.estimate(after(10.0));
+        assert!((known.frequency.ppm() - 20.0).abs() < 1.0, "{known:?}");
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub mod discipline;
 pub mod event;
 pub mod exchange;
 pub mod kalman;
+pub mod keeper;
 pub mod server;
+pub mod timers;
 pub mod timescale;
 pub mod vote;
 

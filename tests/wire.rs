@@ -217,7 +217,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Challenge => at >= 48,
         Kind::Welcome => at >= 76,
         Kind::Reject => at >= 42,
-        Kind::Probe => at >= 66,
+        Kind::Probe => (66..72).contains(&at),
         Kind::Correction => (73..76).contains(&at),
         Kind::Heartbeat | Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod events;
+mod fault;
 mod progress;
 mod report;
 mod samples;

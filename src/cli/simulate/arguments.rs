@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::fault;
 use crate::cli::{Failure, units};
 use crate::sim::machine::Habits;
 use crate::sim::scenario::Clock;
 use crate::sim::seed::Seed;
-use crate::sim::{Jitter, Lie, Member, Scenario, SlowQueue, Trouble};
+use crate::sim::{Fault, Jitter, Lie, Member, Scenario, SlowQueue, Trouble};
 use crate::time::{Frequency, Span};
 
 /// Run server and clients in a simulated world with bad clocks, bad networks and liars
@@ -91,6 +92,13 @@ pub struct SimulateArgs {
     /// How far off liars say to be
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::span, allow_hyphen_values = true)]
     lie: Span,
+
+    /// Something goes wrong: WHEN:WHAT:WHO[:HOW], as 600s:jump:server:1h or 10min:crash:client-2; may be repeated
+    #[arg(long = "fault", value_name = "FAULT", value_parser = fault::fault)]
+    faults: Vec<(Span, Fault)>,
+    /// A client starts later: WHO@WHEN, as client-3@600s; may be repeated
+    #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
+    joins: Vec<(Member, Span)>,
 
     /// Everything random follows from this number
     #[arg(long, value_name = "N", default_value = "1")]
@@ -182,6 +190,14 @@ impl SimulateArgs {
             );
             return Err(Failure::Usage(message));
         }
+        let struck = self.faults.iter().filter_map(|(_, fault)| fault::victim(fault));
+        let mut named = struck.chain(self.joins.iter().map(|(member, _)| *member));
+        if let Some(nobody) = named.find(|member| member.index() > self.clients as usize) {
+            let clients = self.clients;
+            return Err(Failure::Usage(format!(
+                "there is no {nobody} among {clients} clients; raise --clients"
+            )));
+        }
         Ok(Scenario {
             seed: Seed(self.seed),
             clients: self.clients as usize,
@@ -192,6 +208,8 @@ impl SimulateArgs {
             burst: self.burst,
             liars: self.liars as usize,
             lies: self.liar_kind.iter().map(|kind| self.lie(*kind)).collect(),
+            faults: self.faults.clone(),
+            joins: self.joins.clone(),
             clocks: vec![(Member::SERVER, self.server_clock())],
             offset: self.offset,
             drift: self.drift,
@@ -282,6 +300,7 @@ Examples:
   meantime simulate --clients 8 --loss 20% --duration 1d   a bad network for a day
   meantime simulate --clients 5 --liars 2 --liar-kind constant,two-faced
   meantime simulate --server-offset 1h --samples run.csv   the server is an hour off: who follows?
+  meantime simulate --fault 300s:jump:server:1h --fault 400s:crash:client-2 --events
   meantime simulate --faults-seed 17 --events              replay a scenario of random faults";
 
 #[cfg(test)]
@@ -325,6 +344,8 @@ mod tests {
             ("--loss 2", "for per cent type 20%"),
             ("--loss x", "type for example"),
             ("--liars 3", "raise --clients"),
+            ("--fault 1s:crash:client-4", "no client-4"),
+            ("--join client-4@1s", "no client-4"),
             ("--settle 1d", "--duration"),
             ("--wander 1", "quartz"),
             ("--clients 0", "1..=5000"),

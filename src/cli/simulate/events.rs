@@ -24,7 +24,7 @@ impl Told {
     pub fn json(&self) -> Value {
         json!({
             "event": self.kind,
-            "true_s": self.at.as_secs_f64(),
+            "true_s": self.at.as_nanos() as f64 / 1e9,
             "node": self.member.to_string(),
             "text": self.sentence,
         })

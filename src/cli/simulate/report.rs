@@ -21,14 +21,14 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
     writeln!(
         text,
         "A server and {clients} clients ({liars} of them liars), {} s, seed {}",
-        duration.as_secs_f64(),
+        seconds(*duration),
         summary.seed
     )?;
     writeln!(text)?;
     for (limit, since) in ["1 ms", "100 µs", "10 µs"].iter().zip(summary.agreed) {
         writeln!(text, "  {:<38}{}", format!("all within {limit}, and so to the end"), since_words(since))?;
     }
-    let settled = format!("disagreement of two clocks after {} s", settle.as_secs_f64());
+    let settled = format!("disagreement of two clocks after {} s", seconds(*settle));
     writeln!(
         text,
         "  {settled:<38}{} RMS, {} at most",
@@ -70,7 +70,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
 
 /// For programs: the summary line.
 pub fn json(summary: &Summary) -> Value {
-    let [ms, us100, us10] = summary.agreed.map(|since| since.map(Span::as_secs_f64));
+    let [ms, us100, us10] = summary.agreed.map(|since| since.map(seconds));
     json!({
         "event": "summary",
         "seed": summary.seed,
@@ -95,13 +95,18 @@ fn excluded(excluded: &Excluded) -> Value {
         "name": excluded.name,
         "reason": word(excluded.reason),
         "times": excluded.times,
-        "first_s": excluded.first.as_secs_f64(),
+        "first_s": seconds(excluded.first),
         "offset_ns": excluded.offset.as_nanos(),
     })
 }
 
 fn since_words(since: Option<Span>) -> String {
     since.map_or_else(|| "never".to_owned(), |since| format!("after {:.0} s", since.as_secs_f64()))
+}
+
+/// Seconds by division, which rounds to what people expect: 60, not 60.00000000000001.
+fn seconds(span: Span) -> f64 {
+    span.as_nanos() as f64 / 1e9
 }
 
 /// A length without a sign: distances have none.

@@ -32,7 +32,7 @@ impl Samples {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&mut self, sample: &Sample) -> io::Result<()> {
-        write!(self.file, "{}", sample.at.as_secs_f64())?;
+        write!(self.file, "{}", sample.at.as_nanos() as f64 / 1e9)?;
         let median = sample.median();
         for clock in &sample.clocks {
             match (clock, median) {

@@ -127,8 +127,8 @@ mod tests {
         assert_eq!(sent(-1), 0);
         assert_eq!(sent(0), 0);
         assert_eq!(sent(1), 1);
-        assert_eq!(sent(u32::MAX.into()), u32::MAX.into());
-        assert_eq!(sent(i64::from(u32::MAX) + 1), u32::MAX.into());
+        assert_eq!(sent(u32::MAX.into()), i64::from(u32::MAX));
+        assert_eq!(sent(i64::from(u32::MAX) + 1), i64::from(u32::MAX));
         assert_eq!((sent(i64::MIN), sent(i64::MAX)), (0, u32::MAX.into()));
     }
 

@@ -57,7 +57,7 @@ impl Report {
 
     pub(super) fn decode(body: &BodyBytes) -> Report {
         let span = |range| Span::from_nanos(BigEndian::read_u32(&body[range]).into());
-        let known = |range| Some(span(range)).filter(|known| known.as_nanos() != UNKNOWN.into());
+        let known = |range| Some(span(range)).filter(|known| known.as_nanos() != i64::from(UNKNOWN));
         Report {
             nonce: BigEndian::read_u64(&body[field::NONCE]),
             t2: Timestamp::from_nanos(BigEndian::read_i64(&body[field::T2])),

@@ -24,7 +24,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
     clock: ClockKind,
     /// Once synchronized, differences beyond this are stepped, smaller ones slewed [default: 128ms]
-    #[arg(long, value_name = "SPAN", value_parser = units::positive_span)]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
     #[command(flatten)]
     node: NodeArgs,

@@ -33,7 +33,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Format,
     /// Print the clock's state at this period as well, as in 100ms
-    #[arg(long, value_name = "PERIOD", value_parser = tick_period)]
+    #[arg(long, value_name = "PERIOD", allow_hyphen_values = true, value_parser = tick_period)]
     tick: Option<Span>,
     #[command(flatten)]
     pub(super) log: LogArgs,

@@ -23,7 +23,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "ADDR:PORT", default_value_t = any_address(), value_parser = listen_address)]
     listen: SocketAddr,
     /// From one round to the next, 50ms to 1h
-    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = interval)]
+    #[arg(long, value_name = "SPAN", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
     interval: Span,
     /// Exchanges with each client in each round, 1 to 32; the best one counts
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
@@ -32,7 +32,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients: u32,
     /// At the start, clocks farther than this from the median have no say
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = units::positive_span)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
     /// What to call the server's own clock
     #[arg(long, value_name = "NAME", default_value = "server", value_parser = node::name)]

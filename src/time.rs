@@ -145,6 +145,12 @@ macro_rules! instants {
             }
         }
 
+        impl From<$name> for i64 {
+            fn from(instant: $name) -> i64 {
+                instant.0
+            }
+        }
+
         impl Add<Span> for $name {
             type Output = Self;
             fn add(self, span: Span) -> Self {

@@ -7,8 +7,15 @@
 pub mod client;
 pub mod config;
 pub mod counters;
+pub mod discipline;
 pub mod event;
+pub mod exchange;
+pub mod kalman;
+pub mod keeper;
 pub mod server;
+pub mod timers;
+pub mod timescale;
+pub mod vote;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -21,7 +21,7 @@ pub struct Correction {
     pub last: Option<Stamps>,
     /// The server's cumulative rate command.
     pub rate: Frequency,
-    /// Readings this far from the median and farther count as falsetickers; 0 to 4.29 s.
+    /// Readings farther than this from the median count as falsetickers; 0 to 4.29 s, the latter also for more.
     pub window: Span,
     /// The vote's word on this client.
     pub verdict: Verdict,

@@ -15,9 +15,10 @@ pub struct Header {
     pub sender: NodeId,
     /// The registration that this datagram belongs to; 0 before there is one.
     pub session: SessionId,
-    /// Counts the datagrams of a sender within a session, from 1.
+    /// Counts the datagrams of a sender within a session: 1, 2, … and after the largest again 1. A
+    /// Report's is its *report number*, so a Report cannot have 0.
     pub sequence: u32,
-    /// The server's round; 0 outside of one.
+    /// The server's round; 0 where a datagram belongs to none.
     pub round: u32,
 }
 

@@ -168,7 +168,7 @@ impl Message {
             Kind::Welcome => Body::Welcome(Welcome::decode(&bytes)?),
             Kind::Reject => Body::Reject(Reject::decode(&bytes)?),
             Kind::Probe => Body::Probe(Probe::decode(&bytes)),
-            Kind::Report => Body::Report(Report::decode(&bytes)),
+            Kind::Report => Body::Report(Report::decode(header.sequence, &bytes)?),
             Kind::Correction => Body::Correction(Correction::decode(&bytes)?),
             Kind::Heartbeat => Body::Heartbeat(Heartbeat::decode(&bytes)),
             Kind::HeartbeatAck => Body::HeartbeatAck(Heartbeat::decode(&bytes)),

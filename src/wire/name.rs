@@ -61,7 +61,10 @@ impl fmt::Debug for Name {
 /// Bidirectional controls can reorder a whole line, so they count as control characters too.
 fn is_printable(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        && !matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 #[cfg(test)]
@@ -71,6 +74,31 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_at_the_end_of_a_character() {
         assert_eq!(Name::new("aé".repeat(20).as_str()).as_str(), "aé".repeat(8));
+    }
+
+    #[test]
+    fn a_name_of_the_greatest_length_is_kept_whole_and_one_byte_more_is_cut() {
+        let longest = "x".repeat(Name::LEN);
+        assert_eq!(Name::new(&longest).as_str(), longest);
+        assert_eq!(Name::new(&(longest.clone() + "y")).as_str(), longest);
+        assert_eq!(Name::from_bytes([b'x'; Name::LEN]), Some(Name::new(&longest)));
+    }
+
+    #[test]
+    fn a_name_cannot_reorder_the_line_that_it_stands_in() {
+        for c in ['\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}'] {
+            let mut bytes = [0; Name::LEN];
+            c.encode_utf8(&mut bytes);
+            assert_eq!(Name::from_bytes(bytes), None, "U+{:04X}", u32::from(c));
+            assert_eq!(Name::new(&format!("a{c}b")).as_str(), "ab");
+        }
+    }
+
+    #[test]
+    fn half_a_character_is_not_a_name() {
+        let mut bytes = [b'x'; Name::LEN];
+        bytes[Name::LEN - 1] = "é".as_bytes()[0];
+        assert_eq!(Name::from_bytes(bytes), None);
     }
 
     #[test]

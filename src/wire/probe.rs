@@ -2,7 +2,7 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::BodyBytes;
+use super::{BodyBytes, ClusterId};
 use crate::time::{Frequency, Timestamp};
 
 /// Server to client: what time is it there? Carries the server's two timestamps of an earlier
@@ -19,6 +19,8 @@ pub struct Probe {
     pub burst: u8,
     /// The server's cumulative rate command.
     pub rate: Frequency,
+    /// The cluster whose time the server keeps; 0: its time is not decided yet.
+    pub cluster: ClusterId,
 }
 
 /// The server's side of one exchange, in cluster time.
@@ -42,6 +44,7 @@ impl Probe {
         BigEndian::write_i32(&mut body[field::RATE], self.rate.as_ppt());
         body[field::INDEX] = self.index;
         body[field::BURST] = self.burst;
+        BigEndian::write_u64(&mut body[field::CLUSTER], self.cluster.0);
     }
 
     pub(super) fn decode(body: &BodyBytes) -> Probe {
@@ -56,6 +59,7 @@ impl Probe {
             index: body[field::INDEX],
             burst: body[field::BURST],
             rate: Frequency::from_ppt(BigEndian::read_i32(&body[field::RATE])),
+            cluster: ClusterId(BigEndian::read_u64(&body[field::CLUSTER])),
         }
     }
 }
@@ -70,4 +74,5 @@ mod field {
     pub const RATE: Range<usize> = 28..32;
     pub const INDEX: usize = 32;
     pub const BURST: usize = 33;
+    pub const CLUSTER: Range<usize> = 40..48;
 }

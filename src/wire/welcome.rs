@@ -1,5 +1,7 @@
 //! Welcome: the terms of a registration.
 
+use std::ops::RangeInclusive;
+
 use byteorder::{BigEndian, ByteOrder};
 
 use super::{BodyBytes, ClusterId, DecodeError};
@@ -12,17 +14,22 @@ pub struct Welcome {
     pub nonce: u64,
     /// The cluster that this server keeps; 0: its time is not decided yet.
     pub cluster: ClusterId,
-    /// From one round to the next; positive.
+    /// From one round to the next; within [`Welcome::TERMS`].
     pub interval: Span,
-    /// A client that has sent nothing for so long sends a Heartbeat; positive.
+    /// A client that has sent nothing for so long sends a Heartbeat; within [`Welcome::TERMS`].
     pub heartbeat: Span,
-    /// Each side takes the other for dead after so long a silence; positive.
+    /// Each side takes the other for dead after so long a silence; within [`Welcome::TERMS`] and longer
+    /// than the heartbeat.
     pub lifetime: Span,
     /// The server's cumulative rate command now: the base for all later ones of this session.
     pub rate: Frequency,
 }
 
 impl Welcome {
+    /// What the three lengths of time may be: 1 ms to 7 days. A client does what a Welcome says, so one
+    /// that says "a heartbeat every nanosecond" must not be readable, nor one that makes it wait for years.
+    pub const TERMS: RangeInclusive<Span> = Span::from_millis(1)..=Span::from_secs(7 * 86_400);
+
     pub(super) fn encode(&self, body: &mut BodyBytes) {
         BigEndian::write_u64(&mut body[field::NONCE], self.nonce);
         BigEndian::write_u64(&mut body[field::CLUSTER], self.cluster.0);
@@ -33,18 +40,22 @@ impl Welcome {
     }
 
     pub(super) fn decode(body: &BodyBytes) -> Result<Welcome, DecodeError> {
-        let span = |range, name| match BigEndian::read_i64(&body[range]) {
-            ns if ns > 0 => Ok(Span::from_nanos(ns)),
-            _ => Err(DecodeError::Field(name)),
+        let span = |range, name| {
+            let span = Span::from_nanos(BigEndian::read_i64(&body[range]));
+            if Welcome::TERMS.contains(&span) { Ok(span) } else { Err(DecodeError::Field(name)) }
         };
-        Ok(Welcome {
+        let welcome = Welcome {
             nonce: BigEndian::read_u64(&body[field::NONCE]),
             cluster: ClusterId(BigEndian::read_u64(&body[field::CLUSTER])),
             interval: span(field::INTERVAL, "interval")?,
             heartbeat: span(field::HEARTBEAT, "heartbeat")?,
             lifetime: span(field::LIFETIME, "lifetime")?,
             rate: Frequency::from_ppt(BigEndian::read_i32(&body[field::RATE])),
-        })
+        };
+        if welcome.lifetime <= welcome.heartbeat {
+            return Err(DecodeError::Field("lifetime"));
+        }
+        Ok(welcome)
     }
 }
 
@@ -57,4 +68,35 @@ mod field {
     pub const HEARTBEAT: Range<usize> = 24..32;
     pub const LIFETIME: Range<usize> = 32..40;
     pub const RATE: Range<usize> = 40..44;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(interval: Span, heartbeat: Span, lifetime: Span) -> Result<Welcome, DecodeError> {
+        let mut body = [0; super::super::BODY_LEN];
+        Welcome { interval, heartbeat, lifetime, ..Welcome::default() }.encode(&mut body);
+        Welcome::decode(&body)
+    }
+
+    #[test]
+    fn terms_at_their_limits_are_read_and_one_nanosecond_beyond_is_not() {
+        let (least, most, tick) = (*Welcome::TERMS.start(), *Welcome::TERMS.end(), Span::from_nanos(1));
+        let day = Span::from_secs(86_400);
+        assert!(read(least, least, most).is_ok() && read(most, day, most).is_ok());
+        assert_eq!(read(least - tick, day, most), Err(DecodeError::Field("interval")));
+        assert_eq!(read(most + tick, day, most), Err(DecodeError::Field("interval")));
+        assert_eq!(read(day, least - tick, most), Err(DecodeError::Field("heartbeat")));
+        assert_eq!(read(day, most + tick, most), Err(DecodeError::Field("heartbeat")));
+        assert_eq!(read(day, day, most + tick), Err(DecodeError::Field("lifetime")));
+        assert_eq!(read(day, day, -most), Err(DecodeError::Field("lifetime")));
+    }
+
+    #[test]
+    fn a_lifetime_that_no_heartbeat_can_keep_up_is_refused() {
+        let second = Span::from_secs(1);
+        assert_eq!(read(second, second, second), Err(DecodeError::Field("lifetime")));
+        assert!(read(second, second, second + Span::from_nanos(1)).is_ok());
+    }
 }

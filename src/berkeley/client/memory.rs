@@ -1,0 +1,156 @@
+//! What a client remembers of its reports: a Correction speaks of one of them, not of its own arrival.
+
+use crate::berkeley::exchange::Exchange;
+use crate::time::{Correction, Raw, Span, Timestamp};
+use crate::wire::Stamps;
+
+/// One report, as it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Its number.
+    pub number: u32,
+    /// The round of the probe that it answers.
+    pub round: u32,
+    /// The nonce of that probe.
+    pub nonce: u64,
+    /// When the probe was received, by the oscillator.
+    pub t2: Raw,
+    /// When the report was sent, by the oscillator.
+    pub t3: Raw,
+    /// What the published clock showed at t2.
+    pub published_t2: Timestamp,
+    /// What the published clock showed at t3.
+    pub published_t3: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    sent: Sent,
+    stamps: Option<Stamps>,
+    used: bool,
+}
+
+/// The last reports of a session.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    ring: [Entry; REPORTS],
+    newest: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory { ring: [Entry::default(); REPORTS], newest: 0 }
+    }
+}
+
+impl Memory {
+    /// Remembers a report.
+    pub fn remember(&mut self, sent: Sent) {
+        self.newest = (self.newest + 1) % REPORTS;
+        self.ring[self.newest] = Entry { sent, ..Entry::default() };
+    }
+
+    /// Whether a probe with this nonce was answered lately.
+    pub fn has_answered(&self, nonce: u64) -> bool {
+        self.ring.iter().any(|entry| entry.sent.number != 0 && entry.sent.nonce == nonce)
+    }
+
+    /// The report with this number, if it is not forgotten.
+    pub fn find(&self, number: u32) -> Option<&Sent> {
+        self.ring.iter().map(|entry| &entry.sent).find(|sent| number != 0 && sent.number == number)
+    }
+
+    /// Takes in the server's side of an exchange.
+    pub fn complete(&mut self, stamps: Stamps) {
+        if let Some(entry) = self.ring.iter_mut().find(|entry| entry.sent.number == stamps.report) {
+            entry.stamps.get_or_insert(stamps);
+        }
+    }
+
+    /// The complete exchanges of a round that were not taken before, and the one that a correction speaks of in
+    /// any case: if the server's side of it was lost, it is put together from the correction and a `usual` delay.
+    pub fn take(
+        &mut self,
+        round: u32,
+        about: u32,
+        correction: Correction,
+        usual: Span,
+    ) -> Vec<Exchange<Timestamp, Raw>> {
+        let wanted = |entry: &&mut Entry| {
+            let Sent { number, round: of, .. } = entry.sent;
+            number != 0 && !entry.used && (of == round || number == about)
+        };
+        let mut exchanges = Vec::new();
+        for entry in self.ring.iter_mut().filter(wanted) {
+            let sent = entry.sent;
+            let stamps = match entry.stamps {
+                Some(stamps) => stamps,
+                None if sent.number == about => Stamps {
+                    report: about,
+                    t1: sent.published_t2 + correction.span() - usual.half(),
+                    t4: sent.published_t3 + correction.span() + usual.half(),
+                },
+                None => continue,
+            };
+            entry.used = true;
+            exchanges.push(Exchange { t1: stamps.t1, t2: sent.t2, t3: sent.t3, t4: stamps.t4 });
+        }
+        exchanges
+    }
+}
+
+/// Two of the longest bursts: a Correction that comes later than that has nothing to say any more.
+const REPORTS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(number: u32, round: u32) -> Sent {
+        let at = i64::from(number) * 1_000_000;
+        Sent {
+            number,
+            round,
+            nonce: u64::from(number) + 100,
+            t2: Raw::from_nanos(at),
+            t3: Raw::from_nanos(at + 10),
+            published_t2: Timestamp::from_nanos(at + 500),
+            published_t3: Timestamp::from_nanos(at + 510),
+        }
+    }
+
+    fn stamps(number: u32) -> Stamps {
+        let at = i64::from(number) * 1_000_000;
+        Stamps { report: number, t1: Timestamp::from_nanos(at - 100), t4: Timestamp::from_nanos(at + 110) }
+    }
+
+    #[test]
+    fn complete_exchanges_of_the_round_are_taken_once() {
+        let mut memory = Memory::default();
+        (1..=4).for_each(|number| memory.remember(sent(number, 1 + number / 3)));
+        (1..=4).for_each(|number| memory.complete(stamps(number)));
+        let taken = memory.take(2, 4, Correction::default(), Span::ZERO);
+        assert_eq!(taken.len(), 2);
+        assert!(taken.iter().all(|exchange| exchange.delay() == Span::from_nanos(200)));
+        assert!(memory.take(2, 4, Correction::default(), Span::ZERO).is_empty());
+    }
+
+    #[test]
+    fn a_correction_alone_is_as_good_as_the_exchange_it_speaks_of() {
+        let mut memory = Memory::default();
+        memory.remember(sent(7, 3));
+        let taken = memory.take(3, 7, Correction::adding(Span::from_nanos(-40)), Span::from_nanos(200));
+        assert_eq!(taken.len(), 1);
+        // The published clock was 500 ahead of the oscillator and 40 ahead of the cluster.
+        assert_eq!((taken[0].offset(), taken[0].delay()), (Span::from_nanos(-460), Span::from_nanos(200)));
+    }
+
+    #[test]
+    fn old_reports_are_forgotten() {
+        let mut memory = Memory::default();
+        (1..=REPORTS as u32 + 1).for_each(|number| memory.remember(sent(number, 1)));
+        assert_eq!(memory.find(1), None);
+        assert!(memory.find(2).is_some() && memory.has_answered(102) && !memory.has_answered(101));
+        assert_eq!(memory.find(0), None);
+    }
+}

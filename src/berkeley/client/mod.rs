@@ -1,0 +1,433 @@
+//! The client: registers, answers probes, and follows the corrections of its own clock.
+//!
+//! What it decides: when to ask for entry and when to give a server up, which Correction to believe, whether
+//! to step or to slew. How phase and frequency follow from the exchanges, it asks its
+//! [discipline](super::discipline). The joining lives in `registration`.
+
+mod memory;
+mod registration;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use self::memory::{Memory, Sent};
+use self::registration::{Entry, Terms};
+use super::discipline::{Discipline, Judgement, Trust};
+use super::event::{Adjustment, HoldoverReason};
+use super::timescale::Timescale;
+use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, Transmit};
+use crate::time::{self, Frequency, Monotonic, Now, Raw, Span};
+use crate::wire::{
+    Body, ClientState, ClusterId, Correction, DecodeError, Flags, Header, Heartbeat, Leave, LeaveReason,
+    Message, NodeId, Probe, RejectReason, Report, SessionId, Verdict,
+};
+
+/// A machine that registers with a server and follows the cluster's time; see [`Node`] for how to drive it.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    node: NodeId,
+    rng: ChaCha12Rng,
+    server: Option<SocketAddr>,
+    link: Link,
+    /// Refusals that were told already.
+    told: Vec<RejectReason>,
+    state: ClientState,
+    cluster: ClusterId,
+    timescale: Timescale,
+    discipline: Discipline,
+    outgoing: VecDeque<Outgoing>,
+    actions: VecDeque<Action>,
+    events: VecDeque<ClientEvent>,
+    counters: Counters,
+}
+
+/// How the client stands with its server.
+#[derive(Debug)]
+enum Link {
+    /// It asks to be let in.
+    Entering(Entry),
+    /// It is in.
+    Member(Box<Session>),
+}
+
+/// A registration.
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    terms: Terms,
+    /// Datagrams sent in this session; a report's number is the count at its time.
+    sequence: u32,
+    /// When something valid was heard of the server last.
+    heard: Monotonic,
+    /// When something was sent last.
+    sent: Monotonic,
+    /// When the last Correction came, or the session began.
+    corrected: Monotonic,
+    /// The report number of the newest Correction applied; 0: none.
+    applied: u32,
+    /// The cumulative rate command that the clock's frequency includes.
+    rate: Frequency,
+    /// The nonce of the Heartbeat that waits for an answer.
+    heartbeat: Option<u64>,
+    /// Until the first Correction of a session shows that the server keeps the time this clock has, a jump is
+    /// believed at once: the server may keep another cluster's time.
+    new_cluster: bool,
+    memory: Memory,
+}
+
+/// What waits to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Outgoing {
+    Ready(Body),
+    /// The answer to a probe: written when it leaves, for the sake of its timestamp.
+    Report {
+        nonce: u64,
+        round: u32,
+        t2: Raw,
+    },
+}
+
+impl Client {
+    /// A client that starts now; it first asks for the server's address. `seed` must be unpredictable where
+    /// anybody could attack.
+    pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        Client {
+            config,
+            node: NodeId(rng.next_u64()),
+            server: None,
+            link: Link::Entering(Entry::first(rng.next_u64())),
+            rng,
+            told: Vec::new(),
+            state: ClientState::Unsynchronized,
+            cluster: ClusterId::default(),
+            timescale: Timescale::free_running(now.raw),
+            discipline: Discipline::default(),
+            outgoing: VecDeque::new(),
+            actions: VecDeque::from([Action::Resolve]),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    fn receive(&mut self, now: Now, message: &Message) -> Fate {
+        let header = &message.header;
+        match &message.body {
+            Body::Challenge(challenge) => self.handle_challenge(now, challenge),
+            Body::Welcome(welcome) => self.handle_welcome(now, header, welcome),
+            Body::Reject(reject) => self.handle_reject(now, header, reject),
+            body => {
+                let Link::Member(session) = &mut self.link else { return Fate::Session };
+                if session.id != header.session {
+                    return Fate::Session;
+                }
+                match body {
+                    Body::Probe(probe) => self.handle_probe(now, header, probe),
+                    Body::Correction(correction) => self.handle_correction(now, header, correction),
+                    Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, heartbeat),
+                    Body::Leave(_) => self.handle_leave(now),
+                    _ => Fate::Misdirected,
+                }
+            }
+        }
+    }
+
+    fn handle_probe(&mut self, now: Now, header: &Header, probe: &Probe) -> Fate {
+        let Link::Member(session) = &mut self.link else { return Fate::Session };
+        session.heard = now.mono;
+        if session.memory.has_answered(probe.nonce) {
+            return Fate::Unasked;
+        }
+        session.learn_cluster(probe.cluster, self.cluster, self.state);
+        if let Some(stamps) = probe.before {
+            session.memory.complete(stamps);
+        }
+        self.follow_rate(now, probe.rate);
+        self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2: now.raw });
+        Fate::Accepted
+    }
+
+    /// Takes over what is new in the cumulative rate command.
+    fn follow_rate(&mut self, now: Now, rate: Frequency) {
+        let Link::Member(session) = &mut self.link else { return };
+        let change = rate - session.rate;
+        session.rate = rate;
+        if self.state.has_cluster_time() && change != Frequency::ZERO {
+            self.discipline.shift_frequency(now.raw, change);
+            self.timescale.shift_frequency(now.raw, change);
+        }
+    }
+
+    fn handle_heartbeat_ack(&mut self, now: Now, heartbeat: &Heartbeat) -> Fate {
+        let Link::Member(session) = &mut self.link else { return Fate::Session };
+        if session.heartbeat.take_if(|nonce| *nonce == heartbeat.nonce).is_none() {
+            return Fate::Unasked;
+        }
+        session.heard = now.mono;
+        Fate::Accepted
+    }
+
+    fn handle_leave(&mut self, now: Now) -> Fate {
+        self.enter_holdover(HoldoverReason::ServerLeft);
+        self.enter_later(now);
+        Fate::Accepted
+    }
+
+    /// "At your report `about`, your clock was off by so much."
+    fn handle_correction(&mut self, now: Now, header: &Header, told: &Correction) -> Fate {
+        let Link::Member(session) = &mut self.link else { return Fate::Session };
+        session.heard = now.mono;
+        if session.applied != 0 && told.about.wrapping_sub(session.applied).cast_signed() <= 0 {
+            return Fate::Superseded;
+        }
+        if session.memory.find(told.about).is_none() {
+            return Fate::Unasked;
+        }
+        session.applied = told.about;
+        session.corrected = now.mono;
+        if let Some(stamps) = told.last {
+            session.memory.complete(stamps);
+        }
+        let usual = self.discipline.usual_delay();
+        let burst = session.memory.take(header.round, told.about, told.correction, usual);
+        let trust = match (session.new_cluster, told.verdict) {
+            (true, _) => Trust::AtOnce,
+            (false, Verdict::Minority) => Trust::MINORITY,
+            (false, _) => Trust::MAJORITY,
+        };
+        self.follow_rate(now, told.rate);
+        let judgement = self.discipline.update(&burst, trust);
+        let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
+        match judgement {
+            None => return Fate::Implausible,
+            Some(Judgement::Ignored(in_a_row)) => {
+                let (round, correction) = (header.round, told.correction);
+                self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row });
+            }
+            Some(_) => self.adjust(now, header.round, told, delay),
+        }
+        Fate::Accepted
+    }
+
+    /// Sets the published clock by what the discipline knows now.
+    fn adjust(&mut self, now: Now, round: u32, told: &Correction, delay: Span) {
+        let Some(known) = self.discipline.estimate(now.raw) else { return };
+        let first = !self.state.has_cluster_time();
+        let difference = known.phase - self.timescale.phase_at(now.raw) - self.timescale.residue_at(now.raw);
+        let adjustment = match first || difference.abs() > self.config.step_threshold {
+            true => Adjustment::Step,
+            false => Adjustment::Slew,
+        };
+        self.timescale.set(now.raw, known.phase, known.frequency, adjustment);
+        if self.state == ClientState::Holdover {
+            self.events.push_back(ClientEvent::Recovered);
+        }
+        self.state = ClientState::Synchronized;
+        if let Link::Member(session) = &mut self.link {
+            session.new_cluster = false;
+            self.cluster = session.terms.cluster;
+        }
+        self.events.push_back(ClientEvent::Corrected {
+            round,
+            correction: told.correction,
+            added: time::Correction::adding(difference),
+            adjustment,
+            delay,
+            frequency: known.frequency,
+            error: known.error,
+            verdict: told.verdict,
+            first,
+        });
+    }
+
+    fn enter_holdover(&mut self, reason: HoldoverReason) {
+        if self.state == ClientState::Synchronized {
+            self.state = ClientState::Holdover;
+            self.events.push_back(ClientEvent::Holdover { reason });
+        }
+    }
+
+    fn session_timeout(&mut self, now: Now) {
+        let Link::Member(session) = &mut self.link else { return };
+        if now.mono >= session.dead_at() {
+            self.enter_holdover(HoldoverReason::ServerSilent);
+            self.enter_again();
+            return;
+        }
+        if now.mono >= session.heartbeat_at() {
+            let nonce = self.rng.next_u64();
+            session.heartbeat = Some(nonce);
+            session.sent = now.mono;
+            self.outgoing.push_back(Outgoing::Ready(Body::Heartbeat(Heartbeat { nonce })));
+        }
+        if self.state == ClientState::Synchronized && now.mono >= session.flying_at() {
+            self.enter_holdover(HoldoverReason::NoCorrections);
+        }
+    }
+
+    /// Writes the answer to a probe that is about to leave.
+    fn report(&mut self, now: Now, nonce: u64, round: u32, t2: Raw) -> Option<Transmit> {
+        let (t3, published_t2, published_t3) =
+            (now.raw, self.timescale.published(t2), self.timescale.published(now.raw));
+        let known = self.discipline.estimate(now.raw).filter(|_| self.state.has_cluster_time());
+        let frequency = self.timescale.frequency();
+        let Link::Member(session) = &mut self.link else { return None };
+        let processing = published_t3 - published_t2;
+        if processing < Span::ZERO || processing > LONGEST_PROCESSING {
+            return None;
+        }
+        let report = Report {
+            nonce,
+            t2: published_t2,
+            processing,
+            transmit_lag: Span::ZERO,
+            frequency,
+            frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
+            rate: session.rate,
+            applied: session.applied,
+            bound: None,
+            error: known.map(|known| known.error),
+        };
+        let number = session.sequence.wrapping_add(1).max(1);
+        session.memory.remember(Sent { number, round, nonce, t2, t3, published_t2, published_t3 });
+        self.write(now, round, Body::Report(report))
+    }
+
+    /// Writes the next datagram to the server.
+    fn write(&mut self, now: Now, round: u32, body: Body) -> Option<Transmit> {
+        let peer = self.server?;
+        let mut header =
+            Header { flags: Flags { state: self.state }, sender: self.node, round, ..Header::default() };
+        if let Link::Member(session) = &mut self.link {
+            session.sequence = session.sequence.wrapping_add(1).max(1);
+            session.sent = now.mono;
+            header.session = session.id;
+            header.sequence = session.sequence;
+        }
+        Some(Transmit { path: Path { peer, local: None }, datagram: Message { header, body }.encode() })
+    }
+
+    fn tell_refusal(&mut self, reason: RejectReason, version: u8) {
+        if let Some(server) = self.server.filter(|_| !self.told.contains(&reason)) {
+            self.told.push(reason);
+            self.events.push_back(ClientEvent::Refused { server, reason, version });
+        }
+    }
+}
+
+impl Session {
+    /// When the server counts as dead unless it is heard before.
+    fn dead_at(&self) -> Monotonic {
+        self.heard + self.terms.lifetime
+    }
+
+    /// When a heartbeat is due unless something is sent before.
+    fn heartbeat_at(&self) -> Monotonic {
+        self.sent + self.terms.heartbeat
+    }
+
+    /// When the clock counts as flying on its own unless it is corrected before.
+    fn flying_at(&self) -> Monotonic {
+        self.corrected + self.terms.lifetime
+    }
+
+    /// The server keeps this cluster's time; if that is not the one that the clock has, it must be told anew.
+    fn learn_cluster(&mut self, cluster: ClusterId, own: ClusterId, state: ClientState) {
+        if cluster != ClusterId::default() && cluster != self.terms.cluster {
+            self.terms.cluster = cluster;
+            self.new_cluster = !state.has_cluster_time() || cluster != own;
+        }
+    }
+}
+
+impl Node for Client {
+    type Event = ClientEvent;
+
+    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        let fate = match Message::decode(datagram) {
+            _ if self.server != Some(path.peer) => Fate::Stranger,
+            Ok(message) => self.receive(now, &message),
+            Err(DecodeError::Length(_)) => Fate::Length,
+            Err(DecodeError::Magic) => Fate::Magic,
+            Err(DecodeError::Version { version, nonce, .. }) => {
+                self.handle_other_version(now, version, nonce);
+                Fate::Version
+            }
+            Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
+        };
+        self.counters.count(fate);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        match &self.link {
+            Link::Entering(_) => self.entry_timeout(now),
+            Link::Member(_) => self.session_timeout(now),
+        }
+    }
+
+    fn handle_shutdown(&mut self, _now: Now) {
+        if matches!(self.link, Link::Member(_)) {
+            let leave = Leave { reason: LeaveReason::Shutdown };
+            self.outgoing.push_back(Outgoing::Ready(Body::Leave(leave)));
+        }
+    }
+
+    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
+        self.server = server.or(self.server);
+        self.resolved(now, server.is_some());
+    }
+
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        while let Some(outgoing) = self.outgoing.pop_front() {
+            let transmit = match outgoing {
+                Outgoing::Ready(body) => self.write(now, 0, body),
+                Outgoing::Report { nonce, round, t2 } => self.report(now, nonce, round, t2),
+            };
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
+        None
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        match &self.link {
+            Link::Entering(entry) => entry.next_try(),
+            Link::Member(session) => {
+                let flying = (self.state == ClientState::Synchronized).then(|| session.flying_at());
+                [Some(session.dead_at()), Some(session.heartbeat_at()), flying].into_iter().flatten().min()
+            }
+        }
+    }
+
+    fn read(&self, raw: Raw) -> Reading {
+        let known = self.discipline.estimate(raw).filter(|_| self.state.has_cluster_time());
+        Reading {
+            time: self.timescale.published(raw),
+            state: self.state,
+            error: known.map(|known| known.error),
+            frequency: self.timescale.frequency(),
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// A report says in 32 bits how long it took to write; who was held up for longer has nothing to report.
+const LONGEST_PROCESSING: Span = Span::from_secs(2);
+/// Nobody's frequency is farther off.
+const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(500.0);

@@ -1,0 +1,194 @@
+//! How a client gets in: Register, Challenge, Register with the cookie, Welcome; again and again, ever more
+//! slowly, until somebody answers. From the second try on the server's name is resolved anew each time.
+
+use rand::{Rng, RngExt};
+
+use super::memory::Memory;
+use super::{Client, Link, Outgoing, Session};
+use crate::berkeley::event::HoldoverReason;
+use crate::berkeley::{Action, ClientEvent, Fate};
+use crate::time::{Monotonic, Now, Span};
+use crate::wire::{Body, Challenge, ClusterId, Header, Register, Reject, RejectReason, Welcome};
+
+/// One attempt after the other to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    nonce: u64,
+    cookie: u64,
+    attempt: u32,
+    /// When to try again; `None`: the name is being resolved.
+    next_try: Option<Monotonic>,
+    /// The server has refused in a way that will last.
+    refused: bool,
+}
+
+/// What the server's Welcome says.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The cluster that the server keeps.
+    pub cluster: ClusterId,
+    /// Send a heartbeat after so long a silence of one's own.
+    pub heartbeat: Span,
+    /// Take the server for dead after so long a silence.
+    pub lifetime: Span,
+}
+
+impl Entry {
+    /// The first attempt: waits for the name to be resolved.
+    pub fn first(nonce: u64) -> Entry {
+        Entry { nonce, cookie: 0, attempt: 0, next_try: None, refused: false }
+    }
+
+    /// When to try again.
+    pub fn next_try(&self) -> Option<Monotonic> {
+        self.next_try
+    }
+
+    /// How long to wait for an answer to this attempt, before the jitter.
+    fn patience(&self) -> Span {
+        match self.refused {
+            true => SLOWEST,
+            false => FASTEST.times(1 << self.attempt.saturating_sub(1).min(10)).min(SLOWEST),
+        }
+    }
+}
+
+impl Client {
+    /// The name was resolved, or not: ask, or say so and try again later.
+    pub(super) fn resolved(&mut self, now: Now, known: bool) {
+        let Link::Entering(entry) = &mut self.link else { return };
+        entry.attempt = entry.attempt.saturating_add(1);
+        let attempt = entry.attempt;
+        match self.server {
+            Some(server) if known => {
+                self.events.push_back(ClientEvent::Registering { server, attempt });
+                self.register();
+            }
+            _ => self.events.push_back(ClientEvent::Unresolved { attempt }),
+        }
+        self.set_next_try(now);
+    }
+
+    fn register(&mut self) {
+        let Link::Entering(entry) = &self.link else { return };
+        let register = Register {
+            nonce: entry.nonce,
+            cookie: entry.cookie,
+            cluster: if self.state.has_cluster_time() { self.cluster } else { ClusterId::default() },
+            name: self.config.name,
+        };
+        self.outgoing.push_back(Outgoing::Ready(Body::Register(register)));
+    }
+
+    fn set_next_try(&mut self, now: Now) {
+        let jitter = self.rng.random_range(0.5..1.5);
+        if let Link::Entering(entry) = &mut self.link {
+            entry.next_try = Some(now.mono + entry.patience().scaled(jitter));
+        }
+    }
+
+    /// Nobody has answered: try again, with a fresh look at the server's name.
+    pub(super) fn entry_timeout(&mut self, now: Now) {
+        let Link::Entering(entry) = &mut self.link else { return };
+        if entry.next_try.is_some_and(|at| now.mono >= at) {
+            entry.next_try = None;
+            entry.cookie = 0;
+            self.actions.push_back(Action::Resolve);
+        }
+    }
+
+    /// The session is over: ask for a new one at once.
+    pub(super) fn enter_again(&mut self) {
+        self.link = Link::Entering(Entry::first(self.rng.next_u64()));
+        self.outgoing.clear();
+        self.actions.push_back(Action::Resolve);
+    }
+
+    /// The session is over and the server gone: give it a moment.
+    pub(super) fn enter_later(&mut self, now: Now) {
+        let mut entry = Entry::first(self.rng.next_u64());
+        entry.attempt = 1;
+        self.link = Link::Entering(entry);
+        self.outgoing.clear();
+        self.set_next_try(now);
+    }
+
+    pub(super) fn handle_challenge(&mut self, now: Now, challenge: &Challenge) -> Fate {
+        let Link::Entering(entry) = &mut self.link else { return Fate::Unasked };
+        if entry.nonce != challenge.nonce || challenge.cookie == 0 || entry.cookie == challenge.cookie {
+            return Fate::Unasked;
+        }
+        entry.cookie = challenge.cookie;
+        self.register();
+        self.set_next_try(now);
+        Fate::Accepted
+    }
+
+    pub(super) fn handle_welcome(&mut self, now: Now, header: &Header, welcome: &Welcome) -> Fate {
+        let Link::Entering(entry) = &self.link else { return Fate::Unasked };
+        let Some(server) = self.server.filter(|_| entry.nonce == welcome.nonce && header.session.0 != 0)
+        else {
+            return Fate::Unasked;
+        };
+        let terms = Terms {
+            cluster: welcome.cluster,
+            heartbeat: welcome.heartbeat.max(SHORTEST_TERM),
+            lifetime: welcome.lifetime.max(SHORTEST_TERM),
+        };
+        let known = self.state.has_cluster_time() && welcome.cluster == self.cluster;
+        self.link = Link::Member(Box::new(Session {
+            id: header.session,
+            terms,
+            sequence: 0,
+            heard: now.mono,
+            sent: now.mono,
+            corrected: now.mono,
+            applied: 0,
+            rate: welcome.rate,
+            heartbeat: None,
+            new_cluster: welcome.cluster != ClusterId::default() && !known,
+            memory: Memory::default(),
+        }));
+        self.told.clear();
+        let (cluster, interval) = (welcome.cluster, welcome.interval);
+        self.events.push_back(ClientEvent::Registered { server, cluster, interval });
+        Fate::Accepted
+    }
+
+    pub(super) fn handle_reject(&mut self, now: Now, header: &Header, reject: &Reject) -> Fate {
+        match (&mut self.link, reject.reason) {
+            (Link::Member(session), RejectReason::UnknownSession) if session.id == header.session => {
+                self.enter_holdover(HoldoverReason::ServerForgot);
+                self.enter_again();
+                Fate::Accepted
+            }
+            (Link::Entering(entry), RejectReason::Version | RejectReason::Full)
+                if entry.nonce == reject.nonce =>
+            {
+                entry.refused = true;
+                self.set_next_try(now);
+                self.tell_refusal(reject.reason, reject.version);
+                Fate::Accepted
+            }
+            _ => Fate::Unasked,
+        }
+    }
+
+    /// An answer in another version's words: the server does not speak ours.
+    pub(super) fn handle_other_version(&mut self, now: Now, version: u8, nonce: u64) {
+        if let Link::Entering(entry) = &mut self.link
+            && entry.nonce == nonce
+        {
+            entry.refused = true;
+            self.set_next_try(now);
+            self.tell_refusal(RejectReason::Version, version);
+        }
+    }
+}
+
+/// How long the first attempt waits for an answer.
+const FASTEST: Span = Span::from_millis(250);
+/// How long any attempt waits.
+const SLOWEST: Span = Span::from_secs(30);
+/// No server can make its clients wake up more often.
+const SHORTEST_TERM: Span = Span::from_millis(10);

@@ -1,0 +1,77 @@
+//! The agreement window: how far a reading may be from the median and still agree.
+//!
+//! A fixed window is either so wide that a server's step of 10 ms is followed by all, or so narrow that a slow
+//! path's honest members are called liars. So it is learned: six times a slow average of the readings' robust
+//! deviation. The average is slow, and each sample counts at most as four times the average, so that a fault
+//! cannot open the window for itself.
+
+use crate::time::Span;
+
+/// Learns how closely the members' readings usually agree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    usual: Option<Span>,
+    samples: i64,
+}
+
+impl Window {
+    /// The window now, given the deviation that the readings' own noise has.
+    pub fn width(&self, noise: Span) -> Span {
+        match self.usual {
+            Some(usual) => usual.times(6).max(noise.times(4)).min(WIDEST),
+            None => WIDEST,
+        }
+    }
+
+    /// Takes in the robust deviation of one round's readings.
+    pub fn learn(&mut self, deviation: Span) {
+        let deviation = deviation.max(LEAST);
+        let usual = self.usual.unwrap_or(deviation);
+        self.samples = (self.samples + 1).min(MEMORY);
+        self.usual = Some((usual + (deviation.min(usual.times(4)) - usual).over(self.samples)).max(LEAST));
+    }
+
+    /// Forgets what was learned.
+    pub fn forget(&mut self) {
+        *self = Window::default();
+    }
+}
+
+/// γ: no honest reading on any path that this protocol is made for is farther off.
+pub const WIDEST: Span = Span::from_millis(50);
+/// Timestamps agree no better than this; it also lets the average grow again from nothing.
+const LEAST: Span = Span::from_nanos(500);
+/// Rounds over which the average is taken.
+const MEMORY: i64 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(us: i64) -> Window {
+        let mut window = Window::default();
+        (0..100).for_each(|_| window.learn(Span::from_micros(us)));
+        window
+    }
+
+    #[test]
+    fn the_window_is_six_times_the_usual_deviation() {
+        assert_eq!(learned(10).width(Span::ZERO), Span::from_micros(60));
+        assert_eq!(learned(10).width(Span::from_micros(50)), Span::from_micros(200));
+        assert_eq!(Window::default().width(Span::ZERO), WIDEST);
+    }
+
+    #[test]
+    fn one_wild_round_opens_the_window_by_a_sixteenth_at_most() {
+        let mut window = learned(10);
+        window.learn(Span::from_secs(3_600));
+        assert!(window.width(Span::ZERO) <= Span::from_micros(64));
+    }
+
+    #[test]
+    fn a_window_of_perfect_readings_can_grow_again() {
+        let mut window = learned(0);
+        (0..500).for_each(|_| window.learn(Span::from_micros(10)));
+        assert!(window.width(Span::ZERO) > Span::from_micros(50));
+    }
+}

@@ -1,0 +1,199 @@
+//! The table of clients: who is registered, from where, and what is known of each.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use slab::Slab;
+
+use super::burst::{Burst, Measured};
+use crate::berkeley::Path;
+use crate::berkeley::event::{Exclusion, Peer};
+use crate::berkeley::keeper;
+use crate::time::{Frequency, Monotonic, Span};
+use crate::wire::{ClientState, ClusterId, Correction, Name, NodeId, SessionId, Verdict};
+
+/// A registered client's place in the table.
+pub type Slot = usize;
+
+/// A registered client.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Where it is, and the address of ours that it talks to.
+    pub path: Path,
+    /// The process that registered.
+    pub node: NodeId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its name.
+    pub name: Name,
+    /// The nonce of its Register: the same again is a repetition, not a new registration.
+    pub nonce: u64,
+    /// When something valid was heard of it last.
+    pub heard: Monotonic,
+    /// How its clock stands, by its own word.
+    pub state: ClientState,
+    /// The cluster that it carried when it registered.
+    pub cluster: ClusterId,
+    /// Datagrams sent to it in this session.
+    pub sequence: u32,
+    /// Its burst, going on or the last.
+    pub burst: Burst,
+    /// Its last exchange, if the client does not have our side of it yet.
+    pub last: Option<Measured>,
+    /// The result of its last burst.
+    pub reading: Option<(Monotonic, Measured)>,
+    /// Its usual delays.
+    pub delays: Delays,
+    /// Its frequency adjustment less the rate command in it, as it was sure of it last.
+    pub claim: Option<(Monotonic, Frequency)>,
+    /// The last Correction sent to it and its round, until it is known to have arrived.
+    pub unconfirmed: Option<(u32, Correction)>,
+    /// The burst in which that Correction was repeated.
+    pub repeated_in: u32,
+    /// The vote's word on its clock.
+    pub verdict: Verdict,
+    /// Why the vote leaves it out, if it does.
+    pub exclusion: Option<Exclusion>,
+    /// Until then it is measured more often than once a round, if it needs that.
+    pub hurry_until: Monotonic,
+    /// Whether the timer for that is running.
+    pub hurrying: bool,
+}
+
+impl Member {
+    /// As people know it.
+    pub fn peer(&self) -> Peer {
+        Peer { name: self.name, address: self.path.peer }
+    }
+
+    /// Whether it is to be measured more often for now: it has no time, no sure frequency, or is wrong.
+    pub fn hurries(&self, now: Monotonic) -> bool {
+        let needs =
+            !self.state.has_cluster_time() || self.claim.is_none() || self.verdict == Verdict::Minority;
+        needs && now < self.hurry_until
+    }
+
+    /// What the keeper of time gets to know of it.
+    pub fn ballot(&self, now: Monotonic, round: u32, oldest: Span) -> keeper::Ballot {
+        let reading = self.reading.filter(|(at, _)| now - *at <= oldest).map(|(_, measured)| {
+            let excess = self.delays.excess(measured.delay);
+            keeper::Reading {
+                at: measured.at(),
+                phase: measured.phase,
+                noise: self.delays.noise(),
+                excess: excess.half(),
+                fresh: self.burst.round == round && self.burst.best.is_some(),
+            }
+        });
+        let claim = self.claim.filter(|(at, _)| now - *at <= CLAIM_AGE).map(|(_, claim)| claim);
+        keeper::Ballot { state: self.state, cluster: self.cluster, reading, claim }
+    }
+}
+
+/// The usual delays of a member's path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Delays {
+    least: Option<Span>,
+    mean_excess: Span,
+}
+
+impl Delays {
+    /// Takes in the least delay of a burst.
+    pub fn learn(&mut self, delay: Span) {
+        let least = match self.least {
+            // A route that became longer for good is learned within some hundred bursts.
+            Some(least) => delay.min(least + (delay - least).over(128)),
+            None => delay,
+        };
+        if self.least.is_none() {
+            self.mean_excess = delay.over(8);
+        }
+        self.mean_excess += (delay - least - self.mean_excess).over(32);
+        self.least = Some(least);
+    }
+
+    /// How much longer than the least this delay is.
+    pub fn excess(&self, delay: Span) -> Span {
+        (delay - self.least.unwrap_or(delay)).max(Span::ZERO)
+    }
+
+    /// One standard deviation of readings over this path: for an excess e, readings are wrong by ± e/2 at most.
+    pub fn noise(&self) -> Span {
+        self.mean_excess.over(3)
+    }
+
+    /// How long an answer may take.
+    pub fn patience(&self) -> Option<Span> {
+        self.least.map(|least| least.times(4) + self.mean_excess.times(8))
+    }
+}
+
+/// All members, by place, by address and by process.
+#[derive(Debug, Default)]
+pub struct Members {
+    slots: Slab<Member>,
+    by_address: HashMap<SocketAddr, Slot>,
+    by_node: HashMap<NodeId, Slot>,
+}
+
+impl Members {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds a member, in place of any other at its address or of its process. Returns its place.
+    pub fn insert(&mut self, member: Member) -> Slot {
+        let replaced = [self.by_address.get(&member.path.peer), self.by_node.get(&member.node)]
+            .map(Option::<&Slot>::copied);
+        for slot in replaced.into_iter().flatten() {
+            self.remove(slot);
+        }
+        let (address, node) = (member.path.peer, member.node);
+        let slot = self.slots.insert(member);
+        self.by_address.insert(address, slot);
+        self.by_node.insert(node, slot);
+        slot
+    }
+
+    /// Takes a member out.
+    pub fn remove(&mut self, slot: Slot) -> Option<Member> {
+        let member = self.slots.try_remove(slot)?;
+        self.by_address.remove(&member.path.peer);
+        self.by_node.remove(&member.node);
+        Some(member)
+    }
+
+    /// The member at a place.
+    pub fn at(&mut self, slot: Slot) -> Option<&mut Member> {
+        self.slots.get_mut(slot)
+    }
+
+    /// The place of the member at an address.
+    pub fn find(&self, address: SocketAddr) -> Option<Slot> {
+        self.by_address.get(&address).copied()
+    }
+
+    /// Whether this process, or this address, is a member.
+    pub fn knows(&self, address: SocketAddr, node: NodeId) -> bool {
+        self.by_address.contains_key(&address) || self.by_node.contains_key(&node)
+    }
+
+    /// The places that are taken, in order.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.slots.iter().map(|(slot, _)| slot).collect()
+    }
+
+    /// All members, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.slots.iter().map(|(_, member)| member)
+    }
+
+    /// All members, in the order of their places.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Member)> {
+        self.slots.iter_mut()
+    }
+}
+
+/// A member's frequency is good for ten minutes: far more than losses can hide, far less than it wanders.
+const CLAIM_AGE: Span = Span::from_secs(600);

@@ -1,0 +1,346 @@
+//! The server: lets clients in, fires the rounds, and tells everybody the vote's result.
+//!
+//! What it decides: who is a member, when each member is measured, when a round is over. What the cluster's
+//! time is, it asks the [keeper](super::keeper). The joining lives in `registration`, the rounds in `rounds`.
+
+mod burst;
+mod cookie;
+mod members;
+mod registration;
+mod rounds;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+use self::cookie::Cookies;
+use self::members::{Member, Members, Slot};
+use super::event::Exclusion;
+use super::keeper::{Keeper, Settings};
+use super::timers::Timers;
+use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, Transmit};
+use crate::time::{Frequency, Monotonic, Now, Raw, Span};
+use crate::wire::{
+    Body, DecodeError, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId, Probe, Reject,
+    RejectReason, Report, SessionId, Stamps, VERSION,
+};
+
+/// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    node: NodeId,
+    rng: ChaCha12Rng,
+    cookies: Cookies,
+    members: Members,
+    keeper: Keeper,
+    round: u32,
+    next_round: Monotonic,
+    /// How many bursts the round's vote still waits for; `None` between rounds.
+    pending: Option<usize>,
+    bursts: u32,
+    /// Why the vote leaves the server's own clock out, if it does.
+    own_exclusion: Option<Exclusion>,
+    /// When each kind of refusal was told last.
+    told: Vec<(RejectReason, Monotonic)>,
+    timers: Timers<Timer>,
+    outgoing: VecDeque<Outgoing>,
+    events: VecDeque<ServerEvent>,
+    counters: Counters,
+}
+
+/// What a server does at a moment of its own choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Begin the next round.
+    Round,
+    /// Conclude this round with what has been heard.
+    Vote(u32),
+    /// Send the next probe of this burst.
+    Probe(Slot, u32),
+    /// Conclude this burst that stands alone.
+    BurstOver(Slot, u32),
+    /// Measure this member between rounds, if it needs that.
+    Hurry(Slot, SessionId),
+    /// Has this member been silent for too long?
+    Expire(Slot, SessionId),
+}
+
+/// What waits to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Outgoing {
+    Ready(Transmit),
+    /// The next probe of this burst: written when it leaves, for the sake of its timestamp.
+    Probe(Slot, u32),
+}
+
+impl Server {
+    /// A server that starts now. `seed` must be unpredictable where anybody could attack.
+    pub fn new(config: ServerConfig, seed: [u8; 32], now: Now) -> Server {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let mut secret = [0; 16];
+        rng.fill_bytes(&mut secret);
+        let settings = Settings {
+            interval: config.interval,
+            radius: config.radius,
+            plausible_from: config.plausible_from,
+        };
+        let next_round = now.mono + config.interval;
+        let mut timers = Timers::default();
+        timers.set(next_round, Timer::Round);
+        Server {
+            node: NodeId(rng.next_u64()),
+            rng,
+            cookies: Cookies::new(secret),
+            members: Members::default(),
+            keeper: Keeper::new(settings, now.raw),
+            round: 0,
+            next_round,
+            pending: None,
+            bursts: 0,
+            own_exclusion: None,
+            told: Vec::new(),
+            timers,
+            outgoing: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// How many clients are registered.
+    pub fn clients(&self) -> usize {
+        self.members.len()
+    }
+
+    fn receive(&mut self, now: Now, path: Path, message: &Message) -> Fate {
+        let header = &message.header;
+        match &message.body {
+            Body::Register(register) => return self.handle_register(now, path, header, register),
+            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) => {}
+            _ => return Fate::Misdirected,
+        }
+        let Some(slot) = self.member_of(path.peer, header.session) else {
+            let nonce = match &message.body {
+                Body::Report(report) => report.nonce,
+                Body::Heartbeat(heartbeat) => heartbeat.nonce,
+                _ => return Fate::Session,
+            };
+            self.reject(path, header.session, nonce, RejectReason::UnknownSession);
+            return Fate::Session;
+        };
+        match &message.body {
+            Body::Report(report) => self.handle_report(now, slot, header, report),
+            Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
+            _ => self.handle_leave(slot),
+        }
+    }
+
+    fn member_of(&mut self, address: SocketAddr, session: SessionId) -> Option<Slot> {
+        let slot = self.members.find(address)?;
+        self.members.at(slot).filter(|member| member.session == session).map(|_| slot)
+    }
+
+    fn handle_report(&mut self, now: Now, slot: Slot, header: &Header, report: &Report) -> Fate {
+        let Some(member) = self.members.at(slot) else { return Fate::Session };
+        member.heard = now.mono;
+        let Some(t1) = member.burst.answers(report) else { return Fate::Unasked };
+        let Some(measured) = member.burst.measure(header.sequence, report, t1, now.raw) else {
+            return Fate::Implausible;
+        };
+        member.state = header.flags.state;
+        member.last = Some(measured);
+        let sure = member.state.has_cluster_time() && report.frequency_error <= SURE;
+        member.claim = match sure {
+            true => Some((now.mono, report.frequency - report.rate)),
+            false => member.claim.filter(|_| member.state.has_cluster_time()),
+        };
+        let complete = member.burst.is_complete();
+        self.confirm_or_repeat(slot, report.applied);
+        if complete {
+            self.finish_burst(now, slot);
+            self.conclude_if_complete(now);
+        }
+        Fate::Accepted
+    }
+
+    fn handle_heartbeat(&mut self, now: Now, slot: Slot, header: &Header, heartbeat: &Heartbeat) -> Fate {
+        let Some(member) = self.members.at(slot) else { return Fate::Session };
+        member.heard = now.mono;
+        member.state = header.flags.state;
+        self.send_to(slot, 0, Body::HeartbeatAck(*heartbeat));
+        Fate::Accepted
+    }
+
+    fn handle_leave(&mut self, slot: Slot) -> Fate {
+        if let Some(member) = self.members.remove(slot) {
+            self.events.push_back(ServerEvent::Left { client: member.peer() });
+        }
+        Fate::Accepted
+    }
+
+    /// Drops a member that was silent for too long, else looks again when it could be.
+    fn expire(&mut self, now: Now, slot: Slot, session: SessionId) {
+        let lifetime = self.config.lifetime();
+        let Some(member) = self.members.at(slot).filter(|member| member.session == session) else {
+            return;
+        };
+        let silent = now.mono - member.heard;
+        if silent < lifetime {
+            self.timers.set(member.heard + lifetime, Timer::Expire(slot, session));
+        } else if let Some(member) = self.members.remove(slot) {
+            self.events.push_back(ServerEvent::Lost { client: member.peer(), silent });
+        }
+    }
+
+    /// Writes a probe that is about to leave.
+    fn probe(&mut self, now: Now, slot: Slot, burst: u32) -> Option<Transmit> {
+        let nonce = self.rng.next_u64();
+        let (rate, cluster) = (self.keeper.rate(), self.keeper.cluster());
+        let timescale = *self.keeper.timescale();
+        let decided = self.keeper.state().has_cluster_time();
+        let node = self.node;
+        let member = self.members.at(slot).filter(|member| member.burst.id == burst && member.burst.open)?;
+        let probe = Probe {
+            nonce,
+            before: member.last.filter(|_| decided).map(|measured| Stamps {
+                report: measured.report,
+                t1: timescale.estimate(measured.t1),
+                t4: timescale.estimate(measured.t4),
+            }),
+            index: member.burst.sent,
+            burst: member.burst.size,
+            rate,
+            cluster,
+        };
+        member.burst.probe(nonce, now.raw);
+        let round = member.burst.round;
+        Some(write(node, member, round, Body::Probe(probe)))
+    }
+
+    fn send_to(&mut self, slot: Slot, round: u32, body: Body) {
+        let node = self.node;
+        if let Some(member) = self.members.at(slot) {
+            self.outgoing.push_back(Outgoing::Ready(write(node, member, round, body)));
+        }
+    }
+
+    /// Answers somebody who is not a member.
+    fn answer(&mut self, path: Path, session: SessionId, body: Body) {
+        let header = Header { sender: self.node, session, ..Header::default() };
+        let datagram = Message { header, body }.encode();
+        self.outgoing.push_back(Outgoing::Ready(Transmit { path, datagram }));
+    }
+
+    fn reject(&mut self, path: Path, session: SessionId, nonce: u64, reason: RejectReason) {
+        self.answer(path, session, Body::Reject(Reject { nonce, reason, version: VERSION }));
+    }
+
+    /// Tells of a refusal, each kind at most once a minute: the network decides how many there are.
+    fn tell_refusal(&mut self, now: Now, address: SocketAddr, reason: RejectReason, version: u8) {
+        let recent = |told: &&mut (RejectReason, Monotonic)| told.0 == reason;
+        match self.told.iter_mut().find(recent) {
+            Some((_, at)) if now.mono - *at < TELL_AGAIN => return,
+            Some((_, at)) => *at = now.mono,
+            None => self.told.push((reason, now.mono)),
+        }
+        self.events.push_back(ServerEvent::Refused { address, reason, version });
+    }
+}
+
+impl Node for Server {
+    type Event = ServerEvent;
+
+    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        let fate = match Message::decode(datagram) {
+            Ok(message) => self.receive(now, path, &message),
+            Err(DecodeError::Length(_)) => Fate::Length,
+            Err(DecodeError::Magic) => Fate::Magic,
+            Err(DecodeError::Version { version, kind, session, nonce }) => {
+                // Never answer what could itself be an answer.
+                if kind != Kind::Reject as u8 {
+                    self.reject(path, session, nonce, RejectReason::Version);
+                    self.tell_refusal(now, path.peer, RejectReason::Version, version);
+                }
+                Fate::Version
+            }
+            Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
+        };
+        self.counters.count(fate);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.fire(now.mono) {
+            match timer {
+                Timer::Round if now.mono >= self.next_round => self.begin_round(now),
+                Timer::Round => {}
+                Timer::Vote(round) if round == self.round => self.conclude_round(now),
+                Timer::Vote(_) => {}
+                Timer::Probe(slot, burst) => self.probe_is_due(now, slot, burst),
+                Timer::BurstOver(slot, burst) => self.burst_is_over(now, slot, burst),
+                Timer::Hurry(slot, session) => self.hurry_is_due(now, slot, session),
+                Timer::Expire(slot, session) => self.expire(now, slot, session),
+            }
+        }
+    }
+
+    fn handle_shutdown(&mut self, _now: Now) {
+        for slot in self.members.slots() {
+            self.send_to(slot, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }));
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        loop {
+            match self.outgoing.pop_front()? {
+                Outgoing::Ready(transmit) => return Some(transmit),
+                Outgoing::Probe(slot, burst) => {
+                    if let Some(transmit) = self.probe(now, slot, burst) {
+                        return Some(transmit);
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.timers.next()
+    }
+
+    fn read(&self, raw: Raw) -> Reading {
+        Reading {
+            time: self.keeper.timescale().published(raw),
+            state: self.keeper.state(),
+            error: self.keeper.own_error(raw),
+            frequency: self.keeper.timescale().frequency(),
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// Writes the next datagram of a member's session.
+fn write(node: NodeId, member: &mut Member, round: u32, body: Body) -> Transmit {
+    member.sequence = member.sequence.wrapping_add(1);
+    let header = Header {
+        sender: node,
+        session: member.session,
+        sequence: member.sequence,
+        round,
+        ..Header::default()
+    };
+    Transmit { path: member.path, datagram: Message { header, body }.encode() }
+}
+
+/// A client knows its frequency when it is sure to this: then it counts for the cluster's rate.
+const SURE: Frequency = Frequency::from_ppm(1.0);
+/// Refusals of the same kind are told once in this time.
+const TELL_AGAIN: Span = Span::from_secs(60);

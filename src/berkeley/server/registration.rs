@@ -1,0 +1,118 @@
+//! How clients join: Register, Challenge, Register with the cookie, Welcome.
+//!
+//! Nothing is remembered of anybody who has not proved its address, and nothing is answered with more than
+//! was received.
+
+use rand::Rng;
+
+use super::members::{Member, Slot};
+use super::{Server, Timer};
+use crate::berkeley::{Fate, Path, ServerEvent};
+use crate::time::{Monotonic, Now, Span};
+use crate::wire::{Body, Challenge, Header, Register, RejectReason, SessionId, VERSION, Verdict, Welcome};
+
+impl Server {
+    pub(super) fn handle_register(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Fate {
+        if !self.cookies.check(now.mono, path.peer, header.sender, ask.cookie) {
+            let cookie = self.cookies.make(now.mono, path.peer, header.sender);
+            self.answer(path, SessionId::default(), Body::Challenge(Challenge { nonce: ask.nonce, cookie }));
+            return if ask.cookie == 0 { Fate::Accepted } else { Fate::Cookie };
+        }
+        if let Some(slot) = self.repetition(path, header, ask) {
+            self.welcome(slot);
+            return Fate::Accepted;
+        }
+        let known = self.members.knows(path.peer, header.sender);
+        if !known && self.members.len() >= self.config.max_clients {
+            self.reject(path, header.session, ask.nonce, RejectReason::Full);
+            self.tell_refusal(now, path.peer, RejectReason::Full, VERSION);
+            return Fate::Full;
+        }
+        let slot = self.admit(now, path, header, ask);
+        self.welcome(slot);
+        self.begin_burst(slot, now.mono, true);
+        self.hurry(now.mono, slot, self.config.interval.times(NEWCOMER_ROUNDS));
+        Fate::Accepted
+    }
+
+    /// The place of the member whose Register this is once more: the Welcome was lost, or the request doubled.
+    fn repetition(&mut self, path: Path, header: &Header, ask: &Register) -> Option<Slot> {
+        let slot = self.members.find(path.peer)?;
+        let same = |member: &&mut Member| member.nonce == ask.nonce && member.node == header.sender;
+        self.members.at(slot).filter(same).map(|_| slot)
+    }
+
+    fn admit(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Slot {
+        let session = SessionId(self.rng.next_u64().max(1));
+        let member = Member {
+            path,
+            node: header.sender,
+            session,
+            name: ask.name,
+            nonce: ask.nonce,
+            heard: now.mono,
+            state: header.flags.state,
+            cluster: ask.cluster,
+            sequence: 0,
+            burst: Default::default(),
+            last: None,
+            reading: None,
+            delays: Default::default(),
+            claim: None,
+            unconfirmed: None,
+            repeated_in: 0,
+            verdict: Verdict::Unjudged,
+            exclusion: None,
+            hurry_until: now.mono,
+            hurrying: false,
+        };
+        self.events.push_back(ServerEvent::Connected { client: member.peer(), state: member.state });
+        let slot = self.members.insert(member);
+        self.timers.set(now.mono + self.config.lifetime(), Timer::Expire(slot, session));
+        slot
+    }
+
+    fn welcome(&mut self, slot: Slot) {
+        let Some(nonce) = self.members.at(slot).map(|member| member.nonce) else { return };
+        let welcome = Welcome {
+            nonce,
+            cluster: self.keeper.cluster(),
+            interval: self.config.interval,
+            heartbeat: self.config.heartbeat(),
+            lifetime: self.config.lifetime(),
+            rate: self.keeper.rate(),
+        };
+        self.send_to(slot, 0, Body::Welcome(welcome));
+    }
+
+    /// Measures a member more often than once a round, for so long or until it does not need it any more.
+    pub(super) fn hurry(&mut self, now: Monotonic, slot: Slot, length: Span) {
+        let period = self.config.interval.over(HURRY);
+        let Some(member) = self.members.at(slot) else { return };
+        member.hurry_until = now + length;
+        if !member.hurrying {
+            member.hurrying = true;
+            self.timers.set(now + period, Timer::Hurry(slot, member.session));
+        }
+    }
+
+    pub(super) fn hurry_is_due(&mut self, now: Now, slot: Slot, session: SessionId) {
+        let period = self.config.interval.over(HURRY);
+        let Some(member) = self.members.at(slot).filter(|member| member.session == session) else {
+            return;
+        };
+        member.hurrying = member.hurries(now.mono);
+        let (hurrying, idle) = (member.hurrying, !member.burst.open);
+        if hurrying {
+            self.timers.set(now.mono + period, Timer::Hurry(slot, session));
+        }
+        if hurrying && idle {
+            self.begin_burst(slot, now.mono, true);
+        }
+    }
+}
+
+/// A newcomer is measured between rounds for so many of them: enough to learn its frequency.
+const NEWCOMER_ROUNDS: i64 = 2;
+/// Whoever is in a hurry is measured so many times a round.
+const HURRY: i64 = 5;

@@ -1,0 +1,380 @@
+//! `docs/PROTOCOL.md` against the code: the byte vectors both ways, the field tables, the worked example.
+
+use std::collections::BTreeMap;
+
+use meantime::time::{self, Frequency, Offset, Span, Timestamp};
+use meantime::wire::{
+    Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Flags, Header, Heartbeat,
+    Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject, RejectReason, Report, SessionId,
+    Stamps, Verdict, Welcome,
+};
+
+const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
+
+#[test]
+fn every_vector_is_what_the_code_writes_and_reads() {
+    for (name, vector) in vectors() {
+        let message = vector.message();
+        assert_eq!(hex(&message.encode()), hex(&vector.datagram()), "{name}: written");
+        assert_eq!(Message::decode(&vector.datagram()), Ok(message), "{name}: read");
+    }
+}
+
+#[test]
+fn every_kind_has_a_vector() {
+    let mut kinds: Vec<u8> = vectors().values().map(|vector| vector.message().body.kind() as u8).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, (1..=10).collect::<Vec<u8>>());
+}
+
+#[test]
+fn the_values_of_a_vector_are_its_bytes_and_its_fields_are_those_of_the_tables() {
+    let tables = field_tables();
+    for (name, vector) in vectors() {
+        let kind = format!("{:?}", vector.message().body.kind());
+        let expected: Vec<_> =
+            ["Header", &kind, "Authentication tag"].iter().flat_map(|table| tables[*table].clone()).collect();
+        let found: Vec<_> =
+            vector.0.iter().map(|row| (row.offset, row.bytes.len(), row.field.clone())).collect();
+        assert_eq!(found, expected, "{name}");
+        for row in &vector.0 {
+            assert_eq!(hex(&row.value.to_bytes(row.bytes.len())), hex(&row.bytes), "{name}: {}", row.field);
+        }
+    }
+}
+
+#[test]
+fn the_tables_cover_every_byte_of_every_kind_once() {
+    let tables = field_tables();
+    assert_eq!(tables.len(), 12);
+    for (name, fields) in &tables {
+        let (start, end) = match name.as_str() {
+            "Header" => (0, 32),
+            "Authentication tag" => (80, 96),
+            _ => (32, 80),
+        };
+        let mut at = start;
+        for (offset, size, field) in fields {
+            assert_eq!(*offset, at, "{name}: {field}");
+            at += size;
+        }
+        assert_eq!(at, end, "{name}");
+    }
+}
+
+#[test]
+fn the_worked_example_adds_up() {
+    let vectors = vectors();
+    let (report, probe) = (vectors["report-3"].report(), vectors["probe-4"].probe());
+    let stamps = probe.before.unwrap();
+    assert_eq!(stamps.report, vectors["report-3"].message().header.sequence);
+    let (offset, delay) = exchange(stamps.t1, report.t2, report.t3(), stamps.t4);
+    let correction = vectors["correction-3"].correction();
+    assert_eq!(correction.about, stamps.report);
+    assert_eq!(correction.correction, offset.correction_towards(Offset::ZERO));
+    let text = PROTOCOL.split_whitespace().collect::<Vec<_>>().join(" ");
+    let spoken = |ns: i64, before: &str| {
+        let spaced = grouped(ns);
+        assert!(text.contains(&format!("{before}{spaced} ns")), "{before}{spaced} ns is not in the text");
+    };
+    spoken(offset.span().as_nanos(), "θ = ");
+    spoken(delay.as_nanos(), "**");
+    assert_eq!(vectors["correction-14"].correction().about, vectors["report-14"].message().header.sequence);
+    assert_eq!(vectors["correction-14"].correction().correction.span().as_nanos(), -2_150);
+}
+
+#[test]
+fn the_exchanges_of_the_worked_example_have_the_offsets_and_delays_that_it_says() {
+    let rows: Vec<Vec<i64>> = PROTOCOL
+        .lines()
+        .filter_map(|line| {
+            let cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+            cells.map(|cell| cell.replace(' ', "").parse().ok()).collect::<Option<Vec<i64>>>()
+        })
+        .filter(|cells| cells.len() == 7)
+        .collect();
+    assert_eq!(rows.len(), 5);
+    let day = Timestamp::from_nanos(1_772_438_400_000_000_000);
+    let vectors = vectors();
+    for row in rows {
+        let at = |ns| day + Span::from_nanos(ns);
+        let (offset, delay) = exchange(at(row[1]), at(row[2]), at(row[3]), at(row[4]));
+        assert_eq!((offset.span().as_nanos(), delay.as_nanos()), (row[5], row[6]), "report {}", row[0]);
+        if let Some(vector) = vectors.get(&format!("report-{}", row[0])) {
+            assert_eq!((vector.report().t2, vector.report().t3()), (at(row[2]), at(row[3])));
+        }
+    }
+}
+
+/// Offset and delay of an exchange, as section 1 defines them.
+fn exchange(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp) -> (Offset, Span) {
+    (Offset::ahead_by(((t2 - t1) + (t3 - t4)).half()), (t4 - t1) - (t3 - t2))
+}
+
+/// A vector of the document: its fields in order.
+struct Vector(Vec<Row>);
+
+/// A field of a vector.
+struct Row {
+    offset: usize,
+    bytes: Vec<u8>,
+    field: String,
+    value: Value,
+}
+
+/// A value, as the document writes it.
+enum Value {
+    Number(i128),
+    Text(String),
+}
+
+impl Value {
+    fn parse(text: &str) -> Value {
+        if let Some(text) = text.strip_prefix('"') {
+            return Value::Text(text.strip_suffix('"').expect("a closing quote").into());
+        }
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => i128::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        Value::Number(number.unwrap_or_else(|error| panic!("{text}: {error}")))
+    }
+
+    /// The value as big-endian bytes, or as text padded with zeros.
+    fn to_bytes(&self, len: usize) -> Vec<u8> {
+        let mut bytes = match self {
+            Value::Number(number) => number.to_be_bytes()[16 - len.min(16)..].to_vec(),
+            Value::Text(text) => text.as_bytes().to_vec(),
+        };
+        bytes.resize(len, 0);
+        bytes
+    }
+}
+
+impl Vector {
+    fn parse(block: &str) -> Vector {
+        let mut rows: Vec<Row> = Vec::new();
+        for line in block.lines() {
+            let mut words = line.split_whitespace();
+            let offset = words.next().and_then(|word| word.parse().ok()).expect("an offset");
+            let bytes = unhex(words.next().expect("bytes"));
+            match (words.next(), rows.last_mut()) {
+                (Some(field), _) => {
+                    let value = Value::parse(words.next().expect("a value"));
+                    rows.push(Row { offset, bytes, field: field.into(), value });
+                }
+                (None, Some(row)) => {
+                    assert_eq!(offset, row.offset + row.bytes.len());
+                    row.bytes.extend(bytes);
+                }
+                (None, None) => panic!("a vector begins in the middle of a field"),
+            }
+        }
+        Vector(rows)
+    }
+
+    fn datagram(&self) -> Datagram {
+        let bytes: Vec<u8> = self.0.iter().flat_map(|row| row.bytes.clone()).collect();
+        bytes.try_into().unwrap_or_else(|bytes: Vec<u8>| panic!("{} bytes, not {DATAGRAM_LEN}", bytes.len()))
+    }
+
+    fn value(&self, field: &str) -> &Value {
+        &self.0.iter().find(|row| row.field == field).unwrap_or_else(|| panic!("no field {field}")).value
+    }
+
+    fn number<N: TryFrom<i128>>(&self, field: &str) -> N {
+        match self.value(field) {
+            Value::Number(number) => {
+                N::try_from(*number).ok().unwrap_or_else(|| panic!("{field} out of range"))
+            }
+            Value::Text(_) => panic!("{field} is not a number"),
+        }
+    }
+
+    fn span(&self, field: &str) -> Span {
+        Span::from_nanos(self.number(field))
+    }
+
+    fn known_span(&self, field: &str) -> Option<Span> {
+        Some(self.span(field)).filter(|span| span.as_nanos() != i64::from(u32::MAX))
+    }
+
+    fn rate(&self, field: &str) -> Frequency {
+        Frequency::from_ppt(self.number(field))
+    }
+
+    fn stamps(&self) -> Option<Stamps> {
+        let at = |field| Timestamp::from_nanos(self.number(field));
+        Some(Stamps { report: self.number("stamps_of"), t1: at("t1"), t4: at("t4") })
+            .filter(|it| it.report != 0)
+    }
+
+    fn header(&self) -> Header {
+        let state = match self.number("flags") {
+            0u16 => ClientState::Unsynchronized,
+            1 => ClientState::Synchronized,
+            2 => ClientState::Holdover,
+            other => panic!("flags {other}"),
+        };
+        Header {
+            flags: Flags { state },
+            key_id: self.number("key_id"),
+            sender: NodeId(self.number("sender")),
+            session: SessionId(self.number("session")),
+            sequence: self.number("sequence"),
+            round: self.number("round"),
+        }
+    }
+
+    /// The message that the values describe.
+    fn message(&self) -> Message {
+        let kind: u8 = self.number("kind");
+        let body = match kind {
+            1 => Body::Register(self.register()),
+            2 => Body::Challenge(Challenge { nonce: self.number("nonce"), cookie: self.number("cookie") }),
+            3 => Body::Welcome(self.welcome()),
+            4 => Body::Reject(self.reject()),
+            5 => Body::Probe(self.probe()),
+            6 => Body::Report(self.report()),
+            7 => Body::Correction(self.correction()),
+            8 => Body::Heartbeat(Heartbeat { nonce: self.number("nonce") }),
+            9 => Body::HeartbeatAck(Heartbeat { nonce: self.number("nonce") }),
+            10 => {
+                assert_eq!(self.number::<u8>("reason"), LeaveReason::Shutdown as u8);
+                Body::Leave(Leave { reason: LeaveReason::Shutdown })
+            }
+            other => panic!("kind {other}"),
+        };
+        assert_eq!(body.kind() as u8, kind);
+        Message { header: self.header(), body }
+    }
+
+    fn register(&self) -> Register {
+        let Value::Text(name) = self.value("name") else { panic!("the name is not a text") };
+        Register {
+            nonce: self.number("nonce"),
+            cookie: self.number("cookie"),
+            cluster: ClusterId(self.number("cluster")),
+            name: Name::new(name),
+        }
+    }
+
+    fn welcome(&self) -> Welcome {
+        Welcome {
+            nonce: self.number("nonce"),
+            cluster: ClusterId(self.number("cluster")),
+            interval: self.span("interval"),
+            heartbeat: self.span("heartbeat"),
+            lifetime: self.span("lifetime"),
+            rate: self.rate("rate"),
+        }
+    }
+
+    fn reject(&self) -> Reject {
+        let reason = match self.number("reason") {
+            1u8 => RejectReason::Version,
+            2 => RejectReason::UnknownSession,
+            3 => RejectReason::Full,
+            other => panic!("reason {other}"),
+        };
+        Reject { nonce: self.number("nonce"), reason, version: self.number("server_version") }
+    }
+
+    fn probe(&self) -> Probe {
+        Probe {
+            nonce: self.number("nonce"),
+            before: self.stamps(),
+            index: self.number("index"),
+            burst: self.number("burst"),
+            rate: self.rate("rate"),
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            nonce: self.number("nonce"),
+            t2: Timestamp::from_nanos(self.number("t2")),
+            processing: self.span("processing"),
+            transmit_lag: self.span("transmit_lag"),
+            frequency: self.rate("frequency"),
+            frequency_error: self.rate("frequency_error"),
+            rate: self.rate("rate"),
+            applied: self.number("applied"),
+            bound: self.known_span("bound"),
+            error: self.known_span("error"),
+        }
+    }
+
+    fn correction(&self) -> Correction {
+        let verdict = match self.number("verdict") {
+            0u8 => Verdict::Unjudged,
+            1 => Verdict::Agrees,
+            2 => Verdict::Minority,
+            other => panic!("verdict {other}"),
+        };
+        Correction {
+            about: self.number("about"),
+            correction: time::Correction::adding(self.span("correction")),
+            last: self.stamps(),
+            rate: self.rate("rate"),
+            window: self.span("window"),
+            verdict,
+            members: self.number("members"),
+        }
+    }
+}
+
+/// The fenced blocks of the document that are marked as vectors, by name.
+fn vectors() -> BTreeMap<String, Vector> {
+    let mut vectors = BTreeMap::new();
+    for block in PROTOCOL.split("```vector ").skip(1) {
+        let (name, rest) = block.split_once('\n').expect("a name, then rows");
+        let (rows, _) = rest.split_once("```").expect("an end of the block");
+        assert!(vectors.insert(name.into(), Vector::parse(rows)).is_none(), "two vectors named {name}");
+    }
+    assert!(!vectors.is_empty());
+    vectors
+}
+
+/// Offset, size and name of every field, by the heading that the table stands under.
+fn field_tables() -> BTreeMap<String, Vec<(usize, usize, String)>> {
+    let mut tables: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut heading = "";
+    for line in PROTOCOL.lines() {
+        if let Some(title) = line.strip_prefix("### ") {
+            heading =
+                title.split_once(' ').filter(|(number, _)| number.contains('.')).map_or(title, |it| it.1);
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let [_, offset, size, field, ..] = cells[..]
+            && let (Ok(offset), Ok(size)) = (offset.parse(), size.parse())
+            && let Some(field) = field.strip_prefix('`').and_then(|field| field.strip_suffix('`'))
+        {
+            tables.entry(heading.to_owned()).or_default().push((offset, size, field.to_owned()));
+        }
+    }
+    tables
+}
+
+/// A number as the document's text writes it: in groups of three.
+fn grouped(number: i64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    assert!(text.len().is_multiple_of(2), "{text}");
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect(text)).collect()
+}

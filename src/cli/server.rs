@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::Failure;
 use super::node::{self, NodeArgs};
-use super::output::Listening;
+use super::output::{Listening, plain};
 use super::units;
 use crate::berkeley::{Server, ServerConfig};
 use crate::clock::Clock;
@@ -68,7 +68,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let clock = args.node.clock();
     let server = Server::new(args.config(), node::seed()?, clock.now());
-    log::info!("listening on {address}, a round each {}", args.interval);
+    log::info!("listening on {address}, a round each {}", plain(args.interval));
     args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }))
 }
 

@@ -217,7 +217,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Challenge => at >= 48,
         Kind::Welcome => at >= 76,
         Kind::Reject => at >= 42,
-        Kind::Probe => at >= 66,
+        Kind::Probe => (66..72).contains(&at),
         Kind::Correction => (73..76).contains(&at),
         Kind::Heartbeat | Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
@@ -285,7 +285,14 @@ fn one_of_each() -> [Message; 10] {
         lifetime: terms.2,
         rate: Frequency::from_ppt(-3),
     };
-    let probe = Probe { nonce: 1, before: Some(stamps()), index: 2, burst: 3, rate: Frequency::from_ppt(-4) };
+    let probe = Probe {
+        nonce: 1,
+        before: Some(stamps()),
+        index: 2,
+        burst: 3,
+        rate: Frequency::from_ppt(-4),
+        cluster: ClusterId(5),
+    };
     [
         Body::Register(register),
         Body::Challenge(Challenge { nonce: 1, cookie: 2 }),
@@ -342,10 +349,11 @@ fn bodies() -> impl Strategy<Value = Body> {
     ];
     let reject = (any::<u64>(), reasons, any::<u8>())
         .prop_map(|(nonce, reason, version)| Body::Reject(Reject { nonce, reason, version }));
-    let probe =
-        (any::<(u64, u8, u8)>(), some_stamps(), rates()).prop_map(|((nonce, index, burst), before, rate)| {
-            Body::Probe(Probe { nonce, before, index, burst, rate })
-        });
+    let probe = (any::<(u64, u8, u8, u64)>(), some_stamps(), rates()).prop_map(
+        |((nonce, index, burst, cluster), before, rate)| {
+            Body::Probe(Probe { nonce, before, index, burst, rate, cluster: ClusterId(cluster) })
+        },
+    );
     prop_oneof![
         register,
         challenge,

@@ -288,6 +288,7 @@ impl Vector {
             index: self.number("index"),
             burst: self.number("burst"),
             rate: self.rate("rate"),
+            cluster: ClusterId(self.number("cluster")),
         }
     }
 

@@ -42,7 +42,7 @@ enum ClockKind {
 /// When the server's name cannot be resolved, or the log or output cannot be written.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.log.start()?;
-    let resolver = Resolver::new(args.server.clone()).map_err(|error| {
+    let resolver = Resolver::new(args.server.clone()).and_then(Resolver::with_signals).map_err(|error| {
         let server = &args.server;
         Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
     })?;

@@ -1,12 +1,9 @@
 //! What server and client have in common: the options of a node, and the run of it.
 
 use std::io;
-use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use super::Failure;
 use super::logging::LogArgs;
@@ -60,7 +57,6 @@ impl NodeArgs {
         N: Node,
         N::Event: Tell,
     {
-        end_on_a_second_signal().map_err(cannot_run)?;
         let mut output = Output::new(self.output, io::stdout().lock());
         let hello = hello.map_or(Ok(()), |hello| output.tell(&Observation::of(&node, &clock), hello));
         let event_loop = EventLoop::new(node, link, clock).and_then(EventLoop::with_signals);
@@ -116,17 +112,6 @@ fn tick_period(text: &str) -> Result<Span, String> {
         period if period < Span::from_millis(1) => Err("must be at least 1ms".into()),
         period => Ok(period),
     }
-}
-
-/// Looking a name up can take the system half a minute, in which the loop is deaf: the same signal once
-/// more ends the process then and there, without a goodbye.
-fn end_on_a_second_signal() -> io::Result<()> {
-    for signal in [SIGINT, SIGTERM] {
-        let asked = Arc::default();
-        flag::register_conditional_shutdown(signal, 0, Arc::clone(&asked))?;
-        flag::register(signal, asked)?;
-    }
-    Ok(())
 }
 
 fn cannot_run(error: io::Error) -> Failure {

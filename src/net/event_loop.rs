@@ -190,7 +190,11 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         loop {
             self.transmit();
             match self.node.poll_action() {
-                Some(Action::Resolve) => self.resolve(),
+                Some(Action::Resolve) => {
+                    // It may take long.
+                    observer.flush()?;
+                    self.resolve();
+                }
                 None => break,
             }
         }

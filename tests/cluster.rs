@@ -39,7 +39,7 @@ fn a_busy_cluster_agrees_and_outlives_its_processes() {
 
     let killed_at = ticks::of(&first).last().expect("ticks").raw;
     drop(first);
-    pause(Duration::from_secs(5));
+    pause(Duration::from_millis(1_500));
     let second = server(&address, &["--interval", "1s", "--simulate-offset", "1h"]);
     the_restarted_server_takes_the_time_of_its_clients(&second, &clients, killed_at);
 }

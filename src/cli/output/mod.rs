@@ -7,6 +7,7 @@
 //! a slow reader does not come between a datagram and its timestamp.
 
 mod client;
+mod limit;
 mod record;
 mod server;
 
@@ -52,12 +53,13 @@ pub trait Tell {
 pub struct Output<W: Write> {
     format: Format,
     sink: BufWriter<W>,
+    limiter: limit::Limiter,
 }
 
 impl<W: Write> Output<W> {
     /// An output to `sink`.
     pub fn new(format: Format, sink: W) -> Output<W> {
-        Output { format, sink: BufWriter::new(sink) }
+        Output { format, sink: BufWriter::new(sink), limiter: limit::Limiter::default() }
     }
 
     /// Tells something that happened at `at`.
@@ -67,7 +69,11 @@ impl<W: Write> Output<W> {
     pub fn tell(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) -> io::Result<()> {
         let text = what.text(at);
         if let (Some(level), Some(text)) = (what.level(), &text) {
-            log::log!(level, "{text}");
+            match self.limiter.admit(what.kind(), at.host) {
+                Some(0) => log::log!(level, "{text}"),
+                Some(omitted) => log::log!(level, "{text} ({omitted} more of this kind were not logged)"),
+                None => {}
+            }
         }
         match (self.format, text) {
             (Format::Text, Some(text)) => writeln!(self.sink, "{text}"),

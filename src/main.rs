@@ -1,3 +1,5 @@
 //! The `meantime` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    meantime::cli::main()
+}

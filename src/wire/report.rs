@@ -61,7 +61,7 @@ impl Report {
             return Err(DecodeError::Field("report number"));
         }
         let span = |range| Span::from_nanos(BigEndian::read_u32(&body[range]).into());
-        let known = |range| Some(span(range)).filter(|known| known.as_nanos() != UNKNOWN.into());
+        let known = |range| Some(span(range)).filter(|known| known.as_nanos() != i64::from(UNKNOWN));
         Ok(Report {
             nonce: BigEndian::read_u64(&body[field::NONCE]),
             t2: Timestamp::from_nanos(BigEndian::read_i64(&body[field::T2])),
@@ -127,8 +127,8 @@ mod tests {
         assert_eq!(sent(-1), 0);
         assert_eq!(sent(0), 0);
         assert_eq!(sent(1), 1);
-        assert_eq!(sent(u32::MAX.into()), u32::MAX.into());
-        assert_eq!(sent(i64::from(u32::MAX) + 1), u32::MAX.into());
+        assert_eq!(sent(u32::MAX.into()), i64::from(u32::MAX));
+        assert_eq!(sent(i64::from(u32::MAX) + 1), i64::from(u32::MAX));
         assert_eq!((sent(i64::MIN), sent(i64::MAX)), (0, u32::MAX.into()));
     }
 

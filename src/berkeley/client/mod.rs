@@ -269,7 +269,7 @@ impl Client {
             session.sent = now.mono;
             self.outgoing.push_back(Outgoing::Ready(Body::Heartbeat(Heartbeat { nonce })));
         }
-        if self.state == ClientState::Synchronized && now.mono >= session.flying_at() {
+        if session.flying_at().is_some_and(|at| now.mono >= at) {
             self.enter_holdover(HoldoverReason::NoCorrections);
         }
     }
@@ -335,9 +335,11 @@ impl Session {
         self.sent + self.terms.heartbeat
     }
 
-    /// When the clock counts as flying on its own unless it is corrected before.
-    fn flying_at(&self) -> Monotonic {
-        self.corrected + self.terms.lifetime
+    /// When the clock counts as flying on its own, unless it is corrected before: the server is there, and says
+    /// nothing about this clock.
+    fn flying_at(&self) -> Option<Monotonic> {
+        let still_there = self.heard - self.corrected >= self.terms.heartbeat;
+        still_there.then(|| self.corrected + self.terms.lifetime)
     }
 
     /// The server keeps this cluster's time; if that is not the one that the clock has, it must be told anew.
@@ -411,7 +413,7 @@ impl Node for Client {
         match &self.link {
             Link::Entering(entry) => entry.next_try(),
             Link::Member(session) => {
-                let flying = (self.state == ClientState::Synchronized).then(|| session.flying_at());
+                let flying = session.flying_at().filter(|_| self.state == ClientState::Synchronized);
                 [Some(session.dead_at()), Some(session.heartbeat_at()), flying].into_iter().flatten().min()
             }
         }

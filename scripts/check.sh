@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Everything that has to be right before a change goes in: format, lints, tests, documents, the demo.
+# This is what CI runs. Asks nothing, ends within its time limits, and says at the end what it found.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+export CARGO_TERM_COLOR=never
+
+results=()
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# step NAME SECONDS COMMAND...
+step() {
+    local name=$1 limit=$2 started=$SECONDS code
+    shift 2
+    printf '\n== %s\n' "$name"
+    timeout --kill-after=10 "$limit" "$@" </dev/null 2>&1 | tee "$log"
+    code=${PIPESTATUS[0]}
+    case $code in
+        0) results+=("ok       $name ($((SECONDS - started)) s)") ;;
+        124 | 137) results+=("FAILED   $name: not done within $limit s") failed=1 ;;
+        *) results+=("FAILED   $name (exit code $code)") failed=1 ;;
+    esac
+    # Tests that need what this machine does not have say so.
+    while IFS= read -r line; do results+=("NOT RUN  ${line#*NOT RUN: }"); done < <(grep 'NOT RUN: ' "$log")
+    return "$code"
+}
+
+not_run() {
+    results+=("NOT RUN  $1")
+    failed=1
+}
+
+# The tests in network namespaces need iproute2; without it they say that they did not run.
+if ! command -v ip >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    { apt-get update && apt-get install -y --no-install-recommends iproute2; } </dev/null >/dev/null 2>&1 ||
+        echo "iproute2 cannot be installed"
+fi
+
+if step "dependencies" 600 cargo fetch --locked; then
+    if cargo fmt --version >/dev/null 2>&1; then
+        step "format" 60 cargo fmt --check
+    else
+        not_run "format: rustfmt is not installed (rustup component add rustfmt)"
+    fi
+    if cargo clippy --version >/dev/null 2>&1; then
+        step "lints" 900 cargo clippy --locked --all-targets -- -D warnings
+    else
+        not_run "lints: clippy is not installed (rustup component add clippy)"
+    fi
+    step "tests" 1800 cargo test --locked --no-fail-fast
+    step "documents" 600 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    step "release build" 900 cargo build --locked --release
+    step "demo" 120 scripts/demo.sh
+else
+    not_run "format, lints, tests, documents, demo: the dependencies cannot be had"
+fi
+
+printf '\n== summary\n'
+printf '%s\n' "${results[@]}"
+exit "$failed"

@@ -1,0 +1,60 @@
+//! The log: to stderr, and to a file if one is named. Timestamps are RFC 3339 in UTC, by the *machine's*
+//! wall clock, which may well be wrong: the cluster's time is in the events.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use log::LevelFilter;
+use simplelog::{CombinedLogger, Config, ConfigBuilder, SharedLogger, WriteLogger};
+
+use super::Failure;
+
+/// Where the log goes and how much of it.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// Append the log to this file as well
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// How much to log: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
+    #[arg(value_parser = levels())]
+    log_level: LevelFilter,
+}
+
+impl LogArgs {
+    /// Starts the log.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn start(&self) -> Result<(), Failure> {
+        let config = config();
+        let mut loggers: Vec<Box<dyn SharedLogger>> =
+            vec![WriteLogger::new(self.log_level, config.clone(), std::io::stderr())];
+        if let Some(path) = &self.log_file {
+            loggers.push(WriteLogger::new(self.log_level, config, open(path)?));
+        }
+        CombinedLogger::init(loggers).map_err(|error| Failure::Runtime(format!("no log: {error}")))
+    }
+}
+
+fn open(path: &Path) -> Result<std::fs::File, Failure> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
+        let path = path.display();
+        Failure::Runtime(format!("cannot write the log file {path}: {error}; name another with --log-file"))
+    })
+}
+
+fn levels() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .map(|level| level.parse().unwrap_or(LevelFilter::Info))
+}
+
+fn config() -> Config {
+    ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_target_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .build()
+}

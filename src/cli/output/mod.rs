@@ -1,0 +1,193 @@
+//! What a node does, for people (text) and for programs (JSON), on stdout.
+//!
+//! Every event knows its kind, its fields and its sentence ([`Tell`]); this module decides how they are
+//! framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time),
+//! `raw_ns` and `cluster_ns` (the host's oscillator and this node's cluster time, read together), then the
+//! fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so that
+//! a slow reader does not come between a datagram and its timestamp.
+
+mod client;
+mod limit;
+mod record;
+mod server;
+
+use std::io::{self, BufWriter, Write};
+use std::net::SocketAddr;
+
+use log::Level;
+use serde_json::Value;
+
+pub use record::{Record, classic_time, plain, rfc3339, snake_case};
+
+use crate::net::Observation;
+use crate::wire::Name;
+
+/// What is printed on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Sentences.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Something that can be told.
+pub trait Tell {
+    /// Its kind, in snake case.
+    fn kind(&self) -> &'static str;
+
+    /// Its fields, in the order in which they are written.
+    fn fields(&self, record: &mut Record);
+
+    /// What people read; `None` if it is for programs only.
+    fn text(&self, at: &Observation) -> Option<String>;
+
+    /// At which level it goes to the log as well, if at all.
+    fn level(&self) -> Option<Level> {
+        None
+    }
+}
+
+/// Writes what is told to stdout, or wherever.
+#[derive(Debug)]
+pub struct Output<W: Write> {
+    format: Format,
+    sink: BufWriter<W>,
+    limiter: limit::Limiter,
+}
+
+impl<W: Write> Output<W> {
+    /// An output to `sink`.
+    pub fn new(format: Format, sink: W) -> Output<W> {
+        Output { format, sink: BufWriter::new(sink), limiter: limit::Limiter::default() }
+    }
+
+    /// Tells something that happened at `at`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn tell(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) -> io::Result<()> {
+        let text = what.text(at);
+        if let (Some(level), Some(text)) = (what.level(), &text) {
+            match self.limiter.admit(what.kind(), at.host) {
+                Some(0) => log::log!(level, "{text}"),
+                Some(omitted) => log::log!(level, "{text} ({omitted} more of this kind were not logged)"),
+                None => {}
+            }
+        }
+        match (self.format, text) {
+            (Format::Text, Some(text)) => writeln!(self.sink, "{text}"),
+            (Format::Text, None) => Ok(()),
+            (Format::Json, _) => {
+                let mut record = Record::new(what.kind(), at);
+                what.fields(&mut record);
+                writeln!(self.sink, "{record}")
+            }
+        }
+    }
+
+    /// Writes out what is still held back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// The server's first words.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where it listens, the port being the real one.
+    pub address: SocketAddr,
+    /// What its own clock is called.
+    pub name: Name,
+}
+
+impl Tell for Listening {
+    fn kind(&self) -> &'static str {
+        "listening"
+    }
+
+    fn fields(&self, record: &mut Record) {
+        record.put("address", self.address.to_string());
+        record.put("name", self.name.as_str());
+        record.put("version", env!("CARGO_PKG_VERSION"));
+    }
+
+    fn text(&self, _at: &Observation) -> Option<String> {
+        Some(format!("Clock server started on {}", self.address))
+    }
+}
+
+/// The state of a node's clock, told regularly.
+#[derive(Debug)]
+pub struct Tick;
+
+impl Tell for Tick {
+    fn kind(&self) -> &'static str {
+        "tick"
+    }
+
+    fn fields(&self, record: &mut Record) {
+        let reading = record.at().reading;
+        record.put("state", record::state(reading.state));
+        record.put("error_ns", reading.error.map_or(Value::Null, |error| error.as_nanos().into()));
+        record.frequency("frequency_ppb", reading.frequency);
+    }
+
+    fn text(&self, at: &Observation) -> Option<String> {
+        let (raw, cluster) = (at.host.as_nanos(), at.reading.time.as_nanos());
+        Some(format!("tick raw_ns={raw} cluster_ns={cluster} state={}", record::state(at.reading.state)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::berkeley::Reading;
+    use crate::clock::HostRaw;
+    use crate::time::{Frequency, Span, Timestamp};
+    use crate::wire::ClientState;
+
+    /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
+    pub(super) fn observation() -> Observation {
+        Observation {
+            host: HostRaw::from_nanos(77),
+            reading: Reading {
+                time: Timestamp::from_nanos(1_755_793_812_123_456_789),
+                state: ClientState::Synchronized,
+                error: Some(Span::from_nanos(250)),
+                frequency: Frequency::from_ppm(1.5),
+            },
+        }
+    }
+
+    /// What is printed about `what`.
+    pub(super) fn printed(format: Format, what: &dyn Tell) -> String {
+        let mut output = Output::new(format, Vec::new());
+        output.tell(&observation(), what).unwrap();
+        String::from_utf8(output.sink.into_inner().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_tick_says_where_the_clock_stands() {
+        assert_eq!(
+            printed(Format::Json, &Tick),
+            "{\"event\":\"tick\",\"time\":\"2025-08-21T16:30:12.123456789Z\",\"raw_ns\":77,\
+             \"cluster_ns\":1755793812123456789,\"state\":\"synchronized\",\"error_ns\":250,\
+             \"frequency_ppb\":1500.0}\n"
+        );
+        assert_eq!(
+            printed(Format::Text, &Tick),
+            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized\n"
+        );
+    }
+
+    #[test]
+    fn the_server_says_where_it_listens() {
+        let listening = Listening { address: "[::]:5525".parse().unwrap(), name: Name::new("hub") };
+        assert_eq!(printed(Format::Text, &listening), "Clock server started on [::]:5525\n");
+        assert!(printed(Format::Json, &listening).contains("\"address\":\"[::]:5525\",\"name\":\"hub\""));
+    }
+}

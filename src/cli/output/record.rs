@@ -1,0 +1,140 @@
+//! One line of JSON, and how its values are written: whole nanoseconds, frequencies in ppb, names of
+//! variants in snake case, times as RFC 3339.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value};
+
+use crate::berkeley::event::{Peer, Voter};
+use crate::net::Observation;
+use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
+use crate::wire::{ClientState, ClusterId};
+
+/// An event as a JSON object; the order of the fields is kept.
+#[derive(Clone, Debug)]
+pub struct Record {
+    at: Observation,
+    fields: Map<String, Value>,
+}
+
+impl Record {
+    /// An event of this kind, seen at this moment.
+    pub fn new(kind: &str, at: &Observation) -> Record {
+        let mut record = Record { at: *at, fields: Map::new() };
+        record.put("event", kind);
+        record.put("time", rfc3339(at.reading.time));
+        record.put("raw_ns", at.host.as_nanos());
+        record.put("cluster_ns", at.reading.time.as_nanos());
+        record
+    }
+
+    /// When it was seen.
+    pub fn at(&self) -> &Observation {
+        &self.at
+    }
+
+    /// Adds a field.
+    pub fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.fields.insert(name.to_owned(), value.into());
+    }
+
+    pub(super) fn span(&mut self, name: &str, span: Span) {
+        self.put(name, span.as_nanos());
+    }
+
+    pub(super) fn offset(&mut self, name: &str, offset: Offset) {
+        self.span(name, offset.span());
+    }
+
+    pub(super) fn correction(&mut self, name: &str, correction: Correction) {
+        self.span(name, correction.span());
+    }
+
+    /// Adds a frequency in ppb, to a thousandth: finer than any clock is known.
+    pub(super) fn frequency(&mut self, name: &str, frequency: Frequency) {
+        self.put(name, (frequency.ppb() * 1e3).round() / 1e3);
+    }
+
+    pub(super) fn cluster(&mut self, cluster: ClusterId) {
+        self.put("cluster", format!("{:016x}", cluster.0));
+    }
+
+    pub(super) fn client(&mut self, client: &Peer) {
+        self.put("client", client.name.as_str());
+        self.put("address", client.address.to_string());
+    }
+
+    pub(super) fn voter(&mut self, voter: &Voter) {
+        match voter {
+            Voter::Server => self.put("client", Value::Null),
+            Voter::Client(client) => self.client(client),
+        }
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(&self.fields).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// A time as programs read it: `2025-08-21T16:30:12.123456789Z`.
+pub fn rfc3339(time: Timestamp) -> String {
+    utc(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
+/// A time as the classic demonstration prints it: `2025-08-21 16:30:12.123456`, in UTC.
+pub fn classic_time(time: Timestamp) -> String {
+    utc(time).format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// A length of time that has no direction, without a plus.
+pub fn plain(span: Span) -> String {
+    span.to_string().trim_start_matches('+').to_owned()
+}
+
+/// The name of a variant as programs read it: `OutsideWindow` becomes `outside_window`.
+pub fn snake_case(variant: impl fmt::Debug) -> String {
+    let mut name = String::new();
+    for c in format!("{variant:?}").chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
+/// A clock's state as programs read it.
+pub(super) fn state(state: ClientState) -> String {
+    snake_case(state)
+}
+
+fn utc(time: Timestamp) -> DateTime<Utc> {
+    DateTime::from_timestamp_nanos(time.as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_for_programs_and_for_people() {
+        let time = Timestamp::from_nanos(1_755_793_812_000_000_007);
+        assert_eq!(rfc3339(time), "2025-08-21T16:30:12.000000007Z");
+        assert_eq!(classic_time(time), "2025-08-21 16:30:12.000000");
+        assert_eq!(rfc3339(Timestamp::from_nanos(i64::MIN)), "1677-09-21T00:12:43.145224192Z");
+    }
+
+    #[test]
+    fn variants_are_written_in_snake_case() {
+        assert_eq!(snake_case(crate::berkeley::event::Outcome::ServerInDoubt), "server_in_doubt");
+        assert_eq!(state(ClientState::Holdover), "holdover");
+    }
+
+    #[test]
+    fn a_length_without_direction_has_no_plus() {
+        assert_eq!(plain(Span::from_micros(33)), "33.0 µs");
+    }
+}

@@ -1,0 +1,246 @@
+//! What a server tells. The words are those of the classic demonstration of the Berkeley algorithm.
+
+use log::Level;
+
+use super::Tell;
+use super::record::{Record, plain, snake_case, state};
+use crate::berkeley::ServerEvent::{self, *};
+use crate::berkeley::event::{Peer, RoundReport};
+use crate::net::Observation;
+use crate::time::{Offset, Span};
+use crate::wire::{RejectReason, VERSION};
+
+impl Tell for ServerEvent {
+    fn kind(&self) -> &'static str {
+        match self {
+            Connected { .. } => "connected",
+            Left { .. } => "left",
+            Lost { .. } => "lost",
+            Refused { .. } => "refused",
+            RoundStarted { .. } => "round_started",
+            Updated { .. } => "updated",
+            RoundEnded(_) => "round_ended",
+            Falseticker(_) => "falseticker",
+            Truechimer { .. } => "truechimer",
+            TimeAgreed { .. } => "time_agreed",
+            Undecided { .. } => "undecided",
+            TimeAdopted { .. } => "time_adopted",
+            Deposed { .. } => "deposed",
+            Resumed => "resumed",
+            OwnClock { .. } => "own_clock",
+            CorrectionSent { .. } => "correction_sent",
+        }
+    }
+
+    fn fields(&self, record: &mut Record) {
+        match self {
+            Connected { client, state: stands } => {
+                record.client(client);
+                record.put("state", state(*stands));
+            }
+            Left { client } => record.client(client),
+            Lost { client, silent } => {
+                record.client(client);
+                record.span("silent_ns", *silent);
+            }
+            Refused { address, reason, version } => {
+                record.put("address", address.to_string());
+                record.put("reason", snake_case(reason));
+                record.put("protocol_version", *version);
+            }
+            RoundStarted { round, clients } => {
+                record.put("round", *round);
+                record.put("clients", *clients);
+            }
+            Updated { client, round, offset, delay, heard } => {
+                record.client(client);
+                record.put("round", *round);
+                record.offset("offset_ns", *offset);
+                record.span("delay_ns", *delay);
+                record.put("heard", *heard);
+            }
+            RoundEnded(report) => report_fields(report, record),
+            Falseticker(falseticker) => {
+                record.voter(&falseticker.voter);
+                record.offset("offset_ns", falseticker.offset);
+                record.put("reason", snake_case(falseticker.reason));
+            }
+            Truechimer { voter } => record.voter(voter),
+            TimeAgreed { cluster, agreeing, members } => {
+                record.cluster(*cluster);
+                record.put("agreeing", *agreeing);
+                record.put("members", *members);
+            }
+            Undecided { members, agreeing } => {
+                record.put("agreeing", *agreeing);
+                record.put("members", *members);
+            }
+            TimeAdopted { cluster, members } => {
+                record.cluster(*cluster);
+                record.put("members", *members);
+            }
+            Deposed { offset } => record.offset("offset_ns", *offset),
+            Resumed => {}
+            OwnClock { round, correction, adjustment } => {
+                record.put("round", *round);
+                record.correction("correction_ns", *correction);
+                record.put("adjustment", snake_case(adjustment));
+            }
+            CorrectionSent { client, round, correction, verdict } => {
+                record.client(client);
+                record.put("round", *round);
+                record.correction("correction_ns", *correction);
+                record.put("verdict", snake_case(verdict));
+            }
+        }
+    }
+
+    fn text(&self, _at: &Observation) -> Option<String> {
+        Some(match self {
+            Connected { client, .. } => format!("{client} got connected successfully"),
+            Left { client } => format!("{client} has left"),
+            Lost { client, silent } => {
+                format!("{client} is lost: nothing heard of it for {}", plain(*silent))
+            }
+            Refused { address, reason: RejectReason::Version, version } => format!(
+                "{address} refused: it speaks version {version} of the protocol, this server version {VERSION}; \
+                 run the same meantime on both"
+            ),
+            Refused { address, reason, .. } => format!("{address} refused: {reason}"),
+            RoundStarted { round, clients } => format!(
+                "New synchronization cycle started: round {round}\n\
+                 Number of clients to be synchronized: {clients}"
+            ),
+            Updated { client, offset, delay, heard, .. } => updated(client, *offset, *delay, *heard),
+            RoundEnded(report) => ended(report),
+            Falseticker(falseticker) => format!(
+                "Falseticker: {} is {} from the median: {}",
+                falseticker.voter,
+                falseticker.offset.span(),
+                falseticker.reason
+            ),
+            Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
+            TimeAgreed { agreeing, members, .. } => {
+                format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
+            }
+            Undecided { members, agreeing } => {
+                format!("Undecided: no more than {agreeing} clocks of {members} agree; nobody is corrected")
+            }
+            TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
+            Deposed { offset } => {
+                format!(
+                    "Deposed: the server's own clock is {} from its members, and takes their time",
+                    offset.span()
+                )
+            }
+            Resumed => "Resumed: the server is sure of the cluster's time and corrects the members".into(),
+            OwnClock { correction, adjustment, .. } => {
+                format!("Time set at the server itself: correction {} ({adjustment})", correction.span())
+            }
+            CorrectionSent { client, correction, verdict, .. } => {
+                format!("Time sent to {client}: correction {} ({verdict})", correction.span())
+            }
+        })
+    }
+
+    fn level(&self) -> Option<Level> {
+        match self {
+            Lost { .. } | Refused { .. } | Falseticker(_) | Undecided { .. } | Deposed { .. } => {
+                Some(Level::Warn)
+            }
+            Truechimer { .. } | TimeAgreed { .. } | TimeAdopted { .. } | Resumed => Some(Level::Info),
+            _ => None,
+        }
+    }
+}
+
+fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8) -> String {
+    let (offset, delay) = (offset.span(), plain(delay));
+    format!("Client Data updated with: {client}: offset {offset}, delay {delay}, {heard} exchanges")
+}
+
+fn ended(report: &RoundReport) -> String {
+    let RoundReport { round, outcome, members, heard, agreeing, spread, .. } = report;
+    let spread = plain(*spread);
+    format!(
+        "Round {round} ended: {outcome}; {members} members, {heard} heard, {agreeing} agree within {spread}"
+    )
+}
+
+fn report_fields(report: &RoundReport, record: &mut Record) {
+    record.put("round", report.round);
+    record.put("outcome", snake_case(report.outcome));
+    record.put("members", report.members);
+    record.put("heard", report.heard);
+    record.put("agreeing", report.agreeing);
+    record.offset("median_offset_ns", report.median);
+    record.span("window_ns", report.window);
+    record.span("spread_ns", report.spread);
+    match report.mean_frequency {
+        Some(frequency) => record.frequency("mean_frequency_ppb", frequency),
+        None => record.put("mean_frequency_ppb", serde_json::Value::Null),
+    }
+    record.frequency("rate_ppb", report.rate);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::tests::printed;
+    use super::*;
+    use crate::time::Correction;
+    use crate::wire::{Name, Verdict};
+
+    fn alice() -> Peer {
+        Peer { name: Name::new("alice"), address: "192.0.2.7:4000".parse().unwrap() }
+    }
+
+    #[test]
+    fn the_words_of_the_classic_demonstration_are_kept() {
+        let text = |event| printed(Format::Text, &event);
+        let (correction, verdict) = (Correction::adding(Span::from_millis(-3)), Verdict::Agrees);
+        let state = crate::wire::ClientState::Unsynchronized;
+        assert_eq!(
+            text(Connected { client: alice(), state }),
+            "alice (192.0.2.7:4000) got connected successfully\n"
+        );
+        assert_eq!(
+            text(RoundStarted { round: 7, clients: 3 }),
+            "New synchronization cycle started: round 7\nNumber of clients to be synchronized: 3\n"
+        );
+        let (offset, delay) = (Offset::ahead_by(Span::from_millis(3)), Span::from_micros(80));
+        assert_eq!(
+            text(Updated { client: alice(), round: 7, offset, delay, heard: 4 }),
+            "Client Data updated with: alice (192.0.2.7:4000): offset +3.000 ms, delay 80.0 µs, 4 exchanges\n"
+        );
+        assert_eq!(
+            text(CorrectionSent { client: alice(), round: 7, correction, verdict }),
+            "Time sent to alice (192.0.2.7:4000): correction -3.000 ms (agrees)\n"
+        );
+    }
+
+    #[test]
+    fn another_version_is_told_with_both_versions() {
+        let address = "192.0.2.7:4000".parse().unwrap();
+        let refused = Refused { address, reason: RejectReason::Version, version: 2 };
+        assert!(
+            printed(Format::Text, &refused)
+                .contains("speaks version 2 of the protocol, this server version 1")
+        );
+        assert_eq!(refused.level(), Some(Level::Warn));
+    }
+
+    #[test]
+    fn lengths_are_whole_nanoseconds_in_json() {
+        let sent = CorrectionSent {
+            client: alice(),
+            round: 7,
+            correction: Correction::adding(Span::from_nanos(i64::MIN)),
+            verdict: Verdict::Minority,
+        };
+        assert!(printed(Format::Json, &sent).ends_with(
+            "\"client\":\"alice\",\"address\":\"192.0.2.7:4000\",\"round\":7,\
+             \"correction_ns\":-9223372036854775808,\"verdict\":\"minority\"}\n"
+        ));
+    }
+}

@@ -1,0 +1,157 @@
+//! `meantime server`: measure the clients, vote, correct.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::Failure;
+use super::node::{self, NodeArgs};
+use super::output::{Listening, plain};
+use super::units;
+use crate::berkeley::{Server, ServerConfig};
+use crate::clock::Clock;
+use crate::net::Listener;
+use crate::time::{Span, Timestamp};
+use crate::wire::{DEFAULT_PORT, Name};
+
+/// Coordinate a cluster: measure the clocks of all clients, vote, and send each its correction
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServerArgs {
+    /// Where to listen; [::] serves IPv6 and IPv4
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = any_address(), value_parser = listen_address)]
+    listen: SocketAddr,
+    /// From one round to the next, 50ms to 1h
+    #[arg(long, value_name = "SPAN", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
+    interval: Span,
+    /// Exchanges with each client in each round, 1 to 32; the best one counts
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
+    burst: u8,
+    /// The most clients at a time
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_clients: u32,
+    /// At the start, clocks farther than this from the median have no say
+    #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
+    radius: Span,
+    /// What to call the server's own clock
+    #[arg(long, value_name = "NAME", default_value = "server", value_parser = node::name)]
+    name: Name,
+    /// Clocks that show less than this are wrong, as in 2026-01-31 [default: the day this program was new]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    plausible_from: Option<Timestamp>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+impl ServerArgs {
+    fn config(&self) -> ServerConfig {
+        let default = ServerConfig::default();
+        ServerConfig {
+            name: self.name,
+            interval: self.interval,
+            burst: self.burst,
+            max_clients: self.max_clients as usize,
+            radius: self.radius,
+            plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
+        }
+    }
+}
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// When it cannot listen where it should, or cannot write its log or output.
+pub fn run(args: &ServerArgs) -> Result<(), Failure> {
+    args.node.log.start()?;
+    let listener = Listener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+    let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
+    let clock = args.node.clock();
+    let server = Server::new(args.config(), node::seed()?, clock.now());
+    log::info!("listening on {address}, a round each {}", plain(args.interval));
+    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another server runs there: stop it, or choose another port with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; --listen [::]:5525 takes all it has"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another with --listen",
+        _ => "choose another address with --listen",
+    };
+    Failure::Runtime(format!("cannot listen on {address}: {error}; {hint}"))
+}
+
+fn any_address() -> SocketAddr {
+    SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), DEFAULT_PORT)
+}
+
+/// `ADDR:PORT`, or an address alone for the default port.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DEFAULT_PORT));
+    text.parse().or(alone).map_err(|_| {
+        format!("not an address of this machine with a port; type for example [::]:{DEFAULT_PORT} or 192.0.2.1:{DEFAULT_PORT}")
+    })
+}
+
+fn interval(text: &str) -> Result<Span, String> {
+    match units::span(text)? {
+        span if span < Span::from_millis(50) => Err("too short; at least 50ms".into()),
+        span if span > Span::from_secs(3_600) => Err("too long; at most 1h".into()),
+        span => Ok(span),
+    }
+}
+
+/// A day in UTC, or a moment as in RFC 3339.
+fn date(text: &str) -> Result<Timestamp, String> {
+    let day =
+        text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)).map(|day| day.and_utc());
+    let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.with_timezone(&Utc));
+    let ns = day.or_else(moment).and_then(|moment| moment.timestamp_nanos_opt());
+    ns.map(Timestamp::from_nanos).ok_or_else(|| "not a date; type for example 2026-01-31".into())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime server
+  meantime server --listen 192.0.2.1:5525 --interval 1s
+  meantime server --output json --tick 1s --log-file /var/log/meantime.log";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_may_be_left_out_of_the_address() {
+        assert_eq!(listen_address("[::]:7"), Ok("[::]:7".parse().unwrap()));
+        for alone in ["::", "[::]"] {
+            assert_eq!(listen_address(alone), Ok(any_address()));
+        }
+        assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:5525".parse().unwrap()));
+        for wrong in ["", "localhost:5525", "5525", "127.0.0.1:", "127.0.0.1:65536", "[::"] {
+            assert!(listen_address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_a_day_or_a_moment() {
+        let midnight = Timestamp::from_nanos(1_748_736_000_000_000_000);
+        for same in ["2025-06-01", "2025-06-01T00:00:00Z", "2025-06-01T02:00:00+02:00"] {
+            assert_eq!(date(same), Ok(midnight));
+        }
+        for wrong in ["", "yesterday", "2025-13-01", "9999-01-01"] {
+            assert!(date(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn rounds_are_neither_a_flood_nor_rare() {
+        assert!(interval("50ms").is_ok() && interval("1h").is_ok());
+        assert!(interval("49ms").is_err() && interval("61min").is_err() && interval("-5s").is_err());
+    }
+}

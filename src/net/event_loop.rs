@@ -1,0 +1,293 @@
+//! The loop that drives one node: wait, read clocks, call the node, carry out what it wants.
+//!
+//! It follows the contract on [`Node`] to the letter: one `handle_*`, then drain datagrams, actions and
+//! events. Readings are taken as close as possible to what they stamp: right after a datagram is
+//! received, right before one is sent. Events are handed to an [`Observer`] with a reading of the node's
+//! clock and the host's oscillator, taken together.
+//!
+//! mio is edge-triggered, so readiness is remembered until the socket runs dry; and at most
+//! [`DATAGRAMS_A_TURN`] datagrams are taken before timers get their turn, so that a flood cannot starve
+//! them. Waits are rounded up to whole milliseconds by the system: timers are late, never early.
+
+use std::io;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::link::Link;
+use super::troubles::Troubles;
+use crate::berkeley::{Action, Counters, Node, Reading};
+use crate::clock::{Clock, HostRaw};
+use crate::time::{Monotonic, Now, Span};
+use crate::wire::DATAGRAM_LEN;
+
+/// Whoever wants to know what a node does.
+///
+/// An error from any of these ends the loop as a signal does: the node says goodbye, and the error
+/// is what [`EventLoop::run`] returns.
+pub trait Observer<E> {
+    /// Something happened.
+    ///
+    /// # Errors
+    /// When it cannot be passed on.
+    fn event(&mut self, at: Observation, event: E) -> io::Result<()>;
+
+    /// It is time for a tick.
+    ///
+    /// # Errors
+    /// When it cannot be passed on.
+    fn tick(&mut self, at: Observation) -> io::Result<()>;
+
+    /// The loop is about to wait: what is still held back should go out now.
+    ///
+    /// # Errors
+    /// When it cannot be passed on.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// A node's clock and the host's oscillator, read together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation {
+    /// The host's oscillator.
+    pub host: HostRaw,
+    /// The node's clock.
+    pub reading: Reading,
+}
+
+impl Observation {
+    /// Reads the node's clock now.
+    pub fn of<N: Node>(node: &N, clock: &impl Clock) -> Observation {
+        let moment = clock.read();
+        Observation { host: moment.host, reading: node.read(moment.now.raw) }
+    }
+}
+
+/// One node, its link, its clock, and the loop around them.
+pub struct EventLoop<N, L, C> {
+    node: N,
+    link: L,
+    clock: C,
+    poll: Poll,
+    signals: Option<Signals>,
+    ticker: Option<Ticker>,
+    readable: bool,
+    sending: Troubles,
+    receiving: Troubles,
+}
+
+impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
+    /// A loop that runs until the observer ends it.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors.
+    pub fn new(node: N, mut link: L, clock: C) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        link.register(poll.registry(), LINK)?;
+        Ok(EventLoop {
+            node,
+            link,
+            clock,
+            poll,
+            signals: None,
+            ticker: None,
+            readable: true,
+            sending: Troubles::new("sending a datagram"),
+            receiving: Troubles::new("receiving a datagram"),
+        })
+    }
+
+    /// Ends the loop on SIGINT and SIGTERM.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn with_signals(mut self) -> io::Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        self.poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
+        self.signals = Some(signals);
+        Ok(self)
+    }
+
+    /// Adds a tick each `period`.
+    #[must_use]
+    pub fn with_tick(mut self, period: Option<Span>) -> Self {
+        let now = self.clock.now().mono;
+        self.ticker = period.map(|period| Ticker { period, next: now + period });
+        self
+    }
+
+    /// Runs until a signal comes or the observer fails; either way the node says goodbye.
+    ///
+    /// # Errors
+    /// The observer's error, or the system's if it cannot wait for events any more.
+    pub fn run(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        let result = self.turns(observer);
+        self.node.handle_shutdown(self.clock.now());
+        let goodbye = self.drain(observer).and_then(|()| observer.flush());
+        self.log_counters();
+        result.and(goodbye)
+    }
+
+    fn turns(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        let mut ready = Events::with_capacity(4);
+        self.drain(observer)?;
+        loop {
+            observer.flush()?;
+            match self.poll.poll(&mut ready, Some(self.patience())) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            self.readable |= ready.iter().any(|event| event.token() == LINK);
+            if self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some()) {
+                return Ok(());
+            }
+            self.receive(observer)?;
+            self.keep_time(observer)?;
+        }
+    }
+
+    /// Takes what has arrived, but no more than a turn's worth.
+    fn receive(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        let mut buffer = [0; BUFFER_LEN];
+        for _ in 0..DATAGRAMS_A_TURN {
+            if !self.readable {
+                break;
+            }
+            let received = self.link.receive(&mut buffer);
+            let now = self.clock.now();
+            match received {
+                Ok((length, path)) => {
+                    self.node.handle_datagram(now, path, &buffer[..length]);
+                    self.drain(observer)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Of a connected socket mostly the fate of something sent earlier: nobody was there.
+                Err(error) => {
+                    self.receiving.note(now.mono, &error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fires what is due: the node's timer, the tick.
+    fn keep_time(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        let now = self.clock.now();
+        if self.node.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
+            self.node.handle_timeout(now);
+            self.drain(observer)?;
+        }
+        if self.ticker.as_mut().is_some_and(|ticker| ticker.is_due(now.mono)) {
+            observer.tick(Observation::of(&self.node, &self.clock))?;
+        }
+        Ok(())
+    }
+
+    /// Carries out what the node wants, until it wants nothing more.
+    fn drain(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        loop {
+            self.transmit();
+            match self.node.poll_action() {
+                Some(Action::Resolve) => {
+                    // It may take long.
+                    observer.flush()?;
+                    self.resolve();
+                }
+                None => break,
+            }
+        }
+        while let Some(event) = self.node.poll_event() {
+            observer.event(Observation::of(&self.node, &self.clock), event)?;
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let Some(transmit) = self.node.poll_transmit(now) else { break };
+            if let Err(error) = self.link.send(self.poll.registry(), &transmit) {
+                self.sending.note(now.mono, &error);
+            }
+        }
+    }
+
+    fn resolve(&mut self) {
+        let found = self.link.resolve();
+        if let Err(error) = &found {
+            log::debug!("the server's name cannot be resolved: {error}");
+        }
+        self.readable = true;
+        self.node.handle_resolved(self.clock.now(), found.ok());
+    }
+
+    /// How long to wait for something to happen.
+    fn patience(&self) -> Duration {
+        if self.readable {
+            return Duration::ZERO;
+        }
+        let Now { mono, .. } = self.clock.now();
+        let tick = self.ticker.as_ref().map(|ticker| ticker.next);
+        let deadline = [self.node.poll_timeout(), tick].into_iter().flatten().min();
+        let wait = deadline.map_or(LONGEST_WAIT, |deadline| (deadline - mono).min(LONGEST_WAIT));
+        Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))
+    }
+
+    fn log_counters(&self) {
+        let counters = self.node.counters();
+        log::info!(
+            "{} datagrams received, {} of them dropped{}",
+            counters.received(),
+            counters.dropped(),
+            listed(counters)
+        );
+        for troubles in [&self.sending, &self.receiving] {
+            if troubles.count() > 0 {
+                log::info!("{} failed {} times", troubles.doing(), troubles.count());
+            }
+        }
+    }
+}
+
+/// The fates of datagrams other than being accepted, in brackets.
+fn listed(counters: &Counters) -> String {
+    use crate::berkeley::Fate;
+    let fates = Fate::ALL.iter().filter(|fate| **fate != Fate::Accepted && counters.of(**fate) > 0);
+    let fates: Vec<_> = fates.map(|fate| format!("{fate}: {}", counters.of(*fate))).collect();
+    if fates.is_empty() { String::new() } else { format!(" ({})", fates.join(", ")) }
+}
+
+/// Fires once a period; periods that were missed are not made up for.
+struct Ticker {
+    period: Span,
+    next: Monotonic,
+}
+
+impl Ticker {
+    fn is_due(&mut self, now: Monotonic) -> bool {
+        let late = now - self.next;
+        let due = late >= Span::ZERO;
+        if due {
+            let periods = late.as_nanos() / self.period.as_nanos().max(1) + 1;
+            self.next += self.period.times(periods);
+        }
+        due
+    }
+}
+
+const LINK: Token = Token(0);
+const SIGNALS: Token = Token(1);
+
+/// As many as are handled in well under a millisecond.
+const DATAGRAMS_A_TURN: usize = 64;
+
+/// Longer than a datagram, so that one that is too long does not look right when its end is cut off.
+const BUFFER_LEN: usize = DATAGRAM_LEN + 32;
+
+/// Without any deadline, the loop still turns once a minute; nothing depends on it.
+const LONGEST_WAIT: Span = Span::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! The loop with a node that does as little as possible, over real sockets.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::*;
+use crate::berkeley::{Path, Transmit};
+use crate::clock::Overlay;
+use crate::net::{Connection, Listener, Resolver};
+use crate::time::{Frequency, Raw, Timestamp};
+use crate::wire::ClientState;
+
+/// What the fake node saw.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Datagram(Path, usize),
+    Timeout,
+    Shutdown,
+    Resolved(Option<SocketAddr>),
+}
+
+/// Answers every datagram with itself, and tells everything it sees.
+#[derive(Default)]
+struct Echo {
+    seen: VecDeque<Seen>,
+    answers: VecDeque<Transmit>,
+    wants_server: bool,
+    deadline: Option<Monotonic>,
+    counters: Counters,
+}
+
+impl Node for Echo {
+    type Event = Seen;
+
+    fn handle_datagram(&mut self, _now: Now, path: Path, datagram: &[u8]) {
+        self.seen.push_back(Seen::Datagram(path, datagram.len()));
+        if let Ok(datagram) = datagram.try_into() {
+            self.answers.push_back(Transmit { path, datagram });
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono), "a timer was early");
+        self.seen.push_back(Seen::Timeout);
+    }
+
+    fn handle_shutdown(&mut self, _now: Now) {
+        self.seen.push_back(Seen::Shutdown);
+    }
+
+    fn handle_resolved(&mut self, _now: Now, server: Option<SocketAddr>) {
+        let path = server.map(|peer| Path { peer, local: None });
+        self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN] }));
+        self.seen.push_back(Seen::Resolved(server));
+    }
+
+    fn poll_transmit(&mut self, _now: Now) -> Option<Transmit> {
+        self.answers.pop_front()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        std::mem::take(&mut self.wants_server).then_some(Action::Resolve)
+    }
+
+    fn poll_event(&mut self) -> Option<Seen> {
+        self.seen.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.deadline
+    }
+
+    fn read(&self, raw: Raw) -> Reading {
+        Reading {
+            time: Timestamp::from_nanos(raw.as_nanos()),
+            state: ClientState::Unsynchronized,
+            error: None,
+            frequency: Frequency::ZERO,
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// Collects what it is told, and ends the loop after so many events or ticks.
+struct Until {
+    left: usize,
+    seen: Vec<Seen>,
+}
+
+impl Until {
+    fn told(&mut self) -> io::Result<()> {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+}
+
+impl Observer<Seen> for Until {
+    fn event(&mut self, _at: Observation, event: Seen) -> io::Result<()> {
+        self.seen.push(event);
+        self.told()
+    }
+
+    fn tick(&mut self, _at: Observation) -> io::Result<()> {
+        self.told()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn overlay() -> Overlay {
+    Overlay::start(Span::ZERO, Frequency::ZERO)
+}
+
+/// Runs a node until it has told `count` things, and what those were.
+fn run(node: Echo, link: impl Link, count: usize) -> Vec<Seen> {
+    let mut until = Until { left: count, seen: Vec::new() };
+    let error = EventLoop::new(node, link, overlay()).unwrap().run(&mut until).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    until.seen
+}
+
+fn listener() -> (Listener, SocketAddr) {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address().unwrap();
+    (listener, address)
+}
+
+fn connection(server: SocketAddr) -> Connection {
+    Connection::new(Resolver::new(server.to_string().parse().unwrap()).unwrap())
+}
+
+#[test]
+fn a_client_finds_its_server_and_hears_nobody_else() {
+    let (mut server, address) = listener();
+    let mut client = connection(address);
+    let poll = Poll::new().unwrap();
+    let greeting = Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN] };
+    client.send(poll.registry(), &greeting).unwrap();
+    let path = patiently(|| server.receive(&mut [0; BUFFER_LEN])).1;
+    let (mut stranger, _) = listener();
+    stranger.send(poll.registry(), &Transmit { path, datagram: [2; DATAGRAM_LEN] }).unwrap();
+    server.send(poll.registry(), &Transmit { path, datagram: [3; DATAGRAM_LEN] }).unwrap();
+    let mut buffer = [0; BUFFER_LEN];
+    assert_eq!(patiently(|| client.receive(&mut buffer)).0, DATAGRAM_LEN);
+    assert_eq!(buffer[0], 3);
+}
+
+#[test]
+fn a_name_is_resolved_when_the_node_asks_and_refused_connections_do_no_harm() {
+    let (listener, address) = listener();
+    drop(listener);
+    let deadline = Some(overlay().now().mono + Span::from_millis(30));
+    let node = Echo { wants_server: true, deadline, ..Echo::default() };
+    assert_eq!(
+        run(node, connection(address), 2),
+        [Seen::Resolved(Some(address)), Seen::Timeout, Seen::Shutdown]
+    );
+}
+
+#[test]
+fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
+    let (server, address) = listener();
+    let client = super::super::sockets::Udp::connected(address).unwrap();
+    for length in [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, 1_400] {
+        client.send(&vec![9; length]).unwrap();
+    }
+    let lengths: Vec<_> = run(Echo::default(), server, 5)
+        .into_iter()
+        .filter_map(|seen| if let Seen::Datagram(_, length) = seen { Some(length) } else { None })
+        .collect();
+    assert_eq!(lengths, [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, BUFFER_LEN]);
+}
+
+#[test]
+fn a_flood_does_not_starve_the_timer() {
+    let (server, address) = listener();
+    let client = super::super::sockets::Udp::connected(address).unwrap();
+    for _ in 0..200 {
+        client.send(&[9; 3]).unwrap();
+    }
+    let node = Echo { deadline: Some(overlay().now().mono), ..Echo::default() };
+    let seen = run(node, server, 201);
+    let fired = seen.iter().position(|seen| *seen == Seen::Timeout).unwrap();
+    assert!(fired <= DATAGRAMS_A_TURN, "the timer waited for {fired} datagrams");
+}
+
+#[test]
+fn ticks_come_at_their_period_and_missed_ones_are_left_out() {
+    let at = |ms| Monotonic::default() + Span::from_millis(ms);
+    let mut ticker = Ticker { period: Span::from_millis(100), next: at(100) };
+    let due: Vec<_> =
+        [99, 101, 150, 200, 555, 599, 600].into_iter().filter(|ms| ticker.is_due(at(*ms))).collect();
+    assert_eq!(due, [101, 200, 555, 600]);
+}
+
+#[test]
+fn the_loop_ticks_without_any_traffic() {
+    let (server, _) = listener();
+    let mut until = Until { left: 3, seen: Vec::new() };
+    let mut event_loop =
+        EventLoop::new(Echo::default(), server, overlay()).unwrap().with_tick(Some(Span::from_millis(10)));
+    let started = overlay().now().mono;
+    event_loop.run(&mut until).unwrap_err();
+    let took = overlay().now().mono - started;
+    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three ticks of 10 ms took {took}");
+}
+
+/// Tries again for two seconds while there is nothing yet.
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+    for _ in 0..400 {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
+            result => return result.unwrap(),
+        }
+    }
+    panic!("nothing came within two seconds");
+}

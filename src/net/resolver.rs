@@ -1,0 +1,193 @@
+//! Where the server is: its name as a person typed it, and the addresses behind that name.
+//!
+//! Looking a name up may block for as long as the system's resolver likes, half a minute if the network is
+//! down; an address written as such never does. The addresses of a name are tried one after the other, and
+//! only when all have been tried is the name looked up again: it may have moved. While the loop is deaf
+//! because of it, SIGINT and SIGTERM end the process there and then: without a server that is known
+//! there is nobody to say goodbye to.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
+
+use super::sockets::canonical;
+use crate::wire::DEFAULT_PORT;
+
+/// A server as a person names it: `SERVER[:PORT]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    host: String,
+    port: u16,
+}
+
+impl ServerName {
+    /// All the addresses that the name stands for, at least one.
+    fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
+        let addresses: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.map(canonical).collect();
+        match addresses.is_empty() {
+            true => Err(io::Error::other("the name has no address")),
+            false => Ok(addresses),
+        }
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ServerName, String> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => bracketed(text, rest)?,
+            // More than one colon: an IPv6 address without brackets, so without a port.
+            None if text.matches(':').count() > 1 => (unbracketed(text)?, None),
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err("the server's name is missing; type for example 192.0.2.1 or server.lan:5525".into());
+        }
+        let port = port.map_or(Ok(DEFAULT_PORT), |port| self::port(host, port))?;
+        Ok(ServerName { host: host.to_owned(), port })
+    }
+}
+
+/// Splits `[HOST]` or `[HOST]:PORT`, of which `rest` is what follows the first bracket.
+fn bracketed<'a>(text: &str, rest: &'a str) -> Result<(&'a str, Option<&'a str>), String> {
+    let (host, after) = rest.split_once(']').ok_or_else(|| format!("'{text}' lacks a closing bracket"))?;
+    match after.strip_prefix(':') {
+        Some(port) => Ok((unbracketed(host)?, Some(port))),
+        None if after.is_empty() => Ok((unbracketed(host)?, None)),
+        None => Err(format!("'{after}' after the bracket is not a port; type [{host}]:{DEFAULT_PORT}")),
+    }
+}
+
+/// Checks an IPv6 address, which may name its link after a %.
+fn unbracketed(host: &str) -> Result<&str, String> {
+    let (address, _link) = host.split_once('%').unwrap_or((host, ""));
+    match address.parse::<Ipv6Addr>() {
+        Ok(_) => Ok(host),
+        Err(_) => {
+            Err(format!("'{host}' is not an IPv6 address; type for example [2001:db8::1]:{DEFAULT_PORT}"))
+        }
+    }
+}
+
+fn port(host: &str, port: &str) -> Result<u16, String> {
+    match port.parse() {
+        Ok(port) if port != 0 => Ok(port),
+        _ => Err(format!("'{port}' is not a port (1 to 65535); type for example {host}:{DEFAULT_PORT}")),
+    }
+}
+
+/// Finds the server's address, a different one each time if there are several.
+#[derive(Debug)]
+pub struct Resolver {
+    name: ServerName,
+    untried: Vec<SocketAddr>,
+    /// Whether a signal ends the process at once.
+    deaf: Arc<AtomicBool>,
+}
+
+impl Resolver {
+    /// Looks the name up for the first time.
+    ///
+    /// # Errors
+    /// When it has no address, or the system's resolver fails.
+    pub fn new(name: ServerName) -> io::Result<Resolver> {
+        let mut resolver = Resolver { name, untried: Vec::new(), deaf: Arc::default() };
+        resolver.refill()?;
+        Ok(resolver)
+    }
+
+    /// From now on, a signal ends the process while a name is looked up.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn with_signals(self) -> io::Result<Resolver> {
+        for signal in [SIGINT, SIGTERM] {
+            register_conditional_shutdown(signal, 0, Arc::clone(&self.deaf))?;
+        }
+        Ok(self)
+    }
+
+    /// The next address to try.
+    ///
+    /// # Errors
+    /// When the name has to be looked up again and that fails.
+    pub(super) fn next(&mut self) -> io::Result<SocketAddr> {
+        if self.untried.is_empty() {
+            self.refill()?;
+        }
+        self.untried.pop().ok_or_else(|| io::Error::other("the name has no address"))
+    }
+
+    fn refill(&mut self) -> io::Result<()> {
+        self.deaf.store(true, Ordering::SeqCst);
+        let found = self.name.look_up();
+        self.deaf.store(false, Ordering::SeqCst);
+        self.untried = found?;
+        self.untried.reverse();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, String> {
+        text.parse::<ServerName>().map(|name| name.to_string())
+    }
+
+    #[test]
+    fn a_server_is_named_with_or_without_a_port() {
+        for (typed, meant) in [
+            ("server.lan", "server.lan:5525"),
+            ("server.lan:7", "server.lan:7"),
+            ("192.0.2.1:7", "192.0.2.1:7"),
+            ("::1", "[::1]:5525"),
+            ("[::1]", "[::1]:5525"),
+            ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:5525"),
+        ] {
+            assert_eq!(read(typed).as_deref(), Ok(meant));
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_what_to_type() {
+        for typed in
+            ["", ":5525", "a:b:c", "[::1", "[::1]x", "[localhost]:1", "host:", "host:0", "host:65536", "a b"]
+        {
+            assert!(read(typed).is_err(), "{typed:?} was read as {:?}", read(typed));
+        }
+        assert_eq!(
+            read("host:99999").unwrap_err(),
+            "'99999' is not a port (1 to 65535); type for example host:5525"
+        );
+    }
+
+    #[test]
+    fn an_address_needs_no_looking_up_and_comes_back_each_time() {
+        let mut resolver = Resolver::new("[::ffff:192.0.2.1]:7".parse().unwrap()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(resolver.next().unwrap(), "192.0.2.1:7".parse().unwrap());
+        }
+    }
+}

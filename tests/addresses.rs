@@ -1,0 +1,117 @@
+//! Which address answers: a server with several of them, both families, and hosts of their own.
+//!
+//! A client's socket is connected, so the system drops whatever does not come from the very address that
+//! was asked: that the client gets in is the proof.
+
+mod support;
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use support::{Process, client, not_run, pause, server};
+
+#[test]
+fn a_server_on_every_ipv4_address_answers_from_the_one_that_was_asked() {
+    let server = server("0.0.0.0:0", &["--interval", "500ms"]);
+    let port = server.port();
+    let clients = ["127.0.0.1", "127.0.0.2", "127.9.9.9"].map(|address| joined(&format!("{address}:{port}")));
+    assert_one_cluster(&server, &clients);
+}
+
+#[test]
+fn a_server_on_every_address_serves_both_families_in_one_cluster() {
+    let server = server("[::]:0", &["--interval", "500ms"]);
+    let port = server.port();
+    let addresses = ["127.0.0.1", "127.0.0.2", "[::1]", "localhost", "[::ffff:127.0.0.3]"];
+    let clients = addresses.map(|address| joined(&format!("{address}:{port}")));
+    assert_one_cluster(&server, &clients);
+    let known = server.events_of("connected");
+    let is_mapped = |event: &serde_json::Value| event["address"].to_string().contains("ffff");
+    assert!(!known.iter().any(is_mapped), "an IPv4 address is told as IPv6: {known:?}");
+}
+
+/// A client that asks at this address, once it is registered.
+fn joined(address: &str) -> Process {
+    let client = client(address, "member", &[]);
+    client.wait_for_any("registered");
+    client
+}
+
+fn assert_one_cluster(server: &Process, clients: &[Process]) {
+    for client in clients {
+        client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    }
+    pause(Duration::from_secs(4));
+    let nodes: Vec<&Process> = std::iter::once(server).chain(clients).collect();
+    support::ticks::assert_agreement(&nodes, 2, 1_000_000, "in one cluster");
+}
+
+#[test]
+fn hosts_with_several_addresses_form_one_cluster() {
+    let hosts = match Hosts::new() {
+        Ok(hosts) => hosts,
+        Err(why) => return not_run(&format!("the test in network namespaces: {why}")),
+    };
+    let server = in_host(&hosts.server, "server", &["server", "--listen", "[::]:0", "--interval", "500ms"]);
+    let port = server.port();
+    let clients = ["10.99.1.1", "10.99.1.2", "[fd99::1]", "[fd99::2]"].map(|address| {
+        let client = in_host(&hosts.client, address, &["client", &format!("{address}:{port}")]);
+        client.wait_for_any("registered");
+        client
+    });
+    assert_one_cluster(&server, &clients);
+}
+
+fn in_host(host: &str, name: &str, arguments: &[&str]) -> Process {
+    Process::start_in(host, name, &[arguments, &["--output", "json", "--tick", "100ms"]].concat())
+}
+
+/// Two hosts with a cable between them; the server's has two addresses of each family.
+struct Hosts {
+    server: String,
+    client: String,
+}
+
+impl Hosts {
+    fn new() -> Result<Hosts, String> {
+        let id = std::process::id();
+        let hosts = Hosts { server: format!("mt-server-{id}"), client: format!("mt-client-{id}") };
+        ip(&["netns", "add", &hosts.server])?;
+        ip(&["netns", "add", &hosts.client])?;
+        let (s, c) = (hosts.server.as_str(), hosts.client.as_str());
+        ip(&["-n", s, "link", "add", "lan", "type", "veth", "peer", "name", "lan", "netns", c])?;
+        for (host, addresses) in [
+            (s, &["10.99.1.1/24", "10.99.1.2/24", "fd99::1/64", "fd99::2/64"][..]),
+            (c, &["10.99.1.7/24", "fd99::7/64"]),
+        ] {
+            for address in addresses {
+                // An address that is still being checked for duplicates cannot be used.
+                let unchecked: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
+                ip(&[&["-n", host, "address", "add", address, "dev", "lan"], unchecked].concat())?;
+            }
+            ip(&["-n", host, "link", "set", "lan", "up"])?;
+            ip(&["-n", host, "link", "set", "lo", "up"])?;
+        }
+        Ok(hosts)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for host in [&self.server, &self.client] {
+            // It may not exist if setting up failed half-way.
+            let _ = ip(&["netns", "delete", host]);
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<(), String> {
+    let output: Output = Command::new("ip")
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("the program ip of iproute2 cannot be run: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
+}

@@ -1,0 +1,190 @@
+//! One server or client as its surroundings see it: signals, a server that is not there yet, the events.
+
+mod support;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use chrono::DateTime;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::{PATIENCE, Process, client, pause, server, wait_until};
+
+#[test]
+fn a_signal_ends_a_client_within_a_second_and_it_says_goodbye() {
+    let server = server("127.0.0.1:0", &["--interval", "1s"]);
+    for (count, signal) in [Signal::SIGINT, Signal::SIGTERM].into_iter().enumerate() {
+        let mut client = client(&server.address(), "guest", &[]);
+        client.wait_for_any("registered");
+        let (status, took) = client.end(signal);
+        assert!(status.success(), "{signal} ended it with {status}");
+        assert!(took < Duration::from_secs(1), "{signal} ended it after {took:?}");
+        let left = server.wait_for("left", count, |_| true);
+        assert_eq!(left["client"], "guest");
+    }
+    assert!(server.events_of("lost").is_empty());
+}
+
+#[test]
+fn a_signal_ends_a_server_within_a_second_and_it_says_goodbye() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut server = server("127.0.0.1:0", &["--interval", "1s"]);
+        let client = client(&server.address(), "guest", &[]);
+        client.wait_for("corrected", 0, |_| true);
+        let (status, took) = server.end(signal);
+        assert!(status.success(), "{signal} ended it with {status}");
+        assert!(took < Duration::from_secs(1), "{signal} ended it after {took:?}");
+        assert_eq!(client.wait_for_any("holdover")["reason"], "server_left");
+        assert!(server.log().contains("datagrams received"), "{}", server.log());
+    }
+}
+
+#[test]
+fn a_client_that_cannot_reach_its_server_ends_on_a_signal_too() {
+    let mut client = client(&free_address(), "lonely", &[]);
+    client.wait_for_any("registering");
+    let (status, took) = client.end(Signal::SIGTERM);
+    assert!(status.success() && took < Duration::from_secs(1), "{status} after {took:?}");
+}
+
+#[test]
+fn a_client_waits_for_a_server_that_is_not_there_yet() {
+    let address = free_address();
+    let mut client = client(&address, "early", &[]);
+    client.wait_for("registering", 2, |_| true);
+    assert!(client.is_alive());
+    let server = server(&address, &["--interval", "1s"]);
+    client.wait_for_any("registered");
+    client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    assert_eq!(server.wait_for_any("connected")["client"], "early");
+}
+
+#[test]
+fn a_late_client_adopts_the_clusters_time_at_once_and_moves_nobody() {
+    let server = server("127.0.0.1:0", &["--interval", "2s"]);
+    let settled = client(&server.address(), "settled", &["--simulate-offset", "1s"]);
+    settled.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    pause(Duration::from_secs(4));
+    let late = client(&server.address(), "late", &["--simulate-offset", "-1h"]);
+    late.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    let raw = |event: &Value| event["raw_ns"].as_i64().expect("a whole number");
+    let took = raw(&late.wait_for_any("corrected")) - raw(&late.wait_for_any("registered"));
+    assert!(took < 1_000_000_000, "it took {took} ns");
+    pause(Duration::from_secs(3));
+    support::ticks::assert_agreement(&[&server, &settled, &late], 2, 1_000_000, "with the late client");
+    let since = raw(&late.wait_for_any("registered"));
+    for node in [&server, &settled] {
+        let jump = support::ticks::largest_jump(node, since);
+        assert!(jump < 1_000_000, "{} was moved by {jump} ns", node.name());
+    }
+}
+
+#[test]
+fn whoever_has_read_enough_ends_the_process_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_meantime"))
+        .args(["server", "--listen", "127.0.0.1:0", "--tick", "10ms"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("meantime starts");
+    drop(child.stdout.take());
+    let mut status = None;
+    wait_until(PATIENCE, "the server to end", || {
+        status = child.try_wait().expect("a child of ours");
+        status.is_some()
+    });
+    let mut log = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut log).expect("text");
+    assert!(status.is_some_and(|status| status.success()), "{status:?}: {log}");
+    assert!(!log.contains("meantime: ") && !log.contains("panic"), "{log}");
+}
+
+#[test]
+fn every_event_is_an_object_that_programs_can_rely_on() {
+    let mut server = server("127.0.0.1:0", &["--interval", "200ms"]);
+    let clients: Vec<Process> = ["2s", "-3s"]
+        .iter()
+        .map(|offset| client(&server.address(), "member", &["--simulate-offset", offset]))
+        .collect();
+    pause(Duration::from_secs(4));
+    server.end(Signal::SIGTERM);
+    clients[0].wait_for_any("holdover");
+    let mut told: Vec<Value> = server.events();
+    told.extend(clients.iter().flat_map(Process::events));
+    for event in &told {
+        assert_common_fields(event);
+    }
+    for (kind, fields) in SCHEMA {
+        let of_kind: Vec<&Value> = told.iter().filter(|event| event["event"] == *kind).collect();
+        assert!(!of_kind.is_empty(), "no event '{kind}' was told");
+        for event in of_kind {
+            let found: Vec<&str> = event.as_object().expect("an object").keys().map(String::as_str).collect();
+            assert_eq!(found, [COMMON, fields].concat(), "{event}");
+        }
+    }
+}
+
+/// What every event has; and what is in nanoseconds is a whole number, or null where nothing is known.
+fn assert_common_fields(event: &Value) {
+    let cluster = event["cluster_ns"].as_i64().unwrap_or_else(|| panic!("no cluster_ns: {event}"));
+    assert!(event["raw_ns"].is_i64() && event["event"].is_string(), "{event}");
+    let time = event["time"].as_str().and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+    assert_eq!(time.and_then(|time| time.timestamp_nanos_opt()), Some(cluster), "{event}");
+    for (name, value) in event.as_object().expect("an object") {
+        assert!(!name.ends_with("_ns") || value.is_i64() || value.is_null(), "{name} in {event}");
+        assert!(!name.ends_with("_ppb") || value.is_number() || value.is_null(), "{name} in {event}");
+    }
+}
+
+/// An address on which nobody listens.
+#[expect(clippy::disallowed_types, reason = "to find a free port")]
+fn free_address() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("its address").to_string()
+}
+
+const COMMON: &[&str] = &["event", "time", "raw_ns", "cluster_ns"];
+
+/// The fields of the kinds that a quiet cluster tells of.
+const SCHEMA: &[(&str, &[&str])] = &[
+    ("listening", &["address", "name", "version"]),
+    ("tick", &["state", "error_ns", "frequency_ppb"]),
+    ("connected", &["client", "address", "state"]),
+    ("round_started", &["round", "clients"]),
+    ("updated", &["client", "address", "round", "offset_ns", "delay_ns", "heard"]),
+    ("time_agreed", &["cluster", "agreeing", "members"]),
+    ("correction_sent", &["client", "address", "round", "correction_ns", "verdict"]),
+    (
+        "round_ended",
+        &[
+            "round",
+            "outcome",
+            "members",
+            "heard",
+            "agreeing",
+            "median_offset_ns",
+            "window_ns",
+            "spread_ns",
+            "mean_frequency_ppb",
+            "rate_ppb",
+        ],
+    ),
+    ("registering", &["server", "attempt"]),
+    ("registered", &["server", "cluster", "interval_ns"]),
+    (
+        "corrected",
+        &[
+            "round",
+            "correction_ns",
+            "added_ns",
+            "adjustment",
+            "delay_ns",
+            "frequency_ppb",
+            "error_ns",
+            "verdict",
+            "first",
+        ],
+    ),
+    ("holdover", &["reason"]),
+];

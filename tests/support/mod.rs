@@ -1,0 +1,220 @@
+//! Real processes for tests: start the binary, read its JSON lines, compare clocks.
+//!
+//! What a process prints goes to files, so nobody has to keep reading. Every wait has an end and says what
+//! it waited for. A process that is dropped is killed.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+pub mod ticks;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A running `meantime`.
+pub struct Process {
+    child: Child,
+    name: String,
+    dir: TempDir,
+}
+
+impl Process {
+    /// Starts `meantime` with these arguments.
+    pub fn start(name: &str, arguments: &[&str]) -> Process {
+        Process::start_by(name, Command::new(env!("CARGO_BIN_EXE_meantime")), arguments)
+    }
+
+    /// Starts it inside a network namespace.
+    pub fn start_in(namespace: &str, name: &str, arguments: &[&str]) -> Process {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_meantime")]);
+        Process::start_by(name, command, arguments)
+    }
+
+    fn start_by(name: &str, mut command: Command, arguments: &[&str]) -> Process {
+        let dir = TempDir::new().expect("a directory for the output");
+        let file = |name| File::create(dir.path().join(name)).expect("a file for the output");
+        command.args(arguments).stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        let child = command.spawn().expect("meantime starts");
+        Process { child, name: name.to_owned(), dir }
+    }
+
+    /// Everything it has told so far.
+    pub fn events(&self) -> Vec<Value> {
+        let text = self.read("out");
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let parse =
+            |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", self.name));
+        whole.lines().map(parse).collect()
+    }
+
+    /// Everything of one kind that it has told so far.
+    pub fn events_of(&self, kind: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["event"] == kind).collect()
+    }
+
+    /// Its log.
+    pub fn log(&self) -> String {
+        self.read("err")
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).expect("the output can be read")
+    }
+
+    /// Waits for an event of this kind that satisfies `wanted`, counted from the `skip`th of that kind.
+    pub fn wait_for(&self, kind: &str, skip: usize, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut found = None;
+        wait_until(PATIENCE, &format!("{} to tell of '{kind}'\n{}", self.name, self.log()), || {
+            found = self.events_of(kind).into_iter().skip(skip).find(|event| wanted(event));
+            found.is_some()
+        });
+        found.expect("the wait ended with it")
+    }
+
+    /// Waits for the first event of this kind.
+    pub fn wait_for_any(&self, kind: &str) -> Value {
+        self.wait_for(kind, 0, |_| true)
+    }
+
+    /// The address that a server listens on.
+    pub fn address(&self) -> String {
+        let listening = self.wait_for_any("listening");
+        listening["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// The port that a server listens on.
+    pub fn port(&self) -> u16 {
+        let address: std::net::SocketAddr = self.address().parse().expect("an address with a port");
+        address.port()
+    }
+
+    /// What it is called in the tests' messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("the process is there");
+    }
+
+    /// Ends it by a signal, and says how it ended and how long that took.
+    pub fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        let started = now();
+        self.signal(signal);
+        let status = self.wait(PATIENCE);
+        (status, now() - started)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let mut status = None;
+        let (child, name) = (&mut self.child, &self.name);
+        wait_until(patience, &format!("{name} to end"), || {
+            status = child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        status.expect("the wait ended with it")
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Its resident memory, in kilobytes.
+    pub fn resident_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().expect("process ids are small"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server on a free port of `listen`, which stands in for the port as `:0`.
+pub fn server(listen: &str, arguments: &[&str]) -> Process {
+    let mut all = vec!["server", "--listen", listen, "--output", "json", "--tick", "100ms"];
+    all.extend(arguments);
+    Process::start("server", &all)
+}
+
+/// A client of the server at `server`.
+pub fn client(server: &str, name: &str, arguments: &[&str]) -> Process {
+    let mut all = vec!["client", server, "--name", name, "--output", "json", "--tick", "100ms"];
+    all.extend(arguments);
+    Process::start(name, &all)
+}
+
+/// Processes that keep both processors busy until they are dropped.
+pub struct Spinners(Vec<Child>);
+
+impl Spinners {
+    /// Starts `count` of them.
+    pub fn start(count: usize) -> Spinners {
+        let spin = |_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell");
+        Spinners((0..count).map(spin).collect())
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits until `done`, and fails with what was waited for if that takes longer than `patience`.
+pub fn wait_until(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let end = now() + patience;
+    while !done() {
+        assert!(now() < end, "waited {patience:?} in vain for {what}");
+        pause(Duration::from_millis(20));
+    }
+}
+
+/// Lets the processes run.
+pub fn pause(length: Duration) {
+    std::thread::sleep(length);
+}
+
+/// Says that a test did not run: past the capture of the test runner, so that it cannot be missed.
+pub fn not_run(why: &str) {
+    let _ = writeln!(std::io::stderr(), "NOT RUN: {why}");
+}
+
+/// Where a file of a test may be written.
+pub fn scratch() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().to_owned();
+    (dir, path)
+}
+
+/// The time, to measure waits with.
+#[expect(clippy::disallowed_methods, reason = "a test has to know when to give up")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Longer than anything takes that works, on a machine that has other work.
+pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -28,7 +28,7 @@ impl Scenario {
             trouble: random_trouble(&mut rng),
             faults,
             settle: quiet,
-            duration: quiet + interval.times(RECOVERY_ROUNDS),
+            duration: quiet + interval.times(RECOVERY_ROUNDS) + SLEWING,
             start_within: Span::from_secs(rng.random_range(0..=20)),
             ..Scenario::default()
         }
@@ -75,3 +75,5 @@ fn random_jump(rng: &mut ChaCha8Rng) -> Span {
 
 /// Longer than a deposition (24 rounds) after a lost membership, an election and a few lost rounds.
 const RECOVERY_ROUNDS: i64 = 120;
+/// What is not stepped is slewed at 500 ppm: 128 ms take 256 s.
+const SLEWING: Span = Span::from_secs(300);

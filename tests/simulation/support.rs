@@ -17,7 +17,8 @@ pub struct Running<'a>(pub &'a Scenario);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("failed with MEANTIME_SEED={}, scenario: {:?}", self.0.seed.0, self.0);
+            let Scenario { seed, clients, interval, burst, trouble, .. } = self.0;
+            eprintln!("MEANTIME_SEED={}, {clients} clients, {interval}, burst {burst}, {trouble:?}", seed.0);
         }
     }
 }

@@ -17,8 +17,9 @@ impl Scenario {
         let quiet = Span::from_secs(rng.random_range(120..=300));
         let interval = [Span::from_secs(1), Span::from_secs(2), Span::from_secs(5)][rng.random_range(0..3)];
         let mut faults = vec![(quiet, Fault::Trouble(Trouble::default()))];
+        let wild = wild_ones(&mut rng, clients);
         for _ in 0..rng.random_range(2..=10) {
-            mishap(&mut rng, clients, quiet, &mut faults);
+            mishap(&mut rng, clients, &wild, quiet, &mut faults);
         }
         Scenario {
             seed: Seed(seed),
@@ -36,7 +37,13 @@ impl Scenario {
 }
 
 /// One thing that goes wrong, and is made right before the quiet time begins.
-fn mishap(rng: &mut ChaCha8Rng, clients: usize, quiet: Span, faults: &mut Vec<(Span, Fault)>) {
+fn mishap(
+    rng: &mut ChaCha8Rng,
+    clients: usize,
+    wild: &[Member],
+    quiet: Span,
+    faults: &mut Vec<(Span, Fault)>,
+) {
     let from = quiet.scaled(rng.random_range(0.05..0.95));
     let until = (from + Span::from_secs(60).scaled(rng.random())).min(quiet);
     let anybody = Member::client(rng.random_range(0..=clients));
@@ -47,11 +54,20 @@ fn mishap(rng: &mut ChaCha8Rng, clients: usize, quiet: Span, faults: &mut Vec<(S
         2 => (Fault::Shutdown(anybody), Some(Fault::Start(anybody))),
         3 => (Fault::Pause(anybody), Some(Fault::Resume(anybody))),
         4 => (Fault::Cut(client, random_ways(rng)), Some(Fault::Heal(client))),
-        5 | 6 => (Fault::Jump(anybody, random_jump(rng)), None),
+        5 | 6 => (Fault::Jump(wild[rng.random_range(0..wild.len())], random_jump(rng)), None),
         _ => (Fault::FrequencyStep(anybody, Frequency::from_ppm(rng.random_range(-50.0..50.0))), None),
     };
     faults.push((from, wrong));
     faults.extend(right.map(|right| (until, right)));
+}
+
+/// Whose clocks may jump: one or two members, never so many that those whose clocks were always right could
+/// be outvoted. If everybody forgot the time at once, they would have to agree on it anew.
+fn wild_ones(rng: &mut ChaCha8Rng, clients: usize) -> Vec<Member> {
+    let first = rng.random_range(0..=clients);
+    let second = (first + rng.random_range(1..=clients)) % (clients + 1);
+    let most = if clients >= 4 { 2 } else { 1 };
+    [first, second].into_iter().take(most).map(Member::client).collect()
 }
 
 fn random_trouble(rng: &mut ChaCha8Rng) -> Trouble {

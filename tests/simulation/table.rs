@@ -17,8 +17,9 @@ fn row(lost: f64, mean: Span) -> String {
     let (settle, duration) = (s(1_000), s(11_000));
     let scenario = Scenario { clients: 5, jitter, trouble, settle, duration, ..Scenario::seeded(1) };
     let summary = Simulation::new(&scenario).run();
-    let since =
-        |index: usize| summary.agreed[index].map_or("never".into(), |at| format!("{}", at.as_secs_f64()));
+    let since = |index: usize| {
+        summary.agreed[index].map_or("never".into(), |at| format!("{}", at.as_nanos() as f64 / 1e9))
+    };
     let (rms, max) = (summary.spreads.rms().unwrap(), summary.spreads.max().unwrap());
     let us = |span: Span| span.as_nanos() as f64 / 1e3;
     let (at_ms, at_us100) = (since(0), since(1));

@@ -6,6 +6,7 @@
 mod support;
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{Process, client, not_run, pause, server};
@@ -62,9 +63,29 @@ fn hosts_with_several_addresses_form_one_cluster() {
     assert_one_cluster(&server, &clients);
 }
 
+#[test]
+fn a_client_whose_own_address_changes_gets_in_again() {
+    let hosts = match Hosts::new() {
+        Ok(hosts) => hosts,
+        Err(why) => return not_run(&format!("the test of a changing address: {why}")),
+    };
+    let server = in_host(&hosts.server, "server", &["server", "--listen", "[::]:0", "--interval", "200ms"]);
+    let asked = format!("10.99.1.1:{}", server.port());
+    let client = in_host(&hosts.client, "roaming", &["client", &asked]);
+    client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    hosts.on_client(&["address", "delete", "10.99.1.7/24", "dev", "lan"]);
+    client.wait_for("holdover", 0, |_| true);
+    hosts.on_client(&["address", "add", "10.99.1.8/24", "dev", "lan"]);
+    let connected = server.wait_for("connected", 1, |_| true);
+    assert!(connected["address"].as_str().is_some_and(|address| address.starts_with("10.99.1.8:")));
+    client.wait_for("recovered", 0, |_| true);
+}
+
 fn in_host(host: &str, name: &str, arguments: &[&str]) -> Process {
     Process::start_in(host, name, &[arguments, &["--output", "json", "--tick", "100ms"]].concat())
 }
+
+static HOSTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Two hosts with a cable between them; the server's has two addresses of each family.
 struct Hosts {
@@ -74,7 +95,8 @@ struct Hosts {
 
 impl Hosts {
     fn new() -> Result<Hosts, String> {
-        let id = std::process::id();
+        // One pair for each test, and for each run of the tests.
+        let id = format!("{}-{}", std::process::id(), HOSTS.fetch_add(1, Ordering::Relaxed));
         let hosts = Hosts { server: format!("mt-server-{id}"), client: format!("mt-client-{id}") };
         ip(&["netns", "add", &hosts.server])?;
         ip(&["netns", "add", &hosts.client])?;
@@ -93,6 +115,12 @@ impl Hosts {
             ip(&["-n", host, "link", "set", "lo", "up"])?;
         }
         Ok(hosts)
+    }
+}
+
+impl Hosts {
+    fn on_client(&self, arguments: &[&str]) {
+        ip(&[&["-n", &self.client], arguments].concat()).expect("a command that worked before");
     }
 }
 

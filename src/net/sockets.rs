@@ -68,10 +68,6 @@ impl Udp {
         registry.register(&mut SourceFd(&self.fd()), token, Interest::READABLE)
     }
 
-    pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(&mut SourceFd(&self.fd()))
-    }
-
     /// The next datagram, who sent it, and to which of our addresses.
     pub(super) fn receive_from(&self, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Path)> {
         let mut slices = [IoSliceMut::new(buffer)];

@@ -69,8 +69,10 @@ struct Session {
     corrected: Monotonic,
     /// The report number of the newest Correction applied; 0: none.
     applied: u32,
-    /// The cumulative rate command that the clock's frequency includes.
+    /// The cumulative rate command that the clock's frequency includes, and the sequence number of the newest
+    /// datagram that brought it: a reordered one must not bring an older command back.
     rate: Frequency,
+    rate_from: u32,
     /// The nonce of the Heartbeat that waits for an answer.
     heartbeat: Option<u64>,
     /// Until the first Correction of a session shows that the server keeps the time this clock has, a jump is
@@ -146,16 +148,19 @@ impl Client {
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
-        self.follow_rate(now, probe.rate);
+        self.follow_rate(now, header.sequence, probe.rate);
         self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2: now.raw });
         Fate::Accepted
     }
 
     /// Takes over what is new in the cumulative rate command.
-    fn follow_rate(&mut self, now: Now, rate: Frequency) {
+    fn follow_rate(&mut self, now: Now, sequence: u32, rate: Frequency) {
         let Link::Member(session) = &mut self.link else { return };
+        if !is_newer(sequence, session.rate_from) {
+            return;
+        }
         let change = rate - session.rate;
-        session.rate = rate;
+        (session.rate, session.rate_from) = (rate, sequence);
         if self.state.has_cluster_time() && change != Frequency::ZERO {
             self.discipline.shift_frequency(now.raw, change);
             self.timescale.shift_frequency(now.raw, change);
@@ -181,7 +186,7 @@ impl Client {
     fn handle_correction(&mut self, now: Now, header: &Header, told: &Correction) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.heard = now.mono;
-        if session.applied != 0 && told.about.wrapping_sub(session.applied).cast_signed() <= 0 {
+        if session.applied != 0 && !is_newer(told.about, session.applied) {
             return Fate::Superseded;
         }
         if session.memory.find(told.about).is_none() {
@@ -199,7 +204,7 @@ impl Client {
             (false, Verdict::Minority) => Trust::MINORITY,
             (false, _) => Trust::MAJORITY,
         };
-        self.follow_rate(now, told.rate);
+        self.follow_rate(now, header.sequence, told.rate);
         let judgement = self.discipline.update(&burst, trust);
         let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
         match judgement {
@@ -264,7 +269,7 @@ impl Client {
             session.sent = now.mono;
             self.outgoing.push_back(Outgoing::Ready(Body::Heartbeat(Heartbeat { nonce })));
         }
-        if self.state == ClientState::Synchronized && now.mono >= session.flying_at() {
+        if session.flying_at().is_some_and(|at| now.mono >= at) {
             self.enter_holdover(HoldoverReason::NoCorrections);
         }
     }
@@ -330,9 +335,11 @@ impl Session {
         self.sent + self.terms.heartbeat
     }
 
-    /// When the clock counts as flying on its own unless it is corrected before.
-    fn flying_at(&self) -> Monotonic {
-        self.corrected + self.terms.lifetime
+    /// When the clock counts as flying on its own, unless it is corrected before: the server is there, and says
+    /// nothing about this clock.
+    fn flying_at(&self) -> Option<Monotonic> {
+        let still_there = self.heard - self.corrected >= self.terms.heartbeat;
+        still_there.then(|| self.corrected + self.terms.lifetime)
     }
 
     /// The server keeps this cluster's time; if that is not the one that the clock has, it must be told anew.
@@ -406,7 +413,7 @@ impl Node for Client {
         match &self.link {
             Link::Entering(entry) => entry.next_try(),
             Link::Member(session) => {
-                let flying = (self.state == ClientState::Synchronized).then(|| session.flying_at());
+                let flying = session.flying_at().filter(|_| self.state == ClientState::Synchronized);
                 [Some(session.dead_at()), Some(session.heartbeat_at()), flying].into_iter().flatten().min()
             }
         }
@@ -425,6 +432,11 @@ impl Node for Client {
     fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// Whether a number is newer than another, of a sequence that wraps around.
+fn is_newer(number: u32, than: u32) -> bool {
+    number.wrapping_sub(than).cast_signed() > 0
 }
 
 /// A report says in 32 bits how long it took to write; who was held up for longer has nothing to report.

@@ -145,6 +145,7 @@ impl Client {
             corrected: now.mono,
             applied: 0,
             rate: welcome.rate,
+            rate_from: header.sequence,
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
             memory: Memory::default(),

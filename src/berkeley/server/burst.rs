@@ -66,10 +66,12 @@ impl Burst {
         self.sent = self.sent.saturating_add(1);
     }
 
-    /// When the probe left that this report answers; each answer is taken once. `None`: nobody asked.
-    pub fn answers(&mut self, report: &Report) -> Option<Raw> {
+    /// When the probe left that this report of a round answers; each answer is taken once. `None`: nobody
+    /// asked.
+    pub fn answers(&mut self, round: u32, report: &Report) -> Option<Raw> {
+        let current = self.open && round == self.round;
         let asked = |slot: &&mut Option<Outstanding>| slot.is_some_and(|probe| probe.nonce == report.nonce);
-        let slot = self.outstanding.iter_mut().filter(|_| self.open).find(asked)?;
+        let slot = self.outstanding.iter_mut().filter(|_| current).find(asked)?;
         slot.take().map(|probe| probe.t1)
     }
 
@@ -115,9 +117,10 @@ mod tests {
     fn a_report_is_taken_once_and_only_if_it_was_asked_for() {
         let mut burst = Burst::begin(1, 1, 4, false);
         burst.probe(77, raw(1_000));
-        assert_eq!(burst.answers(&report(78)), None);
-        assert_eq!(burst.answers(&report(77)), Some(raw(1_000)));
-        assert_eq!(burst.answers(&report(77)), None);
+        assert_eq!(burst.answers(1, &report(78)), None);
+        assert_eq!(burst.answers(2, &report(77)), None);
+        assert_eq!(burst.answers(1, &report(77)), Some(raw(1_000)));
+        assert_eq!(burst.answers(1, &report(77)), None);
     }
 
     #[test]

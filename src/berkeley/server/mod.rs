@@ -146,7 +146,7 @@ impl Server {
     fn handle_report(&mut self, now: Now, slot: Slot, header: &Header, report: &Report) -> Fate {
         let Some(member) = self.members.at(slot) else { return Fate::Session };
         member.heard = now.mono;
-        let Some(t1) = member.burst.answers(report) else { return Fate::Unasked };
+        let Some(t1) = member.burst.answers(header.round, report) else { return Fate::Unasked };
         let Some(measured) = member.burst.measure(header.sequence, report, t1, now.raw) else {
             return Fate::Implausible;
         };

@@ -221,14 +221,14 @@ impl Server {
 
     /// The client has said which Correction it applied last: if that is not the last one sent, once more.
     pub(super) fn confirm_or_repeat(&mut self, slot: Slot, applied: u32) {
-        let audience = self.keeper.audience();
+        let (audience, rate) = (self.keeper.audience(), self.keeper.rate());
         let Some(member) = self.members.at(slot) else { return };
         let Some((round, correction)) = member.unconfirmed else { return };
         if correction.about == applied {
             member.unconfirmed = None;
         } else if member.repeated_in != member.burst.id && audience.includes(member.state) {
             member.repeated_in = member.burst.id;
-            self.send_to(slot, round, Body::Correction(correction));
+            self.send_to(slot, round, Body::Correction(Correction { rate, ..correction }));
         }
     }
 

@@ -1,0 +1,113 @@
+//! Listening: there is no cluster time yet. Take it over from those who carry it, or agree on one.
+
+use super::{Ballot, Conclusion, Judged, Keeper, PATIENCE, Phase, Reading, Turn};
+use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
+use crate::berkeley::vote;
+use crate::time::{Frequency, Offset, Raw, Span};
+use crate::wire::ClusterId;
+
+impl Keeper {
+    /// Listening: is there a time to take over, or can one be agreed on?
+    pub(super) fn listen(
+        &mut self,
+        votes: u32,
+        now: Raw,
+        ballots: &[Ballot],
+        fresh_cluster: ClusterId,
+        conclusion: &mut Conclusion,
+    ) {
+        conclusion.report.outcome = Outcome::Listening;
+        conclusion.report.members = ballots.len() + 1;
+        if ballots.is_empty() {
+            return;
+        }
+        self.phase = Phase::Listening(votes + 1);
+        let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).count();
+        if 2 * carriers > ballots.len() {
+            // One round more than a cold start needs: by then each of them has sent a heartbeat.
+            if votes > 0 && self.follow_members(now, ballots, conclusion) {
+                conclusion.turn = Some(Turn::Adopted);
+                self.cluster = commonest_cluster(ballots).unwrap_or(fresh_cluster);
+                self.anchor.rest(REST);
+                self.begin_following();
+                conclusion.report.outcome = Outcome::Following;
+                return;
+            }
+            if votes < PATIENCE {
+                return;
+            }
+        }
+        let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none()).count();
+        if self.is_waiting_for(unheard) {
+            return;
+        }
+        self.first_vote(now, ballots, fresh_cluster, conclusion);
+    }
+
+    /// The classic algorithm, once.
+    pub(super) fn first_vote(
+        &mut self,
+        now: Raw,
+        ballots: &[Ballot],
+        fresh_cluster: ClusterId,
+        conclusion: &mut Conclusion,
+    ) {
+        let own = Reading {
+            at: now,
+            phase: self.timescale.phase_at(now),
+            noise: Span::ZERO,
+            excess: Span::ZERO,
+            fresh: true,
+        };
+        let all: Vec<Option<Reading>> =
+            std::iter::once(Some(own)).chain(ballots.iter().map(|ballot| ballot.reading)).collect();
+        let excluded: Vec<Option<Exclusion>> =
+            all.iter().map(|reading| reading.and_then(|reading| self.implausible(&reading))).collect();
+        let votes = || {
+            let plausible = all.iter().zip(&excluded).filter(|(_, why)| why.is_none());
+            plausible.filter_map(|(reading, _)| *reading)
+        };
+        let phases: Vec<Span> = votes().map(|reading| reading.phase).collect();
+        let vote = vote::first_vote(&phases, self.settings.radius, all.len());
+        let agreeing = vote.kept.iter().filter(|kept| **kept).count();
+        conclusion.report.heard = all.iter().flatten().count();
+        conclusion.report.agreeing = agreeing;
+        conclusion.report.window = self.settings.radius;
+        if !vote.majority {
+            conclusion.turn = (!self.undecided).then_some(Turn::Undecided);
+            self.undecided = true;
+            return;
+        }
+        let mut kept = vote.kept.iter();
+        let mut judged = all.iter().zip(&excluded).map(|(reading, why)| {
+            let reading = (*reading)?;
+            let offset = Offset::ahead_by(reading.phase - vote.mean);
+            let outside = why.is_none() && !kept.next().copied().unwrap_or_default();
+            let exclusion = why.or(outside.then_some(Exclusion::OutsideWindow));
+            Some(Judged { offset, exclusion })
+        });
+        conclusion.own = judged.next().flatten().unwrap_or_default();
+        conclusion.judged = judged.collect();
+        conclusion.report.outcome = Outcome::Agreed;
+        conclusion.turn = Some(Turn::Agreed);
+        conclusion.correction = self.timescale.set(now, vote.mean, Frequency::ZERO, Adjustment::Step);
+        conclusion.adjustment = Adjustment::Step;
+        self.cluster = fresh_cluster;
+        self.ensemble = None;
+        self.become_steady();
+    }
+}
+
+/// The cluster that most of the clients carry, if they carry one.
+fn commonest_cluster(ballots: &[Ballot]) -> Option<ClusterId> {
+    let mut carried: Vec<ClusterId> = ballots
+        .iter()
+        .filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster != ClusterId(0))
+        .map(|ballot| ballot.cluster)
+        .collect();
+    carried.sort_unstable();
+    carried.chunk_by(|a, b| a == b).max_by_key(|same| same.len()).map(|same| same[0])
+}
+
+/// After taking over the members' time the rate is left alone for ten minutes.
+const REST: Span = Span::from_secs(600);

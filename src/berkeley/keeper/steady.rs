@@ -1,0 +1,163 @@
+//! Steady: the server's disciplined clock carries the cluster's time, and the vote watches it.
+
+use super::{
+    ANY_FREQUENCY, Ballot, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median,
+    typical_noise,
+};
+use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
+use crate::berkeley::kalman::Bank;
+use crate::berkeley::vote::{self, Agreement};
+use crate::time::{Frequency, Offset, Raw, Span};
+
+impl Keeper {
+    /// Steady: does the majority agree with the server's clock?
+    pub(super) fn watch(&mut self, now: Raw, ballots: &[Ballot], conclusion: &mut Conclusion) {
+        let voters: Vec<(usize, Reading)> = ballots
+            .iter()
+            .enumerate()
+            .filter(|(_, ballot)| ballot.state.has_cluster_time())
+            .filter_map(|(index, ballot)| ballot.reading.map(|reading| (index, reading)))
+            .filter(|(_, reading)| self.implausible(reading).is_none())
+            .collect();
+        let members = 1 + ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).count();
+        let readings: Vec<Reading> = voters.iter().map(|(_, reading)| *reading).collect();
+        let clients: Vec<vote::Reading> = readings
+            .iter()
+            .map(|reading| vote::Reading { offset: self.offset(reading).span(), error: reading.excess })
+            .collect();
+        let noise = typical_noise(&readings);
+        let window = self.window.width(noise);
+        let among_clients = vote::agreement(&without_errors(&clients), window, members);
+        let own = vote::Reading { offset: Span::ZERO, error: Span::ZERO };
+        let everybody: Vec<vote::Reading> = std::iter::once(own).chain(clients.iter().copied()).collect();
+        let agreement = vote::agreement(&everybody, window, members);
+        self.report(&agreement, members, everybody.len(), window, conclusion);
+        self.judge(&agreement, window, ballots, conclusion);
+        let doubted = members >= 3 && among_clients.majority && among_clients.median.abs() > window.times(2);
+        if doubted {
+            conclusion.report.outcome = Outcome::ServerInDoubt;
+            self.doubt_own_clock(now, &among_clients, noise, conclusion);
+            return;
+        }
+        self.doubt = None;
+        if !agreement.majority && !self.server_breaks_the_tie(members) {
+            conclusion.report.outcome = Outcome::Unsure;
+            self.be_unsure();
+            return;
+        }
+        self.unsure = if agreement.majority { 0 } else { self.unsure };
+        conclusion.report.outcome = Outcome::Agreed;
+        let offsets: Vec<Span> = everybody.iter().map(|reading| reading.offset).collect();
+        if let Some(deviation) = vote::robust_deviation(&offsets).filter(|_| !clients.is_empty()) {
+            self.window.learn(deviation);
+        }
+        if among_clients.majority {
+            let phase = self.timescale.phase_at(now) + among_clients.median;
+            self.observe_ensemble(now, phase, deviation_of_median(&clients, &readings));
+        }
+        self.steer_rate(now, ballots, members);
+    }
+
+    /// The majority of all members agrees, and not with the server: once may be chance, twice is not.
+    fn doubt_own_clock(&mut self, now: Raw, clients: &Agreement, noise: Span, conclusion: &mut Conclusion) {
+        let phase = self.timescale.phase_at(now) + clients.median;
+        let Some((then, phase_then)) = self.doubt.replace((now, phase)) else {
+            return;
+        };
+        conclusion.turn = Some(Turn::Deposed(Offset::ahead_by(-clients.median)));
+        let deviation = noise.as_secs_f64();
+        let bank = self
+            .ensemble
+            .get_or_insert_with(|| Bank::new(then, phase_then, deviation, Frequency::ZERO, ANY_FREQUENCY));
+        // The two readings tell whether the server's clock was set or runs wrong: if they differ by more than
+        // the known frequency explains, the frequency has changed, and they are enough to learn it.
+        bank.restart_phase(then, phase_then, deviation);
+        let innovation = bank.innovation(now, phase, deviation);
+        if innovation.difference.abs() > 6.0 * innovation.expected {
+            let drift = innovation.difference / (now - then).as_secs_f64().max(1e-3);
+            bank.doubt_frequency(Frequency::from_ratio(drift));
+        }
+        bank.observe(now, phase, deviation);
+        let known = bank.estimate(now);
+        conclusion.correction = self.timescale.set(now, known.phase, known.frequency, Adjustment::Step);
+        conclusion.adjustment = Adjustment::Step;
+        self.begin_following();
+    }
+
+    /// No majority: first look with an open window, then decide anew what the cluster's time is.
+    fn be_unsure(&mut self) {
+        self.unsure += 1;
+        match self.unsure {
+            LEARN_AFRESH => self.window.forget(),
+            LISTEN_AGAIN => {
+                self.unsure = 0;
+                self.ensemble = None;
+                self.phase = Phase::Listening(0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Of two members that disagree for long, the server carries the time on: there is nobody else to ask,
+    /// and the client is lost otherwise.
+    fn server_breaks_the_tie(&self, members: usize) -> bool {
+        members == 2 && self.unsure + 1 >= LISTEN_AGAIN
+    }
+
+    /// Steers the cluster's rate towards the mean of the members' oscillators.
+    fn steer_rate(&mut self, now: Raw, ballots: &[Ballot], members: usize) {
+        let own = self.timescale.frequency() - self.anchor.rate();
+        let claims: Vec<Frequency> = std::iter::once(own)
+            .chain(ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter_map(|b| b.claim))
+            .collect();
+        let change = self.anchor.steer(&claims, members, self.settings.interval);
+        self.timescale.shift_frequency(now, change);
+        if let Some(bank) = &mut self.ensemble {
+            bank.shift_frequency(now, change);
+        }
+    }
+
+    /// Tells each client that was heard how it stands to the median.
+    fn judge(&self, agreement: &Agreement, window: Span, ballots: &[Ballot], conclusion: &mut Conclusion) {
+        let judged = |offset: Offset, excess: Span, implausible: Option<Exclusion>| {
+            let reading = vote::Reading { offset: offset.span(), error: excess };
+            let outside = !agreement.includes(&reading, window);
+            let exclusion = implausible.or(outside.then_some(Exclusion::OutsideWindow));
+            Judged { offset: Offset::ahead_by(offset.span() - agreement.median), exclusion }
+        };
+        conclusion.own = judged(Offset::ZERO, Span::ZERO, None);
+        conclusion.judged = ballots
+            .iter()
+            .map(|ballot| {
+                let reading = ballot.reading.filter(|_| ballot.state.has_cluster_time())?;
+                Some(judged(self.offset(&reading), reading.excess, self.implausible(&reading)))
+            })
+            .collect();
+    }
+
+    fn report(
+        &self,
+        agreement: &Agreement,
+        members: usize,
+        heard: usize,
+        window: Span,
+        conclusion: &mut Conclusion,
+    ) {
+        let report = &mut conclusion.report;
+        report.members = members;
+        report.heard = heard;
+        report.agreeing = agreement.agreeing;
+        report.median = Offset::ahead_by(agreement.median);
+        report.spread = agreement.spread;
+        report.window = window;
+    }
+}
+
+fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {
+    readings.iter().map(|reading| vote::Reading { error: Span::ZERO, ..*reading }).collect()
+}
+
+/// Unsure rounds after which the window is learned afresh: the members may have drifted apart.
+const LEARN_AFRESH: u32 = 12;
+/// Unsure rounds after which the cluster's time is decided anew.
+const LISTEN_AGAIN: u32 = 24;

@@ -1,0 +1,512 @@
+//! The protocol as stories: a server and a client, pure state machines, with every datagram in the test's hands.
+
+use std::net::SocketAddr;
+
+use meantime::berkeley::event::{Adjustment, HoldoverReason};
+use meantime::berkeley::{
+    Action, Client, ClientConfig, ClientEvent, Fate, Node, Path, Server, ServerConfig, ServerEvent, Transmit,
+};
+use meantime::time::{Monotonic, Now, Raw, Span};
+use meantime::wire::{
+    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Name, NodeId, Register,
+    RejectReason, SessionId,
+};
+use proptest::prelude::*;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const SERVER: &str = "192.0.2.1:5525";
+const CLIENT: &str = "192.0.2.7:40000";
+const STRANGER: &str = "192.0.2.66:6666";
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn from(text: &str) -> Path {
+    Path { peer: address(text), local: None }
+}
+
+/// A moment: seconds since everything began. Both sides' oscillators are perfect; the client's is ahead.
+fn at(seconds: f64, ahead: Span) -> Now {
+    let since = Span::from_secs_f64(seconds);
+    let raw = Raw::from_nanos(1_800_000_000_000_000_000) + since + ahead;
+    Now { mono: Monotonic::from_nanos(0) + since, raw }
+}
+
+fn read(datagram: &Datagram) -> Message {
+    Message::decode(datagram).expect("what a node sends can be read")
+}
+
+fn drain<N: Node>(node: &mut N, now: Now) -> Vec<Transmit> {
+    std::iter::from_fn(|| node.poll_transmit(now)).collect()
+}
+
+fn events<N: Node>(node: &mut N) -> Vec<N::Event> {
+    std::iter::from_fn(|| node.poll_event()).collect()
+}
+
+/// A server and a client with 100 µs between them, each way.
+struct Pair {
+    server: Server,
+    client: Client,
+    ahead: Span,
+    now: f64,
+    /// Every datagram that has travelled, either way.
+    seen: Vec<Message>,
+}
+
+impl Pair {
+    fn new(config: ServerConfig, ahead: Span) -> Pair {
+        let server = Server::new(config, [1; 32], at(0.0, Span::ZERO));
+        let name = Name::new("lab-7");
+        let client = Client::new(ClientConfig { name, ..ClientConfig::default() }, [2; 32], at(0.0, ahead));
+        Pair { server, client, ahead, now: 0.0, seen: Vec::new() }
+    }
+
+    /// A pair that has agreed.
+    fn agreed() -> Pair {
+        let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
+        pair.run(22.0);
+        assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
+        pair
+    }
+
+    fn client_now(&self) -> Now {
+        at(self.now, self.ahead)
+    }
+
+    fn server_now(&self) -> Now {
+        at(self.now, Span::ZERO)
+    }
+
+    fn run(&mut self, seconds: f64) {
+        self.run_through(seconds, |_| true);
+    }
+
+    /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through.
+    fn run_through(&mut self, seconds: f64, mut passes: impl FnMut(&Message) -> bool) {
+        let end = self.now + seconds;
+        while self.now < end {
+            self.now += 0.000_1;
+            let (client_now, server_now) = (self.client_now(), self.server_now());
+            while self.client.poll_action() == Some(Action::Resolve) {
+                self.client.handle_resolved(client_now, Some(address(SERVER)));
+            }
+            if self.client.poll_timeout().is_some_and(|due| due <= client_now.mono) {
+                self.client.handle_timeout(client_now);
+            }
+            if self.server.poll_timeout().is_some_and(|due| due <= server_now.mono) {
+                self.server.handle_timeout(server_now);
+            }
+            let to_server = drain(&mut self.client, client_now);
+            let to_client = drain(&mut self.server, server_now);
+            let quiet = to_server.is_empty() && to_client.is_empty();
+            self.now += 0.000_1;
+            for transmit in to_server {
+                if passes(self.note(&transmit)) {
+                    self.server.handle_datagram(self.server_now(), from(CLIENT), &transmit.datagram);
+                }
+            }
+            for transmit in to_client {
+                if passes(self.note(&transmit)) {
+                    self.client.handle_datagram(self.client_now(), from(SERVER), &transmit.datagram);
+                }
+            }
+            if quiet {
+                self.sleep(end);
+            }
+        }
+    }
+
+    fn note(&mut self, transmit: &Transmit) -> &Message {
+        self.seen.push(read(&transmit.datagram));
+        &self.seen[self.seen.len() - 1]
+    }
+
+    /// Nothing happens before somebody's timeout: skip there.
+    fn sleep(&mut self, end: f64) {
+        let next = [self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min();
+        let next = next.map_or(end, |due| due.as_nanos() as f64 * 1e-9);
+        self.now = self.now.max(next.min(end) - 0.000_1);
+    }
+
+    /// Client's published time minus the server's.
+    fn difference(&self) -> Span {
+        let client = self.client.read(self.client_now().raw).time;
+        client - self.server.read(self.server_now().raw).time
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        self.seen.iter().filter(|message| message.body.kind() == kind).count()
+    }
+
+    fn last(&self, kind: Kind) -> Message {
+        *self.seen.iter().rfind(|message| message.body.kind() == kind).expect("one of that kind")
+    }
+}
+
+fn register(nonce: u64, cookie: u64, sender: u64) -> Message {
+    let body = Register { nonce, cookie, name: Name::new("x"), ..Register::default() };
+    Message { header: Header { sender: NodeId(sender), ..Header::default() }, body: Body::Register(body) }
+}
+
+/// Sends one datagram to a server, returns what it answers.
+fn ask(server: &mut Server, seconds: f64, path: Path, message: &Message) -> Vec<Message> {
+    let now = at(seconds, Span::ZERO);
+    server.handle_datagram(now, path, &message.encode());
+    drain(server, now).iter().map(|transmit| read(&transmit.datagram)).collect()
+}
+
+/// Registers by hand; returns the session.
+fn enter(server: &mut Server, path: Path, nonce: u64, sender: u64) -> SessionId {
+    let challenged = ask(server, 1.0, path, &register(nonce, 0, sender));
+    let [Message { body: Body::Challenge(challenge), .. }] = challenged[..] else {
+        panic!("{challenged:?}");
+    };
+    let welcomed = ask(server, 1.0, path, &register(nonce, challenge.cookie, sender));
+    match welcomed[0] {
+        Message { header, body: Body::Welcome(welcome) } if welcome.nonce == nonce => header.session,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_server() -> Server {
+    Server::new(ServerConfig::default(), [3; 32], at(0.0, Span::ZERO))
+}
+
+#[test]
+fn two_clocks_meet_in_the_middle_and_stay_together() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
+    pair.run(5.5);
+    assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
+    let middle = pair.server.read(pair.server_now().raw).time - pair.server_now_as_time();
+    assert!((middle - Span::from_secs(1)).abs() < Span::from_millis(1), "{middle}");
+    pair.run(3_600.0);
+    assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
+}
+
+impl Pair {
+    fn server_now_as_time(&self) -> meantime::time::Timestamp {
+        meantime::time::Timestamp::from_nanos(self.server_now().raw.as_nanos())
+    }
+}
+
+#[test]
+fn a_forged_register_gets_one_datagram_for_one_and_is_forgotten() {
+    let mut server = a_server();
+    for k in 0..1_000 {
+        let answers = ask(&mut server, 1.0, from(STRANGER), &register(k, 0, k));
+        assert!(matches!(answers[..], [Message { body: Body::Challenge(_), .. }]), "{answers:?}");
+    }
+    assert_eq!(server.clients(), 0);
+    assert!(events(&mut server).is_empty());
+}
+
+#[test]
+fn a_cookie_is_good_at_its_own_address_only() {
+    let mut server = a_server();
+    let challenged = ask(&mut server, 1.0, from(CLIENT), &register(1, 0, 9));
+    let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
+    let answers = ask(&mut server, 1.0, from(STRANGER), &register(1, challenge.cookie, 9));
+    assert!(matches!(answers[..], [Message { body: Body::Challenge(_), .. }]), "{answers:?}");
+    assert_eq!((server.clients(), server.counters().of(Fate::Cookie)), (0, 1));
+}
+
+#[test]
+fn a_repeated_register_gets_the_same_welcome_and_a_new_one_replaces_the_member() {
+    let mut server = a_server();
+    let session = enter(&mut server, from(CLIENT), 1, 9);
+    assert_eq!(enter_again(&mut server, 1, 9), session);
+    assert_ne!(enter_again(&mut server, 2, 9), session);
+    assert_eq!(server.clients(), 1);
+    enter(&mut server, from(STRANGER), 3, 9);
+    assert_eq!(server.clients(), 1, "one process is one member, wherever it is");
+}
+
+fn enter_again(server: &mut Server, nonce: u64, sender: u64) -> SessionId {
+    enter(server, from(CLIENT), nonce, sender)
+}
+
+#[test]
+fn a_full_server_says_so_and_tells_it_once() {
+    let config = ServerConfig { max_clients: 1, ..ServerConfig::default() };
+    let mut server = Server::new(config, [3; 32], at(0.0, Span::ZERO));
+    enter(&mut server, from(CLIENT), 1, 1);
+    for sender in 2..50 {
+        let challenged = ask(&mut server, 1.0, from(STRANGER), &register(sender, 0, sender));
+        let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
+        let answers = ask(&mut server, 1.0, from(STRANGER), &register(sender, challenge.cookie, sender));
+        let [Message { body: Body::Reject(reject), .. }] = answers[..] else { panic!("{answers:?}") };
+        assert_eq!((reject.reason, reject.nonce), (RejectReason::Full, sender));
+    }
+    let told = events(&mut server);
+    let refusals = told.iter().filter(|event| matches!(event, ServerEvent::Refused { .. })).count();
+    assert_eq!((server.clients(), refusals), (1, 1));
+}
+
+#[test]
+fn an_unknown_session_is_told_at_once() {
+    let mut server = a_server();
+    let header = Header { session: SessionId(77), ..Header::default() };
+    let heartbeat = Message { header, body: Body::Heartbeat(Heartbeat { nonce: 5 }) };
+    let answers = ask(&mut server, 1.0, from(STRANGER), &heartbeat);
+    let [Message { header, body: Body::Reject(reject) }] = answers[..] else { panic!("{answers:?}") };
+    assert_eq!((header.session, reject.nonce), (SessionId(77), 5));
+    assert_eq!(reject.reason, RejectReason::UnknownSession);
+}
+
+#[test]
+fn another_version_is_rejected_each_time_and_told_once() {
+    let mut server = a_server();
+    let mut datagram = register(42, 0, 1).encode();
+    datagram[2] = 2;
+    for _ in 0..100 {
+        server.handle_datagram(at(1.0, Span::ZERO), from(STRANGER), &datagram);
+        let answers = drain(&mut server, at(1.0, Span::ZERO));
+        let Body::Reject(reject) = read(&answers[0].datagram).body else { panic!("{answers:?}") };
+        assert_eq!((answers.len(), reject.reason, reject.nonce), (1, RejectReason::Version, 42));
+    }
+    let told = events(&mut server);
+    assert!(
+        matches!(told[..], [ServerEvent::Refused { reason: RejectReason::Version, version: 2, .. }]),
+        "{told:?}"
+    );
+    datagram[3] = Kind::Reject as u8;
+    server.handle_datagram(at(1.0, Span::ZERO), from(STRANGER), &datagram);
+    assert!(drain(&mut server, at(1.0, Span::ZERO)).is_empty(), "a Reject is never answered");
+}
+
+#[test]
+fn a_client_of_another_version_says_so_once_and_goes_on_trying_slowly() {
+    let mut client = Client::new(ClientConfig::default(), [2; 32], at(0.0, Span::ZERO));
+    let mut told = Vec::new();
+    let mut tries = 0;
+    for second in 0..300 {
+        let now = at(f64::from(second), Span::ZERO);
+        while client.poll_action().is_some() {
+            client.handle_resolved(now, Some(address(SERVER)));
+        }
+        if client.poll_timeout().is_some_and(|due| due <= now.mono) {
+            client.handle_timeout(now);
+        }
+        for transmit in drain(&mut client, now) {
+            tries += 1;
+            let Body::Register(register) = read(&transmit.datagram).body else { panic!("{transmit:?}") };
+            let reject =
+                meantime::wire::Reject { nonce: register.nonce, reason: RejectReason::Version, version: 2 };
+            let mut datagram = Message { header: Header::default(), body: Body::Reject(reject) }.encode();
+            datagram[2] = 2;
+            client.handle_datagram(now, from(SERVER), &datagram);
+        }
+        told.extend(events(&mut client));
+    }
+    let refusals =
+        told.iter().filter(|event| matches!(event, ClientEvent::Refused { version: 2, .. })).count();
+    assert_eq!(refusals, 1);
+    assert!((5..=25).contains(&tries), "{tries} tries in five minutes");
+}
+
+#[test]
+fn a_correction_that_comes_again_or_late_does_nothing() {
+    let mut pair = Pair::agreed();
+    let corrections: Vec<Message> =
+        pair.seen.iter().filter(|message| message.body.kind() == Kind::Correction).copied().collect();
+    let before = pair.client.read(pair.client_now().raw);
+    for correction in &corrections {
+        pair.client.handle_datagram(pair.client_now(), from(SERVER), &correction.encode());
+    }
+    assert_eq!(pair.client.read(pair.client_now().raw), before);
+    assert_eq!(pair.client.counters().of(Fate::Superseded), corrections.len() as u64);
+}
+
+#[test]
+fn a_correction_that_was_lost_is_sent_again() {
+    let mut pair = Pair::agreed();
+    let mut lost = None;
+    pair.run_through(5.0, |message| match message.body {
+        Body::Correction(correction) if lost.is_none() => {
+            lost = Some(correction.about);
+            false
+        }
+        _ => true,
+    });
+    pair.run(5.0);
+    let abouts: Vec<u32> = pair
+        .seen
+        .iter()
+        .filter_map(|message| match message.body {
+            Body::Correction(correction) => Some(correction.about),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(abouts.iter().filter(|about| Some(**about) == lost).count(), 2, "{abouts:?}");
+}
+
+#[test]
+fn only_the_servers_address_is_believed() {
+    let mut pair = Pair::agreed();
+    let mut correction = pair.last(Kind::Correction);
+    if let Body::Correction(body) = &mut correction.body {
+        body.about += 1;
+    }
+    let before = pair.client.read(pair.client_now().raw);
+    pair.client.handle_datagram(pair.client_now(), from(STRANGER), &correction.encode());
+    assert_eq!(pair.client.read(pair.client_now().raw), before);
+    assert_eq!(pair.client.counters().of(Fate::Stranger), 1);
+}
+
+#[test]
+fn a_probe_that_comes_twice_is_answered_once() {
+    let mut pair = Pair::agreed();
+    let probe = pair.last(Kind::Probe);
+    pair.client.handle_datagram(pair.client_now(), from(SERVER), &probe.encode());
+    let now = pair.client_now();
+    assert!(drain(&mut pair.client, now).is_empty());
+    assert_eq!(pair.client.counters().of(Fate::Unasked), 1);
+}
+
+#[test]
+fn a_report_that_comes_twice_counts_once() {
+    let mut pair = Pair::agreed();
+    let report = pair.last(Kind::Report);
+    pair.server.handle_datagram(pair.server_now(), from(CLIENT), &report.encode());
+    assert_eq!(pair.server.counters().of(Fate::Unasked), 1);
+}
+
+#[test]
+fn a_silent_server_is_given_up_after_three_rounds_and_found_again() {
+    let mut pair = Pair::agreed();
+    events(&mut pair.client);
+    let before = pair.difference();
+    pair.run_through(60.0, |_| false);
+    let told = events(&mut pair.client);
+    assert!(told.contains(&ClientEvent::Holdover { reason: HoldoverReason::ServerSilent }), "{told:?}");
+    assert!(events(&mut pair.server).iter().any(|event| matches!(event, ServerEvent::Lost { .. })));
+    assert!((pair.difference() - before).abs() < Span::from_micros(1), "holdover carries the time on");
+    pair.run(90.0);
+    assert!(events(&mut pair.client).contains(&ClientEvent::Recovered));
+    assert_eq!(pair.server.clients(), 1);
+}
+
+#[test]
+fn a_restarted_server_is_joined_within_two_heartbeats_and_nobodys_time_jumps() {
+    let mut pair = Pair::agreed();
+    let cluster_minus_raw = pair.client.read(pair.client_now().raw).time;
+    let begun = pair.client_now().raw;
+    events(&mut pair.client);
+    // The new server believes in the old clock, two seconds behind its client's.
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    pair.run(10.1);
+    assert_eq!(pair.server.clients(), 1);
+    pair.run(200.0);
+    let told = events(&mut pair.client);
+    assert!(told.contains(&ClientEvent::Holdover { reason: HoldoverReason::ServerForgot }), "{told:?}");
+    assert!(told.contains(&ClientEvent::Recovered), "{told:?}");
+    let steps = told
+        .iter()
+        .filter(|event| matches!(event, ClientEvent::Corrected { adjustment: Adjustment::Step, .. }))
+        .count();
+    assert_eq!(steps, 0, "{told:?}");
+    let ran = pair.client.read(pair.client_now().raw).time - cluster_minus_raw;
+    assert!((ran - (pair.client_now().raw - begun)).abs() < Span::from_micros(5));
+    assert!(pair.difference().abs() < Span::from_micros(1));
+}
+
+#[test]
+fn goodbyes_are_heard_on_both_sides() {
+    let mut pair = Pair::agreed();
+    pair.client.handle_shutdown(pair.client_now());
+    pair.run(0.01);
+    assert!(events(&mut pair.server).iter().any(|event| matches!(event, ServerEvent::Left { .. })));
+    assert_eq!(pair.server.clients(), 0);
+
+    let mut pair = Pair::agreed();
+    events(&mut pair.client);
+    pair.server.handle_shutdown(pair.server_now());
+    pair.run(0.01);
+    let told = events(&mut pair.client);
+    assert!(told.contains(&ClientEvent::Holdover { reason: HoldoverReason::ServerLeft }), "{told:?}");
+}
+
+#[test]
+fn a_client_that_was_stopped_reports_nothing_about_the_past() {
+    let mut pair = Pair::agreed();
+    let probe = pair.last(Kind::Probe);
+    let mut late = probe;
+    if let Body::Probe(body) = &mut late.body {
+        body.nonce += 1;
+    }
+    pair.client.handle_datagram(pair.client_now(), from(SERVER), &late.encode());
+    pair.now += 10.0;
+    let now = pair.client_now();
+    assert!(drain(&mut pair.client, now).is_empty());
+}
+
+#[test]
+fn a_healthy_cluster_sends_nine_datagrams_a_round_and_no_heartbeats() {
+    let mut pair = Pair::agreed();
+    pair.seen.clear();
+    pair.run(100.0);
+    assert_eq!(pair.count(Kind::Heartbeat), 0);
+    assert_eq!(
+        (pair.count(Kind::Probe), pair.count(Kind::Report), pair.count(Kind::Correction)),
+        (80, 80, 20)
+    );
+}
+
+/// One million datagrams, random ones and mutations of genuine ones, at both sides, from strangers and from the right
+/// addresses: no panic, nothing piles up, the cluster goes on.
+#[test]
+fn a_million_bad_datagrams_change_nothing() {
+    let mut pair = Pair::agreed();
+    pair.run(10.0);
+    let genuine: Vec<Datagram> = pair.seen.iter().map(Message::encode).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for k in 0..500_000 {
+        let datagram = bad_datagram(&mut rng, &genuine);
+        let (peer, server) = if k % 2 == 0 { (CLIENT, SERVER) } else { (STRANGER, STRANGER) };
+        let (server_now, client_now) = (pair.server_now(), pair.client_now());
+        pair.server.handle_datagram(server_now, from(peer), &datagram);
+        pair.client.handle_datagram(client_now, from(server), &datagram);
+        assert!(drain(&mut pair.server, server_now).len() <= 2);
+        assert!(drain(&mut pair.client, client_now).len() <= 2);
+        events(&mut pair.server);
+        events(&mut pair.client);
+        if k % 100 == 0 {
+            pair.run(0.01);
+        }
+    }
+    assert!(pair.server.clients() <= 1);
+    pair.run(120.0);
+    assert_eq!(pair.server.clients(), 1);
+    assert!(pair.difference().abs() < Span::from_millis(1), "{}", pair.difference());
+    assert!(pair.server.counters().received() > 500_000);
+}
+
+/// Mutations keep off the session and the nonces now and then, so that some are genuine but for a field.
+fn bad_datagram(rng: &mut ChaCha8Rng, genuine: &[Datagram]) -> Vec<u8> {
+    let mut datagram = genuine[rng.random_range(0..genuine.len())].to_vec();
+    match rng.random_range(0..4) {
+        0 => rng.fill_bytes(&mut datagram),
+        1 => datagram.truncate(rng.random_range(0..DATAGRAM_LEN)),
+        _ => {
+            for _ in 0..rng.random_range(1..8) {
+                let at = rng.random_range(0..DATAGRAM_LEN);
+                datagram[at] = rng.random();
+            }
+        }
+    }
+    datagram
+}
+
+proptest! {
+    #[test]
+    fn nobody_unproven_is_answered_with_more_than_it_sent(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut server = a_server();
+        let now = at(1.0, Span::ZERO);
+        server.handle_datagram(now, from(STRANGER), &bytes);
+        let sent: usize = drain(&mut server, now).iter().map(|transmit| transmit.datagram.len()).sum();
+        prop_assert!(sent <= bytes.len());
+    }
+}

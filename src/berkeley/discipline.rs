@@ -146,6 +146,7 @@ struct PathNoise {
 impl PathNoise {
     /// Takes note of a burst's least delay; returns the standard deviation of its offset, in seconds.
     fn assess(&mut self, delay: Span) -> f64 {
+        let before = self.least();
         if self.bursts.is_multiple_of(MEMORY) {
             self.minima = [None, self.minima[0]];
         }
@@ -154,10 +155,15 @@ impl PathNoise {
         if self.bursts == 0 {
             // Nothing is known about a new path: queueing of an eighth of its delay is a cautious guess.
             self.mean_excess_s = delay.as_secs_f64() / 8.0;
+        } else if delay < before {
+            // What looked like the path was queueing: the guess shrinks with it.
+            self.mean_excess_s *= delay.as_secs_f64() / before.as_secs_f64();
         }
         self.bursts = self.bursts.saturating_add(1);
         let gain = 1.0 / f64::from((self.bursts + GUESS_WEIGHT).min(MEMORY));
-        self.mean_excess_s += gain * (excess - self.mean_excess_s);
+        // One held-up burst says little about the others.
+        let usual = excess.min(4.0 * self.mean_excess_s + STAMP_NOISE_S);
+        self.mean_excess_s += gain * (usual - self.mean_excess_s);
         (0.1 * (self.mean_excess_s.powi(2) / 4.0 + excess.powi(2))).sqrt() + STAMP_NOISE_S
     }
 
@@ -222,6 +228,14 @@ mod tests {
         let burst = [exchange(0.0, 500, 900_000, 100_000), exchange(0.1, 500, 100_000, 100_000)];
         assert_eq!(discipline.update(&burst, Trust::MAJORITY), Some(Judgement::Started));
         assert_eq!(phase_at(&discipline, 0.1), 500);
+    }
+
+    #[test]
+    fn the_first_held_up_burst_does_not_stay_the_measure_of_a_path() {
+        let mut path = PathNoise::default();
+        path.assess(Span::from_millis(10));
+        let deviations = [(); 5].map(|()| path.assess(Span::from_micros(100)));
+        assert!(deviations.iter().all(|deviation| *deviation < 10e-6), "{deviations:?}");
     }
 
     #[test]

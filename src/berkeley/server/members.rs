@@ -100,15 +100,19 @@ pub struct Delays {
 impl Delays {
     /// Takes in the least delay of a burst.
     pub fn learn(&mut self, delay: Span) {
-        let least = match self.least {
-            // A route that became longer for good is learned within some hundred bursts.
-            Some(least) => delay.min(least + (delay - least).over(128)),
-            None => delay,
+        let Some(before) = self.least else {
+            (self.least, self.mean_excess) = (Some(delay), delay.over(8));
+            return;
         };
-        if self.least.is_none() {
-            self.mean_excess = delay.over(8);
+        // A route that became longer for good is learned within some hundred bursts.
+        let least = delay.min(before + (delay - before).over(128));
+        if delay < before {
+            // What looked like the path was queueing: the first guess shrinks with it.
+            self.mean_excess = self.mean_excess.scaled(delay.as_secs_f64() / before.as_secs_f64());
         }
-        self.mean_excess += (delay - least - self.mean_excess).over(32);
+        // One held-up burst says little about the others.
+        let excess = (delay - least).min(self.mean_excess.times(4) + Span::from_nanos(32));
+        self.mean_excess += (excess - self.mean_excess).over(32);
         self.least = Some(least);
     }
 
@@ -197,3 +201,20 @@ impl Members {
 
 /// A member's frequency is good for ten minutes: far more than losses can hide, far less than it wanders.
 const CLAIM_AGE: Span = Span::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_held_up_burst_does_not_stay_the_measure_of_a_path() {
+        let mut delays = Delays::default();
+        delays.learn(Span::from_millis(10));
+        for k in 0..10 {
+            delays.learn(Span::from_micros(100 + k));
+        }
+        assert!(delays.noise() < Span::from_micros(10), "{}", delays.noise());
+        delays.learn(Span::from_millis(10));
+        assert!(delays.noise() < Span::from_micros(10), "{}", delays.noise());
+    }
+}

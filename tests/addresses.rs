@@ -6,6 +6,7 @@
 mod support;
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{Process, client, not_run, pause, server};
@@ -20,6 +21,9 @@ fn a_server_on_every_ipv4_address_answers_from_the_one_that_was_asked() {
 
 #[test]
 fn a_server_on_every_address_serves_both_families_in_one_cluster() {
+    if !has_ipv6() {
+        return not_run("the test of both families: this machine has no IPv6");
+    }
     let server = server("[::]:0", &["--interval", "500ms"]);
     let port = server.port();
     let addresses = ["127.0.0.1", "127.0.0.2", "[::1]", "localhost", "[::ffff:127.0.0.3]"];
@@ -28,6 +32,11 @@ fn a_server_on_every_address_serves_both_families_in_one_cluster() {
     let known = server.events_of("connected");
     let is_mapped = |event: &serde_json::Value| event["address"].to_string().contains("ffff");
     assert!(!known.iter().any(is_mapped), "an IPv4 address is told as IPv6: {known:?}");
+}
+
+#[expect(clippy::disallowed_types, reason = "to try what the system can do")]
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind("[::1]:0").is_ok()
 }
 
 /// A client that asks at this address, once it is registered.
@@ -54,7 +63,7 @@ fn hosts_with_several_addresses_form_one_cluster() {
     };
     let server = in_host(&hosts.server, "server", &["server", "--listen", "[::]:0", "--interval", "500ms"]);
     let port = server.port();
-    let clients = ["10.99.1.1", "10.99.1.2", "[fd99::1]", "[fd99::2]"].map(|address| {
+    let clients = ["10.99.1.1", "10.99.1.2", "[fd99::1]", "[fd99::2]", "[fe80::1%lan]"].map(|address| {
         let client = in_host(&hosts.client, address, &["client", &format!("{address}:{port}")]);
         client.wait_for_any("registered");
         client
@@ -62,11 +71,32 @@ fn hosts_with_several_addresses_form_one_cluster() {
     assert_one_cluster(&server, &clients);
 }
 
+#[test]
+fn a_client_whose_own_address_changes_gets_in_again() {
+    let hosts = match Hosts::new() {
+        Ok(hosts) => hosts,
+        Err(why) => return not_run(&format!("the test of a changing address: {why}")),
+    };
+    let server = in_host(&hosts.server, "server", &["server", "--listen", "[::]:0", "--interval", "200ms"]);
+    let asked = format!("10.99.1.1:{}", server.port());
+    let client = in_host(&hosts.client, "roaming", &["client", &asked]);
+    client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    hosts.on_client(&["address", "delete", "10.99.1.7/24", "dev", "lan"]);
+    client.wait_for("holdover", 0, |_| true);
+    hosts.on_client(&["address", "add", "10.99.1.8/24", "dev", "lan"]);
+    let connected = server.wait_for("connected", 1, |_| true);
+    assert!(connected["address"].as_str().is_some_and(|address| address.starts_with("10.99.1.8:")));
+    client.wait_for("recovered", 0, |_| true);
+}
+
 fn in_host(host: &str, name: &str, arguments: &[&str]) -> Process {
     Process::start_in(host, name, &[arguments, &["--output", "json", "--tick", "100ms"]].concat())
 }
 
-/// Two hosts with a cable between them; the server's has two addresses of each family.
+static HOSTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Two hosts with a cable between them; the server's has two addresses of each family,
+/// and one that is good on this cable only.
 struct Hosts {
     server: String,
     client: String,
@@ -74,15 +104,16 @@ struct Hosts {
 
 impl Hosts {
     fn new() -> Result<Hosts, String> {
-        let id = std::process::id();
+        // One pair for each test, and for each run of the tests.
+        let id = format!("{}-{}", std::process::id(), HOSTS.fetch_add(1, Ordering::Relaxed));
         let hosts = Hosts { server: format!("mt-server-{id}"), client: format!("mt-client-{id}") };
         ip(&["netns", "add", &hosts.server])?;
         ip(&["netns", "add", &hosts.client])?;
         let (s, c) = (hosts.server.as_str(), hosts.client.as_str());
         ip(&["-n", s, "link", "add", "lan", "type", "veth", "peer", "name", "lan", "netns", c])?;
         for (host, addresses) in [
-            (s, &["10.99.1.1/24", "10.99.1.2/24", "fd99::1/64", "fd99::2/64"][..]),
-            (c, &["10.99.1.7/24", "fd99::7/64"]),
+            (s, &["10.99.1.1/24", "10.99.1.2/24", "fd99::1/64", "fd99::2/64", "fe80::1/64"][..]),
+            (c, &["10.99.1.7/24", "fd99::7/64", "fe80::7/64"]),
         ] {
             for address in addresses {
                 // An address that is still being checked for duplicates cannot be used.
@@ -93,6 +124,12 @@ impl Hosts {
             ip(&["-n", host, "link", "set", "lo", "up"])?;
         }
         Ok(hosts)
+    }
+}
+
+impl Hosts {
+    fn on_client(&self, arguments: &[&str]) {
+        ip(&[&["-n", &self.client], arguments].concat()).expect("a command that worked before");
     }
 }
 

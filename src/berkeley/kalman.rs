@@ -12,7 +12,7 @@
 //! and an observed phase of variance R is weighed in by the usual gain P h / (h P hᵀ + R).
 //!
 //! Nobody knows σ_w: good crystals differ from bad ones by a factor of a thousand. So one filter runs for
-//! each of [`WANDERS`], weighted by how well it predicted (an interacting-multiple-model estimator: Blom and
+//! each of a few wanders, weighted by how well it predicted (an interacting-multiple-model estimator: Blom and
 //! Bar-Shalom, 1988): before each prediction the filters are mixed by a small probability of changing model,
 //! so that none ever gets lost.
 

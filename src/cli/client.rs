@@ -42,10 +42,7 @@ enum ClockKind {
 /// When the server's name cannot be resolved, or the log or output cannot be written.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.log.start()?;
-    let resolver = Resolver::new(args.server.clone()).and_then(Resolver::with_signals).map_err(|error| {
-        let server = &args.server;
-        Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
-    })?;
+    let resolver = resolver(&args.server)?;
     let ClockKind::Overlay = args.clock;
     let clock = args.node.clock();
     let config = ClientConfig {
@@ -55,6 +52,17 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     log::info!("following the server {}", args.server);
     let client = Client::new(config, node::seed()?, clock.now());
     args.node.run(client, Connection::new(resolver), clock, None)
+}
+
+/// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more.
+fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
+    let found = Resolver::new(server.clone()).with_signals().and_then(|mut resolver| {
+        resolver.look_up()?;
+        Ok(resolver)
+    });
+    found.map_err(|error| {
+        Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
+    })
 }
 
 fn clock_kind(text: &str) -> Result<ClockKind, String> {

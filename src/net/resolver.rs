@@ -105,14 +105,9 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Looks the name up for the first time.
-    ///
-    /// # Errors
-    /// When it has no address, or the system's resolver fails.
-    pub fn new(name: ServerName) -> io::Result<Resolver> {
-        let mut resolver = Resolver { name, untried: Vec::new(), deaf: Arc::default() };
-        resolver.refill()?;
-        Ok(resolver)
+    /// A resolver that has not looked anything up yet.
+    pub fn new(name: ServerName) -> Resolver {
+        Resolver { name, untried: Vec::new(), deaf: Arc::default() }
     }
 
     /// From now on, a signal ends the process while a name is looked up.
@@ -132,12 +127,16 @@ impl Resolver {
     /// When the name has to be looked up again and that fails.
     pub(super) fn next(&mut self) -> io::Result<SocketAddr> {
         if self.untried.is_empty() {
-            self.refill()?;
+            self.look_up()?;
         }
         self.untried.pop().ok_or_else(|| io::Error::other("the name has no address"))
     }
 
-    fn refill(&mut self) -> io::Result<()> {
+    /// Looks the name up.
+    ///
+    /// # Errors
+    /// When it has no address, or the system's resolver fails.
+    pub fn look_up(&mut self) -> io::Result<()> {
         self.deaf.store(true, Ordering::SeqCst);
         let found = self.name.look_up();
         self.deaf.store(false, Ordering::SeqCst);
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_address_needs_no_looking_up_and_comes_back_each_time() {
-        let mut resolver = Resolver::new("[::ffff:192.0.2.1]:7".parse().unwrap()).unwrap();
+        let mut resolver = Resolver::new("[::ffff:192.0.2.1]:7".parse().unwrap());
         for _ in 0..3 {
             assert_eq!(resolver.next().unwrap(), "192.0.2.1:7".parse().unwrap());
         }

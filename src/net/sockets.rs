@@ -68,10 +68,6 @@ impl Udp {
         registry.register(&mut SourceFd(&self.fd()), token, Interest::READABLE)
     }
 
-    pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(&mut SourceFd(&self.fd()))
-    }
-
     /// The next datagram, who sent it, and to which of our addresses.
     pub(super) fn receive_from(&self, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Path)> {
         let mut slices = [IoSliceMut::new(buffer)];
@@ -204,13 +200,18 @@ mod tests {
 
     #[test]
     fn an_answer_leaves_from_the_address_that_was_asked() {
-        for (listen, to) in [("0.0.0.0", "127.0.0.2"), ("[::]", "127.0.0.3"), ("127.0.0.4", "127.0.0.4")] {
+        for (listen, to) in [("0.0.0.0", "127.0.0.2"), ("127.0.0.4", "127.0.0.4")] {
             assert_eq!(round_trip(listen, to).local, Some(to.parse().unwrap()), "{listen} asked at {to}");
         }
     }
 
     #[test]
     fn one_socket_serves_both_families() {
+        if Udp::bound("[::1]:0".parse().unwrap()).is_err() {
+            eprintln!("not run: this machine has no IPv6");
+            return;
+        }
+        assert_eq!(round_trip("[::]", "127.0.0.3").local, Some("127.0.0.3".parse().unwrap()));
         assert_eq!(round_trip("[::]", "[::1]").local, Some("::1".parse().unwrap()));
     }
 

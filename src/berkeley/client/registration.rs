@@ -20,6 +20,8 @@ pub struct Entry {
     next_try: Option<Monotonic>,
     /// The server has refused in a way that will last.
     refused: bool,
+    /// No attempt waits longer than this, before the jitter.
+    slowest: Span,
 }
 
 /// What the server's Welcome says.
@@ -36,7 +38,13 @@ pub struct Terms {
 impl Entry {
     /// The first attempt: waits for the name to be resolved.
     pub fn first(nonce: u64) -> Entry {
-        Entry { nonce, cookie: 0, attempt: 0, next_try: None, refused: false }
+        Entry { nonce, cookie: 0, attempt: 0, next_try: None, refused: false, slowest: SLOWEST }
+    }
+
+    /// The first attempt of a client that was a member: it goes on knocking as often as it sent heartbeats, so
+    /// that a server that comes back finds its members within two of them.
+    fn again(nonce: u64, heartbeat: Span) -> Entry {
+        Entry { slowest: heartbeat.over(2).clamp(FASTEST, SLOWEST), ..Entry::first(nonce) }
     }
 
     /// When to try again.
@@ -48,7 +56,7 @@ impl Entry {
     fn patience(&self) -> Span {
         match self.refused {
             true => SLOWEST,
-            false => FASTEST.times(1 << self.attempt.saturating_sub(1).min(10)).min(SLOWEST),
+            false => FASTEST.times(1 << self.attempt.saturating_sub(1).min(10)).min(self.slowest),
         }
     }
 }
@@ -99,18 +107,24 @@ impl Client {
 
     /// The session is over: ask for a new one at once.
     pub(super) fn enter_again(&mut self) {
-        self.link = Link::Entering(Entry::first(self.rng.next_u64()));
+        self.link = Link::Entering(self.next_entry());
         self.outgoing.clear();
         self.actions.push_back(Action::Resolve);
     }
 
     /// The session is over and the server gone: give it a moment.
     pub(super) fn enter_later(&mut self, now: Now) {
-        let mut entry = Entry::first(self.rng.next_u64());
-        entry.attempt = 1;
-        self.link = Link::Entering(entry);
+        self.link = Link::Entering(Entry { attempt: 1, ..self.next_entry() });
         self.outgoing.clear();
         self.set_next_try(now);
+    }
+
+    fn next_entry(&mut self) -> Entry {
+        let nonce = self.rng.next_u64();
+        match &self.link {
+            Link::Member(session) => Entry::again(nonce, session.terms.heartbeat),
+            Link::Entering(_) => Entry::first(nonce),
+        }
     }
 
     pub(super) fn handle_challenge(&mut self, now: Now, challenge: &Challenge) -> Fate {
@@ -189,7 +203,7 @@ impl Client {
 
 /// How long the first attempt waits for an answer.
 const FASTEST: Span = Span::from_millis(250);
-/// How long any attempt waits.
+/// How long any attempt of a newcomer waits, and of whoever was refused.
 const SLOWEST: Span = Span::from_secs(30);
 /// No server can make its clients wake up more often.
 const SHORTEST_TERM: Span = Span::from_millis(10);

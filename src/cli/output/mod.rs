@@ -67,7 +67,8 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn tell(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) -> io::Result<()> {
-        let text = what.text(at);
+        let is_read = self.format == Format::Text || what.level().is_some();
+        let text = if is_read { what.text(at) } else { None };
         if let (Some(level), Some(text)) = (what.level(), &text) {
             match self.limiter.admit(what.kind(), at.host) {
                 Some(0) => log::log!(level, "{text}"),

@@ -65,9 +65,13 @@ impl Record {
         self.put("address", client.address.to_string());
     }
 
+    /// Adds whose clock it is; nulls stand for the server's own.
     pub(super) fn voter(&mut self, voter: &Voter) {
         match voter {
-            Voter::Server => self.put("client", Value::Null),
+            Voter::Server => {
+                self.put("client", Value::Null);
+                self.put("address", Value::Null);
+            }
             Voter::Client(client) => self.client(client),
         }
     }

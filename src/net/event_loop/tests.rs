@@ -131,7 +131,7 @@ fn listener() -> (Listener, SocketAddr) {
 }
 
 fn connection(server: SocketAddr) -> Connection {
-    Connection::new(Resolver::new(server.to_string().parse().unwrap()).unwrap())
+    Connection::new(Resolver::new(server.to_string().parse().unwrap()))
 }
 
 #[test]

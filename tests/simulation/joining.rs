@@ -67,7 +67,8 @@ fn a_clock_at_1970_among_the_first_is_thrown_out_and_named() {
         let summary = simulation.run();
         let cluster = simulation.sample().clone().cluster().unwrap();
         assert!(cluster.abs() < s(11), "seed {seed}: {cluster}");
-        let named: Vec<&str> = summary.excluded.iter().map(|excluded| excluded.name.as_str()).collect();
+        let mut named: Vec<&str> = summary.excluded.iter().map(|excluded| excluded.name.as_str()).collect();
+        named.dedup();
         assert_eq!(named, [JOINER.to_string()]);
         assert!(summary.agreed[1].is_some_and(|at| at < s(30)), "seed {seed}: {:?}", summary.agreed);
     }

@@ -33,6 +33,7 @@ fn the_rate_stays_at_the_members_mean_with_quiet_oscillators() {
 fn the_rate_stays_at_the_members_mean_with_restless_oscillators() {
     for (clients, seed) in [2, 3, 8].into_iter().flat_map(|n| seeds(0..1).into_iter().map(move |s| (n, s))) {
         let error = rate(seed, clients, 1e-8, 3).ppb();
-        assert!((1.0..100.0).contains(&error), "seed {seed}, {clients} clients: {error} ppb RMS");
+        // 100 ppb over thirty days; three days are 69 hourly means, whose RMS varies by a tenth or so.
+        assert!((1.0..120.0).contains(&error), "seed {seed}, {clients} clients: {error} ppb RMS");
     }
 }

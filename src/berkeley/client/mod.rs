@@ -39,6 +39,7 @@ pub struct Client {
     cluster: ClusterId,
     timescale: Timescale,
     discipline: Discipline,
+    command: RateCommand,
     outgoing: VecDeque<Outgoing>,
     actions: VecDeque<Action>,
     events: VecDeque<ClientEvent>,
@@ -69,16 +70,35 @@ struct Session {
     corrected: Monotonic,
     /// The report number of the newest Correction applied; 0: none.
     applied: u32,
-    /// The cumulative rate command that the clock's frequency includes, and the sequence number of the newest
-    /// datagram that brought it: a reordered one must not bring an older command back.
-    rate: Frequency,
-    rate_from: u32,
     /// The nonce of the Heartbeat that waits for an answer.
     heartbeat: Option<u64>,
     /// Until the first Correction of a session shows that the server keeps the time this clock has, a jump is
     /// believed at once: the server may keep another cluster's time.
     new_cluster: bool,
     memory: Memory,
+}
+
+/// The newest cumulative rate command.
+#[derive(Clone, Copy, Debug, Default)]
+struct RateCommand {
+    /// Whose.
+    server: NodeId,
+    /// The command, which the clock's frequency includes.
+    rate: Frequency,
+    /// The sequence number of the datagram that brought it: a reordered one must not bring an older command back.
+    from: u32,
+    /// When it came.
+    at: Monotonic,
+}
+
+impl RateCommand {
+    /// Whether a datagram may bring a newer command: it is newer itself, if not by absurdly much, and the change is
+    /// one that a server can have made in the meantime.
+    fn is_newer(&self, header: &Header, change: Frequency, now: Monotonic) -> bool {
+        let ahead = header.sequence.wrapping_sub(self.from);
+        let possible = RATE_SLACK + RATE_OF_RATE * (now - self.at).as_secs_f64();
+        (1..SEQUENCE_AHEAD).contains(&ahead) && change.ratio().abs() <= possible
+    }
 }
 
 /// What waits to be sent.
@@ -109,6 +129,7 @@ impl Client {
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
             discipline: Discipline::default(),
+            command: RateCommand::default(),
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
             events: VecDeque::new(),
@@ -148,19 +169,32 @@ impl Client {
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
-        self.follow_rate(now, header.sequence, probe.rate);
+        self.follow_rate(now, header, probe.rate);
         self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2: now.raw });
         Fate::Accepted
     }
 
-    /// Takes over what is new in the cumulative rate command.
-    fn follow_rate(&mut self, now: Now, sequence: u32, rate: Frequency) {
-        let Link::Member(session) = &mut self.link else { return };
-        if !is_newer(sequence, session.rate_from) {
-            return;
+    /// A new session begins with this rate command. Of the server that it has followed before, the client has missed
+    /// what is new in it; another server counts from another zero.
+    fn take_rate_base(&mut self, now: Now, header: &Header, rate: Frequency) {
+        let change = rate - self.command.rate;
+        let same_server = self.command.server == header.sender;
+        self.command = RateCommand { server: header.sender, rate, from: header.sequence, at: now.mono };
+        if same_server {
+            self.change_rate(now, change);
         }
-        let change = rate - session.rate;
-        (session.rate, session.rate_from) = (rate, sequence);
+    }
+
+    /// Takes over what is new in the cumulative rate command.
+    fn follow_rate(&mut self, now: Now, header: &Header, rate: Frequency) {
+        let change = rate - self.command.rate;
+        if self.command.is_newer(header, change, now.mono) {
+            self.command = RateCommand { rate, from: header.sequence, at: now.mono, ..self.command };
+            self.change_rate(now, change);
+        }
+    }
+
+    fn change_rate(&mut self, now: Now, change: Frequency) {
         if self.state.has_cluster_time() && change != Frequency::ZERO {
             self.discipline.shift_frequency(now.raw, change);
             self.timescale.shift_frequency(now.raw, change);
@@ -204,7 +238,7 @@ impl Client {
             (false, Verdict::Minority) => Trust::MINORITY,
             (false, _) => Trust::MAJORITY,
         };
-        self.follow_rate(now, header.sequence, told.rate);
+        self.follow_rate(now, header, told.rate);
         let judgement = self.discipline.update(&burst, trust);
         let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
         match judgement {
@@ -292,7 +326,7 @@ impl Client {
             transmit_lag: Span::ZERO,
             frequency,
             frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
-            rate: session.rate,
+            rate: self.command.rate,
             applied: session.applied,
             bound: None,
             error: known.map(|known| known.error),
@@ -439,6 +473,12 @@ fn is_newer(number: u32, than: u32) -> bool {
     number.wrapping_sub(than).cast_signed() > 0
 }
 
+/// A server changes its rate command by so much at once, at most …
+const RATE_SLACK: f64 = 2e-6;
+/// … and by so much per second, at most: twice what servers do.
+const RATE_OF_RATE: f64 = 200e-9;
+/// More datagrams than a session can lose.
+const SEQUENCE_AHEAD: u32 = 1 << 16;
 /// A report says in 32 bits how long it took to write; who was held up for longer has nothing to report.
 const LONGEST_PROCESSING: Span = Span::from_secs(2);
 /// Nobody's frequency is farther off.

@@ -2,6 +2,7 @@
 
 use super::window::WIDEST;
 use super::{Ballot, Conclusion, Keeper, Phase, Reading, Turn, deviation_of_median};
+use crate::berkeley::config::STEP_THRESHOLD;
 use crate::berkeley::event::{Adjustment, Outcome};
 use crate::berkeley::vote;
 use crate::time::Raw;
@@ -11,8 +12,10 @@ impl Keeper {
     pub(super) fn follow(&mut self, left: u32, now: Raw, ballots: &[Ballot], conclusion: &mut Conclusion) {
         conclusion.report.outcome = Outcome::Unsure;
         if !self.follow_members(now, ballots, conclusion) {
+            self.be_unsure();
             return;
         }
+        self.unsure = 0;
         conclusion.report.outcome = Outcome::Following;
         self.phase = Phase::Following(left.saturating_sub(1));
         if left <= 1 {
@@ -57,7 +60,9 @@ impl Keeper {
             return false;
         };
         let known = bank.estimate(now);
-        conclusion.adjustment = if first { Adjustment::Step } else { Adjustment::Slew };
+        let published = self.timescale.phase_at(now) + self.timescale.residue_at(now);
+        let far = (known.phase - published).abs() > STEP_THRESHOLD;
+        conclusion.adjustment = if first || far { Adjustment::Step } else { Adjustment::Slew };
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, conclusion.adjustment);
         true
     }

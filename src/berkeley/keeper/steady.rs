@@ -26,7 +26,7 @@ impl Keeper {
             .map(|reading| vote::Reading { offset: self.offset(reading).span(), error: reading.excess })
             .collect();
         let noise = typical_noise(&readings);
-        let window = self.window.width(noise);
+        let window = self.window.width(noise, members);
         let among_clients = vote::agreement(&without_errors(&clients), window, members);
         let own = vote::Reading { offset: Span::ZERO, error: Span::ZERO };
         let everybody: Vec<vote::Reading> = std::iter::once(own).chain(clients.iter().copied()).collect();
@@ -37,6 +37,12 @@ impl Keeper {
         if doubted {
             conclusion.report.outcome = Outcome::ServerInDoubt;
             self.doubt_own_clock(now, &among_clients, noise, conclusion);
+            return;
+        }
+        if members > 2 && contradicted(&readings, &clients, &agreement, window) {
+            conclusion.report.outcome = Outcome::Unsure;
+            conclusion.judged.fill(None);
+            self.be_unsure();
             return;
         }
         self.doubt = None;
@@ -75,7 +81,12 @@ impl Keeper {
         let innovation = bank.innovation(now, phase, deviation);
         if innovation.difference.abs() > 6.0 * innovation.expected {
             let drift = innovation.difference / (now - then).as_secs_f64().max(1e-3);
-            bank.doubt_frequency(Frequency::from_ratio(drift));
+            if drift.abs() < FASTEST_DRIFT {
+                bank.doubt_frequency(Frequency::from_ratio(drift));
+            } else {
+                // No oscillator drifts like that: the clock was set once more in between.
+                bank.restart_phase(now, phase, deviation);
+            }
         }
         bank.observe(now, phase, deviation);
         let known = bank.estimate(now);
@@ -85,7 +96,7 @@ impl Keeper {
     }
 
     /// No majority: first look with an open window, then decide anew what the cluster's time is.
-    fn be_unsure(&mut self) {
+    pub(super) fn be_unsure(&mut self) {
         self.unsure += 1;
         match self.unsure {
             LEARN_AFRESH => self.window.forget(),
@@ -153,6 +164,14 @@ impl Keeper {
     }
 }
 
+/// Whether most of this round's own readings disagree. Older ones are kept by the server's oscillator: had that just
+/// jumped, they would still agree with it, and the fresh ones would be told that they are wrong.
+fn contradicted(readings: &[Reading], votes: &[vote::Reading], agreement: &Agreement, window: Span) -> bool {
+    let fresh = || readings.iter().zip(votes).filter(|(reading, _)| reading.fresh);
+    let agreeing = fresh().filter(|(_, vote)| agreement.includes(vote, window)).count();
+    2 * agreeing < fresh().count()
+}
+
 fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {
     readings.iter().map(|reading| vote::Reading { error: Span::ZERO, ..*reading }).collect()
 }
@@ -161,3 +180,5 @@ fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {
 const LEARN_AFRESH: u32 = 12;
 /// Unsure rounds after which the cluster's time is decided anew.
 const LISTEN_AGAIN: u32 = 24;
+/// No oscillator's frequency is farther off than this, by a wide margin.
+const FASTEST_DRIFT: f64 = 1e-3;

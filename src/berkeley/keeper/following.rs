@@ -1,5 +1,6 @@
 //! Following: the server learns phase and frequency of the time that its clients carry.
 
+use super::ensemble::Observation;
 use super::window::WIDEST;
 use super::{Ballot, Conclusion, Keeper, Phase, Reading, Turn, deviation_of_median};
 use crate::berkeley::config::STEP_THRESHOLD;
@@ -53,13 +54,12 @@ impl Keeper {
         if !agreement.majority {
             return false;
         }
-        let first = self.ensemble.is_none();
-        let deviation = deviation_of_median(&votes, &readings);
-        self.observe_ensemble(now, agreement.median, deviation);
-        let Some(bank) = &self.ensemble else {
+        let first = self.ensemble.estimate(now).is_none();
+        let deviation_s = deviation_of_median(&votes, &readings);
+        let believed = self.ensemble.observe(Observation { at: now, phase: agreement.median, deviation_s });
+        let Some(known) = self.ensemble.estimate(now).filter(|_| believed) else {
             return false;
         };
-        let known = bank.estimate(now);
         let published = self.timescale.phase_at(now) + self.timescale.residue_at(now);
         let far = (known.phase - published).abs() > STEP_THRESHOLD;
         conclusion.adjustment = if first || far { Adjustment::Step } else { Adjustment::Slew };

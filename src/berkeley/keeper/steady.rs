@@ -1,11 +1,8 @@
 //! Steady: the server's disciplined clock carries the cluster's time, and the vote watches it.
 
-use super::{
-    ANY_FREQUENCY, Ballot, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median,
-    typical_noise,
-};
+use super::ensemble::{Ensemble, Observation};
+use super::{Ballot, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median, typical_noise};
 use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
-use crate::berkeley::kalman::Bank;
 use crate::berkeley::vote::{self, Agreement};
 use crate::time::{Frequency, Offset, Raw, Span};
 
@@ -59,7 +56,8 @@ impl Keeper {
         }
         if among_clients.majority {
             let phase = self.timescale.phase_at(now) + among_clients.median;
-            self.observe_ensemble(now, phase, deviation_of_median(&clients, &readings));
+            let deviation_s = deviation_of_median(&clients, &readings);
+            self.ensemble.observe(Observation { at: now, phase, deviation_s });
         }
         self.steer_rate(now, ballots, members);
     }
@@ -67,29 +65,15 @@ impl Keeper {
     /// The majority of all members agrees, and not with the server: once may be chance, twice is not.
     fn doubt_own_clock(&mut self, now: Raw, clients: &Agreement, noise: Span, conclusion: &mut Conclusion) {
         let phase = self.timescale.phase_at(now) + clients.median;
-        let Some((then, phase_then)) = self.doubt.replace((now, phase)) else {
+        let observed = Observation { at: now, phase, deviation_s: noise.as_secs_f64() };
+        let Some(before) = self.doubt.replace(observed) else {
             return;
         };
         conclusion.turn = Some(Turn::Deposed(Offset::ahead_by(-clients.median)));
-        let deviation = noise.as_secs_f64();
-        let bank = self
-            .ensemble
-            .get_or_insert_with(|| Bank::new(then, phase_then, deviation, Frequency::ZERO, ANY_FREQUENCY));
-        // The two readings tell whether the server's clock was set or runs wrong: if they differ by more than
-        // the known frequency explains, the frequency has changed, and they are enough to learn it.
-        bank.restart_phase(then, phase_then, deviation);
-        let innovation = bank.innovation(now, phase, deviation);
-        if innovation.difference.abs() > 6.0 * innovation.expected {
-            let drift = innovation.difference / (now - then).as_secs_f64().max(1e-3);
-            if drift.abs() < FASTEST_DRIFT {
-                bank.doubt_frequency(Frequency::from_ratio(drift));
-            } else {
-                // No oscillator drifts like that: the clock was set once more in between.
-                bank.restart_phase(now, phase, deviation);
-            }
-        }
-        bank.observe(now, phase, deviation);
-        let known = bank.estimate(now);
+        self.ensemble.start_anew(before, observed);
+        let Some(known) = self.ensemble.estimate(now) else {
+            return;
+        };
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         self.begin_following();
@@ -102,7 +86,7 @@ impl Keeper {
             LEARN_AFRESH => self.window.forget(),
             LISTEN_AGAIN => {
                 self.unsure = 0;
-                self.ensemble = None;
+                self.ensemble = Ensemble::default();
                 self.phase = Phase::Listening(0);
             }
             _ => {}
@@ -123,9 +107,7 @@ impl Keeper {
             .collect();
         let change = self.anchor.steer(&claims, members, self.settings.interval);
         self.timescale.shift_frequency(now, change);
-        if let Some(bank) = &mut self.ensemble {
-            bank.shift_frequency(now, change);
-        }
+        self.ensemble.shift_frequency(now, change);
     }
 
     /// Tells each client that was heard how it stands to the median.
@@ -180,5 +162,3 @@ fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {
 const LEARN_AFRESH: u32 = 12;
 /// Unsure rounds after which the cluster's time is decided anew.
 const LISTEN_AGAIN: u32 = 24;
-/// No oscillator's frequency is farther off than this, by a wide margin.
-const FASTEST_DRIFT: f64 = 1e-3;

@@ -52,8 +52,7 @@ impl Ensemble {
     }
 
     /// The server's clock was set, or its oscillator runs differently: these two observations are all that is known
-    /// of the phase. If they differ by more than the known frequency explains, the frequency has changed, and they
-    /// are enough to learn it.
+    /// of the phase, and the frequency is doubted.
     pub fn start_anew(&mut self, first: Observation, second: Observation) {
         self.outlier = None;
         let Observation { at, phase, deviation_s } = second;
@@ -63,10 +62,9 @@ impl Ensemble {
         bank.restart_phase(first.at, first.phase, first.deviation_s);
         let innovation = bank.innovation(at, phase, deviation_s);
         let drift = innovation.difference / (at - first.at).as_secs_f64().max(1e-3);
-        if innovation.difference.abs() <= OUTLIER * innovation.expected {
-            bank.observe(at, phase, deviation_s);
-        } else if drift.abs() < FASTEST_DRIFT {
-            bank.doubt_frequency(Frequency::from_ratio(drift));
+        if drift.abs() < FASTEST_DRIFT {
+            // Something has changed, and it may have been the frequency.
+            bank.doubt_frequency(Frequency::from_ratio(drift.abs().max(SUSPECT)));
             bank.observe(at, phase, deviation_s);
         } else {
             // No oscillator drifts like that: it was set once more in between.
@@ -86,6 +84,8 @@ impl Ensemble {
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 /// Standard deviations beyond which an observation is not believed at once.
 const OUTLIER: f64 = 6.0;
+/// How far a frequency may have changed when something has.
+const SUSPECT: f64 = 100e-6;
 /// No oscillator's frequency is farther off than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;
 

@@ -132,12 +132,13 @@ impl Keeper {
     }
 
     /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or the
-    /// server's own clock is in doubt, or has just lost its majority.
+    /// server's own clock is in doubt, or the majority has just been lost.
     pub fn is_impatient(&self, unheard: usize) -> bool {
         match self.phase {
             Phase::Listening(_) => self.is_waiting_for(unheard),
-            Phase::Steady => self.doubt.is_some() || (1..=IMPATIENT).contains(&self.unsure),
-            Phase::Following(_) => false,
+            Phase::Following(_) | Phase::Steady => {
+                self.doubt.is_some() || (1..=IMPATIENT).contains(&self.unsure)
+            }
         }
     }
 

@@ -186,7 +186,7 @@ mod tests {
     /// Sends to `path`, and returns the client's address as `server` sees it.
     fn seen_by(server: &Udp, client: &mut Connection, path: Path) -> SocketAddr {
         let poll = mio::Poll::new().unwrap();
-        client.send(poll.registry(), &Transmit { path, datagram: [1; DATAGRAM_LEN] }).unwrap();
+        client.send(poll.registry(), &Transmit { path, datagram: [1; DATAGRAM_LEN], stamp: None }).unwrap();
         for _ in 0..400 {
             match server.receive_from(&mut [0; DATAGRAM_LEN], &mut control_buffer()) {
                 Ok((_, path)) => return path.peer,

@@ -193,7 +193,7 @@ mod tests {
         let (length, path) = server.receive_from(&mut buffer, &mut control_buffer()).unwrap();
         assert_eq!(length, 96);
         assert_eq!(path.peer, client.local_address().unwrap());
-        server.send_to(&Transmit { path, datagram: [2; 96] }).unwrap();
+        server.send_to(&Transmit { path, datagram: [2; 96], stamp: None }).unwrap();
         assert_eq!(client.receive(&mut buffer).unwrap(), 96);
         path
     }

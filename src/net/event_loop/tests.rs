@@ -35,7 +35,7 @@ impl Node for Echo {
     fn handle_datagram(&mut self, _now: Now, path: Path, datagram: &[u8]) {
         self.seen.push_back(Seen::Datagram(path, datagram.len()));
         if let Ok(datagram) = datagram.try_into() {
-            self.answers.push_back(Transmit { path, datagram });
+            self.answers.push_back(Transmit { path, datagram, stamp: None });
         }
     }
 
@@ -50,7 +50,7 @@ impl Node for Echo {
 
     fn handle_resolved(&mut self, _now: Now, server: Option<SocketAddr>) {
         let path = server.map(|peer| Path { peer, local: None });
-        self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN] }));
+        self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN], stamp: None }));
         self.seen.push_back(Seen::Resolved(server));
     }
 
@@ -139,12 +139,13 @@ fn a_client_finds_its_server_and_hears_nobody_else() {
     let (mut server, address) = listener();
     let mut client = connection(address);
     let poll = Poll::new().unwrap();
-    let greeting = Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN] };
+    let greeting =
+        Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN], stamp: None };
     client.send(poll.registry(), &greeting).unwrap();
     let path = patiently(|| server.receive(&mut [0; BUFFER_LEN])).1;
     let (mut stranger, _) = listener();
-    stranger.send(poll.registry(), &Transmit { path, datagram: [2; DATAGRAM_LEN] }).unwrap();
-    server.send(poll.registry(), &Transmit { path, datagram: [3; DATAGRAM_LEN] }).unwrap();
+    stranger.send(poll.registry(), &Transmit { path, datagram: [2; DATAGRAM_LEN], stamp: None }).unwrap();
+    server.send(poll.registry(), &Transmit { path, datagram: [3; DATAGRAM_LEN], stamp: None }).unwrap();
     let mut buffer = [0; BUFFER_LEN];
     assert_eq!(patiently(|| client.receive(&mut buffer)).0, DATAGRAM_LEN);
     assert_eq!(buffer[0], 3);

@@ -115,3 +115,110 @@ fn wanted() -> TimestampingFlag {
 const SCM_TSTAMP_SND: u32 = 0;
 /// Hardly more than one waits, unless a queue in front of the network card is long.
 const WAITING: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::super::sockets::Udp;
+    use super::*;
+    use crate::berkeley::{Path, Transmit};
+    use crate::clock::{Clock, Overlay};
+    use crate::time::Frequency;
+
+    /// A stamped listener, and a stamped socket connected to it.
+    fn pair() -> Option<(Udp, Udp)> {
+        let mut server = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = Udp::connected(server.local_address().unwrap()).unwrap();
+        let granted = [&mut server, &mut client].into_iter().all(|udp| udp.request_stamps().is_ok());
+        if !granted {
+            eprintln!("NOT RUN: the kernel takes no timestamps here");
+        }
+        granted.then_some((server, client))
+    }
+
+    /// Everything that the error queue tells within two seconds, but no more than `count`.
+    fn departures(udp: &mut Udp, count: usize) -> Vec<(StampId, Timestamp)> {
+        let mut found = Vec::new();
+        for _ in 0..400 {
+            match udp.departed() {
+                Ok(departed) => found.extend(departed),
+                Err(_) if found.len() >= count => break,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+            }
+        }
+        found
+    }
+
+    fn wall_clock() -> Timestamp {
+        Overlay::start(Span::ZERO, Frequency::ZERO).pair().real
+    }
+
+    #[test]
+    fn the_kernel_tells_when_each_datagram_left_and_came() {
+        let Some((mut server, mut client)) = pair() else { return };
+        let began = wall_clock();
+        client.send(&[1; 96], Some(StampId(71))).unwrap();
+        client.send(&[2; 96], None).unwrap();
+        client.send(&[3; 96], Some(StampId(73))).unwrap();
+        let left = departures(&mut client, 2);
+        assert_eq!(left.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [71, 73]);
+        let mut buffer = [0; 128];
+        let came: Vec<_> = (0..3).map(|_| server.receive(&mut buffer).unwrap().stamp).collect();
+        // The first may come before the kernel has begun to stamp.
+        let came = came[2].expect("a stamp");
+        let ended = wall_clock();
+        assert!(began <= left[0].1 && left[0].1 <= left[1].1 && left[1].1 <= came && came <= ended);
+        assert_eq!(departures(&mut client, 0), [], "the queue is empty");
+    }
+
+    #[test]
+    fn answers_of_a_listener_are_told_of_over_both_families() {
+        let mut server = match Udp::bound("[::]:0".parse().unwrap()) {
+            Ok(server) => server,
+            Err(error) => return eprintln!("not run: this machine has no IPv6: {error}"),
+        };
+        if server.request_stamps().is_err() {
+            return eprintln!("NOT RUN: the kernel takes no timestamps here");
+        }
+        let port = server.local_address().unwrap().port();
+        for (id, host) in ["127.0.0.1", "[::1]"].iter().enumerate() {
+            let Ok(mut client) = Udp::connected(format!("{host}:{port}").parse().unwrap()) else { continue };
+            client.send(&[1; 96], None).unwrap();
+            let path: Path = server.receive(&mut [0; 128]).unwrap().path;
+            let stamp = Some(StampId(id as u64));
+            server.send_to(&Transmit { path, datagram: [2; 96], stamp }).unwrap();
+            let left = departures(&mut server, 1);
+            assert_eq!(left.iter().map(|(id, _)| Some(*id)).collect::<Vec<_>>(), [stamp], "{host}");
+        }
+    }
+
+    #[test]
+    fn after_a_datagram_that_could_not_be_sent_the_numbers_still_agree() {
+        let Some((server, mut client)) = pair() else { return };
+        client.send(&[1; 96], Some(StampId(1))).unwrap();
+        departures(&mut client, 1);
+        drop(server);
+        // Nobody is there any more: of this one the kernel learns only afterwards.
+        client.send(&[1; 96], Some(StampId(2))).unwrap();
+        departures(&mut client, 1);
+        let refused = client.send(&[1; 96], Some(StampId(3))).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        client.send(&[1; 96], Some(StampId(4))).unwrap();
+        let left = departures(&mut client, 1);
+        assert_eq!(left.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [4]);
+        // The error queue does not swallow what the socket has to say about its peer.
+        let error = client.receive(&mut [0; 128]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_socket_that_asks_for_no_stamps_gets_none() {
+        let mut server = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = Udp::connected(server.local_address().unwrap()).unwrap();
+        client.send(&[1; 96], Some(StampId(1))).unwrap();
+        assert_eq!(server.receive(&mut [0; 128]).unwrap().stamp, None);
+        assert!(!client.is_stamped() && client.departed().is_err());
+    }
+}

@@ -148,8 +148,8 @@ const COMMON: &[&str] = &["event", "time", "raw_ns", "cluster_ns"];
 
 /// The fields of the kinds that a quiet cluster tells of.
 const SCHEMA: &[(&str, &[&str])] = &[
-    ("listening", &["address", "name", "version"]),
-    ("tick", &["state", "error_ns", "frequency_ppb"]),
+    ("listening", &["address", "name", "version", "timestamps"]),
+    ("tick", &["state", "error_ns", "frequency_ppb", "timestamps"]),
     ("connected", &["client", "address", "state"]),
     ("round_started", &["round", "clients"]),
     ("updated", &["client", "address", "round", "offset_ns", "delay_ns", "heard"]),
@@ -171,7 +171,7 @@ const SCHEMA: &[(&str, &[&str])] = &[
         ],
     ),
     ("registering", &["server", "attempt"]),
-    ("registered", &["server", "cluster", "interval_ns"]),
+    ("registered", &["server", "cluster", "interval_ns", "timestamps"]),
     (
         "corrected",
         &[

@@ -12,6 +12,7 @@ pub mod event;
 pub mod exchange;
 pub mod kalman;
 pub mod keeper;
+pub mod lag;
 pub mod server;
 pub mod timers;
 pub mod timescale;
@@ -35,15 +36,33 @@ pub use server::Server;
 /// Call one `handle_*`, then drain: [`poll_transmit`](Node::poll_transmit) until `None`, then
 /// [`poll_action`](Node::poll_action) until `None`, then [`poll_event`](Node::poll_event) until `None`;
 /// then sleep until [`poll_timeout`](Node::poll_timeout) or the next datagram. `now` never goes
-/// backwards in its `mono`; its `raw` is read as close as possible to what it stamps: for
-/// `handle_datagram` the moment of receipt, for `poll_transmit` the moment just before sending. Timeouts
-/// may be late, never early; late ones are caught up with.
+/// backwards; its `raw` is read as close as possible to what it stamps: for `handle_datagram` the moment
+/// of receipt, for `poll_transmit` the moment just before sending. Timeouts may be late, never early; late
+/// ones are caught up with.
+///
+/// Who knows better when a datagram came (the kernel's timestamp) calls
+/// [`handle_received`](Node::handle_received) instead, whose `received` may lie before any reading of
+/// earlier calls. Who finds out when a datagram really left that had a [`StampId`] says so by
+/// [`handle_transmitted`](Node::handle_transmitted), then drains as after every input; the sooner the better,
+/// late ones and none at all do no harm.
 pub trait Node {
     /// What this node has to tell.
     type Event;
 
     /// A datagram arrived, `now.raw` being its time of receipt.
     fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]);
+
+    /// A datagram arrived when the oscillator read `received`, and is handled `now`. Clocks are set by `now`,
+    /// for published time must not be changed in the past; `received` is for the measurement alone.
+    fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
+        self.handle_datagram(Now { raw: received, ..now }, path, datagram);
+    }
+
+    /// The datagram that was given this id really left when the oscillator read `raw`. Ids that mean nothing
+    /// any more, and times that cannot be, are ignored.
+    fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
+        let _ = (id, raw);
+    }
 
     /// The deadline of [`poll_timeout`](Node::poll_timeout) has passed.
     fn handle_timeout(&mut self, now: Now);
@@ -97,7 +116,13 @@ pub struct Transmit {
     pub path: Path,
     /// The bytes.
     pub datagram: Datagram,
+    /// By what to call it in [`Node::handle_transmitted`]; `None`: nobody wants to know when it left.
+    pub stamp: Option<StampId>,
 }
+
+/// Names a datagram whose time of leaving matters. The node chooses it; to everybody else it is just a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StampId(pub u64);
 
 /// What a node asks of the outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,7 +51,11 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     };
     log::info!("following the server {}", args.server);
     let client = Client::new(config, node::seed()?, clock.now());
-    args.node.run(client, Connection::new(resolver), clock, None)
+    let connection = match args.node.wants_kernel_timestamps()? {
+        true => Connection::new(resolver).with_kernel_timestamps(),
+        false => Connection::new(resolver),
+    };
+    args.node.run(client, connection, clock, None)
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more.

@@ -11,7 +11,7 @@ use super::output::{Format, Output, Tell};
 use super::units;
 use crate::berkeley::Node;
 use crate::clock::Overlay;
-use crate::net::{EventLoop, Link, Observation, Observer};
+use crate::net::{self, EventLoop, Link, Observation, Observer};
 use crate::time::{Frequency, Span};
 use crate::wire::Name;
 
@@ -32,14 +32,41 @@ pub struct NodeArgs {
     /// Print the clock's state at this period as well, as in 100ms
     #[arg(long, value_name = "PERIOD", allow_hyphen_values = true, value_parser = tick_period)]
     tick: Option<Span>,
+    /// Who takes the times at which datagrams come and go: the kernel, this program, or the kernel if it can
+    #[arg(long, value_name = "WHOSE", default_value = "auto")]
+    timestamps: Whose,
     #[command(flatten)]
     pub(super) log: LogArgs,
+}
+
+/// Whose timestamps are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Whose {
+    /// The kernel's, and the program's own where it has none
+    Auto,
+    /// The kernel's; it is an error if it has none
+    Kernel,
+    /// The program's own
+    User,
 }
 
 impl NodeArgs {
     /// The clock that the node reads.
     pub fn clock(&self) -> Overlay {
         Overlay::start(self.simulate_offset, self.simulate_drift)
+    }
+
+    /// Whether the kernel is to take the timestamps.
+    ///
+    /// # Errors
+    /// When it must and cannot.
+    pub fn wants_kernel_timestamps(&self) -> Result<bool, Failure> {
+        match (self.timestamps, net::require_kernel_timestamps()) {
+            (Whose::Kernel, Err(error)) => Err(Failure::Runtime(format!(
+                "the kernel takes no timestamps: {error}; --timestamps auto does without"
+            ))),
+            (whose, _) => Ok(whose != Whose::User),
+        }
     }
 
     /// Runs a node until a signal ends it. `hello` is told before anything else.
@@ -58,7 +85,9 @@ impl NodeArgs {
         N::Event: Tell,
     {
         let mut output = Output::new(self.output, io::stdout().lock());
-        let hello = hello.map_or(Ok(()), |hello| output.tell(&Observation::of(&node, &clock), hello));
+        log::info!("timestamps: {}", link.timestamps());
+        let start = Observation::of(&node, &clock, link.timestamps());
+        let hello = hello.map_or(Ok(()), |hello| output.tell(&start, hello));
         let event_loop = EventLoop::new(node, link, clock).and_then(EventLoop::with_signals);
         let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick);
         match hello.and_then(|()| event_loop.run(&mut output)) {

@@ -64,7 +64,9 @@ impl ServerArgs {
 /// When it cannot listen where it should, or cannot write its log or output.
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.log.start()?;
+    let stamped = args.node.wants_kernel_timestamps()?;
     let listener = Listener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+    let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let clock = args.node.clock();
     let server = Server::new(args.config(), node::seed()?, clock.now());

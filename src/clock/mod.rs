@@ -4,17 +4,20 @@
 //! [`crate::time`], and never what to do with a reading. Today there is one kind of [`Clock`], the
 //! [`Overlay`]: nothing of the machine is ever set, the disciplined clock is arithmetic in the core over
 //! the oscillator read here. A clock that disciplines the system's own time will be a second
-//! implementation of the same trait.
+//! implementation of the same trait. [`Converter`] brings the kernel's timestamps of datagrams, which are
+//! readings of the wall clock, to the oscillator.
 
 mod host;
 mod oscillator;
 mod overlay;
+mod stamps;
 
 pub use host::HostRaw;
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
+pub use stamps::{Converter, Doubt, Pair};
 
-use crate::time::Now;
+use crate::time::{Now, Raw};
 
 /// A node's two clocks, and the host's oscillator under them.
 pub trait Clock {
@@ -24,6 +27,17 @@ pub trait Clock {
     /// The two that the core wants, read together.
     fn now(&self) -> Now {
         self.read().now
+    }
+
+    /// What the node's oscillator shows when the host's reads `host`, a moment ago.
+    fn raw_at(&self, host: HostRaw) -> Raw {
+        let moment = self.read();
+        moment.now.raw + host.since(moment.host)
+    }
+
+    /// The host's oscillator and the wall clock by which the kernel stamps, read together.
+    fn pair(&self) -> Pair {
+        host::pair()
     }
 }
 

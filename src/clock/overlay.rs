@@ -1,7 +1,7 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
-use super::{Clock, HostRaw, Moment, Oscillator, host};
-use crate::time::{Frequency, Now, Span, Timestamp};
+use super::{Clock, HostRaw, Moment, Oscillator, Pair, host};
+use crate::time::{Frequency, Now, Raw, Span};
 
 /// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +12,8 @@ pub struct Overlay {
 impl Overlay {
     /// An overlay that starts at the time that the machine believes in, made worse by `offset` and `drift`.
     pub fn start(offset: Span, drift: Frequency) -> Overlay {
-        let (anchor, believed) = anchor();
-        Overlay { oscillator: Oscillator::machine(anchor, believed).simulated(offset, drift) }
+        let Pair { raw, real, .. } = host::pair();
+        Overlay { oscillator: Oscillator::machine(raw, real).simulated(offset, drift) }
     }
 }
 
@@ -24,21 +24,11 @@ impl Clock for Overlay {
         let host = host::raw();
         Moment { host, now: Now { mono, raw: self.oscillator.at(host) } }
     }
-}
 
-/// The oscillator and the wall clock, read together: of some tries the one that took the least time.
-fn anchor() -> (HostRaw, Timestamp) {
-    let tries = (0..ANCHOR_TRIES).map(|_| {
-        let before = host::raw();
-        let believed = host::realtime();
-        (host::raw().since(before), before, believed)
-    });
-    let (_, anchor, believed) = tries.min_by_key(|(took, ..)| *took).expect("there is at least one try");
-    (anchor, believed)
+    fn raw_at(&self, host: HostRaw) -> Raw {
+        self.oscillator.at(host)
+    }
 }
-
-/// An interrupt between the readings is rare; twice in a row hardly ever happens.
-const ANCHOR_TRIES: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -60,10 +50,26 @@ mod tests {
 
     #[test]
     fn a_simulated_start_is_ahead_of_the_machines_own_by_the_offset() {
-        let (_, believed) = anchor();
+        let believed = host::pair().real;
         let ahead = Overlay::start(Span::from_secs(3_600), Frequency::ZERO).now().raw.as_nanos()
             - believed.as_nanos();
         let ahead = Span::from_nanos(ahead) - Span::from_secs(3_600);
         assert!(ahead.abs() < Span::from_secs(5), "off by {ahead}");
+    }
+
+    #[test]
+    fn a_simulated_drift_bends_stamps_as_it_bends_readings() {
+        let clock = Overlay::start(Span::from_secs(7), Frequency::from_ppm(400.0));
+        let moment = clock.read();
+        assert_eq!(clock.raw_at(moment.host), moment.now.raw);
+        let later = HostRaw::from_nanos(moment.host.as_nanos() + 1_000_000_000);
+        assert_eq!((clock.raw_at(later) - moment.now.raw).as_nanos(), 1_000_400_000);
+    }
+
+    #[test]
+    fn both_clocks_of_a_pair_are_of_the_same_moment() {
+        let (one, two) = (host::pair(), host::pair());
+        let apart = (two.real - one.real) - two.raw.since(one.raw);
+        assert!(apart.abs() <= one.width + two.width + Span::from_micros(1), "{one:?} {two:?}");
     }
 }

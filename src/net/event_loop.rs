@@ -16,9 +16,10 @@ use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use super::link::Link;
+use super::link::{Link, Received};
+use super::stamps::{Stamps, Timestamps};
 use super::troubles::Troubles;
-use crate::berkeley::{Action, Counters, Node, Reading};
+use crate::berkeley::{Action, Counters, Node, Reading, Transmit};
 use crate::clock::{Clock, HostRaw};
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::DATAGRAM_LEN;
@@ -54,13 +55,15 @@ pub struct Observation {
     pub host: HostRaw,
     /// The node's clock.
     pub reading: Reading,
+    /// Which timestamps it measures with.
+    pub timestamps: Timestamps,
 }
 
 impl Observation {
     /// Reads the node's clock now.
-    pub fn of<N: Node>(node: &N, clock: &impl Clock) -> Observation {
+    pub fn of<N: Node>(node: &N, clock: &impl Clock, timestamps: Timestamps) -> Observation {
         let moment = clock.read();
-        Observation { host: moment.host, reading: node.read(moment.now.raw) }
+        Observation { host: moment.host, reading: node.read(moment.now.raw), timestamps }
     }
 }
 
@@ -72,7 +75,10 @@ pub struct EventLoop<N, L, C> {
     poll: Poll,
     signals: Option<Signals>,
     ticker: Option<Ticker>,
+    stamps: Stamps,
     readable: bool,
+    /// Whether the kernel may know more about what has left.
+    departing: bool,
     sending: Troubles,
     receiving: Troubles,
 }
@@ -84,6 +90,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     /// When the system has no more descriptors.
     pub fn new(node: N, mut link: L, clock: C) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let stamps = Stamps::new(&clock);
         link.register(poll.registry(), LINK)?;
         Ok(EventLoop {
             node,
@@ -92,7 +99,9 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             poll,
             signals: None,
             ticker: None,
+            stamps,
             readable: true,
+            departing: false,
             sending: Troubles::new("sending a datagram"),
             receiving: Troubles::new("receiving a datagram"),
         })
@@ -139,8 +148,14 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
                 result => result?,
             }
             self.readable |= ready.iter().any(|event| event.token() == LINK);
+            // The error queue holds what the kernel tells about datagrams that have left.
+            self.departing |= ready.iter().any(|event| event.token() == LINK && event.is_error());
             if self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some()) {
                 return Ok(());
+            }
+            // A probe's own time first: its report may be among what is received.
+            if self.hear_departures(DATAGRAMS_A_TURN) {
+                self.drain(observer)?;
             }
             self.receive(observer)?;
             self.keep_time(observer)?;
@@ -157,8 +172,12 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             let received = self.link.receive(&mut buffer);
             let now = self.clock.now();
             match received {
-                Ok((length, path)) => {
-                    self.node.handle_datagram(now, path, &buffer[..length]);
+                Ok(Received { length, path, stamp }) => {
+                    let stamped = self.stamps.received(&self.clock, stamp);
+                    let received = stamped.unwrap_or(now.raw);
+                    // What the node does, it does after the stamp was made out.
+                    let now = self.clock.now();
+                    self.node.handle_received(now, received, path, &buffer[..length]);
                     self.drain(observer)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
@@ -180,7 +199,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             self.drain(observer)?;
         }
         if self.ticker.as_mut().is_some_and(|ticker| ticker.is_due(now.mono)) {
-            observer.tick(Observation::of(&self.node, &self.clock))?;
+            observer.tick(self.observe())?;
         }
         Ok(())
     }
@@ -199,7 +218,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             }
         }
         while let Some(event) = self.node.poll_event() {
-            observer.event(Observation::of(&self.node, &self.clock), event)?;
+            observer.event(self.observe(), event)?;
         }
         Ok(())
     }
@@ -208,10 +227,54 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         loop {
             let now = self.clock.now();
             let Some(transmit) = self.node.poll_transmit(now) else { break };
-            if let Err(error) = self.link.send(self.poll.registry(), &transmit) {
-                self.sending.note(now.mono, &error);
+            match self.link.send(self.poll.registry(), &transmit) {
+                Err(error) => {
+                    self.sending.note(now.mono, &error);
+                }
+                Ok(()) if self.link.timestamps() == Timestamps::Kernel => self.sent(&transmit),
+                Ok(()) => {}
             }
         }
+    }
+
+    /// Mostly a datagram has left before the call that sends it returns: what is known already is heard at once,
+    /// so that the error queue does not fill up.
+    fn sent(&mut self, transmit: &Transmit) {
+        if transmit.stamp.is_some() {
+            self.stamps.asked();
+        }
+        self.departing = true;
+        self.hear_departures(DEPARTURES_A_SEND);
+    }
+
+    /// Tells the node when datagrams really left, but of no more than `most`; false if there was nothing to tell.
+    fn hear_departures(&mut self, most: usize) -> bool {
+        let mut heard = false;
+        for _ in 0..most {
+            if !self.departing {
+                break;
+            }
+            match self.link.departed() {
+                Ok(None) => {}
+                Ok(Some((id, stamp))) => {
+                    if let Some(raw) = self.stamps.left(&self.clock, stamp) {
+                        self.node.handle_transmitted(id, raw);
+                        heard = true;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.departing = false,
+            }
+        }
+        heard
+    }
+
+    fn observe(&self) -> Observation {
+        let timestamps = match self.link.timestamps() {
+            Timestamps::Kernel => self.stamps.kind(),
+            granted => granted,
+        };
+        Observation::of(&self.node, &self.clock, timestamps)
     }
 
     fn resolve(&mut self) {
@@ -225,7 +288,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
 
     /// How long to wait for something to happen.
     fn patience(&self) -> Duration {
-        if self.readable {
+        if self.readable || self.departing {
             return Duration::ZERO;
         }
         let Now { mono, .. } = self.clock.now();
@@ -282,6 +345,9 @@ const SIGNALS: Token = Token(1);
 
 /// As many as are handled in well under a millisecond.
 const DATAGRAMS_A_TURN: usize = 64;
+
+/// The datagram's own, and one that is late.
+const DEPARTURES_A_SEND: usize = 2;
 
 /// Longer than a datagram, so that one that is too long does not look right when its end is cut off.
 const BUFFER_LEN: usize = DATAGRAM_LEN + 32;

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use mio::{Registry, Token};
 
 use super::resolver::Resolver;
-use super::sockets::{Udp, control_buffer};
-use crate::berkeley::{Path, Transmit};
+use super::sockets::Udp;
+use super::stamps::Timestamps;
+use crate::berkeley::{Path, StampId, Transmit};
+use crate::time::Timestamp;
 
 /// A node's way to the network.
 pub trait Link {
@@ -21,13 +23,26 @@ pub trait Link {
     ///
     /// # Errors
     /// `WouldBlock` when there is none; anything else concerns one datagram only.
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Path)>;
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received>;
 
     /// Sends a datagram.
     ///
     /// # Errors
     /// When this datagram could not be sent; the next may well be.
     fn send(&mut self, registry: &Registry, transmit: &Transmit) -> io::Result<()>;
+
+    /// The next that is known about when datagrams really left; `None` if it concerns nobody.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing more is known.
+    fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    /// Which timestamps the system has granted.
+    fn timestamps(&self) -> Timestamps {
+        Timestamps::User
+    }
 
     /// Looks the server up; only a client has one.
     ///
@@ -36,11 +51,21 @@ pub trait Link {
     fn resolve(&mut self) -> io::Result<SocketAddr>;
 }
 
+/// A datagram that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its length, at most the buffer's.
+    pub length: usize,
+    /// The path it came along.
+    pub path: Path,
+    /// When it came, by the kernel's wall clock; `None` where the kernel takes no timestamps.
+    pub stamp: Option<Timestamp>,
+}
+
 /// The server's one socket. It answers from the address that was asked.
 #[derive(Debug)]
 pub struct Listener {
     udp: Udp,
-    control: Vec<u8>,
 }
 
 impl Listener {
@@ -56,7 +81,14 @@ impl Listener {
             }
             result => result?,
         };
-        Ok(Listener { udp, control: control_buffer() })
+        Ok(Listener { udp })
+    }
+
+    /// Has the kernel take the timestamps, if it can; else the log says why not.
+    #[must_use]
+    pub fn with_kernel_timestamps(mut self) -> Listener {
+        request_stamps(&mut self.udp);
+        self
     }
 
     /// Where it listens, the port being the real one.
@@ -73,12 +105,20 @@ impl Link for Listener {
         self.udp.register(registry, token)
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Path)> {
-        self.udp.receive_from(buffer, &mut self.control)
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.udp.receive(buffer)
     }
 
     fn send(&mut self, _registry: &Registry, transmit: &Transmit) -> io::Result<()> {
         self.udp.send_to(transmit)
+    }
+
+    fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
+        self.udp.departed()
+    }
+
+    fn timestamps(&self) -> Timestamps {
+        kind(self.udp.is_stamped())
     }
 
     fn resolve(&mut self) -> io::Result<SocketAddr> {
@@ -96,28 +136,37 @@ pub struct Connection {
     token: Option<Token>,
     open: Option<(SocketAddr, Udp)>,
     has_failed: bool,
+    stamped: bool,
 }
 
 impl Connection {
     /// A connection, not made yet, to the server that the resolver finds.
     pub fn new(resolver: Resolver) -> Connection {
-        Connection { resolver, token: None, open: None, has_failed: false }
+        Connection { resolver, token: None, open: None, has_failed: false, stamped: false }
+    }
+
+    /// Has the kernel take the timestamps, if it can; else the log says why not.
+    #[must_use]
+    pub fn with_kernel_timestamps(mut self) -> Connection {
+        self.stamped = true;
+        self
     }
 
     /// The socket connected to `peer`.
-    fn open(&mut self, registry: &Registry, peer: SocketAddr) -> io::Result<&Udp> {
+    fn open(&mut self, registry: &Registry, peer: SocketAddr) -> io::Result<&mut Udp> {
         if self.open.as_ref().is_some_and(|(to, _)| *to != peer) {
             // Closing a socket takes it out of the event loop.
             self.open = None;
         }
         if self.open.is_none() {
-            let udp = Udp::connected(peer)?;
+            let mut udp = Udp::connected(peer)?;
+            self.stamped = self.stamped && request_stamps(&mut udp);
             if let Some(token) = self.token {
                 udp.register(registry, token)?;
             }
             self.open = Some((peer, udp));
         }
-        self.open.as_ref().map(|(_, udp)| udp).ok_or_else(|| ErrorKind::NotConnected.into())
+        self.open.as_mut().map(|(_, udp)| udp).ok_or_else(|| ErrorKind::NotConnected.into())
     }
 }
 
@@ -127,16 +176,16 @@ impl Link for Connection {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Path)> {
-        let Some((peer, udp)) = &self.open else {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        let Some((peer, udp)) = &mut self.open else {
             return Err(ErrorKind::WouldBlock.into());
         };
-        let length = udp.receive(buffer)?;
-        Ok((length, Path { peer: *peer, local: None }))
+        let received = udp.receive(buffer)?;
+        Ok(Received { path: Path { peer: *peer, local: None }, ..received })
     }
 
     fn send(&mut self, registry: &Registry, transmit: &Transmit) -> io::Result<()> {
-        let result = self.open(registry, transmit.path.peer)?.send(&transmit.datagram);
+        let result = self.open(registry, transmit.path.peer)?.send(&transmit.datagram, transmit.stamp);
         if let Err(error) = &result {
             // Nobody there, or a full buffer, is no fault of the socket's.
             self.has_failed |= !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::WouldBlock);
@@ -147,12 +196,33 @@ impl Link for Connection {
         result
     }
 
+    fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
+        self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.departed())
+    }
+
+    fn timestamps(&self) -> Timestamps {
+        kind(self.stamped)
+    }
+
     fn resolve(&mut self) -> io::Result<SocketAddr> {
         if std::mem::take(&mut self.has_failed) {
             self.open = None;
         }
         self.resolver.next()
     }
+}
+
+/// True if they were granted; else it is said why not.
+fn request_stamps(udp: &mut Udp) -> bool {
+    let granted = udp.request_stamps();
+    if let Err(error) = &granted {
+        log::warn!("timestamps: user; the kernel refuses its own: {error}");
+    }
+    granted.is_ok()
+}
+
+fn kind(stamped: bool) -> Timestamps {
+    if stamped { Timestamps::Kernel } else { Timestamps::User }
 }
 
 fn is_any_v6(address: SocketAddr) -> bool {
@@ -184,12 +254,12 @@ mod tests {
     }
 
     /// Sends to `path`, and returns the client's address as `server` sees it.
-    fn seen_by(server: &Udp, client: &mut Connection, path: Path) -> SocketAddr {
+    fn seen_by(server: &mut Udp, client: &mut Connection, path: Path) -> SocketAddr {
         let poll = mio::Poll::new().unwrap();
-        client.send(poll.registry(), &Transmit { path, datagram: [1; DATAGRAM_LEN] }).unwrap();
+        client.send(poll.registry(), &Transmit { path, datagram: [1; DATAGRAM_LEN], stamp: None }).unwrap();
         for _ in 0..400 {
-            match server.receive_from(&mut [0; DATAGRAM_LEN], &mut control_buffer()) {
-                Ok((_, path)) => return path.peer,
+            match server.receive(&mut [0; DATAGRAM_LEN]) {
+                Ok(received) => return received.path.peer,
                 Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
             }
         }
@@ -198,20 +268,20 @@ mod tests {
 
     #[test]
     fn the_socket_is_kept_for_the_same_server_and_made_anew_for_another() {
-        let ((one, to_one), (two, to_two)) = (listener(), listener());
+        let ((mut one, to_one), (mut two, to_two)) = (listener(), listener());
         let mut client = Connection::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
-        let first = seen_by(&one, &mut client, to_one);
+        let first = seen_by(&mut one, &mut client, to_one);
         client.resolve().unwrap();
-        assert_eq!(seen_by(&one, &mut client, to_one), first);
-        seen_by(&two, &mut client, to_two);
+        assert_eq!(seen_by(&mut one, &mut client, to_one), first);
+        seen_by(&mut two, &mut client, to_two);
         assert_eq!(client.open.as_ref().map(|(to, _)| *to), Some(to_two.peer));
     }
 
     #[test]
     fn after_a_failure_the_next_try_has_a_new_socket() {
-        let (one, to_one) = listener();
+        let (mut one, to_one) = listener();
         let mut client = Connection::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
-        seen_by(&one, &mut client, to_one);
+        seen_by(&mut one, &mut client, to_one);
         client.has_failed = true;
         client.resolve().unwrap();
         assert!(client.open.is_none());

@@ -9,11 +9,19 @@
 //! * [`EventLoop`] is the loop.
 
 mod event_loop;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod kernel;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "no_kernel.rs"]
+mod kernel;
 mod link;
 mod resolver;
 mod sockets;
+mod stamps;
 mod troubles;
 
 pub use event_loop::{EventLoop, Observation, Observer};
-pub use link::{Connection, Link, Listener};
+pub use link::{Connection, Link, Listener, Received};
 pub use resolver::{Resolver, ServerName};
+pub use sockets::require_kernel_timestamps;
+pub use stamps::Timestamps;

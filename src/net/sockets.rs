@@ -15,7 +15,10 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Type};
 
-use crate::berkeley::{Path, Transmit};
+use super::kernel::{Departures, control_buffer, receive_stamp};
+use super::link::Received;
+use crate::berkeley::{Path, StampId, Transmit};
+use crate::time::Timestamp;
 
 /// A nonblocking UDP socket.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ use crate::berkeley::{Path, Transmit};
 pub(super) struct Udp {
     socket: socket2::Socket,
     is_v6: bool,
+    control: Vec<u8>,
+    departures: Option<Departures>,
 }
 
 #[expect(clippy::disallowed_types, reason = "the one place that owns sockets")]
@@ -31,7 +36,7 @@ impl Udp {
         let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        Ok(Udp { socket, is_v6 })
+        Ok(Udp { socket, is_v6, control: control_buffer(), departures: None })
     }
 
     /// A socket bound to `address`; `[::]` serves both families.
@@ -56,6 +61,20 @@ impl Udp {
         Ok(udp)
     }
 
+    /// Asks for the kernel's timestamps.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub(super) fn request_stamps(&mut self) -> io::Result<()> {
+        self.departures = Some(Departures::request(&self.socket)?);
+        Ok(())
+    }
+
+    /// Whether the kernel has granted its timestamps.
+    pub(super) fn is_stamped(&self) -> bool {
+        self.departures.is_some()
+    }
+
     /// Where it is bound.
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket
@@ -68,18 +87,23 @@ impl Udp {
         registry.register(&mut SourceFd(&self.fd()), token, Interest::READABLE)
     }
 
-    /// The next datagram, who sent it, and to which of our addresses.
-    pub(super) fn receive_from(&self, buffer: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Path)> {
+    /// The next datagram, who sent it, to which of our addresses, and when.
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut slices = [IoSliceMut::new(buffer)];
-        let got = recvmsg::<SockaddrStorage>(self.fd(), &mut slices, Some(control), MsgFlags::empty())?;
+        let (fd, control) = (self.fd(), Some(&mut self.control[..]));
+        let got = recvmsg::<SockaddrStorage>(fd, &mut slices, control, MsgFlags::empty())?;
         let peer = got.address.as_ref().and_then(socket_address);
         let peer = peer.ok_or_else(|| io::Error::other("a datagram without a sender"))?;
-        let local = got.cmsgs()?.find_map(destination).filter(|local| !local.is_multicast());
-        Ok((got.bytes, Path { peer: canonical(peer), local }))
+        let (mut local, mut stamp) = (None, None);
+        for message in got.cmsgs()? {
+            stamp = stamp.or(receive_stamp(&message));
+            local = local.or(destination(message).filter(|local| !local.is_multicast()));
+        }
+        Ok(Received { length: got.bytes, path: Path { peer: canonical(peer), local }, stamp })
     }
 
     /// Sends a datagram along its path.
-    pub(super) fn send_to(&self, transmit: &Transmit) -> io::Result<()> {
+    pub(super) fn send_to(&mut self, transmit: &Transmit) -> io::Result<()> {
         let peer = SockaddrStorage::from(self.addressed(transmit.path.peer));
         let (v4, v6);
         let from = match transmit.path.local {
@@ -95,18 +119,34 @@ impl Udp {
             }
         };
         let slices = [IoSlice::new(&transmit.datagram)];
-        sendmsg(self.fd(), &slices, from.as_slice(), MsgFlags::empty(), Some(&peer))?;
-        Ok(())
-    }
-
-    /// The next datagram from the connected peer.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::Read::read(&mut &self.socket, buffer)
+        let sent = sendmsg(self.fd(), &slices, from.as_slice(), MsgFlags::empty(), Some(&peer));
+        self.count(sent.map(|_| ()).map_err(io::Error::from), transmit.stamp)
     }
 
     /// Sends a datagram to the connected peer.
-    pub(super) fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        self.socket.send(datagram).map(|_| ())
+    pub(super) fn send(&mut self, datagram: &[u8], stamp: Option<StampId>) -> io::Result<()> {
+        let sent = self.socket.send(datagram).map(|_| ());
+        self.count(sent, stamp)
+    }
+
+    /// Which datagram really left when, or `None` if something else stands next in the error queue.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing.
+    pub(super) fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
+        match &mut self.departures {
+            Some(departures) => departures.next(&self.socket),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn count(&mut self, sent: io::Result<()>, stamp: Option<StampId>) -> io::Result<()> {
+        match (&mut self.departures, &sent) {
+            (None, _) => {}
+            (Some(departures), Ok(())) => departures.sent(stamp),
+            (Some(departures), Err(_)) => departures.failed(&self.socket)?,
+        }
+        sent
     }
 
     /// The address as this socket's family writes it.
@@ -124,9 +164,12 @@ impl Udp {
     }
 }
 
-/// Room for the control message that says where a datagram was sent to.
-pub(super) fn control_buffer() -> Vec<u8> {
-    nix::cmsg_space!(in6_pktinfo)
+/// Whether the kernel takes timestamps at all.
+///
+/// # Errors
+/// Why not.
+pub fn require_kernel_timestamps() -> io::Result<()> {
+    Udp::new(false).or_else(|_| Udp::new(true))?.request_stamps()
 }
 
 /// The address with IPv4 written as IPv4.
@@ -181,20 +224,20 @@ mod tests {
     /// Sends a datagram to `to` and returns the path on which the server of `listen` saw it, after the
     /// answer along that path was received by the connected client.
     fn round_trip(listen: &str, to: &str) -> Path {
-        let server = Udp::bound(format!("{listen}:0").parse().unwrap()).unwrap();
+        let mut server = Udp::bound(format!("{listen}:0").parse().unwrap()).unwrap();
         let port = server.local_address().unwrap().port();
-        let client = Udp::connected(format!("{to}:{port}").parse().unwrap()).unwrap();
+        let mut client = Udp::connected(format!("{to}:{port}").parse().unwrap()).unwrap();
         for udp in [&server, &client] {
             udp.socket.set_nonblocking(false).unwrap();
             udp.socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
         }
-        client.send(&[1; 96]).unwrap();
+        client.send(&[1; 96], None).unwrap();
         let mut buffer = [0; 128];
-        let (length, path) = server.receive_from(&mut buffer, &mut control_buffer()).unwrap();
+        let Received { length, path, .. } = server.receive(&mut buffer).unwrap();
         assert_eq!(length, 96);
         assert_eq!(path.peer, client.local_address().unwrap());
-        server.send_to(&Transmit { path, datagram: [2; 96] }).unwrap();
-        assert_eq!(client.receive(&mut buffer).unwrap(), 96);
+        server.send_to(&Transmit { path, datagram: [2; 96], stamp: None }).unwrap();
+        assert_eq!(client.receive(&mut buffer).unwrap().length, 96);
         path
     }
 

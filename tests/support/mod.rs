@@ -137,6 +137,15 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
     }
 
+    /// How long it has used a processor, in hundredths of a second.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let after_name = stat.rsplit(')').next().expect("fields after the name");
+        let fields: Vec<i64> = after_name.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        // Without the state, which is no number: user and system time are the 14th and 15th field of all.
+        (fields[10] + fields[11]).try_into().expect("not negative")
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().expect("process ids are small"))
     }

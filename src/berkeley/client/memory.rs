@@ -15,7 +15,9 @@ pub struct Sent {
     pub nonce: u64,
     /// When the probe was received, by the oscillator.
     pub t2: Raw,
-    /// When the report was sent, by the oscillator.
+    /// When it was handed over for sending, by the oscillator.
+    pub handed: Raw,
+    /// When the report was sent, by the oscillator, as it says itself.
     pub t3: Raw,
     /// What the published clock showed at t2.
     pub published_t2: Timestamp,
@@ -27,7 +29,16 @@ pub struct Sent {
 struct Entry {
     sent: Sent,
     stamps: Option<Stamps>,
+    /// When it really left.
+    left: Option<Raw>,
     used: bool,
+}
+
+impl Entry {
+    /// How much later than it says it really left.
+    fn lag(&self) -> Span {
+        self.left.map_or(Span::ZERO, |left| left - self.sent.t3)
+    }
 }
 
 /// The last reports of a session.
@@ -60,6 +71,24 @@ impl Memory {
         self.ring.iter().map(|entry| &entry.sent).find(|sent| number != 0 && sent.number == number)
     }
 
+    /// Takes in when a report really left, and returns how long after it was handed over that was; `None` if
+    /// nobody asked or that cannot be.
+    pub fn leave(&mut self, number: u32, left: Raw) -> Option<Span> {
+        let entry = self.ring.iter_mut().find(|entry| number != 0 && entry.sent.number == number)?;
+        let lag = left - entry.sent.handed;
+        if entry.left.is_some() || lag < Span::ZERO || lag > LONGEST_LAG {
+            return None;
+        }
+        entry.left = Some(left);
+        Some(lag)
+    }
+
+    /// How much later than it said the report of this number really left; zero if that is not known.
+    pub fn lag_of(&self, number: u32) -> Span {
+        let of = |entry: &&Entry| number != 0 && entry.sent.number == number;
+        self.ring.iter().find(of).map_or(Span::ZERO, Entry::lag)
+    }
+
     /// Takes in the server's side of an exchange.
     pub fn complete(&mut self, stamps: Stamps) {
         if let Some(entry) = self.ring.iter_mut().find(|entry| entry.sent.number == stamps.report) {
@@ -82,23 +111,25 @@ impl Memory {
         };
         let mut exchanges = Vec::new();
         for entry in self.ring.iter_mut().filter(wanted) {
-            let sent = entry.sent;
+            let (sent, lag) = (entry.sent, entry.lag());
             let stamps = match entry.stamps {
                 Some(stamps) => stamps,
                 None if sent.number == about => Stamps {
                     report: about,
                     t1: sent.published_t2 + correction.span() - usual.half(),
-                    t4: sent.published_t3 + correction.span() + usual.half(),
+                    t4: sent.published_t3 + lag + correction.span() + usual.half(),
                 },
                 None => continue,
             };
             entry.used = true;
-            exchanges.push(Exchange { t1: stamps.t1, t2: sent.t2, t3: sent.t3, t4: stamps.t4 });
+            exchanges.push(Exchange { t1: stamps.t1, t2: sent.t2, t3: sent.t3 + lag, t4: stamps.t4 });
         }
         exchanges
     }
 }
 
+/// What takes longer to leave than this says nothing any more.
+const LONGEST_LAG: Span = Span::from_secs(2);
 /// Two of the longest bursts: a Correction that comes later than that has nothing to say any more.
 const REPORTS: usize = 64;
 
@@ -113,6 +144,7 @@ mod tests {
             round,
             nonce: u64::from(number) + 100,
             t2: Raw::from_nanos(at),
+            handed: Raw::from_nanos(at + 7),
             t3: Raw::from_nanos(at + 10),
             published_t2: Timestamp::from_nanos(at + 500),
             published_t3: Timestamp::from_nanos(at + 510),
@@ -143,6 +175,40 @@ mod tests {
         assert_eq!(taken.len(), 1);
         // The published clock was 500 ahead of the oscillator and 40 ahead of the cluster.
         assert_eq!((taken[0].offset(), taken[0].delay()), (Span::from_nanos(-460), Span::from_nanos(200)));
+    }
+
+    #[test]
+    fn a_report_that_left_later_than_it_says_has_less_of_a_way_back() {
+        let mut memory = Memory::default();
+        memory.remember(sent(1, 1));
+        assert_eq!(memory.leave(1, Raw::from_nanos(1_000_050)), Some(Span::from_nanos(43)));
+        assert_eq!((memory.lag_of(1), memory.lag_of(2)), (Span::from_nanos(40), Span::ZERO));
+        memory.complete(stamps(1));
+        let taken = memory.take(1, 1, Correction::default(), Span::ZERO);
+        assert_eq!((taken[0].t3.as_nanos(), taken[0].delay().as_nanos()), (1_000_050, 160));
+    }
+
+    #[test]
+    fn where_the_servers_side_was_lost_the_lag_cancels() {
+        let mut memory = Memory::default();
+        memory.remember(sent(7, 3));
+        memory.leave(7, Raw::from_nanos(7_000_050));
+        let taken = memory.take(3, 7, Correction::adding(Span::from_nanos(-40)), Span::from_nanos(200));
+        assert_eq!((taken[0].offset(), taken[0].delay()), (Span::from_nanos(-460), Span::from_nanos(200)));
+    }
+
+    #[test]
+    fn a_report_leaves_once_and_neither_before_it_was_handed_over_nor_long_after() {
+        let mut memory = Memory::default();
+        memory.remember(sent(1, 1));
+        assert_eq!(memory.leave(2, Raw::from_nanos(1_000_050)), None);
+        assert_eq!(memory.leave(0, Raw::from_nanos(1)), None);
+        assert_eq!(memory.leave(1, Raw::from_nanos(1_000_006)), None);
+        assert_eq!(memory.leave(1, Raw::from_nanos(1_000_008) + LONGEST_LAG), None);
+        assert_eq!(memory.lag_of(1), Span::ZERO);
+        assert!(memory.leave(1, Raw::from_nanos(1_000_009)).is_some());
+        assert_eq!(memory.lag_of(1), Span::from_nanos(-1));
+        assert_eq!(memory.leave(1, Raw::from_nanos(1_000_050)), None);
     }
 
     #[test]

@@ -17,8 +17,9 @@ use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
 use super::discipline::{Discipline, Judgement, Trust};
 use super::event::{Adjustment, HoldoverReason};
+use super::lag::LeastLag;
 use super::timescale::Timescale;
-use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, Transmit};
+use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, StampId, Transmit};
 use crate::time::{self, Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
     Body, ClientState, ClusterId, Correction, DecodeError, Flags, Header, Heartbeat, Leave, LeaveReason,
@@ -40,6 +41,7 @@ pub struct Client {
     timescale: Timescale,
     discipline: Discipline,
     command: RateCommand,
+    lag: LeastLag,
     outgoing: VecDeque<Outgoing>,
     actions: VecDeque<Action>,
     events: VecDeque<ClientEvent>,
@@ -130,6 +132,7 @@ impl Client {
             timescale: Timescale::free_running(now.raw),
             discipline: Discipline::default(),
             command: RateCommand::default(),
+            lag: LeastLag::default(),
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
             events: VecDeque::new(),
@@ -137,7 +140,7 @@ impl Client {
         }
     }
 
-    fn receive(&mut self, now: Now, message: &Message) -> Fate {
+    fn receive(&mut self, now: Now, received: Raw, message: &Message) -> Fate {
         let header = &message.header;
         match &message.body {
             Body::Challenge(challenge) => self.handle_challenge(now, challenge),
@@ -149,7 +152,7 @@ impl Client {
                     return Fate::Session;
                 }
                 match body {
-                    Body::Probe(probe) => self.handle_probe(now, header, probe),
+                    Body::Probe(probe) => self.handle_probe(now, received, header, probe),
                     Body::Correction(correction) => self.handle_correction(now, header, correction),
                     Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, heartbeat),
                     Body::Leave(_) => self.handle_leave(now),
@@ -159,7 +162,7 @@ impl Client {
         }
     }
 
-    fn handle_probe(&mut self, now: Now, header: &Header, probe: &Probe) -> Fate {
+    fn handle_probe(&mut self, now: Now, t2: Raw, header: &Header, probe: &Probe) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.heard = now.mono;
         if session.memory.has_answered(probe.nonce) {
@@ -170,7 +173,7 @@ impl Client {
             session.memory.complete(stamps);
         }
         self.follow_rate(now, header, probe.rate);
-        self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2: now.raw });
+        self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2 });
         Fate::Accepted
     }
 
@@ -310,8 +313,9 @@ impl Client {
 
     /// Writes the answer to a probe that is about to leave.
     fn report(&mut self, now: Now, nonce: u64, round: u32, t2: Raw) -> Option<Transmit> {
-        let (t3, published_t2, published_t3) =
-            (now.raw, self.timescale.published(t2), self.timescale.published(now.raw));
+        // It will leave a little later than now, and says so as well as that can be known.
+        let t3 = now.raw + self.lag.expected();
+        let (published_t2, published_t3) = (self.timescale.published(t2), self.timescale.published(t3));
         let known = self.discipline.estimate(now.raw).filter(|_| self.state.has_cluster_time());
         let frequency = self.timescale.frequency();
         let Link::Member(session) = &mut self.link else { return None };
@@ -319,11 +323,12 @@ impl Client {
         if processing < Span::ZERO || processing > LONGEST_PROCESSING {
             return None;
         }
+        let number = session.sequence.wrapping_add(1).max(1);
         let report = Report {
             nonce,
             t2: published_t2,
             processing,
-            transmit_lag: Span::ZERO,
+            transmit_lag: session.memory.lag_of(number.wrapping_sub(1)),
             frequency,
             frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
             rate: self.command.rate,
@@ -331,9 +336,10 @@ impl Client {
             bound: None,
             error: known.map(|known| known.error),
         };
-        let number = session.sequence.wrapping_add(1).max(1);
-        session.memory.remember(Sent { number, round, nonce, t2, t3, published_t2, published_t3 });
-        self.write(now, round, Body::Report(report))
+        let handed = now.raw;
+        session.memory.remember(Sent { number, round, nonce, t2, handed, t3, published_t2, published_t3 });
+        let transmit = self.write(now, round, Body::Report(report))?;
+        Some(Transmit { stamp: Some(StampId(number.into())), ..transmit })
     }
 
     /// Writes the next datagram to the server.
@@ -347,7 +353,8 @@ impl Client {
             header.session = session.id;
             header.sequence = session.sequence;
         }
-        Some(Transmit { path: Path { peer, local: None }, datagram: Message { header, body }.encode() })
+        let datagram = Message { header, body }.encode();
+        Some(Transmit { path: Path { peer, local: None }, datagram, stamp: None })
     }
 
     fn tell_refusal(&mut self, reason: RejectReason, version: u8) {
@@ -389,9 +396,13 @@ impl Node for Client {
     type Event = ClientEvent;
 
     fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        self.handle_received(now, now.raw, path, datagram);
+    }
+
+    fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match Message::decode(datagram) {
             _ if self.server != Some(path.peer) => Fate::Stranger,
-            Ok(message) => self.receive(now, &message),
+            Ok(message) => self.receive(now, received, &message),
             Err(DecodeError::Length(_)) => Fate::Length,
             Err(DecodeError::Magic) => Fate::Magic,
             Err(DecodeError::Version { version, nonce, .. }) => {
@@ -401,6 +412,14 @@ impl Node for Client {
             Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
         };
         self.counters.count(fate);
+    }
+
+    fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
+        let Link::Member(session) = &mut self.link else { return };
+        let lag = u32::try_from(id.0).ok().and_then(|number| session.memory.leave(number, raw));
+        if let Some(lag) = lag {
+            self.lag.learn(lag);
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {

@@ -1,11 +1,15 @@
 //! A burst: a few exchanges with one member, of which the one with the least delay counts.
+//!
+//! When a datagram really left is known only after it has left: of a probe by the kernel's timestamp, of a
+//! report by the next report of the burst (interleaved mode, RFC 9769). So what an exchange has measured can still
+//! change while the burst is open, and so can which one is the best.
 
 use crate::berkeley::exchange::Exchange;
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::Report;
 
 /// The exchanges of one burst, as far as they have come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Burst {
     /// Distinguishes this burst from all others of the server.
     pub id: u32,
@@ -23,7 +27,8 @@ pub struct Burst {
     pub heard: u8,
     /// The exchange with the least delay so far.
     pub best: Option<Measured>,
-    outstanding: [Option<Outstanding>; OUTSTANDING],
+    outstanding: [Option<Asked>; OUTSTANDING],
+    exchanges: Vec<Heard>,
 }
 
 /// What an exchange has measured.
@@ -48,10 +53,38 @@ impl Measured {
     }
 }
 
+/// A probe that waits for its report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its nonce.
+    pub nonce: u64,
+    /// Its number in the session.
+    pub number: u32,
+    /// When it was handed over for sending, by the server's oscillator.
+    pub handed: Raw,
+    /// When it left, as well as that is known.
+    pub t1: Raw,
+}
+
+/// A probe and its report.
 #[derive(Clone, Copy, Debug)]
-struct Outstanding {
-    nonce: u64,
-    t1: Raw,
+struct Heard {
+    asked: Asked,
+    report: u32,
+    t2: Timestamp,
+    t3: Timestamp,
+    t4: Raw,
+}
+
+impl Heard {
+    /// What it has measured; `None` if its timestamps cannot be.
+    fn measured(&self) -> Option<Measured> {
+        let (t1, t4) = (self.asked.t1, self.t4);
+        let exchange: Exchange<Raw, Timestamp> = Exchange { t1, t2: self.t2, t3: self.t3, t4 };
+        let delay = exchange.delay();
+        let sensible = delay >= Span::ZERO && t4 - t1 <= LONGEST_DELAY;
+        sensible.then(|| Measured { report: self.report, t1, t4, phase: exchange.offset(), delay })
+    }
 }
 
 impl Burst {
@@ -60,34 +93,60 @@ impl Burst {
         Burst { id, round, size, alone, open: true, ..Burst::default() }
     }
 
-    /// A probe with this nonce leaves at `t1`.
-    pub fn probe(&mut self, nonce: u64, t1: Raw) {
-        self.outstanding[usize::from(self.sent) % OUTSTANDING] = Some(Outstanding { nonce, t1 });
+    /// A probe leaves.
+    pub fn probe(&mut self, asked: Asked) {
+        self.outstanding[usize::from(self.sent) % OUTSTANDING] = Some(asked);
         self.sent = self.sent.saturating_add(1);
     }
 
-    /// When the probe left that this report of a round answers; each answer is taken once. `None`: nobody
-    /// asked.
-    pub fn answers(&mut self, round: u32, report: &Report) -> Option<Raw> {
+    /// The probe that this report of a round answers; each answer is taken once. `None`: nobody asked.
+    pub fn answers(&mut self, round: u32, report: &Report) -> Option<Asked> {
         let current = self.open && round == self.round;
-        let asked = |slot: &&mut Option<Outstanding>| slot.is_some_and(|probe| probe.nonce == report.nonce);
-        let slot = self.outstanding.iter_mut().filter(|_| current).find(asked)?;
-        slot.take().map(|probe| probe.t1)
+        let asked = |slot: &&mut Option<Asked>| slot.is_some_and(|probe| probe.nonce == report.nonce);
+        self.outstanding.iter_mut().filter(|_| current).find(asked)?.take()
     }
 
     /// Takes in the report's reading; `None` if its timestamps cannot be.
-    pub fn measure(&mut self, number: u32, report: &Report, t1: Raw, t4: Raw) -> Option<Measured> {
-        let exchange: Exchange<Raw, Timestamp> = Exchange { t1, t2: report.t2, t3: report.t3(), t4 };
-        let delay = exchange.delay();
-        if delay < Span::ZERO || t4 - t1 > LONGEST_DELAY {
+    pub fn measure(&mut self, number: u32, report: &Report, asked: Asked, t4: Raw) -> Option<Measured> {
+        let heard = Heard { asked, report: number, t2: report.t2, t3: report.t3(), t4 };
+        let measured = heard.measured()?;
+        self.exchanges.push(heard);
+        self.heard = self.heard.saturating_add(1);
+        self.choose();
+        Some(measured)
+    }
+
+    /// The probe of this number really left at `raw`. Returns how long after it was handed over that was; `None`
+    /// if it is not of this burst, or that cannot be.
+    pub fn leave(&mut self, number: u32, raw: Raw) -> Option<Span> {
+        let waiting = self.outstanding.iter_mut().flatten();
+        let answered = self.exchanges.iter_mut().map(|heard| &mut heard.asked);
+        let asked = waiting.chain(answered).filter(|_| self.open).find(|asked| asked.number == number)?;
+        let lag = raw - asked.handed;
+        if lag < Span::ZERO || lag > LONGEST_DELAY {
             return None;
         }
-        let measured = Measured { report: number, t1, t4, phase: exchange.offset(), delay };
-        self.heard = self.heard.saturating_add(1);
-        if self.best.is_none_or(|best| delay < best.delay) {
-            self.best = Some(measured);
+        asked.t1 = raw;
+        self.choose();
+        Some(lag)
+    }
+
+    /// The report of this number really left so much later than it said.
+    pub fn amend(&mut self, report: u32, lag: Span) {
+        let meant = self.exchanges.iter_mut().find(|heard| heard.report == report);
+        if let Some(heard) = meant.filter(|_| lag != Span::ZERO) {
+            heard.t3 += lag;
+            self.choose();
         }
-        Some(measured)
+    }
+
+    /// What the exchange of this report has measured, as that is known by now.
+    pub fn measured(&self, report: u32) -> Option<Measured> {
+        self.exchanges.iter().find(|heard| heard.report == report).and_then(Heard::measured)
+    }
+
+    fn choose(&mut self) {
+        self.best = self.exchanges.iter().filter_map(Heard::measured).min_by_key(|measured| measured.delay);
     }
 
     /// Whether every probe of the burst was sent and answered.
@@ -113,22 +172,30 @@ mod tests {
         Raw::from_nanos(ns)
     }
 
+    fn asked(nonce: u64, t1: i64) -> Asked {
+        Asked { nonce, number: nonce as u32, handed: raw(t1), t1: raw(t1) }
+    }
+
+    fn best(burst: &Burst) -> Option<(u32, i64, i64)> {
+        burst.best.map(|best| (best.report, best.delay.as_nanos(), best.phase.as_nanos()))
+    }
+
     #[test]
     fn a_report_is_taken_once_and_only_if_it_was_asked_for() {
         let mut burst = Burst::begin(1, 1, 4, false);
-        burst.probe(77, raw(1_000));
+        burst.probe(asked(77, 1_000));
         assert_eq!(burst.answers(1, &report(78)), None);
         assert_eq!(burst.answers(2, &report(77)), None);
-        assert_eq!(burst.answers(1, &report(77)), Some(raw(1_000)));
+        assert_eq!(burst.answers(1, &report(77)), Some(asked(77, 1_000)));
         assert_eq!(burst.answers(1, &report(77)), None);
     }
 
     #[test]
     fn the_exchange_with_the_least_delay_counts() {
         let mut burst = Burst::begin(1, 1, 2, false);
-        burst.measure(1, &report(1), raw(1_000), raw(1_300));
-        burst.measure(2, &report(2), raw(1_000), raw(1_200));
-        burst.measure(3, &report(3), raw(1_000), raw(1_400));
+        burst.measure(1, &report(1), asked(1, 1_000), raw(1_300));
+        burst.measure(2, &report(2), asked(2, 1_000), raw(1_200));
+        burst.measure(3, &report(3), asked(3, 1_000), raw(1_400));
         assert_eq!(burst.best.map(|best| (best.report, best.delay.as_nanos())), Some((2, 200)));
     }
 
@@ -137,8 +204,53 @@ mod tests {
         let mut burst = Burst::begin(1, 1, 2, false);
         let mut long = report(1);
         long.processing = Span::from_secs(1);
-        assert_eq!(burst.measure(1, &long, raw(1_000), raw(1_300)), None);
-        assert_eq!(burst.measure(2, &report(2), raw(1_000), raw(1_000) + Span::from_secs(3)), None);
+        assert_eq!(burst.measure(1, &long, asked(1, 1_000), raw(1_300)), None);
+        assert_eq!(burst.measure(2, &report(2), asked(2, 1_000), raw(1_000) + Span::from_secs(3)), None);
         assert_eq!(burst.heard, 0);
+    }
+
+    #[test]
+    fn a_probe_that_left_late_makes_its_exchange_shorter_before_and_after_its_report() {
+        for answered_first in [false, true] {
+            let mut burst = Burst::begin(1, 1, 2, false);
+            burst.probe(asked(77, 1_000));
+            let mut asked = asked(77, 1_000);
+            if answered_first {
+                asked = burst.answers(1, &report(77)).unwrap();
+                burst.measure(1, &report(77), asked, raw(1_200));
+                assert_eq!(best(&burst), Some((1, 200, 0)));
+            }
+            assert_eq!(burst.leave(77, raw(1_060)), Some(Span::from_nanos(60)));
+            if !answered_first {
+                asked = burst.answers(1, &report(77)).unwrap();
+                burst.measure(1, &report(77), asked, raw(1_200));
+            }
+            assert_eq!(best(&burst), Some((1, 140, -30)), "answered first: {answered_first}");
+            assert_eq!(burst.measured(1), burst.best);
+            assert_eq!(asked.handed, raw(1_000));
+        }
+    }
+
+    #[test]
+    fn times_of_leaving_that_cannot_be_are_ignored() {
+        let mut burst = Burst::begin(1, 1, 2, false);
+        burst.probe(asked(77, 1_000));
+        assert_eq!(burst.leave(76, raw(1_001)), None);
+        assert_eq!(burst.leave(77, raw(999)), None);
+        assert_eq!(burst.leave(77, raw(1_001) + LONGEST_DELAY), None);
+        assert_eq!(burst.answers(1, &report(77)), Some(asked(77, 1_000)));
+    }
+
+    #[test]
+    fn the_next_report_tells_when_the_one_before_it_left_and_that_decides_anew_which_is_best() {
+        let mut burst = Burst::begin(1, 1, 3, false);
+        burst.measure(1, &report(1), asked(1, 1_000), raw(1_500));
+        burst.measure(2, &report(2), asked(2, 1_000), raw(1_300));
+        assert_eq!(best(&burst), Some((2, 300, -50)));
+        burst.amend(1, Span::from_nanos(400));
+        assert_eq!(best(&burst), Some((1, 100, 50)));
+        burst.amend(9, Span::from_nanos(400));
+        burst.amend(1, Span::from_nanos(101));
+        assert_eq!(best(&burst), Some((2, 300, -50)), "a report cannot have left after it arrived");
     }
 }

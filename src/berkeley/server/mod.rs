@@ -15,12 +15,14 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::burst::Asked;
 use self::cookie::Cookies;
 use self::members::{Member, Members, Slot};
 use super::event::Exclusion;
 use super::keeper::{Keeper, Settings};
+use super::lag::LeastLag;
 use super::timers::Timers;
-use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, Transmit};
+use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
     Body, DecodeError, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId, Probe, Reject,
@@ -45,6 +47,7 @@ pub struct Server {
     own_exclusion: Option<Exclusion>,
     /// When each kind of refusal was told last.
     told: Vec<(RejectReason, Monotonic)>,
+    lag: LeastLag,
     timers: Timers<Timer>,
     outgoing: VecDeque<Outgoing>,
     events: VecDeque<ServerEvent>,
@@ -102,6 +105,7 @@ impl Server {
             bursts: 0,
             own_exclusion: None,
             told: Vec::new(),
+            lag: LeastLag::default(),
             timers,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
@@ -115,7 +119,7 @@ impl Server {
         self.members.len()
     }
 
-    fn receive(&mut self, now: Now, path: Path, message: &Message) -> Fate {
+    fn receive(&mut self, now: Now, received: Raw, path: Path, message: &Message) -> Fate {
         let header = &message.header;
         match &message.body {
             Body::Register(register) => return self.handle_register(now, path, header, register),
@@ -132,7 +136,7 @@ impl Server {
             return Fate::Session;
         };
         match &message.body {
-            Body::Report(report) => self.handle_report(now, slot, header, report),
+            Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
             _ => self.handle_leave(slot),
         }
@@ -143,11 +147,12 @@ impl Server {
         self.members.at(slot).filter(|member| member.session == session).map(|_| slot)
     }
 
-    fn handle_report(&mut self, now: Now, slot: Slot, header: &Header, report: &Report) -> Fate {
+    fn handle_report(&mut self, now: Now, t4: Raw, slot: Slot, header: &Header, report: &Report) -> Fate {
         let Some(member) = self.members.at(slot) else { return Fate::Session };
         member.heard = now.mono;
-        let Some(t1) = member.burst.answers(header.round, report) else { return Fate::Unasked };
-        let Some(measured) = member.burst.measure(header.sequence, report, t1, now.raw) else {
+        let Some(asked) = member.burst.answers(header.round, report) else { return Fate::Unasked };
+        member.burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
+        let Some(measured) = member.burst.measure(header.sequence, report, asked, t4) else {
             return Fate::Implausible;
         };
         member.state = header.flags.state;
@@ -201,7 +206,7 @@ impl Server {
         let (rate, cluster) = (self.keeper.rate(), self.keeper.cluster());
         let timescale = *self.keeper.timescale();
         let decided = self.keeper.state().has_cluster_time();
-        let node = self.node;
+        let (node, expected) = (self.node, self.lag.expected());
         let member = self.members.at(slot).filter(|member| member.burst.id == burst && member.burst.open)?;
         let probe = Probe {
             nonce,
@@ -215,9 +220,10 @@ impl Server {
             rate,
             cluster,
         };
-        member.burst.probe(nonce, now.raw);
         let round = member.burst.round;
-        Some(write(node, member, round, Body::Probe(probe)))
+        let transmit = write(node, member, round, Body::Probe(probe));
+        member.burst.probe(Asked { nonce, number: member.sequence, handed: now.raw, t1: now.raw + expected });
+        Some(Transmit { stamp: stamp_id(slot, member.sequence), ..transmit })
     }
 
     fn send_to(&mut self, slot: Slot, round: u32, body: Body) {
@@ -231,7 +237,7 @@ impl Server {
     fn answer(&mut self, path: Path, session: SessionId, body: Body) {
         let header = Header { sender: self.node, session, ..Header::default() };
         let datagram = Message { header, body }.encode();
-        self.outgoing.push_back(Outgoing::Ready(Transmit { path, datagram }));
+        self.outgoing.push_back(Outgoing::Ready(Transmit { path, datagram, stamp: None }));
     }
 
     fn reject(&mut self, path: Path, session: SessionId, nonce: u64, reason: RejectReason) {
@@ -254,8 +260,12 @@ impl Node for Server {
     type Event = ServerEvent;
 
     fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        self.handle_received(now, now.raw, path, datagram);
+    }
+
+    fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match Message::decode(datagram) {
-            Ok(message) => self.receive(now, path, &message),
+            Ok(message) => self.receive(now, received, path, &message),
             Err(DecodeError::Length(_)) => Fate::Length,
             Err(DecodeError::Magic) => Fate::Magic,
             Err(DecodeError::Version { version, kind, session, nonce }) => {
@@ -269,6 +279,15 @@ impl Node for Server {
             Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
         };
         self.counters.count(fate);
+    }
+
+    fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
+        let (slot, number) = place_of(id);
+        let Some(member) = self.members.at(slot) else { return };
+        if let Some(lag) = member.burst.leave(number, raw) {
+            self.lag.learn(lag);
+            member.last = member.last.map(|last| member.burst.measured(last.report).unwrap_or(last));
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -337,7 +356,17 @@ fn write(node: NodeId, member: &mut Member, round: u32, body: Body) -> Transmit 
         round,
         ..Header::default()
     };
-    Transmit { path: member.path, datagram: Message { header, body }.encode() }
+    Transmit { path: member.path, datagram: Message { header, body }.encode(), stamp: None }
+}
+
+/// Names a probe by its member's place and its number in the session.
+fn stamp_id(slot: Slot, number: u32) -> Option<StampId> {
+    u32::try_from(slot).ok().map(|slot| StampId(u64::from(slot) << 32 | u64::from(number)))
+}
+
+/// What [`stamp_id`] put together.
+fn place_of(id: StampId) -> (Slot, u32) {
+    ((id.0 >> 32) as Slot, id.0 as u32)
 }
 
 /// A client knows its frequency when it is sure to this: then it counts for the cluster's rate.

@@ -33,6 +33,7 @@ impl Tell for ClientEvent {
                 record.put("server", server.to_string());
                 record.cluster(*cluster);
                 record.span("interval_ns", *interval);
+                record.put("timestamps", record.at().timestamps.to_string());
             }
             Refused { server, reason, version } => {
                 record.put("server", server.to_string());
@@ -69,9 +70,11 @@ impl Tell for ClientEvent {
             Unresolved { attempt } => {
                 format!("The server's name cannot be resolved, attempt {attempt}; trying again")
             }
-            Registered { server, interval, .. } => {
-                format!("Connected to the server {server}, a round each {}", plain(*interval))
-            }
+            Registered { server, interval, .. } => format!(
+                "Connected to the server {server}, a round each {}, timestamps: {}",
+                plain(*interval),
+                at.timestamps
+            ),
             Refused { server, reason: RejectReason::Version, version } => format!(
                 "Refused by the server {server}: it speaks version {version} of the protocol, this client \
                  version {VERSION}; run the same meantime on both"

@@ -114,10 +114,11 @@ impl Tell for Listening {
         record.put("address", self.address.to_string());
         record.put("name", self.name.as_str());
         record.put("version", env!("CARGO_PKG_VERSION"));
+        record.put("timestamps", record.at().timestamps.to_string());
     }
 
-    fn text(&self, _at: &Observation) -> Option<String> {
-        Some(format!("Clock server started on {}", self.address))
+    fn text(&self, at: &Observation) -> Option<String> {
+        Some(format!("Clock server started on {}\nTimestamps: {}", self.address, at.timestamps))
     }
 }
 
@@ -135,11 +136,13 @@ impl Tell for Tick {
         record.put("state", record::state(reading.state));
         record.put("error_ns", reading.error.map_or(Value::Null, |error| error.as_nanos().into()));
         record.frequency("frequency_ppb", reading.frequency);
+        record.put("timestamps", record.at().timestamps.to_string());
     }
 
     fn text(&self, at: &Observation) -> Option<String> {
         let (raw, cluster) = (at.host.as_nanos(), at.reading.time.as_nanos());
-        Some(format!("tick raw_ns={raw} cluster_ns={cluster} state={}", record::state(at.reading.state)))
+        let (state, timestamps) = (record::state(at.reading.state), at.timestamps);
+        Some(format!("tick raw_ns={raw} cluster_ns={cluster} state={state} timestamps={timestamps}"))
     }
 }
 
@@ -148,6 +151,7 @@ mod tests {
     use super::*;
     use crate::berkeley::Reading;
     use crate::clock::HostRaw;
+    use crate::net::Timestamps;
     use crate::time::{Frequency, Span, Timestamp};
     use crate::wire::ClientState;
 
@@ -161,6 +165,7 @@ mod tests {
                 error: Some(Span::from_nanos(250)),
                 frequency: Frequency::from_ppm(1.5),
             },
+            timestamps: Timestamps::Kernel,
         }
     }
 
@@ -177,18 +182,21 @@ mod tests {
             printed(Format::Json, &Tick),
             "{\"event\":\"tick\",\"time\":\"2025-08-21T16:30:12.123456789Z\",\"raw_ns\":77,\
              \"cluster_ns\":1755793812123456789,\"state\":\"synchronized\",\"error_ns\":250,\
-             \"frequency_ppb\":1500.0}\n"
+             \"frequency_ppb\":1500.0,\"timestamps\":\"kernel\"}\n"
         );
         assert_eq!(
             printed(Format::Text, &Tick),
-            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized\n"
+            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized timestamps=kernel\n"
         );
     }
 
     #[test]
     fn the_server_says_where_it_listens() {
         let listening = Listening { address: "[::]:5525".parse().unwrap(), name: Name::new("hub") };
-        assert_eq!(printed(Format::Text, &listening), "Clock server started on [::]:5525\n");
+        assert_eq!(
+            printed(Format::Text, &listening),
+            "Clock server started on [::]:5525\nTimestamps: kernel\n"
+        );
         assert!(printed(Format::Json, &listening).contains("\"address\":\"[::]:5525\",\"name\":\"hub\""));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::berkeley::{Path, Transmit};
+use crate::berkeley::Path;
 use crate::clock::Overlay;
 use crate::net::{Connection, Listener, Resolver};
 use crate::time::{Frequency, Raw, Timestamp};
@@ -35,7 +35,7 @@ impl Node for Echo {
     fn handle_datagram(&mut self, _now: Now, path: Path, datagram: &[u8]) {
         self.seen.push_back(Seen::Datagram(path, datagram.len()));
         if let Ok(datagram) = datagram.try_into() {
-            self.answers.push_back(Transmit { path, datagram });
+            self.answers.push_back(Transmit { path, datagram, stamp: None });
         }
     }
 
@@ -50,7 +50,7 @@ impl Node for Echo {
 
     fn handle_resolved(&mut self, _now: Now, server: Option<SocketAddr>) {
         let path = server.map(|peer| Path { peer, local: None });
-        self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN] }));
+        self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN], stamp: None }));
         self.seen.push_back(Seen::Resolved(server));
     }
 
@@ -139,14 +139,15 @@ fn a_client_finds_its_server_and_hears_nobody_else() {
     let (mut server, address) = listener();
     let mut client = connection(address);
     let poll = Poll::new().unwrap();
-    let greeting = Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN] };
+    let greeting =
+        Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN], stamp: None };
     client.send(poll.registry(), &greeting).unwrap();
-    let path = patiently(|| server.receive(&mut [0; BUFFER_LEN])).1;
+    let path = patiently(|| server.receive(&mut [0; BUFFER_LEN])).path;
     let (mut stranger, _) = listener();
-    stranger.send(poll.registry(), &Transmit { path, datagram: [2; DATAGRAM_LEN] }).unwrap();
-    server.send(poll.registry(), &Transmit { path, datagram: [3; DATAGRAM_LEN] }).unwrap();
+    stranger.send(poll.registry(), &Transmit { path, datagram: [2; DATAGRAM_LEN], stamp: None }).unwrap();
+    server.send(poll.registry(), &Transmit { path, datagram: [3; DATAGRAM_LEN], stamp: None }).unwrap();
     let mut buffer = [0; BUFFER_LEN];
-    assert_eq!(patiently(|| client.receive(&mut buffer)).0, DATAGRAM_LEN);
+    assert_eq!(patiently(|| client.receive(&mut buffer)).length, DATAGRAM_LEN);
     assert_eq!(buffer[0], 3);
 }
 
@@ -165,9 +166,9 @@ fn a_name_is_resolved_when_the_node_asks_and_refused_connections_do_no_harm() {
 #[test]
 fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
     let (server, address) = listener();
-    let client = super::super::sockets::Udp::connected(address).unwrap();
+    let mut client = super::super::sockets::Udp::connected(address).unwrap();
     for length in [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, 1_400] {
-        client.send(&vec![9; length]).unwrap();
+        client.send(&vec![9; length], None).unwrap();
     }
     let lengths: Vec<_> = run(Echo::default(), server, 5)
         .into_iter()
@@ -179,9 +180,9 @@ fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
 #[test]
 fn a_flood_does_not_starve_the_timer() {
     let (server, address) = listener();
-    let client = super::super::sockets::Udp::connected(address).unwrap();
+    let mut client = super::super::sockets::Udp::connected(address).unwrap();
     for _ in 0..200 {
-        client.send(&[9; 3]).unwrap();
+        client.send(&[9; 3], None).unwrap();
     }
     let node = Echo { deadline: Some(overlay().now().mono), ..Echo::default() };
     let seen = run(node, server, 201);

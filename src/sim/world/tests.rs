@@ -47,7 +47,7 @@ impl Node for Fake {
         self.at(now);
         self.heard += 1;
         if self.is_server {
-            self.outbox.push(Transmit { path, datagram: datagram.try_into().unwrap() });
+            self.outbox.push(Transmit { path, datagram: datagram.try_into().unwrap(), stamp: None });
         }
     }
     fn handle_timeout(&mut self, now: Now) {
@@ -55,7 +55,7 @@ impl Node for Fake {
         assert!(self.next.is_some_and(|next| next <= now.mono), "woken too early");
         self.next = Some(now.mono + Span::from_secs(1));
         if let Some(peer) = self.server {
-            self.outbox.push(Transmit { path: Path { peer, local: None }, datagram: [7; 96] });
+            self.outbox.push(Transmit { path: Path { peer, local: None }, datagram: [7; 96], stamp: None });
         }
     }
     fn handle_shutdown(&mut self, _now: Now) {}

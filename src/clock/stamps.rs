@@ -1,0 +1,209 @@
+//! From the kernel's timestamps to the host's oscillator.
+//!
+//! The kernel stamps datagrams with `CLOCK_REALTIME`, which anybody may step or bend at any time; the node
+//! measures on the oscillator. The bridge is a [`Pair`]: both clocks read together, after the stamp was taken. A
+//! stamp that is `age` older than the pair belongs to the oscillator's reading
+//!
+//! ```text
+//! raw = pair.raw − age / (1 + rate),    age = pair.real − stamp
+//! ```
+//!
+//! where `rate` is by how much `CLOCK_REALTIME` is bent, as seen between pairs at least a second apart.
+//!
+//! That holds only if nobody has stepped `CLOCK_REALTIME` between the stamp and the pair. So every pair is
+//! compared with the one before it. If they differ by more than slewing can explain, no stamp is believed until
+//! all that are older than the step must have been used up. A step too small to be told from slewing, in just the
+//! moment between stamp and pair, moves the stamp by as much; but four timestamps with such an error either
+//! show a negative delay, and are dropped, or are wrong by less than half of it, as any exchange may be.
+
+use super::HostRaw;
+use crate::time::{Frequency, Span, Timestamp};
+
+/// The oscillator and the wall clock, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The oscillator, in the middle of `width`.
+    pub raw: HostRaw,
+    /// The wall clock.
+    pub real: Timestamp,
+    /// From the oscillator's reading before the wall clock's to the one after it: half of it is the error.
+    pub width: Span,
+}
+
+/// Why a timestamp of the kernel's is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The clocks could not be read closely enough together.
+    Wide,
+    /// Somebody has stepped the wall clock.
+    Stepped,
+    /// It is too old.
+    Old,
+    /// It lies in the future.
+    Future,
+}
+
+/// Converts stamps, and watches the wall clock for steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Converter {
+    last: Pair,
+    /// Where the measurement of the rate began.
+    base: Pair,
+    /// The wall clock's rate over the oscillator's, minus one.
+    rate: Frequency,
+    narrowest: Span,
+    doubt_until: Option<HostRaw>,
+}
+
+impl Converter {
+    /// One that watches the wall clock from `pair` on.
+    pub fn new(pair: Pair) -> Converter {
+        Converter { last: pair, base: pair, rate: Frequency::ZERO, narrowest: pair.width, doubt_until: None }
+    }
+
+    /// What the oscillator showed when the wall clock showed `stamp`, by a pair that was read after that. Never
+    /// later than the pair.
+    ///
+    /// # Errors
+    /// When that cannot be known: user-space time has to do.
+    pub fn convert(&mut self, pair: Pair, stamp: Timestamp) -> Result<HostRaw, Doubt> {
+        self.watch(pair)?;
+        let age = pair.real - stamp;
+        match age {
+            _ if age > OLDEST => Err(Doubt::Old),
+            _ if age < -pair.width => Err(Doubt::Future),
+            _ => Ok(pair.raw.before((age - self.rate.over(age)).max(Span::ZERO))),
+        }
+    }
+
+    fn watch(&mut self, pair: Pair) -> Result<(), Doubt> {
+        self.narrowest = self.narrowest.min(pair.width);
+        if pair.width > self.narrowest.times(4) + SPARE {
+            return Err(Doubt::Wide);
+        }
+        let (last, elapsed) = (self.last, pair.raw.since(self.last.raw));
+        let allowed = FASTEST_SLEW.over(elapsed) + last.width + pair.width + SPARE;
+        self.last = pair;
+        if gained(last, pair).abs() > allowed {
+            (self.base, self.rate) = (pair, Frequency::ZERO);
+            self.doubt_until = Some(pair.raw.before(-OLDEST));
+        } else if pair.raw.since(self.base.raw) >= RATE_OVER {
+            let elapsed = pair.raw.since(self.base.raw).as_secs_f64();
+            self.rate = Frequency::from_ratio(gained(self.base, pair).as_secs_f64() / elapsed);
+            self.base = pair;
+        }
+        match self.doubt_until {
+            Some(until) if pair.raw < until => Err(Doubt::Stepped),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// By how much the wall clock has run ahead of the oscillator from one pair to another.
+fn gained(from: Pair, to: Pair) -> Span {
+    (to.real - from.real) - to.raw.since(from.raw)
+}
+
+/// No slewing that is meant to be gentle is faster: 500 ppm of frequency and 500 ppm of `adjtime`.
+const FASTEST_SLEW: Frequency = Frequency::from_ppm(1_000.0);
+/// What a comparison may be off beyond the widths of its pairs.
+const SPARE: Span = Span::from_micros(1);
+/// A stamp that is older has waited somewhere; also how long after a step no stamp is believed.
+const OLDEST: Span = Span::from_secs(2);
+/// Two pairs so far apart show the rate to a fraction of a ppm, though each may be off by tens of nanoseconds.
+const RATE_OVER: Span = Span::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+    const REAL: i64 = 1_800_000_000_000_000_000;
+
+    /// The oscillator at `raw`, the wall clock ahead of it by REAL and `ahead`.
+    fn pair(raw: i64, ahead: i64) -> Pair {
+        Pair {
+            raw: HostRaw::from_nanos(raw),
+            real: Timestamp::from_nanos(REAL + raw + ahead),
+            width: Span::from_nanos(60),
+        }
+    }
+
+    fn stamp(raw: i64, ahead: i64) -> Timestamp {
+        Timestamp::from_nanos(REAL + raw + ahead)
+    }
+
+    /// What becomes of a stamp taken at `raw`, in nanoseconds, when nobody touches the wall clock.
+    fn undisturbed(raw: i64, now: i64) -> Result<i64, Doubt> {
+        let mut converter = Converter::new(pair(0, 0));
+        converter.convert(pair(now, 0), stamp(raw, 0)).map(HostRaw::as_nanos)
+    }
+
+    #[test]
+    fn a_stamp_is_as_much_older_than_the_pair_on_either_clock() {
+        assert_eq!(undisturbed(4_999 * MS, 5_000 * MS), Ok(4_999 * MS));
+        assert_eq!(undisturbed(5_000 * MS, 5_000 * MS), Ok(5_000 * MS));
+    }
+
+    #[test]
+    fn what_is_too_old_or_of_the_future_is_not_believed() {
+        assert_eq!(undisturbed(2_999 * MS, 5_000 * MS), Err(Doubt::Old));
+        assert_eq!(undisturbed(3_000 * MS, 5_000 * MS), Ok(3_000 * MS));
+        assert_eq!(undisturbed(5_000 * MS + 61, 5_000 * MS), Err(Doubt::Future));
+        assert_eq!(undisturbed(5_000 * MS + 60, 5_000 * MS), Ok(5_000 * MS), "never later than the pair");
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_bent_is_bent_back() {
+        let mut converter = Converter::new(pair(0, 0));
+        // 400 ppm fast.
+        let ahead = |raw: i64| raw / 2_500;
+        for second in 1..5 {
+            let raw = second * 1_000 * MS;
+            converter.convert(pair(raw, ahead(raw)), stamp(raw, ahead(raw))).unwrap();
+        }
+        let (taken, now) = (4_100 * MS, 4_200 * MS);
+        let found = converter.convert(pair(now, ahead(now)), stamp(taken, ahead(taken))).unwrap();
+        assert!((found.as_nanos() - taken).abs() < 50, "off by {} ns", found.as_nanos() - taken);
+    }
+
+    #[test]
+    fn after_a_step_no_stamp_is_believed_until_the_old_ones_are_used_up() {
+        for step in [-3_600_000 * MS, -MS, MS, 3_600_000 * MS] {
+            let mut converter = Converter::new(pair(0, 0));
+            let mut convert = |now: i64, taken: Timestamp| converter.convert(pair(now, step), taken);
+            // Stepped between the stamp and the pair: the stamp is of the time before.
+            assert_eq!(convert(100 * MS, stamp(99 * MS, 0)), Err(Doubt::Stepped), "{step}");
+            assert_eq!(convert(200 * MS, stamp(99 * MS, 0)), Err(Doubt::Stepped), "{step}");
+            assert_eq!(convert(2_099 * MS, stamp(2_098 * MS, step)), Err(Doubt::Stepped), "{step}");
+            let trusted = convert(2_100 * MS, stamp(2_099 * MS, step)).map(HostRaw::as_nanos);
+            assert_eq!(trusted, Ok(2_099 * MS), "{step}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_slept_has_stepped_its_wall_clock() {
+        let mut converter = Converter::new(pair(0, 0));
+        assert_eq!(converter.convert(pair(MS, 60_000 * MS), stamp(MS, 60_000 * MS)), Err(Doubt::Stepped));
+    }
+
+    #[test]
+    fn slewing_is_no_step() {
+        let mut converter = Converter::new(pair(0, 0));
+        let (now, ahead) = (1_000 * MS, MS);
+        assert!(converter.convert(pair(now, ahead), stamp(now, ahead)).is_ok());
+        let (now, ahead) = (now + MS / 10, ahead + 2_000);
+        assert_eq!(converter.convert(pair(now, ahead), stamp(now, ahead)), Err(Doubt::Stepped));
+    }
+
+    #[test]
+    fn a_pair_that_was_interrupted_converts_nothing_and_is_forgotten() {
+        let mut converter = Converter::new(pair(0, 0));
+        let interrupted = Pair { width: Span::from_millis(3), ..pair(100 * MS, MS) };
+        assert_eq!(converter.convert(interrupted, stamp(99 * MS, 0)), Err(Doubt::Wide));
+        assert_eq!(
+            converter.convert(pair(101 * MS, 0), stamp(99 * MS, 0)).map(HostRaw::as_nanos),
+            Ok(99 * MS)
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! Which timestamps are in use, and what the kernel's say on the node's oscillator.
+
+use std::fmt;
+
+use crate::clock::{Clock, Converter};
+use crate::time::{Raw, Timestamp};
+
+/// Where the times come from at which datagrams are received and sent. A network card's own timestamps would be
+/// a third kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Timestamps {
+    /// The program reads its clock after receiving and before sending.
+    User,
+    /// The kernel stamps each datagram as it comes in and as it leaves.
+    Kernel,
+}
+
+impl fmt::Display for Timestamps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Timestamps::User => "user",
+            Timestamps::Kernel => "kernel",
+        })
+    }
+}
+
+/// Converts the kernel's stamps, and keeps account of whether they come.
+#[derive(Debug)]
+pub(super) struct Stamps {
+    converter: Converter,
+    kind: Timestamps,
+    /// Datagrams in a row that were received without a stamp that could be used.
+    bare: u32,
+    /// Datagrams in a row whose leaving was asked for and not told.
+    untold: u32,
+}
+
+impl Stamps {
+    /// None yet.
+    pub(super) fn new(clock: &impl Clock) -> Stamps {
+        Stamps { converter: Converter::new(clock.pair()), kind: Timestamps::Kernel, bare: 0, untold: 0 }
+    }
+
+    /// The kind in use where the socket was granted the kernel's.
+    pub(super) fn kind(&self) -> Timestamps {
+        self.kind
+    }
+
+    /// When a datagram was received, by its stamp; `None`: the program's own reading has to do.
+    pub(super) fn received(&mut self, clock: &impl Clock, stamp: Option<Timestamp>) -> Option<Raw> {
+        let received = stamp.and_then(|stamp| self.convert(clock, stamp));
+        self.bare = if received.is_some() { 0 } else { self.bare.saturating_add(1) };
+        let kind = match (self.kind, received) {
+            (Timestamps::User, None) => Timestamps::User,
+            (_, None) if self.bare >= PATIENCE => Timestamps::User,
+            _ => Timestamps::Kernel,
+        };
+        if kind != self.kind {
+            self.kind = kind;
+            match kind {
+                Timestamps::User => log::warn!(
+                    "timestamps: user; the kernel's do not come, or somebody sets the machine's clock"
+                ),
+                _ => log::info!("timestamps: {kind}; they come again"),
+            }
+        }
+        received
+    }
+
+    /// A datagram was sent, and the kernel is to tell when it leaves.
+    pub(super) fn asked(&mut self) {
+        self.untold = self.untold.saturating_add(1);
+        if self.untold == UNTOLD {
+            log::warn!(
+                "the kernel stamps what is received but not what is sent: the network card's driver does not"
+            );
+        }
+    }
+
+    /// When a datagram left, by its stamp.
+    pub(super) fn left(&mut self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
+        self.untold = 0;
+        self.convert(clock, stamp)
+    }
+
+    fn convert(&mut self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
+        match self.converter.convert(clock.pair(), stamp) {
+            Ok(host) => Some(clock.raw_at(host)),
+            Err(doubt) => {
+                log::trace!("a timestamp of the kernel's is not used: {doubt:?}");
+                None
+            }
+        }
+    }
+}
+
+/// Some datagrams without a usable stamp are no reason to doubt; a round's worth of two members is.
+const PATIENCE: u32 = 8;
+/// So many datagrams sent, and none of them told of.
+const UNTOLD: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Overlay;
+    use crate::time::{Frequency, Span};
+
+    #[test]
+    fn the_kind_in_use_follows_what_comes() {
+        let clock = Overlay::start(Span::from_secs(-40), Frequency::ZERO);
+        let mut stamps = Stamps::new(&clock);
+        let fresh = |clock: &Overlay| Some(clock.pair().real);
+        for _ in 1..PATIENCE {
+            assert_eq!(stamps.received(&clock, None), None);
+        }
+        assert_eq!(stamps.kind(), Timestamps::Kernel);
+        stamps.received(&clock, None);
+        assert_eq!(stamps.kind(), Timestamps::User);
+        // One that was interrupted is not used; hardly ever twice in a row.
+        let before = clock.now().raw;
+        let received = (0..100).find_map(|_| stamps.received(&clock, fresh(&clock))).unwrap();
+        let passed = received - before;
+        assert!(passed > Span::from_millis(-1) && passed < Span::from_secs(1), "{passed}");
+        assert_eq!(stamps.kind(), Timestamps::Kernel);
+    }
+}

@@ -34,8 +34,9 @@ not_run() {
 
 # The tests in network namespaces need iproute2; without it they say that they did not run.
 if ! command -v ip >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    { apt-get update && apt-get install -y --no-install-recommends iproute2; } </dev/null >/dev/null 2>&1 ||
-        echo "iproute2 cannot be installed"
+    echo "installing iproute2, for the tests in network namespaces"
+    timeout 180 sh -c 'apt-get update && apt-get install -y --no-install-recommends iproute2' \
+        </dev/null >/dev/null 2>&1 || echo "iproute2 cannot be installed"
 fi
 
 if step "dependencies" 600 cargo fetch --locked; then

@@ -45,6 +45,8 @@ fates! {
     Cookie = "bad cookie",
     /// There is no room for another client.
     Full = "no room",
+    /// It asks for a new session right after the last.
+    Hasty = "registered too soon again",
     /// It answers nothing that was asked: late, doubled, or made up.
     Unasked = "unasked, late or doubled",
     /// Its timestamps make no sense.

@@ -37,7 +37,7 @@ pub struct ServerArgs {
     /// What to call the server's own clock
     #[arg(long, value_name = "NAME", default_value = "server", value_parser = node::name)]
     name: Name,
-    /// Clocks that show less than this are wrong, as in 2026-01-31 [default: the day this program was new]
+    /// Clocks that show less than this are wrong, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = date)]
     plausible_from: Option<Timestamp>,
     #[command(flatten)]

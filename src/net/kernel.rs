@@ -122,6 +122,7 @@ mod tests {
     use super::*;
     use crate::berkeley::{Path, Transmit};
     use crate::clock::{Clock, Overlay};
+    use crate::net::not_run;
     use crate::time::Frequency;
 
     /// A stamped listener, and a stamped socket connected to it.
@@ -130,7 +131,7 @@ mod tests {
         let mut client = Udp::connected(server.local_address().unwrap()).unwrap();
         let granted = [&mut server, &mut client].into_iter().all(|udp| udp.request_stamps().is_ok());
         if !granted {
-            eprintln!("NOT RUN: the kernel takes no timestamps here");
+            not_run("the kernel takes no timestamps here");
         }
         if !granted || !has_begun(&mut client, &mut server) {
             return None;
@@ -150,7 +151,7 @@ mod tests {
         });
         departures(client, 0);
         if !begun {
-            eprintln!("NOT RUN: the kernel gives no timestamps on loopback");
+            not_run("the kernel gives no timestamps on loopback");
         }
         begun
     }
@@ -196,10 +197,10 @@ mod tests {
     fn answers_of_a_listener_are_told_of_over_both_families() {
         let mut server = match Udp::bound("[::]:0".parse().unwrap()) {
             Ok(server) => server,
-            Err(error) => return eprintln!("not run: this machine has no IPv6: {error}"),
+            Err(error) => return not_run(&format!("this machine has no IPv6: {error}")),
         };
         if server.request_stamps().is_err() {
-            return eprintln!("NOT RUN: the kernel takes no timestamps here");
+            return not_run("the kernel takes no timestamps here");
         }
         let port = server.local_address().unwrap().port();
         for (id, host) in ["127.0.0.1", "[::1]"].iter().enumerate() {

@@ -89,6 +89,28 @@ fn phase_after_six_hours(scenario: &Scenario, liars: usize) -> Span {
     simulation.sample().clone().cluster().unwrap()
 }
 
+/// A network that loses a fifth, one exchange a round, and the largest minority of liars from the start.
+#[test]
+fn losses_do_not_help_liars() {
+    for seed in seeds(0..24) {
+        for (clients, liars, lie) in
+            [(8, 4, Lie::Constant(s(1))), (6, 3, Lie::Constant(s(1))), (8, 4, Lie::State(s(1)))]
+        {
+            let scenario = Scenario {
+                clients,
+                liars,
+                lies: vec![lie],
+                settle: s(300),
+                duration: s(900),
+                ..battery(seed)
+            };
+            let _running = Running(&scenario);
+            let apart = Simulation::new(&scenario).run().spreads.max().unwrap();
+            assert!(apart <= us(200), "{liars} liars of {clients}, seed {seed}: {apart} apart");
+        }
+    }
+}
+
 #[test]
 fn liars_at_the_edge_do_not_drag_the_cluster_in_six_hours() {
     // How far two honest runs come apart, with the same oscillators and slightly other links.

@@ -15,6 +15,8 @@ use crate::wire::{Body, Challenge, ClusterId, Header, Register, Reject, RejectRe
 pub struct Entry {
     nonce: u64,
     cookie: u64,
+    /// Whether a Challenge was answered since the last try: one for each is enough.
+    answered: bool,
     attempt: u32,
     /// When to try again; `None`: the name is being resolved.
     next_try: Option<Monotonic>,
@@ -38,7 +40,15 @@ pub struct Terms {
 impl Entry {
     /// The first attempt: waits for the name to be resolved.
     pub fn first(nonce: u64) -> Entry {
-        Entry { nonce, cookie: 0, attempt: 0, next_try: None, refused: false, slowest: SLOWEST }
+        Entry {
+            nonce,
+            cookie: 0,
+            answered: false,
+            attempt: 0,
+            next_try: None,
+            refused: false,
+            slowest: SLOWEST,
+        }
     }
 
     /// The first attempt of a client that was a member: it goes on knocking as often as it sent heartbeats, so
@@ -100,6 +110,7 @@ impl Client {
         let Link::Entering(entry) = &mut self.link else { return };
         if entry.next_try.is_some_and(|at| now.mono >= at) {
             entry.next_try = None;
+            entry.answered = false;
             self.actions.push_back(Action::Resolve);
         }
     }
@@ -128,9 +139,10 @@ impl Client {
 
     pub(super) fn handle_challenge(&mut self, now: Now, challenge: &Challenge) -> Fate {
         let Link::Entering(entry) = &mut self.link else { return Fate::Unasked };
-        if entry.nonce != challenge.nonce || challenge.cookie == 0 || entry.cookie == challenge.cookie {
+        if entry.nonce != challenge.nonce || challenge.cookie == 0 || entry.answered {
             return Fate::Unasked;
         }
+        entry.answered = true;
         entry.cookie = challenge.cookie;
         // Somebody is there: no reason to be slow.
         entry.attempt = 1;

@@ -13,6 +13,8 @@ pub struct Ballot {
     pub cluster: ClusterId,
     /// Its newest reading that is not too old; `None`: not heard.
     pub reading: Option<Reading>,
+    /// Whether the vote before this one left it out.
+    pub excluded: bool,
     /// Its frequency adjustment less the rate command in it, if it is sure of it.
     pub claim: Option<Frequency>,
 }

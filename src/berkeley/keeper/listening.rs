@@ -87,6 +87,8 @@ impl Keeper {
             let exclusion = why.or(outside.then_some(Exclusion::OutsideWindow));
             Some(Judged { offset, exclusion })
         });
+        let in_mean = || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|(phase, _)| *phase);
+        conclusion.report.spread = in_mean().max().unwrap_or_default() - in_mean().min().unwrap_or_default();
         conclusion.own = judged.next().flatten().unwrap_or_default();
         conclusion.judged = judged.collect();
         conclusion.report.outcome = Outcome::Agreed;

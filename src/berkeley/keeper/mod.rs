@@ -55,6 +55,8 @@ pub struct Keeper {
     /// Where the clients' time was in the last round, if the server's own clock was in doubt then.
     doubt: Option<Observation>,
     unsure: u32,
+    /// Whether this round's own readings contradict the vote.
+    contradicted: bool,
     undecided: bool,
 }
 
@@ -93,6 +95,7 @@ impl Keeper {
             ensemble: Ensemble::default(),
             doubt: None,
             unsure: 0,
+            contradicted: false,
             undecided: false,
         }
     }
@@ -166,12 +169,15 @@ impl Keeper {
         fresh_cluster: ClusterId,
     ) -> Conclusion {
         let mut conclusion = Conclusion::blank(round, ballots.len());
+        self.contradicted = false;
         match self.phase {
             Phase::Listening(votes) => self.listen(votes, now, ballots, fresh_cluster, &mut conclusion),
             Phase::Following(left) => self.follow(left, now, ballots, &mut conclusion),
             Phase::Steady => self.watch(now, ballots, &mut conclusion),
         }
         self.audience = match conclusion.report.outcome {
+            // Whoever has no time yet is better off with the server's than with none.
+            Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Audience::Newcomers,
             Outcome::Listening | Outcome::Unsure | Outcome::ServerInDoubt => Audience::Nobody,
             Outcome::Following => Audience::Newcomers,
             Outcome::Agreed => Audience::Everybody,

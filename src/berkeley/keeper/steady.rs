@@ -24,7 +24,8 @@ impl Keeper {
             .collect();
         let noise = typical_noise(&readings);
         let window = self.window.width(noise, members);
-        let among_clients = vote::agreement(&without_errors(&clients), window, members);
+        // Deposing the server takes more than half of all, newcomers included: they have no vote yet.
+        let among_clients = vote::agreement(&without_errors(&clients), window, 1 + ballots.len());
         let own = vote::Reading { offset: Span::ZERO, error: Span::ZERO };
         let everybody: Vec<vote::Reading> = std::iter::once(own).chain(clients.iter().copied()).collect();
         let agreement = vote::agreement(&everybody, window, members);
@@ -36,14 +37,18 @@ impl Keeper {
             self.doubt_own_clock(now, &among_clients, noise, conclusion);
             return;
         }
-        if members > 2 && contradicted(&readings, &clients, &agreement, window) {
+        let unexpected = |index: usize| !ballots[index].excluded;
+        let fresh =
+            voters.iter().zip(&clients).filter(|((index, reading), _)| reading.fresh && unexpected(*index));
+        self.contradicted = members > 2 && contradicted(fresh.map(|(_, vote)| vote), &agreement, window);
+        if self.contradicted {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judged.fill(None);
             self.be_unsure();
             return;
         }
         self.doubt = None;
-        if !agreement.majority && !self.server_breaks_the_tie(members) {
+        if !agreement.majority && !self.carries_on() {
             conclusion.report.outcome = Outcome::Unsure;
             self.be_unsure();
             return;
@@ -79,7 +84,7 @@ impl Keeper {
         self.begin_following();
     }
 
-    /// No majority: first look with an open window, then decide anew what the cluster's time is.
+    /// No majority: first look with an open window; who has lost the members' time altogether listens again.
     pub(super) fn be_unsure(&mut self) {
         self.unsure += 1;
         match self.unsure {
@@ -93,10 +98,11 @@ impl Keeper {
         }
     }
 
-    /// Of two members that disagree for long, the server carries the time on: there is nobody else to ask,
-    /// and the client is lost otherwise.
-    fn server_breaks_the_tie(&self, members: usize) -> bool {
-        members == 2 && self.unsure + 1 >= LISTEN_AGAIN
+    /// When no majority has agreed with anybody for long, nor against the server, the server carries the time on:
+    /// there is nobody else to ask, and the members would drift apart for ever. To vote anew over all of them would
+    /// hand the time to whoever lies.
+    fn carries_on(&self) -> bool {
+        self.unsure + 1 >= LISTEN_AGAIN
     }
 
     /// Steers the cluster's rate towards the mean of the members' oscillators.
@@ -146,12 +152,20 @@ impl Keeper {
     }
 }
 
-/// Whether most of this round's own readings disagree. Older ones are kept by the server's oscillator: had that just
-/// jumped, they would still agree with it, and the fresh ones would be told that they are wrong.
-fn contradicted(readings: &[Reading], votes: &[vote::Reading], agreement: &Agreement, window: Span) -> bool {
-    let fresh = || readings.iter().zip(votes).filter(|(reading, _)| reading.fresh);
-    let agreeing = fresh().filter(|(_, vote)| agreement.includes(vote, window)).count();
-    2 * agreeing < fresh().count()
+/// Whether most of this round's own readings disagree, those aside that did so before. Older readings are kept by the
+/// server's oscillator: had that just jumped, they would still agree with it, and the fresh ones would be told that
+/// they are wrong.
+fn contradicted<'a>(
+    fresh: impl Iterator<Item = &'a vote::Reading>,
+    agreement: &Agreement,
+    window: Span,
+) -> bool {
+    let (mut heard, mut agreeing) = (0, 0);
+    for vote in fresh {
+        heard += 1;
+        agreeing += usize::from(agreement.includes(vote, window));
+    }
+    2 * agreeing < heard
 }
 
 fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {

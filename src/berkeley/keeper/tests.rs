@@ -70,6 +70,7 @@ impl Client {
             state: self.state,
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
             reading,
+            excluded: false,
             claim: Some(Frequency::ZERO).filter(|_| carries),
         }
     }
@@ -212,7 +213,7 @@ fn losses_do_not_turn_a_minority_into_a_majority() {
     let silent = wrong.unheard();
     let end = story.round(&[wrong, wrong, silent, silent]);
     assert_eq!(end.report.outcome, Outcome::Unsure);
-    assert_eq!(story.keeper.audience(), Audience::Nobody);
+    assert_eq!(story.keeper.audience(), Audience::Newcomers);
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Member {
     pub name: Name,
     /// The nonce of its Register: the same again is a repetition, not a new registration.
     pub nonce: u64,
+    /// When it was let in.
+    pub admitted: Monotonic,
     /// When something valid was heard of it last.
     pub heard: Monotonic,
     /// How its clock stands, by its own word.
@@ -87,7 +89,13 @@ impl Member {
             }
         });
         let claim = self.claim.filter(|(at, _)| now - *at <= CLAIM_AGE).map(|(_, claim)| claim);
-        keeper::Ballot { state: self.state, cluster: self.cluster, reading, claim }
+        keeper::Ballot {
+            state: self.state,
+            cluster: self.cluster,
+            reading,
+            excluded: self.exclusion.is_some(),
+            claim,
+        }
     }
 }
 

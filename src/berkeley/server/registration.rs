@@ -22,6 +22,9 @@ impl Server {
             self.welcome(slot);
             return Fate::Accepted;
         }
+        if self.was_just_admitted(now, path) {
+            return Fate::Hasty;
+        }
         let known = self.members.knows(path.peer, header.sender);
         if !known && self.members.len() >= self.config.max_clients {
             self.reject(path, header.session, ask.nonce, RejectReason::Full);
@@ -43,6 +46,13 @@ impl Server {
         self.members.at(slot).filter(same).map(|_| slot)
     }
 
+    /// Whether the member at this address has only just come in: who registers again and again must not make the
+    /// server work, or talk, without end.
+    fn was_just_admitted(&mut self, now: Now, path: Path) -> bool {
+        let Some(slot) = self.members.find(path.peer) else { return false };
+        self.members.at(slot).is_some_and(|member| now.mono - member.admitted < HASTE)
+    }
+
     fn admit(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Slot {
         let session = SessionId(self.rng.next_u64().max(1));
         let member = Member {
@@ -51,6 +61,7 @@ impl Server {
             session,
             name: ask.name,
             nonce: ask.nonce,
+            admitted: now.mono,
             heard: now.mono,
             state: header.flags.state,
             cluster: ask.cluster,
@@ -113,6 +124,8 @@ impl Server {
     }
 }
 
+/// Nobody needs a new session more often than this.
+const HASTE: Span = Span::from_secs(1);
 /// From the Welcome to the first probe.
 const AFTER_WELCOME: Span = Span::from_millis(5);
 /// A newcomer is measured between rounds for so many of them: enough to learn its frequency.

@@ -28,10 +28,10 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
     for (limit, since) in ["1 ms", "100 µs", "10 µs"].iter().zip(summary.agreed) {
         writeln!(text, "  {:<38}{}", format!("all within {limit}, and so to the end"), since_words(since))?;
     }
-    let settled = format!("disagreement of two clocks after {} s", seconds(*settle));
+    let settled = format!("disagreement of two clocks after {:.0} s", seconds(*settle));
     writeln!(
         text,
-        "  {settled:<38}{} RMS, {} at most",
+        "  {settled:<38} {} RMS, {} at most",
         length(summary.spreads.rms()),
         length(summary.spreads.max())
     )?;

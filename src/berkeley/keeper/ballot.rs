@@ -93,8 +93,8 @@ pub struct Conclusion {
     pub report: RoundReport,
     /// The vote's word on each ballot, in their order; `None`: it has none.
     pub judged: Vec<Option<Judged>>,
-    /// The vote's word on the server's own clock.
-    pub own: Judged,
+    /// The vote's word on the server's own clock; `None`: it has none.
+    pub own: Option<Judged>,
     /// What was added to the server's own clock.
     pub correction: Correction,
     /// How.
@@ -119,7 +119,7 @@ impl Conclusion {
                 rate: Frequency::ZERO,
             },
             judged: vec![None; ballots],
-            own: Judged::default(),
+            own: None,
             correction: Correction::default(),
             adjustment: Adjustment::Slew,
             turn: None,

@@ -89,7 +89,7 @@ impl Keeper {
         });
         let in_mean = || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|(phase, _)| *phase);
         conclusion.report.spread = in_mean().max().unwrap_or_default() - in_mean().min().unwrap_or_default();
-        conclusion.own = judged.next().flatten().unwrap_or_default();
+        conclusion.own = judged.next().flatten();
         conclusion.judged = judged.collect();
         conclusion.report.outcome = Outcome::Agreed;
         conclusion.turn = Some(Turn::Agreed);

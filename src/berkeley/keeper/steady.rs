@@ -40,19 +40,17 @@ impl Keeper {
         let unexpected = |index: usize| !ballots[index].excluded;
         let fresh =
             voters.iter().zip(&clients).filter(|((index, reading), _)| reading.fresh && unexpected(*index));
-        self.contradicted = members > 2 && contradicted(fresh.map(|(_, vote)| vote), &agreement, window);
-        if self.contradicted {
+        self.contradicted = agreement.majority
+            && members > 2
+            && contradicted(fresh.map(|(_, vote)| vote), &agreement, window);
+        if self.contradicted || (!agreement.majority && !self.carries_on()) {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judged.fill(None);
+            conclusion.own = None;
             self.be_unsure();
             return;
         }
         self.doubt = None;
-        if !agreement.majority && !self.carries_on() {
-            conclusion.report.outcome = Outcome::Unsure;
-            self.be_unsure();
-            return;
-        }
         self.unsure = if agreement.majority { 0 } else { self.unsure };
         conclusion.report.outcome = Outcome::Agreed;
         let offsets: Vec<Span> = everybody.iter().map(|reading| reading.offset).collect();
@@ -124,7 +122,7 @@ impl Keeper {
             let exclusion = implausible.or(outside.then_some(Exclusion::OutsideWindow));
             Judged { offset: Offset::ahead_by(offset.span() - agreement.median), exclusion }
         };
-        conclusion.own = judged(Offset::ZERO, Span::ZERO, None);
+        conclusion.own = Some(judged(Offset::ZERO, Span::ZERO, None));
         conclusion.judged = ballots
             .iter()
             .map(|ballot| {

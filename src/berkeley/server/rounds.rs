@@ -160,9 +160,10 @@ impl Server {
 
     /// Keeps the vote's word on every clock, and tells where it has changed.
     fn judge(&mut self, now: Now, conclusion: &Conclusion) {
-        let changed = change(self.own_exclusion, conclusion.own, Voter::Server);
-        self.own_exclusion = conclusion.own.exclusion;
-        self.events.extend(changed);
+        if let Some(own) = conclusion.own {
+            self.events.extend(change(self.own_exclusion, own, Voter::Server));
+            self.own_exclusion = own.exclusion;
+        }
         let mut late = Vec::new();
         for ((slot, member), judged) in self.members.iter_mut().zip(&conclusion.judged) {
             let Some(judged) = judged else { continue };

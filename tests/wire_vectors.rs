@@ -321,6 +321,7 @@ impl Vector {
             rate: self.rate("rate"),
             window: self.span("window"),
             verdict,
+            learning: self.number::<u8>("learning") == 1,
             members: self.number("members"),
         }
     }

@@ -25,6 +25,9 @@ pub struct Correction {
     pub window: Span,
     /// The vote's word on this client.
     pub verdict: Verdict,
+    /// Whether the server is still learning the cluster's time from its members: then nothing is guaranteed about
+    /// the time that it tells.
+    pub learning: bool,
     /// How many members the cluster has, the server's own clock included.
     pub members: u32,
 }
@@ -64,6 +67,7 @@ impl Correction {
         BigEndian::write_i32(&mut body[field::RATE], self.rate.as_ppt());
         BigEndian::write_u32(&mut body[field::WINDOW], window);
         body[field::VERDICT] = self.verdict as u8;
+        body[field::LEARNING] = self.learning.into();
         BigEndian::write_u32(&mut body[field::MEMBERS], self.members);
     }
 
@@ -73,6 +77,11 @@ impl Correction {
             1 => Verdict::Agrees,
             2 => Verdict::Minority,
             _ => return Err(DecodeError::Field("verdict")),
+        };
+        let learning = match body[field::LEARNING] {
+            0 => false,
+            1 => true,
+            _ => return Err(DecodeError::Field("learning")),
         };
         let about = BigEndian::read_u32(&body[field::ABOUT]);
         if about == 0 {
@@ -91,6 +100,7 @@ impl Correction {
             rate: Frequency::from_ppt(BigEndian::read_i32(&body[field::RATE])),
             window: Span::from_nanos(BigEndian::read_u32(&body[field::WINDOW]).into()),
             verdict,
+            learning,
             members: BigEndian::read_u32(&body[field::MEMBERS]),
         })
     }
@@ -107,5 +117,6 @@ mod field {
     pub const RATE: Range<usize> = 32..36;
     pub const WINDOW: Range<usize> = 36..40;
     pub const VERDICT: usize = 40;
+    pub const LEARNING: usize = 41;
     pub const MEMBERS: Range<usize> = 44..48;
 }

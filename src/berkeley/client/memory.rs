@@ -13,7 +13,7 @@ pub struct Sent {
     pub round: u32,
     /// The nonce of that probe.
     pub nonce: u64,
-    /// When the probe was received, by the oscillator.
+    /// When the probe was received, by the oscillator. (All four less half of a known asymmetry, as reported.)
     pub t2: Raw,
     /// When the report was sent, by the oscillator.
     pub t3: Raw,
@@ -65,6 +65,11 @@ impl Memory {
         if let Some(entry) = self.ring.iter_mut().find(|entry| entry.sent.number == stamps.report) {
             entry.stamps.get_or_insert(stamps);
         }
+    }
+
+    /// Whether the server's side of this report's exchange is not known.
+    pub fn lacks_stamps_of(&self, number: u32) -> bool {
+        self.ring.iter().any(|entry| entry.sent.number == number && entry.stamps.is_none())
     }
 
     /// The complete exchanges of a round that were not taken before, and the one that a correction speaks of in

@@ -4,7 +4,9 @@
 //! to step or to slew. How phase and frequency follow from the exchanges, it asks its
 //! [discipline](super::discipline). The joining lives in `registration`.
 
+mod limits;
 mod memory;
+mod proof;
 mod registration;
 
 use std::collections::VecDeque;
@@ -13,13 +15,15 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::limits::Proposal;
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
+use super::bound::Bound;
 use super::discipline::{Discipline, Judgement, Trust};
-use super::event::{Adjustment, HoldoverReason};
+use super::event::{Adjustment, HoldoverReason, Refusal};
 use super::timescale::Timescale;
 use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, Transmit};
-use crate::time::{self, Frequency, Monotonic, Now, Raw, Span};
+use crate::time::{self, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
     Body, ClientState, ClusterId, Correction, DecodeError, Flags, Header, Heartbeat, Leave, LeaveReason,
     Message, NodeId, Probe, RejectReason, Report, SessionId, Verdict,
@@ -39,6 +43,9 @@ pub struct Client {
     cluster: ClusterId,
     timescale: Timescale,
     discipline: Discipline,
+    bound: Bound,
+    /// The refusal that was told last, and when; `None`: the last correction was accepted.
+    refused: Option<(Refusal, Monotonic)>,
     outgoing: VecDeque<Outgoing>,
     actions: VecDeque<Action>,
     events: VecDeque<ClientEvent>,
@@ -78,6 +85,8 @@ struct Session {
     /// Until the first Correction of a session shows that the server keeps the time this clock has, a jump is
     /// believed at once: the server may keep another cluster's time.
     new_cluster: bool,
+    /// Whether this session's server has proved something about its time.
+    proved: bool,
     memory: Memory,
 }
 
@@ -109,6 +118,8 @@ impl Client {
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
             discipline: Discipline::default(),
+            bound: Bound::unknown(now.raw),
+            refused: None,
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
             events: VecDeque::new(),
@@ -148,23 +159,32 @@ impl Client {
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
-        self.follow_rate(now, header.sequence, probe.rate);
+        if let Err(reason) = self.follow_rate(now, header.sequence, probe.rate) {
+            self.refuse(now, header.round, time::Correction::default(), reason);
+        }
         self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2: now.raw });
         Fate::Accepted
     }
 
-    /// Takes over what is new in the cumulative rate command.
-    fn follow_rate(&mut self, now: Now, sequence: u32, rate: Frequency) {
-        let Link::Member(session) = &mut self.link else { return };
+    /// Takes over what is new in the cumulative rate command, unless that is beyond what is accepted.
+    fn follow_rate(&mut self, now: Now, sequence: u32, rate: Frequency) -> Result<(), Refusal> {
+        let refused = self.refuses_rate(rate);
+        let rho = self.rho(now.raw);
+        let Link::Member(session) = &mut self.link else { return Ok(()) };
         if !is_newer(sequence, session.rate_from) {
-            return;
+            return Ok(());
+        }
+        if let Some(reason) = refused {
+            return Err(reason);
         }
         let change = rate - session.rate;
         (session.rate, session.rate_from) = (rate, sequence);
+        self.bound.steer(now.raw, change, session.terms.heartbeat, rho);
         if self.state.has_cluster_time() && change != Frequency::ZERO {
             self.discipline.shift_frequency(now.raw, change);
             self.timescale.shift_frequency(now.raw, change);
         }
+        Ok(())
     }
 
     fn handle_heartbeat_ack(&mut self, now: Now, heartbeat: &Heartbeat) -> Fate {
@@ -193,41 +213,69 @@ impl Client {
             return Fate::Unasked;
         }
         session.applied = told.about;
-        session.corrected = now.mono;
         if let Some(stamps) = told.last {
             session.memory.complete(stamps);
         }
         let usual = self.discipline.usual_delay();
+        let guessed = session.memory.lacks_stamps_of(told.about);
         let burst = session.memory.take(header.round, told.about, told.correction, usual);
         let trust = match (session.new_cluster, told.verdict) {
             (true, _) => Trust::AtOnce,
             (false, Verdict::Minority) => Trust::MINORITY,
             (false, _) => Trust::MAJORITY,
         };
-        self.follow_rate(now, header.sequence, told.rate);
-        let judgement = self.discipline.update(&burst, trust);
-        let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
-        match judgement {
-            None => return Fate::Implausible,
-            Some(Judgement::Ignored(in_a_row)) => {
-                let (round, correction) = (header.round, told.correction);
-                self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row });
+        let (round, correction) = (header.round, told.correction);
+        if let Err(reason) = self.follow_rate(now, header.sequence, told.rate) {
+            self.refuse(now, round, correction, reason);
+            return Fate::Accepted;
+        }
+        self.prove(now, told, guessed, &burst);
+        let mut discipline = self.discipline.clone();
+        let Some(judgement) = discipline.update(&burst, trust) else { return Fate::Implausible };
+        let ignored = if let Judgement::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
+        let proposal = self.proposal(now, &discipline).filter(|_| ignored.is_none());
+        if let Some(reason) = proposal.and_then(|proposal| self.config.refuses(&proposal)) {
+            self.refuse(now, round, correction, reason);
+            return Fate::Accepted;
+        }
+        let rho = self.rho(now.raw);
+        self.discipline = discipline;
+        if let Link::Member(session) = &mut self.link {
+            session.corrected = now.mono;
+        }
+        match ignored {
+            Some(in_a_row) => self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row }),
+            None => {
+                let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
+                self.adjust(now, round, told, delay, rho);
             }
-            Some(_) => self.adjust(now, header.round, told, delay),
         }
         Fate::Accepted
     }
 
-    /// Sets the published clock by what the discipline knows now.
-    fn adjust(&mut self, now: Now, round: u32, told: &Correction, delay: Span) {
+    /// What this discipline would do to the published clock.
+    fn proposal(&self, now: Now, discipline: &Discipline) -> Option<Proposal> {
+        let known = discipline.estimate(now.raw)?;
+        let shown = self.timescale.phase_at(now.raw) + self.timescale.residue_at(now.raw);
+        Some(Proposal {
+            first: !self.state.has_cluster_time(),
+            difference: known.phase - shown,
+            frequency: known.frequency,
+            time: Timestamp::from_nanos((now.raw + known.phase).as_nanos()),
+        })
+    }
+
+    /// Sets the published clock by what the discipline knows now; `rho` was said about its frequency until now.
+    fn adjust(&mut self, now: Now, round: u32, told: &Correction, delay: Span, rho: Frequency) {
         let Some(known) = self.discipline.estimate(now.raw) else { return };
-        let first = !self.state.has_cluster_time();
-        let difference = known.phase - self.timescale.phase_at(now.raw) - self.timescale.residue_at(now.raw);
-        let adjustment = match first || difference.abs() > self.config.step_threshold {
+        let Some(Proposal { first, difference, .. }) = self.proposal(now, &self.discipline) else { return };
+        let adjustment = match self.config.steps(first, difference) {
             true => Adjustment::Step,
             false => Adjustment::Slew,
         };
         self.timescale.set(now.raw, known.phase, known.frequency, adjustment);
+        self.bound.set_frequency(now.raw, known.frequency, rho);
+        self.refused = None;
         if self.state == ClientState::Holdover {
             self.events.push_back(ClientEvent::Recovered);
         }
@@ -244,6 +292,7 @@ impl Client {
             delay,
             frequency: known.frequency,
             error: known.error,
+            bound: self.bound_at(now.raw),
             verdict: told.verdict,
             first,
         });
@@ -279,7 +328,9 @@ impl Client {
         let (t3, published_t2, published_t3) =
             (now.raw, self.timescale.published(t2), self.timescale.published(now.raw));
         let known = self.discipline.estimate(now.raw).filter(|_| self.state.has_cluster_time());
-        let frequency = self.timescale.frequency();
+        let (frequency, bound) = (self.timescale.frequency(), self.bound_at(now.raw));
+        // A client that knows its path's asymmetry reads its clock as if the way there and back took equally long.
+        let early = self.config.asymmetry.half();
         let Link::Member(session) = &mut self.link else { return None };
         let processing = published_t3 - published_t2;
         if processing < Span::ZERO || processing > LONGEST_PROCESSING {
@@ -287,18 +338,26 @@ impl Client {
         }
         let report = Report {
             nonce,
-            t2: published_t2,
+            t2: published_t2 - early,
             processing,
             transmit_lag: Span::ZERO,
             frequency,
             frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
             rate: session.rate,
             applied: session.applied,
-            bound: None,
+            bound,
             error: known.map(|known| known.error),
         };
         let number = session.sequence.wrapping_add(1).max(1);
-        session.memory.remember(Sent { number, round, nonce, t2, t3, published_t2, published_t3 });
+        session.memory.remember(Sent {
+            number,
+            round,
+            nonce,
+            t2: t2 - early,
+            t3: t3 - early,
+            published_t2: published_t2 - early,
+            published_t3: published_t3 - early,
+        });
         self.write(now, round, Body::Report(report))
     }
 
@@ -388,6 +447,10 @@ impl Node for Client {
         self.resolved(now, server.is_some());
     }
 
+    fn handle_suspended(&mut self, now: Now, slept: Span) {
+        self.wake_up(now, slept);
+    }
+
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
         while let Some(outgoing) = self.outgoing.pop_front() {
             let transmit = match outgoing {
@@ -425,6 +488,7 @@ impl Node for Client {
             time: self.timescale.published(raw),
             state: self.state,
             error: known.map(|known| known.error),
+            bound: self.bound_at(raw),
             frequency: self.timescale.frequency(),
         }
     }

@@ -7,7 +7,7 @@ use super::memory::Memory;
 use super::{Client, Link, Outgoing, Session};
 use crate::berkeley::event::HoldoverReason;
 use crate::berkeley::{Action, ClientEvent, Fate};
-use crate::time::{Monotonic, Now, Span};
+use crate::time::{Frequency, Monotonic, Now, Span};
 use crate::wire::{Body, Challenge, ClusterId, Header, Register, Reject, RejectReason, Welcome};
 
 /// One attempt after the other to be let in.
@@ -162,9 +162,12 @@ impl Client {
             rate_from: header.sequence,
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
+            proved: false,
             memory: Memory::default(),
         }));
         self.told.clear();
+        let rho = self.rho(now.raw);
+        self.bound.steer(now.raw, Frequency::ZERO, welcome.heartbeat, rho);
         let (cluster, interval) = (welcome.cluster, welcome.interval);
         self.events.push_back(ClientEvent::Registered { server, cluster, interval });
         Fate::Accepted

@@ -75,6 +75,7 @@ impl Node for Echo {
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Unsynchronized,
             error: None,
+            bound: None,
             frequency: Frequency::ZERO,
         }
     }

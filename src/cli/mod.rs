@@ -9,6 +9,7 @@ mod logging;
 mod node;
 pub mod output;
 mod server;
+pub mod simulate;
 pub mod units;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Server(server::ServerArgs),
     Client(client::ClientArgs),
+    Simulate(Box<simulate::SimulateArgs>),
 }
 
 /// The whole program: reads the command line, runs, and says how it ended.
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
     let result = Cli::try_parse().map_err(Failure::from).and_then(|cli| match &cli.command {
         Command::Server(args) => server::run(args),
         Command::Client(args) => client::run(args),
+        Command::Simulate(args) => simulate::run(args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,6 +51,7 @@ Examples:
   meantime server                              serve this network on port 5525/udp
   meantime client server.lan                   follow the server on the machine server.lan
   meantime client 192.0.2.1 --output json      one JSON object a line, for programs
+  meantime simulate --clients 8 --loss 20%     the same in a simulated world, in a blink
 
 A cluster on one machine, with clocks that are wrong on purpose:
   meantime server --simulate-offset -3s

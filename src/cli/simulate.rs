@@ -1,0 +1,127 @@
+//! `meantime simulate`: the same server and clients in a simulated world, faster than time.
+//!
+//! It turns what was typed into a [`Scenario`], runs it, and tells what is true: how far the clocks
+//! really are apart, not what they say. The same seed gives the same run, to the last bit.
+
+mod arguments;
+mod events;
+mod fault;
+mod progress;
+mod report;
+mod samples;
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+pub use arguments::SimulateArgs;
+
+use super::Failure;
+use crate::sim::{Happening, Observer, Sample, Scenario, Simulation, Summary};
+use crate::time::Span;
+use arguments::Format;
+use progress::Progress;
+use samples::Samples;
+
+/// Runs a simulation and reports on it.
+///
+/// # Errors
+/// When the scenario makes no sense, something cannot be written, or a cluster of random faults did not
+/// come back into agreement.
+pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    let scenario = args.scenario()?;
+    let samples = args.samples.as_deref().map(|path| create_samples(path, &scenario)).transpose()?;
+    let mut watcher = Watcher {
+        format: args.output,
+        events: args.events,
+        samples,
+        out: BufWriter::new(io::stdout()),
+        failed: None,
+    };
+    let summary = simulate(&scenario, &mut watcher);
+    watcher.finish(&scenario, &summary).map_err(cannot_write)?;
+    if args.faults_seed.is_some() && summary.agreed[0].is_none() {
+        let seed = scenario.seed.0;
+        return Err(Failure::Runtime(format!("the cluster of seed {seed} did not come back into agreement")));
+    }
+    Ok(())
+}
+
+/// Runs a scenario in short pieces, so that a person can see how far it is.
+fn simulate(scenario: &Scenario, watcher: &mut Watcher) -> Summary {
+    let mut simulation = Simulation::new(scenario);
+    let mut progress = Progress::new(scenario.duration);
+    let piece = scenario.duration.over(PIECES).max(scenario.sample);
+    let mut at = Span::ZERO;
+    while at < scenario.duration && watcher.failed.is_none() {
+        at = (at + piece).min(scenario.duration);
+        simulation.run_until(at, watcher);
+        progress.show(at);
+    }
+    progress.clear();
+    simulation.summary()
+}
+
+fn create_samples(path: &Path, scenario: &Scenario) -> Result<Samples, Failure> {
+    Samples::create(path, scenario).map_err(|error| {
+        let path = path.display();
+        Failure::Runtime(format!("cannot write {path}: {error}; choose another file for --samples"))
+    })
+}
+
+fn cannot_write(error: io::Error) -> Failure {
+    Failure::Runtime(format!("cannot write the results: {error}"))
+}
+
+/// Writes down what happens while it happens.
+struct Watcher {
+    format: Format,
+    events: bool,
+    samples: Option<Samples>,
+    out: BufWriter<io::Stdout>,
+    /// The first thing that could not be written; the run ends early.
+    failed: Option<io::Error>,
+}
+
+impl Watcher {
+    fn note(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn finish(mut self, scenario: &Scenario, summary: &Summary) -> io::Result<()> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        match self.format {
+            Format::Text => write!(self.out, "{}", report::text(scenario, summary))?,
+            Format::Json => writeln!(self.out, "{}", report::json(summary))?,
+        }
+        if let Some(samples) = &mut self.samples {
+            samples.flush()?;
+        }
+        self.out.flush()
+    }
+}
+
+impl Observer for Watcher {
+    fn sampled(&mut self, sample: &Sample) {
+        let result = self.samples.as_mut().map_or(Ok(()), |samples| samples.write(sample));
+        self.note(result);
+    }
+
+    fn happened(&mut self, happening: &Happening) {
+        if !self.events {
+            return;
+        }
+        let result = match (self.format, events::tell(happening)) {
+            (_, None) => Ok(()),
+            (Format::Text, Some(told)) => writeln!(self.out, "{}", told.text()),
+            (Format::Json, Some(told)) => writeln!(self.out, "{}", told.json()),
+        };
+        self.note(result);
+    }
+}
+
+/// Pieces of a run: a per cent each.
+const PIECES: i64 = 100;

@@ -1,0 +1,359 @@
+//! What can be typed after `meantime simulate`, and the scenario that it describes.
+
+use std::path::PathBuf;
+
+use super::fault;
+use crate::cli::{Failure, units};
+use crate::sim::machine::Habits;
+use crate::sim::scenario::Clock;
+use crate::sim::seed::Seed;
+use crate::sim::{Fault, Jitter, Lie, Member, Scenario, SlowQueue, Trouble};
+use crate::time::{Frequency, Span};
+
+/// Run server and clients in a simulated world with bad clocks, bad networks and liars
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SimulateArgs {
+    /// How many clients, liars included
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    clients: u32,
+    /// For how long the world runs
+    #[arg(long, value_name = "SPAN", default_value = "10min", value_parser = units::positive_span)]
+    duration: Span,
+    /// Disagreement is summed up only after this time
+    #[arg(long, value_name = "SPAN", default_value = "1min", value_parser = units::unsigned_span)]
+    settle: Span,
+    /// From one round to the next
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = units::positive_span)]
+    interval: Span,
+    /// Exchanges with each client in each round, 1 to 32
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
+    burst: u8,
+
+    /// How often a datagram is lost, each way: 0.2 or 20%
+    #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
+    loss: f64,
+    /// How often it arrives twice
+    #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
+    duplication: f64,
+    /// How often it is held back for up to half a second
+    #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
+    reordering: f64,
+    /// How often some of its bytes are changed
+    #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
+    corruption: f64,
+    /// The least delay of each way
+    #[arg(long, value_name = "SPAN", default_value = "100us", value_parser = units::unsigned_span)]
+    delay: Span,
+    /// How much longer the way from server to client is
+    #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
+    asymmetry: Span,
+    /// What each datagram waits on top: the mean, for pareto the least, for gaussian one sigma
+    #[arg(long, value_name = "SPAN", default_value = "20us", value_parser = units::unsigned_span)]
+    jitter: Span,
+    /// How these waits are distributed
+    #[arg(long, value_name = "KIND", default_value = "exponential")]
+    jitter_kind: JitterKind,
+    /// One sigma of a queue that fills and empties slowly, within a minute
+    #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
+    queue: Span,
+
+    /// Clocks start within so much of the truth
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = units::unsigned_span)]
+    offset: Span,
+    /// Frequency errors are within this
+    #[arg(long, value_name = "FREQ", default_value = "100ppm", value_parser = units::frequency)]
+    drift: Frequency,
+    /// Random walk of every frequency, per root of a second
+    #[arg(long, value_name = "RATIO", default_value = "1e-9", value_parser = wander)]
+    wander: f64,
+    /// The server's clock starts exactly so far off
+    #[arg(long, value_name = "SPAN", value_parser = units::span, allow_hyphen_values = true)]
+    server_offset: Option<Span>,
+    /// The server's frequency error is exactly this
+    #[arg(long, value_name = "FREQ", value_parser = units::frequency, allow_hyphen_values = true)]
+    server_drift: Option<Frequency>,
+    /// The random walk of the server's frequency, if not as for all
+    #[arg(long, value_name = "RATIO", value_parser = wander)]
+    server_wander: Option<f64>,
+    /// One sigma of the noise of every timestamp
+    #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
+    timestamp_noise: Span,
+    /// Timers fire up to so much too late
+    #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
+    timer_latency: Span,
+
+    /// How many of the clients lie
+    #[arg(long, value_name = "N", default_value = "0")]
+    liars: u32,
+    /// What they tell; several kinds, separated by commas, are told in turn
+    #[arg(long, value_name = "KIND", default_value = "constant", value_delimiter = ',')]
+    liar_kind: Vec<LiarKind>,
+    /// How far off liars say to be
+    #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::span, allow_hyphen_values = true)]
+    lie: Span,
+
+    /// Something goes wrong: WHEN:WHAT:WHO[:HOW], as 600s:jump:server:1h or 10min:crash:client-2; may be repeated
+    #[arg(long = "fault", value_name = "FAULT", value_parser = fault::fault)]
+    faults: Vec<(Span, Fault)>,
+    /// A client starts later: WHO@WHEN, as client-3@600s; may be repeated
+    #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
+    joins: Vec<(Member, Span)>,
+
+    /// Everything random follows from this number
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Replay the scenario of random faults with this seed; the other options then count for nothing
+    #[arg(long, value_name = "N")]
+    pub(super) faults_seed: Option<u64>,
+    /// What to print: text, or one JSON object a line, the last one being the summary
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Format,
+    /// Print what the nodes tell, too
+    #[arg(long)]
+    pub(super) events: bool,
+    /// Write every node's distance from the cluster's time to this file, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(super) samples: Option<PathBuf>,
+    /// How often the clocks are looked at
+    #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::positive_span)]
+    sample: Span,
+}
+
+/// What is printed on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Sentences.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The distributions that have a name here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum JitterKind {
+    /// No waits at all
+    None,
+    /// Exponential: one busy queue
+    Exponential,
+    /// Gamma of shape 4: several queues, no sharp edge
+    Gamma,
+    /// Pareto of exponent 1.5: now and then very long
+    Pareto,
+    /// Gaussian, to both sides
+    Gaussian,
+    /// Exponential, and 500 us more for every fifth datagram
+    Mixture,
+}
+
+/// The lies that have a name here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LiarKind {
+    /// Always off by --lie
+    Constant,
+    /// Off by anything up to --lie
+    Random,
+    /// Ahead for one probe, behind for the next
+    TwoFaced,
+    /// Runs away at 1 ppm
+    Frog,
+    /// Off by nine tenths of what the server believes
+    Edge,
+    /// Says that its frequency is 25 ppm off
+    Frequency,
+    /// Says that it is synchronized, off by --lie
+    State,
+    /// Holds its reports back for --lie
+    Delayed,
+}
+
+impl SimulateArgs {
+    /// The scenario that was typed.
+    ///
+    /// # Errors
+    /// When its parts make no sense together.
+    pub(super) fn scenario(&self) -> Result<Scenario, Failure> {
+        if let Some(seed) = self.faults_seed {
+            return Ok(Scenario::random_faults(seed));
+        }
+        if self.liars >= self.clients {
+            let message = format!(
+                "{} liars of {} clients leave nobody to agree; raise --clients",
+                self.liars, self.clients
+            );
+            return Err(Failure::Usage(message));
+        }
+        if self.settle >= self.duration {
+            let message = format!(
+                "nothing is left to sum up: --settle {} is not below --duration {}",
+                self.settle, self.duration
+            );
+            return Err(Failure::Usage(message));
+        }
+        let struck = self.faults.iter().filter_map(|(_, fault)| fault::victim(fault));
+        let mut named = struck.chain(self.joins.iter().map(|(member, _)| *member));
+        if let Some(nobody) = named.find(|member| member.index() > self.clients as usize) {
+            let clients = self.clients;
+            return Err(Failure::Usage(format!(
+                "there is no {nobody} among {clients} clients; raise --clients"
+            )));
+        }
+        Ok(Scenario {
+            seed: Seed(self.seed),
+            clients: self.clients as usize,
+            duration: self.duration,
+            settle: self.settle,
+            sample: self.sample,
+            interval: self.interval,
+            burst: self.burst,
+            liars: self.liars as usize,
+            lies: self.liar_kind.iter().map(|kind| self.lie(*kind)).collect(),
+            faults: self.faults.clone(),
+            joins: self.joins.clone(),
+            clocks: vec![(Member::SERVER, self.server_clock())],
+            offset: self.offset,
+            drift: self.drift,
+            wander: self.wander,
+            ..self.network()
+        })
+    }
+
+    fn network(&self) -> Scenario {
+        let default = Scenario::default();
+        let (sigma, tau) = (self.queue, Span::from_secs(60));
+        Scenario {
+            delay: self.delay,
+            asymmetry: self.asymmetry,
+            jitter: self.jitter(),
+            queue: (sigma > Span::ZERO).then_some(SlowQueue { sigma, tau }),
+            trouble: Trouble {
+                loss: self.loss,
+                duplication: self.duplication,
+                reordering: self.reordering,
+                corruption: self.corruption,
+            },
+            habits: Habits { noise: self.timestamp_noise, latency: self.timer_latency, ..default.habits },
+            ..default
+        }
+    }
+
+    fn jitter(&self) -> Jitter {
+        let mean = self.jitter;
+        match self.jitter_kind {
+            JitterKind::None => Jitter::None,
+            JitterKind::Exponential => Jitter::Exponential { mean },
+            JitterKind::Gamma => Jitter::Gamma { shape: 4.0, mean },
+            JitterKind::Pareto => Jitter::Pareto { alpha: 1.5, scale: mean },
+            JitterKind::Gaussian => Jitter::Gaussian { sigma: mean },
+            JitterKind::Mixture => Jitter::Mixture { mean, chance: 0.2, extra: Span::from_micros(500) },
+        }
+    }
+
+    fn lie(&self, kind: LiarKind) -> Lie {
+        match kind {
+            LiarKind::Constant => Lie::Constant(self.lie),
+            LiarKind::Random => Lie::Random(self.lie),
+            LiarKind::TwoFaced => Lie::TwoFaced(self.lie),
+            LiarKind::Frog => Lie::Frog(Frequency::from_ppm(1.0)),
+            LiarKind::Edge => Lie::Edge(0.9),
+            LiarKind::Frequency => Lie::Frequency(Frequency::from_ppm(25.0)),
+            LiarKind::State => Lie::State(self.lie),
+            LiarKind::Delayed => Lie::Delayed(self.lie.abs()),
+        }
+    }
+
+    fn server_clock(&self) -> Clock {
+        Clock {
+            offset: self.server_offset,
+            drift: self.server_drift,
+            wander: self.server_wander,
+            ramps: Vec::new(),
+        }
+    }
+}
+
+/// A probability: `0.2` or `20%`.
+fn probability(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(number) => (number, 0.01),
+        None => (text, 1.0),
+    };
+    let value: f64 = number.trim().parse().map_err(|_| "not a number; type for example 0.2 or 20%")?;
+    match value * unit {
+        p if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("a probability is between 0 and 1; for per cent type 20%".into()),
+    }
+}
+
+/// A random walk of frequency, per √s.
+fn wander(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(wander) if (0.0..=1e-5).contains(&wander) => Ok(wander),
+        Ok(_) => Err("no oscillator wanders like that; between 0 and 1e-5, a common quartz 1e-9".into()),
+        Err(_) => Err("not a number; type for example 1e-9".into()),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime simulate                                        three clients on a good LAN, ten minutes
+  meantime simulate --clients 8 --loss 20% --duration 1d   a bad network for a day
+  meantime simulate --clients 5 --liars 2 --liar-kind constant,two-faced
+  meantime simulate --server-offset 1h --samples run.csv   the server is an hour off: who follows?
+  meantime simulate --fault 300s:jump:server:1h --fault 400s:crash:client-2 --events
+  meantime simulate --faults-seed 17 --events              replay a scenario of random faults";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SimulateArgs,
+    }
+
+    fn scenario(line: &str) -> Result<Scenario, String> {
+        let line = std::iter::once("simulate").chain(line.split_whitespace());
+        let parsed = Line::try_parse_from(line).map_err(|error| error.to_string())?;
+        parsed.args.scenario().map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn without_options_it_is_the_default_scenario() {
+        let clocks = vec![(Member::SERVER, Clock::default())];
+        assert_eq!(scenario(""), Ok(Scenario { clocks, ..Scenario::default() }));
+    }
+
+    #[test]
+    fn the_line_of_the_issue_is_understood() {
+        let found = scenario(
+            "--clients 3 --duration 11000s --settle 1000s --loss 0.2 --delay 100us --jitter 20us \
+             --offset 10s --drift 100ppm --wander 1e-9 --liars 1 --seed 7 --output text",
+        );
+        let found = found.unwrap();
+        assert_eq!((found.seed, found.liars, found.trouble.loss), (Seed(7), 1, 0.2));
+        assert_eq!((found.duration, found.settle), (Span::from_secs(11_000), Span::from_secs(1_000)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_hint() {
+        for (line, hint) in [
+            ("--loss 2", "for per cent type 20%"),
+            ("--loss x", "type for example"),
+            ("--liars 3", "raise --clients"),
+            ("--fault 1s:crash:client-4", "no client-4"),
+            ("--join client-4@1s", "no client-4"),
+            ("--settle 1d", "--duration"),
+            ("--wander 1", "quartz"),
+            ("--clients 0", "1..=5000"),
+            ("--jitter-kind odd", "exponential"),
+            ("--duration 5", "type 5s"),
+        ] {
+            let error = scenario(line).unwrap_err();
+            assert!(error.contains(hint), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the nodes of a simulation tell, in a line each: the milestones, not every datagram.
+
+use serde_json::{Value, json};
+
+use crate::berkeley::{ClientEvent, ServerEvent};
+use crate::sim::{Happening, Member, NodeEvent};
+use crate::time::Span;
+
+/// A milestone of a run.
+pub struct Told {
+    at: Span,
+    member: Member,
+    kind: &'static str,
+    sentence: String,
+}
+
+impl Told {
+    /// For people.
+    pub fn text(&self) -> String {
+        format!("{:12.6} s  {:<10} {}", self.at.as_secs_f64(), self.member, self.sentence)
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "event": self.kind,
+            "true_s": self.at.as_nanos() as f64 / 1e9,
+            "node": self.member.to_string(),
+            "text": self.sentence,
+        })
+    }
+}
+
+/// What is told of something that happened, if it is a milestone.
+pub fn tell(happening: &Happening) -> Option<Told> {
+    let (kind, sentence) = match &happening.event {
+        NodeEvent::Server(event) => server(event)?,
+        NodeEvent::Client(event) => client(event)?,
+    };
+    Some(Told { at: happening.at, member: happening.member, kind, sentence })
+}
+
+fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
+    Some(match event {
+        ServerEvent::Connected { client, .. } => ("connected", format!("{client} connected")),
+        ServerEvent::Left { client } => ("left", format!("{client} said goodbye")),
+        ServerEvent::Lost { client, silent } => ("lost", format!("{client} is lost: not heard for {silent}")),
+        ServerEvent::Falseticker(f) => {
+            ("falseticker", format!("{} is left out: {}, by {}", f.voter, f.reason, f.offset.span()))
+        }
+        ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
+        ServerEvent::TimeAgreed { agreeing, members, .. } => {
+            ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))
+        }
+        ServerEvent::Undecided { members, agreeing } => {
+            ("undecided", format!("nobody can decide: only {agreeing} of {members} clocks agree"))
+        }
+        ServerEvent::TimeAdopted { members, .. } => {
+            ("time_adopted", format!("takes the cluster's time from {members} members"))
+        }
+        ServerEvent::Deposed { offset } => {
+            ("deposed", format!("its own clock is {} off the members: silent", offset.span()))
+        }
+        ServerEvent::Resumed => ("resumed", "is sure again".to_owned()),
+        _ => return None,
+    })
+}
+
+fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
+    Some(match event {
+        ClientEvent::Registered { .. } => ("registered", "is registered".to_owned()),
+        ClientEvent::Corrected { first: true, added, .. } => {
+            ("synchronized", format!("has the cluster's time: {} added", added.span()))
+        }
+        ClientEvent::Ignored { correction, in_a_row, .. } => {
+            ("ignored", format!("does not follow {}, {in_a_row} in a row", correction.span()))
+        }
+        ClientEvent::Holdover { reason } => ("holdover", format!("runs on what it has learned: {reason}")),
+        ClientEvent::Recovered => ("recovered", "is corrected again".to_owned()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,59 @@
+//! How far a long run is, on a terminal.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+
+use crate::time::Span;
+
+/// A line on stderr that is written over again and again; nothing if nobody looks at a terminal.
+#[derive(Debug)]
+pub struct Progress {
+    total: Span,
+    shown: Option<usize>,
+    visible: bool,
+}
+
+impl Progress {
+    /// A run of this length.
+    pub fn new(total: Span) -> Progress {
+        Progress { total, shown: None, visible: stdout().is_terminal() && stderr().is_terminal() }
+    }
+
+    /// Shows how far it is.
+    pub fn show(&mut self, at: Span) {
+        let percent = (at.as_secs_f64() / self.total.as_secs_f64() * 100.0) as usize;
+        if self.visible && self.shown != Some(percent) {
+            self.shown = Some(percent);
+            // A person who cannot see it misses nothing that matters.
+            let _ = write!(stderr(), "\r{}", line(percent, at));
+        }
+    }
+
+    /// Makes room for the results.
+    pub fn clear(&self) {
+        if self.shown.is_some() {
+            let _ = write!(stderr(), "\r{:WIDTH$}\r", "");
+        }
+    }
+}
+
+fn line(percent: usize, at: Span) -> String {
+    let (full, days) = (percent * BAR / 100, at.as_secs_f64() / 86_400.0);
+    format!("simulating [{}{}] {percent:3} %  {days:.2} d", "#".repeat(full), ".".repeat(BAR - full))
+}
+
+/// Characters of the bar.
+const BAR: usize = 40;
+/// Characters of the line, at most.
+const WIDTH: usize = 78;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_as_full_as_the_run_is_far() {
+        let half = line(50, Span::from_secs(86_400 * 15));
+        assert_eq!(half.matches('#').count(), BAR / 2);
+        assert!(half.ends_with(" 50 %  15.00 d") && half.len() < WIDTH, "{half}");
+    }
+}

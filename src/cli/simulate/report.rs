@@ -1,0 +1,156 @@
+//! What a run has shown, for people and for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::sim::measure::{Excluded, word};
+use crate::sim::{Scenario, Summary};
+use crate::time::{Frequency, Span};
+
+/// For people.
+pub fn text(scenario: &Scenario, summary: &Summary) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_text(&mut text, scenario, summary);
+    text
+}
+
+fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std::fmt::Result {
+    let Scenario { clients, liars, duration, settle, .. } = scenario;
+    writeln!(
+        text,
+        "A server and {clients} clients ({liars} of them liars), {} s, seed {}",
+        seconds(*duration),
+        summary.seed
+    )?;
+    writeln!(text)?;
+    for (limit, since) in ["1 ms", "100 µs", "10 µs"].iter().zip(summary.agreed) {
+        writeln!(text, "  {:<38}{}", format!("all within {limit}, and so to the end"), since_words(since))?;
+    }
+    let settled = format!("disagreement of two clocks after {} s", seconds(*settle));
+    writeln!(
+        text,
+        "  {settled:<38}{} RMS, {} at most",
+        length(summary.spreads.rms()),
+        length(summary.spreads.max())
+    )?;
+    let (rms, max) = (summary.rate_rms, Some(summary.rate_max).filter(|_| summary.rate_rms.is_some()));
+    writeln!(
+        text,
+        "  {:<38}{} RMS, {} at most",
+        "cluster's rate against its members'",
+        rate(rms),
+        rate(max)
+    )?;
+    writeln!(
+        text,
+        "  {:<38}{:.2} in a second",
+        "datagrams for each client", summary.packets_per_client_per_s
+    )?;
+    let rounds = summary.rounds;
+    writeln!(
+        text,
+        "  {:<38}{}, {} agreed, {} unsure, {} with the server in doubt",
+        "rounds", rounds.ended, rounds.agreed, rounds.unsure, rounds.in_doubt
+    )?;
+    if summary.excluded.is_empty() {
+        return writeln!(text, "  {:<38}nobody", "left out of the vote");
+    }
+    writeln!(text, "  left out of the vote:")?;
+    for Excluded { name, reason, times, first, offset } in &summary.excluded {
+        writeln!(
+            text,
+            "    {name:<36}{reason}, by {offset}, first at {:.1} s, {times}×",
+            first.as_secs_f64()
+        )?;
+    }
+    Ok(())
+}
+
+/// For programs: the summary line.
+pub fn json(summary: &Summary) -> Value {
+    let [ms, us100, us10] = summary.agreed.map(|since| since.map(seconds));
+    json!({
+        "event": "summary",
+        "seed": summary.seed,
+        "pairwise_rms_ns": summary.spreads.rms().map(Span::as_nanos),
+        "pairwise_max_ns": summary.spreads.max().map(Span::as_nanos),
+        "agreed_1ms_s": ms,
+        "agreed_100us_s": us100,
+        "agreed_10us_s": us10,
+        "rate_rms_ppb": summary.rate_rms.map(Frequency::ppb),
+        "rate_max_ppb": summary.rate_rms.map(|_| summary.rate_max.ppb()),
+        "packets_per_client_per_s": summary.packets_per_client_per_s,
+        "rounds": summary.rounds.ended,
+        "rounds_agreed": summary.rounds.agreed,
+        "rounds_unsure": summary.rounds.unsure,
+        "excluded": summary.excluded.iter().map(excluded).collect::<Vec<_>>(),
+        "trace": format!("{:016x}", summary.trace),
+    })
+}
+
+fn excluded(excluded: &Excluded) -> Value {
+    json!({
+        "name": excluded.name,
+        "reason": word(excluded.reason),
+        "times": excluded.times,
+        "first_s": seconds(excluded.first),
+        "offset_ns": excluded.offset.as_nanos(),
+    })
+}
+
+fn since_words(since: Option<Span>) -> String {
+    since.map_or_else(|| "never".to_owned(), |since| format!("after {:.0} s", since.as_secs_f64()))
+}
+
+/// Seconds by division, which rounds to what people expect: 60, not 60.00000000000001.
+fn seconds(span: Span) -> f64 {
+    span.as_nanos() as f64 / 1e9
+}
+
+/// A length without a sign: distances have none.
+fn length(span: Option<Span>) -> String {
+    span.map_or_else(|| "unknown".to_owned(), |span| span.to_string().trim_start_matches('+').to_owned())
+}
+
+fn rate(frequency: Option<Frequency>) -> String {
+    frequency.map_or_else(|| "unknown".to_owned(), |frequency| format!("{:.1} ppb", frequency.ppb()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::berkeley::event::Exclusion;
+    use crate::sim::measure::{Measure, Rounds};
+
+    fn summary() -> Summary {
+        let reason = Exclusion::OutsideWindow;
+        let offset = Span::from_secs(1);
+        let liar = Excluded { name: "client-3".into(), reason, times: 2, first: offset, offset };
+        Summary {
+            seed: 7,
+            agreed: [Some(Span::from_secs(3)), None, None],
+            rounds: Rounds { ended: 9, agreed: 8, unsure: 1, in_doubt: 0 },
+            excluded: vec![liar],
+            ..Measure::new(Span::ZERO).summary()
+        }
+    }
+
+    #[test]
+    fn people_read_who_was_left_out_and_why() {
+        let text = text(&Scenario::default(), &summary());
+        assert!(text.contains("client-3"), "{text}");
+        assert!(text.contains("too far from the median, by +1.000000 s, first at 1.0 s, 2×"), "{text}");
+        assert!(text.contains("after 3 s") && text.contains("never"), "{text}");
+    }
+
+    #[test]
+    fn programs_find_every_field_and_null_for_never() {
+        let json = json(&summary());
+        assert_eq!(json["event"], "summary");
+        assert_eq!(json["agreed_1ms_s"], 3.0);
+        assert_eq!((&json["agreed_100us_s"], &json["pairwise_rms_ns"]), (&Value::Null, &Value::Null));
+        assert_eq!(json["excluded"][0]["reason"], "outside_window");
+    }
+}

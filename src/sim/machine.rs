@@ -1,0 +1,361 @@
+//! One machine: an oscillator, and a process of the protocol that runs, stands still or is dead.
+//!
+//! A process needs time: it sends a little later than what made it send, and is busy until then. Its
+//! events are handled in the order of their arrival even so, each with the time of its receipt.
+//!
+//! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of
+//! the published time is seen exactly, whatever the oscillator does.
+
+use std::net::SocketAddr;
+
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+use super::Member;
+use super::jitter::normal;
+use super::liar::Liar;
+use super::oscillator::Oscillator;
+use crate::berkeley::{
+    Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, Server, ServerConfig,
+    ServerEvent, Transmit,
+};
+use crate::time::{Monotonic, Now, Raw, Span};
+use crate::wire::Datagram;
+
+/// What a process is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// A server.
+    Server(ServerConfig),
+    /// A client.
+    Client(ClientConfig),
+}
+
+/// A node that a simulated machine can start.
+pub trait Boot: Node<Event = NodeEvent> {
+    /// Starts a process.
+    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Self;
+}
+
+/// What a node tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeEvent {
+    /// A server's event.
+    Server(ServerEvent),
+    /// A client's event.
+    Client(ClientEvent),
+}
+
+/// The real thing: server or client.
+#[derive(Debug)]
+pub enum Role {
+    /// A server.
+    Server(Box<Server>),
+    /// A client.
+    Client(Box<Client>),
+}
+
+impl Boot for Role {
+    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Role {
+        match plan {
+            Plan::Server(config) => Role::Server(Box::new(Server::new(config.clone(), seed, now))),
+            Plan::Client(config) => Role::Client(Box::new(Client::new(config.clone(), seed, now))),
+        }
+    }
+}
+
+/// Hands a call to whichever node it is.
+macro_rules! either {
+    ($role:expr, $node:ident => $call:expr) => {
+        match $role {
+            Role::Server($node) => $call,
+            Role::Client($node) => $call,
+        }
+    };
+}
+
+impl Node for Role {
+    type Event = NodeEvent;
+
+    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        either!(self, node => node.handle_datagram(now, path, datagram));
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        either!(self, node => node.handle_timeout(now));
+    }
+
+    fn handle_shutdown(&mut self, now: Now) {
+        either!(self, node => node.handle_shutdown(now));
+    }
+
+    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
+        either!(self, node => node.handle_resolved(now, server));
+    }
+
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        either!(self, node => node.poll_transmit(now))
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        either!(self, node => node.poll_action())
+    }
+
+    fn poll_event(&mut self) -> Option<NodeEvent> {
+        match self {
+            Role::Server(node) => node.poll_event().map(NodeEvent::Server),
+            Role::Client(node) => node.poll_event().map(NodeEvent::Client),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        either!(self, node => node.poll_timeout())
+    }
+
+    fn read(&self, raw: Raw) -> Reading {
+        either!(self, node => node.read(raw))
+    }
+
+    fn counters(&self) -> &Counters {
+        either!(self, node => node.counters())
+    }
+}
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A datagram arrived.
+    Datagram(Path, &'a Datagram),
+    /// The deadline has passed.
+    Timeout,
+    /// The server's name was looked up.
+    Resolved(SocketAddr),
+    /// It is asked to end.
+    Shutdown,
+}
+
+/// What a process gives out after an input; kept and emptied, never given away.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Datagrams with the true times at which they leave.
+    pub transmits: Vec<(Span, Transmit)>,
+    /// What it tells.
+    pub events: Vec<NodeEvent>,
+    /// It wants the server's name looked up.
+    pub resolve: bool,
+}
+
+/// How a machine treats time, beyond its oscillator.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Habits {
+    /// How long the process needs for an input, and for each datagram that it sends.
+    pub turnaround: Span,
+    /// Standard deviation of the noise of each timestamp.
+    pub noise: Span,
+    /// Timers fire up to so much later than asked.
+    pub latency: Span,
+}
+
+/// Jumps of the time that a node publishes, once it has the cluster's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jumps {
+    /// How many there were.
+    pub count: u64,
+    /// How many of them went backwards.
+    pub backwards: u64,
+    /// The largest, with its sign.
+    pub largest: Span,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine<N> {
+    /// Which.
+    pub member: Member,
+    /// Its clock.
+    pub oscillator: Oscillator,
+    /// What it says is not what it knows.
+    pub liar: Option<Liar>,
+    /// The process stands still.
+    pub paused: bool,
+    /// When the world is to wake it; `None`: not planned.
+    pub armed: Option<Span>,
+    /// How often in a row a deadline was past again right after a timeout.
+    pub spins: u32,
+    /// How its published time has jumped.
+    pub jumps: Jumps,
+    /// How often a process was started.
+    pub boots: u16,
+    node: Option<N>,
+    plan: Plan,
+    habits: Habits,
+    busy_until: Span,
+    processes: ChaCha8Rng,
+    stamping: ChaCha8Rng,
+}
+
+impl<N: Boot> Machine<N> {
+    /// A machine that is switched on, without a process.
+    pub fn new(
+        member: Member,
+        plan: Plan,
+        oscillator: Oscillator,
+        habits: Habits,
+        processes: ChaCha8Rng,
+        stamping: ChaCha8Rng,
+    ) -> Machine<N> {
+        Machine {
+            member,
+            oscillator,
+            liar: None,
+            paused: false,
+            armed: None,
+            spins: 0,
+            jumps: Jumps::default(),
+            boots: 0,
+            node: None,
+            plan,
+            habits,
+            busy_until: Span::ZERO,
+            processes,
+            stamping,
+        }
+    }
+
+    /// Whether a process runs (or stands still).
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The process.
+    pub fn node(&self) -> Option<&N> {
+        self.node.as_ref()
+    }
+
+    /// Starts a process at a true time, unless one runs.
+    pub fn start(&mut self, at: Span, output: &mut Output) {
+        if self.node.is_some() {
+            return;
+        }
+        let mut seed = [0; 32];
+        self.processes.fill_bytes(&mut seed);
+        let now = self.now(at);
+        self.boots += 1;
+        self.paused = false;
+        self.node = Some(N::boot(&self.plan, seed, now));
+        self.drain(output);
+    }
+
+    /// Ends the process at once.
+    pub fn kill(&mut self) {
+        self.node = None;
+        self.armed = None;
+        self.paused = false;
+    }
+
+    /// Gives the process an input at a true time, and takes what it gives out.
+    pub fn handle(&mut self, at: Span, input: Input<'_>, output: &mut Output) {
+        let now = self.now(at);
+        let Some(node) = &mut self.node else { return };
+        let raw = self.oscillator.raw(self.busy_until);
+        let before = node.read(raw);
+        match input {
+            Input::Datagram(path, datagram) => node.handle_datagram(now, path, datagram),
+            Input::Timeout => node.handle_timeout(now),
+            Input::Resolved(server) => node.handle_resolved(now, Some(server)),
+            Input::Shutdown => node.handle_shutdown(now),
+        }
+        let after = node.read(raw);
+        if before.state.has_cluster_time() {
+            self.jumps.note(after.time - before.time);
+        }
+        self.drain(output);
+    }
+
+    /// The true time at which the process wants to be woken, never before `at`.
+    pub fn deadline(&mut self, at: Span) -> Option<Span> {
+        let deadline = self.node.as_ref()?.poll_timeout()? - BOOT;
+        let mut late = Span::ZERO;
+        if self.habits.latency > Span::ZERO {
+            late = self.habits.latency.scaled(self.stamping.random());
+        }
+        Some(Span::from_nanos(deadline.as_nanos()).max(at) + late)
+    }
+
+    /// Whether the process's deadline has passed at a true time.
+    pub fn is_due(&self, at: Span) -> bool {
+        let deadline = self.node.as_ref().and_then(Node::poll_timeout);
+        deadline.is_some_and(|deadline| deadline <= mono(at))
+    }
+
+    /// What its clock shows at a true time; `None` without a process.
+    pub fn read(&mut self, at: Span) -> Option<Reading> {
+        let raw = self.oscillator.raw(at);
+        self.node.as_ref().map(|node| node.read(raw))
+    }
+
+    /// What became of the datagrams that its process received.
+    pub fn counters(&self) -> Option<&Counters> {
+        self.node.as_ref().map(Node::counters)
+    }
+
+    /// Both clocks, for something that happened at `at` and is handled once the process is free.
+    fn now(&mut self, at: Span) -> Now {
+        self.busy_until = self.busy_until.max(at);
+        let raw = self.stamp(at);
+        Now { mono: mono(self.busy_until), raw }
+    }
+
+    fn stamp(&mut self, at: Span) -> Raw {
+        let raw = self.oscillator.raw(at);
+        if self.habits.noise == Span::ZERO {
+            raw
+        } else {
+            raw + normal(self.habits.noise, &mut self.stamping)
+        }
+    }
+
+    /// Takes everything that the process has to give out.
+    fn drain(&mut self, output: &mut Output) {
+        loop {
+            self.busy_until += self.habits.turnaround;
+            let now = self.now(self.busy_until);
+            let Some(node) = &mut self.node else { return };
+            let Some(transmit) = node.poll_transmit(now) else { break };
+            output.transmits.push((self.busy_until, transmit));
+        }
+        let Some(node) = &mut self.node else { return };
+        while let Some(Action::Resolve) = node.poll_action() {
+            output.resolve = true;
+        }
+        while let Some(event) = node.poll_event() {
+            output.events.push(event);
+        }
+    }
+}
+
+impl Jumps {
+    fn note(&mut self, jump: Span) {
+        if jump.abs() <= ROUNDING {
+            return;
+        }
+        self.count += 1;
+        self.backwards += u64::from(jump < Span::ZERO);
+        if jump.abs() > self.largest.abs() {
+            self.largest = jump;
+        }
+    }
+}
+
+/// The monotonic clock at a true time: these machines were switched on a while before.
+fn mono(at: Span) -> Monotonic {
+    Monotonic::from_nanos(0) + BOOTED + at
+}
+
+/// How long machines had been on at true time zero.
+const BOOTED: Span = Span::from_secs(100);
+/// True time zero on the monotonic clock.
+const BOOT: Monotonic = Monotonic::from_nanos(BOOTED.as_nanos());
+
+/// Between two pieces of a clock that runs on, integers may round differently by so much.
+const ROUNDING: Span = Span::from_nanos(2);

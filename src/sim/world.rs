@@ -1,0 +1,373 @@
+//! The whole world: machines, links, and what happens next.
+//!
+//! One server, its clients, and a path between it and each of them. Events happen one after the other
+//! in true time; each gives one input to one machine, and what that machine sends is carried, harmed
+//! or lost by its link. In steady state nothing is allocated.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use slab::Slab;
+
+use super::link::Link;
+use super::machine::{Boot, Input, Machine, NodeEvent, Output, Role};
+use super::queue::Queue;
+use super::seed::{Purpose, Seed};
+use super::{Fault, Member, liar::Liar};
+use crate::berkeley::{Path, Reading, Transmit};
+use crate::time::Span;
+use crate::wire::{DEFAULT_PORT, Datagram};
+
+/// The world.
+#[derive(Debug)]
+pub struct World<N = Role> {
+    seed: Seed,
+    now: Span,
+    queue: Queue<Event>,
+    /// The server, then the clients.
+    machines: Vec<Machine<N>>,
+    /// For each client its links from and to the server.
+    paths: Vec<(Link, Link)>,
+    in_flight: Slab<Flight>,
+    /// What arrived at machines that stand still.
+    waiting: Vec<(Member, Flight)>,
+    output: Output,
+    happenings: Vec<Happening>,
+    sent: u64,
+    trace: Trace,
+}
+
+/// Something that a node told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happening {
+    /// When, in true time.
+    pub at: Span,
+    /// Who told it.
+    pub member: Member,
+    /// What.
+    pub event: NodeEvent,
+}
+
+/// Something planned. Small, since the queue moves it about.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// A datagram arrives: its place in the slab.
+    Arrival(u32),
+    /// A machine's process may have to be woken.
+    Wake(Member),
+    /// A server's name has been looked up, by this process of the machine.
+    Resolved(Member, u16),
+    /// Something goes wrong.
+    Fault(Fault),
+}
+
+/// A datagram on its way.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    from: SocketAddr,
+    to: SocketAddr,
+    datagram: Datagram,
+}
+
+impl<N: Boot> World<N> {
+    /// A world of a server and its clients with a path (down, up) to each client. Nothing runs yet.
+    pub fn new(seed: Seed, machines: Vec<Machine<N>>, paths: Vec<(Link, Link)>) -> World<N> {
+        assert_eq!(machines.len(), paths.len() + 1, "a path for each client, none for the server");
+        World {
+            seed,
+            now: Span::ZERO,
+            queue: Queue::default(),
+            machines,
+            paths,
+            in_flight: Slab::new(),
+            waiting: Vec::new(),
+            output: Output::default(),
+            happenings: Vec::new(),
+            sent: 0,
+            trace: Trace::default(),
+        }
+    }
+
+    /// Plans a fault for a true time (or for now, if that is past).
+    pub fn plan(&mut self, at: Span, fault: Fault) {
+        self.queue.plan(at.max(self.now), Event::Fault(fault));
+    }
+
+    /// Lets everything happen up to a true time, that included.
+    pub fn run_until(&mut self, until: Span) {
+        while let Some((at, event)) = self.queue.next(until) {
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// True time.
+    pub fn now(&self) -> Span {
+        self.now
+    }
+
+    /// How many members there are, the server included.
+    pub fn members(&self) -> usize {
+        self.machines.len()
+    }
+
+    /// What a member's clock shows now; `None`: its process does not run.
+    pub fn read(&mut self, member: Member) -> Option<Reading> {
+        self.machines[member.index()].read(self.now)
+    }
+
+    /// A member's machine.
+    pub fn machine(&self, member: Member) -> &Machine<N> {
+        &self.machines[member.index()]
+    }
+
+    /// A member's machine, to be changed.
+    pub fn machine_mut(&mut self, member: Member) -> &mut Machine<N> {
+        &mut self.machines[member.index()]
+    }
+
+    /// How many datagrams were sent, lost ones included.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// A number that differs as soon as two runs differ in one byte or nanosecond of what arrived.
+    pub fn trace(&self) -> u64 {
+        self.trace.0
+    }
+
+    /// Takes what the nodes have told since the last time.
+    pub fn drain_happenings(&mut self) -> std::vec::Drain<'_, Happening> {
+        self.happenings.drain(..)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival(key) => {
+                let flight = self.in_flight.remove(key as usize);
+                self.arrive(flight);
+            }
+            Event::Wake(member) => self.wake(member),
+            Event::Resolved(member, boots) if self.machines[member.index()].boots == boots => {
+                let server = self.address(Member::SERVER);
+                self.input(member, Input::Resolved(server));
+            }
+            Event::Resolved(..) => {}
+            Event::Fault(fault) => self.suffer(fault),
+        }
+    }
+
+    fn arrive(&mut self, mut flight: Flight) {
+        let Some(member) = self.member_at(flight.to) else { return };
+        let machine = &mut self.machines[member.index()];
+        if machine.paused {
+            if self.waiting.len() < RECEIVE_BUFFER * self.paths.len() {
+                self.waiting.push((member, flight));
+            }
+            return;
+        }
+        if let Some(liar) = &mut machine.liar {
+            liar.incoming(&mut flight.datagram);
+        }
+        self.trace.add(self.now, &flight.datagram);
+        let path = Path { peer: flight.from, local: Some(flight.to.ip()) };
+        self.input(member, Input::Datagram(path, &flight.datagram));
+    }
+
+    /// Wakes a process whose deadline has passed, and plans the next waking.
+    fn wake(&mut self, member: Member) {
+        let machine = &mut self.machines[member.index()];
+        if machine.armed != Some(self.now) {
+            return;
+        }
+        machine.armed = None;
+        if machine.paused {
+            return;
+        }
+        if machine.is_due(self.now) {
+            self.input(member, Input::Timeout);
+            self.watch_for_spinning(member);
+        } else {
+            self.arm(member);
+        }
+    }
+
+    /// A process whose deadline is always past would stop the world (and eat a real processor).
+    fn watch_for_spinning(&mut self, member: Member) {
+        let (now, seed) = (self.now, self.seed.0);
+        let machine = &mut self.machines[member.index()];
+        machine.spins = if machine.is_due(now) { machine.spins + 1 } else { 0 };
+        assert!(machine.spins < MOST_SPINS, "{member} is due again and again at {now}, seed {seed}");
+    }
+
+    fn input(&mut self, member: Member, input: Input<'_>) {
+        let machine = &mut self.machines[member.index()];
+        if machine.paused {
+            return;
+        }
+        machine.handle(self.now, input, &mut self.output);
+        self.after(member);
+    }
+
+    /// Deals with what a machine gave out.
+    fn after(&mut self, member: Member) {
+        let mut output = std::mem::take(&mut self.output);
+        for (at, transmit) in output.transmits.drain(..) {
+            self.send(member, at, transmit);
+        }
+        let now = self.now;
+        self.happenings.extend(output.events.drain(..).map(|event| Happening { at: now, member, event }));
+        if std::mem::take(&mut output.resolve) {
+            let boots = self.machines[member.index()].boots;
+            self.queue.plan(now + LOOKUP, Event::Resolved(member, boots));
+        }
+        self.output = output;
+        self.arm(member);
+    }
+
+    /// Plans a machine's waking, unless it will be woken early enough already.
+    fn arm(&mut self, member: Member) {
+        let machine = &mut self.machines[member.index()];
+        let Some(deadline) = machine.deadline(self.now) else { return };
+        if machine.armed.is_none_or(|armed| armed > deadline) {
+            machine.armed = Some(deadline);
+            self.queue.plan(deadline, Event::Wake(member));
+        }
+    }
+
+    fn send(&mut self, member: Member, at: Span, transmit: Transmit) {
+        let mut flight =
+            Flight { from: self.address(member), to: transmit.path.peer, datagram: transmit.datagram };
+        self.sent += 1;
+        let liar = &mut self.machines[member.index()].liar;
+        let held = liar.as_mut().map_or(Span::ZERO, |liar| liar.outgoing(at, &mut flight.datagram));
+        let Some(to) = self.member_at(flight.to) else { return };
+        let link = match (member.index(), to.index()) {
+            (0, client) if client > 0 => &mut self.paths[client - 1].0,
+            (client, 0) if client > 0 => &mut self.paths[client - 1].1,
+            _ => return,
+        };
+        let copies = link.carry(at, &mut flight.datagram);
+        for delay in [copies.first, copies.second].into_iter().flatten() {
+            let key = self.in_flight.insert(flight) as u32;
+            self.queue.plan(at + held + delay, Event::Arrival(key));
+        }
+    }
+
+    fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash(member) => self.kill(member),
+            Fault::Shutdown(member) => {
+                self.input(member, Input::Shutdown);
+                self.kill(member);
+            }
+            Fault::Start(member) => {
+                self.machines[member.index()].start(self.now, &mut self.output);
+                self.after(member);
+            }
+            Fault::Pause(member) => self.machines[member.index()].paused = true,
+            Fault::Resume(member) => self.resume(member),
+            Fault::Jump(member, by) => self.machines[member.index()].oscillator.jump(self.now, by),
+            Fault::FrequencyStep(member, by) => {
+                self.machines[member.index()].oscillator.step_frequency(self.now, by);
+            }
+            Fault::Lie(member, lie) => {
+                let rng = self.seed.stream(Purpose::Lie, member.index());
+                self.machines[member.index()].liar = Some(Liar::new(lie, rng));
+            }
+            Fault::Truth(member) => self.machines[member.index()].liar = None,
+            _ => self.suffer_on_the_way(fault),
+        }
+    }
+
+    /// The faults of links.
+    fn suffer_on_the_way(&mut self, fault: Fault) {
+        match fault {
+            Fault::Cut(client, ways) => self.links(client, ways, |link| link.cut = true),
+            Fault::Heal(client) => self.links(client, super::Ways::Both, |link| link.cut = false),
+            Fault::Base(client, ways, base) => self.links(client, ways, |link| link.base = base),
+            Fault::Jitter(client, ways, jitter) => self.links(client, ways, |link| link.jitter = jitter),
+            Fault::Trouble(trouble) => {
+                for (down, up) in &mut self.paths {
+                    (down.trouble, up.trouble) = (trouble, trouble);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn links(&mut self, client: Member, ways: super::Ways, change: impl Fn(&mut Link)) {
+        let Some(path) = client.index().checked_sub(1).and_then(|index| self.paths.get_mut(index)) else {
+            return;
+        };
+        if ways.down() {
+            change(&mut path.0);
+        }
+        if ways.up() {
+            change(&mut path.1);
+        }
+    }
+
+    fn kill(&mut self, member: Member) {
+        self.machines[member.index()].kill();
+        self.waiting.retain(|(to, _)| *to != member);
+    }
+
+    /// The process goes on: everything that queued up is received now, and its timers are late.
+    fn resume(&mut self, member: Member) {
+        self.machines[member.index()].paused = false;
+        let waiting = std::mem::take(&mut self.waiting);
+        for (to, flight) in waiting {
+            if to == member { self.arrive(flight) } else { self.waiting.push((to, flight)) }
+        }
+        self.machines[member.index()].armed = None;
+        self.arm(member);
+    }
+
+    /// A member's address: a client has a new port each time that it is started.
+    fn address(&self, member: Member) -> SocketAddr {
+        let number = member.index() as u32;
+        let ip = IpAddr::V4(Ipv4Addr::from_bits(NETWORK + number));
+        let port = if number == 0 { DEFAULT_PORT } else { FIRST_PORT + self.machines[member.index()].boots };
+        SocketAddr::new(ip, port)
+    }
+
+    fn member_at(&self, address: SocketAddr) -> Option<Member> {
+        let IpAddr::V4(ip) = address.ip() else { return None };
+        let member = Member(ip.to_bits().checked_sub(NETWORK)? as usize);
+        (member.index() < self.machines.len() && self.address(member) == address).then_some(member)
+    }
+}
+
+/// A running hash of everything that arrived.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trace(u64);
+
+impl Trace {
+    fn add(&mut self, at: Span, datagram: &Datagram) {
+        self.mix(at.as_nanos() as u64);
+        for word in datagram.as_chunks::<8>().0 {
+            self.mix(u64::from_be_bytes(*word));
+        }
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(ODD);
+    }
+}
+
+/// 2⁶⁴ divided by the golden ratio: an odd number without a pattern.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Address 10.0.0.1 is the server; the first client follows.
+const NETWORK: u32 = 0x0a00_0001;
+/// Clients use the ports after this one.
+const FIRST_PORT: u16 = 40_000;
+/// Deadlines that may fall due at one moment, one after the other.
+const MOST_SPINS: u32 = 1_000;
+/// How long it takes to look up a name.
+const LOOKUP: Span = Span::from_millis(1);
+/// Datagrams that the system keeps for a process that does not read: a common default of 208 KiB.
+const RECEIVE_BUFFER: usize = 256;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! A thousand worlds in which everything goes wrong for a while.
+
+use meantime::sim::{Scenario, Simulation};
+
+use crate::support::{Running, s, seeds, us};
+
+/// Runs worlds of random faults; panics if one has not come back into agreement when it ends.
+fn recover(range: std::ops::Range<u64>) {
+    let mut failed = Vec::new();
+    for seed in seeds(range) {
+        let scenario = Scenario::random_faults(seed);
+        let _running = Running(&scenario);
+        let mut simulation = Simulation::new(&scenario);
+        let summary = simulation.run();
+        let recovered =
+            summary.agreed[0].is_some_and(|at| at <= scenario.duration - scenario.interval.times(5));
+        let apart = simulation.sample().disagreement();
+        if !recovered || apart.is_none_or(|apart| apart > us(200)) {
+            failed.push((seed, summary.agreed, apart));
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} worlds did not recover; replay with meantime simulate --faults-seed SEED --events: {failed:?}",
+        failed.len()
+    );
+}
+
+#[test]
+fn worlds_of_random_faults_come_back_into_agreement() {
+    recover(0..500);
+}
+
+#[test]
+fn five_hundred_more_worlds_of_random_faults_come_back_into_agreement() {
+    recover(500..1_000);
+}
+
+#[test]
+fn the_faults_of_random_worlds_do_harm() {
+    // If nothing ever went wrong in them, that they recover would prove nothing.
+    let mut harmed = 0;
+    for seed in 0..20 {
+        let scenario = Scenario::random_faults(seed);
+        let mut simulation = Simulation::new(&scenario);
+        let mut apart = 0;
+        simulation.run_until(scenario.settle, &mut |sample: &meantime::sim::Sample| {
+            let late = sample.at > scenario.start_within + s(30);
+            apart += i32::from(late && sample.disagreement() > Some(us(1_000)));
+        });
+        harmed += i32::from(apart > 0);
+    }
+    assert!(harmed >= 10, "{harmed} of 20");
+}

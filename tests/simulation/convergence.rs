@@ -1,0 +1,101 @@
+//! A cluster comes together within a few rounds, and stays together.
+
+use meantime::berkeley::ClientEvent;
+use meantime::sim::{Happening, NodeEvent, Observer, Sample, Scenario, Simulation};
+use meantime::time::Span;
+
+use crate::support::{Running, loss, s, seeds, us};
+
+/// When the last client was registered.
+#[derive(Default)]
+struct Joined(Span);
+
+impl Observer for Joined {
+    fn happened(&mut self, happening: &Happening) {
+        if let NodeEvent::Client(ClientEvent::Registered { .. }) = happening.event
+            && happening.at < s(60)
+        {
+            self.0 = happening.at;
+        }
+    }
+}
+
+/// Runs for a day; panics unless all pairs are within 1 ms from so many rounds after the last client has
+/// joined, within 100 µs from so many, and stay so.
+fn converges(clients: usize, lost: f64, rounds_ms: i64, rounds_us100: i64) {
+    for seed in seeds(0..3) {
+        let (trouble, sample) = (loss(lost), Span::from_millis(200));
+        let scenario = Scenario { clients, trouble, sample, settle: s(1_000), ..Scenario::seeded(seed) };
+        let _running = Running(&scenario);
+        let mut simulation = Simulation::new(&scenario);
+        let mut joined = Joined::default();
+        simulation.run_until(s(86_400), &mut joined);
+        let summary = simulation.summary();
+        // The first round after joining ends before two intervals are over.
+        let within = |rounds: i64| joined.0 + scenario.interval.times(rounds + 1);
+        let [ms, us100, _] = summary.agreed;
+        assert!(ms.is_some_and(|at| at <= within(rounds_ms)), "joined {}, 1 ms: {ms:?}", joined.0);
+        assert!(us100.is_some_and(|at| at <= within(rounds_us100)), "joined {}, 100 µs: {us100:?}", joined.0);
+        let rms = summary.spreads.rms().unwrap();
+        assert!((Span::from_nanos(100)..us(8)).contains(&rms), "{rms} RMS");
+        assert!(summary.excluded.is_empty(), "{:?}", summary.excluded);
+    }
+}
+
+#[test]
+fn three_clients_agree_within_a_round_and_for_a_day() {
+    converges(3, 0.0, 1, 3);
+}
+
+#[test]
+fn eight_clients_agree_within_a_round_and_for_a_day() {
+    converges(8, 0.0, 1, 3);
+}
+
+#[test]
+fn three_clients_agree_on_a_network_that_loses_a_fifth() {
+    converges(3, 0.2, 2, 6);
+}
+
+#[test]
+fn eight_clients_agree_on_a_network_that_loses_a_fifth() {
+    converges(8, 0.2, 2, 6);
+}
+
+#[test]
+fn the_cluster_time_is_the_mean_of_the_clocks_at_the_start() {
+    for seed in seeds(0..20) {
+        let scenario = Scenario { clients: 4, ..Scenario::seeded(seed) };
+        let _running = Running(&scenario);
+        let mut simulation = Simulation::new(&scenario);
+        let mut raw_mean = Span::ZERO;
+        simulation.run_until(s(20), &mut |sample: &Sample| {
+            let sum = sample.clocks.iter().flatten().fold(Span::ZERO, |sum, clock| sum + clock.raw_off);
+            raw_mean = sum.over(5);
+        });
+        let cluster = simulation.sample().clone().cluster().unwrap();
+        assert!((cluster - raw_mean).abs() < Span::from_millis(10), "{cluster}, not {raw_mean}");
+    }
+}
+
+#[test]
+fn published_time_neither_jumps_nor_runs_backwards_once_synchronized() {
+    for seed in seeds(0..5) {
+        let scenario = Scenario { clients: 5, trouble: loss(0.2), ..Scenario::seeded(seed) };
+        let _running = Running(&scenario);
+        let mut simulation = Simulation::new(&scenario);
+        simulation.run_until(s(1_800), &mut ());
+        for member in scenario.members() {
+            let jumps = simulation.world().machine(member).jumps;
+            assert_eq!(jumps.backwards, 0, "{member}: {jumps:?}");
+            assert!(jumps.largest < us(100), "{member}: {jumps:?}");
+        }
+    }
+}
+
+#[test]
+fn packets_stay_few() {
+    let summary = Simulation::new(&Scenario::default()).run();
+    // Four probes, four reports and a correction in five seconds.
+    assert!((1.7..2.0).contains(&summary.packets_per_client_per_s), "{summary:?}");
+}

@@ -1,0 +1,111 @@
+//! Up to the largest minority lies, in every way there is.
+
+use meantime::sim::{Fault, Lie, Member, Scenario, Simulation};
+use meantime::time::{Frequency, Span};
+
+use crate::support::{Running, battery, s, seeds, us};
+
+/// Five to fifteen clients of which the largest number below half lies from the start; the good ones
+/// agree, and those liars who are to be `named` are, and nobody else.
+fn minority(lie: Lie, named: bool) {
+    for seed in seeds(0..1) {
+        for clients in 5..=15 {
+            let liars = (clients - 1) / 2;
+            let (settle, duration) = (s(120), s(1_800));
+            let scenario =
+                Scenario { clients, liars, lies: vec![lie], settle, duration, ..Scenario::seeded(seed) };
+            let _running = Running(&scenario);
+            let summary = Simulation::new(&scenario).run();
+            let apart = summary.spreads.max().unwrap();
+            assert!(apart <= us(100), "{clients} clients, {liars} liars: {apart} apart");
+            for member in scenario.members() {
+                let is_named = summary.excluded.iter().any(|excluded| excluded.name == member.to_string());
+                if scenario.is_liar(member) {
+                    assert!(is_named || !named, "{clients} clients: {member} lies and is not named");
+                } else {
+                    assert!(!is_named, "{clients} clients: {member} is honest and named");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn constant_liars_are_named_and_move_nobody() {
+    minority(Lie::Constant(s(1)), true);
+    minority(Lie::Constant(Span::from_millis(-5)), true);
+}
+
+#[test]
+fn liars_an_hour_off_are_named_and_move_nobody() {
+    minority(Lie::Constant(s(3_600)), true);
+}
+
+#[test]
+fn random_liars_are_named_and_move_nobody() {
+    minority(Lie::Random(s(1)), true);
+}
+
+#[test]
+fn two_faced_liars_are_named_and_move_nobody() {
+    minority(Lie::TwoFaced(s(1)), true);
+}
+
+#[test]
+fn boiling_frogs_are_named_and_move_nobody() {
+    minority(Lie::Frog(Frequency::from_ppm(1.0)), true);
+}
+
+#[test]
+fn liars_about_being_synchronized_are_named_and_move_nobody() {
+    minority(Lie::State(s(5)), true);
+}
+
+#[test]
+fn liars_at_the_edge_move_nobody() {
+    minority(Lie::Edge(0.9), false);
+}
+
+#[test]
+fn liars_about_frequency_move_nobody() {
+    minority(Lie::Frequency(Frequency::from_ppm(-25.0)), false);
+    minority(Lie::Frequency(Frequency::from_ppm(500.0)), false);
+}
+
+#[test]
+fn liars_who_hold_reports_back_move_nobody() {
+    minority(Lie::Delayed(Span::from_millis(5)), false);
+}
+
+/// The cluster's time minus the truth after six hours.
+fn phase_after_six_hours(scenario: &Scenario, liars: usize) -> Span {
+    let _running = Running(scenario);
+    let mut simulation = Simulation::new(scenario);
+    simulation.run_until(s(1_800), &mut ());
+    for liar in 0..liars {
+        simulation.inject(Fault::Lie(Member::client(scenario.clients - liar), Lie::Edge(0.9)));
+    }
+    simulation.run_for(s(6 * 3_600), &mut ());
+    simulation.sample().clone().cluster().unwrap()
+}
+
+#[test]
+fn liars_at_the_edge_do_not_drag_the_cluster_in_six_hours() {
+    // How far two honest runs come apart, with the same oscillators and slightly other links.
+    let honest = |seed| {
+        let other = Scenario {
+            asymmetry: Span::from_nanos(1),
+            trouble: crate::support::loss(0.201),
+            ..battery(seed)
+        };
+        (phase_after_six_hours(&battery(seed), 0) - phase_after_six_hours(&other, 0)).abs()
+    };
+    let natural = (100..106).map(honest).max().unwrap();
+    for seed in seeds(0..3) {
+        let without = phase_after_six_hours(&battery(seed), 0);
+        for liars in [1, 4] {
+            let moved = (phase_after_six_hours(&battery(seed), liars) - without).abs();
+            assert!(moved <= natural.times(3), "seed {seed}, {liars} liars: {moved}, naturally {natural}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The real server and the real clients in simulated worlds: what they promise, kept.
+//!
+//! Every test prints the seed that it fails with. `MEANTIME_SEED=17 cargo test --test simulation` runs
+//! each of them with that seed alone; random faults can also be replayed and watched with
+//! `meantime simulate --faults-seed 17 --events`.
+
+mod battery;
+mod chaos;
+mod convergence;
+mod determinism;
+mod joining;
+mod liars;
+mod rate;
+mod restart;
+mod support;
+mod table;

@@ -1,0 +1,39 @@
+//! The cluster's rate is its members' fault-tolerant mean rate. (Three days here; thirty in
+//! `scripts/long.sh`.)
+
+use meantime::sim::{Scenario, Simulation};
+use meantime::time::Frequency;
+
+use crate::support::{Running, loss, s, seeds};
+
+/// The RMS rate error of a cluster at 20 % loss, after three hours to settle.
+fn rate(seed: u64, clients: usize, wander: f64, days: i64) -> Frequency {
+    let scenario = Scenario {
+        clients,
+        wander,
+        burst: 1,
+        trouble: loss(0.2),
+        settle: s(3 * 3_600),
+        duration: s(86_400 * days),
+        ..Scenario::seeded(seed)
+    };
+    let _running = Running(&scenario);
+    Simulation::new(&scenario).run().rate_rms.unwrap()
+}
+
+#[test]
+fn the_rate_stays_at_the_members_mean_with_quiet_oscillators() {
+    for (clients, seed) in [2, 3, 8].into_iter().flat_map(|n| seeds(0..1).into_iter().map(move |s| (n, s))) {
+        let error = rate(seed, clients, 1e-9, 3).ppb();
+        assert!((0.1..15.0).contains(&error), "seed {seed}, {clients} clients: {error} ppb RMS");
+    }
+}
+
+#[test]
+fn the_rate_stays_at_the_members_mean_with_restless_oscillators() {
+    for (clients, seed) in [2, 3, 8].into_iter().flat_map(|n| seeds(0..1).into_iter().map(move |s| (n, s))) {
+        let error = rate(seed, clients, 1e-8, 3).ppb();
+        // 100 ppb over thirty days; three days are 69 hourly means, whose RMS varies by a tenth or so.
+        assert!((1.0..120.0).contains(&error), "seed {seed}, {clients} clients: {error} ppb RMS");
+    }
+}

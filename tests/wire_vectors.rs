@@ -322,6 +322,7 @@ impl Vector {
             window: self.span("window"),
             verdict,
             learning: self.number::<u8>("learning") == 1,
+            brisk: self.number::<u8>("brisk") == 1,
             members: self.number("members"),
         }
     }

@@ -18,9 +18,9 @@
 //! ```
 //!
 //! * ρ: the cluster's rate over this oscillator differs from f by at most ρ. That is an *assumption*, about
-//!   crystals and temperature; see [`Assumptions::rho`]. Nothing here can prove it.
+//!   crystals and temperature; see [`Bound::rho`]. Nothing here can prove it.
 //! * s: the server steers the cluster's rate by at most s per second, in steps, one a round of length T. What it
-//!   does is announced; s·(T + t) is for what has not been heard yet.
+//!   does is announced; s·(T + t) is for what has not been heard yet. The server says which of two values s has.
 //!
 //! If an exchange leaves nothing of the interval, then one of the assumptions was wrong: the oscillator jumped, or
 //! changed its frequency, a timestamp lied, or the server's clock did. Nothing is repaired: the interval
@@ -40,10 +40,14 @@ pub struct Bound {
     frequency: Frequency,
     /// When the newest word about the cluster's rate was heard.
     heard: Raw,
-    /// When the rate was last seen to move faster than [`GENTLE`]; `None`: it is calm.
-    brisk: Option<Raw>,
+    /// Whether the server steers the rate of a cluster that has never settled.
+    brisk: bool,
     /// The length of a round, T.
     round: Span,
+    /// What people say of this oscillator: see [`Bound::rho`].
+    drift_allowance: Frequency,
+    /// Whether the frequency is known well enough to rely on that.
+    locked: bool,
 }
 
 /// Where the cluster's time was when the oscillator read `at`: from `low` to `high` ahead of it.
@@ -52,25 +56,6 @@ struct Interval {
     at: Raw,
     low: Span,
     high: Span,
-}
-
-/// What a node believes of its oscillator.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Assumptions {
-    /// How far the true frequency may be from the best estimate beyond what the estimate's own uncertainty says:
-    /// changes of temperature, shocks, ageing.
-    pub drift_allowance: Frequency,
-}
-
-impl Assumptions {
-    /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in use, of
-    /// which one standard deviation is `error` (`None`: nothing is known).
-    ///
-    /// Never more than [`TOLERANCE`], which any two working crystals keep, measured or not.
-    pub fn rho(&self, error: Option<Frequency>) -> Frequency {
-        let learned = error.map(|error| self.drift_allowance.ratio() + SIGMAS * error.ratio());
-        Frequency::from_ratio(learned.map_or(TOLERANCE.ratio(), |rho| rho.min(TOLERANCE.ratio())))
-    }
 }
 
 /// What an exchange has done to an interval.
@@ -86,8 +71,44 @@ pub enum Proof {
 
 impl Bound {
     /// Nothing is known about the cluster's time.
-    pub fn unknown(raw: Raw) -> Bound {
-        Bound { interval: None, frequency: Frequency::ZERO, heard: raw, brisk: None, round: Span::ZERO }
+    pub fn unknown(raw: Raw, drift_allowance: Frequency) -> Bound {
+        Bound {
+            interval: None,
+            frequency: Frequency::ZERO,
+            heard: raw,
+            brisk: true,
+            round: Span::ZERO,
+            drift_allowance,
+            locked: false,
+        }
+    }
+
+    /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in use, of
+    /// which one standard deviation is `error` (`None`: nothing is known).
+    ///
+    /// Before the frequency is known: [`TOLERANCE`]. After that: the drift allowance, for changes of temperature,
+    /// shocks, ageing, and six standard deviations for what the estimate does not know; never more than before.
+    pub fn rho(&self, error: Option<Frequency>) -> Frequency {
+        let learned = error.filter(|_| self.locked);
+        let learned = learned.map(|error| self.drift_allowance.ratio() + SIGMAS * error.ratio());
+        Frequency::from_ratio(learned.map_or(TOLERANCE.ratio(), |rho| rho.min(TOLERANCE.ratio())))
+    }
+
+    /// One standard deviation of the frequency in use is `error`. Early estimates do not know how little they
+    /// know, so they are relied on only once six of these are within the allowance.
+    pub fn learn(&mut self, error: Frequency) {
+        self.locked |= SIGMAS * error.ratio() <= self.drift_allowance.ratio();
+    }
+
+    /// The oscillator is not what it was: its frequency has to be learned anew.
+    pub fn doubt(&mut self) {
+        self.locked = false;
+    }
+
+    /// Whether the server says that it steers the rate of a cluster that has never settled.
+    pub fn set_pace(&mut self, raw: Raw, brisk: bool, rho: Frequency) {
+        self.advance(raw, rho);
+        self.brisk = brisk;
     }
 
     /// What was proved is not to be trusted any more; the next exchange begins anew.
@@ -99,12 +120,6 @@ impl Bound {
     /// `change`. The clock, and with it the interval, takes that change over.
     pub fn steer(&mut self, raw: Raw, change: Frequency, round: Span, rho: Frequency) {
         self.advance(raw, rho);
-        let elapsed = (raw - self.heard).max(round).as_secs_f64();
-        if change.ratio().abs() > 1.5 * GENTLE * elapsed {
-            self.brisk = Some(raw);
-        }
-        // Two rounds without a fast change: the server's rate is settled.
-        self.brisk = self.brisk.filter(|last| raw - *last <= round.times(2));
         self.frequency = self.frequency + change;
         (self.heard, self.round) = (raw, round);
     }
@@ -160,7 +175,7 @@ impl Bound {
     /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last word about the rate to `from`; rounded up.
     fn growth(&self, from: Raw, length: Span, rho: Frequency) -> Span {
         let (before, length) = ((from - self.heard).max(Span::ZERO).as_secs_f64(), length.as_secs_f64());
-        let pace = if self.brisk.is_some() { BRISK } else { GENTLE };
+        let pace = if self.brisk { BRISK } else { GENTLE };
         let unheard = self.round.as_secs_f64() * length + length * (before + length / 2.0);
         Span::from_nanos(((rho.ratio() * length + pace * unheard) * 1e9).ceil() as i64) + ROUNDING
     }
@@ -208,18 +223,25 @@ mod tests {
         }
     }
 
+    /// The bound of a node in a settled cluster.
+    fn calm() -> Bound {
+        let mut bound = Bound::unknown(raw(0.0), DRIFT_ALLOWANCE);
+        bound.set_pace(raw(0.0), false, RHO);
+        bound
+    }
+
     fn of(bound: &Bound, s: f64, phase: i64) -> i64 {
         bound.of(raw(s), Span::from_nanos(phase), RHO).expect("something is proved").as_nanos()
     }
 
     #[test]
     fn nothing_is_proved_before_the_first_exchange() {
-        assert_eq!(Bound::unknown(raw(0.0)).of(raw(1.0), Span::ZERO, RHO), None);
+        assert_eq!(calm().of(raw(1.0), Span::ZERO, RHO), None);
     }
 
     #[test]
     fn one_exchange_proves_half_its_delay_however_asymmetric() {
-        let mut bound = Bound::unknown(raw(0.0));
+        let mut bound = calm();
         assert_eq!(bound.prove(&exchange(0.0, 7_000, 100_000, 0), RHO), Proof::Began);
         // The phase looks 50 µs smaller than it is; from there the proof reaches just as far as the truth.
         assert_eq!(of(&bound, 0.0, 7_000 - 50_000), 50_000 + 1_002);
@@ -228,7 +250,7 @@ mod tests {
 
     #[test]
     fn opposite_asymmetries_prove_more_than_each_alone() {
-        let mut bound = Bound::unknown(raw(0.0));
+        let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 100_000, 2_000), RHO);
         assert_eq!(bound.prove(&exchange(0.1, 0, 2_000, 100_000), RHO), Proof::Fitted);
         assert!(of(&bound, 0.1, 0) < 3_200, "{}", of(&bound, 0.1, 0));
@@ -236,7 +258,7 @@ mod tests {
 
     #[test]
     fn it_grows_by_the_drift_allowance_and_by_what_the_server_may_steer_meanwhile() {
-        let mut bound = Bound::unknown(raw(0.0));
+        let mut bound = calm();
         bound.steer(raw(0.0), Frequency::ZERO, Span::from_secs(5), RHO);
         bound.prove(&exchange(0.0, 0, 50_000, 50_000), RHO);
         let start = of(&bound, 0.0, 0);
@@ -249,7 +271,7 @@ mod tests {
 
     #[test]
     fn it_moves_with_the_clock_and_its_rate_commands() {
-        let mut bound = Bound::unknown(raw(0.0));
+        let mut bound = calm();
         bound.set_frequency(raw(0.0), Frequency::from_ppm(50.0), RHO);
         bound.prove(&exchange(0.0, 0, 1_000, 1_000), RHO);
         let start = of(&bound, 0.0, 0);
@@ -259,22 +281,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_change_of_the_rate_makes_it_expect_more_of_them_until_two_rounds_were_calm() {
-        let mut bound = Bound::unknown(raw(0.0));
-        let round = Span::from_secs(5);
+    fn in_a_cluster_that_has_never_settled_more_steering_may_be_unheard() {
+        let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 0, 0), RHO);
-        let growth = |bound: &Bound, s: f64| of(bound, s + 10.0, 0) - of(bound, s, 0);
-        bound.steer(raw(0.0), Frequency::from_ppm(0.005), round, RHO);
-        let calm = growth(&bound, 0.0);
-        bound.steer(raw(5.0), Frequency::from_ppm(0.5), round, RHO);
-        assert!(growth(&bound, 5.0) > calm + 9_000);
-        bound.steer(raw(16.0), Frequency::ZERO, round, RHO);
-        assert!(growth(&bound, 16.0) < calm + 6_000, "the interval has moved by 500 ppb for 11 s");
+        let gentle = of(&bound, 60.0, 0);
+        bound.set_pace(raw(0.0), true, RHO);
+        // 100 ppb/s for a minute.
+        assert!((of(&bound, 60.0, 0) - gentle - 180_000).abs() < 2_000);
     }
 
     #[test]
     fn an_exchange_that_fits_nowhere_starts_it_anew_and_says_by_how_much() {
-        let mut bound = Bound::unknown(raw(0.0));
+        let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 10_000, 10_000), RHO);
         let Proof::Broke(gap) = bound.prove(&exchange(1.0, 1_000_000, 10_000, 10_000), RHO) else {
             panic!("a millisecond in a second fits into no interval");
@@ -286,7 +304,7 @@ mod tests {
 
     #[test]
     fn an_exchange_of_the_past_proves_less_but_nothing_false() {
-        let mut bound = Bound::unknown(raw(0.0));
+        let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 50_000, 50_000), RHO);
         bound.set_frequency(raw(10.0), Frequency::ZERO, RHO);
         bound.prove(&exchange(4.0, 0, 1_000, 1_000), RHO);
@@ -295,11 +313,17 @@ mod tests {
 
     #[test]
     fn what_is_not_learned_yet_is_a_crystals_tolerance_and_never_more() {
-        let assumptions = Assumptions { drift_allowance: DRIFT_ALLOWANCE };
-        assert_eq!(assumptions.rho(None), TOLERANCE);
-        assert_eq!(assumptions.rho(Some(Frequency::from_ppm(200.0))), TOLERANCE);
-        let learned = assumptions.rho(Some(Frequency::from_ppm(0.01)));
-        assert!((learned.ppm() - 1.06).abs() < 1e-9);
+        let mut bound = calm();
+        let ppm = |ppm| Some(Frequency::from_ppm(ppm));
+        assert_eq!((bound.rho(None), bound.rho(ppm(0.01))), (TOLERANCE, TOLERANCE));
+        bound.learn(Frequency::from_ppm(0.2));
+        assert_eq!(bound.rho(ppm(0.2)), TOLERANCE);
+        bound.learn(Frequency::from_ppm(0.01));
+        assert!((bound.rho(ppm(0.01)).ppm() - 1.06).abs() < 1e-9);
+        assert!((bound.rho(ppm(1.0)).ppm() - 7.0).abs() < 1e-9, "in holdover it is known ever less");
+        assert_eq!(bound.rho(ppm(200.0)), TOLERANCE);
+        bound.doubt();
+        assert_eq!(bound.rho(ppm(0.01)), TOLERANCE);
     }
 
     proptest! {
@@ -313,7 +337,7 @@ mod tests {
                 (1u32..20, -0.999..0.999f64, -1.0..1.0f64, any::<bool>(), 0i64..5_000_000, 0i64..5_000_000), 1..80)
         ) {
             let round = Span::from_secs(5);
-            let mut bound = Bound::unknown(raw(0.0));
+            let mut bound = calm();
             bound.steer(raw(0.0), Frequency::ZERO, round, RHO);
             bound.set_frequency(raw(0.0), Frequency::from_ppm(used), RHO);
             let (mut at, mut phase) = (0.0, start as f64);

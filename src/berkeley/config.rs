@@ -94,9 +94,9 @@ pub const PLAUSIBLE_FOR: Span = Span::from_secs(50 * 365 * 86_400);
 /// Larger differences than this would take longer than four minutes to slew: step.
 pub const STEP_THRESHOLD: Span = Span::from_millis(128);
 
-/// A clock that follows a cluster and is a quarter of an hour off has not drifted: something is broken, or somebody
-/// has made a mistake, and a human should look. (ntpd gives up at the same distance.)
-pub const MAX_STEP: Span = Span::from_secs(1_000);
+/// A clock that followed a cluster and is off by hours may come from a machine that was frozen and went on; it should
+/// mend by itself. If it is off by more than a day, somebody has another idea of the date, and a human should look.
+pub const MAX_STEP: Span = Span::from_secs(86_400);
 
 /// No crystal that works is farther off, and no operating system lets its clock run farther off.
 pub const MAX_FREQUENCY: Frequency = Frequency::from_ppm(500.0);

@@ -27,7 +27,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
     /// Once synchronized, refuse steps beyond this; 0 refuses all
-    #[arg(long, value_name = "SPAN", default_value = "1000s", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SPAN", default_value = "24h", allow_hyphen_values = true)]
     #[arg(value_parser = units::unsigned_span)]
     max_step: Span,
     /// Refuse a first step beyond this [default: take any]

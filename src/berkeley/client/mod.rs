@@ -107,6 +107,7 @@ impl Client {
     /// anybody could attack.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
+        let bound = Bound::unknown(now.raw, config.drift_allowance);
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -118,7 +119,7 @@ impl Client {
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
             discipline: Discipline::default(),
-            bound: Bound::unknown(now.raw),
+            bound,
             refused: None,
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
@@ -239,6 +240,9 @@ impl Client {
             return Fate::Accepted;
         }
         let rho = self.rho(now.raw);
+        if matches!(judgement, Judgement::Started | Judgement::Restarted) {
+            self.bound.doubt();
+        }
         self.discipline = discipline;
         if let Link::Member(session) = &mut self.link {
             session.corrected = now.mono;
@@ -275,6 +279,7 @@ impl Client {
         };
         self.timescale.set(now.raw, known.phase, known.frequency, adjustment);
         self.bound.set_frequency(now.raw, known.frequency, rho);
+        self.bound.learn(known.frequency_error);
         self.refused = None;
         if self.state == ClientState::Holdover {
             self.events.push_back(ClientEvent::Recovered);

@@ -6,7 +6,7 @@
 
 use super::{Client, Link};
 use crate::berkeley::ClientEvent;
-use crate::berkeley::bound::{Assumptions, Proof};
+use crate::berkeley::bound::Proof;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::exchange::Exchange;
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
@@ -15,8 +15,7 @@ use crate::wire::{ClientState, Correction};
 impl Client {
     /// The largest difference between the cluster's true rate over this oscillator and the clock's frequency.
     pub(super) fn rho(&self, raw: Raw) -> Frequency {
-        let assumptions = Assumptions { drift_allowance: self.config.drift_allowance };
-        assumptions.rho(self.discipline.estimate(raw).map(|known| known.frequency_error))
+        self.bound.rho(self.discipline.estimate(raw).map(|known| known.frequency_error))
     }
 
     /// The guaranteed distance of the published clock from the cluster's time.
@@ -43,6 +42,7 @@ impl Client {
             self.bound.forget();
         }
         session.proved = !told.learning;
+        self.bound.set_pace(now.raw, told.brisk, rho);
         let mut broken = None;
         for exchange in burst.iter().filter(|exchange| !told.learning && Some(exchange.t2) != guess) {
             if exchange.delay() < Span::ZERO {

@@ -157,6 +157,11 @@ impl Keeper {
         matches!(self.phase, Phase::Following(_))
     }
 
+    /// Whether the cluster's rate may still be steered fast, since it has never been settled.
+    pub fn is_brisk(&self) -> bool {
+        !self.anchor.is_settled()
+    }
+
     /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows, and is
     /// not to be trusted any more. It is silent, and listens, and takes the members' time, as after a restart.
     pub fn wake_up(&mut self, raw: Raw, slept: Span) {

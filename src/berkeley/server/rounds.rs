@@ -202,7 +202,8 @@ impl Server {
     /// Sends a member the correction of its own clock, by its last burst.
     pub(super) fn correct(&mut self, slot: Slot) {
         let timescale = *self.keeper.timescale();
-        let (rate, window, learning) = (self.keeper.rate(), self.keeper.window(), self.keeper.is_learning());
+        let (rate, window) = (self.keeper.rate(), self.keeper.window());
+        let (learning, brisk) = (self.keeper.is_learning(), self.keeper.is_brisk());
         let members = u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX);
         let Some(member) = self.members.at(slot) else { return };
         let Some(best) = member.burst.best else { return };
@@ -219,6 +220,7 @@ impl Server {
             window,
             verdict: member.verdict,
             learning,
+            brisk,
             members,
         };
         let round = member.burst.round;

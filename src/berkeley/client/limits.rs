@@ -18,6 +18,8 @@ pub struct Proposal {
     pub difference: Span,
     /// The rate that the clock would have over its oscillator's, minus one.
     pub frequency: Frequency,
+    /// One standard deviation of what that frequency may be off.
+    pub frequency_error: Frequency,
     /// What the clock would show.
     pub time: Timestamp,
 }
@@ -30,7 +32,7 @@ impl ClientConfig {
 
     /// Why a proposal is not acceptable, if it is not.
     pub(super) fn refuses(&self, proposal: &Proposal) -> Option<Refusal> {
-        let Proposal { first, difference, frequency, time } = *proposal;
+        let Proposal { first, difference, frequency, frequency_error, time } = *proposal;
         if time < self.plausible_from || time > self.plausible_from + PLAUSIBLE_FOR {
             Some(Refusal::ImplausibleTime)
         } else if first && self.panic.is_some_and(|panic| difference.abs() > panic) {
@@ -38,13 +40,13 @@ impl ClientConfig {
         } else if !first && self.steps(first, difference) && difference.abs() > self.max_step {
             Some(Refusal::StepTooLarge)
         } else {
-            self.refuses_frequency(frequency)
+            self.refuses_frequency(frequency, frequency_error)
         }
     }
 
-    /// The same for a frequency alone.
-    pub(super) fn refuses_frequency(&self, frequency: Frequency) -> Option<Refusal> {
-        let too_far = frequency.ratio().abs() > self.max_frequency.ratio();
+    /// The same for a frequency alone. One that is still being learned is no reason to refuse.
+    pub(super) fn refuses_frequency(&self, frequency: Frequency, error: Frequency) -> Option<Refusal> {
+        let too_far = error <= SURE && frequency.ratio().abs() > self.max_frequency.ratio();
         too_far.then_some(Refusal::ImplausibleFrequency)
     }
 }
@@ -61,16 +63,20 @@ impl Client {
     }
 
     /// Why the rate command `rate` is not acceptable, if it is not.
-    pub(super) fn refuses_rate(&self, rate: Frequency) -> Option<Refusal> {
+    pub(super) fn refuses_rate(&self, now: Now, rate: Frequency) -> Option<Refusal> {
         let Link::Member(session) = &self.link else { return None };
         let change = rate - session.rate;
         match self.state.has_cluster_time() && change != Frequency::ZERO {
-            true => self.config.refuses_frequency(self.timescale.frequency() + change),
+            true => self
+                .config
+                .refuses_frequency(self.timescale.frequency() + change, self.frequency_error(now.raw)),
             false => None,
         }
     }
 }
 
+/// A client knows its frequency when it is sure to this; the first seconds on a bad path can suggest anything.
+const SURE: Frequency = Frequency::from_ppm(1.0);
 /// Refusals for the same reason are told once in this time.
 const TELL_AGAIN: Span = Span::from_secs(60);
 
@@ -81,7 +87,8 @@ mod tests {
 
     fn proposal(first: bool, difference: Span) -> Proposal {
         let time = PLAUSIBLE_FROM + Span::from_secs(86_400);
-        Proposal { first, difference, frequency: Frequency::from_ppm(-90.0), time }
+        let (frequency, frequency_error) = (Frequency::from_ppm(-90.0), Frequency::from_ppm(1.0));
+        Proposal { first, difference, frequency, frequency_error, time }
     }
 
     #[test]
@@ -120,5 +127,7 @@ mod tests {
         assert_eq!(config.refuses(&late), Some(Refusal::ImplausibleTime));
         let fast = Proposal { frequency: Frequency::from_ppm(500.1), ..good };
         assert_eq!(config.refuses(&fast), Some(Refusal::ImplausibleFrequency));
+        let guess = Proposal { frequency_error: Frequency::from_ppm(2.0), ..fast };
+        assert_eq!(config.refuses(&guess), None);
     }
 }

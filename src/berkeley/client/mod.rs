@@ -169,7 +169,7 @@ impl Client {
 
     /// Takes over what is new in the cumulative rate command, unless that is beyond what is accepted.
     fn follow_rate(&mut self, now: Now, sequence: u32, rate: Frequency) -> Result<(), Refusal> {
-        let refused = self.refuses_rate(rate);
+        let refused = self.refuses_rate(now, rate);
         let rho = self.rho(now.raw);
         let Link::Member(session) = &mut self.link else { return Ok(()) };
         if !is_newer(sequence, session.rate_from) {
@@ -265,6 +265,7 @@ impl Client {
             first: !self.state.has_cluster_time(),
             difference: known.phase - shown,
             frequency: known.frequency,
+            frequency_error: known.frequency_error,
             time: Timestamp::from_nanos((now.raw + known.phase).as_nanos()),
         })
     }

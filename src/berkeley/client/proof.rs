@@ -4,7 +4,7 @@
 //! The bound is a distance from the time that *this session's* server carries. So it begins anew with every
 //! session, and after every gap that is long enough for the server to have been replaced or deposed meanwhile.
 
-use super::{Client, Link};
+use super::{Client, Link, UNKNOWN_FREQUENCY};
 use crate::berkeley::ClientEvent;
 use crate::berkeley::bound::Proof;
 use crate::berkeley::event::Adjustment;
@@ -16,6 +16,11 @@ impl Client {
     /// The largest difference between the cluster's true rate over this oscillator and the clock's frequency.
     pub(super) fn rho(&self, raw: Raw) -> Frequency {
         self.bound.rho(self.discipline.estimate(raw).map(|known| known.frequency_error))
+    }
+
+    /// One standard deviation of what the clock's frequency may be off.
+    pub(super) fn frequency_error(&self, raw: Raw) -> Frequency {
+        self.discipline.estimate(raw).map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error)
     }
 
     /// The guaranteed distance of the published clock from the cluster's time.

@@ -9,17 +9,25 @@
 mod host;
 mod oscillator;
 mod overlay;
+mod sleep;
 
 pub use host::HostRaw;
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
+pub use sleep::SleepWatch;
 
-use crate::time::Now;
+use crate::time::{Now, Span};
 
 /// A node's two clocks, and the host's oscillator under them.
 pub trait Clock {
     /// All of them, read together.
     fn read(&self) -> Moment;
+
+    /// For how long the machine has slept since this was last asked, and its oscillator with it; `None`: it has not,
+    /// or nobody can tell.
+    fn slept(&mut self) -> Option<Span> {
+        None
+    }
 
     /// The two that the core wants, read together.
     fn now(&self) -> Now {

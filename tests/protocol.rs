@@ -539,11 +539,13 @@ fn a_first_step_beyond_the_panic_threshold_is_refused() {
 
 #[test]
 fn a_rate_command_beyond_the_limit_is_refused() {
-    let mut pair = Pair::agreed();
+    let client = ClientConfig { max_frequency: Frequency::from_ppm(1.0), ..ClientConfig::default() };
+    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    pair.run(100.0);
     let mut probe = pair.last(Kind::Probe);
     probe.header.sequence += 1_000;
     let Body::Probe(body) = &mut probe.body else { panic!("{probe:?}") };
-    (body.nonce, body.rate) = (body.nonce + 1, Frequency::from_ppm(900.0));
+    (body.nonce, body.rate) = (body.nonce + 1, Frequency::from_ppm(1.5));
     events(&mut pair.client);
     let before = pair.client.read(pair.client_now().raw).frequency;
     pair.client.handle_datagram(pair.client_now(), from(SERVER), &probe.encode());

@@ -79,6 +79,11 @@ impl Discipline {
         if innovation.difference.abs() <= OUTLIER * innovation.expected {
             bank.observe(at, phase, deviation);
             self.outliers = None;
+            if bank.estimate(at).frequency.ratio().abs() > FASTEST_DRIFT {
+                // Whatever it has learned, it was not an oscillator's frequency.
+                self.bank = Some(Bank::new(at, phase, deviation, Frequency::ZERO, ANY_FREQUENCY));
+                return Some(Judgement::Restarted);
+            }
             return Some(Judgement::Followed);
         }
         let outliers = Outliers::after(self.outliers, at, innovation.difference);
@@ -87,7 +92,7 @@ impl Discipline {
             return Some(Judgement::Ignored(outliers.count));
         }
         bank.restart_phase(at, phase, deviation);
-        bank.doubt_frequency(outliers.drift(innovation.expected));
+        bank.doubt_frequency(outliers.drift(deviation));
         self.outliers = None;
         Some(Judgement::Restarted)
     }
@@ -124,13 +129,12 @@ impl Outliers {
         Outliers { count: before.map_or(0, |outliers| outliers.count) + 1, first, last: (at, difference) }
     }
 
-    /// How fast the outliers drifted away from what was expected; zero if within the noise.
+    /// How fast the outliers drifted away from what was expected; zero if within the noise, or if no oscillator drifts
+    /// like that: then the clock was set more than once.
     fn drift(&self, noise: f64) -> Frequency {
         let (change, dt) = (self.last.1 - self.first.1, (self.last.0 - self.first.0).as_secs_f64());
-        match dt > 0.0 && change.abs() > OUTLIER * noise {
-            true => Frequency::from_ratio(change / dt),
-            false => Frequency::ZERO,
-        }
+        let drifts = dt > 0.0 && change.abs() > OUTLIER * noise && (change / dt).abs() < FASTEST_DRIFT;
+        if drifts { Frequency::from_ratio(change / dt) } else { Frequency::ZERO }
     }
 }
 
@@ -181,6 +185,8 @@ impl PathNoise {
 
 /// Readings farther than this many standard deviations from the expected are outliers.
 const OUTLIER: f64 = 6.0;
+/// No oscillator's frequency is farther off than this, by a wide margin.
+const FASTEST_DRIFT: f64 = 1e-3;
 /// Two crystals of 100 ppm each, one fast, one slow.
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 /// Bursts after which a path's least delay is learned afresh: routes change.

@@ -3,7 +3,7 @@
 //! Whatever is outside of the limits is refused as a whole: nothing that it says is learned. The client tells the
 //! reason and runs on in holdover; it goes on answering, and follows the server's next acceptable word.
 
-use super::{Client, Link};
+use super::Client;
 use crate::berkeley::config::PLAUSIBLE_FOR;
 use crate::berkeley::event::{HoldoverReason, Refusal};
 use crate::berkeley::{ClientConfig, ClientEvent};
@@ -62,14 +62,13 @@ impl Client {
         self.enter_holdover(HoldoverReason::CorrectionRefused);
     }
 
-    /// Why the rate command `rate` is not acceptable, if it is not.
-    pub(super) fn refuses_rate(&self, now: Now, rate: Frequency) -> Option<Refusal> {
-        let Link::Member(session) = &self.link else { return None };
-        let change = rate - session.rate;
+    /// Why a change of the cluster's rate is not acceptable, if it is not.
+    pub(super) fn refuses_change(&self, now: Now, change: Frequency) -> Option<Refusal> {
         match self.state.has_cluster_time() && change != Frequency::ZERO {
-            true => self
-                .config
-                .refuses_frequency(self.timescale.frequency() + change, self.frequency_error(now.raw)),
+            true => {
+                let frequency = self.timescale.frequency() + change;
+                self.config.refuses_frequency(frequency, self.frequency_error(now.raw))
+            }
             false => None,
         }
     }

@@ -46,6 +46,7 @@ pub struct Client {
     bound: Bound,
     /// The refusal that was told last, and when; `None`: the last correction was accepted.
     refused: Option<(Refusal, Monotonic)>,
+    command: RateCommand,
     outgoing: VecDeque<Outgoing>,
     actions: VecDeque<Action>,
     events: VecDeque<ClientEvent>,
@@ -76,10 +77,6 @@ struct Session {
     corrected: Monotonic,
     /// The report number of the newest Correction applied; 0: none.
     applied: u32,
-    /// The cumulative rate command that the clock's frequency includes, and the sequence number of the newest
-    /// datagram that brought it: a reordered one must not bring an older command back.
-    rate: Frequency,
-    rate_from: u32,
     /// The nonce of the Heartbeat that waits for an answer.
     heartbeat: Option<u64>,
     /// Until the first Correction of a session shows that the server keeps the time this clock has, a jump is
@@ -88,6 +85,29 @@ struct Session {
     /// Whether this session's server has proved something about its time.
     proved: bool,
     memory: Memory,
+}
+
+/// The newest cumulative rate command.
+#[derive(Clone, Copy, Debug, Default)]
+struct RateCommand {
+    /// Whose.
+    server: NodeId,
+    /// The command, which the clock's frequency includes.
+    rate: Frequency,
+    /// The sequence number of the datagram that brought it: a reordered one must not bring an older command back.
+    from: u32,
+    /// When it came.
+    at: Monotonic,
+}
+
+impl RateCommand {
+    /// Whether a datagram may bring a newer command: it is newer itself, if not by absurdly much, and the change is
+    /// one that a server can have made in the meantime.
+    fn is_newer(&self, header: &Header, change: Frequency, now: Monotonic) -> bool {
+        let ahead = header.sequence.wrapping_sub(self.from);
+        let possible = RATE_SLACK + RATE_OF_RATE * (now - self.at).as_secs_f64();
+        (1..SEQUENCE_AHEAD).contains(&ahead) && change.ratio().abs() <= possible
+    }
 }
 
 /// What waits to be sent.
@@ -121,6 +141,7 @@ impl Client {
             discipline: Discipline::default(),
             bound,
             refused: None,
+            command: RateCommand::default(),
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
             events: VecDeque::new(),
@@ -160,32 +181,48 @@ impl Client {
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
-        if let Err(reason) = self.follow_rate(now, header.sequence, probe.rate) {
+        if let Err(reason) = self.follow_rate(now, header, probe.rate) {
             self.refuse(now, header.round, time::Correction::default(), reason);
         }
         self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2: now.raw });
         Fate::Accepted
     }
 
+    /// A new session begins with this rate command. Of the server that it has followed before, the client has missed
+    /// what is new in it; another server counts from another zero.
+    fn take_rate_base(&mut self, now: Now, header: &Header, rate: Frequency) {
+        let missed =
+            if self.command.server == header.sender { rate - self.command.rate } else { Frequency::ZERO };
+        self.command = RateCommand { server: header.sender, rate, from: header.sequence, at: now.mono };
+        match self.refuses_change(now, missed) {
+            // Nothing of it: what comes later is counted from here.
+            Some(reason) => self.refuse(now, header.round, time::Correction::default(), reason),
+            None => self.change_rate(now, missed),
+        }
+    }
+
     /// Takes over what is new in the cumulative rate command, unless that is beyond what is accepted.
-    fn follow_rate(&mut self, now: Now, sequence: u32, rate: Frequency) -> Result<(), Refusal> {
-        let refused = self.refuses_rate(now, rate);
+    fn follow_rate(&mut self, now: Now, header: &Header, rate: Frequency) -> Result<(), Refusal> {
+        let change = rate - self.command.rate;
+        if self.command.is_newer(header, change, now.mono) {
+            if let Some(reason) = self.refuses_change(now, change) {
+                return Err(reason);
+            }
+            self.command = RateCommand { rate, from: header.sequence, at: now.mono, ..self.command };
+            self.change_rate(now, change);
+        }
+        Ok(())
+    }
+
+    fn change_rate(&mut self, now: Now, change: Frequency) {
         let rho = self.rho(now.raw);
-        let Link::Member(session) = &mut self.link else { return Ok(()) };
-        if !is_newer(sequence, session.rate_from) {
-            return Ok(());
+        if let Link::Member(session) = &self.link {
+            self.bound.steer(now.raw, change, session.terms.heartbeat, rho);
         }
-        if let Some(reason) = refused {
-            return Err(reason);
-        }
-        let change = rate - session.rate;
-        (session.rate, session.rate_from) = (rate, sequence);
-        self.bound.steer(now.raw, change, session.terms.heartbeat, rho);
         if self.state.has_cluster_time() && change != Frequency::ZERO {
             self.discipline.shift_frequency(now.raw, change);
             self.timescale.shift_frequency(now.raw, change);
         }
-        Ok(())
     }
 
     fn handle_heartbeat_ack(&mut self, now: Now, heartbeat: &Heartbeat) -> Fate {
@@ -226,7 +263,7 @@ impl Client {
             (false, _) => Trust::MAJORITY,
         };
         let (round, correction) = (header.round, told.correction);
-        if let Err(reason) = self.follow_rate(now, header.sequence, told.rate) {
+        if let Err(reason) = self.follow_rate(now, header, told.rate) {
             self.refuse(now, round, correction, reason);
             return Fate::Accepted;
         }
@@ -349,7 +386,7 @@ impl Client {
             transmit_lag: Span::ZERO,
             frequency,
             frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
-            rate: session.rate,
+            rate: self.command.rate,
             applied: session.applied,
             bound,
             error: known.map(|known| known.error),
@@ -509,6 +546,12 @@ fn is_newer(number: u32, than: u32) -> bool {
     number.wrapping_sub(than).cast_signed() > 0
 }
 
+/// A server changes its rate command by so much at once, at most …
+const RATE_SLACK: f64 = 2e-6;
+/// … and by so much per second, at most: twice what servers do.
+const RATE_OF_RATE: f64 = 200e-9;
+/// More datagrams than a session can lose.
+const SEQUENCE_AHEAD: u32 = 1 << 16;
 /// A report says in 32 bits how long it took to write; who was held up for longer has nothing to report.
 const LONGEST_PROCESSING: Span = Span::from_secs(2);
 /// Nobody's frequency is farther off.

@@ -7,7 +7,7 @@ use super::memory::Memory;
 use super::{Client, Link, Outgoing, Session};
 use crate::berkeley::event::HoldoverReason;
 use crate::berkeley::{Action, ClientEvent, Fate};
-use crate::time::{Frequency, Monotonic, Now, Span};
+use crate::time::{Monotonic, Now, Span};
 use crate::wire::{Body, Challenge, ClusterId, Header, Register, Reject, RejectReason, Welcome};
 
 /// One attempt after the other to be let in.
@@ -100,7 +100,6 @@ impl Client {
         let Link::Entering(entry) = &mut self.link else { return };
         if entry.next_try.is_some_and(|at| now.mono >= at) {
             entry.next_try = None;
-            entry.cookie = 0;
             self.actions.push_back(Action::Resolve);
         }
     }
@@ -133,6 +132,8 @@ impl Client {
             return Fate::Unasked;
         }
         entry.cookie = challenge.cookie;
+        // Somebody is there: no reason to be slow.
+        entry.attempt = 1;
         self.register();
         self.set_next_try(now);
         Fate::Accepted
@@ -158,16 +159,13 @@ impl Client {
             sent: now.mono,
             corrected: now.mono,
             applied: 0,
-            rate: welcome.rate,
-            rate_from: header.sequence,
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
             proved: false,
             memory: Memory::default(),
         }));
+        self.take_rate_base(now, header, welcome.rate);
         self.told.clear();
-        let rho = self.rho(now.raw);
-        self.bound.steer(now.raw, Frequency::ZERO, welcome.heartbeat, rho);
         let (cluster, interval) = (welcome.cluster, welcome.interval);
         self.events.push_back(ClientEvent::Registered { server, cluster, interval });
         Fate::Accepted

@@ -29,6 +29,8 @@ pub struct Anchor {
     /// Whether the mean has been close to zero once: from then on the rate moves gently.
     settled: bool,
     rest: Span,
+    /// For how long the rate has been steered.
+    steered: Span,
     mean: Option<Frequency>,
 }
 
@@ -68,7 +70,8 @@ impl Anchor {
         let Some(mean) = mean else {
             return Frequency::ZERO;
         };
-        self.settled |= mean.abs() < SETTLED;
+        self.steered += interval;
+        self.settled |= mean.abs() < SETTLED || self.steered > FIRST_FOR;
         let seconds = interval.as_secs_f64();
         let most = if self.settled { GENTLE } else { FIRST } * seconds;
         let change = (-mean * (seconds / TIME_CONSTANT_S).min(1.0)).clamp(-most, most);
@@ -87,6 +90,8 @@ const GENTLE: f64 = 1e-9;
 /// The same until the mean was once close to zero: a new cluster starts tens of ppm off, and would need hours.
 /// A member that misses one command at this pace is off by 2.5 µs for a round.
 const FIRST: f64 = 100e-9;
+/// Two crystals of 100 ppm are brought together in this time; whoever claims more after that is not believed.
+const FIRST_FOR: Span = Span::from_secs(1_200);
 /// So close to zero counts as close.
 const SETTLED: f64 = 50e-9;
 
@@ -126,6 +131,14 @@ mod tests {
         let mut anchor = settled();
         let change = anchor.steer(&ppm(&[50.0, 50.0, 50.0]), 3, T);
         assert!((change.ppb() + 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn liars_cannot_keep_a_new_cluster_in_a_hurry() {
+        let mut anchor = Anchor::default();
+        closed_loop(&mut anchor, &[0.0, 0.0, 0.0, 0.0, 500.0], 1_000);
+        let change = anchor.steer(&ppm(&[0.0, 0.0, 0.0, 900.0, 900.0]), 5, T);
+        assert!((change.ppb() + 5.0).abs() < 1e-9, "{}", change.ppb());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Following: the server learns phase and frequency of the time that its clients carry.
 
+use super::ensemble::Observation;
 use super::window::WIDEST;
 use super::{Ballot, Conclusion, Keeper, Phase, Reading, Turn, deviation_of_median};
+use crate::berkeley::config::STEP_THRESHOLD;
 use crate::berkeley::event::{Adjustment, Outcome};
 use crate::berkeley::vote;
 use crate::time::Raw;
@@ -11,8 +13,10 @@ impl Keeper {
     pub(super) fn follow(&mut self, left: u32, now: Raw, ballots: &[Ballot], conclusion: &mut Conclusion) {
         conclusion.report.outcome = Outcome::Unsure;
         if !self.follow_members(now, ballots, conclusion) {
+            self.be_unsure();
             return;
         }
+        self.unsure = 0;
         conclusion.report.outcome = Outcome::Following;
         self.phase = Phase::Following(left.saturating_sub(1));
         if left <= 1 {
@@ -50,14 +54,15 @@ impl Keeper {
         if !agreement.majority {
             return false;
         }
-        let first = self.ensemble.is_none();
-        let deviation = deviation_of_median(&votes, &readings);
-        self.observe_ensemble(now, agreement.median, deviation);
-        let Some(bank) = &self.ensemble else {
+        let first = self.ensemble.estimate(now).is_none();
+        let deviation_s = deviation_of_median(&votes, &readings);
+        let believed = self.ensemble.observe(Observation { at: now, phase: agreement.median, deviation_s });
+        let Some(known) = self.ensemble.estimate(now).filter(|_| believed) else {
             return false;
         };
-        let known = bank.estimate(now);
-        conclusion.adjustment = if first { Adjustment::Step } else { Adjustment::Slew };
+        let published = self.timescale.phase_at(now) + self.timescale.residue_at(now);
+        let far = (known.phase - published).abs() > STEP_THRESHOLD;
+        conclusion.adjustment = if first || far { Adjustment::Step } else { Adjustment::Slew };
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, conclusion.adjustment);
         true
     }

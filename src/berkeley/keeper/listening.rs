@@ -1,5 +1,6 @@
 //! Listening: there is no cluster time yet. Take it over from those who carry it, or agree on one.
 
+use super::ensemble::Ensemble;
 use super::{Ballot, Conclusion, Judged, Keeper, PATIENCE, Phase, Reading, Turn};
 use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
 use crate::berkeley::vote;
@@ -95,7 +96,7 @@ impl Keeper {
         conclusion.correction = self.timescale.set(now, vote.mean, Frequency::ZERO, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         self.cluster = fresh_cluster;
-        self.ensemble = None;
+        self.ensemble = Ensemble::default();
         self.become_steady();
     }
 }

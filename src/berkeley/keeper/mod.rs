@@ -20,6 +20,7 @@
 
 mod anchor;
 mod ballot;
+mod ensemble;
 mod following;
 mod listening;
 mod steady;
@@ -30,10 +31,10 @@ mod window;
 pub use self::ballot::{Audience, Ballot, Conclusion, Judged, Reading, Turn};
 
 use self::anchor::Anchor;
+use self::ensemble::{Ensemble, Observation};
 use self::window::{WIDEST, Window};
 use super::config::PLAUSIBLE_FOR;
 use super::event::{Adjustment, Exclusion, Outcome};
-use super::kalman::Bank;
 use super::timescale::Timescale;
 use super::vote;
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
@@ -50,10 +51,9 @@ pub struct Keeper {
     window: Window,
     last_window: Span,
     anchor: Anchor,
-    /// The clients' time over the server's oscillator: always running, needed when the server is deposed.
-    ensemble: Option<Bank>,
-    /// The rounds in a row in which the server's clock was in doubt, with the clients' phase at the first.
-    doubt: Option<(Raw, Span)>,
+    ensemble: Ensemble,
+    /// Where the clients' time was in the last round, if the server's own clock was in doubt then.
+    doubt: Option<Observation>,
     unsure: u32,
     undecided: bool,
 }
@@ -90,7 +90,7 @@ impl Keeper {
             window: Window::default(),
             last_window: WIDEST,
             anchor: Anchor::default(),
-            ensemble: None,
+            ensemble: Ensemble::default(),
             doubt: None,
             unsure: 0,
             undecided: false,
@@ -140,7 +140,7 @@ impl Keeper {
     pub fn own_error(&self, raw: Raw) -> Option<Span> {
         match self.phase {
             Phase::Steady => Some(Span::ZERO),
-            Phase::Following(_) => self.ensemble.as_ref().map(|bank| bank.estimate(raw).error),
+            Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.error),
             Phase::Listening(_) => None,
         }
     }
@@ -169,7 +169,7 @@ impl Keeper {
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.phase = Phase::Listening(0);
         self.audience = Audience::Nobody;
-        self.ensemble = None;
+        self.ensemble = Ensemble::default();
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
@@ -206,16 +206,6 @@ impl Keeper {
         Offset::ahead_by(reading.phase - self.timescale.phase_at(reading.at))
     }
 
-    fn observe_ensemble(&mut self, now: Raw, phase: Span, deviation_s: f64) {
-        match &mut self.ensemble {
-            Some(bank) => bank.observe(now, phase, deviation_s),
-            None => {
-                let frequency = self.timescale.frequency();
-                self.ensemble = Some(Bank::new(now, phase, deviation_s, frequency, ANY_FREQUENCY));
-            }
-        }
-    }
-
     fn implausible(&self, reading: &Reading) -> Option<Exclusion> {
         let from = self.settings.plausible_from;
         match reading.clock() {
@@ -249,7 +239,5 @@ fn deviation_of_median(votes: &[vote::Reading], readings: &[Reading]) -> f64 {
     1.25 * scatter.max(noise).as_secs_f64() / (votes.len().max(1) as f64).sqrt()
 }
 
-/// Two crystals of 100 ppm each, one fast, one slow.
-const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 /// Votes for which a cluster without a time waits for a client that is never heard.
 const PATIENCE: u32 = 6;

@@ -1,11 +1,8 @@
 //! Steady: the server's disciplined clock carries the cluster's time, and the vote watches it.
 
-use super::{
-    ANY_FREQUENCY, Ballot, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median,
-    typical_noise,
-};
+use super::ensemble::{Ensemble, Observation};
+use super::{Ballot, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median, typical_noise};
 use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
-use crate::berkeley::kalman::Bank;
 use crate::berkeley::vote::{self, Agreement};
 use crate::time::{Frequency, Offset, Raw, Span};
 
@@ -26,7 +23,7 @@ impl Keeper {
             .map(|reading| vote::Reading { offset: self.offset(reading).span(), error: reading.excess })
             .collect();
         let noise = typical_noise(&readings);
-        let window = self.window.width(noise);
+        let window = self.window.width(noise, members);
         let among_clients = vote::agreement(&without_errors(&clients), window, members);
         let own = vote::Reading { offset: Span::ZERO, error: Span::ZERO };
         let everybody: Vec<vote::Reading> = std::iter::once(own).chain(clients.iter().copied()).collect();
@@ -37,6 +34,12 @@ impl Keeper {
         if doubted {
             conclusion.report.outcome = Outcome::ServerInDoubt;
             self.doubt_own_clock(now, &among_clients, noise, conclusion);
+            return;
+        }
+        if members > 2 && contradicted(&readings, &clients, &agreement, window) {
+            conclusion.report.outcome = Outcome::Unsure;
+            conclusion.judged.fill(None);
+            self.be_unsure();
             return;
         }
         self.doubt = None;
@@ -53,7 +56,8 @@ impl Keeper {
         }
         if among_clients.majority {
             let phase = self.timescale.phase_at(now) + among_clients.median;
-            self.observe_ensemble(now, phase, deviation_of_median(&clients, &readings));
+            let deviation_s = deviation_of_median(&clients, &readings);
+            self.ensemble.observe(Observation { at: now, phase, deviation_s });
         }
         self.steer_rate(now, ballots, members);
     }
@@ -61,37 +65,28 @@ impl Keeper {
     /// The majority of all members agrees, and not with the server: once may be chance, twice is not.
     fn doubt_own_clock(&mut self, now: Raw, clients: &Agreement, noise: Span, conclusion: &mut Conclusion) {
         let phase = self.timescale.phase_at(now) + clients.median;
-        let Some((then, phase_then)) = self.doubt.replace((now, phase)) else {
+        let observed = Observation { at: now, phase, deviation_s: noise.as_secs_f64() };
+        let Some(before) = self.doubt.replace(observed) else {
             return;
         };
         conclusion.turn = Some(Turn::Deposed(Offset::ahead_by(-clients.median)));
-        let deviation = noise.as_secs_f64();
-        let bank = self
-            .ensemble
-            .get_or_insert_with(|| Bank::new(then, phase_then, deviation, Frequency::ZERO, ANY_FREQUENCY));
-        // The two readings tell whether the server's clock was set or runs wrong: if they differ by more than
-        // the known frequency explains, the frequency has changed, and they are enough to learn it.
-        bank.restart_phase(then, phase_then, deviation);
-        let innovation = bank.innovation(now, phase, deviation);
-        if innovation.difference.abs() > 6.0 * innovation.expected {
-            let drift = innovation.difference / (now - then).as_secs_f64().max(1e-3);
-            bank.doubt_frequency(Frequency::from_ratio(drift));
-        }
-        bank.observe(now, phase, deviation);
-        let known = bank.estimate(now);
+        self.ensemble.start_anew(before, observed);
+        let Some(known) = self.ensemble.estimate(now) else {
+            return;
+        };
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         self.begin_following();
     }
 
     /// No majority: first look with an open window, then decide anew what the cluster's time is.
-    fn be_unsure(&mut self) {
+    pub(super) fn be_unsure(&mut self) {
         self.unsure += 1;
         match self.unsure {
             LEARN_AFRESH => self.window.forget(),
             LISTEN_AGAIN => {
                 self.unsure = 0;
-                self.ensemble = None;
+                self.ensemble = Ensemble::default();
                 self.phase = Phase::Listening(0);
             }
             _ => {}
@@ -112,9 +107,7 @@ impl Keeper {
             .collect();
         let change = self.anchor.steer(&claims, members, self.settings.interval);
         self.timescale.shift_frequency(now, change);
-        if let Some(bank) = &mut self.ensemble {
-            bank.shift_frequency(now, change);
-        }
+        self.ensemble.shift_frequency(now, change);
     }
 
     /// Tells each client that was heard how it stands to the median.
@@ -151,6 +144,14 @@ impl Keeper {
         report.spread = agreement.spread;
         report.window = window;
     }
+}
+
+/// Whether most of this round's own readings disagree. Older ones are kept by the server's oscillator: had that just
+/// jumped, they would still agree with it, and the fresh ones would be told that they are wrong.
+fn contradicted(readings: &[Reading], votes: &[vote::Reading], agreement: &Agreement, window: Span) -> bool {
+    let fresh = || readings.iter().zip(votes).filter(|(reading, _)| reading.fresh);
+    let agreeing = fresh().filter(|(_, vote)| agreement.includes(vote, window)).count();
+    2 * agreeing < fresh().count()
 }
 
 fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {

@@ -68,11 +68,12 @@ impl Member {
         Peer { name: self.name, address: self.path.peer }
     }
 
-    /// Whether it is to be measured more often for now: it has no time, no sure frequency, or is wrong.
+    /// Whether it is to be measured more often for now: it has no time, no sure frequency, is wrong, or was not
+    /// heard last time.
     pub fn hurries(&self, now: Monotonic) -> bool {
-        let needs =
-            !self.state.has_cluster_time() || self.claim.is_none() || self.verdict == Verdict::Minority;
-        needs && now < self.hurry_until
+        let unsettled = !self.state.has_cluster_time() || self.claim.is_none();
+        let unheard = self.burst.best.is_none();
+        (unsettled || unheard || self.verdict == Verdict::Minority) && now < self.hurry_until
     }
 
     /// What the keeper of time gets to know of it.

@@ -30,7 +30,8 @@ impl Server {
         }
         let slot = self.admit(now, path, header, ask);
         self.welcome(slot);
-        self.begin_burst(slot, now.mono, true);
+        // Not so close behind the Welcome that it could overtake it.
+        self.begin_burst(slot, now.mono + AFTER_WELCOME, true);
         self.hurry(now.mono, slot, self.config.interval.times(NEWCOMER_ROUNDS));
         Fate::Accepted
     }
@@ -113,6 +114,8 @@ impl Server {
     }
 }
 
+/// From the Welcome to the first probe.
+const AFTER_WELCOME: Span = Span::from_millis(5);
 /// A newcomer is measured between rounds for so many of them: enough to learn its frequency.
 const NEWCOMER_ROUNDS: i64 = 2;
 /// Whoever is in a hurry is measured so many times a round.

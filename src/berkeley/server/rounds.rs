@@ -53,7 +53,9 @@ impl Server {
         if member.burst.sent + 1 < member.burst.size {
             self.timers.set(now.mono + gap, Timer::Probe(slot, burst));
         } else if member.burst.alone {
-            let patience = member.delays.patience().unwrap_or(most).clamp(LEAST_PATIENCE.min(most), most);
+            let seen = member.burst.best.map(|best| best.delay.times(4));
+            let patience = member.delays.patience().or(seen).unwrap_or(most);
+            let patience = patience.clamp(LEAST_PATIENCE.min(most), most);
             self.timers.set(now.mono + patience, Timer::BurstOver(slot, burst));
         }
         self.outgoing.push_back(Outgoing::Probe(slot, burst));
@@ -125,6 +127,7 @@ impl Server {
             adjustment: conclusion.adjustment,
         });
         self.correct_everybody();
+        self.ask_again(now);
         let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none()).count();
         if self.keeper.is_waiting_for(unheard) {
             self.next_round = now.mono + self.config.interval.over(5);
@@ -183,6 +186,20 @@ impl Server {
         }
         for slot in late {
             self.hurry(now.mono, slot, self.config.interval.times(MINORITY_ROUNDS));
+        }
+    }
+
+    /// Whoever was not heard in this round is asked again before the next: a lossy path is not yet a dead member.
+    fn ask_again(&mut self, now: Now) {
+        let round = self.round;
+        let unheard = |member: &super::Member| {
+            let burst = &member.burst;
+            !burst.alone && burst.round == round && burst.best.is_none()
+        };
+        let slots: Vec<Slot> =
+            self.members.iter_mut().filter(|(_, member)| unheard(member)).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.hurry(now.mono, slot, self.config.interval);
         }
     }
 

@@ -1,0 +1,135 @@
+//! The members' time over the server's oscillator: always followed, needed when the server's own clock is the wrong one.
+
+use crate::berkeley::kalman::{Bank, Estimate};
+use crate::time::{Frequency, Raw, Span};
+
+/// Phase and frequency of the members' median, against the server's oscillator.
+#[derive(Clone, Debug, Default)]
+pub struct Ensemble {
+    bank: Option<Bank>,
+    /// The last observation, if it was not believed.
+    outlier: Option<Observation>,
+}
+
+/// Where the members' time was.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation {
+    /// When, by the server's oscillator.
+    pub at: Raw,
+    /// How far it was ahead of the oscillator.
+    pub phase: Span,
+    /// One standard deviation of that, in seconds.
+    pub deviation_s: f64,
+}
+
+impl Ensemble {
+    /// What is known at `at`; `None` before the first observation.
+    pub fn estimate(&self, at: Raw) -> Option<Estimate> {
+        self.bank.as_ref().map(|bank| bank.estimate(at))
+    }
+
+    /// Takes in an observation. One that is far from what is expected is not believed, and `false` returned; a
+    /// second one confirms it.
+    pub fn observe(&mut self, observation: Observation) -> bool {
+        let Observation { at, phase, deviation_s } = observation;
+        let Some(bank) = &mut self.bank else {
+            self.bank = Some(Bank::new(at, phase, deviation_s, Frequency::ZERO, ANY_FREQUENCY));
+            return true;
+        };
+        let innovation = bank.innovation(at, phase, deviation_s);
+        if innovation.difference.abs() <= OUTLIER * innovation.expected {
+            bank.observe(at, phase, deviation_s);
+            self.outlier = None;
+            return true;
+        }
+        match self.outlier.replace(observation) {
+            Some(before) => {
+                self.start_anew(before, observation);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The server's clock was set, or its oscillator runs differently: these two observations are all that is known
+    /// of the phase. If they differ by more than the known frequency explains, the frequency has changed, and they
+    /// are enough to learn it.
+    pub fn start_anew(&mut self, first: Observation, second: Observation) {
+        self.outlier = None;
+        let Observation { at, phase, deviation_s } = second;
+        let bank = self.bank.get_or_insert_with(|| {
+            Bank::new(first.at, first.phase, first.deviation_s, Frequency::ZERO, ANY_FREQUENCY)
+        });
+        bank.restart_phase(first.at, first.phase, first.deviation_s);
+        let innovation = bank.innovation(at, phase, deviation_s);
+        let drift = innovation.difference / (at - first.at).as_secs_f64().max(1e-3);
+        if innovation.difference.abs() <= OUTLIER * innovation.expected {
+            bank.observe(at, phase, deviation_s);
+        } else if drift.abs() < FASTEST_DRIFT {
+            bank.doubt_frequency(Frequency::from_ratio(drift));
+            bank.observe(at, phase, deviation_s);
+        } else {
+            // No oscillator drifts like that: it was set once more in between.
+            bank.restart_phase(at, phase, deviation_s);
+        }
+    }
+
+    /// The cluster's rate changes by this much, from `at` on.
+    pub fn shift_frequency(&mut self, at: Raw, change: Frequency) {
+        if let Some(bank) = &mut self.bank {
+            bank.shift_frequency(at, change);
+        }
+    }
+}
+
+/// Two crystals of 100 ppm each, one fast, one slow.
+const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
+/// Standard deviations beyond which an observation is not believed at once.
+const OUTLIER: f64 = 6.0;
+/// No oscillator's frequency is farther off than this, by a wide margin.
+const FASTEST_DRIFT: f64 = 1e-3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observation(second: i64, phase: Span) -> Observation {
+        let at = Raw::from_nanos(1_800_000_000_000_000_000) + Span::from_secs(second);
+        Observation { at, phase, deviation_s: 5e-6 }
+    }
+
+    /// An ensemble that has seen a minute of a time that agrees with the oscillator.
+    fn settled() -> Ensemble {
+        let mut ensemble = Ensemble::default();
+        (0..12).for_each(|k| assert!(ensemble.observe(observation(5 * k, Span::ZERO))));
+        ensemble
+    }
+
+    #[test]
+    fn one_jump_is_not_believed_two_are() {
+        let mut ensemble = settled();
+        assert!(!ensemble.observe(observation(60, Span::from_secs(3))));
+        assert!(ensemble.observe(observation(65, Span::from_secs(3))));
+        let known = ensemble.estimate(observation(70, Span::ZERO).at).unwrap();
+        assert!((known.phase - Span::from_secs(3)).abs() < Span::from_micros(50), "{known:?}");
+    }
+
+    #[test]
+    fn two_jumps_in_a_row_are_not_a_frequency() {
+        let mut ensemble = settled();
+        ensemble.observe(observation(60, Span::from_secs(3)));
+        ensemble.observe(observation(65, Span::from_secs(600)));
+        let known = ensemble.estimate(observation(70, Span::ZERO).at).unwrap();
+        assert!((known.phase - Span::from_secs(600)).abs() < Span::from_millis(1), "{known:?}");
+        assert!(known.frequency.ppm().abs() < 1.0, "{known:?}");
+    }
+
+    #[test]
+    fn a_drift_is_learned_from_two_observations() {
+        let mut ensemble = settled();
+        ensemble.observe(observation(60, Span::from_micros(750)));
+        ensemble.observe(observation(65, Span::from_micros(1_500)));
+        let known = ensemble.estimate(observation(70, Span::ZERO).at).unwrap();
+        assert!((known.frequency.ppm() - 150.0).abs() < 3.0, "{known:?}");
+    }
+}

@@ -432,11 +432,11 @@ fn a_client_states_a_bound_that_holds_and_grows_in_holdover() {
     let (Some(bound), Some(server)) = bounds(&pair) else { panic!("no bound: {:?}", bounds(&pair)) };
     assert_eq!(server, Span::ZERO, "the server's clock carries the cluster's time");
     assert!(bound >= pair.difference().abs() && bound < Span::from_micros(300), "{bound}");
-    let reports = events(&mut pair.server).into_iter().filter_map(|event| match event {
+    let mut reports = events(&mut pair.server).into_iter().filter_map(|event| match event {
         ServerEvent::RoundEnded(report) => report.largest_bound,
         _ => None,
     });
-    let largest = reports.last().expect("the server states how far any two may be apart");
+    let largest = reports.next_back().expect("the server states how far any two may be apart");
     assert!((largest - bound).abs() < Span::from_micros(20), "{largest} and {bound}");
     pair.run_through(100.0, |_| false);
     let later = bounds(&pair).0.expect("holdover has a bound");
@@ -560,11 +560,11 @@ fn a_known_asymmetry_is_taken_out_of_both_sides_view() {
         let client = ClientConfig { asymmetry, ..ClientConfig::default() };
         let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
         pair.run(200.0);
-        let offsets = events(&mut pair.server).into_iter().filter_map(|event| match event {
+        let mut offsets = events(&mut pair.server).into_iter().filter_map(|event| match event {
             ServerEvent::Updated { offset, .. } => Some(offset.span()),
             _ => None,
         });
-        let seen = offsets.last().expect("the client is measured");
+        let seen = offsets.next_back().expect("the client is measured");
         (pair.difference(), seen, bounds(&pair).0.expect("a bound"))
     };
     // The path is symmetric; whoever says that the way to the client takes 60 µs longer moves the clock by half.

@@ -86,12 +86,13 @@ impl Bound {
     /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in use, of
     /// which one standard deviation is `error` (`None`: nothing is known).
     ///
-    /// Before the frequency is known: [`TOLERANCE`]. After that: the drift allowance, for changes of temperature,
+    /// Before the frequency is known: [`TOLERANCE`] and all of the frequency in use, which may be a wild guess. After that: the drift allowance, for changes of temperature,
     /// shocks, ageing, and six standard deviations for what the estimate does not know; never more than before.
     pub fn rho(&self, error: Option<Frequency>) -> Frequency {
         let learned = error.filter(|_| self.locked);
         let learned = learned.map(|error| self.drift_allowance.ratio() + SIGMAS * error.ratio());
-        Frequency::from_ratio(learned.map_or(TOLERANCE.ratio(), |rho| rho.min(TOLERANCE.ratio())))
+        let any = TOLERANCE.ratio() + self.frequency.ratio().abs();
+        Frequency::from_ratio(learned.map_or(any, |rho| rho.min(any)))
     }
 
     /// One standard deviation of the frequency in use is `error`. Early estimates do not know how little they
@@ -323,6 +324,9 @@ mod tests {
         assert!((bound.rho(ppm(1.0)).ppm() - 7.0).abs() < 1e-9, "in holdover it is known ever less");
         assert_eq!(bound.rho(ppm(200.0)), TOLERANCE);
         bound.doubt();
+        bound.set_frequency(raw(1.0), Frequency::from_ppm(-90.0), RHO);
+        assert!((bound.rho(None).ppm() - 490.0).abs() < 1e-9, "the guess itself may be wrong");
+        bound.set_frequency(raw(2.0), Frequency::ZERO, RHO);
         assert_eq!(bound.rho(ppm(0.01)), TOLERANCE);
     }
 

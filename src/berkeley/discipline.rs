@@ -79,11 +79,7 @@ impl Discipline {
         if innovation.difference.abs() <= OUTLIER * innovation.expected {
             bank.observe(at, phase, deviation);
             self.outliers = None;
-            if bank.estimate(at).frequency.ratio().abs() > FASTEST_DRIFT {
-                // Whatever it has learned, it was not an oscillator's frequency.
-                self.bank = Some(Bank::new(at, phase, deviation, Frequency::ZERO, ANY_FREQUENCY));
-                return Some(Judgement::Restarted);
-            }
+            self.unlearn_nonsense(at, phase, deviation);
             return Some(Judgement::Followed);
         }
         let outliers = Outliers::after(self.outliers, at, innovation.difference);
@@ -94,7 +90,16 @@ impl Discipline {
         bank.restart_phase(at, phase, deviation);
         bank.doubt_frequency(outliers.drift(deviation));
         self.outliers = None;
+        self.unlearn_nonsense(at, phase, deviation);
         Some(Judgement::Restarted)
+    }
+
+    /// What is no oscillator's frequency was learned from something else: begin again.
+    fn unlearn_nonsense(&mut self, at: Raw, phase: Span, deviation: f64) {
+        let frequency = self.estimate(at).map_or(Frequency::ZERO, |known| known.frequency);
+        if frequency.ratio().abs() > FASTEST_FREQUENCY {
+            self.bank = Some(Bank::new(at, phase, deviation, Frequency::ZERO, ANY_FREQUENCY));
+        }
     }
 
     /// The server has changed the cluster's rate by this much, from `at` on.
@@ -185,7 +190,9 @@ impl PathNoise {
 
 /// Readings farther than this many standard deviations from the expected are outliers.
 const OUTLIER: f64 = 6.0;
-/// No oscillator's frequency is farther off than this, by a wide margin.
+/// No two oscillators' frequencies are farther apart than this.
+const FASTEST_FREQUENCY: f64 = 600e-6;
+/// Nor changes one by more than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;
 /// Two crystals of 100 ppm each, one fast, one slow.
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);

@@ -131,8 +131,18 @@ impl Keeper {
         }
     }
 
-    /// Whether the cluster waits for members that were not heard yet: ask them again soon.
-    pub fn is_waiting_for(&self, unheard: usize) -> bool {
+    /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or the
+    /// server's own clock is in doubt, or has just lost its majority.
+    pub fn is_impatient(&self, unheard: usize) -> bool {
+        match self.phase {
+            Phase::Listening(_) => self.is_waiting_for(unheard),
+            Phase::Steady => self.doubt.is_some() || (1..=IMPATIENT).contains(&self.unsure),
+            Phase::Following(_) => false,
+        }
+    }
+
+    /// Whether the first vote waits for members that were not heard yet.
+    fn is_waiting_for(&self, unheard: usize) -> bool {
         matches!(self.phase, Phase::Listening(votes) if unheard > 0 && votes < PATIENCE)
     }
 
@@ -239,5 +249,7 @@ fn deviation_of_median(votes: &[vote::Reading], readings: &[Reading]) -> f64 {
     1.25 * scatter.max(noise).as_secs_f64() / (votes.len().max(1) as f64).sqrt()
 }
 
+/// After so many unsure rounds there is no hurry any more.
+const IMPATIENT: u32 = 3;
 /// Votes for which a cluster without a time waits for a client that is never heard.
 const PATIENCE: u32 = 6;

@@ -129,7 +129,7 @@ impl Server {
         self.correct_everybody();
         self.ask_again(now);
         let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none()).count();
-        if self.keeper.is_waiting_for(unheard) {
+        if self.keeper.is_impatient(unheard) {
             self.next_round = now.mono + self.config.interval.over(5);
             self.timers.set(self.next_round, Timer::Round);
         }

@@ -144,15 +144,27 @@ fn free_address() -> String {
     socket.local_addr().expect("its address").to_string()
 }
 
-const COMMON: &[&str] = &["event", "time", "raw_ns", "cluster_ns"];
+const COMMON: &[&str] = &["event", "time", "raw_ns", "cluster_ns", "error_ns", "bound_ns"];
 
 /// The fields of the kinds that a quiet cluster tells of.
 const SCHEMA: &[(&str, &[&str])] = &[
     ("listening", &["address", "name", "version", "timestamps"]),
-    ("tick", &["state", "error_ns", "frequency_ppb", "timestamps"]),
+    ("tick", &["state", "frequency_ppb", "timestamps"]),
     ("connected", &["client", "address", "state"]),
     ("round_started", &["round", "clients"]),
-    ("updated", &["client", "address", "round", "offset_ns", "delay_ns", "heard"]),
+    (
+        "updated",
+        &[
+            "client",
+            "address",
+            "round",
+            "offset_ns",
+            "delay_ns",
+            "heard",
+            "client_error_ns",
+            "client_bound_ns",
+        ],
+    ),
     ("time_agreed", &["cluster", "agreeing", "members"]),
     ("correction_sent", &["client", "address", "round", "correction_ns", "verdict"]),
     (
@@ -166,6 +178,7 @@ const SCHEMA: &[(&str, &[&str])] = &[
             "median_offset_ns",
             "window_ns",
             "spread_ns",
+            "largest_bound_ns",
             "mean_frequency_ppb",
             "rate_ppb",
         ],
@@ -181,7 +194,6 @@ const SCHEMA: &[(&str, &[&str])] = &[
             "adjustment",
             "delay_ns",
             "frequency_ppb",
-            "error_ns",
             "verdict",
             "first",
         ],

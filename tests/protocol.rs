@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use meantime::berkeley::event::{Adjustment, HoldoverReason};
+use meantime::berkeley::event::{Adjustment, HoldoverReason, Refusal};
 use meantime::berkeley::{
     Action, Client, ClientConfig, ClientEvent, Fate, Node, Path, Server, ServerConfig, ServerEvent, Transmit,
 };
-use meantime::time::{Monotonic, Now, Raw, Span};
+use meantime::time::{Frequency, Monotonic, Now, Raw, Span};
 use meantime::wire::{
     Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Name, NodeId, Register,
     RejectReason, SessionId,
@@ -50,7 +50,9 @@ fn events<N: Node>(node: &mut N) -> Vec<N::Event> {
 struct Pair {
     server: Server,
     client: Client,
+    /// The client's oscillator minus the true time, and the server's.
     ahead: Span,
+    server_ahead: Span,
     now: f64,
     /// Every datagram that has travelled, either way.
     seen: Vec<Message>,
@@ -58,10 +60,14 @@ struct Pair {
 
 impl Pair {
     fn new(config: ServerConfig, ahead: Span) -> Pair {
+        Pair::of(config, ClientConfig::default(), ahead)
+    }
+
+    fn of(config: ServerConfig, client: ClientConfig, ahead: Span) -> Pair {
         let server = Server::new(config, [1; 32], at(0.0, Span::ZERO));
         let name = Name::new("lab-7");
-        let client = Client::new(ClientConfig { name, ..ClientConfig::default() }, [2; 32], at(0.0, ahead));
-        Pair { server, client, ahead, now: 0.0, seen: Vec::new() }
+        let client = Client::new(ClientConfig { name, ..client }, [2; 32], at(0.0, ahead));
+        Pair { server, client, ahead, server_ahead: Span::ZERO, now: 0.0, seen: Vec::new() }
     }
 
     /// A pair that has agreed.
@@ -77,7 +83,7 @@ impl Pair {
     }
 
     fn server_now(&self) -> Now {
-        at(self.now, Span::ZERO)
+        at(self.now, self.server_ahead)
     }
 
     fn run(&mut self, seconds: f64) {
@@ -430,6 +436,167 @@ fn a_restarted_server_is_joined_within_two_heartbeats_and_nobodys_time_jumps() {
     let ran = pair.client.read(pair.client_now().raw).time - cluster_minus_raw;
     assert!((ran - (pair.client_now().raw - begun)).abs() < Span::from_micros(5));
     assert!(pair.difference().abs() < Span::from_micros(1));
+}
+
+/// Everybody's bound at this moment.
+fn bounds(pair: &Pair) -> (Option<Span>, Option<Span>) {
+    (pair.client.read(pair.client_now().raw).bound, pair.server.read(pair.server_now().raw).bound)
+}
+
+#[test]
+fn a_client_states_a_bound_that_holds_and_grows_in_holdover() {
+    let mut pair = Pair::agreed();
+    pair.run(200.0);
+    let (Some(bound), Some(server)) = bounds(&pair) else { panic!("no bound: {:?}", bounds(&pair)) };
+    assert_eq!(server, Span::ZERO, "the server's clock carries the cluster's time");
+    assert!(bound >= pair.difference().abs() && bound < Span::from_micros(300), "{bound}");
+    let mut reports = events(&mut pair.server).into_iter().filter_map(|event| match event {
+        ServerEvent::RoundEnded(report) => report.largest_bound,
+        _ => None,
+    });
+    let largest = reports.next_back().expect("the server states how far any two may be apart");
+    assert!((largest - bound).abs() < Span::from_micros(20), "{largest} and {bound}");
+    pair.run_through(100.0, |_| false);
+    let later = bounds(&pair).0.expect("holdover has a bound");
+    assert!(later > bound + Span::from_micros(90), "a ppm for 100 s: {bound}, then {later}");
+}
+
+#[test]
+fn a_new_cluster_states_no_bound_before_it_has_a_time() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
+    pair.run(1.0);
+    assert_eq!(bounds(&pair), (None, None));
+}
+
+#[test]
+fn a_client_whose_machine_slept_has_no_bound_and_no_vote_and_joins_again() {
+    let mut pair = Pair::agreed();
+    events(&mut pair.client);
+    let slept = Span::from_secs(30);
+    pair.ahead = pair.ahead - slept;
+    pair.client.handle_suspended(pair.client_now(), slept);
+    let reading = pair.client.read(pair.client_now().raw);
+    assert_eq!((reading.state, reading.bound), (ClientState::Unsynchronized, None));
+    assert_eq!(events(&mut pair.client)[0], ClientEvent::Suspended { slept });
+    pair.run(1.0);
+    let told = events(&mut pair.client);
+    assert!(told.iter().any(|event| matches!(event, ClientEvent::Corrected { first: true, .. })), "{told:?}");
+    assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
+    assert!(bounds(&pair).0.is_some());
+    assert_eq!(pair.server.clients(), 1);
+}
+
+#[test]
+fn a_server_whose_machine_slept_takes_its_members_time() {
+    let mut pair = Pair::agreed();
+    pair.run(100.0);
+    let cluster_minus_raw = pair.client.read(pair.client_now().raw).time;
+    let begun = pair.client_now().raw;
+    events(&mut pair.server);
+    pair.server_ahead = pair.server_ahead - Span::from_secs(3_600);
+    // The machine knows only roughly for how long.
+    pair.server.handle_suspended(pair.server_now(), Span::from_secs(3_599));
+    assert_eq!(bounds(&pair).1, None);
+    pair.run(60.0);
+    let told = events(&mut pair.server);
+    assert!(told.iter().any(|event| matches!(event, ServerEvent::Suspended { .. })), "{told:?}");
+    assert!(told.iter().any(|event| matches!(event, ServerEvent::TimeAdopted { .. })), "{told:?}");
+    pair.run(200.0);
+    assert_eq!(bounds(&pair).1.map(|bound| bound < Span::from_micros(1)), Some(true));
+    let ran = pair.client.read(pair.client_now().raw).time - cluster_minus_raw;
+    assert!((ran - (pair.client_now().raw - begun)).abs() < Span::from_micros(5), "the client was moved");
+    assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
+}
+
+fn refusals(told: &[ClientEvent]) -> Vec<Refusal> {
+    let reason = |event: &ClientEvent| match event {
+        ClientEvent::RefusedCorrection { reason, .. } => Some(*reason),
+        _ => None,
+    };
+    told.iter().filter_map(reason).collect()
+}
+
+#[test]
+fn a_step_beyond_the_limit_is_refused_and_told_now_and_then() {
+    let client = ClientConfig { max_step: Span::from_secs(1), ..ClientConfig::default() };
+    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    pair.run(60.0);
+    let before = pair.client.read(pair.client_now().raw);
+    let begun = pair.client_now().raw;
+    events(&mut pair.client);
+    // The server's clock jumps; of two members there is nobody to say which is right.
+    pair.server_ahead = Span::from_secs(10);
+    pair.run(400.0);
+    let told = events(&mut pair.client);
+    let refused = refusals(&told);
+    assert!(!refused.is_empty() && refused.len() <= 8, "{refused:?}");
+    assert!(refused.iter().all(|reason| *reason == Refusal::StepTooLarge));
+    let after = pair.client.read(pair.client_now().raw);
+    assert_eq!(after.state, ClientState::Holdover);
+    let ran = after.time - before.time;
+    assert!((ran - (pair.client_now().raw - begun)).abs() < Span::from_micros(50), "the clock was moved");
+    assert!(
+        after.bound > Some(Span::from_secs(9)),
+        "it is that far from the server's time: {:?}",
+        after.bound
+    );
+    pair.server_ahead = Span::ZERO;
+    pair.run(400.0);
+    assert!(events(&mut pair.client).contains(&ClientEvent::Recovered));
+}
+
+#[test]
+fn a_first_step_beyond_the_panic_threshold_is_refused() {
+    let client = ClientConfig { panic: Some(Span::from_millis(900)), ..ClientConfig::default() };
+    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    pair.run(60.0);
+    let told = events(&mut pair.client);
+    assert_eq!(refusals(&told), [Refusal::FirstStepTooLarge], "told once a minute");
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Unsynchronized);
+}
+
+#[test]
+fn a_rate_command_beyond_the_limit_is_refused() {
+    let client = ClientConfig { max_frequency: Frequency::from_ppm(1.0), ..ClientConfig::default() };
+    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    pair.run(100.0);
+    let mut probe = pair.last(Kind::Probe);
+    probe.header.sequence += 1_000;
+    let Body::Probe(body) = &mut probe.body else { panic!("{probe:?}") };
+    (body.nonce, body.rate) = (body.nonce + 1, Frequency::from_ppm(1.5));
+    events(&mut pair.client);
+    let before = pair.client.read(pair.client_now().raw).frequency;
+    pair.client.handle_datagram(pair.client_now(), from(SERVER), &probe.encode());
+    let after = pair.client.read(pair.client_now().raw);
+    assert_eq!((after.frequency, after.state), (before, ClientState::Holdover));
+    assert_eq!(refusals(&events(&mut pair.client)), [Refusal::ImplausibleFrequency]);
+}
+
+#[test]
+fn a_known_asymmetry_is_taken_out_of_both_sides_view() {
+    let run = |asymmetry| {
+        let client = ClientConfig { asymmetry, ..ClientConfig::default() };
+        let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+        pair.run(200.0);
+        let mut offsets = events(&mut pair.server).into_iter().filter_map(|event| match event {
+            ServerEvent::Updated { offset, .. } => Some(offset.span()),
+            _ => None,
+        });
+        let seen = offsets.next_back().expect("the client is measured");
+        (pair.difference(), seen, bounds(&pair).0.expect("a bound"))
+    };
+    // The path is symmetric; whoever says that the way to the client takes 60 µs longer moves the clock by half.
+    let (plain, plain_seen, plain_bound) = run(Span::ZERO);
+    let (moved, moved_seen, moved_bound) = run(Span::from_micros(60));
+    let by = moved - plain;
+    assert!((by.abs() - Span::from_micros(30)).abs() < Span::from_micros(1), "{by}");
+    assert!(by > Span::ZERO, "what came later than it seemed was read too early: {by}");
+    assert!(
+        plain_seen.abs() < Span::from_micros(1) && moved_seen.abs() < Span::from_micros(1),
+        "{moved_seen}"
+    );
+    let more = moved_bound - plain_bound;
+    assert!((more - Span::from_micros(30)).abs() < Span::from_micros(2), "a proof is no knowledge: {more}");
 }
 
 #[test]

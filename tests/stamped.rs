@@ -43,9 +43,13 @@ struct Busy {
 
 impl Busy {
     fn new(stamped: bool) -> Busy {
+        Busy::with(stamped, ClientConfig::default())
+    }
+
+    fn with(stamped: bool, config: ClientConfig) -> Busy {
         Busy {
             server: Server::new(ServerConfig::default(), [1; 32], at(Side::Server, 0)),
-            client: Client::new(ClientConfig::default(), [2; 32], at(Side::Client, 0)),
+            client: Client::new(config, [2; 32], at(Side::Client, 0)),
             rng: ChaCha8Rng::seed_from_u64(3),
             stamped,
             now: 0,
@@ -141,6 +145,9 @@ impl Busy {
         if reading.state == ClientState::Synchronized {
             assert!(reading.time.as_nanos() >= self.shown, "published time ran backwards");
             self.shown = reading.time.as_nanos();
+            let server = self.server.read(at(Side::Server, self.now).raw);
+            let bounds = reading.bound.zip(server.bound).map(|(client, server)| client + server);
+            assert!(bounds.is_none_or(|most| (reading.time - server.time).abs() <= most), "beyond the bound");
         }
     }
 
@@ -178,6 +185,31 @@ fn timestamps_mend_what_a_busy_machine_does_to_its_measurements() {
     let (with, without) = (error(true), error(false));
     assert!(with < 1_000, "{with} ns off with timestamps");
     assert!(without > 10_000, "{without} ns off without: this test shows nothing");
+}
+
+#[test]
+fn a_known_asymmetry_is_taken_out_of_stamps_and_readings_alike() {
+    // In truth there is none: the client's clock goes wrong by half of what it is told.
+    let config = ClientConfig { asymmetry: Span::from_micros(40), ..ClientConfig::default() };
+    let mut busy = Busy::with(true, config);
+    busy.run(180);
+    let off = busy.difference() - Span::from_micros(20);
+    assert!(off.abs() < Span::from_micros(1), "off by {off}");
+    // And what it tells of when its reports left is as it was.
+    let told: Vec<Span> = busy.reports.iter().map(|report| report.transmit_lag).collect();
+    assert_eq!(told[1].as_nanos(), busy.lags[0]);
+}
+
+#[test]
+fn a_bound_is_as_tight_as_the_timestamps() {
+    let bound = |stamped| {
+        let mut busy = Busy::new(stamped);
+        busy.run(180);
+        busy.client.read(at(Side::Client, busy.now).raw).bound.expect("a bound")
+    };
+    let (with, without) = (bound(true), bound(false));
+    assert!(with < Span::from_nanos(WAY + 30_000), "{with} with timestamps");
+    assert!(without > with, "{without} without, {with} with timestamps");
 }
 
 #[test]

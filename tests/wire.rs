@@ -205,7 +205,7 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
         Kind::Register => 56..80,
         Kind::Welcome => 48..72,
         Kind::Reject | Kind::Leave => 40..41,
-        Kind::Correction => 72..73,
+        Kind::Correction => 72..75,
         _ => 0..0,
     }
 }
@@ -218,7 +218,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Welcome => at >= 76,
         Kind::Reject => at >= 42,
         Kind::Probe => (66..72).contains(&at),
-        Kind::Correction => (73..76).contains(&at),
+        Kind::Correction => (75..76).contains(&at),
         Kind::Heartbeat | Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
     };
@@ -249,6 +249,8 @@ fn a_correction() -> Correction {
         rate: Frequency::from_ppt(-6),
         window: Span::from_micros(57),
         verdict: Verdict::Minority,
+        learning: true,
+        brisk: true,
         members: 9,
     }
 }
@@ -407,8 +409,8 @@ fn reports() -> impl Strategy<Value = Body> {
 
 fn corrections() -> impl Strategy<Value = Body> {
     let verdicts = prop_oneof![Just(Verdict::Unjudged), Just(Verdict::Agrees), Just(Verdict::Minority)];
-    (1..=u32::MAX, any::<(i64, u32, u32)>(), some_stamps(), rates(), verdicts).prop_map(
-        |(about, (correction, window, members), last, rate, verdict)| {
+    (1..=u32::MAX, any::<(i64, u32, u32, bool, bool)>(), some_stamps(), rates(), verdicts).prop_map(
+        |(about, (correction, window, members, learning, brisk), last, rate, verdict)| {
             Body::Correction(Correction {
                 about,
                 correction: time::Correction::adding(Span::from_nanos(correction)),
@@ -416,6 +418,8 @@ fn corrections() -> impl Strategy<Value = Body> {
                 rate,
                 window: Span::from_nanos(window.into()),
                 verdict,
+                learning,
+                brisk,
                 members,
             })
         },

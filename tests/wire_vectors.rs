@@ -321,6 +321,8 @@ impl Vector {
             rate: self.rate("rate"),
             window: self.span("window"),
             verdict,
+            learning: self.number::<u8>("learning") == 1,
+            brisk: self.number::<u8>("brisk") == 1,
             members: self.number("members"),
         }
     }

@@ -1,6 +1,7 @@
 //! What can be set, and what it is unless set.
 
-use crate::time::{Span, Timestamp};
+use super::bound::DRIFT_ALLOWANCE;
+use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::Name;
 
 /// What a server can be told.
@@ -53,11 +54,34 @@ pub struct ClientConfig {
     pub name: Name,
     /// After the first synchronization, corrections beyond this are stepped, smaller ones slewed.
     pub step_threshold: Span,
+    /// After the first synchronization, steps beyond this are refused; zero: all.
+    pub max_step: Span,
+    /// The first step is refused if it is larger than this; `None`: any is taken.
+    pub panic: Option<Span>,
+    /// Nothing makes the clock run faster or slower than its oscillator by more than this.
+    pub max_frequency: Frequency,
+    /// Corrections to a time before this are refused.
+    pub plausible_from: Timestamp,
+    /// How far the oscillator may depart from its learned frequency beyond what the estimate's uncertainty says:
+    /// the assumption under the guaranteed bound.
+    pub drift_allowance: Frequency,
+    /// How much longer the way from the server is than the way back, if somebody knows; half of it corrects every
+    /// exchange.
+    pub asymmetry: Span,
 }
 
 impl Default for ClientConfig {
     fn default() -> ClientConfig {
-        ClientConfig { name: Name::default(), step_threshold: STEP_THRESHOLD }
+        ClientConfig {
+            name: Name::default(),
+            step_threshold: STEP_THRESHOLD,
+            max_step: MAX_STEP,
+            panic: None,
+            max_frequency: MAX_FREQUENCY,
+            plausible_from: PLAUSIBLE_FROM,
+            drift_allowance: DRIFT_ALLOWANCE,
+            asymmetry: Span::ZERO,
+        }
     }
 }
 
@@ -69,3 +93,10 @@ pub const PLAUSIBLE_FOR: Span = Span::from_secs(50 * 365 * 86_400);
 
 /// Larger differences than this would take longer than four minutes to slew: step.
 pub const STEP_THRESHOLD: Span = Span::from_millis(128);
+
+/// A clock that followed a cluster and is off by hours may come from a machine that was frozen and went on; it should
+/// mend by itself. If it is off by more than a day, somebody has another idea of the date, and a human should look.
+pub const MAX_STEP: Span = Span::from_secs(86_400);
+
+/// No crystal that works is farther off, and no operating system lets its clock run farther off.
+pub const MAX_FREQUENCY: Frequency = Frequency::from_ppm(500.0);

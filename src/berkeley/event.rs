@@ -120,6 +120,9 @@ pub struct RoundReport {
     pub window: Span,
     /// From the lowest to the highest agreeing reading.
     pub spread: Span,
+    /// No two members' clocks differ by more than this: the sum of the two largest bounds, as they were stated
+    /// in this round; `None`: there are no two, or one has none, or was not heard.
+    pub largest_bound: Option<Span>,
     /// The fault-tolerant mean of the members' frequency adjustments, which the anchor steers to zero;
     /// `None`: not known yet.
     pub mean_frequency: Option<Frequency>,
@@ -195,6 +198,10 @@ pub enum ServerEvent {
         delay: Span,
         /// How many exchanges of the burst were heard.
         heard: u8,
+        /// One standard deviation of the client's estimated distance from cluster time, by its own word.
+        error: Option<Span>,
+        /// The client's guaranteed distance from cluster time, by its own word.
+        bound: Option<Span>,
     },
     /// The vote of a round is over.
     RoundEnded(RoundReport),
@@ -244,6 +251,11 @@ pub enum ServerEvent {
         /// How.
         adjustment: Adjustment,
     },
+    /// The machine slept, and its oscillator with it: the server listens anew, and takes the members' time.
+    Suspended {
+        /// For how long.
+        slept: Span,
+    },
     /// A correction was sent to a client.
     CorrectionSent {
         /// Who.
@@ -268,6 +280,32 @@ pub enum HoldoverReason {
     ServerForgot,
     /// The server is there, but sends no corrections.
     NoCorrections,
+    /// What the server says is beyond what this client accepts.
+    CorrectionRefused,
+}
+
+/// Why a client refuses a correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The first step would be larger than the panic threshold.
+    FirstStepTooLarge,
+    /// The step would be larger than a synchronized clock may take.
+    StepTooLarge,
+    /// The clock would have to run faster or slower than any clock does.
+    ImplausibleFrequency,
+    /// The clock would show a time that cannot be.
+    ImplausibleTime,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::FirstStepTooLarge => "the first step is larger than --panic allows",
+            Refusal::StepTooLarge => "the step is larger than --max-step allows",
+            Refusal::ImplausibleFrequency => "the frequency is farther off than --max-frequency allows",
+            Refusal::ImplausibleTime => "it leads to a time that cannot be",
+        })
+    }
 }
 
 impl fmt::Display for HoldoverReason {
@@ -277,6 +315,7 @@ impl fmt::Display for HoldoverReason {
             HoldoverReason::ServerLeft => "the server said goodbye",
             HoldoverReason::ServerForgot => "the server does not know this client any more",
             HoldoverReason::NoCorrections => "the server sends no corrections",
+            HoldoverReason::CorrectionRefused => "what the server says is refused",
         })
     }
 }
@@ -330,6 +369,8 @@ pub enum ClientEvent {
         frequency: Frequency,
         /// One standard deviation of the estimated distance from cluster time.
         error: Span,
+        /// The guaranteed distance from cluster time; `None`: nothing is proved.
+        bound: Option<Span>,
         /// The vote's word on this clock.
         verdict: Verdict,
         /// Whether this was the correction that synchronized the clock.
@@ -343,6 +384,26 @@ pub enum ClientEvent {
         correction: Correction,
         /// How many in a row by now.
         in_a_row: u32,
+    },
+    /// A correction was refused. Told when it begins, when the reason changes, and then once in a while.
+    RefusedCorrection {
+        /// The round.
+        round: u32,
+        /// What was to be added.
+        correction: Correction,
+        /// Why not.
+        reason: Refusal,
+    },
+    /// What was proved of the cluster's time does not fit to what is proved now: an assumption of the bound was
+    /// wrong, be it about this oscillator, a timestamp, or the server's clock. The bound began anew.
+    BoundBroken {
+        /// By how much they miss each other.
+        gap: Span,
+    },
+    /// The machine slept, and its oscillator with it: the clock has to be synchronized anew.
+    Suspended {
+        /// For how long.
+        slept: Span,
     },
     /// From now on the clock runs on what it has learned.
     Holdover {

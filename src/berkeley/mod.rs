@@ -4,6 +4,7 @@
 //! from outside. So the same code runs under the real event loop ([`crate::net`]) and under virtual
 //! time ([`crate::sim`]). [`Node`] is the contract.
 
+pub mod bound;
 pub mod client;
 pub mod config;
 pub mod counters;
@@ -75,6 +76,11 @@ pub trait Node {
         let _ = (now, server);
     }
 
+    /// The machine slept for so long, and this node's oscillator with it: what it shows is wrong by that.
+    fn handle_suspended(&mut self, now: Now, slept: Span) {
+        let _ = (now, slept);
+    }
+
     /// The next datagram to send. `now.raw` is the time of sending; it is stamped into the datagram.
     #[must_use]
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit>;
@@ -140,6 +146,8 @@ pub struct Reading {
     pub state: ClientState,
     /// One standard deviation of its estimated distance from cluster time; `None`: unknown.
     pub error: Option<Span>,
+    /// The guaranteed distance from cluster time; `None`: nothing is guaranteed.
+    pub bound: Option<Span>,
     /// Its rate over its oscillator's, minus one.
     pub frequency: Frequency,
 }

@@ -3,11 +3,11 @@
 use super::Failure;
 use super::node::{self, NodeArgs};
 use super::units;
-use crate::berkeley::config::STEP_THRESHOLD;
+use crate::berkeley::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
 use crate::berkeley::{Client, ClientConfig};
 use crate::clock::Clock;
 use crate::net::{Connection, Resolver, ServerName};
-use crate::time::Span;
+use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::Name;
 
 /// Register with a server and follow the cluster's time
@@ -26,6 +26,28 @@ pub struct ClientArgs {
     /// Once synchronized, differences beyond this are stepped, smaller ones slewed [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
+    /// Once synchronized, refuse steps beyond this; 0 refuses all
+    #[arg(long, value_name = "SPAN", default_value = "24h", allow_hyphen_values = true)]
+    #[arg(value_parser = units::unsigned_span)]
+    max_step: Span,
+    /// Refuse a first step beyond this [default: take any]
+    #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
+    panic: Option<Span>,
+    /// Refuse to run faster or slower than the oscillator by more than this
+    #[arg(long, value_name = "FREQUENCY", default_value = "500ppm", allow_hyphen_values = true)]
+    #[arg(value_parser = units::positive_frequency)]
+    max_frequency: Frequency,
+    /// Refuse a time before this, as in 2026-01-31 [default: 2025-06-01]
+    #[arg(long, value_name = "DATE", value_parser = units::date)]
+    plausible_from: Option<Timestamp>,
+    /// The bound trusts the oscillator to stay this close to the frequency that was learned
+    #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
+    #[arg(value_parser = units::positive_frequency)]
+    drift_allowance: Frequency,
+    /// How much longer the way from the server is than the way back, if you know (negative: shorter)
+    #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
+    #[arg(value_parser = units::span)]
+    asymmetry: Span,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -48,6 +70,12 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     let config = ClientConfig {
         name: args.name.unwrap_or_else(host_name),
         step_threshold: args.step_threshold.unwrap_or(STEP_THRESHOLD),
+        max_step: args.max_step,
+        panic: args.panic,
+        max_frequency: args.max_frequency,
+        plausible_from: args.plausible_from.unwrap_or(PLAUSIBLE_FROM),
+        drift_allowance: args.drift_allowance,
+        asymmetry: args.asymmetry,
     };
     log::info!("following the server {}", args.server);
     let client = Client::new(config, node::seed()?, clock.now());

@@ -3,8 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use chrono::{DateTime, NaiveDate, Utc};
-
 use super::Failure;
 use super::node::{self, NodeArgs};
 use super::output::{Listening, plain};
@@ -38,7 +36,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "NAME", default_value = "server", value_parser = node::name)]
     name: Name,
     /// Clocks that show less than this are wrong, as in 2026-01-31 [default: 2025-06-01]
-    #[arg(long, value_name = "DATE", value_parser = date)]
+    #[arg(long, value_name = "DATE", value_parser = units::date)]
     plausible_from: Option<Timestamp>,
     #[command(flatten)]
     node: NodeArgs,
@@ -109,15 +107,6 @@ fn interval(text: &str) -> Result<Span, String> {
     }
 }
 
-/// A day in UTC, or a moment as in RFC 3339.
-fn date(text: &str) -> Result<Timestamp, String> {
-    let day =
-        text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)).map(|day| day.and_utc());
-    let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.with_timezone(&Utc));
-    let ns = day.or_else(moment).and_then(|moment| moment.timestamp_nanos_opt());
-    ns.map(Timestamp::from_nanos).ok_or_else(|| "not a date; type for example 2026-01-31".into())
-}
-
 const EXAMPLES: &str = "\
 Examples:
   meantime server
@@ -137,17 +126,6 @@ mod tests {
         assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:5525".parse().unwrap()));
         for wrong in ["", "localhost:5525", "5525", "127.0.0.1:", "127.0.0.1:65536", "[::"] {
             assert!(listen_address(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_date_is_a_day_or_a_moment() {
-        let midnight = Timestamp::from_nanos(1_748_736_000_000_000_000);
-        for same in ["2025-06-01", "2025-06-01T00:00:00Z", "2025-06-01T02:00:00+02:00"] {
-            assert_eq!(date(same), Ok(midnight));
-        }
-        for wrong in ["", "yesterday", "2025-13-01", "9999-01-01"] {
-            assert!(date(wrong).is_err(), "{wrong:?}");
         }
     }
 

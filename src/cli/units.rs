@@ -1,6 +1,8 @@
-//! Lengths of time and frequencies as people type them: `250ms`, `-2.5s`, `50ppm`.
+//! Lengths of time, frequencies and dates as people type them: `250ms`, `-2.5s`, `50ppm`, `2026-01-31`.
 
-use crate::time::{Frequency, Span};
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::time::{Frequency, Span, Timestamp};
 
 /// Reads a length of time with its unit, of either sign: `250ms`, `-2.5s`, `1h`, `0`.
 ///
@@ -72,6 +74,29 @@ pub fn frequency(text: &str) -> Result<Frequency, String> {
     Ok(Frequency::from_ratio(ratio))
 }
 
+/// Reads a frequency error above zero.
+///
+/// # Errors
+/// As [`frequency`], and when it is not positive.
+pub fn positive_frequency(text: &str) -> Result<Frequency, String> {
+    match frequency(text)? {
+        frequency if frequency > Frequency::ZERO => Ok(frequency),
+        _ => Err("must be more than zero".into()),
+    }
+}
+
+/// Reads a day in UTC, or a moment as in RFC 3339.
+///
+/// # Errors
+/// What to type instead.
+pub fn date(text: &str) -> Result<Timestamp, String> {
+    let day =
+        text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)).map(|day| day.and_utc());
+    let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.with_timezone(&Utc));
+    let ns = day.or_else(moment).and_then(|moment| moment.timestamp_nanos_opt());
+    ns.map(Timestamp::from_nanos).ok_or_else(|| "not a date; type for example 2026-01-31".into())
+}
+
 /// Number and unit; a letter e between digits belongs to the number.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
@@ -94,6 +119,17 @@ mod tests {
         assert_eq!(span("1e3 us"), Ok(Span::from_millis(1)));
         assert_eq!(span("0"), Ok(Span::ZERO));
         assert_eq!(span("1h"), Ok(Span::from_secs(3_600)));
+    }
+
+    #[test]
+    fn a_date_is_a_day_or_a_moment() {
+        let midnight = Timestamp::from_nanos(1_748_736_000_000_000_000);
+        for same in ["2025-06-01", "2025-06-01T00:00:00Z", "2025-06-01T02:00:00+02:00"] {
+            assert_eq!(date(same), Ok(midnight));
+        }
+        for wrong in ["", "yesterday", "2025-13-01", "9999-01-01"] {
+            assert!(date(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub(super) fn monotonic() -> Monotonic {
     Monotonic::from_nanos(nanos(ClockId::CLOCK_MONOTONIC))
 }
 
+/// The time since the boot, that of suspensions included; `None` where there is no such clock.
+pub(super) fn boottime() -> Option<Span> {
+    BOOTTIME.map(|clock| Span::from_nanos(nanos(clock)))
+}
+
 /// The oscillator.
 pub(super) fn raw() -> HostRaw {
     HostRaw(nanos(OSCILLATOR))
@@ -81,5 +86,9 @@ fn nanos(clock: ClockId) -> i64 {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const OSCILLATOR: ClockId = ClockId::CLOCK_MONOTONIC_RAW;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BOOTTIME: Option<ClockId> = Some(ClockId::CLOCK_BOOTTIME);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BOOTTIME: Option<ClockId> = None;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const OSCILLATOR: ClockId = ClockId::CLOCK_MONOTONIC;

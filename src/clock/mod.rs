@@ -10,19 +10,27 @@
 mod host;
 mod oscillator;
 mod overlay;
+mod sleep;
 mod stamps;
 
 pub use host::HostRaw;
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
+pub use sleep::SleepWatch;
 pub use stamps::{Converter, Doubt, Pair};
 
-use crate::time::{Now, Raw};
+use crate::time::{Now, Raw, Span};
 
 /// A node's two clocks, and the host's oscillator under them.
 pub trait Clock {
     /// All of them, read together.
     fn read(&self) -> Moment;
+
+    /// For how long the machine has slept since this was last asked, and its oscillator with it; `None`: it has not,
+    /// or nobody can tell.
+    fn slept(&mut self) -> Option<Span> {
+        None
+    }
 
     /// The two that the core wants, read together.
     fn now(&self) -> Now {

@@ -1,19 +1,24 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
-use super::{Clock, HostRaw, Moment, Oscillator, Pair, host};
+use super::{Clock, HostRaw, Moment, Oscillator, Pair, SleepWatch, host};
 use crate::time::{Frequency, Now, Raw, Span};
 
 /// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay {
     oscillator: Oscillator,
+    sleep: SleepWatch,
 }
 
 impl Overlay {
     /// An overlay that starts at the time that the machine believes in, made worse by `offset` and `drift`.
     pub fn start(offset: Span, drift: Frequency) -> Overlay {
         let Pair { raw, real, .. } = host::pair();
-        Overlay { oscillator: Oscillator::machine(raw, real).simulated(offset, drift) }
+        let oscillator = Oscillator::machine(raw, real).simulated(offset, drift);
+        let mut overlay = Overlay { oscillator, sleep: SleepWatch::default() };
+        // From here on a sleep counts.
+        overlay.slept();
+        overlay
     }
 }
 
@@ -23,6 +28,12 @@ impl Clock for Overlay {
         let mono = host::monotonic();
         let host = host::raw();
         Moment { host, now: Now { mono, raw: self.oscillator.at(host) } }
+    }
+
+    fn slept(&mut self) -> Option<Span> {
+        let before = host::monotonic();
+        let boottime = host::boottime()?;
+        self.sleep.look(before, boottime, host::monotonic())
     }
 
     fn raw_at(&self, host: HostRaw) -> Raw {
@@ -39,6 +50,12 @@ mod tests {
         let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
         let (one, two) = (clock.read(), clock.read());
         assert!(one.host <= two.host && one.now.mono <= two.now.mono && one.now.raw <= two.now.raw);
+    }
+
+    #[test]
+    fn a_machine_that_runs_this_has_not_slept() {
+        let mut clock = Overlay::start(Span::ZERO, Frequency::ZERO);
+        assert!((0..1_000).all(|_| clock.slept().is_none()));
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             if self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some()) {
                 return Ok(());
             }
+            self.wake_up(observer)?;
             // A probe's own time first: its report may be among what is received.
             if self.hear_departures(DATAGRAMS_A_TURN) {
                 self.drain(observer)?;
@@ -160,6 +161,13 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             self.receive(observer)?;
             self.keep_time(observer)?;
         }
+    }
+
+    /// Tells the node if the machine has slept: before anything else, since all that follows is of another time.
+    fn wake_up(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        let Some(slept) = self.clock.slept() else { return Ok(()) };
+        self.node.handle_suspended(self.clock.now(), slept);
+        self.drain(observer)
     }
 
     /// Takes what has arrived, but no more than a turn's worth.

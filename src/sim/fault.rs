@@ -18,6 +18,8 @@ pub enum Fault {
     Resume(Member),
     /// The oscillator shows more (or less) from one moment to the next.
     Jump(Member, Span),
+    /// The machine sleeps for so long, and its oscillator with it; the process is told when it wakes up.
+    Sleep(Member, Span),
     /// The oscillator's frequency changes.
     FrequencyStep(Member, Frequency),
     /// Nothing gets through between the server and this client.

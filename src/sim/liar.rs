@@ -133,6 +133,8 @@ mod tests {
             rate: Frequency::ZERO,
             window,
             verdict: Verdict::Minority,
+            learning: false,
+            brisk: false,
             members: 3,
         };
         Message { header: Header::default(), body: Body::Correction(body) }.encode()

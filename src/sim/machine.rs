@@ -93,6 +93,10 @@ impl Node for Role {
         either!(self, node => node.handle_resolved(now, server));
     }
 
+    fn handle_suspended(&mut self, now: Now, slept: Span) {
+        either!(self, node => node.handle_suspended(now, slept));
+    }
+
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
         either!(self, node => node.poll_transmit(now))
     }
@@ -130,6 +134,8 @@ pub enum Input<'a> {
     Timeout,
     /// The server's name was looked up.
     Resolved(SocketAddr),
+    /// Its machine has slept for so long.
+    Slept(Span),
     /// It is asked to end.
     Shutdown,
 }
@@ -263,6 +269,7 @@ impl<N: Boot> Machine<N> {
             Input::Datagram(path, datagram) => node.handle_datagram(now, path, datagram),
             Input::Timeout => node.handle_timeout(now),
             Input::Resolved(server) => node.handle_resolved(now, Some(server)),
+            Input::Slept(slept) => node.handle_suspended(now, slept),
             Input::Shutdown => node.handle_shutdown(now),
         }
         let after = node.read(raw);

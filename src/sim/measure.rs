@@ -33,6 +33,8 @@ pub struct Standing {
     pub state: ClientState,
     /// What its node says of its error.
     pub error: Option<Span>,
+    /// The farthest that its clock can be from the cluster's time, by its node's word.
+    pub bound: Option<Span>,
     /// Whether it tells lies to the server.
     pub lies: bool,
 }
@@ -70,6 +72,19 @@ impl Sample {
     /// The distance between the two good clocks that are farthest apart; `None` with fewer than two.
     pub fn disagreement(&self) -> Option<Span> {
         Spread::of(self.good().map(|(_, off)| off)).map(|spread| spread.max)
+    }
+
+    /// By how much any two good clocks that state bounds are farther apart than those allow; negative: how much
+    /// they are closer.
+    pub fn beyond_bounds(&self) -> Option<Span> {
+        // From where each clock says the cluster's time is at least to where another says it is at most.
+        let stated = || {
+            let good = self.clocks.iter().flatten().filter(|clock| !clock.lies);
+            good.filter_map(|clock| Some((clock.off, clock.bound?)))
+        };
+        let least = stated().map(|(off, bound)| off - bound).max()?;
+        let most = stated().map(|(off, bound)| off + bound).min()?;
+        Some(least - most)
     }
 
     /// The largest distance of any of these clocks from the median of the others among them.
@@ -330,7 +345,8 @@ mod tests {
     fn sample(at: i64, offs: &[i64]) -> Sample {
         let clock = |off: &i64| {
             let (off, raw_off, error) = (us(*off), Span::ZERO, None);
-            Some(Standing { off, raw_off, state: ClientState::Synchronized, error, lies: false })
+            let state = ClientState::Synchronized;
+            Some(Standing { off, raw_off, state, error, bound: None, lies: false })
         };
         Sample { at: Span::from_secs(at), clocks: offs.iter().map(clock).collect(), scratch: Vec::new() }
     }

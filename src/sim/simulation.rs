@@ -138,6 +138,7 @@ fn stand<N: Boot>(world: &mut World<N>, member: Member) -> Option<Standing> {
         raw_off: machine.oscillator.raw(at) - (Raw::from_nanos(START.as_nanos()) + at),
         state: reading.state,
         error: reading.error,
+        bound: reading.bound,
         lies: machine.liar.is_some(),
     })
 }

@@ -268,6 +268,10 @@ impl<N: Boot> World<N> {
             Fault::Pause(member) => self.machines[member.index()].paused = true,
             Fault::Resume(member) => self.resume(member),
             Fault::Jump(member, by) => self.machines[member.index()].oscillator.jump(self.now, by),
+            Fault::Sleep(member, slept) => {
+                self.machines[member.index()].oscillator.jump(self.now, -slept);
+                self.input(member, Input::Slept(slept));
+            }
             Fault::FrequencyStep(member, by) => {
                 self.machines[member.index()].oscillator.step_frequency(self.now, by);
             }

@@ -25,6 +25,11 @@ pub struct Correction {
     pub window: Span,
     /// The vote's word on this client.
     pub verdict: Verdict,
+    /// Whether the server is still learning the cluster's time from its members: then nothing is guaranteed about
+    /// the time that it tells.
+    pub learning: bool,
+    /// Whether the cluster's rate has never been settled: the server may steer it by 100 ppb/s, later by 1 ppb/s.
+    pub brisk: bool,
     /// How many members the cluster has, the server's own clock included.
     pub members: u32,
 }
@@ -64,6 +69,8 @@ impl Correction {
         BigEndian::write_i32(&mut body[field::RATE], self.rate.as_ppt());
         BigEndian::write_u32(&mut body[field::WINDOW], window);
         body[field::VERDICT] = self.verdict as u8;
+        body[field::LEARNING] = self.learning.into();
+        body[field::BRISK] = self.brisk.into();
         BigEndian::write_u32(&mut body[field::MEMBERS], self.members);
     }
 
@@ -73,6 +80,11 @@ impl Correction {
             1 => Verdict::Agrees,
             2 => Verdict::Minority,
             _ => return Err(DecodeError::Field("verdict")),
+        };
+        let flag = |at: usize, name| match body[at] {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Field(name)),
         };
         let about = BigEndian::read_u32(&body[field::ABOUT]);
         if about == 0 {
@@ -91,6 +103,8 @@ impl Correction {
             rate: Frequency::from_ppt(BigEndian::read_i32(&body[field::RATE])),
             window: Span::from_nanos(BigEndian::read_u32(&body[field::WINDOW]).into()),
             verdict,
+            learning: flag(field::LEARNING, "learning")?,
+            brisk: flag(field::BRISK, "brisk")?,
             members: BigEndian::read_u32(&body[field::MEMBERS]),
         })
     }
@@ -107,5 +121,7 @@ mod field {
     pub const RATE: Range<usize> = 32..36;
     pub const WINDOW: Range<usize> = 36..40;
     pub const VERDICT: usize = 40;
+    pub const LEARNING: usize = 41;
+    pub const BRISK: usize = 42;
     pub const MEMBERS: Range<usize> = 44..48;
 }

@@ -5,6 +5,7 @@
 //! `meantime simulate --faults-seed 17 --events`.
 
 mod battery;
+mod bounds;
 mod chaos;
 mod convergence;
 mod determinism;

@@ -13,7 +13,7 @@ pub struct Sent {
     pub round: u32,
     /// The nonce of that probe.
     pub nonce: u64,
-    /// When the probe was received, by the oscillator.
+    /// When the probe was received, by the oscillator. (All times less half of a known asymmetry, as reported.)
     pub t2: Raw,
     /// When it was handed over for sending, by the oscillator.
     pub handed: Raw,
@@ -71,7 +71,7 @@ impl Memory {
         self.ring.iter().map(|entry| &entry.sent).find(|sent| number != 0 && sent.number == number)
     }
 
-    /// Takes in when a report really left, and returns how long after it was handed over that was; `None` if
+    /// Takes in when a report really left (less the same), and returns how long after it was handed over that was; `None` if
     /// nobody asked or that cannot be.
     pub fn leave(&mut self, number: u32, left: Raw) -> Option<Span> {
         let entry = self.ring.iter_mut().find(|entry| number != 0 && entry.sent.number == number)?;
@@ -94,6 +94,11 @@ impl Memory {
         if let Some(entry) = self.ring.iter_mut().find(|entry| entry.sent.number == stamps.report) {
             entry.stamps.get_or_insert(stamps);
         }
+    }
+
+    /// Whether the server's side of this report's exchange is not known.
+    pub fn lacks_stamps_of(&self, number: u32) -> bool {
+        self.ring.iter().any(|entry| entry.sent.number == number && entry.stamps.is_none())
     }
 
     /// The complete exchanges of a round that were not taken before, and the one that a correction speaks of in

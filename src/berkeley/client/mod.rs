@@ -4,7 +4,9 @@
 //! to step or to slew. How phase and frequency follow from the exchanges, it asks its
 //! [discipline](super::discipline). The joining lives in `registration`.
 
+mod limits;
 mod memory;
+mod proof;
 mod registration;
 
 use std::collections::VecDeque;
@@ -13,14 +15,16 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::limits::Proposal;
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
+use super::bound::Bound;
 use super::discipline::{Discipline, Judgement, Trust};
-use super::event::{Adjustment, HoldoverReason};
+use super::event::{Adjustment, HoldoverReason, Refusal};
 use super::lag::LeastLag;
 use super::timescale::Timescale;
 use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, StampId, Transmit};
-use crate::time::{self, Frequency, Monotonic, Now, Raw, Span};
+use crate::time::{self, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
     Body, ClientState, ClusterId, Correction, DecodeError, Flags, Header, Heartbeat, Leave, LeaveReason,
     Message, NodeId, Probe, RejectReason, Report, SessionId, Verdict,
@@ -40,6 +44,9 @@ pub struct Client {
     cluster: ClusterId,
     timescale: Timescale,
     discipline: Discipline,
+    bound: Bound,
+    /// The refusal that was told last, and when; `None`: the last correction was accepted.
+    refused: Option<(Refusal, Monotonic)>,
     command: RateCommand,
     lag: LeastLag,
     outgoing: VecDeque<Outgoing>,
@@ -77,6 +84,8 @@ struct Session {
     /// Until the first Correction of a session shows that the server keeps the time this clock has, a jump is
     /// believed at once: the server may keep another cluster's time.
     new_cluster: bool,
+    /// Whether this session's server has proved something about its time.
+    proved: bool,
     memory: Memory,
 }
 
@@ -120,6 +129,7 @@ impl Client {
     /// anybody could attack.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
+        let bound = Bound::unknown(now.raw, config.drift_allowance);
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -131,6 +141,8 @@ impl Client {
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
             discipline: Discipline::default(),
+            bound,
+            refused: None,
             command: RateCommand::default(),
             lag: LeastLag::default(),
             outgoing: VecDeque::new(),
@@ -172,7 +184,9 @@ impl Client {
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
-        self.follow_rate(now, header, probe.rate);
+        if let Err(reason) = self.follow_rate(now, header, probe.rate) {
+            self.refuse(now, header.round, time::Correction::default(), reason);
+        }
         self.outgoing.push_back(Outgoing::Report { nonce: probe.nonce, round: header.round, t2 });
         Fate::Accepted
     }
@@ -180,24 +194,34 @@ impl Client {
     /// A new session begins with this rate command. Of the server that it has followed before, the client has missed
     /// what is new in it; another server counts from another zero.
     fn take_rate_base(&mut self, now: Now, header: &Header, rate: Frequency) {
-        let change = rate - self.command.rate;
-        let same_server = self.command.server == header.sender;
+        let missed =
+            if self.command.server == header.sender { rate - self.command.rate } else { Frequency::ZERO };
         self.command = RateCommand { server: header.sender, rate, from: header.sequence, at: now.mono };
-        if same_server {
-            self.change_rate(now, change);
+        match self.refuses_change(now, missed) {
+            // Nothing of it: what comes later is counted from here.
+            Some(reason) => self.refuse(now, header.round, time::Correction::default(), reason),
+            None => self.change_rate(now, missed),
         }
     }
 
-    /// Takes over what is new in the cumulative rate command.
-    fn follow_rate(&mut self, now: Now, header: &Header, rate: Frequency) {
+    /// Takes over what is new in the cumulative rate command, unless that is beyond what is accepted.
+    fn follow_rate(&mut self, now: Now, header: &Header, rate: Frequency) -> Result<(), Refusal> {
         let change = rate - self.command.rate;
         if self.command.is_newer(header, change, now.mono) {
+            if let Some(reason) = self.refuses_change(now, change) {
+                return Err(reason);
+            }
             self.command = RateCommand { rate, from: header.sequence, at: now.mono, ..self.command };
             self.change_rate(now, change);
         }
+        Ok(())
     }
 
     fn change_rate(&mut self, now: Now, change: Frequency) {
+        let rho = self.rho(now.raw);
+        if let Link::Member(session) = &self.link {
+            self.bound.steer(now.raw, change, session.terms.heartbeat, rho);
+        }
         if self.state.has_cluster_time() && change != Frequency::ZERO {
             self.discipline.shift_frequency(now.raw, change);
             self.timescale.shift_frequency(now.raw, change);
@@ -230,41 +254,74 @@ impl Client {
             return Fate::Unasked;
         }
         session.applied = told.about;
-        session.corrected = now.mono;
         if let Some(stamps) = told.last {
             session.memory.complete(stamps);
         }
         let usual = self.discipline.usual_delay();
+        let guessed = session.memory.lacks_stamps_of(told.about);
         let burst = session.memory.take(header.round, told.about, told.correction, usual);
         let trust = match (session.new_cluster, told.verdict) {
             (true, _) => Trust::AtOnce,
             (false, Verdict::Minority) => Trust::MINORITY,
             (false, _) => Trust::MAJORITY,
         };
-        self.follow_rate(now, header, told.rate);
-        let judgement = self.discipline.update(&burst, trust);
-        let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
-        match judgement {
-            None => return Fate::Implausible,
-            Some(Judgement::Ignored(in_a_row)) => {
-                let (round, correction) = (header.round, told.correction);
-                self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row });
+        let (round, correction) = (header.round, told.correction);
+        if let Err(reason) = self.follow_rate(now, header, told.rate) {
+            self.refuse(now, round, correction, reason);
+            return Fate::Accepted;
+        }
+        self.prove(now, told, guessed, &burst);
+        let mut discipline = self.discipline.clone();
+        let Some(judgement) = discipline.update(&burst, trust) else { return Fate::Implausible };
+        let ignored = if let Judgement::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
+        let proposal = self.proposal(now, &discipline).filter(|_| ignored.is_none());
+        if let Some(reason) = proposal.and_then(|proposal| self.config.refuses(&proposal)) {
+            self.refuse(now, round, correction, reason);
+            return Fate::Accepted;
+        }
+        let rho = self.rho(now.raw);
+        if matches!(judgement, Judgement::Started | Judgement::Restarted) {
+            self.bound.doubt();
+        }
+        self.discipline = discipline;
+        if let Link::Member(session) = &mut self.link {
+            session.corrected = now.mono;
+        }
+        match ignored {
+            Some(in_a_row) => self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row }),
+            None => {
+                let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
+                self.adjust(now, round, told, delay, rho);
             }
-            Some(_) => self.adjust(now, header.round, told, delay),
         }
         Fate::Accepted
     }
 
-    /// Sets the published clock by what the discipline knows now.
-    fn adjust(&mut self, now: Now, round: u32, told: &Correction, delay: Span) {
+    /// What this discipline would do to the published clock.
+    fn proposal(&self, now: Now, discipline: &Discipline) -> Option<Proposal> {
+        let known = discipline.estimate(now.raw)?;
+        let shown = self.timescale.phase_at(now.raw) + self.timescale.residue_at(now.raw);
+        Some(Proposal {
+            first: !self.state.has_cluster_time(),
+            difference: known.phase - shown,
+            frequency: known.frequency,
+            frequency_error: known.frequency_error,
+            time: Timestamp::from_nanos((now.raw + known.phase).as_nanos()),
+        })
+    }
+
+    /// Sets the published clock by what the discipline knows now; `rho` was said about its frequency until now.
+    fn adjust(&mut self, now: Now, round: u32, told: &Correction, delay: Span, rho: Frequency) {
         let Some(known) = self.discipline.estimate(now.raw) else { return };
-        let first = !self.state.has_cluster_time();
-        let difference = known.phase - self.timescale.phase_at(now.raw) - self.timescale.residue_at(now.raw);
-        let adjustment = match first || difference.abs() > self.config.step_threshold {
+        let Some(Proposal { first, difference, .. }) = self.proposal(now, &self.discipline) else { return };
+        let adjustment = match self.config.steps(first, difference) {
             true => Adjustment::Step,
             false => Adjustment::Slew,
         };
         self.timescale.set(now.raw, known.phase, known.frequency, adjustment);
+        self.bound.set_frequency(now.raw, known.frequency, rho);
+        self.bound.learn(known.frequency_error);
+        self.refused = None;
         if self.state == ClientState::Holdover {
             self.events.push_back(ClientEvent::Recovered);
         }
@@ -281,6 +338,7 @@ impl Client {
             delay,
             frequency: known.frequency,
             error: known.error,
+            bound: self.bound_at(now.raw),
             verdict: told.verdict,
             first,
         });
@@ -317,7 +375,9 @@ impl Client {
         let t3 = now.raw + self.lag.expected();
         let (published_t2, published_t3) = (self.timescale.published(t2), self.timescale.published(t3));
         let known = self.discipline.estimate(now.raw).filter(|_| self.state.has_cluster_time());
-        let frequency = self.timescale.frequency();
+        let (frequency, bound) = (self.timescale.frequency(), self.bound_at(now.raw));
+        // A client that knows its path's asymmetry reads its clock as if the way there and back took equally long.
+        let early = self.config.asymmetry.half();
         let Link::Member(session) = &mut self.link else { return None };
         let processing = published_t3 - published_t2;
         if processing < Span::ZERO || processing > LONGEST_PROCESSING {
@@ -326,18 +386,26 @@ impl Client {
         let number = session.sequence.wrapping_add(1).max(1);
         let report = Report {
             nonce,
-            t2: published_t2,
+            t2: published_t2 - early,
             processing,
             transmit_lag: session.memory.lag_of(number.wrapping_sub(1)),
             frequency,
             frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
             rate: self.command.rate,
             applied: session.applied,
-            bound: None,
+            bound,
             error: known.map(|known| known.error),
         };
-        let handed = now.raw;
-        session.memory.remember(Sent { number, round, nonce, t2, handed, t3, published_t2, published_t3 });
+        session.memory.remember(Sent {
+            number,
+            round,
+            nonce,
+            t2: t2 - early,
+            handed: now.raw - early,
+            t3: t3 - early,
+            published_t2: published_t2 - early,
+            published_t3: published_t3 - early,
+        });
         let transmit = self.write(now, round, Body::Report(report))?;
         Some(Transmit { stamp: Some(StampId(number.into())), ..transmit })
     }
@@ -415,8 +483,10 @@ impl Node for Client {
     }
 
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
+        // The asymmetry that a report leaves out, what is remembered of it leaves out too.
+        let left = raw - self.config.asymmetry.half();
         let Link::Member(session) = &mut self.link else { return };
-        let lag = u32::try_from(id.0).ok().and_then(|number| session.memory.leave(number, raw));
+        let lag = u32::try_from(id.0).ok().and_then(|number| session.memory.leave(number, left));
         if let Some(lag) = lag {
             self.lag.learn(lag);
         }
@@ -439,6 +509,10 @@ impl Node for Client {
     fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
         self.server = server.or(self.server);
         self.resolved(now, server.is_some());
+    }
+
+    fn handle_suspended(&mut self, now: Now, slept: Span) {
+        self.wake_up(now, slept);
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
@@ -478,6 +552,7 @@ impl Node for Client {
             time: self.timescale.published(raw),
             state: self.state,
             error: known.map(|known| known.error),
+            bound: self.bound_at(raw),
             frequency: self.timescale.frequency(),
         }
     }

@@ -173,6 +173,7 @@ impl Client {
             applied: 0,
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
+            proved: false,
             memory: Memory::default(),
         }));
         self.take_rate_base(now, header, welcome.rate);

@@ -46,6 +46,11 @@ impl Anchor {
         Frequency::from_ppt(self.rate_ppt)
     }
 
+    /// Whether the rate moves gently from now on.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// The fault-tolerant mean of the members' frequency adjustments, when there was one to be had.
     pub fn mean(&self) -> Option<Frequency> {
         self.mean

@@ -115,6 +115,7 @@ impl Conclusion {
                 median: Offset::ZERO,
                 window: Span::ZERO,
                 spread: Span::ZERO,
+                largest_bound: None,
                 mean_frequency: None,
                 rate: Frequency::ZERO,
             },

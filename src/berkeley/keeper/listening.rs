@@ -28,7 +28,9 @@ impl Keeper {
             // One round more than a cold start needs: by then each of them has sent a heartbeat.
             if votes > 0 && self.follow_members(now, ballots, conclusion) {
                 conclusion.turn = Some(Turn::Adopted);
-                self.cluster = commonest_cluster(ballots).unwrap_or(fresh_cluster);
+                // A server that had a time before, and has only slept, goes on with its name.
+                let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
+                self.cluster = commonest_cluster(ballots).or(own).unwrap_or(fresh_cluster);
                 self.anchor.rest(REST);
                 self.begin_following();
                 conclusion.report.outcome = Outcome::Following;

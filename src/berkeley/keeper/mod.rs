@@ -34,7 +34,7 @@ use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};
 use self::window::{WIDEST, Window};
 use super::config::PLAUSIBLE_FOR;
-use super::event::{Exclusion, Outcome};
+use super::event::{Adjustment, Exclusion, Outcome};
 use super::timescale::Timescale;
 use super::vote;
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
@@ -157,6 +157,36 @@ impl Keeper {
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.error),
             Phase::Listening(_) => None,
         }
+    }
+
+    /// How far the server's own clock may be off the cluster's time at most: its clock *carries* that time, so all
+    /// that it can be off is what it still slews away. `None` while it has to find out what the time is.
+    pub fn own_bound(&self, raw: Raw) -> Option<Span> {
+        let carries = self.phase == Phase::Steady && self.doubt.is_none();
+        carries.then(|| self.timescale.residue_at(raw).abs())
+    }
+
+    /// Whether the server is learning the cluster's time from its members.
+    pub fn is_learning(&self) -> bool {
+        matches!(self.phase, Phase::Following(_))
+    }
+
+    /// Whether the cluster's rate may still be steered fast, since it has never been settled.
+    pub fn is_brisk(&self) -> bool {
+        !self.anchor.is_settled()
+    }
+
+    /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows, and is
+    /// not to be trusted any more. It is silent, and listens, and takes the members' time, as after a restart.
+    pub fn wake_up(&mut self, raw: Raw, slept: Span) {
+        let phase = self.timescale.phase_at(raw) + slept;
+        self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
+        self.phase = Phase::Listening(0);
+        self.audience = Audience::Nobody;
+        self.ensemble = Ensemble::default();
+        self.doubt = None;
+        self.unsure = 0;
+        self.undecided = false;
     }
 
     /// Concludes round `round`: votes, and adjusts the server's own clock. `now` is not before any reading;

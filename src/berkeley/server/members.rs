@@ -44,6 +44,8 @@ pub struct Member {
     pub last: Option<Measured>,
     /// The result of its last burst.
     pub reading: Option<(Monotonic, Measured)>,
+    /// What it said last about how good its clock is.
+    pub quality: Quality,
     /// Its usual delays.
     pub delays: Delays,
     /// Its frequency adjustment less the rate command in it, as it was sure of it last.
@@ -99,6 +101,17 @@ impl Member {
     }
 }
 
+/// How good a member's clock is, by its own word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quality {
+    /// The round in which it said so.
+    pub round: u32,
+    /// One standard deviation of its estimated distance from cluster time.
+    pub error: Option<Span>,
+    /// Its guaranteed distance from cluster time.
+    pub bound: Option<Span>,
+}
+
 /// The usual delays of a member's path.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Delays {
@@ -138,6 +151,16 @@ impl Delays {
     /// How long an answer may take.
     pub fn patience(&self) -> Option<Span> {
         self.least.map(|least| least.times(4) + self.mean_excess.times(8))
+    }
+}
+
+/// No two clocks of these differ by more than this: the sum of the two largest bounds, if all have one.
+pub fn largest_bound(bounds: impl IntoIterator<Item = Option<Span>>) -> Option<Span> {
+    let mut bounds = bounds.into_iter().collect::<Option<Vec<Span>>>()?;
+    bounds.sort_unstable();
+    match bounds[..] {
+        [.., second, first] => Some(first + second),
+        _ => None,
     }
 }
 
@@ -214,6 +237,15 @@ const CLAIM_AGE: Span = Span::from_secs(600);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_clocks_differ_by_the_sum_of_the_two_largest_bounds_if_all_have_one() {
+        let us = |us| Some(Span::from_micros(us));
+        assert_eq!(largest_bound([us(0), us(7), us(5), us(9)]), us(16));
+        assert_eq!(largest_bound([us(0), us(7)]), us(7));
+        assert_eq!(largest_bound([us(0), None, us(9)]), None);
+        assert_eq!(largest_bound([us(0)]), None);
+    }
 
     #[test]
     fn the_first_held_up_burst_does_not_stay_the_measure_of_a_path() {

@@ -15,9 +15,9 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use self::burst::Asked;
+use self::burst::{Asked, Burst};
 use self::cookie::Cookies;
-use self::members::{Member, Members, Slot};
+use self::members::{Member, Members, Quality, Slot};
 use super::event::Exclusion;
 use super::keeper::{Keeper, Settings};
 use super::lag::LeastLag;
@@ -157,6 +157,7 @@ impl Server {
         };
         member.state = header.flags.state;
         member.last = Some(measured);
+        member.quality = Quality { round: header.round, error: report.error, bound: report.bound };
         let sure = member.state.has_cluster_time() && report.frequency_error <= SURE;
         member.claim = match sure {
             true => Some((now.mono, report.frequency - report.rate)),
@@ -311,6 +312,17 @@ impl Node for Server {
         }
     }
 
+    fn handle_suspended(&mut self, now: Now, slept: Span) {
+        self.keeper.wake_up(now.raw, slept);
+        // What was measured across the gap, or is to be told by the time of before, is nothing.
+        self.pending = None;
+        for (_, member) in self.members.iter_mut() {
+            member.burst = Burst::default();
+            (member.last, member.reading, member.unconfirmed) = (None, None, None);
+        }
+        self.events.push_back(ServerEvent::Suspended { slept });
+    }
+
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
         loop {
             match self.outgoing.pop_front()? {
@@ -337,6 +349,7 @@ impl Node for Server {
             time: self.keeper.timescale().published(raw),
             state: self.keeper.state(),
             error: self.keeper.own_error(raw),
+            bound: self.keeper.own_bound(raw),
             frequency: self.keeper.timescale().frequency(),
         }
     }

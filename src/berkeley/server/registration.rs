@@ -69,6 +69,7 @@ impl Server {
             burst: Default::default(),
             last: None,
             reading: None,
+            quality: Default::default(),
             delays: Default::default(),
             claim: None,
             unconfirmed: None,

@@ -6,7 +6,7 @@
 use rand::Rng;
 
 use super::burst::{Burst, Measured};
-use super::members::Slot;
+use super::members::{self, Slot};
 use super::{Outgoing, Server, Timer};
 use crate::berkeley::ServerEvent;
 use crate::berkeley::event::{Adjustment, Exclusion, Falseticker, Voter};
@@ -82,6 +82,8 @@ impl Server {
                 offset: offset(&best, timescale.phase_at(best.at())),
                 delay: best.delay,
                 heard: member.burst.heard,
+                error: member.quality.error,
+                bound: member.quality.bound,
             });
         }
         if !alone {
@@ -111,7 +113,8 @@ impl Server {
         let ballots: Vec<Ballot> =
             self.members.iter().map(|member| member.ballot(now.mono, self.round, oldest)).collect();
         let fresh = ClusterId(self.rng.next_u64().max(1));
-        let conclusion = self.keeper.conclude(self.round, now.raw, &ballots, fresh);
+        let mut conclusion = self.keeper.conclude(self.round, now.raw, &ballots, fresh);
+        conclusion.report.largest_bound = self.largest_bound(now);
         if conclusion.adjustment == Adjustment::Step && conclusion.correction.span() != Span::ZERO {
             self.forget_old_timescale();
         }
@@ -135,6 +138,13 @@ impl Server {
                 self.hurry(now.mono, slot, self.config.interval.times(2));
             }
         }
+    }
+
+    /// By how much any two members' clocks may differ, by what they have stated in this round.
+    fn largest_bound(&self, now: Now) -> Option<Span> {
+        let voters = self.members.iter().filter(|member| member.state.has_cluster_time());
+        let stated = voters.map(|member| member.quality.bound.filter(|_| member.quality.round == self.round));
+        members::largest_bound(std::iter::once(self.keeper.own_bound(now.raw)).chain(stated))
     }
 
     /// The server's clock was set: what was said by its old time must not be said again.
@@ -211,6 +221,7 @@ impl Server {
     pub(super) fn correct(&mut self, slot: Slot) {
         let timescale = *self.keeper.timescale();
         let (rate, window) = (self.keeper.rate(), self.keeper.window());
+        let (learning, brisk) = (self.keeper.is_learning(), self.keeper.is_brisk());
         let members = u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX);
         let Some(member) = self.members.at(slot) else { return };
         let Some(best) = member.burst.best else { return };
@@ -226,6 +237,8 @@ impl Server {
             rate,
             window,
             verdict: member.verdict,
+            learning,
+            brisk,
             members,
         };
         let round = member.burst.round;

@@ -17,6 +17,9 @@ impl Tell for ClientEvent {
             Refused { .. } => "refused",
             Corrected { .. } => "corrected",
             Ignored { .. } => "ignored",
+            RefusedCorrection { .. } => "refused_correction",
+            BoundBroken { .. } => "bound_broken",
+            Suspended { .. } => "suspended",
             Holdover { .. } => "holdover",
             Recovered => "recovered",
         }
@@ -40,7 +43,18 @@ impl Tell for ClientEvent {
                 record.put("reason", snake_case(reason));
                 record.put("protocol_version", *version);
             }
-            Corrected { round, correction, added, adjustment, delay, frequency, error, verdict, first } => {
+            Corrected {
+                round,
+                correction,
+                added,
+                adjustment,
+                delay,
+                frequency,
+                error,
+                bound,
+                verdict,
+                first,
+            } => {
                 record.put("round", *round);
                 record.correction("correction_ns", *correction);
                 record.correction("added_ns", *added);
@@ -48,6 +62,7 @@ impl Tell for ClientEvent {
                 record.span("delay_ns", *delay);
                 record.frequency("frequency_ppb", *frequency);
                 record.span("error_ns", *error);
+                record.known_span("bound_ns", *bound);
                 record.put("verdict", snake_case(verdict));
                 record.put("first", *first);
             }
@@ -56,6 +71,13 @@ impl Tell for ClientEvent {
                 record.correction("correction_ns", *correction);
                 record.put("in_a_row", *in_a_row);
             }
+            RefusedCorrection { round, correction, reason } => {
+                record.put("round", *round);
+                record.correction("correction_ns", *correction);
+                record.put("reason", snake_case(reason));
+            }
+            BoundBroken { gap } => record.span("gap_ns", *gap),
+            Suspended { slept } => record.span("slept_ns", *slept),
             Holdover { reason } => record.put("reason", snake_case(reason)),
             Recovered => {}
         }
@@ -84,14 +106,33 @@ impl Tell for ClientEvent {
             Ignored { correction, in_a_row, .. } => {
                 format!("Correction {} held for an outlier, {in_a_row} in a row", correction.span())
             }
-            Holdover { reason } => format!("Holdover: {reason}; the clock runs on what it has learned"),
+            RefusedCorrection { correction, reason, .. } => {
+                format!("Correction {} refused: {reason}", correction.span())
+            }
+            BoundBroken { gap } => format!(
+                "Bound broken by {}: this clock, its timestamps or the server's clock did what cannot be",
+                plain(*gap)
+            ),
+            Suspended { slept } => {
+                format!("Suspended: the machine slept for {}; joining again", plain(*slept))
+            }
+            Holdover { reason } => {
+                let bound =
+                    at.reading.bound.map_or(String::new(), |bound| format!(" (bound {})", plain(bound)));
+                format!("Holdover: {reason}; the clock runs on what it has learned{bound}")
+            }
             Recovered => "Recovered: the server corrects this clock again".into(),
         })
     }
 
     fn level(&self) -> Option<Level> {
         match self {
-            Unresolved { .. } | Refused { .. } | Holdover { .. } => Some(Level::Warn),
+            Unresolved { .. }
+            | Refused { .. }
+            | RefusedCorrection { .. }
+            | BoundBroken { .. }
+            | Suspended { .. }
+            | Holdover { .. } => Some(Level::Warn),
             Ignored { .. } | Recovered => Some(Level::Info),
             _ => None,
         }
@@ -104,12 +145,13 @@ impl ClientEvent {
         let time = classic_time(at.reading.time);
         let line = format!("Synchronized time at the client is: {time}");
         match self {
-            Corrected { correction, adjustment, delay, frequency, error, .. } => format!(
-                "{line} (correction {}, {adjustment}, delay {}, frequency {:+.3} ppm, error {})",
+            Corrected { correction, adjustment, delay, frequency, error, bound, .. } => format!(
+                "{line} (correction {}, {adjustment}, delay {}, frequency {:+.3} ppm, error {}, bound {})",
                 correction.span(),
                 plain(*delay),
                 frequency.ppm(),
-                plain(*error)
+                plain(*error),
+                bound.map_or("unknown".into(), plain)
             ),
             _ => line,
         }
@@ -134,6 +176,7 @@ mod tests {
             delay: Span::from_micros(80),
             frequency: Frequency::from_ppm(-50.0),
             error: Span::from_micros(3),
+            bound: Some(Span::from_micros(44)),
             verdict: Verdict::Agrees,
             first: true,
         }
@@ -144,23 +187,26 @@ mod tests {
         assert_eq!(
             printed(Format::Text, &corrected()),
             "Synchronized time at the client is: 2025-08-21 16:30:12.123456 \
-             (correction -2.000000 s, step, delay 80.0 µs, frequency -50.000 ppm, error 3.0 µs)\n"
+             (correction -2.000000 s, step, delay 80.0 µs, frequency -50.000 ppm, error 3.0 µs, bound 44.0 µs)\n"
         );
     }
 
     #[test]
     fn a_correction_has_all_its_figures_in_json() {
         assert!(printed(Format::Json, &corrected()).ends_with(
-            "\"cluster_ns\":1755793812123456789,\"round\":3,\"correction_ns\":-2000000000,\
+            "\"cluster_ns\":1755793812123456789,\"error_ns\":3000,\"bound_ns\":44000,\"round\":3,\"correction_ns\":-2000000000,\
              \"added_ns\":-1999000000,\"adjustment\":\"step\",\"delay_ns\":80000,\"frequency_ppb\":-50000.0,\
-             \"error_ns\":3000,\"verdict\":\"agrees\",\"first\":true}\n"
+             \"verdict\":\"agrees\",\"first\":true}\n"
         ));
     }
 
     #[test]
     fn holdover_is_a_warning_with_its_reason() {
         let holdover = Holdover { reason: HoldoverReason::ServerLeft };
-        assert!(printed(Format::Text, &holdover).starts_with("Holdover: the server said goodbye;"));
+        let text = printed(Format::Text, &holdover);
+        assert!(
+            text.starts_with("Holdover: the server said goodbye;") && text.ends_with(" (bound 110.0 µs)\n")
+        );
         assert!(printed(Format::Json, &holdover).ends_with("\"reason\":\"server_left\"}\n"));
         assert_eq!(holdover.level(), Some(Level::Warn));
     }

@@ -2,8 +2,9 @@
 //!
 //! Every event knows its kind, its fields and its sentence ([`Tell`]); this module decides how they are
 //! framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time),
-//! `raw_ns` and `cluster_ns` (the host's oscillator and this node's cluster time, read together), then the
-//! fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so that
+//! `raw_ns` and `cluster_ns` (the host's oscillator and this node's cluster time, read together), `error_ns` and
+//! `bound_ns` (how far that is estimated and guaranteed to be from the cluster's time; null: nobody knows), then
+//! the fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so that
 //! a slow reader does not come between a datagram and its timestamp.
 
 mod client;
@@ -15,7 +16,6 @@ use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 
 use log::Level;
-use serde_json::Value;
 
 pub use record::{Record, classic_time, plain, rfc3339, snake_case};
 
@@ -134,15 +134,17 @@ impl Tell for Tick {
     fn fields(&self, record: &mut Record) {
         let reading = record.at().reading;
         record.put("state", record::state(reading.state));
-        record.put("error_ns", reading.error.map_or(Value::Null, |error| error.as_nanos().into()));
         record.frequency("frequency_ppb", reading.frequency);
         record.put("timestamps", record.at().timestamps.to_string());
     }
 
     fn text(&self, at: &Observation) -> Option<String> {
         let (raw, cluster) = (at.host.as_nanos(), at.reading.time.as_nanos());
+        let bound = at.reading.bound.map_or("null".into(), |bound| bound.as_nanos().to_string());
         let (state, timestamps) = (record::state(at.reading.state), at.timestamps);
-        Some(format!("tick raw_ns={raw} cluster_ns={cluster} state={state} timestamps={timestamps}"))
+        Some(format!(
+            "tick raw_ns={raw} cluster_ns={cluster} state={state} bound_ns={bound} timestamps={timestamps}"
+        ))
     }
 }
 
@@ -163,6 +165,7 @@ mod tests {
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789),
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),
+                bound: Some(Span::from_micros(110)),
                 frequency: Frequency::from_ppm(1.5),
             },
             timestamps: Timestamps::Kernel,
@@ -181,12 +184,13 @@ mod tests {
         assert_eq!(
             printed(Format::Json, &Tick),
             "{\"event\":\"tick\",\"time\":\"2025-08-21T16:30:12.123456789Z\",\"raw_ns\":77,\
-             \"cluster_ns\":1755793812123456789,\"state\":\"synchronized\",\"error_ns\":250,\
-             \"frequency_ppb\":1500.0,\"timestamps\":\"kernel\"}\n"
+             \"cluster_ns\":1755793812123456789,\"error_ns\":250,\"bound_ns\":110000,\
+             \"state\":\"synchronized\",\"frequency_ppb\":1500.0,\"timestamps\":\"kernel\"}\n"
         );
         assert_eq!(
             printed(Format::Text, &Tick),
-            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized timestamps=kernel\n"
+            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized bound_ns=110000 \
+             timestamps=kernel\n"
         );
     }
 

@@ -26,6 +26,8 @@ impl Record {
         record.put("time", rfc3339(at.reading.time));
         record.put("raw_ns", at.host.as_nanos());
         record.put("cluster_ns", at.reading.time.as_nanos());
+        record.known_span("error_ns", at.reading.error);
+        record.known_span("bound_ns", at.reading.bound);
         record
     }
 
@@ -41,6 +43,11 @@ impl Record {
 
     pub(super) fn span(&mut self, name: &str, span: Span) {
         self.put(name, span.as_nanos());
+    }
+
+    /// Adds a length of time, or null.
+    pub(super) fn known_span(&mut self, name: &str, span: Option<Span>) {
+        self.put(name, span.map_or(Value::Null, |span| span.as_nanos().into()));
     }
 
     pub(super) fn offset(&mut self, name: &str, offset: Offset) {

@@ -27,6 +27,7 @@ impl Tell for ServerEvent {
             TimeAdopted { .. } => "time_adopted",
             Deposed { .. } => "deposed",
             Resumed => "resumed",
+            Suspended { .. } => "suspended",
             OwnClock { .. } => "own_clock",
             CorrectionSent { .. } => "correction_sent",
         }
@@ -52,12 +53,14 @@ impl Tell for ServerEvent {
                 record.put("round", *round);
                 record.put("clients", *clients);
             }
-            Updated { client, round, offset, delay, heard } => {
+            Updated { client, round, offset, delay, heard, error, bound } => {
                 record.client(client);
                 record.put("round", *round);
                 record.offset("offset_ns", *offset);
                 record.span("delay_ns", *delay);
                 record.put("heard", *heard);
+                record.known_span("client_error_ns", *error);
+                record.known_span("client_bound_ns", *bound);
             }
             RoundEnded(report) => report_fields(report, record),
             Falseticker(falseticker) => {
@@ -81,6 +84,7 @@ impl Tell for ServerEvent {
             }
             Deposed { offset } => record.offset("offset_ns", *offset),
             Resumed => {}
+            Suspended { slept } => record.span("slept_ns", *slept),
             OwnClock { round, correction, adjustment } => {
                 record.put("round", *round);
                 record.correction("correction_ns", *correction);
@@ -111,7 +115,9 @@ impl Tell for ServerEvent {
                 "New synchronization cycle started: round {round}\n\
                  Number of clients to be synchronized: {clients}"
             ),
-            Updated { client, offset, delay, heard, .. } => updated(client, *offset, *delay, *heard),
+            Updated { client, offset, delay, heard, bound, .. } => {
+                updated(client, *offset, *delay, *heard, *bound)
+            }
             RoundEnded(report) => ended(report),
             Falseticker(falseticker) => format!(
                 "Falseticker: {} is {} from the median: {}",
@@ -133,6 +139,10 @@ impl Tell for ServerEvent {
                     offset.span()
                 )
             }
+            Suspended { slept } => format!(
+                "Suspended: the machine slept for {}; the server listens, and takes its members' time",
+                plain(*slept)
+            ),
             Resumed => "Resumed: the server is sure of the cluster's time and corrects the members".into(),
             OwnClock { correction, adjustment, .. } => {
                 format!("Time set at the server itself: correction {} ({adjustment})", correction.span())
@@ -145,25 +155,32 @@ impl Tell for ServerEvent {
 
     fn level(&self) -> Option<Level> {
         match self {
-            Lost { .. } | Refused { .. } | Falseticker(_) | Undecided { .. } | Deposed { .. } => {
-                Some(Level::Warn)
-            }
+            Lost { .. }
+            | Refused { .. }
+            | Falseticker(_)
+            | Undecided { .. }
+            | Deposed { .. }
+            | Suspended { .. } => Some(Level::Warn),
             Truechimer { .. } | TimeAgreed { .. } | TimeAdopted { .. } | Resumed => Some(Level::Info),
             _ => None,
         }
     }
 }
 
-fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8) -> String {
+fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8, bound: Option<Span>) -> String {
     let (offset, delay) = (offset.span(), plain(delay));
-    format!("Client Data updated with: {client}: offset {offset}, delay {delay}, {heard} exchanges")
+    let bound = bound.map_or(String::new(), |bound| format!(", bound {}", plain(bound)));
+    format!("Client Data updated with: {client}: offset {offset}, delay {delay}, {heard} exchanges{bound}")
 }
 
 fn ended(report: &RoundReport) -> String {
     let RoundReport { round, outcome, members, heard, agreeing, spread, .. } = report;
     let spread = plain(*spread);
+    let bound = report.largest_bound.map(plain);
+    let bound = bound.map_or(String::new(), |bound| format!("; any two differ by {bound} at most"));
     format!(
-        "Round {round} ended: {outcome}; {members} members, {heard} heard, {agreeing} agree within {spread}"
+        "Round {round} ended: {outcome}; {members} members, {heard} heard, {agreeing} agree within {spread}\
+         {bound}"
     )
 }
 
@@ -176,6 +193,7 @@ fn report_fields(report: &RoundReport, record: &mut Record) {
     record.offset("median_offset_ns", report.median);
     record.span("window_ns", report.window);
     record.span("spread_ns", report.spread);
+    record.known_span("largest_bound_ns", report.largest_bound);
     match report.mean_frequency {
         Some(frequency) => record.frequency("mean_frequency_ppb", frequency),
         None => record.put("mean_frequency_ppb", serde_json::Value::Null),
@@ -210,8 +228,17 @@ mod tests {
         );
         let (offset, delay) = (Offset::ahead_by(Span::from_millis(3)), Span::from_micros(80));
         assert_eq!(
-            text(Updated { client: alice(), round: 7, offset, delay, heard: 4 }),
-            "Client Data updated with: alice (192.0.2.7:4000): offset +3.000 ms, delay 80.0 µs, 4 exchanges\n"
+            text(Updated {
+                client: alice(),
+                round: 7,
+                offset,
+                delay,
+                heard: 4,
+                error: None,
+                bound: Some(delay)
+            }),
+            "Client Data updated with: alice (192.0.2.7:4000): offset +3.000 ms, delay 80.0 µs, 4 exchanges, bound \
+             80.0 µs\n"
         );
         assert_eq!(
             text(CorrectionSent { client: alice(), round: 7, correction, verdict }),

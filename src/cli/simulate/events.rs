@@ -61,6 +61,7 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::Deposed { offset } => {
             ("deposed", format!("its own clock is {} off the members: silent", offset.span()))
         }
+        ServerEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: listens")),
         ServerEvent::Resumed => ("resumed", "is sure again".to_owned()),
         _ => return None,
     })
@@ -75,6 +76,11 @@ fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
         ClientEvent::Ignored { correction, in_a_row, .. } => {
             ("ignored", format!("does not follow {}, {in_a_row} in a row", correction.span()))
         }
+        ClientEvent::RefusedCorrection { correction, reason, .. } => {
+            ("refused_correction", format!("refuses {}: {reason}", correction.span()))
+        }
+        ClientEvent::BoundBroken { gap } => ("bound_broken", format!("its bound is broken by {gap}")),
+        ClientEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: joins again")),
         ClientEvent::Holdover { reason } => ("holdover", format!("runs on what it has learned: {reason}")),
         ClientEvent::Recovered => ("recovered", "is corrected again".to_owned()),
         _ => return None,

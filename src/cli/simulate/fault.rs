@@ -48,7 +48,7 @@ pub fn victim(fault: &Fault) -> Option<Member> {
         Fault::Crash(who) | Fault::Shutdown(who) | Fault::Start(who) | Fault::Pause(who) => Some(who),
         Fault::Resume(who) | Fault::Jump(who, _) | Fault::FrequencyStep(who, _) => Some(who),
         Fault::Cut(who, _) | Fault::Heal(who) | Fault::Base(who, ..) | Fault::Jitter(who, ..) => Some(who),
-        Fault::Lie(who, _) | Fault::Truth(who) => Some(who),
+        Fault::Lie(who, _) | Fault::Truth(who) | Fault::Sleep(who, _) => Some(who),
         Fault::Trouble(_) => None,
     }
 }

@@ -17,6 +17,7 @@ enum Seen {
     Timeout,
     Shutdown,
     Resolved(Option<SocketAddr>),
+    Suspended(Span),
 }
 
 /// Answers every datagram with itself, and tells everything it sees.
@@ -48,6 +49,10 @@ impl Node for Echo {
         self.seen.push_back(Seen::Shutdown);
     }
 
+    fn handle_suspended(&mut self, _now: Now, slept: Span) {
+        self.seen.push_back(Seen::Suspended(slept));
+    }
+
     fn handle_resolved(&mut self, _now: Now, server: Option<SocketAddr>) {
         let path = server.map(|peer| Path { peer, local: None });
         self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN], stamp: None }));
@@ -75,6 +80,7 @@ impl Node for Echo {
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Unsynchronized,
             error: None,
+            bound: None,
             frequency: Frequency::ZERO,
         }
     }
@@ -161,6 +167,32 @@ fn a_name_is_resolved_when_the_node_asks_and_refused_connections_do_no_harm() {
         run(node, connection(address), 2),
         [Seen::Resolved(Some(address)), Seen::Timeout, Seen::Shutdown]
     );
+}
+
+/// The machine's clocks, of a machine that has slept for so long.
+struct Sleeper(Overlay, Option<Span>);
+
+impl Clock for Sleeper {
+    fn read(&self) -> crate::clock::Moment {
+        self.0.read()
+    }
+
+    fn slept(&mut self) -> Option<Span> {
+        self.1.take()
+    }
+}
+
+#[test]
+fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
+    let (server, address) = listener();
+    let mut client = super::super::sockets::Udp::connected(address).unwrap();
+    client.send(&[9; 3], None).unwrap();
+    let slept = Span::from_secs(3);
+    let mut until = Until { left: 2, seen: Vec::new() };
+    let clock = Sleeper(overlay(), Some(slept));
+    EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
+    assert_eq!(until.seen[0], Seen::Suspended(slept));
+    assert!(matches!(until.seen[1], Seen::Datagram(..)), "{:?}", until.seen);
 }
 
 #[test]

@@ -80,6 +80,7 @@ impl Node for Fake {
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Synchronized,
             error: None,
+            bound: None,
             frequency: Frequency::ZERO,
         }
     }

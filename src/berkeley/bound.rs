@@ -1,0 +1,370 @@
+//! The guaranteed bound: an interval that the cluster's time cannot have left, as long as what is assumed holds.
+//!
+//! It lives where the discipline lives, on the node's free-running oscillator: it contains the phase x, the
+//! cluster's time minus the oscillator's reading. What the node does with its published clock is no part of it.
+//!
+//! One exchange proves, whatever the asymmetry of the path, since delays are not negative,
+//!
+//! ```text
+//! t1 ≤ C(t2),  C(t3) ≤ t4      hence      −θ − δ/2 − q ≤ x ≤ −θ + δ/2 + q
+//! ```
+//!
+//! with C the cluster's time and q an allowance for the timestamps ([`STAMP_ALLOWANCE`]). The intervals of all
+//! exchanges are intersected. Between exchanges the interval moves with the frequency f that the node uses, and
+//! grows on both sides, after a time t since the newest word of the server about the cluster's rate by
+//!
+//! ```text
+//! d(growth)/dt = ρ + s·(T + t)
+//! ```
+//!
+//! * ρ: the cluster's rate over this oscillator differs from f by at most ρ. That is an *assumption*, about
+//!   crystals and temperature; see [`Bound::rho`]. Nothing here can prove it.
+//! * s: the server steers the cluster's rate by at most s per second, in steps, one a round of length T. What it
+//!   does is announced; s·(T + t) is for what has not been heard yet. The server says which of two values s has.
+//!
+//! If an exchange leaves nothing of the interval, then one of the assumptions was wrong: the oscillator jumped, or
+//! changed its frequency, a timestamp lied, or the server's clock did. Nothing is repaired: the interval
+//! starts anew from that exchange, and that is told.
+//!
+//! Intervals that are intersected, and grow at the rate of the worst clock in between, are those of Marzullo and
+//! Owicki, *Maintaining the time in a distributed system* (1983).
+
+use super::exchange::Exchange;
+use crate::time::{Frequency, Raw, Span, Timestamp};
+
+/// What a node proves about the cluster's time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    interval: Option<Interval>,
+    /// The frequency with which the interval moves: the one that the node's clock has.
+    frequency: Frequency,
+    /// When the newest word about the cluster's rate was heard.
+    heard: Raw,
+    /// Whether the server steers the rate of a cluster that has never settled.
+    brisk: bool,
+    /// The length of a round, T.
+    round: Span,
+    /// What people say of this oscillator: see [`Bound::rho`].
+    drift_allowance: Frequency,
+    /// Whether the frequency is known well enough to rely on that.
+    locked: bool,
+}
+
+/// Where the cluster's time was when the oscillator read `at`: from `low` to `high` ahead of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Interval {
+    at: Raw,
+    low: Span,
+    high: Span,
+}
+
+/// What an exchange has done to an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// There was no interval: it began.
+    Began,
+    /// It fitted.
+    Fitted,
+    /// It missed the interval by so much: an assumption was wrong, the interval began anew.
+    Broke(Span),
+}
+
+impl Bound {
+    /// Nothing is known about the cluster's time.
+    pub fn unknown(raw: Raw, drift_allowance: Frequency) -> Bound {
+        Bound {
+            interval: None,
+            frequency: Frequency::ZERO,
+            heard: raw,
+            brisk: true,
+            round: Span::ZERO,
+            drift_allowance,
+            locked: false,
+        }
+    }
+
+    /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in use, of
+    /// which one standard deviation is `error` (`None`: nothing is known).
+    ///
+    /// Before the frequency is known: [`TOLERANCE`] and all of the frequency in use, which may be a wild guess. After
+    /// that: the drift allowance, for changes of temperature, shocks, ageing, and six standard deviations for what the
+    /// estimate does not know; never more than before.
+    pub fn rho(&self, error: Option<Frequency>) -> Frequency {
+        let learned = error.filter(|_| self.locked);
+        let learned = learned.map(|error| self.drift_allowance.ratio() + SIGMAS * error.ratio());
+        let any = TOLERANCE.ratio() + self.frequency.ratio().abs();
+        Frequency::from_ratio(learned.map_or(any, |rho| rho.min(any)))
+    }
+
+    /// One standard deviation of the frequency in use is `error`. Early estimates do not know how little they
+    /// know, so they are relied on only once six of these are within the allowance.
+    pub fn learn(&mut self, error: Frequency) {
+        self.locked |= SIGMAS * error.ratio() <= self.drift_allowance.ratio();
+    }
+
+    /// The oscillator is not what it was: its frequency has to be learned anew.
+    pub fn doubt(&mut self) {
+        self.locked = false;
+    }
+
+    /// Whether the server says that it steers the rate of a cluster that has never settled.
+    pub fn set_pace(&mut self, raw: Raw, brisk: bool, rho: Frequency) {
+        self.advance(raw, rho);
+        self.brisk = brisk;
+    }
+
+    /// What was proved is not to be trusted any more; the next exchange begins anew.
+    pub fn forget(&mut self) {
+        self.interval = None;
+    }
+
+    /// The rate command was heard at `raw`, from a server whose rounds are `round` long, and had changed by
+    /// `change`. The clock, and with it the interval, takes that change over.
+    pub fn steer(&mut self, raw: Raw, change: Frequency, round: Span, rho: Frequency) {
+        self.advance(raw, rho);
+        self.frequency = self.frequency + change;
+        (self.heard, self.round) = (raw, round);
+    }
+
+    /// From `raw` on the clock runs at `frequency`, which `rho` was said about until now.
+    pub fn set_frequency(&mut self, raw: Raw, frequency: Frequency, rho: Frequency) {
+        self.advance(raw, rho);
+        self.frequency = frequency;
+    }
+
+    /// Takes an exchange in: server's stamps in cluster time, client's on its oscillator.
+    pub fn prove(&mut self, exchange: &Exchange<Timestamp, Raw>, rho: Frequency) -> Proof {
+        let middle = exchange.t2 + (exchange.t3 - exchange.t2).half();
+        let reach = exchange.delay().half() + STAMP_ALLOWANCE;
+        let phase = -exchange.offset();
+        let proved = Interval { at: middle, low: phase - reach, high: phase + reach };
+        let Some(interval) = self.interval else {
+            self.interval = Some(proved);
+            return Proof::Began;
+        };
+        let at = interval.at.max(middle);
+        let (old, new) = (self.carried(&interval, at, rho), self.carried(&proved, at, rho));
+        let both = Interval { at, low: old.low.max(new.low), high: old.high.min(new.high) };
+        if both.low > both.high {
+            self.interval = Some(new);
+            return Proof::Broke(both.low - both.high);
+        }
+        self.interval = Some(both);
+        Proof::Fitted
+    }
+
+    /// The farthest that a clock can be from the cluster's time that is ahead of the oscillator by `phase` when that
+    /// reads `raw`; `None`: nothing is proved.
+    pub fn of(&self, raw: Raw, phase: Span, rho: Frequency) -> Option<Span> {
+        let interval = self.carried(self.interval.as_ref()?, raw, rho);
+        Some((interval.high - phase).max(phase - interval.low).max(Span::ZERO))
+    }
+
+    fn advance(&mut self, raw: Raw, rho: Frequency) {
+        if let Some(interval) = self.interval.filter(|interval| interval.at < raw) {
+            self.interval = Some(self.carried(&interval, raw, rho));
+        }
+    }
+
+    /// The interval at another moment; it grows in both directions of time.
+    fn carried(&self, interval: &Interval, to: Raw, rho: Frequency) -> Interval {
+        let elapsed = to - interval.at;
+        let moved = self.frequency.over(elapsed);
+        let growth = self.growth(interval.at.min(to), elapsed.abs(), rho);
+        Interval { at: to, low: interval.low + moved - growth, high: interval.high + moved + growth }
+    }
+
+    /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last word about the rate to `from`; rounded up.
+    fn growth(&self, from: Raw, length: Span, rho: Frequency) -> Span {
+        let (before, length) = ((from - self.heard).max(Span::ZERO).as_secs_f64(), length.as_secs_f64());
+        let pace = if self.brisk { BRISK } else { GENTLE };
+        let unheard = self.round.as_secs_f64() * length + length * (before + length / 2.0);
+        Span::from_nanos(((rho.ratio() * length + pace * unheard) * 1e9).ceil() as i64) + ROUNDING
+    }
+}
+
+/// Two crystals of 200 ppm each, one fast, one slow: twice what the worst of those that are sold for clocks may have.
+pub const TOLERANCE: Frequency = Frequency::from_ppm(400.0);
+/// What crystals in a room do in some minutes; a machine that is heated or shaken needs more.
+pub const DRIFT_ALLOWANCE: Frequency = Frequency::from_ppm(1.0);
+/// Timestamps of user space are taken before sending and after receipt, so what they are wrong by is delay. What is
+/// left is rounding, the conversion of the kernel's timestamps from one clock to another, and what a datagram may
+/// lie about for less than it foresees, if nobody tells when it really left.
+pub const STAMP_ALLOWANCE: Span = Span::from_micros(1);
+/// A frequency farther from its estimate than so many standard deviations does not occur.
+const SIGMAS: f64 = 6.0;
+/// s, per second: the rate anchor's limit in a settled cluster.
+const GENTLE: f64 = 1e-9;
+/// s in a cluster whose rate was never settled.
+const BRISK: f64 = 100e-9;
+/// Carrying an interval rounds its ends to nanoseconds.
+const ROUNDING: Span = Span::from_nanos(1);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: i64 = 1_800_000_000_000_000_000;
+    const RHO: Frequency = Frequency::from_ppm(1.0);
+
+    fn raw(s: f64) -> Raw {
+        Raw::from_nanos(START) + Span::from_secs_f64(s)
+    }
+
+    /// An exchange at second `s` with these one-way delays (ns), the cluster's time being `phase` ns ahead.
+    fn exchange(s: f64, phase: i64, there: i64, back: i64) -> Exchange<Timestamp, Raw> {
+        let t2 = raw(s);
+        let t3 = t2 + Span::from_nanos(1_000);
+        let cluster = |raw: Raw| Timestamp::from_nanos(raw.as_nanos() + phase);
+        Exchange {
+            t1: cluster(t2) - Span::from_nanos(there),
+            t2,
+            t3,
+            t4: cluster(t3) + Span::from_nanos(back),
+        }
+    }
+
+    /// The bound of a node in a settled cluster.
+    fn calm() -> Bound {
+        let mut bound = Bound::unknown(raw(0.0), DRIFT_ALLOWANCE);
+        bound.set_pace(raw(0.0), false, RHO);
+        bound
+    }
+
+    fn of(bound: &Bound, s: f64, phase: i64) -> i64 {
+        bound.of(raw(s), Span::from_nanos(phase), RHO).expect("something is proved").as_nanos()
+    }
+
+    #[test]
+    fn nothing_is_proved_before_the_first_exchange() {
+        assert_eq!(calm().of(raw(1.0), Span::ZERO, RHO), None);
+    }
+
+    #[test]
+    fn one_exchange_proves_half_its_delay_however_asymmetric() {
+        let mut bound = calm();
+        assert_eq!(bound.prove(&exchange(0.0, 7_000, 100_000, 0), RHO), Proof::Began);
+        // The phase looks 50 µs smaller than it is; from there the proof reaches just as far as the truth.
+        assert_eq!(of(&bound, 0.0, 7_000 - 50_000), 50_000 + 1_002);
+        assert_eq!(of(&bound, 0.0, 7_000), 100_000 + 1_002);
+    }
+
+    #[test]
+    fn opposite_asymmetries_prove_more_than_each_alone() {
+        let mut bound = calm();
+        bound.prove(&exchange(0.0, 0, 100_000, 2_000), RHO);
+        assert_eq!(bound.prove(&exchange(0.1, 0, 2_000, 100_000), RHO), Proof::Fitted);
+        assert!(of(&bound, 0.1, 0) < 3_200, "{}", of(&bound, 0.1, 0));
+    }
+
+    #[test]
+    fn it_grows_by_the_drift_allowance_and_by_what_the_server_may_steer_meanwhile() {
+        let mut bound = calm();
+        bound.steer(raw(0.0), Frequency::ZERO, Span::from_secs(5), RHO);
+        bound.prove(&exchange(0.0, 0, 50_000, 50_000), RHO);
+        let start = of(&bound, 0.0, 0);
+        // A ppm for 100 s, a ppb/s for 100 s, and the round of 5 s that was under way.
+        let grown = 100_000 + 5_000 + 500;
+        assert!((of(&bound, 100.0, 0) - start - grown).abs() <= 2);
+        let two_hours = of(&bound, 7_200.0, 0);
+        assert!((33_000_000..34_000_000).contains(&two_hours), "{two_hours}");
+    }
+
+    #[test]
+    fn it_moves_with_the_clock_and_its_rate_commands() {
+        let mut bound = calm();
+        bound.set_frequency(raw(0.0), Frequency::from_ppm(50.0), RHO);
+        bound.prove(&exchange(0.0, 0, 1_000, 1_000), RHO);
+        let start = of(&bound, 0.0, 0);
+        bound.steer(raw(10.0), Frequency::from_ppm(-0.004), Span::from_secs(5), RHO);
+        // 50 ppm for 10 s, 49.996 ppm for 10 more.
+        assert!((of(&bound, 20.0, 999_960) - start) <= 20_000 + 400);
+    }
+
+    #[test]
+    fn in_a_cluster_that_has_never_settled_more_steering_may_be_unheard() {
+        let mut bound = calm();
+        bound.prove(&exchange(0.0, 0, 0, 0), RHO);
+        let gentle = of(&bound, 60.0, 0);
+        bound.set_pace(raw(0.0), true, RHO);
+        // 100 ppb/s for a minute.
+        assert!((of(&bound, 60.0, 0) - gentle - 180_000).abs() < 2_000);
+    }
+
+    #[test]
+    fn an_exchange_that_fits_nowhere_starts_it_anew_and_says_by_how_much() {
+        let mut bound = calm();
+        bound.prove(&exchange(0.0, 0, 10_000, 10_000), RHO);
+        let Proof::Broke(gap) = bound.prove(&exchange(1.0, 1_000_000, 10_000, 10_000), RHO) else {
+            panic!("a millisecond in a second fits into no interval");
+        };
+        assert!((gap.as_nanos() - (1_000_000 - 20_000 - 2_000)).abs() < 1_100, "{gap}");
+        assert!(of(&bound, 1.0, 1_000_000) <= 11_010);
+        assert!(of(&bound, 1.0, 0) >= 1_000_000, "a clock that has not followed is that far off");
+    }
+
+    #[test]
+    fn an_exchange_of_the_past_proves_less_but_nothing_false() {
+        let mut bound = calm();
+        bound.prove(&exchange(0.0, 0, 50_000, 50_000), RHO);
+        bound.set_frequency(raw(10.0), Frequency::ZERO, RHO);
+        bound.prove(&exchange(4.0, 0, 1_000, 1_000), RHO);
+        assert!((7_000..9_000).contains(&of(&bound, 10.0, 0)), "{}", of(&bound, 10.0, 0));
+    }
+
+    #[test]
+    fn what_is_not_learned_yet_is_a_crystals_tolerance_and_never_more() {
+        let mut bound = calm();
+        let ppm = |ppm| Some(Frequency::from_ppm(ppm));
+        assert_eq!((bound.rho(None), bound.rho(ppm(0.01))), (TOLERANCE, TOLERANCE));
+        bound.learn(Frequency::from_ppm(0.2));
+        assert_eq!(bound.rho(ppm(0.2)), TOLERANCE);
+        bound.learn(Frequency::from_ppm(0.01));
+        assert!((bound.rho(ppm(0.01)).ppm() - 1.06).abs() < 1e-9);
+        assert!((bound.rho(ppm(1.0)).ppm() - 7.0).abs() < 1e-9, "in holdover it is known ever less");
+        assert_eq!(bound.rho(ppm(200.0)), TOLERANCE);
+        bound.doubt();
+        bound.set_frequency(raw(1.0), Frequency::from_ppm(-90.0), RHO);
+        assert!((bound.rho(None).ppm() - 490.0).abs() < 1e-9, "the guess itself may be wrong");
+        bound.set_frequency(raw(2.0), Frequency::ZERO, RHO);
+        assert_eq!(bound.rho(ppm(0.01)), TOLERANCE);
+    }
+
+    proptest! {
+        /// An oscillator that does whatever it likes within ρ, links that do whatever they like, a rate that is
+        /// steered as fast as it may be, commands that are heard late: the truth is never left out.
+        #[test]
+        fn the_truth_is_never_left_out_while_the_assumptions_hold(
+            start in -1_000_000_000i64..1_000_000_000,
+            used in -100.0..100.0f64,
+            steps in proptest::collection::vec(
+                (1u32..20, -0.999..0.999f64, -1.0..1.0f64, any::<bool>(), 0i64..5_000_000, 0i64..5_000_000), 1..80)
+        ) {
+            let round = Span::from_secs(5);
+            let mut bound = calm();
+            bound.steer(raw(0.0), Frequency::ZERO, round, RHO);
+            bound.set_frequency(raw(0.0), Frequency::from_ppm(used), RHO);
+            let (mut at, mut phase) = (0.0, start as f64);
+            let (mut commanded, mut heard) = (0.0, 0.0);
+            for (rounds, wander, steering, hears, there, back) in steps {
+                for _ in 0..rounds {
+                    commanded += steering * GENTLE * 5.0;
+                    at += 5.0;
+                    phase += 5e9 * (used * 1e-6 + wander * RHO.ratio() + commanded);
+                    if hears {
+                        bound.steer(raw(at), Frequency::from_ratio(commanded - heard), round, RHO);
+                        heard = commanded;
+                    }
+                }
+                let truth = phase.round() as i64;
+                let proof = bound.prove(&exchange(at, truth, there, back), RHO);
+                prop_assert!(!matches!(proof, Proof::Broke(_)), "{proof:?}");
+                let shown = truth + (back - there) / 2;
+                prop_assert!(of(&bound, at, shown) >= (shown - truth).abs());
+                prop_assert!(of(&bound, at, shown) <= (there + back) + 2_000);
+            }
+        }
+    }
+}

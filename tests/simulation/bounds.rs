@@ -1,0 +1,146 @@
+//! The guaranteed bound: no two good clocks are ever farther apart than the sum of what they state.
+
+use meantime::sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, SlowQueue, Ways};
+use meantime::time::Span;
+
+use crate::support::{Running, battery, loss, s, seeds, us};
+
+/// Runs a scenario to its end. Returns the largest bound that a client stated after it had settled.
+fn kept(scenario: &Scenario) -> Span {
+    let _running = Running(scenario);
+    let (mut largest, mut stated) = (Span::ZERO, 0);
+    let settle = scenario.settle;
+    Simulation::new(scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+        let beyond = sample.beyond_bounds().unwrap_or_default();
+        assert!(
+            beyond <= Span::ZERO,
+            "at {}: {beyond} farther apart than stated: {:?}",
+            sample.at,
+            sample.clocks
+        );
+        let bounds = sample.clocks.iter().flatten().filter_map(|clock| clock.bound);
+        stated += bounds.clone().count();
+        largest = largest.max(bounds.filter(|_| sample.at > settle).max().unwrap_or_default());
+    });
+    let most = scenario.duration.as_nanos() / scenario.sample.as_nanos() * (scenario.clients as i64 + 1);
+    assert!(stated as i64 * 10 >= most * 8, "bounds were stated {stated} of {most} times");
+    largest
+}
+
+/// Three clients for an hour and a half.
+fn hours(seed: u64) -> Scenario {
+    Scenario { duration: s(5_400), settle: s(300), ..Scenario::seeded(seed) }
+}
+
+#[test]
+fn on_a_good_lan_the_bound_is_at_most_three_times_half_the_delay() {
+    for seed in seeds(0..5) {
+        for trouble in [loss(0.0), loss(0.2)] {
+            // Half of what an exchange takes there and back: 100 µs and a mean wait of 20 µs, twice.
+            let largest = kept(&Scenario { trouble, ..hours(seed) });
+            assert!(largest <= us(3 * 120), "seed {seed}: {largest}");
+            println!("largest bound on the LAN, seed {seed}: {largest}");
+        }
+    }
+}
+
+#[test]
+fn it_holds_for_every_kind_of_jitter() {
+    let jitters = [
+        Jitter::None,
+        Jitter::Gamma { shape: 4.0, mean: us(40) },
+        Jitter::Pareto { alpha: 1.5, scale: us(50) },
+        Jitter::Gaussian { sigma: us(30) },
+        Jitter::Mixture { mean: us(20), chance: 0.2, extra: us(500) },
+    ];
+    for seed in seeds(0..2) {
+        for jitter in jitters {
+            kept(&Scenario { jitter, trouble: loss(0.2), ..hours(seed) });
+        }
+        kept(&Scenario { queue: Some(SlowQueue { sigma: us(50), tau: s(60) }), ..hours(seed) });
+    }
+}
+
+#[test]
+fn it_holds_on_long_and_on_asymmetric_paths_and_with_bad_oscillators() {
+    let jitter = Jitter::Exponential { mean: us(1_000) };
+    for seed in seeds(0..2) {
+        for trouble in [loss(0.0), loss(0.2)] {
+            kept(&Scenario { delay: us(5_000), jitter, trouble, ..hours(seed) });
+            kept(&Scenario { asymmetry: us(3_000), trouble, ..hours(seed) });
+            kept(&Scenario { asymmetry: us(-90), trouble, wander: 1e-8, ..hours(seed) });
+        }
+    }
+}
+
+#[test]
+fn it_holds_for_one_exchange_a_round() {
+    for seed in seeds(0..2) {
+        kept(&Scenario { duration: s(5_400), settle: s(300), ..battery(seed) });
+    }
+}
+
+#[test]
+fn it_holds_when_routes_change() {
+    for seed in seeds(0..3) {
+        let longer = |ways| Fault::Base(Member::client(1), ways, us(400));
+        let faults = vec![
+            (s(1_500), longer(Ways::Down)),
+            (s(3_000), longer(Ways::Up)),
+            (s(4_500), Fault::Base(Member::client(1), Ways::Down, us(20))),
+        ];
+        kept(&Scenario { faults, ..hours(seed) });
+    }
+}
+
+/// A client that hears nothing for two hours, while the others go on; and one whose server is gone for as long.
+#[test]
+fn it_holds_in_two_hours_of_holdover() {
+    for seed in seeds(0..3) {
+        for wander in [1e-9, 1e-8] {
+            let cut = vec![
+                (s(3_600), Fault::Cut(Member::client(3), Ways::Both)),
+                (s(10_800), Fault::Heal(Member::client(3))),
+            ];
+            let lone = kept(&Scenario { faults: cut, duration: s(11_400), wander, ..hours(seed) });
+            assert!(lone >= us(7_200) && lone <= s(1), "seed {seed}: {lone} after two hours");
+            let gone =
+                vec![(s(3_600), Fault::Crash(Member::SERVER)), (s(10_800), Fault::Start(Member::SERVER))];
+            let jitter = Jitter::Exponential { mean: us(20) };
+            let scenario = Scenario { faults: gone, jitter, duration: s(12_600), wander, ..hours(seed) };
+            orphans(&scenario);
+        }
+    }
+}
+
+/// The same without asking how often a bound was stated: a dead server states none.
+fn orphans(scenario: &Scenario) {
+    let _running = Running(scenario);
+    Simulation::new(scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+        let beyond = sample.beyond_bounds().unwrap_or_default();
+        assert!(beyond <= Span::ZERO, "at {}: {beyond} farther apart than stated", sample.at);
+    });
+}
+
+#[test]
+fn machines_that_slept_state_no_bound_until_they_are_back() {
+    for seed in seeds(0..3) {
+        for sleeper in [Member::SERVER, Member::client(2)] {
+            for slept in [Span::from_millis(20), s(3_600)] {
+                let mut scenario = Scenario { clients: 5, duration: s(2_400), ..hours(seed) };
+                scenario.faults = vec![(s(1_200), Fault::Sleep(sleeper, slept))];
+                let _running = Running(&scenario);
+                let (mut lost, mut back) = (false, false);
+                Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+                    let beyond = sample.beyond_bounds().unwrap_or_default();
+                    assert!(beyond <= Span::ZERO, "at {}: {beyond} farther apart than stated", sample.at);
+                    let bound = sample.clocks[sleeper.index()].and_then(|clock| clock.bound);
+                    lost |= sample.at > s(1_200) && bound.is_none();
+                    back = bound.is_some();
+                });
+                assert!(back, "seed {seed}: {sleeper} is not back");
+                assert!(lost || sleeper != Member::SERVER, "seed {seed}: {sleeper} kept its bound");
+            }
+        }
+    }
+}

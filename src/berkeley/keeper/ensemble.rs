@@ -40,6 +40,7 @@ impl Ensemble {
         if innovation.difference.abs() <= OUTLIER * innovation.expected {
             bank.observe(at, phase, deviation_s);
             self.outlier = None;
+            self.unlearn_nonsense(observation);
             return true;
         }
         match self.outlier.replace(observation) {
@@ -70,6 +71,15 @@ impl Ensemble {
             // No oscillator drifts like that: it was set once more in between.
             bank.restart_phase(at, phase, deviation_s);
         }
+        self.unlearn_nonsense(second);
+    }
+
+    /// What is no oscillator's frequency was learned from something else: begin again.
+    fn unlearn_nonsense(&mut self, Observation { at, phase, deviation_s }: Observation) {
+        let frequency = self.estimate(at).map_or(Frequency::ZERO, |known| known.frequency);
+        if frequency.ratio().abs() > FASTEST_FREQUENCY {
+            self.bank = Some(Bank::new(at, phase, deviation_s, Frequency::ZERO, ANY_FREQUENCY));
+        }
     }
 
     /// The cluster's rate changes by this much, from `at` on.
@@ -86,7 +96,9 @@ const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 const OUTLIER: f64 = 6.0;
 /// How far a frequency may have changed when something has.
 const SUSPECT: f64 = 100e-6;
-/// No oscillator's frequency is farther off than this, by a wide margin.
+/// No two oscillators' frequencies are farther apart than this.
+const FASTEST_FREQUENCY: f64 = 500e-6;
+/// Nor changes one by more than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;
 
 #[cfg(test)]

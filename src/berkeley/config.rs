@@ -1,6 +1,6 @@
 //! What can be set, and what it is unless set.
 
-use crate::time::{Span, Timestamp};
+use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::Name;
 
 /// What a server can be told.
@@ -53,11 +53,14 @@ pub struct ClientConfig {
     pub name: Name,
     /// After the first synchronization, corrections beyond this are stepped, smaller ones slewed.
     pub step_threshold: Span,
+    /// The rate of the cluster's time over this node's oscillator, minus one, if it is known from an earlier run;
+    /// and one standard deviation of that.
+    pub initial_frequency: Option<(Frequency, Frequency)>,
 }
 
 impl Default for ClientConfig {
     fn default() -> ClientConfig {
-        ClientConfig { name: Name::default(), step_threshold: STEP_THRESHOLD }
+        ClientConfig { name: Name::default(), step_threshold: STEP_THRESHOLD, initial_frequency: None }
     }
 }
 

@@ -98,6 +98,10 @@ impl Client {
     /// anybody could attack.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
+        let discipline = match config.initial_frequency {
+            Some((frequency, error)) => Discipline::with_frequency(frequency, error),
+            None => Discipline::default(),
+        };
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -108,7 +112,7 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
-            discipline: Discipline::default(),
+            discipline,
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
             events: VecDeque::new(),
@@ -426,6 +430,7 @@ impl Node for Client {
             state: self.state,
             error: known.map(|known| known.error),
             frequency: self.timescale.frequency(),
+            frequency_error: known.map(|known| known.frequency_error),
         }
     }
 

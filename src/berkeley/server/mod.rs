@@ -319,6 +319,7 @@ impl Node for Server {
             state: self.keeper.state(),
             error: self.keeper.own_error(raw),
             frequency: self.keeper.timescale().frequency(),
+            frequency_error: None,
         }
     }
 

@@ -160,6 +160,7 @@ mod tests {
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),
                 frequency: Frequency::from_ppm(1.5),
+                frequency_error: None,
             },
         }
     }

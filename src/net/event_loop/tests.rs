@@ -76,6 +76,7 @@ impl Node for Echo {
             state: ClientState::Unsynchronized,
             error: None,
             frequency: Frequency::ZERO,
+            frequency_error: None,
         }
     }
 

@@ -43,6 +43,29 @@ pub(super) fn realtime() -> Timestamp {
     Timestamp::from_nanos(nanos(ClockId::CLOCK_REALTIME))
 }
 
+/// The oscillator and the wall clock at the same moment: of some tries the one that took the least time, and the
+/// middle of that.
+pub(super) fn together() -> (HostRaw, Timestamp) {
+    let tries = (0..TRIES).map(|_| {
+        let before = raw();
+        let wall = realtime();
+        (raw().since(before), before, wall)
+    });
+    let (took, before, wall) = tries.min_by_key(|(took, ..)| *took).expect("there is at least one try");
+    (HostRaw(before.0 + took.half().as_nanos()), wall)
+}
+
+/// How long the machine has been suspended since it started; zero where that cannot be known.
+pub(super) fn suspended() -> Span {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return Span::from_nanos(nanos(ClockId::CLOCK_BOOTTIME) - monotonic().as_nanos());
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    Span::ZERO
+}
+
+/// An interrupt between the readings is rare; five times in a row hardly ever happens.
+const TRIES: usize = 5;
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
 fn nanos(clock: ClockId) -> i64 {
     let read = clock_gettime(clock).expect("every system that this builds for has this clock");

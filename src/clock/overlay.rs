@@ -1,7 +1,7 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
 use super::{Clock, HostRaw, Moment, Oscillator, host};
-use crate::time::{Frequency, Now, Span, Timestamp};
+use crate::time::{Frequency, Now, Span};
 
 /// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +12,13 @@ pub struct Overlay {
 impl Overlay {
     /// An overlay that starts at the time that the machine believes in, made worse by `offset` and `drift`.
     pub fn start(offset: Span, drift: Frequency) -> Overlay {
-        let (anchor, believed) = anchor();
+        let (anchor, believed) = host::together();
         Overlay { oscillator: Oscillator::machine(anchor, believed).simulated(offset, drift) }
+    }
+
+    /// What the clocks show when the host's oscillator reads `host`, which is just now.
+    pub(super) fn at(&self, host: HostRaw) -> Moment {
+        Moment { host, now: Now { mono: host::monotonic(), raw: self.oscillator.at(host) } }
     }
 }
 
@@ -25,20 +30,6 @@ impl Clock for Overlay {
         Moment { host, now: Now { mono, raw: self.oscillator.at(host) } }
     }
 }
-
-/// The oscillator and the wall clock, read together: of some tries the one that took the least time.
-fn anchor() -> (HostRaw, Timestamp) {
-    let tries = (0..ANCHOR_TRIES).map(|_| {
-        let before = host::raw();
-        let believed = host::realtime();
-        (host::raw().since(before), before, believed)
-    });
-    let (_, anchor, believed) = tries.min_by_key(|(took, ..)| *took).expect("there is at least one try");
-    (anchor, believed)
-}
-
-/// An interrupt between the readings is rare; twice in a row hardly ever happens.
-const ANCHOR_TRIES: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -60,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_simulated_start_is_ahead_of_the_machines_own_by_the_offset() {
-        let (_, believed) = anchor();
+        let (_, believed) = host::together();
         let ahead = Overlay::start(Span::from_secs(3_600), Frequency::ZERO).now().raw.as_nanos()
             - believed.as_nanos();
         let ahead = Span::from_nanos(ahead) - Span::from_secs(3_600);

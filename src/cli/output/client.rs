@@ -49,6 +49,7 @@ impl Tell for ClientEvent {
                 record.span("error_ns", *error);
                 record.put("verdict", snake_case(verdict));
                 record.put("first", *first);
+                record.system();
             }
             Ignored { round, correction, in_a_row } => {
                 record.put("round", *round);

@@ -10,6 +10,7 @@ mod client;
 mod limit;
 mod record;
 mod server;
+mod system;
 
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
@@ -135,6 +136,7 @@ impl Tell for Tick {
         record.put("state", record::state(reading.state));
         record.put("error_ns", reading.error.map_or(Value::Null, |error| error.as_nanos().into()));
         record.frequency("frequency_ppb", reading.frequency);
+        record.system();
     }
 
     fn text(&self, at: &Observation) -> Option<String> {
@@ -144,7 +146,7 @@ impl Tell for Tick {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::berkeley::Reading;
     use crate::clock::HostRaw;
@@ -152,7 +154,7 @@ mod tests {
     use crate::wire::ClientState;
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
-    pub(super) fn observation() -> Observation {
+    pub(in crate::cli) fn observation() -> Observation {
         Observation {
             host: HostRaw::from_nanos(77),
             reading: Reading {
@@ -162,6 +164,7 @@ mod tests {
                 frequency: Frequency::from_ppm(1.5),
                 frequency_error: None,
             },
+            system: None,
         }
     }
 
@@ -184,6 +187,16 @@ mod tests {
             printed(Format::Text, &Tick),
             "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized\n"
         );
+    }
+
+    #[test]
+    fn the_systems_time_stands_beside_the_clusters_if_it_is_to_follow() {
+        let mut at = observation();
+        at.system = Some(Timestamp::from_nanos(1_755_793_812_123_456_800));
+        let mut output = Output::new(Format::Json, Vec::new());
+        output.tell(&at, &Tick).unwrap();
+        let line = String::from_utf8(output.sink.into_inner().unwrap()).unwrap();
+        assert!(line.ends_with("\"frequency_ppb\":1500.0,\"system_ns\":1755793812123456800}\n"), "{line}");
     }
 
     #[test]

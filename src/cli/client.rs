@@ -7,7 +7,7 @@ use crate::berkeley::config::STEP_THRESHOLD;
 use crate::berkeley::{Client, ClientConfig};
 use crate::clock::Clock;
 use crate::net::{Connection, Resolver, ServerName};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 use crate::wire::Name;
 
 /// Register with a server and follow the cluster's time
@@ -20,9 +20,6 @@ pub struct ClientArgs {
     /// What to call this machine, at most 24 bytes [default: its host name]
     #[arg(long, value_name = "NAME", value_parser = node::name)]
     name: Option<Name>,
-    /// Which clock to keep: overlay (needs no privilege, sets nothing)
-    #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
-    clock: ClockKind,
     /// Once synchronized, differences beyond this are stepped, smaller ones slewed [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
@@ -30,29 +27,27 @@ pub struct ClientArgs {
     node: NodeArgs,
 }
 
-/// The clocks that a client can keep.
-#[derive(Clone, Copy, Debug)]
-enum ClockKind {
-    Overlay,
-}
-
 /// Runs a client until a signal ends it.
 ///
 /// # Errors
-/// When the server's name cannot be resolved, or the log or output cannot be written.
+/// When the server's name cannot be resolved, the system's clock is asked for and cannot be had, or the log or
+/// output cannot be written.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
+    args.node.check()?;
     args.node.log.start()?;
     let resolver = resolver(&args.server)?;
-    let ClockKind::Overlay = args.clock;
-    let clock = args.node.clock();
-    let config = ClientConfig {
-        name: args.name.unwrap_or_else(host_name),
-        step_threshold: args.step_threshold.unwrap_or(STEP_THRESHOLD),
-        initial_frequency: None,
-    };
+    let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
+    let clock = args.node.clock(step_threshold)?;
+    let now = clock.now();
+    let name = args.name.unwrap_or_else(host_name);
+    let mut memory = args.node.memory(&name);
+    // The oscillator starts at the time that the machine believes in.
+    let believed = Timestamp::from_nanos(now.raw.as_nanos());
+    let initial_frequency = memory.as_mut().and_then(|memory| memory.recall(believed));
+    let config = ClientConfig { name, step_threshold, initial_frequency };
     log::info!("following the server {}", args.server);
-    let client = Client::new(config, node::seed()?, clock.now());
-    args.node.run(client, Connection::new(resolver), clock, None)
+    let client = Client::new(config, node::seed()?, now);
+    args.node.run(client, Connection::new(resolver), clock, None, memory)
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more.
@@ -66,16 +61,6 @@ fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
     })
 }
 
-fn clock_kind(text: &str) -> Result<ClockKind, String> {
-    match text {
-        "overlay" => Ok(ClockKind::Overlay),
-        "system" => {
-            Err("setting the system's clock comes with the next version; for now type overlay".into())
-        }
-        _ => Err("there is no such clock; type overlay".into()),
-    }
-}
-
 /// The machine's name, cut to what fits into a datagram; empty if it has none.
 fn host_name() -> Name {
     let name = nix::unistd::gethostname().unwrap_or_default();
@@ -87,4 +72,5 @@ Examples:
   meantime client server.lan
   meantime client [2001:db8::1]:5525 --name turbine-7
   meantime client localhost --simulate-offset -2.5s --simulate-drift 50ppm
-  meantime client server.lan --output json --tick 1s";
+  meantime client server.lan --output json --tick 1s
+  meantime client server.lan --clock system --state-dir /var/lib/meantime";

@@ -55,6 +55,10 @@ fn fill(timex: &mut libc::timex, wanted: &Adjust) {
     }
     if let Some(status) = wanted.status {
         timex.modes |= libc::ADJ_STATUS;
+        if wanted.step.is_none() {
+            // A step has made the kernel speak of nanoseconds to everybody; at its start it speaks of microseconds.
+            timex.modes |= libc::ADJ_MICRO;
+        }
         timex.status = status.bits();
     }
     if let Some((max, estimated)) = wanted.errors {
@@ -120,8 +124,8 @@ mod tests {
             errors: Some((Span::from_nanos(1_001), Span::ZERO)),
             ..Adjust::default()
         });
-        let modes = libc::ADJ_FREQUENCY | libc::ADJ_STATUS | libc::ADJ_MAXERROR | libc::ADJ_ESTERROR;
-        assert_eq!(timex.modes, modes);
+        let set = libc::ADJ_FREQUENCY | libc::ADJ_STATUS | libc::ADJ_MAXERROR | libc::ADJ_ESTERROR;
+        assert_eq!(timex.modes, set | libc::ADJ_MICRO);
         assert_eq!((timex.freq, timex.status, timex.maxerror, timex.esterror), (-77, libc::STA_UNSYNC, 2, 0));
     }
 

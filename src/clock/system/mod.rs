@@ -66,8 +66,7 @@ impl SystemClock<Linux> {
     pub fn start(settings: Settings) -> Result<SystemClock<Linux>, Refusal> {
         let lock = ClockLock::take(&lock::places())?;
         let mut kernel = Linux;
-        let watch = || std::thread::sleep(WATCH);
-        admit(&mut kernel, settings.force, lock.left_behind(), watch)?;
+        admit(&mut kernel, settings.force, lock.left_behind(), || std::thread::sleep(BETWEEN_LOOKS))?;
         Ok(SystemClock::with(kernel, settings, Some(lock)))
     }
 }
@@ -117,14 +116,9 @@ impl<K: Kernel> Drop for SystemClock<K> {
 }
 
 /// Finds out whether the clock can be set, by setting it to what it is, and whether somebody else sets it, by looking
-/// twice. `left_behind`: the last one of ours died and could not say that the clock is unsynchronized.
-fn admit(
-    kernel: &mut impl Kernel,
-    force: bool,
-    left_behind: bool,
-    watch: impl FnOnce(),
-) -> Result<(), Refusal> {
-    let before = kernel.state()?;
+/// several times. `left_behind`: the last one of ours died and could not say that the clock is unsynchronized.
+fn admit(kernel: &mut impl Kernel, force: bool, left_behind: bool, wait: impl Fn()) -> Result<(), Refusal> {
+    let mut before = kernel.state()?;
     let same = Adjust { frequency: Some(before.frequency), ..Adjust::default() };
     kernel.adjust(&same).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => Refusal::Privilege,
@@ -133,11 +127,18 @@ fn admit(
     if force {
         return Ok(());
     }
-    watch();
-    foreign(&before, &kernel.state()?, left_behind).map_or(Ok(()), |sign| Err(Refusal::Foreign(sign)))
+    for _ in 0..LOOKS {
+        wait();
+        let after = kernel.state()?;
+        if let Some(sign) = foreign(&before, &after, left_behind) {
+            return Err(Refusal::Foreign(sign));
+        }
+        before = after;
+    }
+    Ok(())
 }
 
-/// A sign that somebody else keeps the clock, from what the kernel says twice within a second or two.
+/// A sign that somebody else keeps the clock, from what the kernel says at two moments.
 fn foreign(before: &KernelState, after: &KernelState, left_behind: bool) -> Option<&'static str> {
     if (before.frequency, before.tick) != (after.frequency, after.tick) {
         Some("its frequency changes")
@@ -160,8 +161,10 @@ fn foreign(before: &KernelState, after: &KernelState, left_behind: bool) -> Opti
 const PERIOD: Span = Span::from_secs(1);
 /// A server tells of hundreds of things a second; none of them needs the system's clock at once.
 const SHORTEST: Span = Span::from_millis(100);
-/// The kernel works in seconds: in a little more than one, whatever is going on shows.
-const WATCH: Duration = Duration::from_millis(1_200);
+/// The kernel works in seconds: in a little more than one, whatever is going on shows. The looks are an odd part of
+/// a second apart, so that nothing that comes back to the same in between can hide.
+const LOOKS: u32 = 9;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(137);
 /// The kernel adds 500 µs a second to the error, and daemons poll up to every 2048 s.
 const RECENT: Span = Span::from_millis(1_024);
 
@@ -180,20 +183,21 @@ mod tests {
 
     /// A kernel as it was when it was looked at, first and later.
     struct Recorded {
-        states: std::cell::RefCell<Vec<KernelState>>,
+        first: std::cell::Cell<Option<KernelState>>,
+        later: KernelState,
         privileged: bool,
         set: Vec<Adjust>,
     }
 
     impl Recorded {
         fn new(first: KernelState, later: KernelState) -> Recorded {
-            Recorded { states: vec![later, first].into(), privileged: true, set: Vec::new() }
+            Recorded { first: Some(first).into(), later, privileged: true, set: Vec::new() }
         }
     }
 
     impl Kernel for Recorded {
         fn state(&self) -> io::Result<KernelState> {
-            Ok(self.states.borrow_mut().pop().expect("it is looked at twice"))
+            Ok(self.first.take().unwrap_or(self.later))
         }
 
         fn adjust(&mut self, wanted: &Adjust) -> io::Result<()> {
@@ -242,6 +246,31 @@ mod tests {
             let said = refusal(first, later).unwrap_or_else(|| panic!("{later:?} after {first:?} is taken"));
             assert!(said.contains(sign) && said.contains("--force"), "{said}");
         }
+    }
+
+    #[test]
+    fn the_clock_is_set_once_a_second_and_sooner_if_something_has_happened() {
+        let kernel = Recorded::new(FREE, FREE);
+        let settings = Settings { step_threshold: Span::from_millis(128), force: false };
+        let mut clock = SystemClock::with(kernel, settings, None);
+        let ignorant = |raw: Raw| Reading {
+            time: Timestamp::from_nanos(raw.as_nanos()),
+            state: crate::wire::ClientState::Unsynchronized,
+            error: None,
+            frequency: Frequency::ZERO,
+            frequency_error: None,
+        };
+        let (first, before) = (clock.follow_at().unwrap(), clock.now().mono);
+        assert!(first <= before);
+        assert!(clock.follow(false, &ignorant).is_empty());
+        let second = clock.follow_at().unwrap();
+        assert!(second - before >= PERIOD);
+        clock.follow(false, &ignorant);
+        assert_eq!(clock.follow_at(), Some(second));
+        clock.follow(true, &ignorant);
+        let sooner = clock.follow_at().unwrap();
+        assert!(sooner < second && sooner - before >= SHORTEST);
+        assert!(clock.observe().1.is_some());
     }
 
     #[test]

@@ -180,7 +180,9 @@ impl<K: Kernel> Steering<K> {
                 if self.loses_patience(seen.raw) {
                     self.given_up = true;
                     events.push(SystemEvent::GivenUp);
-                    return Ok(());
+                    // If the other one vouches for the clock, it says so by itself.
+                    let status = Some(state.status.with(Status::UNSYNCHRONIZED));
+                    return self.kernel.adjust(&Adjust { status, ..Adjust::default() });
                 }
                 self.kernel.quiet()?;
             }

@@ -108,8 +108,39 @@ impl Observer<Seen> for Until {
         self.told()
     }
 
+    fn system_clock(&mut self, _at: Observation, event: SystemEvent) -> io::Result<()> {
+        assert_eq!(event, SystemEvent::GivenUp);
+        self.told()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A clock that makes another one follow every 10 ms, and tells of it each time.
+struct Leading {
+    overlay: Overlay,
+    next: Monotonic,
+}
+
+impl Clock for Leading {
+    fn read(&self) -> crate::clock::Moment {
+        self.overlay.read()
+    }
+
+    fn follow_at(&self) -> Option<Monotonic> {
+        Some(self.next)
+    }
+
+    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+        let Now { mono, raw } = self.now();
+        assert_eq!(node(raw).time.as_nanos(), raw.as_nanos());
+        if mono < self.next {
+            return Vec::new();
+        }
+        self.next = mono + Span::from_millis(10);
+        vec![SystemEvent::GivenUp]
     }
 }
 
@@ -209,6 +240,17 @@ fn the_loop_ticks_without_any_traffic() {
     event_loop.run(&mut until).unwrap_err();
     let took = overlay().now().mono - started;
     assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three ticks of 10 ms took {took}");
+}
+
+#[test]
+fn a_clock_that_another_one_follows_is_asked_when_it_wants_to_be() {
+    let (server, _) = listener();
+    let mut until = Until { left: 3, seen: Vec::new() };
+    let started = overlay().now().mono;
+    let clock = Leading { overlay: overlay(), next: started + Span::from_millis(10) };
+    EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
+    let took = overlay().now().mono - started;
+    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three times 10 ms took {took}");
 }
 
 /// Tries again for two seconds while there is nothing yet.

@@ -68,7 +68,8 @@ check("a time set by hand and a frequency are noticed", [how for how, _ in told]
 follows("both are taken back", "client.json", 8, 60, 100_000, "system_disturbed")
 check("it ends well", "exit 0" in report["client_end"])
 learned = round(events("client.json", "tick")[-1]["frequency_ppb"] * 65.536)
-check("it leaves the learned rate", abs(after["freq.adjust"] - learned) <= 2, f"{after['freq.adjust']} for {learned}")
+# Between the last setting and the last tick the cluster's rate may have been steered by up to 0.1 ppm.
+check("it leaves the learned rate", abs(after["freq.adjust"] - learned) <= 6554, f"{after['freq.adjust']} for {learned}")
 check("and a clock that nobody vouches for", after["status"] & UNSYNCHRONIZED and not after["status"] & LOOPS, after)
 check("one that was killed is followed by the next", "exit 0" in report["left_behind"] or "exit 143" in report["left_behind"])
 check("which steers", "will follow" in report["left_behind"])

@@ -47,7 +47,12 @@ fn wrong_usage_is_answered_with_what_to_type() {
         (&["client", "localhost:99999"], "localhost:5525"),
         (&["client", "localhost:"], "localhost:5525"),
         (&["client", "[::1"], "bracket"),
-        (&["client", "localhost", "--clock", "system"], "overlay"),
+        (&["client", "no-such-host.invalid", "--clock", "system", "--simulate-drift", "5ppm"], "real clock"),
+        (
+            &["server", "--listen", "192.0.2.77:1", "--clock", "system", "--simulate-offset", "5s"],
+            "real clock",
+        ),
+        (&["client", "no-such-host.invalid", "--force"], "--clock system"),
         (&["client", "localhost", "--clock", "sundial"], "overlay"),
         (&["client", "localhost", "--simulate-offset", "-1e30s"], "36500d"),
         (&["client", "localhost", "--step-threshold", "-1s"], "more than zero"),

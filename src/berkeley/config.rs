@@ -68,6 +68,9 @@ pub struct ClientConfig {
     /// How much longer the way from the server is than the way back, if somebody knows; half of it corrects every
     /// exchange.
     pub asymmetry: Span,
+    /// The rate of the cluster's time over this node's oscillator, minus one, if it is known from an earlier run;
+    /// and one standard deviation of that.
+    pub initial_frequency: Option<(Frequency, Frequency)>,
 }
 
 impl Default for ClientConfig {
@@ -81,6 +84,7 @@ impl Default for ClientConfig {
             plausible_from: PLAUSIBLE_FROM,
             drift_allowance: DRIFT_ALLOWANCE,
             asymmetry: Span::ZERO,
+            initial_frequency: None,
         }
     }
 }

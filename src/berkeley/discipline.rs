@@ -58,11 +58,19 @@ impl Trust {
 #[derive(Clone, Debug, Default)]
 pub struct Discipline {
     bank: Option<Bank>,
+    /// What is known of the frequency before the first burst, and one standard deviation of it.
+    prior: Option<(Frequency, Frequency)>,
     path: PathNoise,
     outliers: Option<Outliers>,
 }
 
 impl Discipline {
+    /// A discipline that knows from an earlier run at which `frequency` the cluster's time runs over this
+    /// oscillator (its rate, minus one), with standard deviation `error`.
+    pub fn with_frequency(frequency: Frequency, error: Frequency) -> Discipline {
+        Discipline { prior: Some((frequency, error)), ..Discipline::default() }
+    }
+
     /// Weighs in the exchanges of a burst: server's stamps in cluster time, client's on its oscillator.
     /// `None`, and nothing changes, if none of them makes sense.
     pub fn update(&mut self, burst: &[Exchange<Timestamp, Raw>], trust: Trust) -> Option<Judgement> {
@@ -72,7 +80,8 @@ impl Discipline {
         let at = best.t2 + (best.t3 - best.t2).half();
         let phase = -best.offset();
         let Some(bank) = &mut self.bank else {
-            self.bank = Some(Bank::new(at, phase, deviation, Frequency::ZERO, ANY_FREQUENCY));
+            let (frequency, error) = self.prior.unwrap_or((Frequency::ZERO, ANY_FREQUENCY));
+            self.bank = Some(Bank::new(at, phase, deviation, frequency, error));
             return Some(Judgement::Started);
         };
         let innovation = bank.innovation(at, phase, deviation);
@@ -249,6 +258,15 @@ mod tests {
         path.assess(Span::from_millis(10));
         let deviations = [(); 5].map(|()| path.assess(Span::from_micros(100)));
         assert!(deviations.iter().all(|deviation| *deviation < 10e-6), "{deviations:?}");
+    }
+
+    #[test]
+    fn a_frequency_that_was_known_is_there_from_the_first_burst() {
+        let (known, error) = (Frequency::from_ppm(-37.0), Frequency::from_ppm(0.5));
+        let mut discipline = Discipline::with_frequency(known, error);
+        discipline.update(&[exchange(0.0, 500, 100_000, 100_000)], Trust::MAJORITY);
+        let now = discipline.estimate(Raw::from_nanos(START)).unwrap();
+        assert_eq!((now.frequency, now.frequency_error), (known, error));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod counters;
 pub mod discipline;
+pub mod drift;
 pub mod event;
 pub mod exchange;
 pub mod kalman;
@@ -150,4 +151,6 @@ pub struct Reading {
     pub bound: Option<Span>,
     /// Its rate over its oscillator's, minus one.
     pub frequency: Frequency,
+    /// One standard deviation of that; `None`: unknown.
+    pub frequency_error: Option<Frequency>,
 }

@@ -20,9 +20,6 @@ pub struct ClientArgs {
     /// What to call this machine, at most 24 bytes [default: its host name]
     #[arg(long, value_name = "NAME", value_parser = node::name)]
     name: Option<Name>,
-    /// Which clock to keep: overlay (needs no privilege, sets nothing)
-    #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
-    clock: ClockKind,
     /// Once synchronized, differences beyond this are stepped, smaller ones slewed [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
@@ -52,38 +49,41 @@ pub struct ClientArgs {
     node: NodeArgs,
 }
 
-/// The clocks that a client can keep.
-#[derive(Clone, Copy, Debug)]
-enum ClockKind {
-    Overlay,
-}
-
 /// Runs a client until a signal ends it.
 ///
 /// # Errors
-/// When the server's name cannot be resolved, or the log or output cannot be written.
+/// When the server's name cannot be resolved, the system's clock is asked for and cannot be had, or the log or
+/// output cannot be written.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
+    args.node.check()?;
     args.node.log.start()?;
     let resolver = resolver(&args.server)?;
-    let ClockKind::Overlay = args.clock;
-    let clock = args.node.clock();
+    let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
+    let clock = args.node.clock(step_threshold)?;
+    let now = clock.now();
+    let name = args.name.unwrap_or_else(host_name);
+    let mut memory = args.node.memory(&name);
+    // The oscillator starts at the time that the machine believes in.
+    let believed = Timestamp::from_nanos(now.raw.as_nanos());
+    let initial_frequency = memory.as_mut().and_then(|memory| memory.recall(believed));
     let config = ClientConfig {
-        name: args.name.unwrap_or_else(host_name),
-        step_threshold: args.step_threshold.unwrap_or(STEP_THRESHOLD),
+        name,
+        step_threshold,
         max_step: args.max_step,
         panic: args.panic,
         max_frequency: args.max_frequency,
         plausible_from: args.plausible_from.unwrap_or(PLAUSIBLE_FROM),
         drift_allowance: args.drift_allowance,
         asymmetry: args.asymmetry,
+        initial_frequency,
     };
     log::info!("following the server {}", args.server);
-    let client = Client::new(config, node::seed()?, clock.now());
+    let client = Client::new(config, node::seed()?, now);
     let connection = match args.node.wants_kernel_timestamps()? {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, None)
+    args.node.run(client, connection, clock, None, memory)
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more.
@@ -97,16 +97,6 @@ fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
     })
 }
 
-fn clock_kind(text: &str) -> Result<ClockKind, String> {
-    match text {
-        "overlay" => Ok(ClockKind::Overlay),
-        "system" => {
-            Err("setting the system's clock comes with the next version; for now type overlay".into())
-        }
-        _ => Err("there is no such clock; type overlay".into()),
-    }
-}
-
 /// The machine's name, cut to what fits into a datagram; empty if it has none.
 fn host_name() -> Name {
     let name = nix::unistd::gethostname().unwrap_or_default();
@@ -118,4 +108,5 @@ Examples:
   meantime client server.lan
   meantime client [2001:db8::1]:5525 --name turbine-7
   meantime client localhost --simulate-offset -2.5s --simulate-drift 50ppm
-  meantime client server.lan --output json --tick 1s";
+  meantime client server.lan --output json --tick 1s
+  meantime client server.lan --clock system --state-dir /var/lib/meantime";

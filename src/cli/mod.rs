@@ -6,6 +6,7 @@
 mod client;
 mod failure;
 mod logging;
+mod memory;
 mod node;
 pub mod output;
 mod server;

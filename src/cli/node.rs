@@ -1,16 +1,19 @@
 //! What server and client have in common: the options of a node, and the run of it.
 
 use std::io;
+use std::path::PathBuf;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Failure;
 use super::logging::LogArgs;
+use super::memory::Memory;
 use super::output::{Format, Output, Tell};
 use super::units;
 use crate::berkeley::Node;
-use crate::clock::Overlay;
+use crate::clock::system::steering::Settings;
+use crate::clock::{Clock, Overlay, SystemEvent};
 use crate::net::{self, EventLoop, Link, Observation, Observer};
 use crate::time::{Frequency, Span};
 use crate::wire::Name;
@@ -18,6 +21,16 @@ use crate::wire::Name;
 /// The options that every node has.
 #[derive(Debug, clap::Args)]
 pub struct NodeArgs {
+    /// Which clock to keep: overlay (one of its own; needs no privilege, sets nothing), or system (the machine's own
+    /// time is made to follow that; needs CAP_SYS_TIME)
+    #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
+    clock: ClockKind,
+    /// With --clock system: steer it even if another program seems to do so
+    #[arg(long)]
+    force: bool,
+    /// Keep the oscillator's frequency in this directory over restarts (clients; a server keeps nothing yet)
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Pretend that this machine's clock is ahead by so much at the start (negative: behind)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
@@ -50,10 +63,32 @@ enum Whose {
     User,
 }
 
+/// The clocks that a node can keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClockKind {
+    Overlay,
+    System,
+}
+
 impl NodeArgs {
-    /// The clock that the node reads.
-    pub fn clock(&self) -> Overlay {
-        Overlay::start(self.simulate_offset, self.simulate_drift)
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn check(&self) -> Result<(), Failure> {
+        let simulated = self.simulate_offset != Span::ZERO || self.simulate_drift != Frequency::ZERO;
+        match self.clock {
+            ClockKind::System if simulated => Err(Failure::Usage(
+                "--clock system is for the machine's real clock: leave out --simulate-offset and --simulate-drift".into(),
+            )),
+            ClockKind::System if !cfg!(target_os = "linux") => {
+                Err(Failure::Usage("--clock system works on Linux only; type --clock overlay".into()))
+            }
+            ClockKind::Overlay if self.force => {
+                Err(Failure::Usage("--force says something with --clock system only".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the kernel is to take the timestamps.
@@ -69,7 +104,24 @@ impl NodeArgs {
         }
     }
 
-    /// Runs a node until a signal ends it. `hello` is told before anything else.
+    /// The clock that the node keeps. Once it has joined, the system's is stepped beyond `step_threshold`.
+    ///
+    /// # Errors
+    /// When the system's clock cannot be had.
+    pub fn clock(&self, step_threshold: Span) -> Result<Box<dyn Clock>, Failure> {
+        let settings = Settings { step_threshold, force: self.force };
+        match self.clock {
+            ClockKind::Overlay => Ok(Box::new(Overlay::start(self.simulate_offset, self.simulate_drift))),
+            ClockKind::System => system_clock(settings),
+        }
+    }
+
+    /// Where the node `name` keeps its oscillator's frequency, if it shall.
+    pub fn memory(&self, name: &Name) -> Option<Memory> {
+        self.state_dir.as_ref().map(|directory| Memory::new(directory, name, self.simulate_drift))
+    }
+
+    /// Runs a node until a signal ends it. `hello` is told before anything else; what is learned goes to `memory`.
     ///
     /// # Errors
     /// When the system has no descriptors left, or what is printed cannot be written.
@@ -77,8 +129,9 @@ impl NodeArgs {
         &self,
         node: N,
         link: impl Link,
-        clock: Overlay,
+        clock: impl Clock,
         hello: Option<&dyn Tell>,
+        memory: Option<Memory>,
     ) -> Result<(), Failure>
     where
         N: Node,
@@ -90,7 +143,10 @@ impl NodeArgs {
         let hello = hello.map_or(Ok(()), |hello| output.tell(&start, hello));
         let event_loop = EventLoop::new(node, link, clock).and_then(EventLoop::with_signals);
         let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick);
-        match hello.and_then(|()| event_loop.run(&mut output)) {
+        let mut audience = Audience { output, memory };
+        let result = hello.and_then(|()| event_loop.run(&mut audience));
+        audience.memory.iter_mut().for_each(Memory::keep);
+        match result {
             // Whoever read this has had enough (`| head`): that is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result.map_err(|error| Failure::Runtime(format!("cannot go on: {error}"))),
@@ -98,17 +154,50 @@ impl NodeArgs {
     }
 }
 
-impl<E: Tell, W: io::Write> Observer<E> for Output<W> {
+/// Who watches a node: the output, and the memory of its frequency.
+struct Audience<W: io::Write> {
+    output: Output<W>,
+    memory: Option<Memory>,
+}
+
+impl<E: Tell, W: io::Write> Observer<E> for Audience<W> {
     fn event(&mut self, at: Observation, event: E) -> io::Result<()> {
-        self.tell(&at, &event)
+        self.memory.iter_mut().for_each(|memory| memory.note(&at));
+        self.output.tell(&at, &event)
     }
 
     fn tick(&mut self, at: Observation) -> io::Result<()> {
-        self.tell(&at, &super::output::Tick)
+        self.output.tell(&at, &super::output::Tick)
+    }
+
+    fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
+        self.output.tell(&at, &event)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Output::flush(self)
+        self.memory.iter_mut().for_each(Memory::keep_if_due);
+        self.output.flush()
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn system_clock(settings: Settings) -> Result<Box<dyn Clock>, Failure> {
+    let clock = crate::clock::SystemClock::start(settings);
+    let clock = clock.map_err(|refusal| Failure::Runtime(refusal.to_string()))?;
+    log::info!("this machine's clock will follow the cluster's time");
+    Ok(Box::new(clock))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system_clock(_: Settings) -> Result<Box<dyn Clock>, Failure> {
+    Err(Failure::Runtime("this machine's clock cannot be set".into()))
+}
+
+fn clock_kind(text: &str) -> Result<ClockKind, String> {
+    match text {
+        "overlay" => Ok(ClockKind::Overlay),
+        "system" => Ok(ClockKind::System),
+        _ => Err("there is no such clock; type overlay or system".into()),
     }
 }
 

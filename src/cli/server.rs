@@ -7,6 +7,7 @@ use super::Failure;
 use super::node::{self, NodeArgs};
 use super::output::{Listening, plain};
 use super::units;
+use crate::berkeley::config::STEP_THRESHOLD;
 use crate::berkeley::{Server, ServerConfig};
 use crate::clock::Clock;
 use crate::net::Listener;
@@ -59,17 +60,18 @@ impl ServerArgs {
 /// Runs a server until a signal ends it.
 ///
 /// # Errors
-/// When it cannot listen where it should, or cannot write its log or output.
+/// When it cannot listen where it should, cannot set the clock that it should, or cannot write its log or output.
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
+    args.node.check()?;
     args.node.log.start()?;
     let stamped = args.node.wants_kernel_timestamps()?;
     let listener = Listener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
-    let clock = args.node.clock();
+    let clock = args.node.clock(STEP_THRESHOLD)?;
     let server = Server::new(args.config(), node::seed()?, clock.now());
     log::info!("listening on {address}, a round each {}", plain(args.interval));
-    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }))
+    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), None)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
@@ -111,6 +113,7 @@ const EXAMPLES: &str = "\
 Examples:
   meantime server
   meantime server --listen 192.0.2.1:5525 --interval 1s
+  meantime server --clock system
   meantime server --output json --tick 1s --log-file /var/log/meantime.log";
 
 #[cfg(test)]

@@ -1,25 +1,29 @@
-//! RING 1. The only place that reads a clock.
+//! RING 1. The only place that reads or sets a clock.
 //!
 //! It decides which of the machine's clocks serves as which of the three timescales of
-//! [`crate::time`], and never what to do with a reading. Today there is one kind of [`Clock`], the
-//! [`Overlay`]: nothing of the machine is ever set, the disciplined clock is arithmetic in the core over
-//! the oscillator read here. A clock that disciplines the system's own time will be a second
-//! implementation of the same trait. [`Converter`] brings the kernel's timestamps of datagrams, which are
-//! readings of the wall clock, to the oscillator.
+//! [`crate::time`], and never what to do with a reading. There are two kinds of [`Clock`]. The
+//! [`Overlay`] sets nothing of the machine: the disciplined clock is arithmetic in the core over
+//! the oscillator read here. The [`SystemClock`] is an overlay as well, and makes the machine's
+//! own time follow it. [`Converter`] brings the kernel's timestamps of datagrams, which are readings
+//! of the wall clock, to the oscillator.
 
 mod host;
 mod oscillator;
 mod overlay;
 mod sleep;
 mod stamps;
+pub mod system;
 
 pub use host::HostRaw;
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
 pub use sleep::SleepWatch;
 pub use stamps::{Converter, Doubt, Pair};
+pub use system::SystemClock;
+pub use system::steering::{Disturbance, SystemEvent};
 
-use crate::time::{Now, Raw, Span};
+use crate::berkeley::Reading;
+use crate::time::{Monotonic, Now, Raw, Span, Timestamp};
 
 /// A node's two clocks, and the host's oscillator under them.
 pub trait Clock {
@@ -46,6 +50,58 @@ pub trait Clock {
     /// The host's oscillator and the wall clock by which the kernel stamps, read together.
     fn pair(&self) -> Pair {
         host::pair()
+    }
+
+    /// As [`read`](Clock::read), together with the system's time if this clock steers that.
+    fn observe(&self) -> (Moment, Option<Timestamp>) {
+        (self.read(), None)
+    }
+
+    /// When [`follow`](Clock::follow) wants to be called next, if at all.
+    fn follow_at(&self) -> Option<Monotonic> {
+        None
+    }
+
+    /// Makes the system's time follow the node's, which is a function of its oscillator; `changed` if that may
+    /// have become another one. Does nothing before it is due. Returns what there is to tell.
+    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+        let _ = (changed, node);
+        Vec::new()
+    }
+}
+
+/// Whichever clock was asked for.
+impl<C: Clock + ?Sized> Clock for Box<C> {
+    fn read(&self) -> Moment {
+        (**self).read()
+    }
+
+    fn slept(&mut self) -> Option<Span> {
+        (**self).slept()
+    }
+
+    fn now(&self) -> Now {
+        (**self).now()
+    }
+
+    fn raw_at(&self, host: HostRaw) -> Raw {
+        (**self).raw_at(host)
+    }
+
+    fn pair(&self) -> Pair {
+        (**self).pair()
+    }
+
+    fn observe(&self) -> (Moment, Option<Timestamp>) {
+        (**self).observe()
+    }
+
+    fn follow_at(&self) -> Option<Monotonic> {
+        (**self).follow_at()
+    }
+
+    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+        (**self).follow(changed, node)
     }
 }
 

@@ -20,6 +20,11 @@ impl Overlay {
         overlay.slept();
         overlay
     }
+
+    /// What the clocks show when the host's oscillator reads `host`, which is just now.
+    pub(super) fn at(&self, host: HostRaw) -> Moment {
+        Moment { host, now: Now { mono: host::monotonic(), raw: self.oscillator.at(host) } }
+    }
 }
 
 impl Clock for Overlay {

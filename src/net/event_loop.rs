@@ -3,7 +3,8 @@
 //! It follows the contract on [`Node`] to the letter: one `handle_*`, then drain datagrams, actions and
 //! events. Readings are taken as close as possible to what they stamp: right after a datagram is
 //! received, right before one is sent. Events are handed to an [`Observer`] with a reading of the node's
-//! clock and the host's oscillator, taken together.
+//! clock and the host's oscillator, taken together. If the clock steers the system's time, it is asked to do so
+//! once a turn, and knows itself when that is due.
 //!
 //! mio is edge-triggered, so readiness is remembered until the socket runs dry; and at most
 //! [`DATAGRAMS_A_TURN`] datagrams are taken before timers get their turn, so that a flood cannot starve
@@ -20,8 +21,8 @@ use super::link::{Link, Received};
 use super::stamps::{Stamps, Timestamps};
 use super::troubles::Troubles;
 use crate::berkeley::{Action, Counters, Node, Reading, Transmit};
-use crate::clock::{Clock, HostRaw};
-use crate::time::{Monotonic, Now, Span};
+use crate::clock::{Clock, HostRaw, SystemEvent};
+use crate::time::{Monotonic, Now, Span, Timestamp};
 use crate::wire::DATAGRAM_LEN;
 
 /// Whoever wants to know what a node does.
@@ -41,6 +42,15 @@ pub trait Observer<E> {
     /// When it cannot be passed on.
     fn tick(&mut self, at: Observation) -> io::Result<()>;
 
+    /// Something happened to the system's clock, which follows the node's.
+    ///
+    /// # Errors
+    /// When it cannot be passed on.
+    fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
+        let _ = (at, event);
+        Ok(())
+    }
+
     /// The loop is about to wait: what is still held back should go out now.
     ///
     /// # Errors
@@ -57,13 +67,15 @@ pub struct Observation {
     pub reading: Reading,
     /// Which timestamps it measures with.
     pub timestamps: Timestamps,
+    /// The system's time, if it is made to follow the node's.
+    pub system: Option<Timestamp>,
 }
 
 impl Observation {
     /// Reads the node's clock now.
     pub fn of<N: Node>(node: &N, clock: &impl Clock, timestamps: Timestamps) -> Observation {
-        let moment = clock.read();
-        Observation { host: moment.host, reading: node.read(moment.now.raw), timestamps }
+        let (moment, system) = clock.observe();
+        Observation { host: moment.host, reading: node.read(moment.now.raw), timestamps, system }
     }
 }
 
@@ -79,6 +91,8 @@ pub struct EventLoop<N, L, C> {
     readable: bool,
     /// Whether the kernel may know more about what has left.
     departing: bool,
+    /// Something has happened since the system's clock was last made to follow.
+    changed: bool,
     sending: Troubles,
     receiving: Troubles,
 }
@@ -102,6 +116,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             stamps,
             readable: true,
             departing: false,
+            changed: false,
             sending: Troubles::new("sending a datagram"),
             receiving: Troubles::new("receiving a datagram"),
         })
@@ -160,6 +175,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             }
             self.receive(observer)?;
             self.keep_time(observer)?;
+            self.follow(observer)?;
         }
     }
 
@@ -212,6 +228,15 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         Ok(())
     }
 
+    /// Makes the system's clock follow the node's, if it is to and it is time.
+    fn follow(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+        let (changed, node) = (std::mem::take(&mut self.changed), &self.node);
+        for event in self.clock.follow(changed, &|raw| node.read(raw)) {
+            observer.system_clock(self.observe(), event)?;
+        }
+        Ok(())
+    }
+
     /// Carries out what the node wants, until it wants nothing more.
     fn drain(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
         loop {
@@ -226,6 +251,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             }
         }
         while let Some(event) = self.node.poll_event() {
+            self.changed = true;
             observer.event(self.observe(), event)?;
         }
         Ok(())
@@ -301,7 +327,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         }
         let Now { mono, .. } = self.clock.now();
         let tick = self.ticker.as_ref().map(|ticker| ticker.next);
-        let deadline = [self.node.poll_timeout(), tick].into_iter().flatten().min();
+        let deadlines = [self.node.poll_timeout(), tick, self.clock.follow_at()];
+        let deadline = deadlines.into_iter().flatten().min();
         let wait = deadline.map_or(LONGEST_WAIT, |deadline| (deadline - mono).min(LONGEST_WAIT));
         Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))
     }

@@ -130,6 +130,10 @@ impl Client {
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let bound = Bound::unknown(now.raw, config.drift_allowance);
+        let discipline = match config.initial_frequency {
+            Some((frequency, error)) => Discipline::with_frequency(frequency, error),
+            None => Discipline::default(),
+        };
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -140,7 +144,7 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
-            discipline: Discipline::default(),
+            discipline,
             bound,
             refused: None,
             command: RateCommand::default(),
@@ -554,6 +558,7 @@ impl Node for Client {
             error: known.map(|known| known.error),
             bound: self.bound_at(raw),
             frequency: self.timescale.frequency(),
+            frequency_error: known.map(|known| known.frequency_error),
         }
     }
 

@@ -351,6 +351,7 @@ impl Node for Server {
             error: self.keeper.own_error(raw),
             bound: self.keeper.own_bound(raw),
             frequency: self.keeper.timescale().frequency(),
+            frequency_error: None,
         }
     }
 

@@ -65,6 +65,7 @@ impl Tell for ClientEvent {
                 record.known_span("bound_ns", *bound);
                 record.put("verdict", snake_case(verdict));
                 record.put("first", *first);
+                record.system();
             }
             Ignored { round, correction, in_a_row } => {
                 record.put("round", *round);

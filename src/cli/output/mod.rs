@@ -11,6 +11,7 @@ mod client;
 mod limit;
 mod record;
 mod server;
+mod system;
 
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
@@ -136,6 +137,7 @@ impl Tell for Tick {
         record.put("state", record::state(reading.state));
         record.frequency("frequency_ppb", reading.frequency);
         record.put("timestamps", record.at().timestamps.to_string());
+        record.system();
     }
 
     fn text(&self, at: &Observation) -> Option<String> {
@@ -149,7 +151,7 @@ impl Tell for Tick {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::berkeley::Reading;
     use crate::clock::HostRaw;
@@ -158,7 +160,7 @@ mod tests {
     use crate::wire::ClientState;
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
-    pub(super) fn observation() -> Observation {
+    pub(in crate::cli) fn observation() -> Observation {
         Observation {
             host: HostRaw::from_nanos(77),
             reading: Reading {
@@ -167,8 +169,10 @@ mod tests {
                 error: Some(Span::from_nanos(250)),
                 bound: Some(Span::from_micros(110)),
                 frequency: Frequency::from_ppm(1.5),
+                frequency_error: None,
             },
             timestamps: Timestamps::Kernel,
+            system: None,
         }
     }
 
@@ -192,6 +196,16 @@ mod tests {
             "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized bound_ns=110000 \
              timestamps=kernel\n"
         );
+    }
+
+    #[test]
+    fn the_systems_time_stands_beside_the_clusters_if_it_is_to_follow() {
+        let mut at = observation();
+        at.system = Some(Timestamp::from_nanos(1_755_793_812_123_456_800));
+        let mut output = Output::new(Format::Json, Vec::new());
+        output.tell(&at, &Tick).unwrap();
+        let line = String::from_utf8(output.sink.into_inner().unwrap()).unwrap();
+        assert!(line.ends_with("\"timestamps\":\"kernel\",\"system_ns\":1755793812123456800}\n"), "{line}");
     }
 
     #[test]

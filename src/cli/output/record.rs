@@ -63,6 +63,13 @@ impl Record {
         self.put(name, (frequency.ppb() * 1e3).round() / 1e3);
     }
 
+    /// Adds the system's time of the same moment, if it is made to follow the node's.
+    pub(super) fn system(&mut self) {
+        if let Some(system) = self.at.system {
+            self.put("system_ns", system.as_nanos());
+        }
+    }
+
     pub(super) fn cluster(&mut self, cluster: ClusterId) {
         self.put("cluster", format!("{:016x}", cluster.0));
     }

@@ -89,6 +89,7 @@ impl Tell for ServerEvent {
                 record.put("round", *round);
                 record.correction("correction_ns", *correction);
                 record.put("adjustment", snake_case(adjustment));
+                record.system();
             }
             CorrectionSent { client, round, correction, verdict } => {
                 record.client(client);

@@ -82,6 +82,7 @@ impl Node for Echo {
             error: None,
             bound: None,
             frequency: Frequency::ZERO,
+            frequency_error: None,
         }
     }
 
@@ -113,8 +114,39 @@ impl Observer<Seen> for Until {
         self.told()
     }
 
+    fn system_clock(&mut self, _at: Observation, event: SystemEvent) -> io::Result<()> {
+        assert_eq!(event, SystemEvent::GivenUp);
+        self.told()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A clock that makes another one follow every 10 ms, and tells of it each time.
+struct Leading {
+    overlay: Overlay,
+    next: Monotonic,
+}
+
+impl Clock for Leading {
+    fn read(&self) -> crate::clock::Moment {
+        self.overlay.read()
+    }
+
+    fn follow_at(&self) -> Option<Monotonic> {
+        Some(self.next)
+    }
+
+    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+        let Now { mono, raw } = self.now();
+        assert_eq!(node(raw).time.as_nanos(), raw.as_nanos());
+        if mono < self.next {
+            return Vec::new();
+        }
+        self.next = mono + Span::from_millis(10);
+        vec![SystemEvent::GivenUp]
     }
 }
 
@@ -189,7 +221,8 @@ fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
     client.send(&[9; 3], None).unwrap();
     let slept = Span::from_secs(3);
     let mut until = Until { left: 2, seen: Vec::new() };
-    let clock = Sleeper(overlay(), Some(slept));
+    // In a box, as clocks are run: that passes everything on.
+    let clock: Box<dyn Clock> = Box::new(Sleeper(overlay(), Some(slept)));
     EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
     assert_eq!(until.seen[0], Seen::Suspended(slept));
     assert!(matches!(until.seen[1], Seen::Datagram(..)), "{:?}", until.seen);
@@ -241,6 +274,17 @@ fn the_loop_ticks_without_any_traffic() {
     event_loop.run(&mut until).unwrap_err();
     let took = overlay().now().mono - started;
     assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three ticks of 10 ms took {took}");
+}
+
+#[test]
+fn a_clock_that_another_one_follows_is_asked_when_it_wants_to_be() {
+    let (server, _) = listener();
+    let mut until = Until { left: 3, seen: Vec::new() };
+    let started = overlay().now().mono;
+    let clock = Leading { overlay: overlay(), next: started + Span::from_millis(10) };
+    EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
+    let took = overlay().now().mono - started;
+    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three times 10 ms took {took}");
 }
 
 /// Tries again for two seconds while there is nothing yet.

@@ -82,6 +82,7 @@ impl Node for Fake {
             error: None,
             bound: None,
             frequency: Frequency::ZERO,
+            frequency_error: None,
         }
     }
     fn counters(&self) -> &Counters {

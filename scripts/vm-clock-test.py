@@ -1,0 +1,81 @@
+"""Judges what scripts/vm-clock-test.sh brought home from its virtual machine."""
+
+import json
+import re
+import statistics
+import sys
+
+UNSYNCHRONIZED, LOOPS = 0x40, 0x0F
+
+files, name = {}, None
+for line in open(sys.argv[1], errors="replace").read().replace("\r", "").splitlines():
+    if line.startswith("=== file "):
+        name = line.removeprefix("=== file ")
+        files[name] = []
+    elif name and not line.startswith("=== "):
+        files[name].append(line)
+
+report = dict(re.findall(r"== (\w+)\n(.*?)(?=\n== |\Z)", "\n".join(files["report"]), re.S))
+failed = []
+
+
+def check(what, good, seen=""):
+    print(f"{'ok      ' if good else 'FAILED  '} {what}{f': {seen}' if seen != '' else ''}")
+    if not good:
+        failed.append(what)
+
+
+def events(file, kind):
+    told = [json.loads(line) for line in files[file] if line.startswith("{")]
+    return [event for event in told if event["event"] == kind]
+
+
+def kernel(moment):
+    text = report[moment]
+    number = lambda field: int(re.search(rf"{field}:\s*(-?\d+)", text).group(1))
+    return {field: number(field) for field in ("status", "freq.adjust", "maxerror", "tick")}
+
+
+def distances(file, first, last, since):
+    """The system's clock minus the cluster's time, in the ticks of these seconds after the last event of a kind."""
+    start = events(file, since)[-1]["raw_ns"]
+    ticks = [tick for tick in events(file, "tick") if first <= (tick["raw_ns"] - start) / 1e9 <= last]
+    return [tick["system_ns"] - tick["cluster_ns"] for tick in ticks]
+
+
+def follows(what, file, first, last, limit_ns, since="system_following"):
+    seen = sorted(abs(distance) for distance in distances(file, first, last, since)) or [10**18]
+    median, most = statistics.median(seen), seen[int(len(seen) * 0.95)]
+    check(f"{what} within {limit_ns / 1000:.0f} µs (95 %)", most <= limit_ns, f"median {median} ns, 95 % {most} ns")
+
+
+before, during, disturbed, after = (kernel(m) for m in ("before", "during", "disturbed", "after"))
+check("the kernel calls the clock unsynchronized before", before["status"] & UNSYNCHRONIZED)
+stepped = events("client.json", "system_stepped")
+added = stepped[0]["added_ns"] / 1e9 if stepped else 0
+check("the clock is stepped at joining", 19 < added < 21, f"{added:.6f} s")
+follows("the system's clock follows the cluster's time", "client.json", 10, 28, 100_000)
+check("the kernel calls it synchronized, and no loop runs", not during["status"] & (UNSYNCHRONIZED | LOOPS), during)
+check("its maximum error is kept up to date", during["maxerror"] < 10_000, f"{during['maxerror']} µs")
+rtc, system = (int(report[key].split()[0]) for key in ("rtc_during", "system_during"))
+check("the kernel has written the hardware clock", abs(rtc - system) <= 2, f"{rtc} beside {system}")
+check("a second one refuses", "exit 1" in report["second"] and "only one can" in report["second"])
+lacking = report["unprivileged"]
+lines = [line for line in lacking.splitlines() if line.startswith("meantime: ")]
+check("without the privilege it says so in one line", "exit 1" in lacking and len(lines) == 1 and "CAP_SYS_TIME" in lacking, lacking.splitlines()[-2])
+told = [(event["how"], event["added_ns"]) for event in events("client.json", "system_disturbed")]
+check("a time set by hand and a frequency are noticed", [how for how, _ in told] == ["step", "frequency"], told)
+follows("both are taken back", "client.json", 8, 60, 100_000, "system_disturbed")
+check("it ends well", "exit 0" in report["client_end"])
+learned = round(events("client.json", "tick")[-1]["frequency_ppb"] * 65.536)
+# Between the last setting and the last tick the cluster's rate may have been steered by up to 0.1 ppm.
+check("it leaves the learned rate", abs(after["freq.adjust"] - learned) <= 6554, f"{after['freq.adjust']} for {learned}")
+check("and a clock that nobody vouches for", after["status"] & UNSYNCHRONIZED and not after["status"] & LOOPS, after)
+check("one that was killed is followed by the next", "exit 0" in report["left_behind"] or "exit 143" in report["left_behind"])
+check("which steers", "will follow" in report["left_behind"])
+rival = report["foreign"]
+check("a daemon at work is not fought", "exit 1" in rival and "--force" in rival, rival.splitlines()[-2])
+follows("a server's clock follows as well", "keeper.json", 8, 20, 20_000)
+check("and is left as it should", kernel("end")["status"] & UNSYNCHRONIZED)
+print("FAILED" if failed else "PASS", "--clock system in a virtual machine")
+sys.exit(bool(failed))

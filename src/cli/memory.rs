@@ -1,0 +1,352 @@
+//! The frequency of a node's oscillator, kept over restarts in a small text file:
+//!
+//! ```text
+//! meantime frequency 1
+//! node turbine-7
+//! oscillator 6b3dd0b4a6f2b1aa
+//! boot 77a2c3f0e0c64b4e
+//! written_ns 1755793812123456789
+//! frequency_ppb -12345.678
+//! error_ppb 12.300
+//! check 0123456789abcdef
+//! ```
+//!
+//! It is replaced as a whole, so it is never half of something; the last line is a checksum of the lines above. It
+//! counts only for the oscillator that it was learned on: this machine's, with its present clock source and
+//! simulated drift. What an old figure is worth, [`crate::berkeley::drift`] decides. No trouble with the file ever ends a
+//! node: it is told once.
+
+use std::fs::{self, File};
+use std::hash::Hasher;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use siphasher::sip::SipHasher24;
+
+use crate::berkeley::config::PLAUSIBLE_FROM;
+use crate::berkeley::drift;
+use crate::clock::HostRaw;
+use crate::net::Observation;
+use crate::time::{Frequency, Span, Timestamp};
+use crate::wire::{ClientState, Name};
+
+/// Where a node's frequency is kept.
+#[derive(Debug)]
+pub struct Memory {
+    path: PathBuf,
+    owner: Owner,
+    newest: Option<Known>,
+    written: Option<HostRaw>,
+    warned: bool,
+}
+
+/// Whose frequency it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owner {
+    node: String,
+    oscillator: u64,
+    boot: u64,
+}
+
+/// What is known of it, when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Known {
+    at: HostRaw,
+    time: Timestamp,
+    frequency: Frequency,
+    error: Frequency,
+}
+
+impl Memory {
+    /// The memory of the node `name` in this directory; its oscillator is the machine's with this simulated drift.
+    pub fn new(directory: &Path, name: &Name, drift: Frequency) -> Memory {
+        let owner = Owner {
+            node: name.as_str().to_owned(),
+            oscillator: hash(&format!(
+                "{}\n{}\n{}",
+                first_line("/etc/machine-id"),
+                first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+                drift.as_ppt()
+            )),
+            boot: hash(&first_line("/proc/sys/kernel/random/boot_id")),
+        };
+        Memory { path: directory.join(file_name(name)), owner, newest: None, written: None, warned: false }
+    }
+
+    /// The frequency that was learned in an earlier run and its standard deviation now, which the machine believes
+    /// to be `now`. What cannot be used is told.
+    pub fn recall(&mut self, now: Timestamp) -> Option<(Frequency, Frequency)> {
+        let path = self.path.display();
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                log::warn!("cannot read the frequency kept in {path}: {error}; it will be learned anew");
+                return None;
+            }
+        };
+        match recalled(&text, &self.owner, now) {
+            Ok((frequency, error)) => {
+                log::info!("the frequency is {:+.3} ppm, by {path}", frequency.ppm());
+                Some((frequency, error))
+            }
+            Err(reason) => {
+                log::warn!("the frequency kept in {path} is not used: {reason}; it will be learned anew");
+                None
+            }
+        }
+    }
+
+    /// Takes note of how the clock stands.
+    pub fn note(&mut self, at: &Observation) {
+        let reading = at.reading;
+        let sure = reading.frequency_error.filter(|error| drift::is_plausible(reading.frequency, *error));
+        if let (ClientState::Synchronized, Some(error)) = (reading.state, sure) {
+            let (at, time, frequency) = (at.host, reading.time, reading.frequency);
+            self.newest = Some(Known { at, time, frequency, error });
+        }
+    }
+
+    /// Keeps what is known, if that was not done lately.
+    pub fn keep_if_due(&mut self) {
+        let due = |newest: &Known| self.written.is_none_or(|at| newest.at.since(at) >= PERIOD);
+        if self.newest.as_ref().is_some_and(due) {
+            self.keep();
+        }
+    }
+
+    /// Keeps what is known, if there is something new.
+    pub fn keep(&mut self) {
+        let Some(newest) = self.newest.take() else { return };
+        // Also if it fails: a full disk is not to be tried every second.
+        self.written = Some(newest.at);
+        if let Err(error) = replace(&self.path, &written(&self.owner, &newest))
+            && !self.warned
+        {
+            self.warned = true;
+            let path = self.path.display();
+            log::warn!("cannot keep the frequency in {path}: {error}; going on without");
+        }
+    }
+}
+
+/// The file's text.
+fn written(owner: &Owner, known: &Known) -> String {
+    let text = format!(
+        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {:016x}\nwritten_ns {}\nfrequency_ppb {:.3}\nerror_ppb {:.3}\n",
+        owner.node,
+        owner.oscillator,
+        owner.boot,
+        known.time.as_nanos(),
+        known.frequency.ppb(),
+        known.error.ppb()
+    );
+    let check = hash(&text);
+    format!("{text}check {check:016x}\n")
+}
+
+/// What the text says to this owner, as of `now`.
+fn recalled(text: &str, owner: &Owner, now: Timestamp) -> Result<(Frequency, Frequency), &'static str> {
+    const DAMAGED: &str = "it is damaged, or of another version";
+    let (body, check) = text.rfind("check ").map(|at| text.split_at(at)).ok_or(DAMAGED)?;
+    if check != format!("check {:016x}\n", hash(body)) {
+        return Err(DAMAGED);
+    }
+    let mut lines = body.lines();
+    if lines.next() != Some(MAGIC) {
+        return Err(DAMAGED);
+    }
+    let mut field = |name: &str| {
+        let line = lines.next().and_then(|line| line.strip_prefix(name));
+        line.and_then(|value| value.strip_prefix(' ')).ok_or(DAMAGED)
+    };
+    let node = field("node")?;
+    let oscillator = u64::from_str_radix(field("oscillator")?, 16).map_err(|_| DAMAGED)?;
+    let boot = u64::from_str_radix(field("boot")?, 16).map_err(|_| DAMAGED)?;
+    let time = Timestamp::from_nanos(field("written_ns")?.parse().map_err(|_| DAMAGED)?);
+    let mut frequency = |name| -> Result<Frequency, &str> {
+        let ppb: f64 = field(name)?.parse().map_err(|_| DAMAGED)?;
+        Ok(Frequency::from_ratio(ppb * 1e-9))
+    };
+    let (known, error) = (frequency("frequency_ppb")?, frequency("error_ppb")?);
+    if (node, oscillator) != (owner.node.as_str(), owner.oscillator) {
+        return Err("it is that of another oscillator");
+    }
+    if !drift::is_plausible(known, error) {
+        return Err("it is implausible");
+    }
+    let age = match now - time {
+        // Machines without a clock of their own start in 1970.
+        _ if now < PLAUSIBLE_FROM => UNKNOWN_AGE,
+        age if age < -FUTURE => return Err("it is from the future"),
+        age => age.max(Span::ZERO),
+    };
+    Ok((known, drift::aged(error, age, boot == owner.boot)))
+}
+
+/// Writes the whole file or nothing.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let result = File::create(&temporary)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if result.is_err() {
+        // What is left of it helps nobody; if it cannot be removed either, that is the same trouble.
+        let _ = fs::remove_file(&temporary);
+        return result;
+    }
+    // The file's new name is in the directory.
+    File::open(directory)?.sync_all()
+}
+
+/// Names may contain anything that can be printed.
+fn file_name(name: &Name) -> String {
+    let harmless = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let name: String = name.as_str().chars().map(harmless).collect();
+    format!("{}.frequency", if name.is_empty() { "client" } else { &name })
+}
+
+fn first_line(path: &str) -> String {
+    fs::read_to_string(path).ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Against accidents, not against people.
+fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(b"meantime.memory1");
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+const MAGIC: &str = "meantime frequency 1";
+/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in hours.
+const PERIOD: Span = Span::from_secs(600);
+/// A wall clock may be behind the cluster's time by as much as nobody sets a clock wrong on purpose.
+const FUTURE: Span = Span::from_secs(86_400);
+/// Nobody knows: a month.
+const UNKNOWN_AGE: Span = Span::from_secs(30 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::tests::observation;
+    use super::*;
+
+    const DAY: Span = Span::from_secs(86_400);
+
+    fn owner() -> Owner {
+        Owner { node: "turbine-7".into(), oscillator: 7, boot: 8 }
+    }
+
+    fn known() -> Known {
+        Known {
+            at: HostRaw::from_nanos(0),
+            time: Timestamp::from_nanos(1_755_793_812_123_456_789),
+            frequency: Frequency::from_ppm(-12.345_678),
+            error: Frequency::from_ppm(0.012_3),
+        }
+    }
+
+    fn memory(directory: &Path) -> Memory {
+        Memory::new(directory, &Name::new("turbine 7/a"), Frequency::ZERO)
+    }
+
+    /// The observation of a node that knows its frequency to this error.
+    fn sure(error: Frequency, at_s: i64) -> Observation {
+        let mut at = observation();
+        at.host = HostRaw::from_nanos(Span::from_secs(at_s).as_nanos());
+        at.reading.frequency_error = Some(error);
+        at
+    }
+
+    #[test]
+    fn what_is_written_is_recalled() {
+        let (frequency, error) = recalled(&written(&owner(), &known()), &owner(), known().time).unwrap();
+        assert!((frequency.ppb() - known().frequency.ppb()).abs() < 1e-3);
+        assert!(error > known().error && error.ppm() < 0.2);
+    }
+
+    #[test]
+    fn the_format_is_what_the_head_of_this_file_shows() {
+        let text = written(&owner(), &known());
+        let expected = "meantime frequency 1\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
+                        written_ns 1755793812123456789\nfrequency_ppb -12345.678\nerror_ppb 12.300\ncheck ";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(text.len(), expected.len() + 17);
+    }
+
+    #[test]
+    fn any_damage_is_noticed() {
+        let text = written(&owner(), &known());
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            let damaged = String::from_utf8(damaged).unwrap();
+            assert!(recalled(&damaged, &owner(), known().time).is_err(), "a bit at {at}");
+            assert!(recalled(&text[..at], &owner(), known().time).is_err(), "cut at {at}");
+        }
+        assert!(recalled(&text.replace("frequency 1", "frequency 2"), &owner(), known().time).is_err());
+    }
+
+    #[test]
+    fn it_is_not_for_others() {
+        let text = written(&owner(), &known());
+        for other in [Owner { node: "other".into(), ..owner() }, Owner { oscillator: 9, ..owner() }] {
+            assert_eq!(recalled(&text, &other, known().time), Err("it is that of another oscillator"));
+        }
+        let rebooted = recalled(&text, &Owner { boot: 9, ..owner() }, known().time).unwrap();
+        assert!(rebooted.1.ppm() >= 5.0);
+    }
+
+    #[test]
+    fn what_cannot_be_is_not_used() {
+        let future = recalled(&written(&owner(), &known()), &owner(), known().time - DAY - DAY);
+        assert_eq!(future, Err("it is from the future"));
+        let fast = Known { frequency: Frequency::from_ppm(501.0), ..known() };
+        assert_eq!(recalled(&written(&owner(), &fast), &owner(), known().time), Err("it is implausible"));
+        let vague = Known { error: Frequency::from_ppm(30.0), ..known() };
+        assert_eq!(recalled(&written(&owner(), &vague), &owner(), known().time), Err("it is implausible"));
+        let in_1970 = recalled(&written(&owner(), &known()), &owner(), Timestamp::from_nanos(0)).unwrap();
+        assert!(in_1970.1.ppm() > 1.0);
+    }
+
+    #[test]
+    fn a_run_finds_what_the_one_before_has_learned() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("deep").join("down");
+        let mut first = memory(&directory);
+        assert_eq!(first.recall(observation().reading.time), None);
+        first.note(&sure(Frequency::from_ppm(0.1), 0));
+        first.keep();
+        let (frequency, error) = memory(&directory).recall(observation().reading.time).unwrap();
+        assert!((frequency.ppm() - 1.5).abs() < 1e-6 && error.ppm() < 0.2);
+        let files: Vec<_> = fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["turbine_7_a.frequency"]);
+    }
+
+    #[test]
+    fn only_what_is_sure_is_kept_and_no_more_than_every_ten_minutes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut memory = memory(dir.path());
+        let mut keep = |error, at_s| {
+            let _ = fs::remove_file(&memory.path);
+            memory.note(&sure(Frequency::from_ppm(error), at_s));
+            memory.keep_if_due();
+            memory.path.exists()
+        };
+        assert!(!keep(2.0, 0));
+        assert!(keep(0.5, 5));
+        assert!(!keep(0.5, 600) && keep(0.5, 605));
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_life_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_the_way = dir.path().join("file");
+        fs::write(&in_the_way, "").unwrap();
+        let mut memory = memory(&in_the_way);
+        memory.note(&sure(Frequency::from_ppm(0.1), 0));
+        memory.keep();
+        assert!(memory.warned);
+    }
+}

@@ -1,0 +1,91 @@
+//! What there is to tell about the system's clock, with `--clock system`.
+
+use log::Level;
+use serde_json::Value;
+
+use super::Tell;
+use super::record::Record;
+use crate::clock::Disturbance;
+use crate::clock::SystemEvent::{self, *};
+use crate::net::Observation;
+
+impl Tell for SystemEvent {
+    fn kind(&self) -> &'static str {
+        match self {
+            Following { .. } => "system_following",
+            Stepped { .. } => "system_stepped",
+            Disturbed { .. } => "system_disturbed",
+            GivenUp => "system_given_up",
+            Failed { .. } => "system_failed",
+        }
+    }
+
+    fn fields(&self, record: &mut Record) {
+        match self {
+            Following { missing } => record.correction("missing_ns", *missing),
+            Stepped { added } => record.correction("added_ns", *added),
+            Disturbed { how: Disturbance::Step(added) } => {
+                record.put("how", "step");
+                record.correction("added_ns", *added);
+            }
+            Disturbed { how } => {
+                record.put("how", if *how == Disturbance::Slew { "slew" } else { "frequency" });
+                record.put("added_ns", Value::Null);
+            }
+            GivenUp => {}
+            Failed { error } => record.put("error", error.as_str()),
+        }
+        record.system();
+    }
+
+    fn text(&self, _at: &Observation) -> Option<String> {
+        Some(match self {
+            Following { missing } => {
+                format!("The system's clock follows the cluster's time; it lacked {}", missing.span())
+            }
+            Stepped { added } => format!("The system's clock was stepped by {}", added.span()),
+            Disturbed { how } => {
+                let what = match how {
+                    Disturbance::Frequency => "has set the frequency of the system's clock".into(),
+                    Disturbance::Slew => "slews the system's clock".into(),
+                    Disturbance::Step(added) => format!("has stepped the system's clock by {}", added.span()),
+                };
+                format!("Somebody else {what}; it is taken back")
+            }
+            GivenUp => {
+                "Somebody else keeps setting the system's clock: it is left alone until meantime is started \
+                        again (--force does not give way)"
+                    .into()
+            }
+            Failed { error } => format!("The system's clock cannot be set: {error}; trying again"),
+        })
+    }
+
+    fn level(&self) -> Option<Level> {
+        Some(match self {
+            Following { .. } => Level::Info,
+            Stepped { .. } | Disturbed { .. } | Failed { .. } => Level::Warn,
+            GivenUp => Level::Error,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::tests::printed;
+    use super::*;
+    use crate::time::{Correction, Span};
+
+    #[test]
+    fn a_disturbance_says_what_was_done_and_that_it_is_taken_back() {
+        let step = Disturbed { how: Disturbance::Step(Correction::adding(Span::from_secs(-2))) };
+        assert_eq!(
+            printed(Format::Text, &step),
+            "Somebody else has stepped the system's clock by -2.000000 s; it is taken back\n"
+        );
+        assert!(printed(Format::Json, &step).ends_with("\"how\":\"step\",\"added_ns\":-2000000000}\n"));
+        let frequency = Disturbed { how: Disturbance::Frequency };
+        assert!(printed(Format::Json, &frequency).ends_with("\"how\":\"frequency\",\"added_ns\":null}\n"));
+    }
+}

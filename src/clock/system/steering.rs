@@ -1,0 +1,304 @@
+//! Makes `CLOCK_REALTIME` follow the time that a node publishes.
+//!
+//! The published time is the truth and a function p(r) of the oscillator, `CLOCK_MONOTONIC_RAW`, which nobody can
+//! steer; so nothing that is done here is ever seen by a measurement. Once a second, and after each correction,
+//! p(r) is compared with the system's time s read at the same r. The kernel's frequency, by which s runs faster
+//! than r, is then set to
+//!
+//! ```text
+//! f = (p(r + H) − p(r))/H − 1  +  (p(r) − s)/τ        within ± 500 ppm
+//! ```
+//!
+//! The first part alone keeps a distance constant, slews of the published time included, since the kernel's
+//! arithmetic is exact; the second lets it shrink to 1/e in τ. So s is off by no more than the noise of reading
+//! two clocks together, and that is averaged over τ. A distance above a threshold is stepped: a lower one at
+//! joining, when the machine's time may be anything, a higher one after that.
+//!
+//! Before each setting the kernel is asked whether it still has what was set last, and the time is compared with
+//! what it should have become. If not, somebody else sets the clock. That is told and taken back; but fighting
+//! helps nobody, so after the third time within ten minutes the clock is left to the other one.
+
+use std::io;
+
+use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
+use crate::berkeley::Reading;
+use crate::berkeley::timescale::SLEW_LIMIT;
+use crate::time::{Correction, Frequency, Raw, Span, Timestamp};
+use crate::wire::ClientState;
+
+/// Steers a kernel's clock.
+#[derive(Debug)]
+pub struct Steering<K> {
+    kernel: K,
+    settings: Settings,
+    /// What was set last; `None` before the clock has joined.
+    last: Option<Set>,
+    /// The published rate without any slew: what the kernel is left with at the end.
+    rate: Frequency,
+    /// When the node was synchronized last, and how well it knew the time then.
+    synchronized: Option<(Raw, Span)>,
+    /// The machine was suspended: no steps before this.
+    waking: Option<Raw>,
+    /// When somebody else set the clock lately.
+    disturbed: Vec<Raw>,
+    given_up: bool,
+    failing: bool,
+}
+
+/// How the system's clock is to be steered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Once joined, distances beyond this are stepped, smaller ones slewed.
+    pub step_threshold: Span,
+    /// Never leave the clock to somebody else.
+    pub force: bool,
+}
+
+/// The machine's clocks, read together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// The node's oscillator.
+    pub raw: Raw,
+    /// The system's time.
+    pub system: Timestamp,
+    /// How long the machine has been suspended since it started.
+    pub suspended: Span,
+}
+
+/// What happened to the system's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SystemEvent {
+    /// From now on it follows the cluster's time.
+    Following {
+        /// How much it lacked.
+        missing: Correction,
+    },
+    /// It was stepped.
+    Stepped {
+        /// What was added.
+        added: Correction,
+    },
+    /// Somebody else has set it; that is taken back.
+    Disturbed {
+        /// What was done.
+        how: Disturbance,
+    },
+    /// Somebody else keeps setting it, and has it from now on.
+    GivenUp,
+    /// The kernel refuses. Told once until it works again.
+    Failed {
+        /// In the system's words.
+        error: String,
+    },
+}
+
+/// What somebody else did to the system's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// Set its frequency.
+    Frequency,
+    /// Slewed it: by `adjtime()`, the length of the tick, or the kernel's own loop.
+    Slew,
+    /// Set its time; this is what was added.
+    Step(Correction),
+}
+
+/// What was set, and when.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    at: Raw,
+    system: Timestamp,
+    suspended: Span,
+    frequency: ScaledPpm,
+}
+
+impl<K: Kernel> Steering<K> {
+    /// Touches nothing before the node knows the cluster's time.
+    pub fn new(kernel: K, settings: Settings) -> Steering<K> {
+        Steering {
+            kernel,
+            settings,
+            last: None,
+            rate: Frequency::ZERO,
+            synchronized: None,
+            waking: None,
+            disturbed: Vec::new(),
+            given_up: false,
+            failing: false,
+        }
+    }
+
+    /// Compares the system's clock with the published time, and sets it accordingly. `node` is the published time
+    /// as a function of the oscillator.
+    pub fn follow(&mut self, seen: Seen, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+        let mut events = Vec::new();
+        let published = node(seen.raw);
+        if self.given_up || !published.state.has_cluster_time() {
+            return events;
+        }
+        match self.steer(seen, published, node, &mut events) {
+            Ok(()) => self.failing = false,
+            Err(_) if self.failing => {}
+            Err(error) => {
+                self.failing = true;
+                events.push(SystemEvent::Failed { error: error.to_string() });
+            }
+        }
+        events
+    }
+
+    /// Leaves the clock as somebody finds it sane who knows nothing of us: at the rate that was learned, without
+    /// what was being slewed, and called unsynchronized.
+    pub fn release(&mut self) {
+        if self.last.take().is_none() || self.given_up {
+            return;
+        }
+        let released = self.kernel.state().and_then(|state| {
+            self.kernel.adjust(&Adjust {
+                frequency: Some(ScaledPpm::nearest(self.rate)),
+                status: Some(status(state.status).with(Status::UNSYNCHRONIZED)),
+                ..Adjust::default()
+            })
+        });
+        if let Err(error) = released {
+            log::warn!("the system's clock could not be left at its learned rate: {error}");
+        }
+    }
+
+    fn steer(
+        &mut self,
+        seen: Seen,
+        published: Reading,
+        node: &dyn Fn(Raw) -> Reading,
+        events: &mut Vec<SystemEvent>,
+    ) -> io::Result<()> {
+        let state = self.kernel.state()?;
+        let missing = published.time - seen.system;
+        match self.disturbance(&state, &seen) {
+            Some(how) => {
+                events.push(SystemEvent::Disturbed { how });
+                if self.loses_patience(seen.raw) {
+                    self.given_up = true;
+                    events.push(SystemEvent::GivenUp);
+                    // If the other one vouches for the clock, it says so by itself.
+                    let status = Some(state.status.with(Status::UNSYNCHRONIZED));
+                    return self.kernel.adjust(&Adjust { status, ..Adjust::default() });
+                }
+                self.kernel.quiet()?;
+            }
+            None if self.last.is_none() => self.kernel.quiet()?,
+            None => {}
+        }
+        let threshold = match self.last {
+            None => JOINING,
+            Some(_) => self.settings.step_threshold,
+        };
+        let far = missing.abs() > threshold;
+        let waits = far && self.is_waking(&seen);
+        let step = (far && !waits).then_some(missing);
+        let pull = if far { Frequency::ZERO } else { pull(missing) };
+        let frequency = ScaledPpm::nearest(rate_ahead(seen.raw, &published, node) + pull);
+        let distance = if step.is_some() { Span::ZERO } else { missing.abs() };
+        let (max, estimated) = self.errors(seen.raw, &published, distance);
+        let unsynchronized = if max > LARGEST_ERROR { Status::UNSYNCHRONIZED } else { Status::default() };
+        self.kernel.adjust(&Adjust {
+            step,
+            frequency: Some(frequency),
+            status: Some(status(state.status).with(unsynchronized)),
+            errors: Some((max, estimated)),
+        })?;
+        if self.last.is_none() {
+            events.push(SystemEvent::Following { missing: Correction::adding(missing) });
+        }
+        events.extend(step.map(|step| SystemEvent::Stepped { added: Correction::adding(step) }));
+        let system = seen.system + step.unwrap_or_default();
+        self.last = Some(Set { at: seen.raw, system, suspended: seen.suspended, frequency });
+        self.rate = published.frequency;
+        Ok(())
+    }
+
+    /// What somebody else has done since the clock was set last.
+    fn disturbance(&self, state: &KernelState, seen: &Seen) -> Option<Disturbance> {
+        let last = self.last?;
+        if state.frequency != last.frequency {
+            return Some(Disturbance::Frequency);
+        }
+        if !state.is_quiet() {
+            return Some(Disturbance::Slew);
+        }
+        let elapsed = seen.raw - last.at;
+        let expected = last.system + elapsed + last.frequency.frequency().over(elapsed);
+        let jump = seen.system - expected;
+        let tolerance = JUMP + JUMP_RATE.over(elapsed);
+        let slept = seen.suspended - last.suspended > NAP;
+        (jump.abs() > tolerance && !slept).then(|| Disturbance::Step(Correction::adding(jump)))
+    }
+
+    /// Whether this disturbance is one too many.
+    fn loses_patience(&mut self, now: Raw) -> bool {
+        self.disturbed.retain(|at| now - *at < MEMORY);
+        self.disturbed.push(now);
+        self.disturbed.len() >= PATIENCE && !self.settings.force
+    }
+
+    /// After a suspension the kernel puts the system's time forward, by the hardware clock; the published time,
+    /// whose oscillator stood still, is what is wrong. It gets some time to be corrected.
+    fn is_waking(&mut self, seen: &Seen) -> bool {
+        if self.last.is_some_and(|last| seen.suspended - last.suspended > NAP) {
+            self.waking = Some(seen.raw + WAKING);
+        }
+        self.waking.is_some_and(|until| seen.raw < until)
+    }
+
+    /// The largest error that the clock may have, and the estimated one, when it is so far from the published time.
+    fn errors(&mut self, now: Raw, published: &Reading, distance: Span) -> (Span, Span) {
+        if published.state == ClientState::Synchronized {
+            self.synchronized = Some((now, published.error.unwrap_or_default()));
+        }
+        let (since, then) = self.synchronized.unwrap_or((now, LARGEST_ERROR));
+        let error = published.error.unwrap_or(then);
+        (distance + error.times(3) + FREE_RUN.over(now - since), distance + error)
+    }
+}
+
+/// The published rate over the oscillator's in the time until the clock is set again, minus one.
+fn rate_ahead(raw: Raw, published: &Reading, node: &dyn Fn(Raw) -> Reading) -> Frequency {
+    let ran = node(raw + HORIZON).time - published.time;
+    Frequency::from_ratio((ran - HORIZON).as_secs_f64() / HORIZON.as_secs_f64())
+}
+
+/// The frequency that brings the clock nearer to the published time.
+fn pull(missing: Span) -> Frequency {
+    let wanted = missing.as_secs_f64() / TIME_CONSTANT_S;
+    Frequency::from_ratio(wanted.clamp(-SLEW_LIMIT.ratio(), SLEW_LIMIT.ratio()))
+}
+
+/// The status bits of a clock that nobody but us steers.
+fn status(now: Status) -> Status {
+    now.without(Status::LOOPS).without(Status::LEAPS).without(Status::UNSYNCHRONIZED)
+}
+
+/// H: until the clock is set again.
+const HORIZON: Span = Span::from_secs(1);
+/// τ: long against H, so that the loop is stable and averages; short enough that a slew is over when it is over.
+const TIME_CONSTANT_S: f64 = 4.0;
+/// At joining, what would take longer than 20 s to slew is stepped.
+const JOINING: Span = Span::from_millis(10);
+/// A clock that jumps by more was set by somebody: between two readings, no interrupt takes as long...
+const JUMP: Span = Span::from_millis(1);
+/// ... and frequencies take effect at a tick, up to 10 ms late.
+const JUMP_RATE: Frequency = Frequency::from_ppm(20.0);
+/// Suspensions last for seconds; less is the distance between readings of two clocks.
+const NAP: Span = Span::from_millis(100);
+/// A client that was away for longer than three rounds needs some more to be in again and be believed.
+const WAKING: Span = Span::from_secs(60);
+/// The third disturbance within this time is one too many.
+const MEMORY: Span = Span::from_secs(600);
+const PATIENCE: usize = 3;
+/// RFC 5905 (PHI): how fast the error of a clock may grow that nobody corrects.
+const FREE_RUN: Frequency = Frequency::from_ppm(15.0);
+/// RFC 5905 (MAXDIST): with a larger error a clock does not count as synchronized.
+const LARGEST_ERROR: Span = Span::from_secs(1);
+
+#[cfg(test)]
+mod tests;

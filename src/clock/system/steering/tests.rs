@@ -1,0 +1,419 @@
+//! Steering a kernel that is arithmetic: it does what `kernel/time/ntp.c` does, and remembers what it was told.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::*;
+use crate::berkeley::event::Adjustment;
+use crate::berkeley::timescale::Timescale;
+
+/// A machine: its oscillator, its kernel, and a node that publishes a time on it.
+#[derive(Debug)]
+struct Machine {
+    raw: Raw,
+    system: Timestamp,
+    suspended: Span,
+    kernel: KernelState,
+    refuses: bool,
+    /// What the kernel was told.
+    told: Vec<Adjust>,
+    quieted: u32,
+    timescale: Timescale,
+    state: ClientState,
+    error: Option<Span>,
+}
+
+#[derive(Clone, Debug)]
+struct Fake(Rc<RefCell<Machine>>);
+
+impl Kernel for Fake {
+    fn state(&self) -> io::Result<KernelState> {
+        Ok(self.0.borrow().kernel)
+    }
+
+    fn adjust(&mut self, wanted: &Adjust) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        if machine.refuses {
+            return Err(io::Error::from_raw_os_error(nix::libc::EPERM));
+        }
+        machine.told.push(*wanted);
+        if let Some(step) = wanted.step {
+            machine.step(step);
+        }
+        if let Some(frequency) = wanted.frequency {
+            machine.kernel.frequency = frequency;
+        }
+        if let Some(status) = wanted.status {
+            machine.kernel.status = status;
+        }
+        if let Some((max, _)) = wanted.errors {
+            machine.kernel.max_error = max;
+        }
+        Ok(())
+    }
+
+    fn quiet(&mut self) -> io::Result<()> {
+        let mut machine = self.0.borrow_mut();
+        machine.quieted += 1;
+        machine.kernel.offset = 0;
+        machine.kernel.tick = KernelState::NOMINAL_TICK;
+        machine.kernel.status = machine.kernel.status.without(Status::LOOPS);
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// As the kernel does it: a step forgets all slews and that the clock was synchronized.
+    fn step(&mut self, by: Span) {
+        self.system += by;
+        self.kernel.offset = 0;
+        self.kernel.status = self.kernel.status.with(Status::UNSYNCHRONIZED);
+        self.kernel.max_error = Span::from_secs(16);
+    }
+
+    fn pass(&mut self, time: Span) {
+        let ticks = Frequency::from_ratio((self.kernel.tick - KernelState::NOMINAL_TICK) as f64 / 1e4);
+        let rate = self.kernel.frequency.frequency() + ticks;
+        self.raw += time;
+        self.system += time + rate.over(time);
+        self.kernel.max_error += Frequency::from_ppm(500.0).over(time);
+    }
+}
+
+/// A machine, and the steering of its clock.
+struct Bench {
+    machine: Rc<RefCell<Machine>>,
+    steering: Steering<Fake>,
+}
+
+impl Bench {
+    /// A machine whose system clock is ahead of the published time by `ahead`, and a node that is synchronized.
+    fn new(ahead: Span) -> Bench {
+        Bench::with(ahead, Settings { step_threshold: Span::from_millis(128), force: false })
+    }
+
+    fn with(ahead: Span, settings: Settings) -> Bench {
+        let machine = Machine {
+            raw: START,
+            system: Timestamp::from_nanos(START.as_nanos()) + ahead,
+            suspended: Span::ZERO,
+            kernel: KernelState {
+                frequency: ScaledPpm::from_scaled(1_234_567),
+                tick: 10_000,
+                status: Status::UNSYNCHRONIZED,
+                offset: 0,
+                max_error: Span::from_secs(16),
+            },
+            refuses: false,
+            told: Vec::new(),
+            quieted: 0,
+            timescale: Timescale::free_running(START),
+            state: ClientState::Synchronized,
+            error: Some(Span::from_micros(2)),
+        };
+        let machine = Rc::new(RefCell::new(machine));
+        Bench { steering: Steering::new(Fake(machine.clone()), settings), machine }
+    }
+
+    /// Follows, as the loop does once a second, for so long.
+    fn run(&mut self, seconds: u32) -> Vec<SystemEvent> {
+        let mut events = Vec::new();
+        for _ in 0..seconds {
+            events.extend(self.follow());
+            self.pass(Span::from_secs(1));
+        }
+        events
+    }
+
+    fn follow(&mut self) -> Vec<SystemEvent> {
+        let (seen, reading) = {
+            let machine = self.machine.borrow();
+            let (raw, system, suspended) = (machine.raw, machine.system, machine.suspended);
+            let (timescale, state, error) = (machine.timescale, machine.state, machine.error);
+            let reading = move |raw| Reading {
+                time: timescale.published(raw),
+                state,
+                error,
+                bound: None,
+                frequency: timescale.frequency(),
+                frequency_error: None,
+            };
+            (Seen { raw, system, suspended }, reading)
+        };
+        self.steering.follow(seen, &reading)
+    }
+
+    fn pass(&self, time: Span) {
+        self.machine.borrow_mut().pass(time);
+    }
+
+    /// The system's clock minus the published time.
+    fn ahead(&self) -> Span {
+        let machine = self.machine.borrow();
+        machine.system - machine.timescale.published(machine.raw)
+    }
+
+    /// The node's clock is set: so much further, and to this rate over the oscillator.
+    fn correct(&self, by: Span, frequency: Frequency, how: Adjustment) {
+        let machine = &mut *self.machine.borrow_mut();
+        let phase = machine.timescale.phase_at(machine.raw) + machine.timescale.residue_at(machine.raw) + by;
+        machine.timescale.set(machine.raw, phase, frequency, how);
+    }
+
+    /// What the kernel says, after somebody has set it otherwise.
+    fn kernel(&self, tamper: impl FnOnce(&mut KernelState)) -> KernelState {
+        let mut machine = self.machine.borrow_mut();
+        tamper(&mut machine.kernel);
+        machine.kernel
+    }
+
+    fn steps(&self) -> usize {
+        self.machine.borrow().told.iter().filter(|told| told.step.is_some()).count()
+    }
+}
+
+#[test]
+fn nothing_is_touched_before_the_node_knows_the_clusters_time() {
+    let mut bench = Bench::new(Span::from_secs(5));
+    bench.machine.borrow_mut().state = ClientState::Unsynchronized;
+    assert!(bench.run(20).is_empty());
+    bench.steering.release();
+    let machine = bench.machine.borrow();
+    assert!(machine.told.is_empty() && machine.quieted == 0);
+}
+
+#[test]
+fn a_clock_that_is_far_off_is_stepped_at_joining_and_called_synchronized() {
+    let mut bench = Bench::new(Span::from_secs(3_600));
+    let back = Correction::adding(Span::from_secs(-3_600));
+    assert_eq!(
+        bench.run(1),
+        [SystemEvent::Following { missing: back }, SystemEvent::Stepped { added: back }]
+    );
+    assert!(bench.ahead().abs() <= Span::from_nanos(20), "{}", bench.ahead());
+    let kernel = bench.kernel(|_| {});
+    assert!(!kernel.status.has(Status::UNSYNCHRONIZED) && kernel.is_quiet());
+    assert!(kernel.max_error < Span::from_millis(1), "{kernel:?}");
+}
+
+#[test]
+fn a_small_distance_is_slewed_at_joining_within_the_limit_and_is_gone_soon() {
+    let mut bench = Bench::new(Span::from_millis(-8));
+    let mut last = bench.machine.borrow().system;
+    for _ in 0..60 {
+        bench.run(1);
+        let now = bench.machine.borrow().system;
+        let rate = (now - last - Span::from_secs(1)).as_secs_f64();
+        assert!(rate.abs() <= 500.1e-6, "a second was off by {rate} s");
+        last = now;
+    }
+    assert_eq!(bench.steps(), 0);
+    assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
+}
+
+#[test]
+fn the_published_rate_is_followed_to_the_nanosecond() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(1);
+    bench.correct(Span::ZERO, Frequency::from_ppm(-87.3), Adjustment::Slew);
+    bench.run(30);
+    let before = bench.ahead();
+    bench.run(100);
+    assert!((bench.ahead() - before).abs() < Span::from_nanos(20), "{} then {}", before, bench.ahead());
+    assert!(bench.ahead().abs() < Span::from_nanos(100), "{}", bench.ahead());
+}
+
+#[test]
+fn a_slew_of_the_published_time_is_followed_while_it_lasts() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(5);
+    bench.correct(Span::from_millis(20), Frequency::ZERO, Adjustment::Slew);
+    for _ in 0..60 {
+        bench.run(1);
+        assert!(bench.ahead().abs() < Span::from_micros(2), "{}", bench.ahead());
+    }
+    assert_eq!(bench.steps(), 0);
+}
+
+#[test]
+fn a_slew_that_is_too_fast_for_the_kernel_is_caught_up_with() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.correct(Span::ZERO, Frequency::from_ppm(60.0), Adjustment::Slew);
+    bench.run(5);
+    bench.correct(Span::from_millis(100), Frequency::from_ppm(60.0), Adjustment::Slew);
+    bench.run(200);
+    assert!((Span::from_millis(10)..Span::from_millis(14)).contains(&-bench.ahead()), "{}", bench.ahead());
+    bench.run(60);
+    assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
+    assert_eq!(bench.steps(), 0);
+}
+
+#[test]
+fn a_step_of_the_published_time_is_a_step_of_the_systems() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(5);
+    bench.correct(Span::from_secs(-2), Frequency::from_ppm(3.0), Adjustment::Step);
+    let added = Correction::adding(Span::from_secs(-2));
+    assert_eq!(bench.run(3), [SystemEvent::Stepped { added }]);
+    assert!(bench.ahead().abs() < Span::from_nanos(50), "{}", bench.ahead());
+}
+
+#[test]
+fn noise_of_reading_the_clocks_is_averaged() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(20);
+    bench.machine.borrow_mut().system += Span::from_micros(4);
+    bench.follow();
+    bench.machine.borrow_mut().system += Span::from_micros(-4);
+    bench.pass(Span::from_secs(1));
+    assert!(bench.ahead().abs() <= Span::from_micros(1), "{}", bench.ahead());
+}
+
+#[test]
+fn the_kernel_is_told_every_second_that_the_clock_is_kept() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(3_600);
+    let kernel = bench.kernel(|_| {});
+    assert!(kernel.max_error < Span::from_millis(1) && !kernel.status.has(Status::UNSYNCHRONIZED));
+}
+
+#[test]
+fn in_holdover_the_clock_runs_on_until_its_error_may_be_a_second() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(10);
+    bench.machine.borrow_mut().state = ClientState::Holdover;
+    bench.run(10 * 3_600);
+    let kernel = bench.kernel(|_| {});
+    assert!(!kernel.status.has(Status::UNSYNCHRONIZED), "{kernel:?}");
+    assert!((Span::from_millis(500)..Span::from_millis(600)).contains(&kernel.max_error), "{kernel:?}");
+    bench.run(10 * 3_600);
+    assert!(bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED));
+    assert!(bench.ahead().abs() < Span::from_micros(1), "but it still follows: {}", bench.ahead());
+    bench.machine.borrow_mut().state = ClientState::Synchronized;
+    bench.run(1);
+    assert!(!bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED));
+}
+
+#[test]
+fn what_a_daemon_before_us_left_slewing_is_ended() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.kernel(|kernel| {
+        kernel.offset = 77;
+        kernel.tick = 9_990;
+        kernel.status = Status::from_bits(0x2001 | 0x0010 | 0x0040);
+    });
+    let told = bench.run(3);
+    assert!(matches!(told[..], [SystemEvent::Following { .. }]), "{told:?}");
+    assert_eq!(bench.kernel(|_| {}).status, Status::from_bits(0x2000));
+    assert!(bench.kernel(|_| {}).is_quiet());
+}
+
+#[test]
+fn whoever_else_sets_the_clock_is_noticed_and_it_is_taken_back() {
+    type Tamper = fn(&Bench);
+    let disturbances: [(Tamper, Disturbance); 4] = [
+        (|bench| _ = bench.kernel(|k| k.frequency = ScaledPpm::from_scaled(9)), Disturbance::Frequency),
+        (|bench| _ = bench.kernel(|k| k.tick = 10_001), Disturbance::Slew),
+        (|bench| _ = bench.kernel(|k| k.status = k.status.with(Status::LOOPS)), Disturbance::Slew),
+        (
+            |bench| bench.machine.borrow_mut().step(Span::from_millis(500)),
+            Disturbance::Step(Correction::adding(Span::from_millis(500))),
+        ),
+    ];
+    for (disturb, how) in disturbances {
+        let mut bench = Bench::new(Span::ZERO);
+        assert_eq!(bench.run(20).len(), 1, "it follows");
+        disturb(&bench);
+        assert_eq!(bench.follow()[0], SystemEvent::Disturbed { how });
+        assert!(bench.run(60).is_empty(), "{how:?}");
+        assert!(bench.ahead().abs() < Span::from_micros(1), "{how:?}: {}", bench.ahead());
+        assert!(bench.kernel(|_| {}).is_quiet(), "{how:?}");
+    }
+}
+
+#[test]
+fn another_daemon_is_given_way_to_the_third_time() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(5);
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        bench.kernel(|kernel| kernel.frequency = ScaledPpm::from_scaled(9));
+        told.extend(bench.run(60));
+    }
+    let disturbed = SystemEvent::Disturbed { how: Disturbance::Frequency };
+    assert_eq!(told, [disturbed.clone(), disturbed.clone(), disturbed, SystemEvent::GivenUp]);
+    bench.steering.release();
+    let kernel = bench.kernel(|_| {});
+    assert_eq!(kernel.frequency, ScaledPpm::from_scaled(9), "it is the other's now");
+    assert!(kernel.status.has(Status::UNSYNCHRONIZED), "and not for us to vouch for");
+}
+
+#[test]
+fn somebody_who_sets_the_clock_now_and_then_is_no_daemon() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(5);
+    for _ in 0..5 {
+        bench.machine.borrow_mut().step(Span::from_secs(60));
+        let told = bench.run(900);
+        assert!(!told.contains(&SystemEvent::GivenUp), "{told:?}");
+    }
+    assert!(bench.ahead().abs() < Span::from_micros(1));
+}
+
+#[test]
+fn force_never_gives_way() {
+    let mut bench = Bench::with(Span::ZERO, Settings { step_threshold: Span::from_millis(128), force: true });
+    bench.run(5);
+    for _ in 0..10 {
+        bench.kernel(|kernel| kernel.frequency = ScaledPpm::from_scaled(9));
+        assert_eq!(bench.follow(), [SystemEvent::Disturbed { how: Disturbance::Frequency }]);
+        bench.pass(Span::from_secs(1));
+    }
+}
+
+#[test]
+fn after_a_suspension_the_systems_time_is_not_put_back_to_before_it() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(5);
+    // The oscillator stands still; the kernel puts its time forward.
+    bench.machine.borrow_mut().suspended = Span::from_secs(3_000);
+    bench.machine.borrow_mut().system += Span::from_secs(3_000);
+    assert!(bench.run(20).is_empty());
+    assert_eq!(bench.steps(), 0);
+    assert!(bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED), "nobody vouches for it meanwhile");
+    bench.correct(Span::from_secs(3_000) + Span::from_millis(300), Frequency::ZERO, Adjustment::Step);
+    bench.run(60);
+    assert!(bench.ahead().abs() < Span::from_millis(280), "{}", bench.ahead());
+    bench.run(60);
+    assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
+    assert!(!bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED));
+}
+
+#[test]
+fn on_leaving_the_learned_rate_stays_without_the_slew_and_nobody_vouches_for_the_clock() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.correct(Span::ZERO, Frequency::from_ppm(-12.5), Adjustment::Slew);
+    bench.run(10);
+    bench.correct(Span::from_millis(100), Frequency::from_ppm(-12.5), Adjustment::Slew);
+    bench.run(5);
+    assert!(bench.kernel(|_| {}).frequency.frequency().ppm() > 400.0);
+    bench.steering.release();
+    let kernel = bench.kernel(|_| {});
+    assert_eq!(kernel.frequency, ScaledPpm::nearest(Frequency::from_ppm(-12.5)));
+    assert_eq!(kernel.status, Status::UNSYNCHRONIZED);
+}
+
+#[test]
+fn a_kernel_that_refuses_is_told_of_once_and_tried_again() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.machine.borrow_mut().refuses = true;
+    let told = bench.run(10);
+    assert!(
+        matches!(&told[..], [SystemEvent::Failed { error }] if error.contains("not permitted")),
+        "{told:?}"
+    );
+    bench.machine.borrow_mut().refuses = false;
+    assert!(matches!(bench.run(1)[..], [SystemEvent::Following { .. }]));
+}
+
+const START: Raw = Raw::from_nanos(1_800_000_000_000_000_000);

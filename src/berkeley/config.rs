@@ -1,5 +1,6 @@
 //! What can be set, and what it is unless set.
 
+use super::estimator::Method;
 use crate::time::{Span, Timestamp};
 use crate::wire::Name;
 
@@ -53,11 +54,13 @@ pub struct ClientConfig {
     pub name: Name,
     /// After the first synchronization, corrections beyond this are stepped, smaller ones slewed.
     pub step_threshold: Span,
+    /// How phase and frequency are estimated.
+    pub estimator: Method,
 }
 
 impl Default for ClientConfig {
     fn default() -> ClientConfig {
-        ClientConfig { name: Name::default(), step_threshold: STEP_THRESHOLD }
+        ClientConfig { name: Name::default(), step_threshold: STEP_THRESHOLD, estimator: Method::default() }
     }
 }
 

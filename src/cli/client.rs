@@ -48,6 +48,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     let config = ClientConfig {
         name: args.name.unwrap_or_else(host_name),
         step_threshold: args.step_threshold.unwrap_or(STEP_THRESHOLD),
+        ..ClientConfig::default()
     };
     log::info!("following the server {}", args.server);
     let client = Client::new(config, node::seed()?, clock.now());

@@ -15,7 +15,8 @@ use rand_chacha::ChaCha12Rng;
 
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
-use super::discipline::{Discipline, Judgement, Trust};
+use super::discipline::{Judgement, Trust};
+use super::estimator::Estimator;
 use super::event::{Adjustment, HoldoverReason};
 use super::lag::LeastLag;
 use super::timescale::Timescale;
@@ -39,7 +40,7 @@ pub struct Client {
     state: ClientState,
     cluster: ClusterId,
     timescale: Timescale,
-    discipline: Discipline,
+    discipline: Estimator,
     command: RateCommand,
     lag: LeastLag,
     outgoing: VecDeque<Outgoing>,
@@ -120,6 +121,7 @@ impl Client {
     /// anybody could attack.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
+        let discipline = Estimator::new(config.estimator);
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -130,7 +132,7 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
-            discipline: Discipline::default(),
+            discipline,
             command: RateCommand::default(),
             lag: LeastLag::default(),
             outgoing: VecDeque::new(),

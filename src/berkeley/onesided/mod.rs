@@ -95,7 +95,8 @@ impl OneSided {
                     return Some(Judgement::Ignored(outliers.count()));
                 }
                 self.outliers = None;
-                belief.take_phase_anew(by, best.delay(), outliers.drift(), &mut burst);
+                let noise = leader(&belief.classes).density().scale();
+                belief.take_phase_anew(by, best.delay(), outliers.drift(noise), &mut burst);
                 belief.follow(burst);
                 return Some(Judgement::Restarted);
             }

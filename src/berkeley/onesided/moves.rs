@@ -156,12 +156,12 @@ impl Outliers {
         self.count
     }
 
-    /// How fast the outliers drifted away from what was expected; zero of a single one, and if no oscillator drifts
-    /// like that: then the clock was set more than once.
-    pub fn drift(&self) -> f64 {
-        let dt = (self.last.0 - self.first.0).as_secs_f64();
-        let drift = if dt > 0.0 { (self.last.1 - self.first.1) / dt } else { 0.0 };
-        if drift.abs() < FASTEST_DRIFT { drift } else { 0.0 }
+    /// How fast the outliers drifted away from what was expected; zero if within noise of this scale (s), and if no
+    /// oscillator drifts like that: then the clock was set more than once.
+    pub fn drift(&self, noise: f64) -> f64 {
+        let (change, dt) = (self.last.1 - self.first.1, (self.last.0 - self.first.0).as_secs_f64());
+        let drifts = dt > 0.0 && change.abs() > 4.0 * noise && (change / dt).abs() < FASTEST_DRIFT;
+        if drifts { change / dt } else { 0.0 }
     }
 }
 

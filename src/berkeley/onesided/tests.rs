@@ -66,7 +66,7 @@ fn a_step_that_persists_is_followed_and_leaves_the_frequency_alone() {
     }
     let now = discipline.estimate(Raw::from_nanos(START + 210_000_000_000)).unwrap();
     assert!((now.phase.as_nanos() - 3_000_000).abs() < 10_000, "{now:?}");
-    assert!(now.frequency_error.ratio() < before.frequency_error.ratio() * 1.5);
+    assert!(now.frequency_error.ratio() < before.frequency_error.ratio() * 2.0, "{before:?} {now:?}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! slew, is invisible to it; so nothing that is in flight has to be accounted for. What the server announces of the
 //! cluster's rate is taken out of the observations and put back into the estimate, so that it is invisible, too.
 //!
-//! Each [`Class`] holds that the path's noise has a certain sharpness, learns its density, and keeps a bank of
-//! [`Filter`]s for different wanders of the oscillator; the evidence weighs the classes. The first bursts are kept
+//! Each class holds that the path's noise has a certain sharpness, learns its density, and keeps a bank of
+//! filters for different wanders of the oscillator; the evidence weighs the classes. The first bursts are kept
 //! and replayed now and then, since what they say is understood only when the noise is known.
 //!
 //! What is impossible if waiting times are not negative means that something has moved:

@@ -1,6 +1,7 @@
 //! What can be set, and what it is unless set.
 
 use super::bound::DRIFT_ALLOWANCE;
+use super::estimator::Method;
 use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::Name;
 
@@ -71,6 +72,8 @@ pub struct ClientConfig {
     /// The rate of the cluster's time over this node's oscillator, minus one, if it is known from an earlier run;
     /// and one standard deviation of that.
     pub initial_frequency: Option<(Frequency, Frequency)>,
+    /// How phase and frequency are estimated.
+    pub estimator: Method,
 }
 
 impl Default for ClientConfig {
@@ -85,6 +88,7 @@ impl Default for ClientConfig {
             drift_allowance: DRIFT_ALLOWANCE,
             asymmetry: Span::ZERO,
             initial_frequency: None,
+            estimator: Method::default(),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Trust {
     /// For a clock that the vote agrees with: a guard against being locked out for ever.
     pub const MAJORITY: Trust = Trust::After(12);
 
-    fn believes(self, in_a_row: u32) -> bool {
+    pub(super) fn believes(self, in_a_row: u32) -> bool {
         match self {
             Trust::After(limit) => in_a_row >= limit,
             Trust::AtOnce => true,

@@ -76,6 +76,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         drift_allowance: args.drift_allowance,
         asymmetry: args.asymmetry,
         initial_frequency,
+        ..ClientConfig::default()
     };
     log::info!("following the server {}", args.server);
     let client = Client::new(config, node::seed()?, now);

@@ -12,6 +12,7 @@ use super::machine::{Boot, Habits, Machine, Plan};
 use super::oscillator::{Errs, Oscillator, Ramp};
 use super::seed::{Purpose, Seed};
 use super::{Lie, Member, World};
+use crate::berkeley::estimator::Method;
 use crate::berkeley::{ClientConfig, ServerConfig};
 use crate::time::{Frequency, Span};
 use crate::wire::Name;
@@ -33,6 +34,8 @@ pub struct Scenario {
     pub interval: Span,
     /// Exchanges with each member in each round.
     pub burst: u8,
+    /// How clients estimate phase and frequency.
+    pub estimator: Method,
 
     /// The least delay of each way.
     pub delay: Span,
@@ -93,6 +96,7 @@ impl Default for Scenario {
             sample: Span::from_secs(1),
             interval: Span::from_secs(5),
             burst: 4,
+            estimator: Method::default(),
             delay: Span::from_micros(100),
             asymmetry: Span::ZERO,
             jitter: Jitter::Exponential { mean: Span::from_micros(20) },
@@ -188,7 +192,7 @@ impl Scenario {
             let (interval, burst) = (self.interval, self.burst);
             Plan::Server(ServerConfig { name, interval, burst, ..ServerConfig::default() })
         } else {
-            Plan::Client(ClientConfig { name, ..ClientConfig::default() })
+            Plan::Client(ClientConfig { name, estimator: self.estimator, ..ClientConfig::default() })
         }
     }
 

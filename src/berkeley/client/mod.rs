@@ -19,7 +19,8 @@ use self::limits::Proposal;
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
 use super::bound::Bound;
-use super::discipline::{Discipline, Judgement, Trust};
+use super::discipline::{Judgement, Trust};
+use super::estimator::Estimator;
 use super::event::{Adjustment, HoldoverReason, Refusal};
 use super::lag::LeastLag;
 use super::timescale::Timescale;
@@ -43,7 +44,7 @@ pub struct Client {
     state: ClientState,
     cluster: ClusterId,
     timescale: Timescale,
-    discipline: Discipline,
+    discipline: Estimator,
     bound: Bound,
     /// The refusal that was told last, and when; `None`: the last correction was accepted.
     refused: Option<(Refusal, Monotonic)>,
@@ -130,10 +131,7 @@ impl Client {
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let bound = Bound::unknown(now.raw, config.drift_allowance);
-        let discipline = match config.initial_frequency {
-            Some((frequency, error)) => Discipline::with_frequency(frequency, error),
-            None => Discipline::default(),
-        };
+        let discipline = Estimator::new(config.estimator, config.initial_frequency);
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -302,7 +300,7 @@ impl Client {
     }
 
     /// What this discipline would do to the published clock.
-    fn proposal(&self, now: Now, discipline: &Discipline) -> Option<Proposal> {
+    fn proposal(&self, now: Now, discipline: &Estimator) -> Option<Proposal> {
         let known = discipline.estimate(now.raw)?;
         let shown = self.timescale.phase_at(now.raw) + self.timescale.residue_at(now.raw);
         Some(Proposal {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::fault;
+use crate::berkeley::estimator::Method;
 use crate::cli::{Failure, units};
 use crate::sim::machine::Habits;
 use crate::sim::scenario::Clock;
@@ -29,6 +30,10 @@ pub struct SimulateArgs {
     /// Exchanges with each client in each round, 1 to 32
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
     burst: u8,
+
+    /// How clients estimate phase and frequency
+    #[arg(long, value_name = "METHOD", default_value = "least-delay")]
+    estimator: EstimatorKind,
 
     /// How often a datagram is lost, each way: 0.2 or 20%
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
@@ -129,6 +134,24 @@ pub enum Format {
     Json,
 }
 
+/// The estimators that have a name here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum EstimatorKind {
+    /// A Kalman bank on the exchange with the least delay: what clients use
+    LeastDelay,
+    /// All one-way differences, under a learned one-sided density: in the making, and slow
+    OneSided,
+}
+
+impl From<EstimatorKind> for Method {
+    fn from(kind: EstimatorKind) -> Method {
+        match kind {
+            EstimatorKind::LeastDelay => Method::LeastDelay,
+            EstimatorKind::OneSided => Method::OneSided,
+        }
+    }
+}
+
 /// The distributions that have a name here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum JitterKind {
@@ -206,6 +229,7 @@ impl SimulateArgs {
             sample: self.sample,
             interval: self.interval,
             burst: self.burst,
+            estimator: self.estimator.into(),
             liars: self.liars as usize,
             lies: self.liar_kind.iter().map(|kind| self.lie(*kind)).collect(),
             faults: self.faults.clone(),

@@ -24,7 +24,7 @@ pub enum Method {
 #[derive(Clone, Debug)]
 pub enum Estimator {
     /// See [`Method::LeastDelay`].
-    LeastDelay(Discipline),
+    LeastDelay(Box<Discipline>),
     /// See [`Method::OneSided`].
     OneSided(OneSided),
 }
@@ -34,9 +34,9 @@ impl Estimator {
     /// oscillator, minus one, with one standard deviation.
     pub fn new(method: Method, known: Option<(Frequency, Frequency)>) -> Estimator {
         match (method, known) {
-            (Method::LeastDelay, None) => Estimator::LeastDelay(Discipline::default()),
+            (Method::LeastDelay, None) => Estimator::LeastDelay(Box::default()),
             (Method::LeastDelay, Some((frequency, error))) => {
-                Estimator::LeastDelay(Discipline::with_frequency(frequency, error))
+                Estimator::LeastDelay(Box::new(Discipline::with_frequency(frequency, error)))
             }
             (Method::OneSided, None) => Estimator::OneSided(OneSided::default()),
             (Method::OneSided, Some((frequency, error))) => {

@@ -96,8 +96,9 @@ const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 const OUTLIER: f64 = 6.0;
 /// How far a frequency may have changed when something has.
 const SUSPECT: f64 = 100e-6;
-/// No two oscillators' frequencies are farther apart than this.
-const FASTEST_FREQUENCY: f64 = 500e-6;
+/// No two oscillators' frequencies are farther apart than this; a client whose own is 100 ppm off on top of that still
+/// accepts it.
+const FASTEST_FREQUENCY: f64 = 400e-6;
 /// Nor changes one by more than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;
 

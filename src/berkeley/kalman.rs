@@ -240,7 +240,7 @@ fn merge(parts: impl Iterator<Item = (f64, Filter)> + Clone) -> ((f64, f64), Cov
 }
 
 /// The probability that the model changes from `i` to `j` between two observations.
-fn passing(i: usize, j: usize) -> f64 {
+pub(super) fn passing(i: usize, j: usize) -> f64 {
     let neighbours = if i == 0 || i == WANDERS.len() - 1 { 1.0 } else { 2.0 };
     match i.abs_diff(j) {
         0 => 1.0 - neighbours * CHANGE,
@@ -251,7 +251,7 @@ fn passing(i: usize, j: usize) -> f64 {
 
 /// Random walk of frequency per √s: from an oven-controlled oscillator to a bad crystal in a draught. Ratios
 /// of ten cost almost nothing against finer steps, the mixture interpolates.
-const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 1e-7];
+pub(super) const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 1e-7];
 /// The probability that an oscillator changes to the next wander between two observations.
 const CHANGE: f64 = 0.003;
 /// No filter's weight falls below this: it must be able to come back.

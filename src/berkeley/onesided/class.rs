@@ -6,6 +6,7 @@
 
 use super::density::{COMPONENTS, Density, Sharpness};
 use super::filter::{Clock, Filter, Observation, Way};
+use crate::berkeley::kalman::{WANDERS, passing};
 
 /// The observations of one burst, in the order of their exchanges' delays.
 #[derive(Clone, Debug)]
@@ -145,20 +146,6 @@ impl Burst {
     }
 }
 
-/// The probability that the wander changes from `i` to `j` between two bursts.
-fn passing(i: usize, j: usize) -> f64 {
-    let neighbours = if i == 0 || i == WANDERS.len() - 1 { 1.0 } else { 2.0 };
-    match i.abs_diff(j) {
-        0 => 1.0 - neighbours * CHANGE,
-        1 => CHANGE,
-        _ => 0.0,
-    }
-}
-
-/// Random walk of frequency, per √s: from an oven-controlled oscillator to a bad crystal in a draught.
-pub const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 1e-7];
-/// The probability that an oscillator changes to the next wander between two bursts.
-const CHANGE: f64 = 0.003;
 /// A filter of less weight than this does without the rare components of the noise.
 const MINOR: f64 = 0.2;
 /// What counts as rare.

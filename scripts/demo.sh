@@ -3,6 +3,7 @@
 #
 #   scripts/demo.sh [CLIENTS] [--seconds N]
 #
+# Draws at the end what the server has recorded, in target/demo.svg.
 # Exits 0 only if the clocks really agreed within a millisecond: measured here, from pairs of readings
 # (the host's oscillator, the node's time) that every node prints, and not from what the nodes claim.
 # MEANTIME=path/to/meantime uses that binary instead of building one.
@@ -143,9 +144,9 @@ state() {
     awk 'END { sub("state=", "", $4); print $4 }' "$dir/$1.ticks"
 }
 
-# Nanoseconds, with their sign, as microseconds.
+# microseconds NS [+]: nanoseconds as microseconds; with a plus where that says something.
 microseconds() {
-    local ns=$1 sign=+
+    local ns=$1 sign=${2:-}
     if ((ns < 0)); then sign=- ns=$((-ns)); fi
     printf '%s%d.%03d µs' "$sign" $((ns / 1000)) $((ns % 1000))
 }
@@ -172,7 +173,7 @@ table() {
     printf '\n%-9s | %12s | %8s | %-14s | %s\n' node 'start offset' drift state 'ahead of the server now'
     for ((i = 0; i < ${#names[@]}; i++)); do
         printf '%-9s | %12s | %8s | %-14s | %s\n' "${names[i]}" "${offsets[i]}" "${drifts[i]}" \
-            "${states[i]}" "$(microseconds "${nows[i]}")"
+            "${states[i]}" "$(microseconds "${nows[i]}" +)"
     done
     printf '\nThe two clocks farthest apart in the last second: %s\n' "$(microseconds "$worst")"
 }
@@ -186,7 +187,7 @@ if [[ -z $bin ]]; then
 fi
 [[ -x $bin ]] || fail "$bin is not a program"
 
-start server -3.0s 21ppm server --listen 127.0.0.1:0 --interval 2s
+start server -3.0s 21ppm server --listen 127.0.0.1:0 --interval 2s --record "$dir/record.csv"
 address=$(server_address)
 for ((n = 1; n <= clients; n++)); do
     tenths=$((n * 37 % 89 + 11)) drift=$((n * 29 % 79 + 11))
@@ -213,3 +214,8 @@ for ((n = 0; n < ${#names[@]}; n++)); do
 done
 ((worst <= limit_ns)) || fail "the clocks do not agree within a millisecond"
 echo "All $((clients + 1)) clocks agree within a millisecond."
+
+picture=${CARGO_TARGET_DIR:-target}/demo.svg
+mkdir -p "${picture%/*}"
+"$bin" plot "$dir/record.csv" --output "$picture" || fail "the record cannot be drawn"
+echo "What the server has recorded is drawn in $picture"

@@ -8,6 +8,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+case ${1:-} in
+*[!0-9]*)
+    sed -n 's/^#   //p' "$0" >&2
+    exit 2
+    ;;
+esac
 days=${1:-30}
 worlds=${2:-10000}
 failed=0

@@ -33,7 +33,7 @@ def events(file, kind):
 def kernel(moment):
     text = report[moment]
     number = lambda field: int(re.search(rf"{field}:\s*(-?\d+)", text).group(1))
-    return {field: number(field) for field in ("status", "freq.adjust", "maxerror", "tick")}
+    return {field: number(field) for field in ("status", "freq.adjust", "maxerror", "esterror", "tick")}
 
 
 def distances(file, first, last, since):
@@ -57,6 +57,12 @@ check("the clock is stepped at joining", 19 < added < 21, f"{added:.6f} s")
 follows("the system's clock follows the cluster's time", "client.json", 10, 28, 100_000)
 check("the kernel calls it synchronized, and no loop runs", not during["status"] & (UNSYNCHRONIZED | LOOPS), during)
 check("its maximum error is kept up to date", during["maxerror"] < 10_000, f"{during['maxerror']} µs")
+start = events("client.json", "system_following")[0]["raw_ns"]
+around = [tick for tick in events("client.json", "tick") if 20 <= (tick["raw_ns"] - start) / 1e9 <= 30]
+least, most = (pick(tick["bound_ns"] for tick in around) / 1000 for pick in (min, max))
+# The kernel adds 500 µs a second until it is told again; to the bound comes what the clock is behind.
+good = least <= during["maxerror"] <= most + 700 and during["esterror"] <= during["maxerror"]
+check("which is the guaranteed bound", good, f"{during['maxerror']} µs, the bound being {least:.0f} to {most:.0f} µs")
 rtc, system = (int(report[key].split()[0]) for key in ("rtc_during", "system_during"))
 check("the kernel has written the hardware clock", abs(rtc - system) <= 2, f"{rtc} beside {system}")
 check("a second one refuses", "exit 1" in report["second"] and "only one can" in report["second"])

@@ -3,9 +3,9 @@
 #
 #   scripts/vm-clock-test.sh        # a minute and a half; MEANTIME=path/to/meantime uses that binary
 #
-# Prints PASS, FAILED (exit code 1) or NOT RUN (exit code 77). Needs qemu-system-x86_64, busybox, cpio, python3 and a
-# Debian cloud kernel; as root on Debian it installs what is missing, and keeps the kernel under target/vm. MEANTIME_VM_KERNEL
-# names another bzImage (with a serial console, the CMOS clock and IPv4 built in).
+# Prints PASS, FAILED (exit code 1) or NOT RUN (exit code 77). Needs x86_64, python3, and what scripts/vm/fetch.sh
+# fetches: on Debian it does so by itself. MEANTIME_VM_KERNEL names another bzImage (with a serial console, the CMOS
+# clock and IPv4 built in).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -14,54 +14,22 @@ not_run() {
     exit 77
 }
 
-install() {
-    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
-    { apt-get update && apt-get install -y --no-install-recommends "$@"; } </dev/null >/dev/null 2>&1
-}
-
-[[ $(uname -m) == x86_64 ]] || not_run "this machine is no x86_64"
-command -v qemu-system-x86_64 >/dev/null || install qemu-system-x86 || not_run "qemu-system-x86_64 is missing"
-busybox=$(command -v busybox) && ! ldd "$busybox" >/dev/null 2>&1 || { install busybox-static && busybox=$(command -v busybox); } ||
-    not_run "a static busybox is missing"
-command -v cpio >/dev/null || install cpio || not_run "cpio is missing"
 command -v python3 >/dev/null || not_run "python3 is missing"
-
-kernel=${MEANTIME_VM_KERNEL:-}
-if [[ -z $kernel ]]; then
-    mkdir -p target/vm
-    kernel=$(find target/vm -name 'vmlinuz-*' | head -n 1)
-    if [[ -z $kernel ]]; then
-        package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }')
-        [[ -n $package ]] && (cd target/vm && apt-get download "$package" && dpkg -x "$package"_*.deb .) >/dev/null 2>&1
-        kernel=$(find target/vm -name 'vmlinuz-*' | head -n 1)
-    fi
-fi
-[[ -n $kernel && -r $kernel ]] || not_run "there is no kernel to start; name one with MEANTIME_VM_KERNEL"
+where=$(scripts/vm/fetch.sh qemu kernel busybox 2>&1) || not_run "${where##*$'\n'}"
+eval "$where"
 
 meantime=${MEANTIME:-}
 if [[ -z $meantime ]]; then
     cargo build --locked --release || exit 1
-    meantime=target/release/meantime
+    meantime=${CARGO_TARGET_DIR:-target}/release/meantime
 fi
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-root=$dir/root
-mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,etc,out}
-cp "$busybox" "$root/bin/busybox"
-cp "$meantime" "$root/bin/meantime"
-ldd "$meantime" | grep -o '/[^ ]*' | while read -r library; do
-    mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"
-done
-printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$root/etc/passwd"
+printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$dir/passwd"
 
-cat >"$root/init" <<'INIT'
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-chmod 1777 /tmp
-ip link set lo up
+cat >"$dir/main" <<'MAIN'
+mkdir /out
 cd /out
 server="meantime server --listen 127.0.0.1:5525 --interval 1s --output json --tick 200ms"
 client="meantime client 127.0.0.1 --output json"
@@ -110,11 +78,10 @@ say end adjtimex >>report
 for file in report *.json *.err; do echo "=== file $file"; cat "$file"; done >/dev/ttyS1
 echo "=== complete" >/dev/ttyS1
 sync; sleep 1; poweroff -f
-INIT
-chmod +x "$root/init"
-(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$dir/initrd"
+MAIN
+scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime" "file:$dir/passwd:/etc/passwd" || exit 1
 
-timeout 300 qemu-system-x86_64 -accel tcg -m 256 -smp 1 -no-reboot -nodefaults -display none \
+timeout 300 "$qemu" -accel "$accelerator" -m 256 -smp 1 -no-reboot -nodefaults -display none \
     -kernel "$kernel" -initrd "$dir/initrd" -append "console=ttyS0 quiet panic=-1 tsc=reliable" \
     -rtc base=2026-03-01T12:00:00 -serial "file:$dir/console" -serial "file:$dir/out" </dev/null ||
     not_run "the virtual machine did not end"

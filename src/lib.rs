@@ -16,6 +16,7 @@
 //! | [`sim`] | 0 | the simulated world: oscillators, links, faults, seeds |
 //! | [`clock`] | 1 | the only place that reads a clock |
 //! | [`net`] | 1 | the only place that touches sockets; the event loop |
+//! | `dashboard` | 2 | a node's page, metrics and JSON over HTTP; with the feature `dashboard` |
 //! | [`cli`] | 2 | humans: arguments, text and JSON, logging |
 //!
 //! The contract between the core and whoever drives it stands on [`berkeley::Node`].
@@ -23,6 +24,8 @@
 pub mod berkeley;
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 pub mod net;
 pub mod sim;
 pub mod time;

@@ -113,19 +113,43 @@ impl Neg for Span {
     }
 }
 
-/// Prints the span in the unit that reads best, with its sign: `+12.3 µs`, `-3600.000 s`.
+/// For people: in the unit that reads best, to two or three digits. Without a plus: `2.0 s`, `350 µs`, `-1.2 ms`; with
+/// `{:+}` always with a sign, for what has a direction: `+2.0 s`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0 as f64;
-        let text = match self.0.unsigned_abs() {
-            0..1_000 => format!("{:+} ns", self.0),
-            1_000..1_000_000 => format!("{:+.1} µs", ns / 1e3),
-            1_000_000..1_000_000_000 => format!("{:+.3} ms", ns / 1e6),
-            _ => format!("{:+.6} s", ns / 1e9),
+        let sign = match self.0 {
+            ..0 => "-",
+            _ if f.sign_plus() => "+",
+            _ => "",
         };
-        f.pad(&text)
+        f.pad(&format!("{sign}{}", readable(self.0.unsigned_abs())))
     }
 }
+
+/// A length without its sign, in the largest unit of which it is at least one as it is printed.
+fn readable(ns: u64) -> String {
+    if ns < 1_000 {
+        return format!("{ns} ns");
+    }
+    let in_unit = |&(size, most, unit): &(f64, f64, &'static str)| {
+        let value = ns as f64 / size;
+        // A fourth digit is nobody's business.
+        let tenths = usize::from((value * 10.0).round() < 1_000.0);
+        let power = if tenths == 1 { 10.0 } else { 1.0 };
+        ((value * power).round() / power < most).then(|| format!("{value:.tenths$} {unit}"))
+    };
+    UNITS.iter().find_map(in_unit).unwrap_or_else(|| format!("{:.0} d", ns as f64 / 86_400e9))
+}
+
+/// Nanoseconds in the unit, how many of it make the next one, and its name. Days are the last.
+const UNITS: [(f64, f64, &str); 6] = [
+    (1e3, 1e3, "µs"),
+    (1e6, 1e3, "ms"),
+    (1e9, 60.0, "s"),
+    (60e9, 60.0, "min"),
+    (3_600e9, 24.0, "h"),
+    (86_400e9, 1e6, "d"),
+];
 
 macro_rules! instants {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -240,6 +264,20 @@ impl Correction {
     }
 }
 
+/// For people, with its sign: `+3.0 ms`, ahead.
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:+}", self.0))
+    }
+}
+
+/// For people, with its sign: `-3.0 ms`, to be set back.
+impl fmt::Display for Correction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:+}", self.0))
+    }
+}
+
 /// A relative frequency: a clock's rate minus one. Dimensionless; positive runs fast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Frequency(f64);
@@ -323,11 +361,38 @@ mod tests {
 
     #[test]
     fn a_span_prints_in_the_unit_that_reads_best() {
-        let shown = |ns| Span::from_nanos(ns).to_string();
-        assert_eq!(shown(-7), "-7 ns");
-        assert_eq!(shown(12_340), "+12.3 µs");
-        assert_eq!(shown(-1_500_000), "-1.500 ms");
-        assert_eq!(shown(3_600_000_000_000), "+3600.000000 s");
+        for (ns, shown) in [
+            (0, "0 ns"),
+            (-7, "-7 ns"),
+            (999, "999 ns"),
+            (1_000, "1.0 µs"),
+            (12_340, "12.3 µs"),
+            (99_949, "99.9 µs"),
+            (99_950, "100 µs"),
+            (350_000, "350 µs"),
+            (999_499, "999 µs"),
+            (999_500, "1.0 ms"),
+            (999_960, "1.0 ms"),
+            (-1_500_000, "-1.5 ms"),
+            (2_000_000_000, "2.0 s"),
+            (59_949_000_000, "59.9 s"),
+            (59_950_000_000, "1.0 min"),
+            (3_600_000_000_000, "1.0 h"),
+            (86_400_000_000_000, "1.0 d"),
+            (i64::MIN, "-106752 d"),
+        ] {
+            assert_eq!(Span::from_nanos(ns).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn only_what_has_a_direction_prints_with_a_plus() {
+        let two = Span::from_secs(2);
+        assert_eq!(two.to_string(), "2.0 s");
+        assert_eq!(format!("{two:+}|{:+}|{:>8}|", -two, Span::from_nanos(64)), "+2.0 s|-2.0 s|   64 ns|");
+        let ahead = Offset::ahead_by(two);
+        let back = ahead.correction_towards(Offset::ZERO);
+        assert_eq!(format!("{ahead}, {back}, {}", Correction::default()), "+2.0 s, -2.0 s, +0 ns");
     }
 
     #[test]

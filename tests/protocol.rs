@@ -9,7 +9,7 @@ use meantime::berkeley::{
 use meantime::time::{Frequency, Monotonic, Now, Raw, Span};
 use meantime::wire::{
     Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Name, NodeId, Register,
-    RejectReason, SessionId,
+    Reject, RejectReason, SessionId, VERSION,
 };
 use proptest::prelude::*;
 use rand::{Rng, RngExt, SeedableRng};
@@ -96,11 +96,11 @@ impl Pair {
         while self.now < end {
             self.now += 0.000_1;
             let (client_now, server_now) = (self.client_now(), self.server_now());
-            while self.client.poll_action() == Some(Action::Resolve) {
-                self.client.handle_resolved(client_now, Some(address(SERVER)));
-            }
             if self.client.poll_timeout().is_some_and(|due| due <= client_now.mono) {
                 self.client.handle_timeout(client_now);
+            }
+            while self.client.poll_action() == Some(Action::Resolve) {
+                self.client.handle_resolved(client_now, Some(address(SERVER)));
             }
             if self.server.poll_timeout().is_some_and(|due| due <= server_now.mono) {
                 self.server.handle_timeout(server_now);
@@ -267,6 +267,41 @@ fn a_full_server_says_so_and_tells_it_once() {
     let told = events(&mut server);
     let refusals = told.iter().filter(|event| matches!(event, ServerEvent::Refused { .. })).count();
     assert_eq!((server.clients(), refusals), (1, 1));
+}
+
+#[test]
+fn a_forged_refusal_costs_no_more_than_a_lost_datagram() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::ZERO);
+    pair.run_through(0.1, |_| false);
+    let Some(Message { body: Body::Register(asked), .. }) = pair.seen.last() else {
+        panic!("{:?}", pair.seen)
+    };
+    for reason in [RejectReason::Full, RejectReason::Version] {
+        let reject = Body::Reject(Reject { nonce: asked.nonce, reason, version: VERSION });
+        let datagram = Message { header: Header::default(), body: reject }.encode();
+        pair.client.handle_datagram(pair.client_now(), from(SERVER), &datagram);
+    }
+    assert_eq!(events(&mut pair.client).iter().filter(|event| is_refusal(event)).count(), 2);
+    pair.run(1.0);
+    assert_eq!(pair.server.clients(), 1);
+}
+
+fn is_refusal(event: &ClientEvent) -> bool {
+    matches!(event, ClientEvent::Refused { .. })
+}
+
+#[test]
+fn who_is_refused_asks_ever_more_seldom() {
+    let full = ServerConfig { max_clients: 0, ..ServerConfig::default() };
+    let mut pair = Pair::new(full, Span::ZERO);
+    let asked = |pair: &Pair| pair.seen.iter().filter(|sent| matches!(sent.body, Body::Register(_))).count();
+    pair.run(120.0);
+    let before = asked(&pair);
+    assert!(before > 10, "{before}");
+    pair.run(300.0);
+    // Each attempt is of two: without a cookie that is still good, and with one.
+    let since = asked(&pair) - before;
+    assert!((7..50).contains(&since), "{since}");
 }
 
 #[test]
@@ -545,6 +580,45 @@ fn a_step_beyond_the_limit_is_refused_and_told_now_and_then() {
     assert!(events(&mut pair.client).contains(&ClientEvent::Recovered));
 }
 
+/// A pair of which the client has had nothing but one Correction, and that says so much too much.
+fn misled(client: ClientConfig, by: Span) -> Pair {
+    let mut pair = Pair::of(ServerConfig { burst: 1, ..ServerConfig::default() }, client, Span::from_secs(2));
+    let mut told = false;
+    while !told {
+        pair.run_through(0.01, |message| {
+            told |= message.body.kind() == Kind::Correction;
+            !told
+        });
+    }
+    let mut garbled = pair.last(Kind::Correction);
+    let Body::Correction(body) = &mut garbled.body else { panic!("{garbled:?}") };
+    let last = body.last.as_mut().expect("stamps");
+    (last.t1, last.t4) = (last.t1 + by, last.t4 + by);
+    pair.client.handle_datagram(pair.client_now(), from(SERVER), &garbled.encode());
+    pair
+}
+
+#[test]
+fn a_first_correction_that_was_garbled_locks_nobody_out() {
+    const WRONG: Span = Span::from_secs(191 * 86_400);
+    let mut pair = misled(ClientConfig::default(), WRONG);
+    assert!((pair.difference() - WRONG).abs() < Span::from_micros(1), "{}", pair.difference());
+    pair.run(600.0);
+    let told = events(&mut pair.client);
+    assert_eq!(refusals(&told), []);
+    assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
+}
+
+#[test]
+fn until_it_is_confirmed_a_first_step_is_held_to_where_the_clock_came_from() {
+    // What is right is a second away from there, on the other side.
+    let client = ClientConfig { panic: Some(Span::from_millis(1_500)), ..ClientConfig::default() };
+    let mut pair = misled(client.clone(), Span::from_secs(2));
+    pair.run(600.0);
+    assert_eq!(refusals(&events(&mut pair.client)), []);
+    assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
+}
+
 #[test]
 fn a_first_step_beyond_the_panic_threshold_is_refused() {
     let client = ClientConfig { panic: Some(Span::from_millis(900)), ..ClientConfig::default() };
@@ -632,6 +706,8 @@ fn a_client_that_was_stopped_reports_nothing_about_the_past() {
 #[test]
 fn a_healthy_cluster_sends_nine_datagrams_a_round_and_no_heartbeats() {
     let mut pair = Pair::agreed();
+    // A newcomer is measured more often for 24 rounds.
+    pair.run(125.0);
     pair.seen.clear();
     pair.run(100.0);
     assert_eq!(pair.count(Kind::Heartbeat), 0);

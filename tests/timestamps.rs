@@ -67,6 +67,13 @@ fn without_the_kernels_timestamps_the_programs_own_do() {
     assert!(nodes.iter().all(|node| last_word(node) == "user"));
     assert_eq!(nodes[2].wait_for_any("listening")["timestamps"], "user");
     assert_eq!(nodes[0].wait_for_any("registered")["timestamps"], "user");
+    for node in &nodes {
+        assert!(
+            !node.log().contains("do not come"),
+            "nothing is missing that was not wanted: {}",
+            node.log()
+        );
+    }
     assert_agreement(&nodes, 1_000_000, "with the program's own timestamps");
 }
 

@@ -43,10 +43,17 @@ fn wrong_usage_is_answered_with_what_to_type() {
         (&["server", "--simulate-drift", "900ppm"], "500ppm"),
         (&["server", "--tick", "0s"], "more than zero"),
         (&["server", "--log-level", "loud"], "debug"),
+        (&["server", "--record", "r.csv", "--record-size", "5"], "type 5B"),
+        (&["server", "--record", "r.csv", "--record-size", "1kB"], "at least 4KiB"),
+        (&["server", "--record-keep", "2"], "--record"),
         (&["client"], "SERVER"),
         (&["client", "localhost:99999"], "localhost:5525"),
         (&["client", "localhost:"], "localhost:5525"),
         (&["client", "[::1"], "bracket"),
+        (&["client", "http://host"], "type host"),
+        (&["client", "1:2:3:4:5:6:7:8:5525"], "type [1:2:3:4:5:6:7:8]:5525"),
+        (&["client", "localhost", "--simulate-drift", "50"], "type 50ppm"),
+        (&["client", "localhost", "--simulate-offset", "-5"], "type -5s"),
         (&["client", "no-such-host.invalid", "--clock", "system", "--simulate-drift", "5ppm"], "real clock"),
         (
             &["server", "--listen", "192.0.2.77:1", "--clock", "system", "--simulate-offset", "5s"],
@@ -100,6 +107,18 @@ fn help_and_version_are_no_failures() {
         concat!("meantime ", env!("CARGO_PKG_VERSION"), "\n")
     );
     assert_eq!(run(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn help_fits_into_80_columns() {
+    for page in [&[][..], &["server"], &["client"], &["simulate"]] {
+        for help in ["--help", "-h"] {
+            let output = run(&[page, &[help]].concat());
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(wide.is_empty(), "{page:?} {help}: {wide:#?}");
+        }
+    }
 }
 
 #[test]

@@ -36,6 +36,8 @@ use crate::time::{Frequency, Raw, Span, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     interval: Option<Interval>,
+    /// The same without the burst that says the most, on either side: what at least two bursts prove. `None`: nothing.
+    supported: Option<Interval>,
     /// The frequency with which the interval moves: the one that the node's clock has.
     frequency: Frequency,
     /// When the newest word about the cluster's rate was heard.
@@ -60,7 +62,7 @@ struct Interval {
 
 /// What an exchange has done to an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+enum Proof {
     /// There was no interval: it began.
     Began,
     /// It fitted.
@@ -74,6 +76,7 @@ impl Bound {
     pub fn unknown(raw: Raw, drift_allowance: Frequency) -> Bound {
         Bound {
             interval: None,
+            supported: None,
             frequency: Frequency::ZERO,
             heard: raw,
             brisk: true,
@@ -115,7 +118,7 @@ impl Bound {
 
     /// What was proved is not to be trusted any more; the next exchange begins anew.
     pub fn forget(&mut self) {
-        self.interval = None;
+        (self.interval, self.supported) = (None, None);
     }
 
     /// The rate command was heard at `raw`, from a server whose rounds are `round` long, and had changed by
@@ -132,8 +135,35 @@ impl Bound {
         self.frequency = frequency;
     }
 
+    /// Takes the exchanges of a burst in; returns by how much they missed the interval at most, if one did.
+    pub fn prove_burst(
+        &mut self,
+        exchanges: impl Iterator<Item = Exchange<Timestamp, Raw>>,
+        rho: Frequency,
+    ) -> Option<Span> {
+        let (before, mut alone) = (self.interval, Bound { interval: None, ..*self });
+        let mut broken = None;
+        for exchange in exchanges {
+            alone.prove(&exchange, rho);
+            if let Proof::Broke(gap) = self.prove(&exchange, rho) {
+                broken = broken.max(Some(gap));
+            }
+        }
+        let Some((burst, both)) = alone.interval.zip(self.interval) else { return broken };
+        self.supported = before.filter(|_| broken.is_none()).map(|before| {
+            let at = |interval: &Interval| self.carried(interval, both.at, rho);
+            let (before, burst) = (at(&before), at(&burst));
+            let (low, high) = (before.low.min(burst.low), before.high.max(burst.high));
+            match self.supported.as_ref().map(at) {
+                Some(old) => Interval { at: both.at, low: old.low.max(low), high: old.high.min(high) },
+                None => Interval { at: both.at, low, high },
+            }
+        });
+        broken
+    }
+
     /// Takes an exchange in: server's stamps in cluster time, client's on its oscillator.
-    pub fn prove(&mut self, exchange: &Exchange<Timestamp, Raw>, rho: Frequency) -> Proof {
+    fn prove(&mut self, exchange: &Exchange<Timestamp, Raw>, rho: Frequency) -> Proof {
         let middle = exchange.t2 + (exchange.t3 - exchange.t2).half();
         let reach = exchange.delay().half() + STAMP_ALLOWANCE;
         let phase = -exchange.offset();
@@ -160,10 +190,32 @@ impl Bound {
         Some((interval.high - phase).max(phase - interval.low).max(Span::ZERO))
     }
 
+    /// The phase nearest to this one that is not disproved by two bursts when the oscillator reads `raw`. A single one may be
+    /// of a server whose clock has just gone wrong: that must not move others.
+    pub fn nearest(&self, raw: Raw, phase: Span, rho: Frequency) -> Span {
+        let Some(interval) = &self.supported else { return phase };
+        let interval = self.carried(interval, raw, rho);
+        phase.max(interval.low).min(interval.high)
+    }
+
+    /// How far the cluster's time may have been steered away since the server was last heard; nothing in the first rounds,
+    /// in which that says little beside what is not known otherwise.
+    pub fn unheard(&self, raw: Raw) -> Span {
+        let round = self.round.as_secs_f64();
+        let late = ((raw - self.heard).as_secs_f64() - 2.0 * round).max(0.0);
+        Span::from_secs_f64(self.pace() * late * (round + late / 2.0))
+    }
+
+    fn pace(&self) -> f64 {
+        if self.brisk { BRISK } else { GENTLE }
+    }
+
     fn advance(&mut self, raw: Raw, rho: Frequency) {
-        if let Some(interval) = self.interval.filter(|interval| interval.at < raw) {
-            self.interval = Some(self.carried(&interval, raw, rho));
-        }
+        let advanced = |interval: Interval| match interval.at < raw {
+            true => self.carried(&interval, raw, rho),
+            false => interval,
+        };
+        (self.interval, self.supported) = (self.interval.map(advanced), self.supported.map(advanced));
     }
 
     /// The interval at another moment; it grows in both directions of time.
@@ -177,9 +229,8 @@ impl Bound {
     /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last word about the rate to `from`; rounded up.
     fn growth(&self, from: Raw, length: Span, rho: Frequency) -> Span {
         let (before, length) = ((from - self.heard).max(Span::ZERO).as_secs_f64(), length.as_secs_f64());
-        let pace = if self.brisk { BRISK } else { GENTLE };
         let unheard = self.round.as_secs_f64() * length + length * (before + length / 2.0);
-        Span::from_nanos(((rho.ratio() * length + pace * unheard) * 1e9).ceil() as i64) + ROUNDING
+        Span::from_nanos(((rho.ratio() * length + self.pace() * unheard) * 1e9).ceil() as i64) + ROUNDING
     }
 }
 
@@ -223,6 +274,29 @@ mod tests {
             t2,
             t3,
             t4: cluster(t3) + Span::from_nanos(back),
+        }
+    }
+
+    /// Takes a burst of one exchange in; returns the phase that is nearest to zero then.
+    fn nearest_to_zero(bound: &mut Bound, s: f64, phase: i64) -> i64 {
+        bound.prove_burst([exchange(s, phase, 100_000, 100_000)].into_iter(), RHO);
+        bound.nearest(raw(s), Span::ZERO, RHO).as_nanos()
+    }
+
+    #[test]
+    fn a_clock_is_held_to_what_two_bursts_prove() {
+        for sign in [1, -1] {
+            let mut bound = calm();
+            // What a path of 100 µs each way allows is 101 µs to either side, and a little for the time between.
+            assert_eq!(nearest_to_zero(&mut bound, 0.0, sign * 500_000), 0, "one says nothing");
+            let held = nearest_to_zero(&mut bound, 1.0, sign * 500_000);
+            assert!((sign * held - 399_000).abs() < 5_000, "{held}");
+            let held = nearest_to_zero(&mut bound, 2.0, sign * 600_000);
+            assert!(
+                (sign * held - 399_000).abs() < 5_000,
+                "the one that says the most does not count: {held}"
+            );
+            assert_eq!(nearest_to_zero(&mut bound, 3.0, 0), 0, "what was contradicted holds nobody");
         }
     }
 

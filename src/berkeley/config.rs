@@ -1,7 +1,6 @@
 //! What can be set, and what it is unless set.
 
 use super::bound::DRIFT_ALLOWANCE;
-use super::estimator::Method;
 use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::Name;
 
@@ -20,6 +19,9 @@ pub struct ServerConfig {
     pub radius: Span,
     /// Clocks that show less than this never vote.
     pub plausible_from: Timestamp,
+    /// The rate of the cluster's time over the server's oscillator, minus one, if it is known from an earlier run;
+    /// and one standard deviation of that.
+    pub initial_frequency: Option<(Frequency, Frequency)>,
 }
 
 impl Default for ServerConfig {
@@ -31,6 +33,7 @@ impl Default for ServerConfig {
             max_clients: 10_000,
             radius: Span::from_secs(30),
             plausible_from: PLAUSIBLE_FROM,
+            initial_frequency: None,
         }
     }
 }
@@ -55,9 +58,10 @@ pub struct ClientConfig {
     pub name: Name,
     /// After the first synchronization, corrections beyond this are stepped, smaller ones slewed.
     pub step_threshold: Span,
-    /// After the first synchronization, steps beyond this are refused; zero: all.
+    /// Once a correction was followed without a step, and so has confirmed the first, steps beyond this are refused;
+    /// zero: all.
     pub max_step: Span,
-    /// The first step is refused if it is larger than this; `None`: any is taken.
+    /// Until then, steps that lead farther than this from where the clock was at first are refused; `None`: none are.
     pub panic: Option<Span>,
     /// Nothing makes the clock run faster or slower than its oscillator by more than this.
     pub max_frequency: Frequency,
@@ -72,8 +76,6 @@ pub struct ClientConfig {
     /// The rate of the cluster's time over this node's oscillator, minus one, if it is known from an earlier run;
     /// and one standard deviation of that.
     pub initial_frequency: Option<(Frequency, Frequency)>,
-    /// How phase and frequency are estimated.
-    pub estimator: Method,
 }
 
 impl Default for ClientConfig {
@@ -88,7 +90,6 @@ impl Default for ClientConfig {
             drift_allowance: DRIFT_ALLOWANCE,
             asymmetry: Span::ZERO,
             initial_frequency: None,
-            estimator: Method::default(),
         }
     }
 }
@@ -98,6 +99,9 @@ pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_00
 
 /// How far past [`PLAUSIBLE_FROM`] (or what was set instead) a clock may be: 50 years.
 pub const PLAUSIBLE_FOR: Span = Span::from_secs(50 * 365 * 86_400);
+
+/// Rounds for which a server that follows leaves its members alone: long enough to learn their frequency.
+pub const SILENT_ROUNDS: u32 = 24;
 
 /// Larger differences than this would take longer than four minutes to slew: step.
 pub const STEP_THRESHOLD: Span = Span::from_millis(128);

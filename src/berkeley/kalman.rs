@@ -60,12 +60,12 @@ impl Bank {
         frequency_error: Frequency,
     ) -> Bank {
         let filter = Filter {
-            weight: 1.0 / WANDERS.len() as f64,
+            weight: 0.0,
             x: 0.0,
             f: frequency.ratio(),
             p: Covariance { xx: deviation_s.powi(2), xf: 0.0, ff: frequency_error.ratio().powi(2) },
         };
-        Bank { base: phase, at, filters: [filter; WANDERS.len()] }
+        Bank { base: phase, at, filters: EXPECTED.map(|weight| Filter { weight, ..filter }) }
     }
 
     /// How an observation would compare with what is expected now. Does not change the bank.
@@ -241,10 +241,12 @@ fn merge(parts: impl Iterator<Item = (f64, Filter)> + Clone) -> ((f64, f64), Cov
 
 /// The probability that the model changes from `i` to `j` between two observations.
 pub(super) fn passing(i: usize, j: usize) -> f64 {
-    let neighbours = if i == 0 || i == WANDERS.len() - 1 { 1.0 } else { 2.0 };
-    match i.abs_diff(j) {
-        0 => 1.0 - neighbours * CHANGE,
-        1 => CHANGE,
+    let up = |from: usize| EXPECTED.get(from + 1).map_or(0.0, |next| CHANGE * next / EXPECTED[from]);
+    let down = |from: usize| if from == 0 { 0.0 } else { CHANGE };
+    match j as isize - i as isize {
+        0 => 1.0 - up(i) - down(i),
+        1 => up(i),
+        -1 => down(i),
         _ => 0.0,
     }
 }
@@ -252,7 +254,9 @@ pub(super) fn passing(i: usize, j: usize) -> f64 {
 /// Random walk of frequency per √s: from an oven-controlled oscillator to a bad crystal in a draught. Ratios
 /// of ten cost almost nothing against finer steps, the mixture interpolates.
 pub(super) const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 1e-7];
-/// The probability that an oscillator changes to the next wander between two observations.
+/// How likely each is, before anything is known: draughts are rare. The filters' changes keep these shares.
+pub(super) const EXPECTED: [f64; WANDERS.len()] = [0.475, 0.475, 0.0475, 0.0025];
+/// The probability that an oscillator changes to the next lower wander between two observations.
 const CHANGE: f64 = 0.003;
 /// No filter's weight falls below this: it must be able to come back.
 const LEAST_WEIGHT: f64 = 1e-12;

@@ -10,16 +10,15 @@ pub mod config;
 pub mod counters;
 pub mod discipline;
 pub mod drift;
-pub mod estimator;
 pub mod event;
 pub mod exchange;
 pub mod kalman;
 pub mod keeper;
 pub mod lag;
-pub mod onesided;
 pub mod server;
 pub mod timers;
 pub mod timescale;
+pub mod view;
 pub mod vote;
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,10 @@
 //! `meantime client`: register with a server and follow the cluster's time.
 
+use std::io;
+
 use super::Failure;
+use super::advice::Advice;
+use super::logging::TOLD;
 use super::node::{self, NodeArgs};
 use super::units;
 use crate::berkeley::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
@@ -14,34 +18,36 @@ use crate::wire::Name;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ClientArgs {
-    /// The server's name or address, with its port unless that is 5525
+    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1 or
+    /// [fd00::1]:7000
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
     /// What to call this machine, at most 24 bytes [default: its host name]
     #[arg(long, value_name = "NAME", value_parser = node::name)]
     name: Option<Name>,
-    /// Once synchronized, differences beyond this are stepped, smaller ones slewed [default: 128ms]
+    /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or slower) if
+    /// by less [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
-    /// Once synchronized, refuse steps beyond this; 0 refuses all
+    /// Once a second correction has confirmed the first, refuse steps of more than this; 0 refuses all
     #[arg(long, value_name = "SPAN", default_value = "24h", allow_hyphen_values = true)]
     #[arg(value_parser = units::unsigned_span)]
     max_step: Span,
-    /// Refuse a first step beyond this [default: take any]
+    /// Until then, refuse to step farther than this from where the clock was before [default: accept any]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     panic: Option<Span>,
-    /// Refuse to run faster or slower than the oscillator by more than this
+    /// Refuse to run faster or slower than this machine's oscillator by more than this
     #[arg(long, value_name = "FREQUENCY", default_value = "500ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     max_frequency: Frequency,
     /// Refuse a time before this, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     plausible_from: Option<Timestamp>,
-    /// The bound trusts the oscillator to stay this close to the frequency that was learned
+    /// How far the oscillator's frequency may stray from what was learned, for the guaranteed bound to hold
     #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     drift_allowance: Frequency,
-    /// How much longer the way from the server is than the way back, if you know (negative: shorter)
+    /// How much longer datagrams take from the server than to it, if you know (negative: shorter)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
     asymmetry: Span,
@@ -56,16 +62,13 @@ pub struct ClientArgs {
 /// output cannot be written.
 pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
-    args.node.log.start()?;
+    args.node.start_log()?;
     let resolver = resolver(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let clock = args.node.clock(step_threshold)?;
     let now = clock.now();
     let name = args.name.unwrap_or_else(host_name);
-    let mut memory = args.node.memory(&name);
-    // The oscillator starts at the time that the machine believes in.
-    let believed = Timestamp::from_nanos(now.raw.as_nanos());
-    let initial_frequency = memory.as_mut().and_then(|memory| memory.recall(believed));
+    let (memory, initial_frequency) = args.node.recall(&name, now.raw);
     let config = ClientConfig {
         name,
         step_threshold,
@@ -76,26 +79,35 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         drift_allowance: args.drift_allowance,
         asymmetry: args.asymmetry,
         initial_frequency,
-        ..ClientConfig::default()
     };
-    log::info!("following the server {}", args.server);
+    log::info!(target: TOLD, "following the server {}", args.server);
     let client = Client::new(config, node::seed()?, now);
     let connection = match args.node.wants_kernel_timestamps()? {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, None, memory)
+    args.node.run(client, connection, clock, None, memory, Some(Advice::about(&args.server)))
 }
 
-/// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more.
+/// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to
+/// ask yet, as after a power cut, the client tries again like everything else.
 fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
-    let found = Resolver::new(server.clone()).with_signals().and_then(|mut resolver| {
-        resolver.look_up()?;
-        Ok(resolver)
-    });
-    found.map_err(|error| {
+    let failure = |error: io::Error| {
         Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
-    })
+    };
+    let mut resolver = Resolver::new(server.clone()).with_signals().map_err(failure)?;
+    match resolver.look_up() {
+        Err(error) if is_temporary(&error) => {
+            log::warn!("cannot find the server {server} yet: {error}; trying again");
+        }
+        result => result.map_err(failure)?,
+    }
+    Ok(resolver)
+}
+
+/// Whether the system's resolver could not be asked (EAI_AGAIN); of its errors the standard library gives only the words.
+fn is_temporary(error: &io::Error) -> bool {
+    error.to_string().contains("Temporary failure")
 }
 
 /// The machine's name, cut to what fits into a datagram; empty if it has none.
@@ -110,4 +122,7 @@ Examples:
   meantime client [2001:db8::1]:5525 --name turbine-7
   meantime client localhost --simulate-offset -2.5s --simulate-drift 50ppm
   meantime client server.lan --output json --tick 1s
-  meantime client server.lan --clock system --state-dir /var/lib/meantime";
+  meantime client server.lan --clock system --state-dir /var/lib/meantime
+
+A SPAN or PERIOD is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
+a FREQUENCY is in ppm or ppb. Events go to stdout, the log to stderr.";

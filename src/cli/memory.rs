@@ -73,13 +73,29 @@ impl Memory {
         Memory { path: directory.join(file_name(name)), owner, newest: None, written: None, warned: false }
     }
 
+    /// Makes sure that something can be kept; what stands against it is told now, not when it is too late.
+    pub fn prepare(&mut self) {
+        let directory = directory_of(&self.path).display();
+        let was_there = directory_of(&self.path).exists();
+        match probe(&self.path) {
+            Ok(()) if was_there => {}
+            Ok(()) => log::info!("the state directory {directory} was not there; it is now"),
+            Err(error) => {
+                self.warned = true;
+                log::warn!(
+                    "nothing can be kept in {directory}: {error}; what is learned of the frequency will be lost"
+                );
+            }
+        }
+    }
+
     /// The frequency that was learned in an earlier run and its standard deviation now, which the machine believes
     /// to be `now`. What cannot be used is told.
     pub fn recall(&mut self, now: Timestamp) -> Option<(Frequency, Frequency)> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if self.warned || error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 log::warn!("cannot read the frequency kept in {path}: {error}; it will be learned anew");
                 return None;
@@ -184,11 +200,21 @@ fn recalled(text: &str, owner: &Owner, now: Timestamp) -> Result<(Frequency, Fre
     Ok((known, drift::aged(error, age, boot == owner.boot)))
 }
 
+/// Tries to write beside `path`, in its directory, which is made if it is not there.
+fn probe(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory_of(path))?;
+    let temporary = temporary_of(path);
+    let written = fs::write(&temporary, MAGIC);
+    // A full disk lets files begin.
+    let removed = fs::remove_file(&temporary);
+    written.and(removed)
+}
+
 /// Writes the whole file or nothing.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     fs::create_dir_all(directory)?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let temporary = temporary_of(path);
     let result = File::create(&temporary)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
@@ -199,6 +225,14 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     // The file's new name is in the directory.
     File::open(directory)?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn temporary_of(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.tmp", std::process::id()))
 }
 
 /// Names may contain anything that can be printed.
@@ -340,11 +374,24 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_written_life_goes_on() {
+    fn a_directory_that_is_not_there_is_made_and_nothing_is_left_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("deep").join("down");
+        let mut memory = memory(&directory);
+        memory.prepare();
+        assert!(!memory.warned);
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_that_is_known_at_the_start_and_life_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let in_the_way = dir.path().join("file");
         fs::write(&in_the_way, "").unwrap();
         let mut memory = memory(&in_the_way);
+        memory.prepare();
+        assert!(memory.warned);
+        assert_eq!(memory.recall(observation().reading.time), None);
         memory.note(&sure(Frequency::from_ppm(0.1), 0));
         memory.keep();
         assert!(memory.warned);

@@ -3,15 +3,24 @@
 //! One file a subcommand: it turns what was typed into a configuration, checks what can be checked before
 //! anything starts, and runs. What goes wrong becomes a [`Failure`]: one line on stderr and an exit code.
 
+mod advice;
+mod check;
 mod client;
+mod control;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod failure;
 mod logging;
 mod memory;
 mod node;
 pub mod output;
+mod plot;
+mod record;
 mod server;
 pub mod simulate;
+mod status;
 pub mod units;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -21,7 +30,7 @@ pub use failure::Failure;
 
 /// Keeps the clocks of a group of machines in agreement with one another, with no outside time source.
 #[derive(Debug, Parser)]
-#[command(name = "meantime", version, after_help = EXAMPLES)]
+#[command(name = "meantime", version, after_help = EXAMPLES, max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,28 +40,42 @@ struct Cli {
 enum Command {
     Server(server::ServerArgs),
     Client(client::ClientArgs),
+    Status(status::StatusArgs),
+    Watch(watch::WatchArgs),
+    Check(check::CheckArgs),
+    Plot(plot::PlotArgs),
+    #[cfg(feature = "dashboard")]
+    Dashboard(dashboard::DashboardArgs),
     Simulate(Box<simulate::SimulateArgs>),
 }
 
 /// The whole program: reads the command line, runs, and says how it ended.
 pub fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = Cli::try_parse().map_err(Failure::from).and_then(|cli| match &cli.command {
-        Command::Server(args) => server::run(args),
-        Command::Client(args) => client::run(args),
-        Command::Simulate(args) => simulate::run(args),
+        Command::Server(args) => server::run(args).map(done),
+        Command::Client(args) => client::run(args).map(done),
+        Command::Status(args) => status::run(args).map(done),
+        Command::Watch(args) => watch::run(args).map(done),
+        Command::Check(args) => Ok(check::run(args)),
+        Command::Plot(args) => plot::run(args).map(done),
+        #[cfg(feature = "dashboard")]
+        Command::Dashboard(args) => dashboard::run(args).map(done),
+        Command::Simulate(args) => simulate::run(args).map(done),
     });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+    result.unwrap_or_else(|failure| failure.report())
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  meantime server                              serve this network on port 5525/udp
-  meantime client server.lan                   follow the server on the machine server.lan
-  meantime client 192.0.2.1 --output json      one JSON object a line, for programs
-  meantime simulate --clients 8 --loss 20%     the same in a simulated world, in a blink
+  meantime server                           serve this network on UDP port 5525
+  meantime client server.lan                follow the server on server.lan
+  meantime client 192.0.2.1 --output json   the same, to be read by a program
+  meantime status                           how the cluster on this machine's server stands
+  meantime watch                            the same, live
+  meantime check --max 50ms                 exit 0 if all clocks are guaranteed that close
+  meantime plot record.csv -o record.svg    draw what --record has written
+  meantime simulate --clients 8 --loss 20%  try it in a simulated world first
 
 A cluster on one machine, with clocks that are wrong on purpose:
   meantime server --simulate-offset -3s

@@ -7,59 +7,67 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Failure;
-use super::logging::LogArgs;
+use super::advice::Advice;
+use super::control::{Desk, Subject, desk};
+use super::logging::{LogArgs, TOLD};
 use super::memory::Memory;
 use super::output::{Format, Output, Tell};
+use super::record::{RecordArgs, Recorded, Recorder};
 use super::units;
-use crate::berkeley::Node;
 use crate::clock::system::steering::Settings;
 use crate::clock::{Clock, Overlay, SystemEvent};
 use crate::net::{self, EventLoop, Link, Observation, Observer};
-use crate::time::{Frequency, Span};
+use crate::time::{Frequency, Now, Raw, Span, Timestamp};
 use crate::wire::Name;
 
 /// The options that every node has.
 #[derive(Debug, clap::Args)]
 pub struct NodeArgs {
-    /// Which clock to keep: overlay (one of its own; needs no privilege, sets nothing), or system (the machine's own
-    /// time is made to follow that; needs CAP_SYS_TIME)
+    /// Which clock to keep: overlay, one of meantime's own, which needs no privilege and sets nothing; or system, which
+    /// makes the machine's own clock follow that one (needs CAP_SYS_TIME)
     #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
     clock: ClockKind,
-    /// With --clock system: steer it even if another program seems to do so
+    /// With --clock system: steer the clock even if another program seems to do so
     #[arg(long)]
     force: bool,
-    /// Keep the oscillator's frequency in this directory over restarts (clients; a server keeps nothing yet)
+    /// Keep the oscillator's frequency in this directory over restarts; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Pretend that this machine's clock is ahead by so much at the start (negative: behind)
+    /// Pretend that this machine's clock is ahead by this at the start, as in 2.5s (negative: behind)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
     simulate_offset: Span,
-    /// Pretend that this machine's oscillator runs fast by so much, as in 50ppm (negative: slow)
+    /// Pretend that this machine's oscillator runs fast by this, as in 50ppm (negative: slow)
     #[arg(long, value_name = "FREQUENCY", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::frequency)]
     simulate_drift: Frequency,
-    /// What to print on stdout: text, or one JSON object a line
+    /// How to print events on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Format,
-    /// Print the clock's state at this period as well, as in 100ms
+    /// Also print the clock's state once in each period, as in 100ms
     #[arg(long, value_name = "PERIOD", allow_hyphen_values = true, value_parser = tick_period)]
     tick: Option<Span>,
-    /// Who takes the times at which datagrams come and go: the kernel, this program, or the kernel if it can
+    /// Answer `meantime status` and its like at this Unix socket [default: server.sock or client.sock in /run/meantime for
+    /// root, in $XDG_RUNTIME_DIR/meantime or /tmp/meantime-UID for others]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Who notes when datagrams come and go
     #[arg(long, value_name = "WHOSE", default_value = "auto")]
     timestamps: Whose,
     #[command(flatten)]
-    pub(super) log: LogArgs,
+    record: RecordArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// Whose timestamps are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Whose {
-    /// The kernel's, and the program's own where it has none
+    /// The kernel, and this program where it does not
     Auto,
-    /// The kernel's; it is an error if it has none
+    /// The kernel; if it cannot, do not start
     Kernel,
-    /// The program's own
+    /// This program: less exact on a busy machine
     User,
 }
 
@@ -71,6 +79,14 @@ enum ClockKind {
 }
 
 impl NodeArgs {
+    /// Starts the log, which does not repeat on stderr what people read on stdout.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn start_log(&self) -> Result<(), Failure> {
+        self.log.start(self.output == Format::Text)
+    }
+
     /// Whether the options go together.
     ///
     /// # Errors
@@ -116,12 +132,19 @@ impl NodeArgs {
         }
     }
 
-    /// Where the node `name` keeps its oscillator's frequency, if it shall.
-    pub fn memory(&self, name: &Name) -> Option<Memory> {
-        self.state_dir.as_ref().map(|directory| Memory::new(directory, name, self.simulate_drift))
+    /// Where the node `name` keeps its oscillator's frequency, if it shall; and what an earlier run has left there. The
+    /// oscillator has just started at `raw`.
+    pub fn recall(&self, name: &Name, raw: Raw) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
+        let Some(directory) = &self.state_dir else { return (None, None) };
+        let mut memory = Memory::new(directory, name, self.simulate_drift);
+        memory.prepare();
+        // It starts at the time that the machine believes in.
+        let known = memory.recall(Timestamp::from_nanos(raw.as_nanos()));
+        (Some(memory), known)
     }
 
-    /// Runs a node until a signal ends it. `hello` is told before anything else; what is learned goes to `memory`.
+    /// Runs a node until a signal ends it. `hello` is told before anything else; what is learned goes to `memory`;
+    /// when nobody answers, there is `advice`.
     ///
     /// # Errors
     /// When the system has no descriptors left, or what is printed cannot be written.
@@ -132,18 +155,23 @@ impl NodeArgs {
         clock: impl Clock,
         hello: Option<&dyn Tell>,
         memory: Option<Memory>,
+        advice: Option<Advice>,
     ) -> Result<(), Failure>
     where
-        N: Node,
+        N: Subject + Recorded,
         N::Event: Tell,
     {
+        let recorder = self.record.open()?;
+        let control = desk::open(self.control.as_deref(), N::ROLE)?;
         let mut output = Output::new(self.output, io::stdout().lock());
-        log::info!("timestamps: {}", link.timestamps());
+        log::info!(target: TOLD, "timestamps: {}", link.timestamps());
         let start = Observation::of(&node, &clock, link.timestamps());
         let hello = hello.map_or(Ok(()), |hello| output.tell(&start, hello));
-        let event_loop = EventLoop::new(node, link, clock).and_then(EventLoop::with_signals);
+        let event_loop = EventLoop::new(node, link, clock)
+            .and_then(EventLoop::with_signals)
+            .and_then(|event_loop| event_loop.with_control(control));
         let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick);
-        let mut audience = Audience { output, memory };
+        let mut audience = Audience { output, memory, advice, recorder, desk: Desk::default() };
         let result = hello.and_then(|()| event_loop.run(&mut audience));
         audience.memory.iter_mut().for_each(Memory::keep);
         match result {
@@ -154,16 +182,35 @@ impl NodeArgs {
     }
 }
 
-/// Who watches a node: the output, and the memory of its frequency.
+/// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, and the record.
 struct Audience<W: io::Write> {
     output: Output<W>,
     memory: Option<Memory>,
+    advice: Option<Advice>,
+    recorder: Option<Recorder>,
+    desk: Desk,
 }
 
-impl<E: Tell, W: io::Write> Observer<E> for Audience<W> {
-    fn event(&mut self, at: Observation, event: E) -> io::Result<()> {
+impl<N: Subject + Recorded, W: io::Write> Observer<N> for Audience<W>
+where
+    N::Event: Tell,
+{
+    fn event(&mut self, at: Observation, event: N::Event) -> io::Result<()> {
         self.memory.iter_mut().for_each(|memory| memory.note(&at));
-        self.output.tell(&at, &event)
+        self.desk.note(&at, &event);
+        self.output.tell(&at, &event)?;
+        if let Some(hint) = self.advice.as_mut().and_then(|advice| advice.after(event.kind())) {
+            // What has led to it stands before it, for whoever sees both.
+            self.output.flush()?;
+            log::warn!("{hint}");
+        }
+        Ok(())
+    }
+
+    fn witness(&mut self, node: &N, now: Now, at: &Observation, event: &N::Event) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(node, now, at, event);
+        }
     }
 
     fn tick(&mut self, at: Observation) -> io::Result<()> {
@@ -171,11 +218,17 @@ impl<E: Tell, W: io::Write> Observer<E> for Audience<W> {
     }
 
     fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
+        self.desk.note(&at, &event);
         self.output.tell(&at, &event)
+    }
+
+    fn request(&mut self, node: &mut N, now: Now, at: Observation, request: &str) -> String {
+        self.desk.answer(node, now, &at, request)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.memory.iter_mut().for_each(Memory::keep_if_due);
+        self.recorder.iter_mut().for_each(Recorder::flush);
         self.output.flush()
     }
 }

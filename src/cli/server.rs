@@ -4,14 +4,15 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Failure;
+use super::logging::TOLD;
 use super::node::{self, NodeArgs};
-use super::output::{Listening, plain};
+use super::output::Listening;
 use super::units;
 use crate::berkeley::config::STEP_THRESHOLD;
 use crate::berkeley::{Server, ServerConfig};
 use crate::clock::Clock;
 use crate::net::Listener;
-use crate::time::{Span, Timestamp};
+use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::{DEFAULT_PORT, Name};
 
 /// Coordinate a cluster: measure the clocks of all clients, vote, and send each its correction
@@ -21,22 +22,22 @@ pub struct ServerArgs {
     /// Where to listen; [::] serves IPv6 and IPv4
     #[arg(long, value_name = "ADDR:PORT", default_value_t = any_address(), value_parser = listen_address)]
     listen: SocketAddr,
-    /// From one round to the next, 50ms to 1h
+    /// The time from one round to the next, 50ms to 1h
     #[arg(long, value_name = "SPAN", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
     interval: Span,
-    /// Exchanges with each client in each round, 1 to 32; the best one counts
+    /// How often each client is measured in a round, 1 to 32; the best measurement counts
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
     burst: u8,
-    /// The most clients at a time
+    /// How many clients to let in at most
     #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients: u32,
-    /// At the start, clocks farther than this from the median have no say
+    /// When the cluster's first time is decided, leave out clocks farther than this from the median
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
-    /// What to call the server's own clock
+    /// What to call this machine, at most 24 bytes
     #[arg(long, value_name = "NAME", default_value = "server", value_parser = node::name)]
     name: Name,
-    /// Clocks that show less than this are wrong, as in 2026-01-31 [default: 2025-06-01]
+    /// Leave out clocks that show a time before this, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     plausible_from: Option<Timestamp>,
     #[command(flatten)]
@@ -44,7 +45,7 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    fn config(&self) -> ServerConfig {
+    fn config(&self, initial_frequency: Option<(Frequency, Frequency)>) -> ServerConfig {
         let default = ServerConfig::default();
         ServerConfig {
             name: self.name,
@@ -53,6 +54,7 @@ impl ServerArgs {
             max_clients: self.max_clients as usize,
             radius: self.radius,
             plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
+            initial_frequency,
         }
     }
 }
@@ -63,15 +65,17 @@ impl ServerArgs {
 /// When it cannot listen where it should, cannot set the clock that it should, or cannot write its log or output.
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
-    args.node.log.start()?;
+    args.node.start_log()?;
     let stamped = args.node.wants_kernel_timestamps()?;
     let listener = Listener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let clock = args.node.clock(STEP_THRESHOLD)?;
-    let server = Server::new(args.config(), node::seed()?, clock.now());
-    log::info!("listening on {address}, a round each {}", plain(args.interval));
-    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), None)
+    let now = clock.now();
+    let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
+    let server = Server::new(args.config(initial_frequency), node::seed()?, now);
+    log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
+    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), memory, None)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
@@ -113,8 +117,11 @@ const EXAMPLES: &str = "\
 Examples:
   meantime server
   meantime server --listen 192.0.2.1:5525 --interval 1s
-  meantime server --clock system
-  meantime server --output json --tick 1s --log-file /var/log/meantime.log";
+  meantime server --clock system --state-dir /var/lib/meantime
+  meantime server --output json --tick 1s --log-file /var/log/meantime.log
+
+A SPAN or PERIOD is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
+a FREQUENCY is in ppm or ppb. Events go to stdout, the log to stderr.";
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Lengths of time, frequencies and dates as people type them: `250ms`, `-2.5s`, `50ppm`, `2026-01-31`.
+//! Lengths of time, frequencies, sizes and dates as people type them: `250ms`, `-2.5s`, `50ppm`, `64MiB`, `2026-01-31`.
 
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -19,8 +19,17 @@ pub fn span(text: &str) -> Result<Span, String> {
         "h" => 3_600e9,
         "d" => 86_400e9,
         "" if number.parse() == Ok(0.0) => 0.0,
-        "" => return Err(format!("a unit is missing; for seconds type {text}s")),
-        other => return Err(format!("unknown unit '{other}'; use ns, us, ms, s, min, h or d, as in 250ms")),
+        _ if number.is_empty() => {
+            return Err(format!("'{unit}' is no length of time; type for example 250ms"));
+        }
+        "" if number.parse::<f64>().is_ok() => {
+            return Err(format!("a unit is missing; for seconds type {number}s"));
+        }
+        "" => 0.0,
+        other => {
+            let units = "use one of ns, us, ms, s, min, h and d, as in 250ms";
+            return Err(format!("'{other}' is not a unit of time; {units}"));
+        }
     };
     let value: f64 =
         number.parse().map_err(|_| format!("'{number}' is not a number; type for example 250ms"))?;
@@ -53,7 +62,8 @@ pub fn unsigned_span(text: &str) -> Result<Span, String> {
     }
 }
 
-/// Reads a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, `1e-6`.
+/// Reads a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, or as a ratio, `1e-6`. What would be no sensible
+/// ratio lacks its unit.
 ///
 /// # Errors
 /// What is wrong with it, and what to type instead.
@@ -62,13 +72,19 @@ pub fn frequency(text: &str) -> Result<Frequency, String> {
     let factor = match unit {
         "ppm" => 1e-6,
         "ppb" => 1e-9,
+        _ if number.is_empty() => return Err(format!("'{unit}' is no frequency; type for example 50ppm")),
         "" => 1.0,
-        other => return Err(format!("unknown unit '{other}'; use ppm or ppb, as in 50ppm")),
+        other => return Err(format!("'{other}' is not a unit of frequency; use ppm or ppb, as in 50ppm")),
     };
     let value: f64 =
         number.parse().map_err(|_| format!("'{number}' is not a number; type for example 50ppm"))?;
     let ratio = value * factor;
-    if ratio.is_nan() || ratio.abs() > 500.5e-6 {
+    if unit.is_empty() && ratio.abs() > MOST_RATIO {
+        return Err(format!(
+            "a unit is missing; for parts per million type {number}ppm, per billion {number}ppb"
+        ));
+    }
+    if ratio.is_nan() || ratio.abs() > MOST_RATIO {
         return Err(format!("{text} is more than any clock drifts; at most 500ppm either way"));
     }
     Ok(Frequency::from_ratio(ratio))
@@ -82,6 +98,35 @@ pub fn positive_frequency(text: &str) -> Result<Frequency, String> {
     match frequency(text)? {
         frequency if frequency > Frequency::ZERO => Ok(frequency),
         _ => Err("must be more than zero".into()),
+    }
+}
+
+/// Reads a size in bytes with its unit: `64MiB`, `10MB`, `4096B`.
+///
+/// # Errors
+/// What is wrong with it, and what to type instead.
+pub fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let factor = match unit {
+        "B" => 1.0,
+        "kB" | "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        _ if number.is_empty() => return Err(format!("'{unit}' is no size; type for example 64MiB")),
+        "" => return Err(format!("a unit is missing; for bytes type {number}B")),
+        other => {
+            return Err(format!("'{other}' is not a unit of size; use one of B, kB, MB, GB, KiB, MiB, GiB"));
+        }
+    };
+    let value: f64 =
+        number.parse().map_err(|_| format!("'{number}' is not a number; type for example 64MiB"))?;
+    match value * factor {
+        // Larger than any disk, and exact as a number.
+        size if (0.0..=1e15).contains(&size) => Ok(size.round() as u64),
+        _ => Err(format!("{text} makes no sense here")),
     }
 }
 
@@ -104,6 +149,9 @@ fn split(text: &str) -> (&str, &str) {
     let (number, unit) = text.split_at(text.len() - unit.len());
     (number.trim(), unit)
 }
+
+/// 500 ppm, the limit of all that slews clocks, and a little for rounding.
+const MOST_RATIO: f64 = 500.5e-6;
 
 /// A hundred years: whoever types more has slipped.
 const LONGEST_NS: f64 = 36_500.0 * 86_400e9;
@@ -133,8 +181,42 @@ mod tests {
     }
 
     #[test]
+    fn sizes_read_as_they_are_written() {
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1.5 kB"), Ok(1_500));
+        assert_eq!(size("5").unwrap_err(), "a unit is missing; for bytes type 5B");
+        for wrong in ["", "big", "-1MB", "5Mb", "1e30B", "nanB"] {
+            assert!(size(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_missing_unit_is_asked_for() {
         assert_eq!(span("5").unwrap_err(), "a unit is missing; for seconds type 5s");
+        assert_eq!(
+            frequency("-50").unwrap_err(),
+            "a unit is missing; for parts per million type -50ppm, per billion -50ppb"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, hint) in [
+            ("", "'' is no length of time; type for example 250ms"),
+            ("soon", "'soon' is no length of time; type for example 250ms"),
+            ("1,5s", "'1,5' is not a number; type for example 250ms"),
+            ("1:30", "'1:30' is not a number; type for example 250ms"),
+            ("5sec", "'sec' is not a unit of time; use one of ns, us, ms, s, min, h and d, as in 250ms"),
+        ] {
+            assert_eq!(span(text).unwrap_err(), hint);
+        }
+        for (text, hint) in [
+            ("fast", "'fast' is no frequency; type for example 50ppm"),
+            ("5Hz", "'Hz' is not a unit of frequency; use ppm or ppb, as in 50ppm"),
+            ("501ppm", "501ppm is more than any clock drifts; at most 500ppm either way"),
+        ] {
+            assert_eq!(frequency(text).unwrap_err(), hint);
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl HostRaw {
 }
 
 /// The monotonic clock, for timers.
-pub(super) fn monotonic() -> Monotonic {
+pub fn monotonic() -> Monotonic {
     Monotonic::from_nanos(nanos(ClockId::CLOCK_MONOTONIC))
 }
 

@@ -14,7 +14,7 @@ mod sleep;
 mod stamps;
 pub mod system;
 
-pub use host::HostRaw;
+pub use host::{HostRaw, monotonic};
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
 pub use sleep::SleepWatch;

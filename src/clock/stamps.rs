@@ -13,8 +13,8 @@
 //! That holds only if nobody has stepped `CLOCK_REALTIME` between the stamp and the pair. So every pair is
 //! compared with the one before it. If they differ by more than slewing can explain, no stamp is believed until
 //! all that are older than the step must have been used up. A step too small to be told from slewing, in just the
-//! moment between stamp and pair, moves the stamp by as much; but four timestamps with such an error either
-//! show a negative delay, and are dropped, or are wrong by less than half of it, as any exchange may be.
+//! moment between stamp and pair, moves the stamp by as much. Four timestamps with such an error may
+//! show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that none are.
 
 use super::HostRaw;
 use crate::time::{Frequency, Span, Timestamp};
@@ -51,14 +51,23 @@ pub struct Converter {
     base: Pair,
     /// The wall clock's rate over the oscillator's, minus one.
     rate: Frequency,
-    narrowest: Span,
+    /// The narrowest pair of the current and of the last stretch of [`STRETCH`] pairs: the clock source may become a slower one.
+    narrowest: [Span; 2],
+    pairs: u32,
     doubt_until: Option<HostRaw>,
 }
 
 impl Converter {
     /// One that watches the wall clock from `pair` on.
     pub fn new(pair: Pair) -> Converter {
-        Converter { last: pair, base: pair, rate: Frequency::ZERO, narrowest: pair.width, doubt_until: None }
+        Converter {
+            last: pair,
+            base: pair,
+            rate: Frequency::ZERO,
+            narrowest: [pair.width; 2],
+            pairs: 0,
+            doubt_until: None,
+        }
     }
 
     /// What the oscillator showed when the wall clock showed `stamp`, by a pair that was read after that. Never
@@ -77,8 +86,13 @@ impl Converter {
     }
 
     fn watch(&mut self, pair: Pair) -> Result<(), Doubt> {
-        self.narrowest = self.narrowest.min(pair.width);
-        if pair.width > self.narrowest.times(4) + SPARE {
+        self.pairs += 1;
+        self.narrowest = match self.pairs {
+            STRETCH.. => [pair.width, self.narrowest[0]],
+            _ => [self.narrowest[0].min(pair.width), self.narrowest[1]],
+        };
+        self.pairs %= STRETCH;
+        if pair.width > self.narrowest[0].min(self.narrowest[1]).times(4) + SPARE {
             return Err(Doubt::Wide);
         }
         let (last, elapsed) = (self.last, pair.raw.since(self.last.raw));
@@ -110,6 +124,8 @@ const FASTEST_SLEW: Frequency = Frequency::from_ppm(1_000.0);
 const SPARE: Span = Span::from_micros(1);
 /// A stamp that is older has waited somewhere; also how long after a step no stamp is believed.
 const OLDEST: Span = Span::from_secs(2);
+/// Pairs after which it is learned afresh how narrow they are.
+const STRETCH: u32 = 256;
 /// Two pairs so far apart show the rate to a fraction of a ppm, though each may be off by tens of nanoseconds.
 const RATE_OVER: Span = Span::from_secs(1);
 
@@ -205,5 +221,16 @@ mod tests {
             converter.convert(pair(101 * MS, 0), stamp(99 * MS, 0)).map(HostRaw::as_nanos),
             Ok(99 * MS)
         );
+    }
+
+    #[test]
+    fn a_clock_source_that_becomes_slow_is_believed_again_after_a_while() {
+        let mut converter = Converter::new(pair(0, 0));
+        let believed = |k: i64| {
+            let slow = Pair { width: Span::from_nanos(2_500), ..pair(k * 1_000 * MS, 0) };
+            converter.convert(slow, stamp(k * 1_000 * MS - 10_000, 0)).is_ok()
+        };
+        let believed: Vec<bool> = (1..=600).map(believed).collect();
+        assert!(!believed[0] && !believed[100] && believed[520..].iter().all(|believed| *believed));
     }
 }

@@ -17,6 +17,7 @@ use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use super::control::Control;
 use super::link::{Link, Received};
 use super::stamps::{Stamps, Timestamps};
 use super::troubles::Troubles;
@@ -29,12 +30,17 @@ use crate::wire::DATAGRAM_LEN;
 ///
 /// An error from any of these ends the loop as a signal does: the node says goodbye, and the error
 /// is what [`EventLoop::run`] returns.
-pub trait Observer<E> {
+pub trait Observer<N: Node> {
     /// Something happened.
     ///
     /// # Errors
     /// When it cannot be passed on.
-    fn event(&mut self, at: Observation, event: E) -> io::Result<()>;
+    fn event(&mut self, at: Observation, event: N::Event) -> io::Result<()>;
+
+    /// The node as it stands after an event, of which [`event`](Observer::event) tells next.
+    fn witness(&mut self, node: &N, now: Now, at: &Observation, event: &N::Event) {
+        let _ = (node, now, at, event);
+    }
 
     /// It is time for a tick.
     ///
@@ -49,6 +55,12 @@ pub trait Observer<E> {
     fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
         let _ = (at, event);
         Ok(())
+    }
+
+    /// Somebody asks something of the node at the control socket, or tells it something: the answer, one line.
+    fn request(&mut self, node: &mut N, now: Now, at: Observation, request: &str) -> String {
+        let _ = (node, now, at, request);
+        String::new()
     }
 
     /// The loop is about to wait: what is still held back should go out now.
@@ -86,6 +98,7 @@ pub struct EventLoop<N, L, C> {
     clock: C,
     poll: Poll,
     signals: Option<Signals>,
+    control: Option<Control>,
     ticker: Option<Ticker>,
     stamps: Stamps,
     readable: bool,
@@ -112,6 +125,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             clock,
             poll,
             signals: None,
+            control: None,
             ticker: None,
             stamps,
             readable: true,
@@ -133,6 +147,18 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         Ok(self)
     }
 
+    /// Answers at a control socket.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn with_control(mut self, control: Option<Control>) -> io::Result<Self> {
+        self.control = control;
+        if let Some(control) = &mut self.control {
+            control.register(self.poll.registry())?;
+        }
+        Ok(self)
+    }
+
     /// Adds a tick each `period`.
     #[must_use]
     pub fn with_tick(mut self, period: Option<Span>) -> Self {
@@ -145,7 +171,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     ///
     /// # Errors
     /// The observer's error, or the system's if it cannot wait for events any more.
-    pub fn run(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+    pub fn run(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let result = self.turns(observer);
         self.node.handle_shutdown(self.clock.now());
         let goodbye = self.drain(observer).and_then(|()| observer.flush());
@@ -153,8 +179,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         result.and(goodbye)
     }
 
-    fn turns(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
-        let mut ready = Events::with_capacity(4);
+    fn turns(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+        let mut ready = Events::with_capacity(32);
         self.drain(observer)?;
         loop {
             observer.flush()?;
@@ -165,6 +191,9 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             self.readable |= ready.iter().any(|event| event.token() == LINK);
             // The error queue holds what the kernel tells about datagrams that have left.
             self.departing |= ready.iter().any(|event| event.token() == LINK && event.is_error());
+            if let Some(control) = &mut self.control {
+                ready.iter().for_each(|event| control.note(event));
+            }
             if self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some()) {
                 return Ok(());
             }
@@ -176,18 +205,19 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             self.receive(observer)?;
             self.keep_time(observer)?;
             self.follow(observer)?;
+            self.answer(observer)?;
         }
     }
 
     /// Tells the node if the machine has slept: before anything else, since all that follows is of another time.
-    fn wake_up(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+    fn wake_up(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let Some(slept) = self.clock.slept() else { return Ok(()) };
         self.node.handle_suspended(self.clock.now(), slept);
         self.drain(observer)
     }
 
     /// Takes what has arrived, but no more than a turn's worth.
-    fn receive(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+    fn receive(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let mut buffer = [0; BUFFER_LEN];
         for _ in 0..DATAGRAMS_A_TURN {
             if !self.readable {
@@ -197,7 +227,11 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             let now = self.clock.now();
             match received {
                 Ok(Received { length, path, stamp }) => {
-                    let stamped = self.stamps.received(&self.clock, stamp);
+                    let stamped = match self.link.timestamps() {
+                        Timestamps::Kernel => self.stamps.received(&self.clock, stamp),
+                        // Nobody has asked for any: nothing is missing.
+                        Timestamps::User => None,
+                    };
                     let received = stamped.unwrap_or(now.raw);
                     // What the node does, it does after the stamp was made out.
                     let now = self.clock.now();
@@ -216,7 +250,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Fires what is due: the node's timer, the tick.
-    fn keep_time(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+    fn keep_time(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let now = self.clock.now();
         if self.node.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
             self.node.handle_timeout(now);
@@ -229,7 +263,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Makes the system's clock follow the node's, if it is to and it is time.
-    fn follow(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+    fn follow(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let (changed, node) = (std::mem::take(&mut self.changed), &self.node);
         for event in self.clock.follow(changed, &|raw| node.read(raw)) {
             observer.system_clock(self.observe(), event)?;
@@ -237,8 +271,18 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         Ok(())
     }
 
+    /// Does a turn's worth of work at the control socket.
+    fn answer(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+        let Some(mut control) = self.control.take() else { return Ok(()) };
+        let (now, at) = (self.clock.now(), self.observe());
+        let node = &mut self.node;
+        control.serve(self.poll.registry(), now.mono, |line| observer.request(node, now, at, line));
+        self.control = Some(control);
+        self.drain(observer)
+    }
+
     /// Carries out what the node wants, until it wants nothing more.
-    fn drain(&mut self, observer: &mut impl Observer<N::Event>) -> io::Result<()> {
+    fn drain(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         loop {
             self.transmit();
             match self.node.poll_action() {
@@ -252,7 +296,9 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         }
         while let Some(event) = self.node.poll_event() {
             self.changed = true;
-            observer.event(self.observe(), event)?;
+            let at = self.observe();
+            observer.witness(&self.node, self.clock.now(), &at, &event);
+            observer.event(at, event)?;
         }
         Ok(())
     }
@@ -322,12 +368,13 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
 
     /// How long to wait for something to happen.
     fn patience(&self) -> Duration {
-        if self.readable || self.departing {
+        if self.readable || self.departing || self.control.as_ref().is_some_and(Control::is_busy) {
             return Duration::ZERO;
         }
         let Now { mono, .. } = self.clock.now();
         let tick = self.ticker.as_ref().map(|ticker| ticker.next);
-        let deadlines = [self.node.poll_timeout(), tick, self.clock.follow_at()];
+        let idle = self.control.as_ref().and_then(Control::deadline);
+        let deadlines = [self.node.poll_timeout(), tick, self.clock.follow_at(), idle];
         let deadline = deadlines.into_iter().flatten().min();
         let wait = deadline.map_or(LONGEST_WAIT, |deadline| (deadline - mono).min(LONGEST_WAIT));
         Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))

@@ -6,8 +6,10 @@
 //!
 //! * [`Listener`] is the server's socket, [`Connection`] the client's; both are a [`Link`].
 //! * [`Resolver`] finds the server's address by its name.
+//! * [`Control`] is the socket by which people and programs ask and tell.
 //! * [`EventLoop`] is the loop.
 
+mod control;
 mod event_loop;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel;
@@ -20,6 +22,7 @@ mod sockets;
 mod stamps;
 mod troubles;
 
+pub use control::Control;
 pub use event_loop::{EventLoop, Observation, Observer};
 pub use link::{Connection, Link, Listener, Received};
 pub use resolver::{Resolver, ServerName};

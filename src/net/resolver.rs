@@ -24,9 +24,23 @@ use crate::wire::DEFAULT_PORT;
 pub struct ServerName {
     host: String,
     port: u16,
+    /// An IPv6 address was typed without brackets: its end may have been meant as a port.
+    bare: bool,
 }
 
 impl ServerName {
+    /// The server that somebody may have meant who typed an IPv6 address with a port and without brackets:
+    /// `fd00::1:5525` is itself an address.
+    pub fn with_a_port(&self) -> Option<ServerName> {
+        let (host, port) = ending_in_a_port(&self.host).filter(|_| self.bare)?;
+        Some(ServerName { host: host.to_owned(), port, bare: false })
+    }
+
+    /// The port, which nobody may have typed.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// All the addresses that the name stands for, at least one.
     fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
         let addresses: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.map(canonical).collect();
@@ -50,6 +64,11 @@ impl FromStr for ServerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ServerName, String> {
+        if text.contains('/') {
+            let bare = text.split_once("://").map_or(text, |(_scheme, rest)| rest);
+            let bare = bare.split('/').next().filter(|bare| !bare.is_empty()).unwrap_or("server.lan");
+            return Err(format!("a server is named without '/' or '://'; type {bare}"));
+        }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => bracketed(text, rest)?,
             // More than one colon: an IPv6 address without brackets, so without a port.
@@ -63,8 +82,16 @@ impl FromStr for ServerName {
             return Err("the server's name is missing; type for example 192.0.2.1 or server.lan:5525".into());
         }
         let port = port.map_or(Ok(DEFAULT_PORT), |port| self::port(host, port))?;
-        Ok(ServerName { host: host.to_owned(), port })
+        Ok(ServerName { host: host.to_owned(), port, bare: !text.starts_with('[') && host.contains(':') })
     }
+}
+
+/// An IPv6 address and a port, if that is how somebody may have meant what was typed without brackets.
+fn ending_in_a_port(text: &str) -> Option<(&str, u16)> {
+    let (address, port) = text.rsplit_once(':')?;
+    let (bare, _link) = address.split_once('%').unwrap_or((address, ""));
+    bare.parse::<Ipv6Addr>().ok()?;
+    Some((address, port.parse().ok().filter(|port| *port != 0)?))
 }
 
 /// Splits `[HOST]` or `[HOST]:PORT`, of which `rest` is what follows the first bracket.
@@ -79,12 +106,17 @@ fn bracketed<'a>(text: &str, rest: &'a str) -> Result<(&'a str, Option<&'a str>)
 
 /// Checks an IPv6 address, which may name its link after a %.
 fn unbracketed(host: &str) -> Result<&str, String> {
-    let (address, _link) = host.split_once('%').unwrap_or((host, ""));
+    let (address, link) = host.split_once('%').unwrap_or((host, ""));
     match address.parse::<Ipv6Addr>() {
-        Ok(_) => Ok(host),
-        Err(_) => {
-            Err(format!("'{host}' is not an IPv6 address; type for example [2001:db8::1]:{DEFAULT_PORT}"))
-        }
+        Ok(_) if !link.contains(':') => Ok(host),
+        _ => match ending_in_a_port(host) {
+            Some((address, port)) => {
+                Err(format!("before a port an IPv6 address needs brackets; type [{address}]:{port}"))
+            }
+            None => {
+                Err(format!("'{host}' is not an IPv6 address; type for example [2001:db8::1]:{DEFAULT_PORT}"))
+            }
+        },
     }
 }
 
@@ -180,6 +212,45 @@ mod tests {
             read("host:99999").unwrap_err(),
             "'99999' is not a port (1 to 65535); type for example host:5525"
         );
+    }
+
+    #[test]
+    fn what_is_pasted_from_a_browser_is_answered_with_the_name_in_it() {
+        for (typed, hint) in [
+            ("http://host", "type host"),
+            ("udp://[fd00::1]:5525/", "type [fd00::1]:5525"),
+            ("server.lan/time", "type server.lan"),
+            ("http://", "type server.lan"),
+        ] {
+            assert_eq!(read(typed).unwrap_err(), format!("a server is named without '/' or '://'; {hint}"));
+        }
+    }
+
+    #[test]
+    fn a_port_after_an_ipv6_address_without_brackets_is_noticed() {
+        let meant = |typed: &str| {
+            let name: ServerName = typed.parse().unwrap();
+            name.with_a_port().map(|meant| meant.to_string())
+        };
+        assert_eq!(meant("fd00::1:5525").as_deref(), Some("[fd00::1]:5525"));
+        for clear in [
+            "fd00::1",
+            "[fd00::1:5525]",
+            "fd00::1:abcd",
+            "[fd00::1]:5525",
+            "1:2:3:4:5:6:7:5525",
+            "host:5525",
+            "fd00::1:0",
+        ] {
+            assert_eq!(meant(clear), None, "{clear}");
+        }
+        for typed in ["fe80::1%eth0:5525", "1:2:3:4:5:6:7:8:5525", "fd00::1:15525"] {
+            let error = typed.parse::<ServerName>().unwrap_err();
+            assert!(
+                error.starts_with("before a port an IPv6 address needs brackets; type ["),
+                "{typed}: {error}"
+            );
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub enum Fault {
     Sleep(Member, Span),
     /// The oscillator's frequency changes.
     FrequencyStep(Member, Frequency),
+    /// The temperature changes: within so much time the frequency changes by so much, linearly, and stays.
+    Ramp(Member, Frequency, Span),
     /// Nothing gets through between the server and this client.
     Cut(Member, Ways),
     /// It gets through again.

@@ -4,7 +4,9 @@
 //! events are handled in the order of their arrival even so, each with the time of its receipt.
 //!
 //! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of
-//! the published time is seen exactly, whatever the oscillator does.
+//! the published time is seen exactly, whatever the oscillator does. A jump that the node does not tell of as a step,
+//! or a clock that between two readings goes back or runs faster or slower than slews and frequencies allow, ends the
+//! run.
 
 use std::net::SocketAddr;
 
@@ -15,11 +17,12 @@ use super::Member;
 use super::jitter::normal;
 use super::liar::Liar;
 use super::oscillator::Oscillator;
+use crate::berkeley::event::Adjustment;
 use crate::berkeley::{
     Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, Server, ServerConfig,
     ServerEvent, Transmit,
 };
-use crate::time::{Monotonic, Now, Raw, Span};
+use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::Datagram;
 
 /// What a process is to be.
@@ -192,6 +195,8 @@ pub struct Machine<N> {
     pub jumps: Jumps,
     /// How often a process was started.
     pub boots: u16,
+    /// The last reading of its published time, if that is the cluster's.
+    shown: Option<(Raw, Timestamp)>,
     node: Option<N>,
     plan: Plan,
     habits: Habits,
@@ -219,6 +224,7 @@ impl<N: Boot> Machine<N> {
             spins: 0,
             jumps: Jumps::default(),
             boots: 0,
+            shown: None,
             node: None,
             plan,
             habits,
@@ -238,6 +244,16 @@ impl<N: Boot> Machine<N> {
         self.node.as_ref()
     }
 
+    /// From its next start on, the process knows from an earlier run at which frequency the cluster's time runs over
+    /// its oscillator, and one standard deviation of that.
+    pub fn remember(&mut self, frequency: Frequency, error: Frequency) {
+        let known = Some((frequency, error));
+        match &mut self.plan {
+            Plan::Server(config) => config.initial_frequency = known,
+            Plan::Client(config) => config.initial_frequency = known,
+        }
+    }
+
     /// Starts a process at a true time, unless one runs.
     pub fn start(&mut self, at: Span, output: &mut Output) {
         if self.node.is_some() {
@@ -248,6 +264,7 @@ impl<N: Boot> Machine<N> {
         let now = self.now(at);
         self.boots += 1;
         self.paused = false;
+        self.shown = None;
         self.node = Some(N::boot(&self.plan, seed, now));
         self.drain(output);
     }
@@ -273,10 +290,18 @@ impl<N: Boot> Machine<N> {
             Input::Shutdown => node.handle_shutdown(now),
         }
         let after = node.read(raw);
-        if before.state.has_cluster_time() {
-            self.jumps.note(after.time - before.time);
-        }
+        self.show(raw, &before);
+        self.shown = None;
+        self.show(raw, &after);
         self.drain(output);
+        if before.state.has_cluster_time() {
+            let jump = after.time - before.time;
+            self.jumps.note(jump);
+            // The node has set its clock by a reading of before it was free: since then it would have run otherwise.
+            let bent = FASTEST.over((raw - now.raw).abs()).times(2);
+            let told = jump.abs() <= ROUNDING + bent || output.events.iter().any(is_step);
+            assert!(told, "{}: published time jumped by {jump} at {at}, and that was not told", self.member);
+        }
     }
 
     /// The true time at which the process wants to be woken, never before `at`.
@@ -298,7 +323,20 @@ impl<N: Boot> Machine<N> {
     /// What its clock shows at a true time; `None` without a process.
     pub fn read(&mut self, at: Span) -> Option<Reading> {
         let raw = self.oscillator.raw(at);
-        self.node.as_ref().map(|node| node.read(raw))
+        let reading = self.node.as_ref().map(|node| node.read(raw))?;
+        self.show(raw, &reading);
+        Some(reading)
+    }
+
+    /// Somebody reads the clock: from one reading to the next it goes forward, neither too fast nor too slowly.
+    fn show(&mut self, raw: Raw, reading: &Reading) {
+        let now = reading.state.has_cluster_time().then_some((raw, reading.time));
+        let before = std::mem::replace(&mut self.shown, now);
+        if let (Some(before), Some(now)) = (before, now) {
+            let (ran, shown) = (now.0 - before.0, now.1 - before.1);
+            let right = (shown - ran).abs() <= FASTEST.over(ran.abs()) + ROUNDING;
+            assert!(right, "{}: published time went on by {shown} in {ran}", self.member);
+        }
     }
 
     /// What became of the datagrams that its process received.
@@ -354,6 +392,18 @@ impl Jumps {
     }
 }
 
+/// Whether this says that the published time was stepped.
+fn is_step(event: &NodeEvent) -> bool {
+    use Adjustment::Step;
+    matches!(
+        event,
+        NodeEvent::Client(ClientEvent::Corrected { adjustment: Step, .. } | ClientEvent::Suspended { .. })
+            | NodeEvent::Server(
+                ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. }
+            )
+    )
+}
+
 /// The monotonic clock at a true time: these machines were switched on a while before.
 fn mono(at: Span) -> Monotonic {
     Monotonic::from_nanos(0) + BOOTED + at
@@ -364,5 +414,49 @@ const BOOTED: Span = Span::from_secs(100);
 /// True time zero on the monotonic clock.
 const BOOT: Monotonic = Monotonic::from_nanos(BOOTED.as_nanos());
 
+/// How much faster or slower than its oscillator a clock may run: the slew, and the frequency beyond which nobody
+/// believes what was learned.
+const FASTEST: Frequency = Frequency::from_ppm(500.0 + 600.0);
+
 /// Between two pieces of a clock that runs on, integers may round differently by so much.
 const ROUNDING: Span = Span::from_nanos(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Scenario, Simulation};
+    use crate::wire::ClientState;
+
+    /// Reads a server's clock twice, a second apart; by then it has gone on by this much.
+    fn goes_on_by(shown: Span) {
+        let reading = |time| Reading {
+            time,
+            state: ClientState::Synchronized,
+            error: None,
+            bound: None,
+            frequency: Frequency::ZERO,
+            frequency_error: None,
+        };
+        let mut simulation = Simulation::new(&Scenario::default());
+        let machine = simulation.world().machine_mut(Member::SERVER);
+        machine.show(Raw::from_nanos(0), &reading(Timestamp::from_nanos(7)));
+        machine.show(Raw::from_nanos(0) + Span::from_secs(1), &reading(Timestamp::from_nanos(7) + shown));
+    }
+
+    #[test]
+    fn a_slew_is_no_fault() {
+        goes_on_by(Span::from_secs(1) + Span::from_micros(1_099));
+    }
+
+    #[test]
+    #[should_panic(expected = "published time went on by")]
+    fn a_clock_that_runs_too_fast_ends_the_run() {
+        goes_on_by(Span::from_secs(1) + Span::from_micros(1_101));
+    }
+
+    #[test]
+    #[should_panic(expected = "published time went on by")]
+    fn a_clock_that_goes_back_ends_the_run() {
+        goes_on_by(Span::from_nanos(-1));
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::honesty::Honesty;
 use super::rate::RateMeter;
 use super::{Happening, Member, NodeEvent};
 use crate::berkeley::ServerEvent;
@@ -176,6 +177,27 @@ impl Agreement {
     }
 }
 
+/// One minute after the other, until there is one in which the RMS of all pairs was within 10 µs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Minutes {
+    begun: Span,
+    spreads: Spreads,
+    calm: Option<Span>,
+}
+
+impl Minutes {
+    fn look(&mut self, at: Span, spread: Spread) {
+        self.spreads.add(spread);
+        if at - self.begun < MINUTE {
+            return;
+        }
+        if self.calm.is_none() && self.spreads.rms() <= Some(CALM) {
+            self.calm = Some(at);
+        }
+        (self.begun, self.spreads) = (at, Spreads::default());
+    }
+}
+
 /// A member that the vote left out for one reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Excluded {
@@ -213,6 +235,10 @@ pub struct Summary {
     pub spreads: Spreads,
     /// Since when all good clocks have been within 1 ms, 100 µs and 10 µs of one another.
     pub agreed: [Option<Span>; 3],
+    /// When the first whole minute was over in which the RMS of all pairs was within 10 µs.
+    pub calm: Option<Span>,
+    /// What nodes stated of their errors after the time to settle, and of their bounds at any time.
+    pub honesty: Honesty,
     /// RMS of the cluster's rate minus its members' mean rate, after the time to settle.
     pub rate_rms: Option<Frequency>,
     /// The largest of that.
@@ -229,6 +255,10 @@ pub struct Summary {
 
 /// The limits of agreement that people ask for.
 pub const LIMITS: [Span; 3] = [Span::from_millis(1), Span::from_micros(100), Span::from_micros(10)];
+/// A pair's RMS distance that counts as calm.
+const CALM: Span = Span::from_micros(10);
+/// Over so much time it is taken.
+const MINUTE: Span = Span::from_secs(60);
 
 /// Keeps the truth about a run as it goes on.
 #[derive(Clone, Debug)]
@@ -236,6 +266,8 @@ pub struct Measure {
     settle: Span,
     spreads: Spreads,
     agreements: [Agreement; 3],
+    minutes: Minutes,
+    honesty: Honesty,
     rate: RateMeter,
     rounds: Rounds,
     excluded: BTreeMap<(String, &'static str), Excluded>,
@@ -249,6 +281,8 @@ impl Measure {
             settle,
             spreads: Spreads::default(),
             agreements: LIMITS.map(|limit| Agreement { limit, since: None }),
+            minutes: Minutes::default(),
+            honesty: Honesty::default(),
             rate: RateMeter::default(),
             rounds: Rounds::default(),
             excluded: BTreeMap::new(),
@@ -262,9 +296,14 @@ impl Measure {
             for agreement in &mut self.agreements {
                 agreement.look(sample.at, spread.max);
             }
+            self.minutes.look(sample.at, spread);
             if sample.at >= self.settle {
                 self.spreads.add(spread);
             }
+        }
+        self.honesty.look_at_bounds(sample);
+        if sample.at >= self.settle {
+            self.honesty.look_at_errors(sample);
         }
         let cluster = sample.cluster();
         if let Some(cluster) = cluster.filter(|_| sample.at >= self.settle) {
@@ -292,6 +331,8 @@ impl Measure {
             seed: 0,
             spreads: self.spreads,
             agreed: self.agreements.map(|agreement| agreement.since),
+            calm: self.minutes.calm,
+            honesty: self.honesty,
             rate_rms: self.rate.rms(),
             rate_max: self.rate.largest(),
             rounds: self.rounds,
@@ -379,6 +420,17 @@ mod tests {
         measure.look(&mut sample(1, &[0, 1]));
         measure.look(&mut sample(2, &[0, 2_000]));
         assert_eq!(measure.summary().agreed, [None; 3]);
+    }
+
+    #[test]
+    fn the_first_calm_minute_is_found_though_single_looks_are_farther_apart() {
+        let mut measure = Measure::new(Span::ZERO);
+        for at in 1..=300 {
+            let apart = if at <= 150 { 1_000 } else { 7 + i64::from(at % 10 == 0) * 10 };
+            measure.look(&mut sample(at, &[0, apart]));
+        }
+        assert_eq!(measure.summary().calm, Some(Span::from_secs(240)));
+        assert_eq!(measure.summary().agreed[2], None);
     }
 
     #[test]

@@ -14,11 +14,12 @@
 //! | [`fault`] | what can go wrong, at a given time |
 //! | [`queue`], [`world`] | what happens next, and all of it together |
 //! | [`scenario`], [`chaos`] | worlds described; worlds of random faults |
-//! | [`measure`], [`rate`] | the truth about a run, against which nodes are judged |
+//! | [`measure`], [`rate`], [`honesty`] | the truth about a run, against which nodes are judged |
 //! | [`simulation`] | a scenario run, with its summary |
 
 pub mod chaos;
 pub mod fault;
+pub mod honesty;
 pub mod jitter;
 pub mod liar;
 pub mod link;

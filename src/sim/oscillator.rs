@@ -24,19 +24,6 @@ pub struct Errs {
     pub drift: Frequency,
     /// Standard deviation of the random walk of its frequency, per √s; dimensionless.
     pub wander: f64,
-    /// Changes of temperature.
-    pub ramps: Vec<Ramp>,
-}
-
-/// A frequency that moves with the temperature: linearly, then stays.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ramp {
-    /// The true time at which it begins.
-    pub from: Span,
-    /// How long it lasts.
-    pub over: Span,
-    /// By how much the frequency has changed when it is over.
-    pub by: Frequency,
 }
 
 /// A free-running oscillator.
@@ -45,11 +32,21 @@ pub struct Oscillator {
     errs: Errs,
     /// What random walk and steps have added to the frequency.
     walked: f64,
+    /// Changes of temperature.
+    ramps: Vec<Ramp>,
     now: Segment,
     earlier: Segment,
     /// True nanoseconds at which the frequency changes next.
     until: i64,
     rng: ChaCha8Rng,
+}
+
+/// A frequency that moves with the temperature: linearly, then stays.
+#[derive(Clone, Copy, Debug)]
+struct Ramp {
+    from: Span,
+    over: Span,
+    by: Frequency,
 }
 
 /// A time of constant frequency.
@@ -69,9 +66,7 @@ impl Oscillator {
     pub fn new(errs: Errs, rng: ChaCha8Rng) -> Oscillator {
         let base = START.as_nanos().saturating_add(errs.offset.as_nanos());
         let now = Segment { from: 0, base, gathered: 0, frequency: errs.drift.ratio() };
-        let mut oscillator = Oscillator { errs, walked: 0.0, now, earlier: now, until: SECOND, rng };
-        oscillator.now.frequency = oscillator.frequency_at(0);
-        oscillator
+        Oscillator { errs, walked: 0.0, ramps: Vec::new(), now, earlier: now, until: SECOND, rng }
     }
 
     /// What it shows at a true time, which may lie up to a second before the latest ever asked for.
@@ -102,6 +97,11 @@ impl Oscillator {
         self.now.frequency += by.ratio();
     }
 
+    /// Lets its frequency change linearly from a true time on, until it has changed by `by`; it stays so.
+    pub fn ramp(&mut self, from: Span, over: Span, by: Frequency) {
+        self.ramps.push(Ramp { from, over, by });
+    }
+
     /// Begins a segment at a true time within the newest one.
     fn cut(&mut self, at: Span) {
         self.raw(at);
@@ -124,7 +124,7 @@ impl Oscillator {
     }
 
     fn frequency_at(&self, at: i64) -> f64 {
-        let ramps: f64 = self.errs.ramps.iter().map(|ramp| ramp.at(at)).sum();
+        let ramps: f64 = self.ramps.iter().map(|ramp| ramp.at(at)).sum();
         self.errs.drift.ratio() + self.walked + ramps
     }
 }
@@ -200,9 +200,8 @@ mod tests {
 
     #[test]
     fn a_temperature_ramp_changes_the_frequency_and_then_holds() {
-        let ramp =
-            Ramp { from: Span::from_secs(10), over: Span::from_secs(600), by: Frequency::from_ppm(1.0) };
-        let mut clock = oscillator(Errs { ramps: vec![ramp], ..Errs::default() });
+        let mut clock = oscillator(Errs::default());
+        clock.ramp(Span::from_secs(10), Span::from_secs(600), Frequency::from_ppm(1.0));
         assert_eq!(off(&mut clock, Span::from_secs(10)), Span::ZERO);
         let after_ramp = off(&mut clock, Span::from_secs(610));
         assert!((after_ramp - Span::from_micros(300)).abs() < Span::from_micros(1), "{after_ramp}");

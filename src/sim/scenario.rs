@@ -9,10 +9,9 @@ use super::fault::Fault;
 use super::jitter::{Jitter, SlowQueue};
 use super::link::{Link, Trouble};
 use super::machine::{Boot, Habits, Machine, Plan};
-use super::oscillator::{Errs, Oscillator, Ramp};
+use super::oscillator::{Errs, Oscillator};
 use super::seed::{Purpose, Seed};
 use super::{Lie, Member, World};
-use crate::berkeley::estimator::Method;
 use crate::berkeley::{ClientConfig, ServerConfig};
 use crate::time::{Frequency, Span};
 use crate::wire::Name;
@@ -34,8 +33,6 @@ pub struct Scenario {
     pub interval: Span,
     /// Exchanges with each member in each round.
     pub burst: u8,
-    /// How clients estimate phase and frequency.
-    pub estimator: Method,
 
     /// The least delay of each way.
     pub delay: Span,
@@ -82,8 +79,6 @@ pub struct Clock {
     pub drift: Option<Frequency>,
     /// The random walk of its frequency, per √s.
     pub wander: Option<f64>,
-    /// Changes of temperature.
-    pub ramps: Vec<Ramp>,
 }
 
 impl Default for Scenario {
@@ -96,7 +91,6 @@ impl Default for Scenario {
             sample: Span::from_secs(1),
             interval: Span::from_secs(5),
             burst: 4,
-            estimator: Method::default(),
             delay: Span::from_micros(100),
             asymmetry: Span::ZERO,
             jitter: Jitter::Exponential { mean: Span::from_micros(20) },
@@ -177,12 +171,11 @@ impl Scenario {
         let drawn_offset = self.offset.scaled(rng.random_range(-1.0..=1.0));
         let drawn_drift = self.drift.ratio() * rng.random_range(-1.0..=1.0);
         let special = self.clocks.iter().find(|(whose, _)| *whose == member).map(|(_, clock)| clock.clone());
-        let Clock { offset, drift, wander, ramps } = special.unwrap_or_default();
+        let Clock { offset, drift, wander } = special.unwrap_or_default();
         Errs {
             offset: offset.unwrap_or(drawn_offset),
             drift: drift.unwrap_or(Frequency::from_ratio(drawn_drift)),
             wander: wander.unwrap_or(self.wander),
-            ramps,
         }
     }
 
@@ -192,7 +185,7 @@ impl Scenario {
             let (interval, burst) = (self.interval, self.burst);
             Plan::Server(ServerConfig { name, interval, burst, ..ServerConfig::default() })
         } else {
-            Plan::Client(ClientConfig { name, estimator: self.estimator, ..ClientConfig::default() })
+            Plan::Client(ClientConfig { name, ..ClientConfig::default() })
         }
     }
 

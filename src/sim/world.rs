@@ -275,6 +275,9 @@ impl<N: Boot> World<N> {
             Fault::FrequencyStep(member, by) => {
                 self.machines[member.index()].oscillator.step_frequency(self.now, by);
             }
+            Fault::Ramp(member, by, over) => {
+                self.machines[member.index()].oscillator.ramp(self.now, over, by);
+            }
             Fault::Lie(member, lie) => {
                 let rng = self.seed.stream(Purpose::Lie, member.index());
                 self.machines[member.index()].liar = Some(Liar::new(lie, rng));

@@ -1,4 +1,5 @@
-//! The guaranteed bound: no two good clocks are ever farther apart than the sum of what they state.
+//! The guaranteed bound: no two good clocks are ever farther apart than the sum of what they state. And the estimated
+//! error: as large as the error is.
 
 use meantime::sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, SlowQueue, Ways};
 use meantime::time::Span;
@@ -41,6 +42,19 @@ fn on_a_good_lan_the_bound_is_at_most_three_times_half_the_delay() {
             assert!(largest <= us(3 * 120), "seed {seed}: {largest}");
             println!("largest bound on the LAN, seed {seed}: {largest}");
         }
+    }
+}
+
+#[test]
+fn on_a_good_lan_the_stated_error_is_neither_bold_nor_timid() {
+    for seed in seeds(0..3) {
+        let scenario = hours(seed);
+        let _running = Running(&scenario);
+        let honesty = Simulation::new(&scenario).run().honesty;
+        let (ratio, share) = (honesty.ratio_rms().unwrap(), honesty.within_share().unwrap());
+        assert!((0.6..1.4).contains(&ratio), "seed {seed}: {ratio} RMS");
+        assert!((0.55..0.85).contains(&share), "seed {seed}: {share} within one sigma");
+        assert_eq!(honesty.bound_violations(), 0);
     }
 }
 

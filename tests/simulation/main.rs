@@ -6,11 +6,13 @@
 
 mod battery;
 mod bounds;
+mod changes;
 mod chaos;
 mod convergence;
 mod determinism;
 mod joining;
 mod liars;
+mod memory;
 mod rate;
 mod restart;
 mod support;

@@ -60,6 +60,11 @@ impl Process {
         self.events().into_iter().filter(|event| event["event"] == kind).collect()
     }
 
+    /// What it has said on stdout so far, to people.
+    pub fn said(&self) -> String {
+        self.read("out")
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         self.read("err")

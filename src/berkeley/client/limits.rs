@@ -1,6 +1,6 @@
 //! What a client accepts from a server: a server may be broken, or be another one than people think.
 //!
-//! Whatever is outside of the limits is refused as a whole: nothing that it says is learned. The client tells the
+//! Whatever is outside of the limits is refused as a whole: neither phase nor frequency is learned of it. The client tells the
 //! reason and runs on in holdover; it goes on answering, and follows the server's next acceptable word.
 
 use super::Client;
@@ -14,8 +14,13 @@ use crate::time::{Correction, Frequency, Monotonic, Now, Span, Timestamp};
 pub struct Proposal {
     /// Whether the clock had no cluster time before.
     pub first: bool,
+    /// The cluster's time minus the oscillator's reading, by what is estimated, and within what is proved.
+    pub phase: Span,
     /// What would be added.
     pub difference: Span,
+    /// What would have been added since the clock had no cluster time; `None`: the time that it was given then is
+    /// confirmed.
+    pub since_start: Option<Span>,
     /// The rate that the clock would have over its oscillator's, minus one.
     pub frequency: Frequency,
     /// One standard deviation of what that frequency may be off.
@@ -32,22 +37,31 @@ impl ClientConfig {
 
     /// Why a proposal is not acceptable, if it is not.
     pub(super) fn refuses(&self, proposal: &Proposal) -> Option<Refusal> {
-        let Proposal { first, difference, frequency, frequency_error, time } = *proposal;
+        let Proposal { time, frequency, frequency_error, .. } = *proposal;
         if time < self.plausible_from || time > self.plausible_from + PLAUSIBLE_FOR {
-            Some(Refusal::ImplausibleTime)
-        } else if first && self.panic.is_some_and(|panic| difference.abs() > panic) {
-            Some(Refusal::FirstStepTooLarge)
-        } else if !first && self.steps(first, difference) && difference.abs() > self.max_step {
-            Some(Refusal::StepTooLarge)
-        } else {
-            self.refuses_frequency(frequency, frequency_error)
+            return Some(Refusal::ImplausibleTime);
+        }
+        self.refuses_step(proposal).or_else(|| self.refuses_frequency(frequency, frequency_error))
+    }
+
+    /// The same for a step alone. A first one may have been garbage: until it is confirmed, the next is judged in its
+    /// place.
+    fn refuses_step(&self, proposal: &Proposal) -> Option<Refusal> {
+        let Proposal { first, difference, since_start, .. } = *proposal;
+        match since_start {
+            _ if !self.steps(first, difference) => None,
+            Some(added) if self.panic.is_some_and(|panic| added.abs() > panic) => {
+                Some(Refusal::FirstStepTooLarge)
+            }
+            None if difference.abs() > self.max_step => Some(Refusal::StepTooLarge),
+            _ => None,
         }
     }
 
-    /// The same for a frequency alone. One that is still being learned is no reason to refuse.
+    /// The same for a frequency alone. One that is still being learned is no reason to refuse, unless it is out of the question.
     pub(super) fn refuses_frequency(&self, frequency: Frequency, error: Frequency) -> Option<Refusal> {
-        let too_far = error <= SURE && frequency.ratio().abs() > self.max_frequency.ratio();
-        too_far.then_some(Refusal::ImplausibleFrequency)
+        let least = frequency.ratio().abs() - SURE * error.ratio();
+        (least > self.max_frequency.ratio()).then_some(Refusal::ImplausibleFrequency)
     }
 }
 
@@ -74,8 +88,8 @@ impl Client {
     }
 }
 
-/// A client knows its frequency when it is sure to this; the first seconds on a bad path can suggest anything.
-const SURE: Frequency = Frequency::from_ppm(1.0);
+/// Standard deviations that a frequency has to lie beyond the limit: the first seconds on a bad path can suggest anything.
+const SURE: f64 = 3.0;
 /// Refusals for the same reason are told once in this time.
 const TELL_AGAIN: Span = Span::from_secs(60);
 
@@ -84,10 +98,12 @@ mod tests {
     use super::*;
     use crate::berkeley::config::PLAUSIBLE_FROM;
 
+    /// A first step, or one from a time that is confirmed.
     fn proposal(first: bool, difference: Span) -> Proposal {
+        let since_start = first.then_some(difference);
         let time = PLAUSIBLE_FROM + Span::from_secs(86_400);
         let (frequency, frequency_error) = (Frequency::from_ppm(-90.0), Frequency::from_ppm(1.0));
-        Proposal { first, difference, frequency, frequency_error, time }
+        Proposal { first, phase: Span::ZERO, difference, since_start, frequency, frequency_error, time }
     }
 
     #[test]
@@ -109,6 +125,18 @@ mod tests {
     }
 
     #[test]
+    fn as_long_as_the_first_step_is_not_confirmed_the_next_one_is_judged_in_its_place() {
+        let config = ClientConfig { panic: Some(Span::from_secs(60)), ..ClientConfig::default() };
+        let next = |difference, added| Proposal {
+            since_start: Some(Span::from_secs(added)),
+            ..proposal(false, Span::from_secs(difference))
+        };
+        assert_eq!(config.refuses(&next(-1_000_000, -60)), None);
+        assert_eq!(config.refuses(&next(-2, -61)), Some(Refusal::FirstStepTooLarge));
+        assert_eq!(config.refuses(&next(0, -61)), None, "it is not stepped");
+    }
+
+    #[test]
     fn a_clock_that_may_never_step_still_slews() {
         let config = ClientConfig { max_step: Span::ZERO, ..ClientConfig::default() };
         assert_eq!(config.refuses(&proposal(false, Span::from_millis(128))), None);
@@ -124,7 +152,7 @@ mod tests {
         assert_eq!(config.refuses(&early), Some(Refusal::ImplausibleTime));
         let late = Proposal { time: PLAUSIBLE_FROM + PLAUSIBLE_FOR + Span::from_nanos(1), ..good };
         assert_eq!(config.refuses(&late), Some(Refusal::ImplausibleTime));
-        let fast = Proposal { frequency: Frequency::from_ppm(500.1), ..good };
+        let fast = Proposal { frequency: Frequency::from_ppm(503.1), ..good };
         assert_eq!(config.refuses(&fast), Some(Refusal::ImplausibleFrequency));
         let guess = Proposal { frequency_error: Frequency::from_ppm(2.0), ..fast };
         assert_eq!(config.refuses(&guess), None);

@@ -101,8 +101,8 @@ impl Memory {
         self.ring.iter().any(|entry| entry.sent.number == number && entry.stamps.is_none())
     }
 
-    /// The complete exchanges of a round that were not taken before, and the one that a correction speaks of in
-    /// any case: if the server's side of it was lost, it is put together from the correction and a `usual` delay.
+    /// The complete exchanges of a round that were not taken before. If there is none, the one that a correction speaks of
+    /// is put together from the correction and a `usual` delay: its offset is right, its delay is a guess.
     pub fn take(
         &mut self,
         round: u32,
@@ -110,24 +110,25 @@ impl Memory {
         correction: Correction,
         usual: Span,
     ) -> Vec<Exchange<Timestamp, Raw>> {
-        let wanted = |entry: &&mut Entry| {
-            let Sent { number, round: of, .. } = entry.sent;
-            number != 0 && !entry.used && (of == round || number == about)
-        };
         let mut exchanges = Vec::new();
-        for entry in self.ring.iter_mut().filter(wanted) {
+        for entry in self.ring.iter_mut().filter(|entry| !entry.used) {
             let (sent, lag) = (entry.sent, entry.lag());
-            let stamps = match entry.stamps {
-                Some(stamps) => stamps,
-                None if sent.number == about => Stamps {
-                    report: about,
-                    t1: sent.published_t2 + correction.span() - usual.half(),
-                    t4: sent.published_t3 + lag + correction.span() + usual.half(),
-                },
-                None => continue,
-            };
+            if sent.number == 0 || !(sent.round == round || sent.number == about) {
+                continue;
+            }
+            if let Some(stamps) = entry.stamps {
+                entry.used = true;
+                exchanges.push(Exchange { t1: stamps.t1, t2: sent.t2, t3: sent.t3 + lag, t4: stamps.t4 });
+            }
+        }
+        if exchanges.is_empty()
+            && let Some(entry) = self.ring.iter_mut().find(|entry| !entry.used && entry.sent.number == about)
+        {
+            let (sent, lag) = (entry.sent, entry.lag());
+            let t1 = sent.published_t2 + correction.span() - usual.half();
+            let t4 = sent.published_t3 + lag + correction.span() + usual.half();
             entry.used = true;
-            exchanges.push(Exchange { t1: stamps.t1, t2: sent.t2, t3: sent.t3 + lag, t4: stamps.t4 });
+            exchanges.push(Exchange { t1, t2: sent.t2, t3: sent.t3 + lag, t4 });
         }
         exchanges
     }

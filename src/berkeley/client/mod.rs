@@ -2,12 +2,15 @@
 //!
 //! What it decides: when to ask for entry and when to give a server up, which Correction to believe, whether
 //! to step or to slew. How phase and frequency follow from the exchanges, it asks its
-//! [discipline](super::discipline). The joining lives in `registration`.
+//! [discipline](super::discipline), by way of `trial` where it has a frequency from an earlier run. The joining lives in
+//! `registration`.
 
 mod limits;
 mod memory;
 mod proof;
 mod registration;
+mod trial;
+mod view;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,12 +21,13 @@ use rand_chacha::ChaCha12Rng;
 use self::limits::Proposal;
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
+use self::trial::Estimator;
 use super::bound::Bound;
 use super::discipline::{Judgement, Trust};
-use super::estimator::Estimator;
 use super::event::{Adjustment, HoldoverReason, Refusal};
 use super::lag::LeastLag;
 use super::timescale::Timescale;
+use super::view::CorrectionView;
 use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, StampId, Transmit};
 use crate::time::{self, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
@@ -44,10 +48,17 @@ pub struct Client {
     state: ClientState,
     cluster: ClusterId,
     timescale: Timescale,
-    discipline: Estimator,
+    /// The clock's lead over its oscillator when it had no cluster time, until the time that it was given then is confirmed:
+    /// by a later correction that was followed without a step.
+    start: Option<Span>,
+    estimator: Estimator,
     bound: Bound,
     /// The refusal that was told last, and when; `None`: the last correction was accepted.
     refused: Option<(Refusal, Monotonic)>,
+    /// The last correction that was followed, and when.
+    last_correction: Option<(Monotonic, CorrectionView)>,
+    /// Why the clock is in holdover, if it is.
+    holdover: Option<HoldoverReason>,
     command: RateCommand,
     lag: LeastLag,
     outgoing: VecDeque<Outgoing>,
@@ -131,7 +142,9 @@ impl Client {
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let bound = Bound::unknown(now.raw, config.drift_allowance);
-        let discipline = Estimator::new(config.estimator, config.initial_frequency);
+        let estimator = config
+            .initial_frequency
+            .map_or_else(Estimator::default, |(kept, error)| Estimator::trying(kept, error));
         Client {
             config,
             node: NodeId(rng.next_u64()),
@@ -142,9 +155,12 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
-            discipline,
+            start: None,
+            estimator,
             bound,
             refused: None,
+            last_correction: None,
+            holdover: None,
             command: RateCommand::default(),
             lag: LeastLag::default(),
             outgoing: VecDeque::new(),
@@ -159,7 +175,7 @@ impl Client {
         match &message.body {
             Body::Challenge(challenge) => self.handle_challenge(now, challenge),
             Body::Welcome(welcome) => self.handle_welcome(now, header, welcome),
-            Body::Reject(reject) => self.handle_reject(now, header, reject),
+            Body::Reject(reject) => self.handle_reject(header, reject),
             body => {
                 let Link::Member(session) = &mut self.link else { return Fate::Session };
                 if session.id != header.session {
@@ -222,10 +238,11 @@ impl Client {
     fn change_rate(&mut self, now: Now, change: Frequency) {
         let rho = self.rho(now.raw);
         if let Link::Member(session) = &self.link {
-            self.bound.steer(now.raw, change, session.terms.heartbeat, rho);
+            self.bound.steer(now.raw, change, session.terms.interval, rho);
         }
-        if self.state.has_cluster_time() && change != Frequency::ZERO {
-            self.discipline.shift_frequency(now.raw, change);
+        // What is known of the frequency outlives a sleep, and what has changed meanwhile belongs to it.
+        self.estimator.shift_frequency(now.raw, change);
+        if self.state.has_cluster_time() {
             self.timescale.shift_frequency(now.raw, change);
         }
     }
@@ -259,7 +276,7 @@ impl Client {
         if let Some(stamps) = told.last {
             session.memory.complete(stamps);
         }
-        let usual = self.discipline.usual_delay();
+        let usual = self.estimator.usual_delay();
         let guessed = session.memory.lacks_stamps_of(told.about);
         let burst = session.memory.take(header.round, told.about, told.correction, usual);
         let trust = match (session.new_cluster, told.verdict) {
@@ -273,10 +290,15 @@ impl Client {
             return Fate::Accepted;
         }
         self.prove(now, told, guessed, &burst);
-        let mut discipline = self.discipline.clone();
-        let Some(judgement) = discipline.update(&burst, trust) else { return Fate::Implausible };
+        let mut estimator = self.estimator.clone();
+        if trust == Trust::AtOnce && self.state.has_cluster_time() {
+            // Another cluster's time may run at another rate.
+            estimator.doubt_frequency();
+            self.bound.doubt();
+        }
+        let Some(judgement) = estimator.update(&burst, trust) else { return Fate::Implausible };
         let ignored = if let Judgement::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
-        let proposal = self.proposal(now, &discipline).filter(|_| ignored.is_none());
+        let proposal = self.proposal(now, &estimator).filter(|_| ignored.is_none());
         if let Some(reason) = proposal.and_then(|proposal| self.config.refuses(&proposal)) {
             self.refuse(now, round, correction, reason);
             return Fate::Accepted;
@@ -285,7 +307,7 @@ impl Client {
         if matches!(judgement, Judgement::Started | Judgement::Restarted) {
             self.bound.doubt();
         }
-        self.discipline = discipline;
+        self.estimator = estimator;
         if let Link::Member(session) = &mut self.link {
             session.corrected = now.mono;
         }
@@ -293,34 +315,50 @@ impl Client {
             Some(in_a_row) => self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row }),
             None => {
                 let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
-                self.adjust(now, round, told, delay, rho);
+                self.adjust(now, round, told, judgement, delay, rho);
             }
         }
         Fate::Accepted
     }
 
-    /// What this discipline would do to the published clock.
-    fn proposal(&self, now: Now, discipline: &Estimator) -> Option<Proposal> {
-        let known = discipline.estimate(now.raw)?;
+    /// What this estimator would do to the published clock.
+    fn proposal(&self, now: Now, estimator: &Estimator) -> Option<Proposal> {
+        let known = estimator.estimate(now.raw)?;
+        let phase = self.bound.nearest(now.raw, known.phase, self.rho(now.raw));
         let shown = self.timescale.phase_at(now.raw) + self.timescale.residue_at(now.raw);
+        let first = !self.state.has_cluster_time();
+        let start = if first { Some(shown) } else { self.start };
         Some(Proposal {
-            first: !self.state.has_cluster_time(),
-            difference: known.phase - shown,
+            first,
+            phase,
+            difference: phase - shown,
+            since_start: start.map(|start| phase - start),
             frequency: known.frequency,
             frequency_error: known.frequency_error,
-            time: Timestamp::from_nanos((now.raw + known.phase).as_nanos()),
+            time: Timestamp::from_nanos((now.raw + phase).as_nanos()),
         })
     }
 
-    /// Sets the published clock by what the discipline knows now; `rho` was said about its frequency until now.
-    fn adjust(&mut self, now: Now, round: u32, told: &Correction, delay: Span, rho: Frequency) {
-        let Some(known) = self.discipline.estimate(now.raw) else { return };
-        let Some(Proposal { first, difference, .. }) = self.proposal(now, &self.discipline) else { return };
+    /// Sets the published clock by what the estimator knows now; `rho` was said about its frequency until now.
+    fn adjust(
+        &mut self,
+        now: Now,
+        round: u32,
+        told: &Correction,
+        judgement: Judgement,
+        delay: Span,
+        rho: Frequency,
+    ) {
+        let Some(known) = self.estimator.estimate(now.raw) else { return };
+        let Some(proposal) = self.proposal(now, &self.estimator) else { return };
+        let Proposal { first, phase, difference, since_start, .. } = proposal;
         let adjustment = match self.config.steps(first, difference) {
             true => Adjustment::Step,
             false => Adjustment::Slew,
         };
-        self.timescale.set(now.raw, known.phase, known.frequency, adjustment);
+        let confirmed = judgement == Judgement::Followed && adjustment == Adjustment::Slew;
+        self.start = since_start.filter(|_| !confirmed).map(|added| known.phase - added);
+        self.timescale.set(now.raw, phase, known.frequency, adjustment);
         self.bound.set_frequency(now.raw, known.frequency, rho);
         self.bound.learn(known.frequency_error);
         self.refused = None;
@@ -328,19 +366,24 @@ impl Client {
             self.events.push_back(ClientEvent::Recovered);
         }
         self.state = ClientState::Synchronized;
+        self.holdover = None;
+        let added = time::Correction::adding(difference);
+        let view = CorrectionView { added, adjustment, delay, round, ago: Span::ZERO };
+        self.last_correction = Some((now.mono, view));
         if let Link::Member(session) = &mut self.link {
             session.new_cluster = false;
             self.cluster = session.terms.cluster;
         }
+        let bound = self.bound_at(now.raw);
         self.events.push_back(ClientEvent::Corrected {
             round,
             correction: told.correction,
-            added: time::Correction::adding(difference),
+            added,
             adjustment,
             delay,
             frequency: known.frequency,
-            error: known.error,
-            bound: self.bound_at(now.raw),
+            error: self.error_at(now.raw).unwrap_or(known.error),
+            bound,
             verdict: told.verdict,
             first,
         });
@@ -349,6 +392,7 @@ impl Client {
     fn enter_holdover(&mut self, reason: HoldoverReason) {
         if self.state == ClientState::Synchronized {
             self.state = ClientState::Holdover;
+            self.holdover = Some(reason);
             self.events.push_back(ClientEvent::Holdover { reason });
         }
     }
@@ -376,8 +420,9 @@ impl Client {
         // It will leave a little later than now, and says so as well as that can be known.
         let t3 = now.raw + self.lag.expected();
         let (published_t2, published_t3) = (self.timescale.published(t2), self.timescale.published(t3));
-        let known = self.discipline.estimate(now.raw).filter(|_| self.state.has_cluster_time());
+        let known = self.estimator.estimate(now.raw).filter(|_| self.state.has_cluster_time());
         let (frequency, bound) = (self.timescale.frequency(), self.bound_at(now.raw));
+        let error = self.error_at(now.raw);
         // A client that knows its path's asymmetry reads its clock as if the way there and back took equally long.
         let early = self.config.asymmetry.half();
         let Link::Member(session) = &mut self.link else { return None };
@@ -396,7 +441,7 @@ impl Client {
             rate: self.command.rate,
             applied: session.applied,
             bound,
-            error: known.map(|known| known.error),
+            error,
         };
         session.memory.remember(Sent {
             number,
@@ -476,7 +521,7 @@ impl Node for Client {
             Err(DecodeError::Length(_)) => Fate::Length,
             Err(DecodeError::Magic) => Fate::Magic,
             Err(DecodeError::Version { version, nonce, .. }) => {
-                self.handle_other_version(now, version, nonce);
+                self.handle_other_version(version, nonce);
                 Fate::Version
             }
             Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
@@ -549,11 +594,11 @@ impl Node for Client {
     }
 
     fn read(&self, raw: Raw) -> Reading {
-        let known = self.discipline.estimate(raw).filter(|_| self.state.has_cluster_time());
+        let known = self.estimator.estimate(raw).filter(|_| self.state.has_cluster_time());
         Reading {
             time: self.timescale.published(raw),
             state: self.state,
-            error: known.map(|known| known.error),
+            error: self.error_at(raw),
             bound: self.bound_at(raw),
             frequency: self.timescale.frequency(),
             frequency_error: known.map(|known| known.frequency_error),

@@ -6,7 +6,6 @@
 
 use super::{Client, Link, UNKNOWN_FREQUENCY};
 use crate::berkeley::ClientEvent;
-use crate::berkeley::bound::Proof;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::exchange::Exchange;
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
@@ -15,12 +14,23 @@ use crate::wire::{ClientState, Correction};
 impl Client {
     /// The largest difference between the cluster's true rate over this oscillator and the clock's frequency.
     pub(super) fn rho(&self, raw: Raw) -> Frequency {
-        self.bound.rho(self.discipline.estimate(raw).map(|known| known.frequency_error))
+        self.bound.rho(self.estimator.estimate(raw).map(|known| known.frequency_error))
     }
 
     /// One standard deviation of what the clock's frequency may be off.
     pub(super) fn frequency_error(&self, raw: Raw) -> Frequency {
-        self.discipline.estimate(raw).map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error)
+        self.estimator.estimate(raw).map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error)
+    }
+
+    /// One standard deviation of the published clock's estimated distance from the cluster's time: what is not known, what is
+    /// still slewed away, and how far the cluster's time may have been steered since the server was heard. What is
+    /// guaranteed limits it.
+    pub(super) fn error_at(&self, raw: Raw) -> Option<Span> {
+        let known = self.estimator.estimate(raw).filter(|_| self.state.has_cluster_time())?;
+        let parts = [known.error, self.timescale.residue_at(raw), self.bound.unheard(raw)];
+        let squares: f64 = parts.iter().map(|part| part.as_secs_f64().powi(2)).sum();
+        let error = Span::from_secs_f64(squares.sqrt());
+        Some(self.bound_at(raw).map_or(error, |bound| error.min(bound)))
     }
 
     /// The guaranteed distance of the published clock from the cluster's time.
@@ -48,18 +58,16 @@ impl Client {
         }
         session.proved = !told.learning;
         self.bound.set_pace(now.raw, told.brisk, rho);
-        let mut broken = None;
-        for exchange in burst.iter().filter(|exchange| !told.learning && Some(exchange.t2) != guess) {
-            if exchange.delay() < Span::ZERO {
-                continue;
-            }
-            // What somebody knows about the asymmetry is knowledge, not proof.
-            let seen = Exchange { t2: exchange.t2 + early, t3: exchange.t3 + early, ..*exchange };
-            if let Proof::Broke(gap) = self.bound.prove(&seen, rho) {
-                broken = broken.max(Some(gap));
-            }
-        }
-        if let Some(gap) = broken {
+        let proving = burst.iter().filter(|exchange| {
+            !told.learning && Some(exchange.t2) != guess && exchange.delay() >= Span::ZERO
+        });
+        // What somebody knows about the asymmetry is knowledge, not proof.
+        let seen = proving.map(|exchange| Exchange {
+            t2: exchange.t2 + early,
+            t3: exchange.t3 + early,
+            ..*exchange
+        });
+        if let Some(gap) = self.bound.prove_burst(seen, rho) {
             self.events.push_back(ClientEvent::BoundBroken { gap });
         }
     }

@@ -31,6 +31,8 @@ pub struct Entry {
 pub struct Terms {
     /// The cluster that the server keeps.
     pub cluster: ClusterId,
+    /// From one round to the next.
+    pub interval: Span,
     /// Send a heartbeat after so long a silence of one's own.
     pub heartbeat: Span,
     /// Take the server for dead after so long a silence.
@@ -64,10 +66,8 @@ impl Entry {
 
     /// How long to wait for an answer to this attempt, before the jitter.
     fn patience(&self) -> Span {
-        match self.refused {
-            true => SLOWEST,
-            false => FASTEST.times(1 << self.attempt.saturating_sub(1).min(10)).min(self.slowest),
-        }
+        let slowest = if self.refused { SLOWEST_REFUSED } else { self.slowest };
+        FASTEST.times(1 << self.attempt.saturating_sub(1).min(10)).min(slowest)
     }
 }
 
@@ -144,8 +144,10 @@ impl Client {
         }
         entry.answered = true;
         entry.cookie = challenge.cookie;
-        // Somebody is there: no reason to be slow.
-        entry.attempt = 1;
+        // Somebody is there: no reason to be slow, unless it has refused already.
+        if !entry.refused {
+            entry.attempt = 1;
+        }
         self.register();
         self.set_next_try(now);
         Fate::Accepted
@@ -159,6 +161,7 @@ impl Client {
         };
         let terms = Terms {
             cluster: welcome.cluster,
+            interval: welcome.interval,
             heartbeat: welcome.heartbeat.max(SHORTEST_TERM),
             lifetime: welcome.lifetime.max(SHORTEST_TERM),
         };
@@ -183,7 +186,7 @@ impl Client {
         Fate::Accepted
     }
 
-    pub(super) fn handle_reject(&mut self, now: Now, header: &Header, reject: &Reject) -> Fate {
+    pub(super) fn handle_reject(&mut self, header: &Header, reject: &Reject) -> Fate {
         match (&mut self.link, reject.reason) {
             (Link::Member(session), RejectReason::UnknownSession) if session.id == header.session => {
                 self.enter_holdover(HoldoverReason::ServerForgot);
@@ -194,7 +197,6 @@ impl Client {
                 if entry.nonce == reject.nonce =>
             {
                 entry.refused = true;
-                self.set_next_try(now);
                 self.tell_refusal(reject.reason, reject.version);
                 Fate::Accepted
             }
@@ -203,12 +205,11 @@ impl Client {
     }
 
     /// An answer in another version's words: the server does not speak ours.
-    pub(super) fn handle_other_version(&mut self, now: Now, version: u8, nonce: u64) {
+    pub(super) fn handle_other_version(&mut self, version: u8, nonce: u64) {
         if let Link::Entering(entry) = &mut self.link
             && entry.nonce == nonce
         {
             entry.refused = true;
-            self.set_next_try(now);
             self.tell_refusal(RejectReason::Version, version);
         }
     }
@@ -216,7 +217,10 @@ impl Client {
 
 /// How long the first attempt waits for an answer.
 const FASTEST: Span = Span::from_millis(250);
-/// How long any attempt of a newcomer waits, and of whoever was refused.
-const SLOWEST: Span = Span::from_secs(30);
+/// How long any attempt of a newcomer waits.
+const SLOWEST: Span = Span::from_secs(8);
+/// How long any attempt of whoever was refused waits. It gets there step by step: a single refusal may be a
+/// garbled or a forged one.
+const SLOWEST_REFUSED: Span = Span::from_secs(30);
 /// No server can make its clients wake up more often.
 const SHORTEST_TERM: Span = Span::from_millis(10);

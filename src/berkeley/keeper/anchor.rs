@@ -26,12 +26,16 @@ use crate::time::{Frequency, Span};
 pub struct Anchor {
     /// The cumulative rate command, in the wire's unit (1e-12): the server applies just what it announces.
     rate_ppt: i32,
-    /// Whether the mean has been close to zero once: from then on the rate moves gently.
+    /// Whether the mean has stayed close to zero once: from then on the rate moves gently.
     settled: bool,
+    /// For how long it has been close to zero by now.
+    close: Span,
     rest: Span,
     /// For how long the rate has been steered.
     steered: Span,
     mean: Option<Frequency>,
+    /// What members typically know their frequency to, one standard deviation.
+    typical_error: Option<Frequency>,
 }
 
 impl Anchor {
@@ -56,6 +60,20 @@ impl Anchor {
         self.mean
     }
 
+    /// Takes note of what members know their frequency to, one standard deviation each.
+    pub fn learn_error(&mut self, errors: impl Iterator<Item = Frequency>) {
+        let mut errors: Vec<Frequency> = errors.collect();
+        errors.sort_unstable_by(|one, two| one.ratio().total_cmp(&two.ratio()));
+        self.typical_error = errors.get(errors.len() / 2).copied();
+    }
+
+    /// How far the rate may be off the one that the members follow, and is going to have: one standard deviation.
+    /// `None`: that is not known.
+    pub fn error(&self) -> Option<Frequency> {
+        let (mean, error) = (self.mean?, self.typical_error?);
+        Some(Frequency::from_ratio(mean.ratio().hypot(error.ratio())))
+    }
+
     /// One round has passed, `interval` long. `claims` are f_i − S_i of the members that know theirs, the
     /// server's own among them. Returns the change of the cluster's rate from now on.
     pub fn steer(&mut self, claims: &[Frequency], members: usize, interval: Span) -> Frequency {
@@ -71,7 +89,8 @@ impl Anchor {
             return Frequency::ZERO;
         };
         self.steered += interval;
-        self.settled |= mean.abs() < SETTLED || self.steered > FIRST_FOR;
+        self.close = if mean.abs() < CLOSE { self.close + interval } else { Span::ZERO };
+        self.settled |= self.close >= SETTLED || self.steered > FIRST_FOR;
         let seconds = interval.as_secs_f64();
         let most = if self.settled { GENTLE } else { FIRST } * seconds;
         let change = (-mean * (seconds / TIME_CONSTANT_S).min(1.0)).clamp(-most, most);
@@ -93,7 +112,10 @@ const FIRST: f64 = 100e-9;
 /// Two crystals of 100 ppm are brought together in this time; whoever claims more after that is not believed.
 const FIRST_FOR: Span = Span::from_secs(1_200);
 /// So close to zero counts as close.
-const SETTLED: f64 = 50e-9;
+const CLOSE: f64 = 50e-9;
+/// After so long close to zero it is no chance: when members that are moved to the reach balance one another, the mean
+/// may be zero for the moment until one more of them is heard.
+const SETTLED: Span = Span::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +153,18 @@ mod tests {
         let mut anchor = settled();
         let change = anchor.steer(&ppm(&[50.0, 50.0, 50.0]), 3, T);
         assert!((change.ppb() + 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_mean_that_is_zero_once_by_chance_has_not_settled() {
+        let mut anchor = Anchor::default();
+        // Of four, two are moved up to the reach and two down to it; then the fifth is heard.
+        anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0]), 6, T);
+        assert_eq!(anchor.mean(), Some(Frequency::ZERO));
+        let change = anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0, -93.0]), 6, T);
+        assert!((change.ppb() - 333.0).abs() < 1.0, "{}", change.ppb());
+        closed_loop(&mut anchor, &[0.0, 0.0, 0.0], 150);
+        assert!(anchor.is_settled());
     }
 
     #[test]

@@ -15,8 +15,17 @@ pub struct Ballot {
     pub reading: Option<Reading>,
     /// Whether the vote before this one left it out.
     pub excluded: bool,
-    /// Its frequency adjustment less the rate command in it, if it is sure of it.
-    pub claim: Option<Frequency>,
+    /// What it says of its frequency, if it is sure of it.
+    pub claim: Option<Claim>,
+}
+
+/// What a client says of its frequency.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Claim {
+    /// Its frequency adjustment less the rate command in it.
+    pub adjustment: Frequency,
+    /// One standard deviation of that.
+    pub error: Frequency,
 }
 
 /// A reading of a client's clock.

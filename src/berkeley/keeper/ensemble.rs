@@ -7,6 +7,8 @@ use crate::time::{Frequency, Raw, Span};
 #[derive(Clone, Debug, Default)]
 pub struct Ensemble {
     bank: Option<Bank>,
+    /// What is known of the frequency before the first observation, and one standard deviation of it.
+    known: Option<(Frequency, Frequency)>,
     /// The last observation, if it was not believed.
     outlier: Option<Observation>,
 }
@@ -23,38 +25,38 @@ pub struct Observation {
 }
 
 impl Ensemble {
+    /// One that knows beforehand at which frequency the members' time runs over the oscillator, and one standard
+    /// deviation of that.
+    pub fn knowing(known: Option<(Frequency, Frequency)>) -> Ensemble {
+        Ensemble { known, ..Ensemble::default() }
+    }
+
     /// What is known at `at`; `None` before the first observation.
     pub fn estimate(&self, at: Raw) -> Option<Estimate> {
         self.bank.as_ref().map(|bank| bank.estimate(at))
     }
 
-    /// Takes in an observation. One that is far from what is expected is not believed, and `false` returned; a
-    /// second one confirms it.
+    /// Takes in an observation. `false` if it is not believed: it is far from what is expected (a second one confirms
+    /// it), or the members' time runs as no oscillator does, since most of them slew; then all begins again.
     pub fn observe(&mut self, observation: Observation) -> bool {
         let Observation { at, phase, deviation_s } = observation;
         let Some(bank) = &mut self.bank else {
-            self.bank = Some(Bank::new(at, phase, deviation_s, Frequency::ZERO, ANY_FREQUENCY));
+            let (frequency, error) = self.known.unwrap_or((Frequency::ZERO, ANY_FREQUENCY));
+            self.bank = Some(Bank::new(at, phase, deviation_s, frequency, error));
             return true;
         };
         let innovation = bank.innovation(at, phase, deviation_s);
         if innovation.difference.abs() <= OUTLIER * innovation.expected {
             bank.observe(at, phase, deviation_s);
             self.outlier = None;
-            self.unlearn_nonsense(observation);
-            return true;
+            return self.makes_sense(observation);
         }
-        match self.outlier.replace(observation) {
-            Some(before) => {
-                self.start_anew(before, observation);
-                true
-            }
-            None => false,
-        }
+        self.outlier.replace(observation).is_some_and(|before| self.start_anew(before, observation))
     }
 
     /// The server's clock was set, or its oscillator runs differently: these two observations are all that is known
-    /// of the phase, and the frequency is doubted.
-    pub fn start_anew(&mut self, first: Observation, second: Observation) {
+    /// of the phase, and the frequency is doubted. `false` if what comes out is no oscillator's frequency.
+    pub fn start_anew(&mut self, first: Observation, second: Observation) -> bool {
         self.outlier = None;
         let Observation { at, phase, deviation_s } = second;
         let bank = self.bank.get_or_insert_with(|| {
@@ -71,15 +73,16 @@ impl Ensemble {
             // No oscillator drifts like that: it was set once more in between.
             bank.restart_phase(at, phase, deviation_s);
         }
-        self.unlearn_nonsense(second);
+        self.makes_sense(second)
     }
 
-    /// What is no oscillator's frequency was learned from something else: begin again.
-    fn unlearn_nonsense(&mut self, Observation { at, phase, deviation_s }: Observation) {
-        let frequency = self.estimate(at).map_or(Frequency::ZERO, |known| known.frequency);
-        if frequency.ratio().abs() > FASTEST_FREQUENCY {
+    /// What is no oscillator's frequency was learned from something else: begin again, and say so.
+    fn makes_sense(&mut self, Observation { at, phase, deviation_s }: Observation) -> bool {
+        let sensible = self.estimate(at).is_none_or(|known| is_acceptable(known.frequency));
+        if !sensible {
             self.bank = Some(Bank::new(at, phase, deviation_s, Frequency::ZERO, ANY_FREQUENCY));
         }
+        sensible
     }
 
     /// The cluster's rate changes by this much, from `at` on.
@@ -90,15 +93,20 @@ impl Ensemble {
     }
 }
 
+/// Whether the cluster's time may run over an oscillator at this frequency.
+pub fn is_acceptable(frequency: Frequency) -> bool {
+    frequency.ratio().abs() <= FASTEST_FREQUENCY
+}
+
 /// Two crystals of 100 ppm each, one fast, one slow.
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 /// Standard deviations beyond which an observation is not believed at once.
 const OUTLIER: f64 = 6.0;
 /// How far a frequency may have changed when something has.
 const SUSPECT: f64 = 100e-6;
-/// No two oscillators' frequencies are farther apart than this; a client whose own is 100 ppm off on top of that still
-/// accepts it.
-const FASTEST_FREQUENCY: f64 = 400e-6;
+/// No two oscillators' frequencies are farther apart than this; but members that slew run at 500 ppm over theirs, 300
+/// at least over anybody's.
+const FASTEST_FREQUENCY: f64 = 300e-6;
 /// Nor changes one by more than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;
 

@@ -3,7 +3,7 @@
 use super::ensemble::Observation;
 use super::window::WIDEST;
 use super::{Ballot, Conclusion, Keeper, Phase, Reading, Turn, deviation_of_median};
-use crate::berkeley::config::STEP_THRESHOLD;
+use crate::berkeley::config::{SILENT_ROUNDS, STEP_THRESHOLD};
 use crate::berkeley::event::{Adjustment, Outcome};
 use crate::berkeley::vote;
 use crate::time::Raw;
@@ -36,8 +36,10 @@ impl Keeper {
         let frequency = self.timescale.frequency();
         let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
         let members = carriers.clone().count();
-        let readings: Vec<Reading> =
-            carriers.filter_map(|ballot| ballot.reading).filter(|reading| reading.fresh).collect();
+        let readings: Vec<Reading> = carriers
+            .filter_map(|ballot| ballot.reading)
+            .filter(|reading| reading.fresh && self.implausible(reading).is_none())
+            .collect();
         let votes: Vec<vote::Reading> = readings
             .iter()
             .map(|reading| vote::Reading {
@@ -74,6 +76,3 @@ impl Keeper {
         self.undecided = false;
     }
 }
-
-/// Rounds for which a server that follows leaves its members alone: long enough to learn their frequency.
-pub(super) const SILENT_ROUNDS: u32 = 24;

@@ -23,14 +23,17 @@ impl Keeper {
             return;
         }
         self.phase = Phase::Listening(votes + 1);
-        let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).count();
+        let plausible =
+            |ballot: &&Ballot| ballot.reading.is_none_or(|reading| self.implausible(&reading).is_none());
+        let carriers =
+            ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter(plausible).count();
         if 2 * carriers > ballots.len() {
             // One round more than a cold start needs: by then each of them has sent a heartbeat.
             if votes > 0 && self.follow_members(now, ballots, conclusion) {
                 conclusion.turn = Some(Turn::Adopted);
                 // A server that had a time before, and has only slept, goes on with its name.
                 let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
-                self.cluster = commonest_cluster(ballots).or(own).unwrap_or(fresh_cluster);
+                self.cluster = own.or_else(|| commonest_cluster(ballots)).unwrap_or(fresh_cluster);
                 self.anchor.rest(REST);
                 self.begin_following();
                 conclusion.report.outcome = Outcome::Following;
@@ -95,10 +98,13 @@ impl Keeper {
         conclusion.judged = judged.collect();
         conclusion.report.outcome = Outcome::Agreed;
         conclusion.turn = Some(Turn::Agreed);
-        conclusion.correction = self.timescale.set(now, vote.mean, Frequency::ZERO, Adjustment::Step);
+        // As good a rate as any is that of the server's own oscillator; a better one is that of the cluster that its
+        // members remember as well.
+        let frequency = self.known.map_or(Frequency::ZERO, |(frequency, _)| frequency);
+        conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         self.cluster = fresh_cluster;
-        self.ensemble = Ensemble::default();
+        self.ensemble = Ensemble::knowing(self.known);
         self.become_steady();
     }
 }

@@ -28,12 +28,13 @@ mod steady;
 mod tests;
 mod window;
 
-pub use self::ballot::{Audience, Ballot, Conclusion, Judged, Reading, Turn};
+pub use self::ballot::{Audience, Ballot, Claim, Conclusion, Judged, Reading, Turn};
 
 use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};
 use self::window::{WIDEST, Window};
 use super::config::PLAUSIBLE_FOR;
+use super::drift;
 use super::event::{Adjustment, Exclusion, Outcome};
 use super::timescale::Timescale;
 use super::vote;
@@ -51,6 +52,9 @@ pub struct Keeper {
     window: Window,
     last_window: Span,
     anchor: Anchor,
+    /// The cluster's rate over the server's oscillator, minus one, as it was known before this cluster's time was
+    /// followed; and one standard deviation of that.
+    known: Option<(Frequency, Frequency)>,
     ensemble: Ensemble,
     /// Where the clients' time was in the last round, if the server's own clock was in doubt then.
     doubt: Option<Observation>,
@@ -69,6 +73,9 @@ pub struct Settings {
     pub radius: Span,
     /// Clocks that show less than this do not vote.
     pub plausible_from: Timestamp,
+    /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one standard
+    /// deviation of that by now.
+    pub known: Option<(Frequency, Frequency)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +90,20 @@ enum Phase {
 impl Keeper {
     /// The keeper of a server whose oscillator reads `raw` now.
     pub fn new(settings: Settings, raw: Raw) -> Keeper {
+        let known = settings.known.filter(|(frequency, _)| ensemble::is_acceptable(*frequency));
+        let mut timescale = Timescale::free_running(raw);
+        timescale.shift_frequency(raw, known.map_or(Frequency::ZERO, |(frequency, _)| frequency));
         Keeper {
             settings,
-            timescale: Timescale::free_running(raw),
+            timescale,
             cluster: ClusterId::default(),
             phase: Phase::Listening(0),
             audience: Audience::Nobody,
             window: Window::default(),
             last_window: WIDEST,
             anchor: Anchor::default(),
-            ensemble: Ensemble::default(),
+            known,
+            ensemble: Ensemble::knowing(known),
             doubt: None,
             unsure: 0,
             contradicted: false,
@@ -153,7 +164,7 @@ impl Keeper {
     /// How far the server's own clock may be off the cluster's time, one standard deviation.
     pub fn own_error(&self, raw: Raw) -> Option<Span> {
         match self.phase {
-            Phase::Steady => Some(Span::ZERO),
+            Phase::Steady => Some(self.timescale.residue_at(raw).abs()),
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.error),
             Phase::Listening(_) => None,
         }
@@ -164,6 +175,20 @@ impl Keeper {
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
         let carries = self.phase == Phase::Steady && self.doubt.is_none();
         carries.then(|| self.timescale.residue_at(raw).abs())
+    }
+
+    /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has become
+    /// quiet, one standard deviation; `None`: who knows.
+    ///
+    /// A server that follows has it from its filter. One that carries the time *has* the cluster's rate; what may be
+    /// off are the members, by what they know theirs to, and it is about to change by their mean F (see the anchor).
+    pub fn frequency_error(&self, raw: Raw) -> Option<Frequency> {
+        match self.phase {
+            _ if self.doubt.is_some() || self.unsure > 0 => None,
+            Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.frequency_error),
+            Phase::Steady => self.anchor.error(),
+            Phase::Listening(_) => None,
+        }
     }
 
     /// Whether the server is learning the cluster's time from its members.
@@ -179,11 +204,14 @@ impl Keeper {
     /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows, and is
     /// not to be trusted any more. It is silent, and listens, and takes the members' time, as after a restart.
     pub fn wake_up(&mut self, raw: Raw, slept: Span) {
+        let sure = self.frequency_error(raw).filter(|error| drift::is_worth_keeping(*error));
+        let learned = sure.map(|error| (self.timescale.frequency(), drift::aged(error, slept, true)));
+        self.known = learned.or(self.known);
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.phase = Phase::Listening(0);
         self.audience = Audience::Nobody;
-        self.ensemble = Ensemble::default();
+        self.ensemble = Ensemble::knowing(self.known);
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;

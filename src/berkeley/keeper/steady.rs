@@ -1,7 +1,9 @@
 //! Steady: the server's disciplined clock carries the cluster's time, and the vote watches it.
 
 use super::ensemble::{Ensemble, Observation};
-use super::{Ballot, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median, typical_noise};
+use super::{
+    Ballot, Claim, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median, typical_noise,
+};
 use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
 use crate::berkeley::vote::{self, Agreement};
 use crate::time::{Frequency, Offset, Raw, Span};
@@ -54,7 +56,8 @@ impl Keeper {
         self.unsure = if agreement.majority { 0 } else { self.unsure };
         conclusion.report.outcome = Outcome::Agreed;
         let offsets: Vec<Span> = everybody.iter().map(|reading| reading.offset).collect();
-        if let Some(deviation) = vote::robust_deviation(&offsets).filter(|_| !clients.is_empty()) {
+        let sure = agreement.majority && !clients.is_empty();
+        if let Some(deviation) = vote::robust_deviation(&offsets).filter(|_| sure) {
             self.window.learn(deviation);
         }
         if among_clients.majority {
@@ -89,6 +92,8 @@ impl Keeper {
             LEARN_AFRESH => self.window.forget(),
             LISTEN_AGAIN => {
                 self.unsure = 0;
+                // What was known beforehand has not helped.
+                self.known = None;
                 self.ensemble = Ensemble::default();
                 self.phase = Phase::Listening(0);
             }
@@ -106,10 +111,12 @@ impl Keeper {
     /// Steers the cluster's rate towards the mean of the members' oscillators.
     fn steer_rate(&mut self, now: Raw, ballots: &[Ballot], members: usize) {
         let own = self.timescale.frequency() - self.anchor.rate();
-        let claims: Vec<Frequency> = std::iter::once(own)
-            .chain(ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter_map(|b| b.claim))
-            .collect();
-        let change = self.anchor.steer(&claims, members, self.settings.interval);
+        let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
+        let claims: Vec<Claim> = carriers.filter_map(|ballot| ballot.claim).collect();
+        let adjustments: Vec<Frequency> =
+            std::iter::once(own).chain(claims.iter().map(|claim| claim.adjustment)).collect();
+        let change = self.anchor.steer(&adjustments, members, self.settings.interval);
+        self.anchor.learn_error(claims.iter().map(|claim| claim.error));
         self.timescale.shift_frequency(now, change);
         self.ensemble.shift_frequency(now, change);
     }

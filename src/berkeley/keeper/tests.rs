@@ -1,13 +1,14 @@
 //! The keeper's life as stories: ballots in, conclusions out.
 
-use super::following::SILENT_ROUNDS;
 use super::*;
-use crate::berkeley::config::PLAUSIBLE_FROM;
+use crate::berkeley::config::{PLAUSIBLE_FROM, SILENT_ROUNDS};
 use crate::berkeley::event::Adjustment;
 
 const SECOND: Span = Span::from_secs(1);
 const HOUR: Span = Span::from_secs(3_600);
 const FRESH: ClusterId = ClusterId(77);
+/// What the clients here know their frequency to.
+const CLIENTS_ERROR: Frequency = Frequency::from_ppm(0.02);
 
 /// A server whose oscillator starts at a plausible time, and the rounds it has lived through.
 struct Story {
@@ -18,9 +19,14 @@ struct Story {
 
 impl Story {
     fn begin() -> Story {
+        Story::knowing(None)
+    }
+
+    /// A server that knows its frequency from an earlier run, to this error.
+    fn knowing(known: Option<(Frequency, Frequency)>) -> Story {
         let now = Raw::from_nanos((PLAUSIBLE_FROM + Span::from_secs(86_400)).as_nanos());
-        let settings =
-            Settings { interval: SECOND.times(5), radius: SECOND.times(30), plausible_from: PLAUSIBLE_FROM };
+        let (interval, radius) = (SECOND.times(5), SECOND.times(30));
+        let settings = Settings { interval, radius, plausible_from: PLAUSIBLE_FROM, known };
         Story { keeper: Keeper::new(settings, now), now, round: 0 }
     }
 
@@ -71,7 +77,7 @@ impl Client {
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
             reading,
             excluded: false,
-            claim: Some(Frequency::ZERO).filter(|_| carries),
+            claim: Some(Claim { adjustment: Frequency::ZERO, error: CLIENTS_ERROR }).filter(|_| carries),
         }
     }
 
@@ -267,4 +273,136 @@ fn a_deposed_server_learns_its_new_frequency_from_the_two_readings_that_deposed_
     assert!((story.keeper.timescale.frequency().ppm() + 150.0).abs() < 2.0);
     let end = story.round(&behind(3));
     assert!(end.correction.span().abs() < Span::from_micros(20), "{:?}", end.correction);
+}
+
+const KNOWN: Frequency = Frequency::from_ppm(40.0);
+const SURE: Frequency = Frequency::from_ppm(0.1);
+
+#[test]
+fn a_server_that_knows_its_frequency_runs_at_it_from_the_start_and_so_does_a_new_cluster() {
+    let mut story = Story::knowing(Some((KNOWN, SURE)));
+    assert_eq!(story.keeper.timescale.frequency(), KNOWN);
+    story.round(&[]);
+    assert_eq!(
+        (story.keeper.state(), story.keeper.frequency_error(story.now)),
+        (ClientState::Unsynchronized, None)
+    );
+    story.round(&[newcomer(SECOND), newcomer(-SECOND)]);
+    assert_eq!(story.keeper.state(), ClientState::Synchronized);
+    assert_eq!(story.keeper.timescale.frequency(), KNOWN);
+    assert_eq!(story.keeper.rate(), Frequency::ZERO, "nobody was commanded anything");
+}
+
+#[test]
+fn a_frequency_that_clients_would_not_accept_is_not_begun_with() {
+    let story = Story::knowing(Some((Frequency::from_ppm(450.0), SURE)));
+    assert_eq!(story.keeper.timescale.frequency(), Frequency::ZERO);
+}
+
+/// The members' time, seen from a server over whose oscillator it runs by 40 ppm: `round` rounds later.
+fn fast(round: i64) -> Vec<Client> {
+    vec![member(HOUR + KNOWN.over(SECOND.times(5 * round))); 3]
+}
+
+#[test]
+fn a_restarted_server_that_knows_its_frequency_has_it_from_the_first_reading() {
+    let mut story = Story::knowing(Some((KNOWN, SURE)));
+    story.round(&fast(0));
+    assert_eq!(story.round(&fast(1)).turn, Some(Turn::Adopted));
+    assert!((story.keeper.timescale.frequency() - KNOWN).ppb().abs() < 1e-6);
+    assert!(story.keeper.frequency_error(story.now).is_some_and(|error| error.ppm() < 0.11));
+    let end = story.round(&fast(2));
+    assert!(end.correction.span().abs() < Span::from_micros(1), "{:?}", end.correction);
+}
+
+#[test]
+fn a_frequency_that_is_wrong_is_found_out_within_three_rounds() {
+    for wrong in [-300.0, -3.0, 300.0] {
+        let mut story = Story::knowing(Some((Frequency::from_ppm(wrong), SURE)));
+        let outcomes: Vec<Outcome> = (0..8).map(|round| story.round(&fast(round)).report.outcome).collect();
+        assert_eq!(outcomes[4..], [Outcome::Following; 4], "{wrong} ppm: {outcomes:?}");
+        let learned = story.keeper.timescale.frequency();
+        assert!((learned - KNOWN).ppm().abs() < 3.0, "{wrong} ppm: {learned:?}");
+    }
+}
+
+#[test]
+fn the_rate_is_known_as_well_as_the_members_follow_it_and_as_it_is_going_to_stay() {
+    let mut story = Story::steady(3);
+    assert_eq!(story.keeper.frequency_error(story.now), Some(CLIENTS_ERROR));
+    // One of the members claims a frequency that makes the mean, towards which the rate goes, another one.
+    story.now += SECOND.times(5);
+    let mut ballots: Vec<Ballot> = story.agreeing(3).iter().map(|client| client.ballot(story.now)).collect();
+    let adjustment = Frequency::from_ppm(8.0);
+    ballots[0].claim = Some(Claim { adjustment, error: CLIENTS_ERROR });
+    story.keeper.conclude(100, story.now, &ballots, FRESH);
+    let error = story.keeper.frequency_error(story.now).unwrap();
+    assert!((error.ppm() - 2.0).abs() < 0.01, "{error:?}");
+}
+
+#[test]
+fn a_server_in_doubt_or_unsure_does_not_claim_to_know_its_frequency() {
+    let mut story = Story::steady(3);
+    let base = story.keeper.timescale.phase_at(story.now);
+    story.round(&[member(base - HOUR); 3]);
+    assert_eq!(story.keeper.frequency_error(story.now), None);
+    let mut story = Story::steady(4);
+    let silent = member(Span::ZERO).unheard();
+    story.round(&[silent; 4]);
+    assert_eq!(story.keeper.frequency_error(story.now), None);
+}
+
+#[test]
+fn a_server_that_slept_still_knows_its_frequency() {
+    let mut story = Story::knowing(Some((KNOWN, SURE)));
+    story.round(&fast(0));
+    (1..40).for_each(|round| _ = story.round(&fast(round)));
+    assert_eq!(story.keeper.phase, Phase::Steady);
+    story.keeper.wake_up(story.now, HOUR);
+    (40..42).for_each(|round| _ = story.round(&fast(round)));
+    assert_eq!(story.keeper.state(), ClientState::Synchronized);
+    assert!((story.keeper.timescale.frequency() - KNOWN).ppb().abs() < 300.0);
+    assert!(story.keeper.frequency_error(story.now).unwrap().ppm() < 0.5);
+}
+
+#[test]
+fn carriers_of_a_time_that_cannot_be_are_not_followed() {
+    let mut story = Story::begin();
+    let since_1970 = Span::from_nanos(story.now.as_nanos());
+    let clients = [member(-since_1970), member(-since_1970), newcomer(Span::ZERO)];
+    for _ in 0..10 {
+        let turn = story.round(&clients).turn;
+        assert!(!matches!(turn, Some(Turn::Adopted)), "{turn:?}");
+    }
+    let turns: Vec<_> = (0..10).filter_map(|_| story.round(&[newcomer(Span::ZERO); 3]).turn).collect();
+    assert!(story.keeper.state().has_cluster_time(), "{turns:?}");
+    assert!((story.keeper.timescale().phase_at(story.now)).abs() < SECOND);
+}
+
+#[test]
+fn a_server_that_slept_goes_on_with_its_clusters_name() {
+    let mut story = Story::steady(3);
+    story.keeper.wake_up(story.now, SECOND);
+    for _ in 0..3 {
+        story.round += 1;
+        story.now += SECOND.times(5);
+        // One of them had registered from another cluster, the others as newcomers.
+        let mut ballots: Vec<Ballot> =
+            story.agreeing(3).iter().map(|client| client.ballot(story.now)).collect();
+        ballots[0].cluster = ClusterId(5);
+        ballots[1..].iter_mut().for_each(|ballot| ballot.cluster = ClusterId(0));
+        story.keeper.conclude(story.round, story.now, &ballots, ClusterId(99));
+    }
+    assert_eq!((story.keeper.phase, story.keeper.cluster()), (Phase::Following(23), FRESH));
+}
+
+#[test]
+fn a_disagreement_leaves_no_wide_window_behind() {
+    let mut story = Story::steady(2);
+    for _ in 0..26 {
+        let phase = story.keeper.timescale.phase_at(story.now + SECOND.times(5));
+        story.round(&[member(phase + HOUR), member(phase - HOUR)]);
+    }
+    (0..12).for_each(|_| drop(story.round(&story.agreeing(2))));
+    assert!(story.round(&story.agreeing(2)).report.window < Span::from_millis(1));
 }

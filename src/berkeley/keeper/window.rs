@@ -26,7 +26,7 @@ impl Window {
 
     /// Takes in the robust deviation of one round's readings.
     pub fn learn(&mut self, deviation: Span) {
-        let deviation = deviation.max(LEAST);
+        let deviation = deviation.clamp(LEAST, WIDEST);
         let usual = self.usual.unwrap_or(deviation);
         self.samples = (self.samples + 1).min(MEMORY);
         self.usual = Some((usual + (deviation.min(usual.times(4)) - usual).over(self.samples)).max(LEAST));

@@ -77,12 +77,20 @@ struct Heard {
 }
 
 impl Heard {
-    /// What it has measured; `None` if its timestamps cannot be.
+    fn exchange(&self) -> Exchange<Raw, Timestamp> {
+        Exchange { t1: self.asked.t1, t2: self.t2, t3: self.t3, t4: self.t4 }
+    }
+
+    /// Whether its timestamps can be, give or take the guesses in them.
+    fn is_possible(&self) -> bool {
+        self.exchange().delay() >= -LARGEST_GUESS && self.t4 - self.asked.t1 <= LONGEST_DELAY
+    }
+
+    /// What it has measured; `None` if its timestamps cannot be, as far as they are known by now.
     fn measured(&self) -> Option<Measured> {
-        let (t1, t4) = (self.asked.t1, self.t4);
-        let exchange: Exchange<Raw, Timestamp> = Exchange { t1, t2: self.t2, t3: self.t3, t4 };
-        let delay = exchange.delay();
-        let sensible = delay >= Span::ZERO && t4 - t1 <= LONGEST_DELAY;
+        let exchange = self.exchange();
+        let (t1, t4, delay) = (exchange.t1, exchange.t4, exchange.delay());
+        let sensible = self.is_possible() && delay >= Span::ZERO;
         sensible.then(|| Measured { report: self.report, t1, t4, phase: exchange.offset(), delay })
     }
 }
@@ -106,14 +114,17 @@ impl Burst {
         self.outstanding.iter_mut().filter(|_| current).find(asked)?.take()
     }
 
-    /// Takes in the report's reading; `None` if its timestamps cannot be.
-    pub fn measure(&mut self, number: u32, report: &Report, asked: Asked, t4: Raw) -> Option<Measured> {
+    /// Takes in the report's reading; false if its timestamps cannot be. One that seems to have been faster than possible is
+    /// kept: a node can only guess beforehand when its datagram will leave, and corrects itself.
+    pub fn measure(&mut self, number: u32, report: &Report, asked: Asked, t4: Raw) -> bool {
         let heard = Heard { asked, report: number, t2: report.t2, t3: report.t3(), t4 };
-        let measured = heard.measured()?;
+        if !heard.is_possible() {
+            return false;
+        }
         self.exchanges.push(heard);
         self.heard = self.heard.saturating_add(1);
         self.choose();
-        Some(measured)
+        true
     }
 
     /// The probe of this number really left at `raw`. Returns how long after it was handed over that was; `None`
@@ -159,6 +170,8 @@ impl Burst {
 const OUTSTANDING: usize = 4;
 /// A longer way than any network's: by way of a satellite and back is 0.6 s. What takes longer was held up.
 const LONGEST_DELAY: Span = Span::from_secs(2);
+/// By how much a node may be wrong about when its datagram will leave.
+const LARGEST_GUESS: Span = Span::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -204,9 +217,19 @@ mod tests {
         let mut burst = Burst::begin(1, 1, 2, false);
         let mut long = report(1);
         long.processing = Span::from_secs(1);
-        assert_eq!(burst.measure(1, &long, asked(1, 1_000), raw(1_300)), None);
-        assert_eq!(burst.measure(2, &report(2), asked(2, 1_000), raw(1_000) + Span::from_secs(3)), None);
+        assert!(!burst.measure(1, &long, asked(1, 1_000), raw(1_300)));
+        assert!(!burst.measure(2, &report(2), asked(2, 1_000), raw(1_000) + Span::from_secs(3)));
         assert_eq!(burst.heard, 0);
+    }
+
+    #[test]
+    fn an_exchange_that_seems_impossible_counts_once_it_is_known_when_its_probe_left() {
+        let mut burst = Burst::begin(1, 1, 2, false);
+        let guessed = Asked { t1: raw(1_230), ..asked(77, 1_000) };
+        assert!(burst.measure(1, &report(77), guessed, raw(1_200)));
+        assert_eq!(burst.best, None);
+        assert_eq!(burst.leave(77, raw(1_010)), Some(Span::from_nanos(10)));
+        assert_eq!(best(&burst), Some((1, 190, -5)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::burst::{Burst, Measured};
 use crate::berkeley::Path;
 use crate::berkeley::event::{Exclusion, Peer};
 use crate::berkeley::keeper;
-use crate::time::{Frequency, Monotonic, Span};
+use crate::time::{Monotonic, Span};
 use crate::wire::{ClientState, ClusterId, Correction, Name, NodeId, SessionId, Verdict};
 
 /// A registered client's place in the table.
@@ -48,8 +48,10 @@ pub struct Member {
     pub quality: Quality,
     /// Its usual delays.
     pub delays: Delays,
+    /// In which of the last rounds it was heard.
+    pub history: History,
     /// Its frequency adjustment less the rate command in it, as it was sure of it last.
-    pub claim: Option<(Monotonic, Frequency)>,
+    pub claim: Option<(Monotonic, keeper::Claim)>,
     /// The last Correction sent to it and its round, until it is known to have arrived.
     pub unconfirmed: Option<(u32, Correction)>,
     /// The burst in which that Correction was repeated.
@@ -58,7 +60,9 @@ pub struct Member {
     pub verdict: Verdict,
     /// Why the vote leaves it out, if it does.
     pub exclusion: Option<Exclusion>,
-    /// Until then it is measured more often than once a round, if it needs that.
+    /// Until then it is measured more often than once a round: its path and its frequency are new.
+    pub new_until: Monotonic,
+    /// Until then it is, too, if it needs that.
     pub hurry_until: Monotonic,
     /// Whether the timer for that is running.
     pub hurrying: bool,
@@ -70,12 +74,13 @@ impl Member {
         Peer { name: self.name, address: self.path.peer }
     }
 
-    /// Whether it is to be measured more often for now: it has no time, no sure frequency, is wrong, or was not
+    /// Whether it is to be measured more often for now: it is new, has no time, no sure frequency, is wrong, or was not
     /// heard last time.
     pub fn hurries(&self, now: Monotonic) -> bool {
         let unsettled = !self.state.has_cluster_time() || self.claim.is_none();
         let unheard = self.burst.best.is_none();
-        (unsettled || unheard || self.verdict == Verdict::Minority) && now < self.hurry_until
+        let needs_it = unsettled || unheard || self.verdict == Verdict::Minority;
+        now < self.new_until || (needs_it && now < self.hurry_until)
     }
 
     /// What the keeper of time gets to know of it.
@@ -110,6 +115,23 @@ pub struct Quality {
     pub error: Option<Span>,
     /// Its guaranteed distance from cluster time.
     pub bound: Option<Span>,
+}
+
+/// In which of the last eight rounds a member was heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// A bit for each round in which it was; the newest is the lowest.
+    pub heard: u8,
+    /// How many of the rounds it was there.
+    pub rounds: u8,
+}
+
+impl History {
+    /// A round is over.
+    pub fn note(&mut self, heard: bool) {
+        self.heard = self.heard << 1 | u8::from(heard);
+        self.rounds = (self.rounds + 1).min(8);
+    }
 }
 
 /// The usual delays of a member's path.

@@ -8,6 +8,7 @@ mod cookie;
 mod members;
 mod registration;
 mod rounds;
+mod view;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,15 +19,15 @@ use rand_chacha::ChaCha12Rng;
 use self::burst::{Asked, Burst};
 use self::cookie::Cookies;
 use self::members::{Member, Members, Quality, Slot};
-use super::event::Exclusion;
-use super::keeper::{Keeper, Settings};
+use super::event::{Exclusion, RoundReport};
+use super::keeper::{Claim, Keeper, Settings};
 use super::lag::LeastLag;
 use super::timers::Timers;
 use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, DecodeError, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId, Probe, Reject,
-    RejectReason, Report, SessionId, Stamps, VERSION,
+    Body, ClientState, DecodeError, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId, Probe,
+    Reject, RejectReason, Report, SessionId, Stamps, VERSION,
 };
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
@@ -43,6 +44,8 @@ pub struct Server {
     /// How many bursts the round's vote still waits for; `None` between rounds.
     pending: Option<usize>,
     bursts: u32,
+    /// What the last round has found, and when it was over.
+    last_round: Option<(Monotonic, RoundReport)>,
     /// Why the vote leaves the server's own clock out, if it does.
     own_exclusion: Option<Exclusion>,
     /// When each kind of refusal was told last.
@@ -89,6 +92,7 @@ impl Server {
             interval: config.interval,
             radius: config.radius,
             plausible_from: config.plausible_from,
+            known: config.initial_frequency,
         };
         let next_round = now.mono + config.interval;
         let mut timers = Timers::default();
@@ -103,6 +107,7 @@ impl Server {
             next_round,
             pending: None,
             bursts: 0,
+            last_round: None,
             own_exclusion: None,
             told: Vec::new(),
             lag: LeastLag::default(),
@@ -152,15 +157,16 @@ impl Server {
         member.heard = now.mono;
         let Some(asked) = member.burst.answers(header.round, report) else { return Fate::Unasked };
         member.burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
-        let Some(measured) = member.burst.measure(header.sequence, report, asked, t4) else {
+        if !member.burst.measure(header.sequence, report, asked, t4) {
             return Fate::Implausible;
-        };
+        }
         member.state = header.flags.state;
-        member.last = Some(measured);
+        member.last = member.burst.measured(header.sequence).or(member.last);
         member.quality = Quality { round: header.round, error: report.error, bound: report.bound };
         let sure = member.state.has_cluster_time() && report.frequency_error <= SURE;
+        let claim = Claim { adjustment: report.frequency - report.rate, error: report.frequency_error };
         member.claim = match sure {
-            true => Some((now.mono, report.frequency - report.rate)),
+            true => Some((now.mono, claim)),
             false => member.claim.filter(|_| member.state.has_cluster_time()),
         };
         let complete = member.burst.is_complete();
@@ -206,7 +212,8 @@ impl Server {
         let nonce = self.rng.next_u64();
         let (rate, cluster) = (self.keeper.rate(), self.keeper.cluster());
         let timescale = *self.keeper.timescale();
-        let decided = self.keeper.state().has_cluster_time();
+        // While the server listens, its time line may still be set: stamps on the old one would contradict those on the new.
+        let decided = self.keeper.state() == ClientState::Synchronized;
         let (node, expected) = (self.node, self.lag.expected());
         let member = self.members.at(slot).filter(|member| member.burst.id == burst && member.burst.open)?;
         let probe = Probe {
@@ -351,7 +358,7 @@ impl Node for Server {
             error: self.keeper.own_error(raw),
             bound: self.keeper.own_bound(raw),
             frequency: self.keeper.timescale().frequency(),
-            frequency_error: None,
+            frequency_error: self.keeper.frequency_error(raw),
         }
     }
 

@@ -35,7 +35,7 @@ impl Server {
         self.welcome(slot);
         // Not so close behind the Welcome that it could overtake it.
         self.begin_burst(slot, now.mono + AFTER_WELCOME, true);
-        self.hurry(now.mono, slot, self.config.interval.times(NEWCOMER_ROUNDS));
+        self.learn(now.mono, slot);
         Fate::Accepted
     }
 
@@ -71,11 +71,13 @@ impl Server {
             reading: None,
             quality: Default::default(),
             delays: Default::default(),
+            history: Default::default(),
             claim: None,
             unconfirmed: None,
             repeated_in: 0,
             verdict: Verdict::Unjudged,
             exclusion: None,
+            new_until: now.mono,
             hurry_until: now.mono,
             hurrying: false,
         };
@@ -98,7 +100,16 @@ impl Server {
         self.send_to(slot, 0, Body::Welcome(welcome));
     }
 
-    /// Measures a member more often than once a round, for so long or until it does not need it any more.
+    /// Measures a member more often until its path and its frequency are known well.
+    pub(super) fn learn(&mut self, now: Monotonic, slot: Slot) {
+        let length = self.config.interval.times(NEWCOMER_ROUNDS);
+        if let Some(member) = self.members.at(slot) {
+            member.new_until = now + length;
+        }
+        self.hurry(now, slot, length);
+    }
+
+    /// Measures a member more often for so long, as long as it needs that.
     pub(super) fn hurry(&mut self, now: Monotonic, slot: Slot, length: Span) {
         let period = self.config.interval.over(HURRY);
         let Some(member) = self.members.at(slot) else { return };
@@ -129,7 +140,8 @@ impl Server {
 const HASTE: Span = Span::from_secs(1);
 /// From the Welcome to the first probe.
 const AFTER_WELCOME: Span = Span::from_millis(5);
-/// A newcomer is measured between rounds for so many of them: enough to learn its frequency.
-const NEWCOMER_ROUNDS: i64 = 2;
+/// A newcomer is measured between rounds for so many of them. Over paths of 5 ms ± 1 ms it is within 10 µs (RMS) after
+/// five to ten minutes then, instead of ten to twenty; over a LAN after 20 s instead of up to two minutes.
+const NEWCOMER_ROUNDS: i64 = 24;
 /// Whoever is in a hurry is measured so many times a round.
 const HURRY: i64 = 5;

@@ -88,7 +88,8 @@ impl Server {
         }
         if !alone {
             self.pending = self.pending.map(|pending| pending.saturating_sub(1));
-        } else if self.keeper.audience().includes(state) {
+        } else if self.keeper.audience().includes(state) && self.own_exclusion.is_none() {
+            // A server that the vote has just found wrong insists on nothing between rounds.
             self.correct(slot);
         }
     }
@@ -109,6 +110,9 @@ impl Server {
                 self.finish_burst(now, slot);
             }
         }
+        for (_, member) in self.members.iter_mut() {
+            member.history.note(member.burst.round == self.round && member.burst.best.is_some());
+        }
         let oldest = self.config.lifetime();
         let ballots: Vec<Ballot> =
             self.members.iter().map(|member| member.ballot(now.mono, self.round, oldest)).collect();
@@ -120,6 +124,11 @@ impl Server {
         }
         self.tell(&conclusion);
         self.judge(now, &conclusion);
+        self.last_round = Some((now.mono, conclusion.report));
+        if matches!(conclusion.turn, Some(Turn::Deposed(_) | Turn::Adopted)) {
+            // It was set: what was found wrong with it is past.
+            self.own_exclusion = None;
+        }
         self.events.push_back(ServerEvent::RoundEnded(conclusion.report));
         self.events.push_back(ServerEvent::OwnClock {
             round: self.round,
@@ -135,7 +144,7 @@ impl Server {
         }
         if conclusion.turn == Some(Turn::Agreed) {
             for slot in self.members.slots() {
-                self.hurry(now.mono, slot, self.config.interval.times(2));
+                self.learn(now.mono, slot);
             }
         }
     }
@@ -283,7 +292,7 @@ impl Server {
 }
 
 /// The client's clock minus the cluster's time, at the measurement.
-fn offset(measured: &Measured, cluster_phase: Span) -> Offset {
+pub(super) fn offset(measured: &Measured, cluster_phase: Span) -> Offset {
     Offset::ahead_by(measured.phase - cluster_phase)
 }
 

@@ -3,10 +3,12 @@
 use log::Level;
 
 use super::Tell;
-use super::record::{Record, classic_time, plain, snake_case};
+use super::record::{Record, classic_time, snake_case};
 use crate::berkeley::ClientEvent::{self, *};
+use crate::berkeley::config::SILENT_ROUNDS;
 use crate::net::Observation;
-use crate::wire::{RejectReason, VERSION};
+use crate::time::Span;
+use crate::wire::{ClientState, ClusterId, RejectReason, VERSION};
 
 impl Tell for ClientEvent {
     fn kind(&self) -> &'static str {
@@ -87,17 +89,21 @@ impl Tell for ClientEvent {
     fn text(&self, at: &Observation) -> Option<String> {
         Some(match self {
             Registering { server, attempt: 1 } => format!("Connecting to the server {server}"),
+            // A server may be away for days.
+            Registering { attempt, .. } if *attempt > EACH && !attempt.is_power_of_two() => return None,
             Registering { server, attempt } => {
                 format!("Connecting to the server {server}, attempt {attempt}")
             }
             Unresolved { attempt } => {
                 format!("The server's name cannot be resolved, attempt {attempt}; trying again")
             }
-            Registered { server, interval, .. } => format!(
-                "Connected to the server {server}, a round each {}, timestamps: {}",
-                plain(*interval),
-                at.timestamps
-            ),
+            Registered { server, cluster, interval } => {
+                let timestamps = at.timestamps;
+                let when = until_corrected(at, *cluster, *interval);
+                format!(
+                    "Connected to the server {server}, a round each {interval}, timestamps: {timestamps}{when}"
+                )
+            }
             Refused { server, reason: RejectReason::Version, version } => format!(
                 "Refused by the server {server}: it speaks version {version} of the protocol, this client \
                  version {VERSION}; run the same meantime on both"
@@ -105,22 +111,19 @@ impl Tell for ClientEvent {
             Refused { server, reason, .. } => format!("Refused by {server}: {reason}; trying again"),
             Corrected { .. } => self.synchronized(at),
             Ignored { correction, in_a_row, .. } => {
-                format!("Correction {} held for an outlier, {in_a_row} in a row", correction.span())
+                format!("Correction {correction} held for an outlier, {in_a_row} in a row")
             }
             RefusedCorrection { correction, reason, .. } => {
-                format!("Correction {} refused: {reason}", correction.span())
+                format!("Correction {correction} refused: {reason}")
             }
             BoundBroken { gap } => format!(
-                "Bound broken by {}: this clock, its timestamps or the server's clock did what cannot be",
-                plain(*gap)
+                "Bound broken by {gap}: this clock, its timestamps or the server's clock did what cannot be"
             ),
             Suspended { slept } => {
-                format!("Suspended: the machine slept for {}; joining again", plain(*slept))
+                format!("Suspended: the machine slept for {slept}; joining again")
             }
             Holdover { reason } => {
-                let bound =
-                    at.reading.bound.map_or(String::new(), |bound| format!(" (bound {})", plain(bound)));
-                format!("Holdover: {reason}; the clock runs on what it has learned{bound}")
+                format!("Holdover: {reason}; the clock runs on what it has learned{}", bound(at))
             }
             Recovered => "Recovered: the server corrects this clock again".into(),
         })
@@ -140,6 +143,30 @@ impl Tell for ClientEvent {
     }
 }
 
+/// What a client that has just been let in is still to wait for.
+fn until_corrected(at: &Observation, cluster: ClusterId, interval: Span) -> String {
+    match at.reading.state {
+        ClientState::Holdover => format!(
+            "\nThe clock runs on what it has learned{}, until the server is sure of the cluster's time: {SILENT_ROUNDS} \
+             rounds ({}) after a restart",
+            bound(at),
+            interval.times(SILENT_ROUNDS.into())
+        ),
+        ClientState::Unsynchronized if cluster == ClusterId::default() => {
+            "\nThe cluster has no time yet: the server waits for a majority of clocks that agree".into()
+        }
+        _ => String::new(),
+    }
+}
+
+/// How far the clock is from the cluster's time at most, in brackets, if that is known.
+fn bound(at: &Observation) -> String {
+    at.reading.bound.map_or(String::new(), |bound| format!(" (bound {bound})"))
+}
+
+/// So many attempts are all told, of the later ones those whose number is a power of two.
+const EACH: u32 = 5;
+
 impl ClientEvent {
     /// The classic line about a correction, and the figures after it.
     fn synchronized(&self, at: &Observation) -> String {
@@ -147,12 +174,10 @@ impl ClientEvent {
         let line = format!("Synchronized time at the client is: {time}");
         match self {
             Corrected { correction, adjustment, delay, frequency, error, bound, .. } => format!(
-                "{line} (correction {}, {adjustment}, delay {}, frequency {:+.3} ppm, error {}, bound {})",
-                correction.span(),
-                plain(*delay),
+                "{line} (correction {correction}, {adjustment}, delay {delay}, frequency {:+.3} ppm, error {error}, \
+                 bound {})",
                 frequency.ppm(),
-                plain(*error),
-                bound.map_or("unknown".into(), plain)
+                bound.map_or("unknown".into(), |bound| bound.to_string())
             ),
             _ => line,
         }
@@ -162,10 +187,10 @@ impl ClientEvent {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::tests::printed;
+    use super::super::tests::{observation, printed};
     use super::*;
     use crate::berkeley::event::{Adjustment, HoldoverReason};
-    use crate::time::{Correction, Frequency, Span};
+    use crate::time::{Correction, Frequency};
     use crate::wire::Verdict;
 
     fn corrected() -> ClientEvent {
@@ -188,7 +213,7 @@ mod tests {
         assert_eq!(
             printed(Format::Text, &corrected()),
             "Synchronized time at the client is: 2025-08-21 16:30:12.123456 \
-             (correction -2.000000 s, step, delay 80.0 µs, frequency -50.000 ppm, error 3.0 µs, bound 44.0 µs)\n"
+             (correction -2.0 s, step, delay 80.0 µs, frequency -50.000 ppm, error 3.0 µs, bound 44.0 µs)\n"
         );
     }
 
@@ -201,12 +226,51 @@ mod tests {
         ));
     }
 
+    /// What people read about this event while the clock is in this state.
+    fn text(event: &ClientEvent, state: ClientState) -> Option<String> {
+        let mut at = observation();
+        at.reading.state = state;
+        event.text(&at)
+    }
+
+    #[test]
+    fn a_server_that_stays_away_does_not_fill_the_screen() {
+        let server = "192.0.2.1:5525".parse().unwrap();
+        let told = |attempt| text(&Registering { server, attempt }, ClientState::Holdover).is_some();
+        let told: Vec<u32> = (1..1_000).filter(|attempt| told(*attempt)).collect();
+        assert_eq!(told, [1, 2, 3, 4, 5, 8, 16, 32, 64, 128, 256, 512]);
+    }
+
+    #[test]
+    fn who_is_let_in_again_reads_how_long_the_server_will_be_silent() {
+        let server = "192.0.2.1:5525".parse().unwrap();
+        let registered = |cluster| Registered { server, cluster, interval: Span::from_secs(5) };
+        let connected = "Connected to the server 192.0.2.1:5525, a round each 5.0 s, timestamps: kernel";
+        let (none, some) = (ClusterId::default(), ClusterId(7));
+        let shown = |cluster, state| text(&registered(cluster), state).unwrap();
+        assert_eq!(shown(some, ClientState::Synchronized), connected);
+        assert_eq!(shown(some, ClientState::Unsynchronized), connected);
+        assert_eq!(
+            shown(none, ClientState::Holdover),
+            format!(
+                "{connected}\nThe clock runs on what it has learned (bound 110 µs), until the server is sure of the \
+                 cluster's time: 24 rounds (2.0 min) after a restart"
+            )
+        );
+        assert_eq!(
+            shown(none, ClientState::Unsynchronized),
+            format!(
+                "{connected}\nThe cluster has no time yet: the server waits for a majority of clocks that agree"
+            )
+        );
+    }
+
     #[test]
     fn holdover_is_a_warning_with_its_reason() {
         let holdover = Holdover { reason: HoldoverReason::ServerLeft };
         let text = printed(Format::Text, &holdover);
         assert!(
-            text.starts_with("Holdover: the server said goodbye;") && text.ends_with(" (bound 110.0 µs)\n")
+            text.starts_with("Holdover: the server said goodbye;") && text.ends_with(" (bound 110 µs)\n")
         );
         assert!(printed(Format::Json, &holdover).ends_with("\"reason\":\"server_left\"}\n"));
         assert_eq!(holdover.level(), Some(Level::Warn));

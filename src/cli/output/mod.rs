@@ -18,17 +18,20 @@ use std::net::SocketAddr;
 
 use log::Level;
 
-pub use record::{Record, classic_time, plain, rfc3339, snake_case};
+pub use record::{Record, classic_time, rfc3339, rounded_ppb, snake_case};
+pub use server::report_fields;
 
+use super::logging::TOLD;
 use crate::net::Observation;
+use crate::time::Span;
 use crate::wire::Name;
 
 /// What is printed on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Sentences.
+    /// Sentences, for people
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, for programs
     Json,
 }
 
@@ -72,8 +75,10 @@ impl<W: Write> Output<W> {
         let text = if is_read { what.text(at) } else { None };
         if let (Some(level), Some(text)) = (what.level(), &text) {
             match self.limiter.admit(what.kind(), at.host) {
-                Some(0) => log::log!(level, "{text}"),
-                Some(omitted) => log::log!(level, "{text} ({omitted} more of this kind were not logged)"),
+                Some(0) => log::log!(target: TOLD, level, "{text}"),
+                Some(omitted) => {
+                    log::log!(target: TOLD, level, "{text} ({omitted} more of this kind were not logged)");
+                }
                 None => {}
             }
         }
@@ -142,10 +147,12 @@ impl Tell for Tick {
 
     fn text(&self, at: &Observation) -> Option<String> {
         let (raw, cluster) = (at.host.as_nanos(), at.reading.time.as_nanos());
-        let bound = at.reading.bound.map_or("null".into(), |bound| bound.as_nanos().to_string());
+        let known = |span: Option<Span>| span.map_or("null".into(), |span| span.as_nanos().to_string());
+        let (error, bound) = (known(at.reading.error), known(at.reading.bound));
         let (state, timestamps) = (record::state(at.reading.state), at.timestamps);
         Some(format!(
-            "tick raw_ns={raw} cluster_ns={cluster} state={state} bound_ns={bound} timestamps={timestamps}"
+            "tick raw_ns={raw} cluster_ns={cluster} state={state} error_ns={error} bound_ns={bound} \
+             timestamps={timestamps}"
         ))
     }
 }
@@ -156,7 +163,7 @@ pub(super) mod tests {
     use crate::berkeley::Reading;
     use crate::clock::HostRaw;
     use crate::net::Timestamps;
-    use crate::time::{Frequency, Span, Timestamp};
+    use crate::time::{Frequency, Timestamp};
     use crate::wire::ClientState;
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
@@ -193,9 +200,17 @@ pub(super) mod tests {
         );
         assert_eq!(
             printed(Format::Text, &Tick),
-            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized bound_ns=110000 \
-             timestamps=kernel\n"
+            "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized error_ns=250 \
+             bound_ns=110000 timestamps=kernel\n"
         );
+    }
+
+    #[test]
+    fn what_nobody_knows_is_null_in_a_tick() {
+        let mut at = observation();
+        (at.reading.error, at.reading.bound) = (None, None);
+        let text = Tick.text(&at).unwrap();
+        assert!(text.contains(" error_ns=null bound_ns=null "), "{text}");
     }
 
     #[test]

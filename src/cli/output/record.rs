@@ -36,17 +36,23 @@ impl Record {
         &self.at
     }
 
+    /// A field that was added.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.fields.get(name)
+    }
+
     /// Adds a field.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.fields.insert(name.to_owned(), value.into());
     }
 
-    pub(super) fn span(&mut self, name: &str, span: Span) {
+    /// Adds a length of time.
+    pub fn span(&mut self, name: &str, span: Span) {
         self.put(name, span.as_nanos());
     }
 
     /// Adds a length of time, or null.
-    pub(super) fn known_span(&mut self, name: &str, span: Option<Span>) {
+    pub fn known_span(&mut self, name: &str, span: Option<Span>) {
         self.put(name, span.map_or(Value::Null, |span| span.as_nanos().into()));
     }
 
@@ -58,19 +64,20 @@ impl Record {
         self.span(name, correction.span());
     }
 
-    /// Adds a frequency in ppb, to a thousandth: finer than any clock is known.
-    pub(super) fn frequency(&mut self, name: &str, frequency: Frequency) {
-        self.put(name, (frequency.ppb() * 1e3).round() / 1e3);
+    /// Adds a frequency in ppb.
+    pub fn frequency(&mut self, name: &str, frequency: Frequency) {
+        self.put(name, rounded_ppb(frequency));
     }
 
     /// Adds the system's time of the same moment, if it is made to follow the node's.
-    pub(super) fn system(&mut self) {
+    pub fn system(&mut self) {
         if let Some(system) = self.at.system {
             self.put("system_ns", system.as_nanos());
         }
     }
 
-    pub(super) fn cluster(&mut self, cluster: ClusterId) {
+    /// Adds a cluster's name.
+    pub fn cluster(&mut self, cluster: ClusterId) {
         self.put("cluster", format!("{:016x}", cluster.0));
     }
 
@@ -97,6 +104,11 @@ impl fmt::Display for Record {
     }
 }
 
+/// A frequency in ppb, to a thousandth: finer than any clock is known.
+pub fn rounded_ppb(frequency: Frequency) -> f64 {
+    (frequency.ppb() * 1e3).round() / 1e3
+}
+
 /// A time as programs read it: `2025-08-21T16:30:12.123456789Z`.
 pub fn rfc3339(time: Timestamp) -> String {
     utc(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
@@ -105,11 +117,6 @@ pub fn rfc3339(time: Timestamp) -> String {
 /// A time as the classic demonstration prints it: `2025-08-21 16:30:12.123456`, in UTC.
 pub fn classic_time(time: Timestamp) -> String {
     utc(time).format("%Y-%m-%d %H:%M:%S%.6f").to_string()
-}
-
-/// A length of time that has no direction, without a plus.
-pub fn plain(span: Span) -> String {
-    span.to_string().trim_start_matches('+').to_owned()
 }
 
 /// The name of a variant as programs read it: `OutsideWindow` becomes `outside_window`.
@@ -149,10 +156,5 @@ mod tests {
     fn variants_are_written_in_snake_case() {
         assert_eq!(snake_case(crate::berkeley::event::Outcome::ServerInDoubt), "server_in_doubt");
         assert_eq!(state(ClientState::Holdover), "holdover");
-    }
-
-    #[test]
-    fn a_length_without_direction_has_no_plus() {
-        assert_eq!(plain(Span::from_micros(33)), "33.0 µs");
     }
 }

@@ -1,9 +1,10 @@
 //! What a server tells. The words are those of the classic demonstration of the Berkeley algorithm.
 
 use log::Level;
+use serde_json::Value;
 
 use super::Tell;
-use super::record::{Record, plain, snake_case, state};
+use super::record::{Record, rounded_ppb, snake_case, state};
 use crate::berkeley::ServerEvent::{self, *};
 use crate::berkeley::event::{Peer, RoundReport};
 use crate::net::Observation;
@@ -62,7 +63,7 @@ impl Tell for ServerEvent {
                 record.known_span("client_error_ns", *error);
                 record.known_span("client_bound_ns", *bound);
             }
-            RoundEnded(report) => report_fields(report, record),
+            RoundEnded(report) => report_fields(report, &mut |name, value| record.put(name, value)),
             Falseticker(falseticker) => {
                 record.voter(&falseticker.voter);
                 record.offset("offset_ns", falseticker.offset);
@@ -105,7 +106,7 @@ impl Tell for ServerEvent {
             Connected { client, .. } => format!("{client} got connected successfully"),
             Left { client } => format!("{client} has left"),
             Lost { client, silent } => {
-                format!("{client} is lost: nothing heard of it for {}", plain(*silent))
+                format!("{client} is lost: nothing heard of it for {silent}")
             }
             Refused { address, reason: RejectReason::Version, version } => format!(
                 "{address} refused: it speaks version {version} of the protocol, this server version {VERSION}; \
@@ -122,9 +123,7 @@ impl Tell for ServerEvent {
             RoundEnded(report) => ended(report),
             Falseticker(falseticker) => format!(
                 "Falseticker: {} is {} from the median: {}",
-                falseticker.voter,
-                falseticker.offset.span(),
-                falseticker.reason
+                falseticker.voter, falseticker.offset, falseticker.reason
             ),
             Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
             TimeAgreed { agreeing, members, .. } => {
@@ -135,21 +134,17 @@ impl Tell for ServerEvent {
             }
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
             Deposed { offset } => {
-                format!(
-                    "Deposed: the server's own clock is {} from its members, and takes their time",
-                    offset.span()
-                )
+                format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
             }
             Suspended { slept } => format!(
-                "Suspended: the machine slept for {}; the server listens, and takes its members' time",
-                plain(*slept)
+                "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
             ),
             Resumed => "Resumed: the server is sure of the cluster's time and corrects the members".into(),
             OwnClock { correction, adjustment, .. } => {
-                format!("Time set at the server itself: correction {} ({adjustment})", correction.span())
+                format!("Time set at the server itself: correction {correction} ({adjustment})")
             }
             CorrectionSent { client, correction, verdict, .. } => {
-                format!("Time sent to {client}: correction {} ({verdict})", correction.span())
+                format!("Time sent to {client}: correction {correction} ({verdict})")
             }
         })
     }
@@ -162,44 +157,49 @@ impl Tell for ServerEvent {
             | Undecided { .. }
             | Deposed { .. }
             | Suspended { .. } => Some(Level::Warn),
-            Truechimer { .. } | TimeAgreed { .. } | TimeAdopted { .. } | Resumed => Some(Level::Info),
+            Connected { .. }
+            | Left { .. }
+            | Truechimer { .. }
+            | TimeAgreed { .. }
+            | TimeAdopted { .. }
+            | Resumed => Some(Level::Info),
             _ => None,
         }
     }
 }
 
 fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8, bound: Option<Span>) -> String {
-    let (offset, delay) = (offset.span(), plain(delay));
-    let bound = bound.map_or(String::new(), |bound| format!(", bound {}", plain(bound)));
+    let bound = bound.map_or(String::new(), |bound| format!(", bound {bound}"));
     format!("Client Data updated with: {client}: offset {offset}, delay {delay}, {heard} exchanges{bound}")
 }
 
 fn ended(report: &RoundReport) -> String {
     let RoundReport { round, outcome, members, heard, agreeing, spread, .. } = report;
-    let spread = plain(*spread);
-    let bound = report.largest_bound.map(plain);
-    let bound = bound.map_or(String::new(), |bound| format!("; any two differ by {bound} at most"));
+    let bound =
+        report.largest_bound.map_or(String::new(), |bound| format!("; any two differ by {bound} at most"));
     format!(
         "Round {round} ended: {outcome}; {members} members, {heard} heard, {agreeing} agree within {spread}\
          {bound}"
     )
 }
 
-fn report_fields(report: &RoundReport, record: &mut Record) {
-    record.put("round", report.round);
-    record.put("outcome", snake_case(report.outcome));
-    record.put("members", report.members);
-    record.put("heard", report.heard);
-    record.put("agreeing", report.agreeing);
-    record.offset("median_offset_ns", report.median);
-    record.span("window_ns", report.window);
-    record.span("spread_ns", report.spread);
-    record.known_span("largest_bound_ns", report.largest_bound);
-    match report.mean_frequency {
-        Some(frequency) => record.frequency("mean_frequency_ppb", frequency),
-        None => record.put("mean_frequency_ppb", serde_json::Value::Null),
-    }
-    record.frequency("rate_ppb", report.rate);
+/// The fields of what a round has found.
+pub fn report_fields(report: &RoundReport, put: &mut impl FnMut(&str, Value)) {
+    let known_span = |span: Option<Span>| span.map_or(Value::Null, |span| span.as_nanos().into());
+    put("round", report.round.into());
+    put("outcome", snake_case(report.outcome).into());
+    put("members", report.members.into());
+    put("heard", report.heard.into());
+    put("agreeing", report.agreeing.into());
+    put("median_offset_ns", report.median.span().as_nanos().into());
+    put("window_ns", report.window.as_nanos().into());
+    put("spread_ns", report.spread.as_nanos().into());
+    put("largest_bound_ns", known_span(report.largest_bound));
+    put(
+        "mean_frequency_ppb",
+        report.mean_frequency.map_or(Value::Null, |frequency| rounded_ppb(frequency).into()),
+    );
+    put("rate_ppb", rounded_ppb(report.rate).into());
 }
 
 #[cfg(test)]
@@ -238,12 +238,12 @@ mod tests {
                 error: None,
                 bound: Some(delay)
             }),
-            "Client Data updated with: alice (192.0.2.7:4000): offset +3.000 ms, delay 80.0 µs, 4 exchanges, bound \
+            "Client Data updated with: alice (192.0.2.7:4000): offset +3.0 ms, delay 80.0 µs, 4 exchanges, bound \
              80.0 µs\n"
         );
         assert_eq!(
             text(CorrectionSent { client: alice(), round: 7, correction, verdict }),
-            "Time sent to alice (192.0.2.7:4000): correction -3.000 ms (agrees)\n"
+            "Time sent to alice (192.0.2.7:4000): correction -3.0 ms (agrees)\n"
         );
     }
 

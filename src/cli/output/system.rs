@@ -41,14 +41,14 @@ impl Tell for SystemEvent {
     fn text(&self, _at: &Observation) -> Option<String> {
         Some(match self {
             Following { missing } => {
-                format!("The system's clock follows the cluster's time; it lacked {}", missing.span())
+                format!("The system's clock follows the cluster's time; it lacked {missing}")
             }
-            Stepped { added } => format!("The system's clock was stepped by {}", added.span()),
+            Stepped { added } => format!("The system's clock was stepped by {added}"),
             Disturbed { how } => {
                 let what = match how {
                     Disturbance::Frequency => "has set the frequency of the system's clock".into(),
                     Disturbance::Slew => "slews the system's clock".into(),
-                    Disturbance::Step(added) => format!("has stepped the system's clock by {}", added.span()),
+                    Disturbance::Step(added) => format!("has stepped the system's clock by {added}"),
                 };
                 format!("Somebody else {what}; it is taken back")
             }
@@ -82,7 +82,7 @@ mod tests {
         let step = Disturbed { how: Disturbance::Step(Correction::adding(Span::from_secs(-2))) };
         assert_eq!(
             printed(Format::Text, &step),
-            "Somebody else has stepped the system's clock by -2.000000 s; it is taken back\n"
+            "Somebody else has stepped the system's clock by -2.0 s; it is taken back\n"
         );
         assert!(printed(Format::Json, &step).ends_with("\"how\":\"step\",\"added_ns\":-2000000000}\n"));
         let frequency = Disturbed { how: Disturbance::Frequency };

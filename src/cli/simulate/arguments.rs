@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::fault;
-use crate::berkeley::estimator::Method;
 use crate::cli::{Failure, units};
 use crate::sim::machine::Habits;
 use crate::sim::scenario::Clock;
@@ -18,109 +17,105 @@ pub struct SimulateArgs {
     /// How many clients, liars included
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     clients: u32,
-    /// For how long the world runs
+    /// How long the simulated world runs
     #[arg(long, value_name = "SPAN", default_value = "10min", value_parser = units::positive_span)]
     duration: Span,
-    /// Disagreement is summed up only after this time
+    /// How long the clocks may settle before the summary counts their disagreement
     #[arg(long, value_name = "SPAN", default_value = "1min", value_parser = units::unsigned_span)]
     settle: Span,
-    /// From one round to the next
+    /// The time from one round to the next
     #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = units::positive_span)]
     interval: Span,
-    /// Exchanges with each client in each round, 1 to 32
+    /// How often each client is measured in a round, 1 to 32
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
     burst: u8,
-
-    /// How clients estimate phase and frequency
-    #[arg(long, value_name = "METHOD", default_value = "least-delay")]
-    estimator: EstimatorKind,
 
     /// How often a datagram is lost, each way: 0.2 or 20%
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     loss: f64,
-    /// How often it arrives twice
+    /// How often a datagram arrives twice
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     duplication: f64,
-    /// How often it is held back for up to half a second
+    /// How often a datagram is held back for up to half a second
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     reordering: f64,
-    /// How often some of its bytes are changed
+    /// How often some bytes of a datagram are changed
     #[arg(long, value_name = "P", default_value = "0", value_parser = probability)]
     corruption: f64,
-    /// The least delay of each way
+    /// How long a datagram takes at least, each way
     #[arg(long, value_name = "SPAN", default_value = "100us", value_parser = units::unsigned_span)]
     delay: Span,
-    /// How much longer the way from server to client is
+    /// How much longer it takes from the server to a client than back
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     asymmetry: Span,
-    /// What each datagram waits on top: the mean, for pareto the least, for gaussian one sigma
+    /// How long each datagram waits on top of that: the mean; for pareto the least, for gaussian one sigma
     #[arg(long, value_name = "SPAN", default_value = "20us", value_parser = units::unsigned_span)]
     jitter: Span,
     /// How these waits are distributed
     #[arg(long, value_name = "KIND", default_value = "exponential")]
     jitter_kind: JitterKind,
-    /// One sigma of a queue that fills and empties slowly, within a minute
+    /// One sigma of a further wait, in a queue that fills and empties within a minute or so
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     queue: Span,
 
-    /// Clocks start within so much of the truth
+    /// Clocks start within this of the true time
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = units::unsigned_span)]
     offset: Span,
-    /// Frequency errors are within this
-    #[arg(long, value_name = "FREQ", default_value = "100ppm", value_parser = units::frequency)]
+    /// Clocks run fast or slow by up to this
+    #[arg(long, value_name = "FREQUENCY", default_value = "100ppm", value_parser = units::frequency)]
     drift: Frequency,
-    /// Random walk of every frequency, per root of a second
+    /// How much every clock's frequency wanders: one sigma, per root of a second
     #[arg(long, value_name = "RATIO", default_value = "1e-9", value_parser = wander)]
     wander: f64,
-    /// The server's clock starts exactly so far off
+    /// Let the server's clock start ahead by exactly this (negative: behind)
     #[arg(long, value_name = "SPAN", value_parser = units::span, allow_hyphen_values = true)]
     server_offset: Option<Span>,
-    /// The server's frequency error is exactly this
-    #[arg(long, value_name = "FREQ", value_parser = units::frequency, allow_hyphen_values = true)]
+    /// Let the server's clock run fast by exactly this (negative: slow)
+    #[arg(long, value_name = "FREQUENCY", value_parser = units::frequency, allow_hyphen_values = true)]
     server_drift: Option<Frequency>,
-    /// The random walk of the server's frequency, if not as for all
+    /// How much the server's frequency wanders, if not like all others
     #[arg(long, value_name = "RATIO", value_parser = wander)]
     server_wander: Option<f64>,
     /// One sigma of the noise of every timestamp
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     timestamp_noise: Span,
-    /// Timers fire up to so much too late
+    /// Timers fire up to this too late
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     timer_latency: Span,
 
     /// How many of the clients lie
     #[arg(long, value_name = "N", default_value = "0")]
     liars: u32,
-    /// What they tell; several kinds, separated by commas, are told in turn
+    /// How they lie; of several kinds, separated by commas, each liar takes the next
     #[arg(long, value_name = "KIND", default_value = "constant", value_delimiter = ',')]
     liar_kind: Vec<LiarKind>,
-    /// How far off liars say to be
+    /// How far off liars claim to be
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::span, allow_hyphen_values = true)]
     lie: Span,
 
-    /// Something goes wrong: WHEN:WHAT:WHO[:HOW], as 600s:jump:server:1h or 10min:crash:client-2; may be repeated
+    /// Let something go wrong: WHEN:WHAT:WHO[:HOW], as in 600s:jump:server:1h; see below. May be repeated
     #[arg(long = "fault", value_name = "FAULT", value_parser = fault::fault)]
     faults: Vec<(Span, Fault)>,
-    /// A client starts later: WHO@WHEN, as client-3@600s; may be repeated
+    /// Let a client start later: WHO@WHEN, as in client-3@600s. May be repeated
     #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
     joins: Vec<(Member, Span)>,
 
     /// Everything random follows from this number
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Replay the scenario of random faults with this seed; the other options then count for nothing
+    /// Replay the scenario of random faults with this seed; it brings a world of its own, whatever the options say
     #[arg(long, value_name = "N")]
     pub(super) faults_seed: Option<u64>,
-    /// What to print: text, or one JSON object a line, the last one being the summary
+    /// How to print the results
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: Format,
-    /// Print what the nodes tell, too
+    /// Also print what the nodes tell
     #[arg(long)]
     pub(super) events: bool,
-    /// Write every node's distance from the cluster's time to this file, as CSV
+    /// Write every node's distance from the cluster's time, and the error it states, to this file, as CSV
     #[arg(long, value_name = "FILE")]
     pub(super) samples: Option<PathBuf>,
-    /// How often the clocks are looked at
+    /// How often the clocks are compared
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::positive_span)]
     sample: Span,
 }
@@ -128,28 +123,10 @@ pub struct SimulateArgs {
 /// What is printed on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Sentences.
+    /// Sentences, for people
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, the last one being the summary
     Json,
-}
-
-/// The estimators that have a name here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum EstimatorKind {
-    /// A Kalman bank on the exchange with the least delay: what clients use
-    LeastDelay,
-    /// All one-way differences, under a learned one-sided density: in the making, and slow
-    OneSided,
-}
-
-impl From<EstimatorKind> for Method {
-    fn from(kind: EstimatorKind) -> Method {
-        match kind {
-            EstimatorKind::LeastDelay => Method::LeastDelay,
-            EstimatorKind::OneSided => Method::OneSided,
-        }
-    }
 }
 
 /// The distributions that have a name here.
@@ -229,7 +206,6 @@ impl SimulateArgs {
             sample: self.sample,
             interval: self.interval,
             burst: self.burst,
-            estimator: self.estimator.into(),
             liars: self.liars as usize,
             lies: self.liar_kind.iter().map(|kind| self.lie(*kind)).collect(),
             faults: self.faults.clone(),
@@ -287,12 +263,7 @@ impl SimulateArgs {
     }
 
     fn server_clock(&self) -> Clock {
-        Clock {
-            offset: self.server_offset,
-            drift: self.server_drift,
-            wander: self.server_wander,
-            ramps: Vec::new(),
-        }
+        Clock { offset: self.server_offset, drift: self.server_drift, wander: self.server_wander }
     }
 }
 
@@ -320,12 +291,34 @@ fn wander(text: &str) -> Result<f64, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  meantime simulate                                        three clients on a good LAN, ten minutes
-  meantime simulate --clients 8 --loss 20% --duration 1d   a bad network for a day
-  meantime simulate --clients 5 --liars 2 --liar-kind constant,two-faced
-  meantime simulate --server-offset 1h --samples run.csv   the server is an hour off: who follows?
-  meantime simulate --fault 300s:jump:server:1h --fault 400s:crash:client-2 --events
-  meantime simulate --faults-seed 17 --events              replay a scenario of random faults";
+  Three clients on a good LAN, ten minutes:
+    meantime simulate
+  A bad network for a day:
+    meantime simulate --clients 8 --loss 20% --duration 1d
+  Two of five lie, each in its way:
+    meantime simulate --clients 5 --liars 2 --liar-kind constant,two-faced
+  The server starts an hour off; every clock's error goes to a file:
+    meantime simulate --server-offset 1h --samples run.csv
+  The server's clock jumps, and a client dies:
+    meantime simulate --fault 300s:jump:server:1h --fault 400s:crash:client-2
+  Random faults, replayed:
+    meantime simulate --faults-seed 17 --events
+
+Faults, each from the moment WHEN on:
+  WHEN:crash:WHO          the process dies
+  WHEN:leave:WHO          it says goodbye and ends
+  WHEN:start:WHO          it is started again
+  WHEN:pause:WHO          the process stands still, until WHEN:resume:WHO
+  WHEN:jump:WHO:BY        the oscillator shows so much more, as in server:-1h
+  WHEN:drift:WHO:BY       its frequency changes at once, as in server:5ppm
+  WHEN:ramp:WHO:BY:SPAN   or within so long, as in client-1:1ppm:10min
+  WHEN:sleep:WHO:SPAN     the machine has slept for so long
+  WHEN:cut:CLIENT         nothing gets through, until WHEN:heal:CLIENT
+  WHEN:delay:CLIENT:SPAN  the least delay is this, either way; with :down only
+                          from the server, with :up only to it
+
+A SPAN is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
+a FREQUENCY is in ppm or ppb; P is a probability, as in 0.2 or 20%.";
 
 #[cfg(test)]
 mod tests {

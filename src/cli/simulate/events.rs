@@ -46,7 +46,7 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::Left { client } => ("left", format!("{client} said goodbye")),
         ServerEvent::Lost { client, silent } => ("lost", format!("{client} is lost: not heard for {silent}")),
         ServerEvent::Falseticker(f) => {
-            ("falseticker", format!("{} is left out: {}, by {}", f.voter, f.reason, f.offset.span()))
+            ("falseticker", format!("{} is left out: {}, by {}", f.voter, f.reason, f.offset))
         }
         ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
@@ -59,7 +59,7 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
             ("time_adopted", format!("takes the cluster's time from {members} members"))
         }
         ServerEvent::Deposed { offset } => {
-            ("deposed", format!("its own clock is {} off the members: silent", offset.span()))
+            ("deposed", format!("its own clock is {offset} off the members: silent"))
         }
         ServerEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: listens")),
         ServerEvent::Resumed => ("resumed", "is sure again".to_owned()),
@@ -71,13 +71,13 @@ fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
     Some(match event {
         ClientEvent::Registered { .. } => ("registered", "is registered".to_owned()),
         ClientEvent::Corrected { first: true, added, .. } => {
-            ("synchronized", format!("has the cluster's time: {} added", added.span()))
+            ("synchronized", format!("has the cluster's time: {added} added"))
         }
         ClientEvent::Ignored { correction, in_a_row, .. } => {
-            ("ignored", format!("does not follow {}, {in_a_row} in a row", correction.span()))
+            ("ignored", format!("does not follow {correction}, {in_a_row} in a row"))
         }
         ClientEvent::RefusedCorrection { correction, reason, .. } => {
-            ("refused_correction", format!("refuses {}: {reason}", correction.span()))
+            ("refused_correction", format!("refuses {correction}: {reason}"))
         }
         ClientEvent::BoundBroken { gap } => ("bound_broken", format!("its bound is broken by {gap}")),
         ClientEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: joins again")),

@@ -1,4 +1,4 @@
-//! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`.
+//! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`, `600s:ramp:client-1:1ppm:10min`.
 
 use crate::cli::units;
 use crate::sim::{Fault, Member, Ways};
@@ -13,24 +13,25 @@ pub fn fault(text: &str) -> Result<(Span, Fault), String> {
     let (Some(at), Some(what), Some(who)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(format!("a fault is WHEN:WHAT:WHO, as in {EXAMPLE}"));
     };
-    let (at, who, how) = (units::unsigned_span(at)?, member(who)?, parts.next());
-    let fault = match (what, how) {
-        ("crash", None) => Fault::Crash(who),
-        ("leave", None) => Fault::Shutdown(who),
-        ("start", None) => Fault::Start(who),
-        ("pause", None) => Fault::Pause(who),
-        ("resume", None) => Fault::Resume(who),
-        ("cut", None) => Fault::Cut(client(who)?, Ways::Both),
-        ("heal", None) => Fault::Heal(client(who)?),
-        ("jump", Some(by)) => Fault::Jump(who, units::span(by)?),
-        ("drift", Some(by)) => Fault::FrequencyStep(who, units::frequency(by)?),
-        ("jump" | "drift", None) => return Err(format!("by how much? type for example {EXAMPLE}")),
-        _ => return Err(format!("no such fault; {KINDS}")),
+    let (at, who) = (units::unsigned_span(at)?, member(who)?);
+    let how: Vec<&str> = parts.collect();
+    let fault = match (what, how.as_slice()) {
+        ("crash", []) => Fault::Crash(who),
+        ("leave", []) => Fault::Shutdown(who),
+        ("start", []) => Fault::Start(who),
+        ("pause", []) => Fault::Pause(who),
+        ("resume", []) => Fault::Resume(who),
+        ("jump", [by]) => Fault::Jump(who, units::span(by)?),
+        ("sleep", [slept]) => Fault::Sleep(who, units::positive_span(slept)?),
+        ("drift", [by]) => Fault::FrequencyStep(who, units::frequency(by)?),
+        ("ramp", [by, over]) => Fault::Ramp(who, units::frequency(by)?, units::positive_span(over)?),
+        ("cut", []) => Fault::Cut(client(who)?, Ways::Both),
+        ("heal", []) => Fault::Heal(client(who)?),
+        ("delay", [least]) => Fault::Base(client(who)?, Ways::Both, units::unsigned_span(least)?),
+        ("delay", [least, way]) => Fault::Base(client(who)?, ways(way)?, units::unsigned_span(least)?),
+        _ => return Err(hint(what)),
     };
-    match parts.next() {
-        Some(rest) => Err(format!("'{rest}' is too much; type for example {EXAMPLE}")),
-        None => Ok((at, fault)),
-    }
+    Ok((at, fault))
 }
 
 /// A client and the time at which it starts.
@@ -48,7 +49,7 @@ pub fn victim(fault: &Fault) -> Option<Member> {
         Fault::Crash(who) | Fault::Shutdown(who) | Fault::Start(who) | Fault::Pause(who) => Some(who),
         Fault::Resume(who) | Fault::Jump(who, _) | Fault::FrequencyStep(who, _) => Some(who),
         Fault::Cut(who, _) | Fault::Heal(who) | Fault::Base(who, ..) | Fault::Jitter(who, ..) => Some(who),
-        Fault::Lie(who, _) | Fault::Truth(who) | Fault::Sleep(who, _) => Some(who),
+        Fault::Lie(who, _) | Fault::Truth(who) | Fault::Sleep(who, _) | Fault::Ramp(who, ..) => Some(who),
         Fault::Trouble(_) => None,
     }
 }
@@ -63,11 +64,36 @@ fn member(text: &str) -> Result<Member, String> {
 }
 
 fn client(member: Member) -> Result<Member, String> {
-    if member == Member::SERVER { Err("only a client's path can be cut".into()) } else { Ok(member) }
+    if member == Member::SERVER { Err("only a client has a path; type client-1".into()) } else { Ok(member) }
+}
+
+fn ways(text: &str) -> Result<Ways, String> {
+    match text {
+        "down" => Ok(Ways::Down),
+        "up" => Ok(Ways::Up),
+        _ => Err(format!("'{text}' is no way; type down (from the server) or up (to it)")),
+    }
+}
+
+/// What to type instead.
+fn hint(what: &str) -> String {
+    let example = match what {
+        "crash" | "leave" | "start" | "pause" | "resume" | "cut" | "heal" => {
+            return format!("nothing more to say; type for example 600s:{what}:client-2");
+        }
+        "jump" => EXAMPLE,
+        "sleep" => "600s:sleep:client-1:1h",
+        "drift" => "600s:drift:client-1:5ppm",
+        "ramp" => "600s:ramp:client-1:1ppm:10min",
+        "delay" => "600s:delay:client-1:400us:down",
+        _ => return format!("no such fault; {KINDS}"),
+    };
+    format!("how exactly? type for example {example}")
 }
 
 const EXAMPLE: &str = "600s:jump:server:1h";
-const KINDS: &str = "there are crash, leave, start, pause, resume, cut, heal, jump and drift";
+const KINDS: &str =
+    "there are crash, leave, start, pause, resume, jump, sleep, drift, ramp, cut, heal and delay";
 
 #[cfg(test)]
 mod tests {
@@ -86,18 +112,32 @@ mod tests {
         assert_eq!(fault("600s:cut:client-2"), Ok((at, Fault::Cut(two, Ways::Both))));
         let faster = Fault::FrequencyStep(two, Frequency::from_ppm(150.0));
         assert_eq!(fault("600s:drift:client-2:150ppm"), Ok((at, faster)));
+        let warmer = Fault::Ramp(two, Frequency::from_ppm(-1.0), Span::from_secs(1_200));
+        assert_eq!(fault("600s:ramp:client-2:-1ppm:20min"), Ok((at, warmer)));
+        assert_eq!(fault("600s:sleep:client-2:1h"), Ok((at, Fault::Sleep(two, Span::from_secs(3_600)))));
+        let longer = |ways| Fault::Base(two, ways, Span::from_micros(400));
+        assert_eq!(fault("600s:delay:client-2:400us"), Ok((at, longer(Ways::Both))));
+        assert_eq!(fault("600s:delay:client-2:400us:down"), Ok((at, longer(Ways::Down))));
+        assert_eq!(fault("600s:delay:client-2:400us:up"), Ok((at, longer(Ways::Up))));
     }
 
     #[test]
     fn nonsense_is_refused_with_a_hint() {
         for (text, hint) in [
             ("", "WHEN:WHAT:WHO"),
-            ("600s:jump:server", "by how much"),
+            ("600s:jump:server", "600s:jump:server:1h"),
             ("600s:explode:server", "there are crash"),
             ("600s:crash:me", "server or client-1"),
-            ("600s:cut:server", "only a client's"),
-            ("600s:crash:server:1:2", "no such fault"),
-            ("600s:jump:server:1h:2", "too much"),
+            ("600s:cut:server", "only a client"),
+            ("600s:crash:server:1:2", "nothing more"),
+            ("600s:jump:server:1h:2", "600s:jump:server:1h"),
+            ("600s:ramp:client-1:1ppm", "1ppm:10min"),
+            ("600s:ramp:client-1:1ppm:0s", "more than zero"),
+            ("600s:sleep:client-1:-1h", "more than zero"),
+            ("600s:delay:server:400us", "only a client"),
+            ("600s:delay:client-1:-1us", "negative"),
+            ("600s:delay:client-1:400us:left", "down"),
+            ("600s:delay:client-1:400us:up:1", "400us:down"),
         ] {
             let error = fault(text).unwrap_err();
             assert!(error.contains(hint), "{text}: {error}");

@@ -28,6 +28,8 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
     for (limit, since) in ["1 ms", "100 µs", "10 µs"].iter().zip(summary.agreed) {
         writeln!(text, "  {:<38}{}", format!("all within {limit}, and so to the end"), since_words(since))?;
     }
+    let calm = since_words(summary.calm);
+    writeln!(text, "  {:<38}{calm}", "a whole minute within 10 µs RMS")?;
     let settled = format!("disagreement of two clocks after {:.0} s", seconds(*settle));
     writeln!(
         text,
@@ -35,14 +37,20 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
         length(summary.spreads.rms()),
         length(summary.spreads.max())
     )?;
-    let (rms, max) = (summary.rate_rms, Some(summary.rate_max).filter(|_| summary.rate_rms.is_some()));
+    let (ratio, share) = (summary.honesty.ratio_rms(), summary.honesty.within_share());
     writeln!(
         text,
-        "  {:<38}{} RMS, {} at most",
-        "cluster's rate against its members'",
-        rate(rms),
-        rate(max)
+        "  {:<38}{} RMS, {} within it",
+        "clients' errors over those stated",
+        ratio.map_or_else(|| "unknown".to_owned(), |ratio| format!("{ratio:.2}")),
+        share.map_or_else(|| "unknown".to_owned(), |share| format!("{:.0} %", share * 100.0)),
     )?;
+    writeln!(text, "  {:<38}{} times", "stated bounds violated", summary.honesty.bound_violations())?;
+    // Runs of less than some hours say nothing about it.
+    if let Some(rms) = summary.rate_rms {
+        let name = "cluster's rate against its members'";
+        writeln!(text, "  {name:<38}{} RMS, {} at most", rate(rms), rate(summary.rate_max))?;
+    }
     writeln!(
         text,
         "  {:<38}{:.2} in a second",
@@ -61,7 +69,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
     for Excluded { name, reason, times, first, offset } in &summary.excluded {
         writeln!(
             text,
-            "    {name:<36}{reason}, by {offset}, first at {:.1} s, {times}×",
+            "    {name:<36}{reason}, by {offset:+}, first at {:.1} s, {times}×",
             first.as_secs_f64()
         )?;
     }
@@ -79,6 +87,10 @@ pub fn json(summary: &Summary) -> Value {
         "agreed_1ms_s": ms,
         "agreed_100us_s": us100,
         "agreed_10us_s": us10,
+        "rms_10us_s": summary.calm.map(seconds),
+        "error_ratio_rms": summary.honesty.ratio_rms(),
+        "error_within_share": summary.honesty.within_share(),
+        "bound_violations": summary.honesty.bound_violations(),
         "rate_rms_ppb": summary.rate_rms.map(Frequency::ppb),
         "rate_max_ppb": summary.rate_rms.map(|_| summary.rate_max.ppb()),
         "packets_per_client_per_s": summary.packets_per_client_per_s,
@@ -109,13 +121,12 @@ fn seconds(span: Span) -> f64 {
     span.as_nanos() as f64 / 1e9
 }
 
-/// A length without a sign: distances have none.
 fn length(span: Option<Span>) -> String {
-    span.map_or_else(|| "unknown".to_owned(), |span| span.to_string().trim_start_matches('+').to_owned())
+    span.map_or_else(|| "unknown".to_owned(), |span| span.to_string())
 }
 
-fn rate(frequency: Option<Frequency>) -> String {
-    frequency.map_or_else(|| "unknown".to_owned(), |frequency| format!("{:.1} ppb", frequency.ppb()))
+fn rate(frequency: Frequency) -> String {
+    format!("{:.1} ppb", frequency.ppb())
 }
 
 #[cfg(test)]
@@ -141,16 +152,24 @@ mod tests {
     fn people_read_who_was_left_out_and_why() {
         let text = text(&Scenario::default(), &summary());
         assert!(text.contains("client-3"), "{text}");
-        assert!(text.contains("too far from the median, by +1.000000 s, first at 1.0 s, 2×"), "{text}");
+        assert!(text.contains("too far from the median, by +1.0 s, first at 1.0 s, 2×"), "{text}");
         assert!(text.contains("after 3 s") && text.contains("never"), "{text}");
     }
 
     #[test]
     fn programs_find_every_field_and_null_for_never() {
-        let json = json(&summary());
+        let json = super::json(&summary());
         assert_eq!(json["event"], "summary");
         assert_eq!(json["agreed_1ms_s"], 3.0);
         assert_eq!((&json["agreed_100us_s"], &json["pairwise_rms_ns"]), (&Value::Null, &Value::Null));
         assert_eq!(json["excluded"][0]["reason"], "outside_window");
+        for (field, value) in [
+            ("rms_10us_s", Value::Null),
+            ("error_ratio_rms", Value::Null),
+            ("error_within_share", Value::Null),
+            ("bound_violations", json!(0)),
+        ] {
+            assert_eq!(json[field], value, "{field}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::sim::{Sample, Scenario};
 
-/// A CSV file: a row for each look at the clocks, a column for each node.
+/// A CSV file: a row for each look at the clocks; for each node a column of its clock, and then one of the error it states.
 #[derive(Debug)]
 pub struct Samples {
     file: BufWriter<File>,
@@ -23,11 +23,15 @@ impl Samples {
         for member in scenario.members() {
             write!(file, ",{member}_ns")?;
         }
+        for member in scenario.members() {
+            write!(file, ",{member}_error_ns")?;
+        }
         writeln!(file)?;
         Ok(Samples { file })
     }
 
-    /// Adds a row: each node's clock minus the median of the good clocks, empty if it does not run.
+    /// Adds a row: each node's clock minus the median of the good clocks, empty if it does not run; then one sigma of
+    /// each clock's error by its node's word, empty if it states none.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -40,6 +44,12 @@ impl Samples {
                 _ => write!(self.file, ",")?,
             }
         }
+        for clock in &sample.clocks {
+            match clock.and_then(|clock| clock.error) {
+                Some(error) => write!(self.file, ",{}", error.as_nanos())?,
+                None => write!(self.file, ",")?,
+            }
+        }
         writeln!(self.file)
     }
 
@@ -49,5 +59,37 @@ impl Samples {
     /// When it cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::measure::Standing;
+    use crate::time::Span;
+    use crate::wire::ClientState;
+
+    #[test]
+    fn a_row_has_every_clock_and_then_every_stated_error() {
+        let standing = |off, error: Option<i64>| Standing {
+            off: Span::from_nanos(off),
+            raw_off: Span::ZERO,
+            state: ClientState::Synchronized,
+            error: error.map(Span::from_nanos),
+            bound: None,
+            lies: false,
+        };
+        let mut sample = Sample::default();
+        sample.at = Span::from_millis(1_500);
+        sample.clocks = vec![Some(standing(100, Some(0))), Some(standing(400, Some(250))), None];
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("samples.csv");
+        let mut samples = Samples::create(&path, &Scenario { clients: 2, ..Scenario::default() }).unwrap();
+        samples.write(&sample).unwrap();
+        samples.flush().unwrap();
+        let written = std::fs::read_to_string(&path).unwrap();
+        let names =
+            "true_s,server_ns,client-1_ns,client-2_ns,server_error_ns,client-1_error_ns,client-2_error_ns";
+        assert_eq!(written, format!("{names}\n1.5,-150,150,,0,250,\n"));
     }
 }

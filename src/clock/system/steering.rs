@@ -17,6 +17,11 @@
 //! Before each setting the kernel is asked whether it still has what was set last, and the time is compared with
 //! what it should have become. If not, somebody else sets the clock. That is told and taken back; but fighting
 //! helps nobody, so after the third time within ten minutes the clock is left to the other one.
+//!
+//! The kernel is told how good its clock is, for whoever asks it. The maximum error is the node's guaranteed bound and
+//! the distance from the published time; while there is no bound, the last one, growing by 15 ppm (RFC 5905). The
+//! estimated error is the node's estimate and that distance. A clock whose error may be more than a second, of which
+//! nothing was ever guaranteed, or whose node has lost the cluster's time, is called unsynchronized.
 
 use std::io;
 
@@ -24,7 +29,6 @@ use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
 use crate::berkeley::Reading;
 use crate::berkeley::timescale::SLEW_LIMIT;
 use crate::time::{Correction, Frequency, Raw, Span, Timestamp};
-use crate::wire::ClientState;
 
 /// Steers a kernel's clock.
 #[derive(Debug)]
@@ -35,8 +39,10 @@ pub struct Steering<K> {
     last: Option<Set>,
     /// The published rate without any slew: what the kernel is left with at the end.
     rate: Frequency,
-    /// When the node was synchronized last, and how well it knew the time then.
-    synchronized: Option<(Raw, Span)>,
+    /// When the node's error was bounded last, and the bound; `None`: never since the oscillator ran through.
+    guaranteed: Option<(Raw, Span)>,
+    /// The node has lost the cluster's time, and the kernel was told.
+    lapsed: bool,
     /// The machine was suspended: no steps before this.
     waking: Option<Raw>,
     /// When somebody else set the clock lately.
@@ -120,7 +126,8 @@ impl<K: Kernel> Steering<K> {
             settings,
             last: None,
             rate: Frequency::ZERO,
-            synchronized: None,
+            guaranteed: None,
+            lapsed: false,
             waking: None,
             disturbed: Vec::new(),
             given_up: false,
@@ -133,10 +140,14 @@ impl<K: Kernel> Steering<K> {
     pub fn follow(&mut self, seen: Seen, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
         let mut events = Vec::new();
         let published = node(seen.raw);
-        if self.given_up || !published.state.has_cluster_time() {
+        if self.given_up {
             return events;
         }
-        match self.steer(seen, published, node, &mut events) {
+        let result = match published.state.has_cluster_time() {
+            true => self.steer(seen, published, node, &mut events),
+            false => self.lapse(&seen),
+        };
+        match result {
             Ok(()) => self.failing = false,
             Err(_) if self.failing => {}
             Err(error) => {
@@ -153,14 +164,7 @@ impl<K: Kernel> Steering<K> {
         if self.last.take().is_none() || self.given_up {
             return;
         }
-        let released = self.kernel.state().and_then(|state| {
-            self.kernel.adjust(&Adjust {
-                frequency: Some(ScaledPpm::nearest(self.rate)),
-                status: Some(status(state.status).with(Status::UNSYNCHRONIZED)),
-                ..Adjust::default()
-            })
-        });
-        if let Err(error) = released {
+        if let Err(error) = self.leave() {
             log::warn!("the system's clock could not be left at its learned rate: {error}");
         }
     }
@@ -174,6 +178,7 @@ impl<K: Kernel> Steering<K> {
     ) -> io::Result<()> {
         let state = self.kernel.state()?;
         let missing = published.time - seen.system;
+        self.notice_a_nap(&seen);
         match self.disturbance(&state, &seen) {
             Some(how) => {
                 events.push(SystemEvent::Disturbed { how });
@@ -214,7 +219,31 @@ impl<K: Kernel> Steering<K> {
         let system = seen.system + step.unwrap_or_default();
         self.last = Some(Set { at: seen.raw, system, suspended: seen.suspended, frequency });
         self.rate = published.frequency;
+        self.lapsed = false;
         Ok(())
+    }
+
+    /// The node has no cluster's time any more: nobody vouches for the clock, and it runs on at the learned rate.
+    /// Nothing is touched if it has not joined yet.
+    fn lapse(&mut self, seen: &Seen) -> io::Result<()> {
+        if self.last.is_none() || self.lapsed {
+            return Ok(());
+        }
+        self.notice_a_nap(seen);
+        self.guaranteed = None;
+        let frequency = self.leave()?;
+        self.last = Some(Set { at: seen.raw, system: seen.system, suspended: seen.suspended, frequency });
+        self.lapsed = true;
+        Ok(())
+    }
+
+    /// Leaves the clock at the learned rate, without what was being slewed, and calls it unsynchronized.
+    fn leave(&mut self) -> io::Result<ScaledPpm> {
+        let frequency = ScaledPpm::nearest(self.rate);
+        let now = self.kernel.state()?.status;
+        let status = Some(status(now).with(Status::UNSYNCHRONIZED));
+        self.kernel.adjust(&Adjust { frequency: Some(frequency), status, ..Adjust::default() })?;
+        Ok(frequency)
     }
 
     /// What somebody else has done since the clock was set last.
@@ -242,22 +271,28 @@ impl<K: Kernel> Steering<K> {
     }
 
     /// After a suspension the kernel puts the system's time forward, by the hardware clock; the published time,
-    /// whose oscillator stood still, is what is wrong. It gets some time to be corrected.
-    fn is_waking(&mut self, seen: &Seen) -> bool {
+    /// whose oscillator stood still, is what is wrong. It gets some time to be corrected; until then nothing is
+    /// guaranteed that was before.
+    fn notice_a_nap(&mut self, seen: &Seen) {
         if self.last.is_some_and(|last| seen.suspended - last.suspended > NAP) {
             self.waking = Some(seen.raw + WAKING);
+            self.guaranteed = None;
         }
+    }
+
+    fn is_waking(&self, seen: &Seen) -> bool {
         self.waking.is_some_and(|until| seen.raw < until)
     }
 
     /// The largest error that the clock may have, and the estimated one, when it is so far from the published time.
     fn errors(&mut self, now: Raw, published: &Reading, distance: Span) -> (Span, Span) {
-        if published.state == ClientState::Synchronized {
-            self.synchronized = Some((now, published.error.unwrap_or_default()));
+        if let Some(bound) = published.bound {
+            self.guaranteed = Some((now, bound));
         }
-        let (since, then) = self.synchronized.unwrap_or((now, LARGEST_ERROR));
-        let error = published.error.unwrap_or(then);
-        (distance + error.times(3) + FREE_RUN.over(now - since), distance + error)
+        let guaranteed = self.guaranteed.map_or(UNKNOWN_ERROR, |(at, bound)| bound + FREE_RUN.over(now - at));
+        // Where nothing is estimated, the guarantee is the best guess.
+        let estimated = published.error.unwrap_or(guaranteed);
+        (distance + guaranteed.max(estimated), distance + estimated)
     }
 }
 
@@ -299,6 +334,8 @@ const PATIENCE: usize = 3;
 const FREE_RUN: Frequency = Frequency::from_ppm(15.0);
 /// RFC 5905 (MAXDIST): with a larger error a clock does not count as synchronized.
 const LARGEST_ERROR: Span = Span::from_secs(1);
+/// What the kernel says of a clock that nobody keeps.
+const UNKNOWN_ERROR: Span = Span::from_secs(16);
 
 #[cfg(test)]
 mod tests;

@@ -104,7 +104,7 @@ impl Until {
     }
 }
 
-impl Observer<Seen> for Until {
+impl Observer<Echo> for Until {
     fn event(&mut self, _at: Observation, event: Seen) -> io::Result<()> {
         self.seen.push(event);
         self.told()

@@ -174,3 +174,13 @@ fn a_jump_of_the_oscillator_is_no_jump_of_the_nodes_making() {
     let off = simulation.sample().clocks[1].unwrap().off;
     assert!((off - Span::from_secs(3_600)).abs() <= Span::from_millis(10_010), "{off}");
 }
+
+#[test]
+fn a_route_changes_in_the_direction_and_for_the_client_that_were_asked_for() {
+    let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
+    let (short, long) = (Span::from_micros(100), Span::from_micros(400));
+    simulation.inject(Fault::Base(CLIENT, super::super::Ways::Down, long));
+    simulation.run_for(Span::from_secs(1), &mut ());
+    let bases: Vec<_> = simulation.world().paths.iter().map(|(down, up)| (down.base, up.base)).collect();
+    assert_eq!(bases, [(long, short), (short, short)]);
+}

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::*;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::timescale::Timescale;
+use crate::wire::ClientState;
 
 /// A machine: its oscillator, its kernel, and a node that publishes a time on it.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ struct Machine {
     timescale: Timescale,
     state: ClientState,
     error: Option<Span>,
+    bound: Option<Span>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +112,7 @@ impl Bench {
             timescale: Timescale::free_running(START),
             state: ClientState::Synchronized,
             error: Some(Span::from_micros(2)),
+            bound: Some(Span::from_micros(110)),
         };
         let machine = Rc::new(RefCell::new(machine));
         Bench { steering: Steering::new(Fake(machine.clone()), settings), machine }
@@ -129,12 +132,13 @@ impl Bench {
         let (seen, reading) = {
             let machine = self.machine.borrow();
             let (raw, system, suspended) = (machine.raw, machine.system, machine.suspended);
-            let (timescale, state, error) = (machine.timescale, machine.state, machine.error);
+            let (timescale, state) = (machine.timescale, machine.state);
+            let (error, bound) = (machine.error, machine.bound);
             let reading = move |raw| Reading {
                 time: timescale.published(raw),
                 state,
                 error,
-                bound: None,
+                bound,
                 frequency: timescale.frequency(),
                 frequency_error: None,
             };
@@ -165,6 +169,16 @@ impl Bench {
         let mut machine = self.machine.borrow_mut();
         tamper(&mut machine.kernel);
         machine.kernel
+    }
+
+    /// The maximum and the estimated error that the kernel was told last.
+    fn errors(&self) -> (Span, Span) {
+        let machine = self.machine.borrow();
+        machine.told.iter().rev().find_map(|told| told.errors).expect("it was told")
+    }
+
+    fn is_vouched_for(&self) -> bool {
+        !self.machine.borrow().kernel.status.has(Status::UNSYNCHRONIZED)
     }
 
     fn steps(&self) -> usize {
@@ -278,20 +292,84 @@ fn the_kernel_is_told_every_second_that_the_clock_is_kept() {
 }
 
 #[test]
-fn in_holdover_the_clock_runs_on_until_its_error_may_be_a_second() {
+fn the_kernel_is_told_the_guaranteed_bound_and_the_estimate_each_with_the_distance() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(60);
+    let us = Span::from_micros;
+    assert_eq!(bench.errors(), (us(110), us(2)));
+    bench.correct(us(30), Frequency::ZERO, Adjustment::Step);
+    bench.follow();
+    assert_eq!(bench.errors(), (us(140), us(32)));
+    // A server's clock that carries the cluster's time is off by nothing but the distance.
+    let mut server = Bench::new(Span::ZERO);
+    (server.machine.borrow_mut().error, server.machine.borrow_mut().bound) =
+        (Some(Span::ZERO), Some(Span::ZERO));
+    server.run(2);
+    assert_eq!(server.errors(), (Span::ZERO, Span::ZERO));
+    assert!(server.is_vouched_for());
+}
+
+#[test]
+fn in_holdover_the_clock_runs_on_and_is_vouched_for_while_its_bound_is_below_a_second() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(10);
     bench.machine.borrow_mut().state = ClientState::Holdover;
+    for (bound, vouched) in [(999, true), (1_001, false), (999, true)] {
+        bench.machine.borrow_mut().bound = Some(Span::from_millis(bound));
+        bench.run(2);
+        assert_eq!(bench.is_vouched_for(), vouched, "with a bound of {bound} ms");
+    }
+    assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
+}
+
+#[test]
+fn a_bound_that_is_lost_grows_by_15_ppm_until_it_is_a_second() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.run(10);
+    {
+        let machine = &mut *bench.machine.borrow_mut();
+        (machine.state, machine.bound, machine.error) = (ClientState::Holdover, None, None);
+    }
     bench.run(10 * 3_600);
-    let kernel = bench.kernel(|_| {});
-    assert!(!kernel.status.has(Status::UNSYNCHRONIZED), "{kernel:?}");
-    assert!((Span::from_millis(500)..Span::from_millis(600)).contains(&kernel.max_error), "{kernel:?}");
+    let (max, estimated) = bench.errors();
+    assert!((Span::from_millis(539)..Span::from_millis(542)).contains(&max), "{max}");
+    assert!(estimated <= max && bench.is_vouched_for(), "{estimated}");
     bench.run(10 * 3_600);
-    assert!(bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED));
+    assert!(!bench.is_vouched_for());
     assert!(bench.ahead().abs() < Span::from_micros(1), "but it still follows: {}", bench.ahead());
-    bench.machine.borrow_mut().state = ClientState::Synchronized;
+    bench.machine.borrow_mut().bound = Some(Span::from_micros(110));
     bench.run(1);
-    assert!(!bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED));
+    assert!(bench.is_vouched_for());
+}
+
+#[test]
+fn nobody_vouches_for_a_clock_of_which_nothing_was_ever_guaranteed() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.machine.borrow_mut().bound = None;
+    bench.run(10);
+    assert!(!bench.is_vouched_for());
+    assert_eq!(bench.errors(), (Span::from_secs(16), Span::from_micros(2)));
+}
+
+#[test]
+fn a_node_that_loses_the_clusters_time_leaves_the_clock_at_the_learned_rate_for_nobody_to_believe() {
+    let mut bench = Bench::new(Span::ZERO);
+    bench.correct(Span::ZERO, Frequency::from_ppm(-12.5), Adjustment::Slew);
+    bench.run(10);
+    bench.correct(Span::from_millis(100), Frequency::from_ppm(-12.5), Adjustment::Slew);
+    bench.run(5);
+    bench.machine.borrow_mut().state = ClientState::Unsynchronized;
+    assert!(bench.run(1).is_empty());
+    assert!(!bench.is_vouched_for());
+    let learned = ScaledPpm::nearest(Frequency::from_ppm(-12.5));
+    assert_eq!(bench.kernel(|_| {}).frequency, learned);
+    // Told once: whoever keeps the clock meanwhile is not fought.
+    let told = bench.machine.borrow().told.len();
+    bench.run(600);
+    assert_eq!(bench.machine.borrow().told.len(), told);
+    bench.machine.borrow_mut().state = ClientState::Synchronized;
+    assert!(bench.run(300).is_empty(), "no disturbance, no second joining");
+    assert!(bench.is_vouched_for() && bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
 }
 
 #[test]
@@ -378,6 +456,7 @@ fn after_a_suspension_the_systems_time_is_not_put_back_to_before_it() {
     // The oscillator stands still; the kernel puts its time forward.
     bench.machine.borrow_mut().suspended = Span::from_secs(3_000);
     bench.machine.borrow_mut().system += Span::from_secs(3_000);
+    bench.machine.borrow_mut().bound = None;
     assert!(bench.run(20).is_empty());
     assert_eq!(bench.steps(), 0);
     assert!(bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED), "nobody vouches for it meanwhile");
@@ -386,7 +465,10 @@ fn after_a_suspension_the_systems_time_is_not_put_back_to_before_it() {
     assert!(bench.ahead().abs() < Span::from_millis(280), "{}", bench.ahead());
     bench.run(60);
     assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
-    assert!(!bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED));
+    assert!(!bench.is_vouched_for(), "what was guaranteed before it slept is worth nothing");
+    bench.machine.borrow_mut().bound = Some(Span::from_micros(110));
+    bench.run(1);
+    assert!(bench.is_vouched_for());
 }
 
 #[test]

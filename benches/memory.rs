@@ -1,0 +1,114 @@
+//! What a client takes of memory, counted by the allocator: its discipline, all of the client, and what the server keeps of
+//! it. What something owns on the heap is what gets free when it is dropped.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use meantime::berkeley::Client;
+use meantime::berkeley::discipline::{Discipline, Trust};
+use meantime::berkeley::kalman::Bank;
+use support::bursts_of_start;
+use support::island::Island;
+use support::path::Path;
+
+fn main() {
+    println!("{:<52}{:>16}{:>16}{:>16}", "bytes", "inline", "heap", "more at a burst");
+    for size in [4, 1] {
+        let start = bursts_of_start(size);
+        let kept = discipline(size, start - 1, "at the end of the start");
+        assert!(discipline(size, start, "after the start") < kept, "the start ends elsewhere");
+    }
+    row("Kalman bank", &[size_of::<Bank>()]);
+    client();
+    server();
+}
+
+/// A client weighs each burst on a copy of its discipline, which it then keeps or drops. Returns what is on the heap.
+fn discipline(size: usize, bursts: usize, when: &str) -> usize {
+    let mut path = Path::new(size);
+    let discipline = path.discipline(bursts);
+    let burst = path.burst();
+    let more = peak(|| {
+        let mut copy = discipline.clone();
+        copy.update(&burst, Trust::MAJORITY);
+        black_box(copy);
+    });
+    let heap = heap(discipline);
+    row(&format!("discipline {when}, bursts of {size}"), &[size_of::<Discipline>(), heap, more]);
+    heap
+}
+
+/// A client whose start is over, its discipline included.
+fn client() {
+    let mut island = Island::new(1);
+    island.run(ROUNDS_OF_START);
+    let more = peak(|| island.run(1));
+    let heap = island.clients.pop().map_or(0, heap);
+    row("client after the start", &[size_of::<Client>(), heap, more]);
+}
+
+/// What a server has more for twice as many clients, shared among them. Powers of two, for that is how tables grow.
+fn server() {
+    let [few, many] = [CLIENTS / 2, CLIENTS].map(|clients| {
+        let mut island = Island::new(clients);
+        island.run(ROUNDS_OF_SERVER);
+        assert_eq!(island.synchronized(), clients, "not everybody is a member like all others");
+        heap(island.server)
+    });
+    row(&format!("server, for each of {CLIENTS} clients"), &[0, (many - few) / (CLIENTS / 2)]);
+}
+
+/// A line of the table, as far as it was measured.
+fn row(name: &str, bytes: &[usize]) {
+    let columns: String = bytes.iter().map(|bytes| format!("{bytes:>16}")).collect();
+    println!("{name:<52}{columns}");
+}
+
+/// What it owns on the heap, in bytes.
+fn heap<T>(owner: T) -> usize {
+    let before = LIVE.load(Relaxed);
+    drop(owner);
+    before - LIVE.load(Relaxed)
+}
+
+/// How many more bytes there are on the heap at a time, while this happens.
+fn peak(happens: impl FnOnce()) -> usize {
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    happens();
+    PEAK.load(Relaxed) - before
+}
+
+/// The system's allocator, with an account of the bytes asked for. What it keeps beside them is not in it.
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: everything is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(live, Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// More than the start of a client's discipline takes, which a newcomer goes through faster.
+const ROUNDS_OF_START: i64 = 300;
+/// Enough for everybody to be measured, corrected and counted as usual.
+const ROUNDS_OF_SERVER: i64 = 12;
+const CLIENTS: usize = 128;

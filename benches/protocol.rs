@@ -1,0 +1,75 @@
+//! What the protocol costs: a datagram to bytes and back, and a whole round of a server and one client.
+
+mod support;
+
+use std::hint::black_box;
+
+use criterion::Criterion;
+use meantime::time::{Frequency, Span, Timestamp};
+use meantime::wire::{Body, ClusterId, Header, Message, NodeId, Probe, Report, SessionId, Stamps};
+use support::island::Island;
+
+fn main() {
+    let mut criterion = support::criterion();
+    datagrams(&mut criterion);
+    round(&mut criterion);
+    criterion.final_summary();
+}
+
+fn datagrams(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("wire");
+    for (name, message) in [("Probe", probe()), ("Report", report())] {
+        let datagram = message.encode();
+        group.bench_function(format!("encode a {name}"), |bencher| {
+            bencher.iter(|| black_box(&message).encode())
+        });
+        group.bench_function(format!("decode a {name}"), |bencher| {
+            bencher.iter(|| Message::decode(black_box(&datagram)));
+        });
+    }
+}
+
+/// Four probes, four reports, a vote, a correction: everything but sockets and clocks.
+fn round(criterion: &mut Criterion) {
+    let mut island = Island::new(1);
+    island.run(ROUNDS_OF_START);
+    assert_eq!(island.synchronized(), 1, "nothing worth measuring is going on");
+    criterion.bench_function("round/server and client", |bencher| bencher.iter(|| island.run(1)));
+}
+
+fn probe() -> Message {
+    let stamps = Stamps { report: 41, t1: NOON, t4: NOON + Span::from_micros(250) };
+    let body = Probe {
+        nonce: 0x0123_4567_89ab_cdef,
+        before: Some(stamps),
+        index: 1,
+        burst: 4,
+        rate: Frequency::from_ppm(-3.5),
+        cluster: ClusterId(77),
+    };
+    Message { header: header(), body: Body::Probe(body) }
+}
+
+fn report() -> Message {
+    let body = Report {
+        nonce: 0x0123_4567_89ab_cdef,
+        t2: NOON,
+        processing: Span::from_micros(12),
+        transmit_lag: Span::from_nanos(800),
+        frequency: Frequency::from_ppm(-31.2),
+        frequency_error: Frequency::from_ppm(0.002),
+        rate: Frequency::from_ppm(-3.5),
+        applied: 40,
+        bound: Some(Span::from_micros(130)),
+        error: Some(Span::from_nanos(420)),
+    };
+    Message { header: header(), body: Body::Report(body) }
+}
+
+fn header() -> Header {
+    Header { sender: NodeId(9), session: SessionId(5), sequence: 42, round: 7, ..Header::default() }
+}
+
+/// More than the start of a client's discipline takes, which a newcomer goes through faster.
+const ROUNDS_OF_START: i64 = 300;
+const NOON: Timestamp = Timestamp::from_nanos(1_798_804_800_000_000_000);

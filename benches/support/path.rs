@@ -1,0 +1,62 @@
+//! One client's exchanges with a server that is always right.
+
+use meantime::berkeley::discipline::{Discipline, Trust};
+use meantime::berkeley::exchange::Exchange;
+use meantime::sim::START;
+use meantime::sim::oscillator::Oscillator;
+use meantime::time::{Raw, Span, Timestamp};
+
+use super::{INTERVAL, Way, oscillator};
+
+/// Where the exchanges come from, in bursts of one size.
+pub struct Path {
+    size: usize,
+    client: Oscillator,
+    way: Way,
+    next: Span,
+}
+
+impl Path {
+    /// A path on which nothing was measured yet.
+    pub fn new(size: usize) -> Path {
+        Path { size, client: oscillator(1), way: Way::new(), next: INTERVAL }
+    }
+
+    /// The next round's burst.
+    pub fn burst(&mut self) -> Vec<Exchange<Timestamp, Raw>> {
+        let mut at = self.next;
+        self.next += INTERVAL;
+        let exchanges = (0..self.size).map(|_| {
+            let exchange = self.exchange(at);
+            at += SPACING;
+            exchange
+        });
+        exchanges.collect()
+    }
+
+    /// A discipline that has followed the next so many bursts, and nothing before.
+    pub fn discipline(&mut self, bursts: usize) -> Discipline {
+        let mut discipline = Discipline::default();
+        for _ in 0..bursts {
+            discipline.update(&self.burst(), Trust::MAJORITY);
+        }
+        discipline
+    }
+
+    fn exchange(&mut self, sent: Span) -> Exchange<Timestamp, Raw> {
+        let arrived = sent + self.way.delay();
+        let answered = arrived + TURNAROUND;
+        let returned = answered + self.way.delay();
+        let (t1, t4) = (server(sent), server(returned));
+        Exchange { t1, t2: self.client.raw(arrived), t3: self.client.raw(answered), t4 }
+    }
+}
+
+fn server(at: Span) -> Timestamp {
+    START + at
+}
+
+/// Between the exchanges of a burst.
+const SPACING: Span = Span::from_millis(50);
+/// From a probe's arrival to the report's leaving.
+const TURNAROUND: Span = Span::from_micros(10);

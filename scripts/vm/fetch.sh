@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# Fetches what the tests in virtual machines need, without installing it: from Debian's packages into target/vm.
+#
+#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony qemu     # whichever of these are needed
+#
+# Prints where things are, as assignments for `eval`, with absolute paths; fetches nothing that is there already.
+#
+#   kernel     kernel=…/vmlinuz-…, modules=…/lib/modules/…: the cloud flavour, with all its modules and modules.dep
+#   busybox    busybox=…: static, with cpio and depmod
+#   iproute2   ip=…, tc=…, TC_LIB_DIR=…: the last for tc's distributions (normal and others), which it reads from there
+#   nftables   nft=…
+#   chrony     chronyd=…, chronyc=…
+#   qemu       qemu=…, accelerator=… (kvm or tcg): installed, as root, if it is missing
+#
+# and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run here and
+# with which ldd finds what they need. MEANTIME_VM_KERNEL names another bzImage, and MEANTIME_VM_MODULES the directory
+# of its modules. Exits with 77 and one line of why on stderr if something cannot be had.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+not_had() {
+    echo "$1" >&2
+    exit 77
+}
+
+# Packages may be named that the lists of a fresh machine, or old lists, do not have yet.
+update_once() {
+    [[ -z ${updated:-} && $(id -u) == 0 ]] || return 1
+    updated=1
+    timeout 300 apt-get update </dev/null >/dev/null 2>&1
+}
+
+# The package and the libraries that it needs. The C library is the machine's own: the one that its loader fits to.
+with_libraries() {
+    apt-cache depends --recurse --important "$1" 2>/dev/null | awk -v wanted="$1" '
+        /^[a-z0-9]/ { package = $1 }
+        /^ .*Depends: [a-z0-9]/ { needs[package] = needs[package] " " $NF }
+        END {
+            queue[n = 1] = wanted
+            for (i = 1; i <= n; i++) {
+                if (queue[i] in seen) continue
+                seen[queue[i]]
+                print queue[i]
+                count = split(needs[queue[i]], next_ones)
+                for (j = 1; j <= count; j++)
+                    if (next_ones[j] ~ /^lib/ && next_ones[j] !~ /^lib(c6|gcc-s1|crypt1)$/) queue[++n] = next_ones[j]
+            }
+        }'
+}
+
+# Unpacks these packages.
+unpack() {
+    local download tries archive
+    download=$(mktemp -d) || return 1
+    # Where apt drops its privileges for a download it must be able to write there.
+    chmod 755 "$download" && chown _apt "$download" 2>/dev/null
+    for tries in 1 2; do
+        if (cd "$download" && timeout 600 apt-get download "$@") </dev/null >/dev/null 2>&1; then
+            for archive in "$download"/*.deb; do
+                dpkg -x "$archive" "$root" || return 1
+            done
+            rm -rf "$download"
+            return 0
+        fi
+        ((tries == 1)) && update_once || break
+    done
+    rm -rf "$download"
+    return 1
+}
+
+# fetch PACKAGE: with its libraries, unless that was done before.
+fetch() {
+    local package=$1 packages
+    [[ -e $vm/fetched/$package ]] && return
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || not_had "$package is missing, and this is no Debian"
+    apt-cache show "$package" >/dev/null 2>&1 || update_once
+    mapfile -t packages < <(with_libraries "$package")
+    ((${#packages[@]})) && unpack "${packages[@]}" || not_had "Debian's package $package cannot be fetched"
+    touch "$vm/fetched/$package"
+}
+
+# where PATH: what a package has at /PATH or, as packages of newer releases do, at /usr/PATH.
+where() {
+    local path
+    for path in "$root/$1" "$root/usr/$1"; do
+        [[ -e $path ]] && echo "$path" && return
+    done
+    not_had "$1 was fetched, but is not there"
+}
+
+# tell NAME PATH...: where these are.
+tell() {
+    local path
+    while (($#)); do
+        path=$(where "$2") || exit
+        echo "$1=$path"
+        shift 2
+    done
+}
+
+fetch_kernel() {
+    if [[ -n ${MEANTIME_VM_KERNEL:-} ]]; then
+        [[ -r $MEANTIME_VM_KERNEL ]] || not_had "there is no kernel $MEANTIME_VM_KERNEL"
+        echo "kernel=$(realpath "$MEANTIME_VM_KERNEL")"
+        echo "modules=${MEANTIME_VM_MODULES:-}"
+        return
+    fi
+    local package version
+    [[ $(uname -m) == x86_64 ]] || not_had "this machine is no x86_64"
+    package=$(cat "$vm/fetched/kernel" 2>/dev/null)
+    if [[ -z $package ]]; then
+        fetch_busybox >/dev/null
+        apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || update_once
+        package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+            awk '/Depends: linux-image/ { print $2; exit }')
+        [[ -n $package ]] && unpack "$package" || not_had "Debian's cloud kernel cannot be fetched"
+        # The package leaves it to the installation to find out which module needs which.
+        "$root/bin/busybox" depmod -b "$root" "${package#linux-image-}" >/dev/null 2>&1 || not_had "depmod has failed"
+        echo "$package" >"$vm/fetched/kernel"
+    fi
+    version=${package#linux-image-}
+    tell kernel "boot/vmlinuz-$version" modules "lib/modules/$version"
+}
+
+fetch_busybox() {
+    fetch busybox-static
+    tell busybox bin/busybox
+}
+
+fetch_iproute2() {
+    fetch iproute2
+    tell ip bin/ip tc sbin/tc TC_LIB_DIR lib/x86_64-linux-gnu/tc
+}
+
+fetch_nftables() {
+    fetch nftables
+    tell nft sbin/nft
+}
+
+fetch_chrony() {
+    fetch chrony
+    tell chronyd sbin/chronyd chronyc bin/chronyc
+}
+
+fetch_qemu() {
+    local accelerator=tcg
+    if ! command -v qemu-system-x86_64 >/dev/null; then
+        [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || not_had "qemu-system-x86_64 is missing"
+        update_once
+        timeout 900 apt-get install -y --no-install-recommends qemu-system-x86 </dev/null >/dev/null 2>&1 ||
+            not_had "qemu-system-x86_64 is missing, and cannot be installed"
+    fi
+    # A paravirtual guest may have a /dev/kvm that answers, and still start no kernel of Debian's.
+    if grep -qwE 'vmx|svm' /proc/cpuinfo && [[ -r /dev/kvm && -w /dev/kvm ]]; then accelerator=kvm; fi
+    echo "qemu=$(command -v qemu-system-x86_64)"
+    echo "accelerator=$accelerator"
+}
+
+mkdir -p target/vm/root target/vm/fetched || exit 1
+vm=$PWD/target/vm root=$PWD/target/vm/root
+# Two that run at the same time would unpack into each other's files.
+exec 9>"$vm/lock"
+flock 9
+for what; do
+    case $what in
+        kernel | busybox | iproute2 | nftables | chrony | qemu) "fetch_$what" || exit ;;
+        *) echo "usage: scripts/vm/fetch.sh [kernel|busybox|iproute2|nftables|chrony|qemu]..." >&2; exit 2 ;;
+    esac
+done
+libraries=
+for directory in lib/x86_64-linux-gnu usr/lib/x86_64-linux-gnu; do
+    [[ -d $root/$directory ]] && libraries+=${libraries:+:}$root/$directory
+done
+echo "libraries=$libraries"

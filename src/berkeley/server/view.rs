@@ -1,0 +1,58 @@
+//! What can be seen of the cluster from its server.
+
+use super::Server;
+use super::members::Member;
+use super::rounds::offset;
+use crate::berkeley::timescale::Timescale;
+use crate::berkeley::view::{MeasuredView, MemberView, ServerView};
+use crate::time::Now;
+use crate::wire::Name;
+
+impl Server {
+    /// What the server's own clock is called.
+    pub fn name(&self) -> Name {
+        self.config.name
+    }
+
+    /// How the cluster stands now.
+    pub fn view(&self, now: Now) -> ServerView {
+        let timescale = self.keeper.timescale();
+        ServerView {
+            cluster: self.keeper.cluster(),
+            state: self.keeper.state(),
+            interval: self.config.interval,
+            last_round: self.last_round.map(|(_, report)| report),
+            last_round_ago: self.last_round.map(|(at, _)| now.mono - at),
+            frequency: timescale.frequency(),
+            frequency_error: self.keeper.frequency_error(now.raw),
+            exclusion: self.own_exclusion,
+            bound: self.keeper.own_bound(now.raw),
+            members: self.members.iter().map(|member| member.view(now, timescale)).collect(),
+        }
+    }
+}
+
+impl Member {
+    fn view(&self, now: Now, timescale: &Timescale) -> MemberView {
+        let measured = self.reading.map(|(at, measured)| MeasuredView {
+            offset: offset(&measured, timescale.phase_at(measured.at())),
+            error: self.delays.noise() + self.delays.excess(measured.delay).half(),
+            delay: measured.delay,
+            ago: now.mono - at,
+        });
+        MemberView {
+            peer: self.peer(),
+            state: self.state,
+            measured,
+            error: self.quality.error,
+            bound: self.quality.bound,
+            frequency: self.claim.map(|(_, claim)| claim.adjustment),
+            frequency_error: self.claim.map(|(_, claim)| claim.error),
+            heard: self.history.heard,
+            asked: self.history.rounds,
+            exclusion: self.exclusion,
+            admitted_ago: now.mono - self.admitted,
+            heard_ago: now.mono - self.heard,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a person may look after when the server does not answer. The node goes on knocking all the same.
+
+use crate::net::ServerName;
+
+/// Counts how often a client has knocked in vain, and knows what to say then: once, until somebody answers.
+#[derive(Debug)]
+pub struct Advice {
+    hint: String,
+    /// Attempts since somebody answered last.
+    attempts: u32,
+    /// Whether there is somebody, who refuses: another trouble, which is told as an event.
+    refused: bool,
+}
+
+impl Advice {
+    /// What to look after when this server does not answer.
+    pub fn about(server: &ServerName) -> Advice {
+        let port = server.port();
+        let mut hint = format!(
+            "no answer from {server}: does \"meantime server\" run there, and does its firewall let UDP port {port} in?"
+        );
+        if let Some(meant) = server.with_a_port() {
+            hint += &format!(" (if {} is meant as the port, type {meant})", meant.port());
+        }
+        Advice { hint, attempts: 0, refused: false }
+    }
+
+    /// What is to be said after an event of this kind, if anything.
+    pub fn after(&mut self, kind: &str) -> Option<&str> {
+        match kind {
+            "registering" => self.attempts = self.attempts.saturating_add(1),
+            "registered" => (self.attempts, self.refused) = (0, false),
+            "refused" => self.refused = true,
+            _ => {}
+        }
+        let enough = kind == "registering" && self.attempts == ENOUGH && !self.refused;
+        enough.then_some(&self.hint)
+    }
+}
+
+/// The fifth attempt begins some four seconds after the first: whoever has started both at the same time by hand, or
+/// lost a datagram, is not bothered.
+const ENOUGH: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice() -> Advice {
+        Advice::about(&"server.lan".parse().unwrap())
+    }
+
+    /// How often something is said after so many events of this kind.
+    fn said(advice: &mut Advice, kind: &str, times: usize) -> usize {
+        (0..times).filter(|_| advice.after(kind).is_some()).count()
+    }
+
+    #[test]
+    fn a_silence_is_explained_once_however_long_it_lasts() {
+        let mut advice = advice();
+        assert_eq!(said(&mut advice, "registering", 4), 0);
+        assert_eq!(
+            advice.after("registering"),
+            Some(
+                "no answer from server.lan:5525: does \"meantime server\" run there, and does its firewall let \
+                 UDP port 5525 in?"
+            )
+        );
+        assert_eq!(said(&mut advice, "registering", 1_000) + said(&mut advice, "corrected", 10), 0);
+        assert!(advice.after("registered").is_none());
+        assert_eq!(said(&mut advice, "registering", 1_000), 1);
+    }
+
+    #[test]
+    fn whoever_refuses_is_not_silent() {
+        let mut advice = advice();
+        assert_eq!(said(&mut advice, "registering", 1) + said(&mut advice, "refused", 1), 0);
+        assert_eq!(said(&mut advice, "registering", 100), 0);
+    }
+
+    #[test]
+    fn a_port_that_was_taken_for_a_part_of_the_address_is_pointed_out() {
+        let advice = Advice::about(&"fd00::1:5525".parse().unwrap());
+        assert!(advice.hint.starts_with("no answer from [fd00::1:5525]:5525"), "{}", advice.hint);
+        assert!(
+            advice.hint.ends_with("(if 5525 is meant as the port, type [fd00::1]:5525)"),
+            "{}",
+            advice.hint
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! `meantime check`: may the clocks of this cluster be relied on to be so close? For monitoring, and before something starts
+//! that needs it.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::Failure;
+use super::control::ask::Whom;
+use super::units;
+use crate::berkeley::bound::DRIFT_ALLOWANCE;
+use crate::time::Span;
+
+/// Exit with 0 if any two nodes are guaranteed to be within a limit now, 1 if they are not, 2 if that cannot be told
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CheckArgs {
+    /// No two clocks, the server's included, may differ by more than this
+    #[arg(long, value_name = "SPAN", value_parser = units::positive_span)]
+    max: Span,
+    /// So many members must be there and have been heard, the server included
+    #[arg(long, value_name = "N", default_value = "2")]
+    min_members: u64,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+/// What a check has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    Within,
+    Beyond,
+    Unknown,
+}
+
+/// Asks the server on this machine, and says in one line on stdout what came of it.
+pub fn run(args: &CheckArgs) -> ExitCode {
+    let answer = args.whom.connect().and_then(|mut line| line.ask("status", Value::Null));
+    let (finding, line) = match &answer {
+        Ok(answer) => judge(answer, args.max, args.min_members),
+        Err(Failure::Runtime(line) | Failure::Usage(line)) => (Finding::Unknown, line.clone()),
+        Err(failure) => (Finding::Unknown, failure.to_string()),
+    };
+    let (word, code) = match finding {
+        Finding::Within => ("OK", 0),
+        Finding::Beyond => ("CRITICAL", 1),
+        Finding::Unknown => ("UNKNOWN", 2),
+    };
+    // With nobody to read it there is still the exit code.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{word}: {line}\n").as_bytes());
+    ExitCode::from(code)
+}
+
+fn judge(answer: &Value, max: Span, min_members: u64) -> (Finding, String) {
+    if answer["role"] != "server" {
+        return (Finding::Unknown, "this is a client; only the server knows all clocks".into());
+    }
+    let round = &answer["last_round"];
+    let (Some(ago), Some(interval)) = (round["ago_ns"].as_i64(), answer["interval_ns"].as_i64()) else {
+        return (Finding::Unknown, "no round is over yet".into());
+    };
+    let (ago, interval) = (Span::from_nanos(ago), Span::from_nanos(interval));
+    if ago > interval.times(2) {
+        return (Finding::Unknown, format!("the last round was {ago} ago"));
+    }
+    let heard = round["heard"].as_u64().unwrap_or(0);
+    if heard < min_members {
+        return (Finding::Beyond, format!("{heard} members were heard, {min_members} are wanted"));
+    }
+    let Some(stated) = round["largest_bound_ns"].as_i64() else {
+        return (Finding::Unknown, "not every member was heard and knows how far it may be off".into());
+    };
+    // Both clocks' bounds have grown since they were stated; until the round was over, for less than another round.
+    let grown = growth(answer).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
+    let bound = Span::from_nanos(stated.saturating_add(grown));
+    let line = format!("any two of {heard} clocks differ by {bound} at most, {max} is allowed");
+    (if bound <= max { Finding::Within } else { Finding::Beyond }, line)
+}
+
+/// How fast the bounds of two clocks grow together at most, in parts per billion: what crystals are allowed by default, and six
+/// standard deviations of the least certain frequency.
+fn growth(answer: &Value) -> i64 {
+    let clients = answer["clients"].as_array().into_iter().flatten();
+    let errors = clients.map(|client| client["frequency_error_ppb"].as_f64().unwrap_or(UNKNOWN_PPB));
+    let worst = errors.fold(0.0, f64::max);
+    (2.0 * (DRIFT_ALLOWANCE.ppb() + 6.0 * worst)).ceil() as i64
+}
+
+/// What a crystal may be off of which nobody knows more: 400 ppm, a sixth of it.
+const UNKNOWN_PPB: f64 = 400_000.0 / 6.0;
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime check --max 50ms
+  meantime check --max 1ms --min-members 5 --control /run/meantime/server.sock";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer() -> Value {
+        json!({
+            "role": "server",
+            "interval_ns": 5_000_000_000i64,
+            "last_round": { "ago_ns": 1_000_000_000, "heard": 3, "largest_bound_ns": 400_000 },
+            "clients": [{ "frequency_error_ppb": 10.0 }, { "frequency_error_ppb": 0.5 }],
+        })
+    }
+
+    fn judged(answer: &Value, max_us: i64, members: u64) -> Finding {
+        judge(answer, Span::from_micros(max_us), members).0
+    }
+
+    #[test]
+    fn what_is_guaranteed_is_compared_as_it_is_by_now() {
+        let (finding, line) = judge(&answer(), Span::from_millis(1), 3);
+        // 2 × (1 ppm + 60 ppb) for 6 s.
+        assert_eq!(line, "any two of 3 clocks differ by 413 µs at most, 1.0 ms is allowed");
+        assert_eq!(finding, Finding::Within);
+        assert_eq!(judged(&answer(), 412, 3), Finding::Beyond);
+        assert_eq!(judged(&answer(), 413, 3), Finding::Within);
+    }
+
+    #[test]
+    fn a_member_that_is_missing_is_no_agreement() {
+        assert_eq!(judged(&answer(), 1_000, 4), Finding::Beyond);
+    }
+
+    #[test]
+    fn what_is_not_known_is_said() {
+        let mut old = answer();
+        old["last_round"]["ago_ns"] = json!(11_000_000_000i64);
+        let mut unbounded = answer();
+        unbounded["last_round"]["largest_bound_ns"] = Value::Null;
+        let mut young = answer();
+        young["last_round"] = Value::Null;
+        let client = json!({ "role": "client" });
+        for unknown in [old, unbounded, young, client] {
+            assert_eq!(judged(&unknown, 1_000_000, 1), Finding::Unknown, "{unknown}");
+        }
+    }
+}

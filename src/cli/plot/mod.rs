@@ -1,0 +1,89 @@
+//! `meantime plot`: a picture of what a node has recorded.
+
+mod draw;
+mod history;
+mod read;
+mod scale;
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use history::History;
+
+/// Draw a record: offset, delay and frequency of every member over time
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct PlotArgs {
+    /// What one node's --record has written; also its older files FILE.1, FILE.2, in any order
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Where to draw it: a file that ends in .svg or .png
+    #[arg(long, short, value_name = "PICTURE")]
+    output: PathBuf,
+}
+
+/// What a picture is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Svg,
+    Png,
+}
+
+/// Reads the records and draws them.
+///
+/// # Errors
+/// When one cannot be read, is none, or has nothing to draw in it; when the picture cannot be written.
+pub fn run(args: &PlotArgs) -> Result<(), Failure> {
+    let kind = kind(&args.output)?;
+    let mut parts = Vec::new();
+    for path in &args.files {
+        let part = read::file(path).map_err(|why| cannot_read(path, &why))?;
+        parts.push(part);
+    }
+    let history = History::of(parts).ok_or_else(|| {
+        let files: Vec<_> = args.files.iter().map(|path| path.display().to_string()).collect();
+        Failure::Runtime(format!("nothing to draw in {}: no round with the cluster's time", files.join(", ")))
+    })?;
+    let drawn = match kind {
+        Kind::Svg => draw::svg(&history, &args.output),
+        Kind::Png => draw::png(&history, &args.output),
+    };
+    drawn.map_err(|why| {
+        let path = args.output.display();
+        Failure::Runtime(format!("cannot draw {path}: {why}; choose another file with --output"))
+    })
+}
+
+fn cannot_read(path: &Path, why: &str) -> Failure {
+    Failure::Runtime(format!("cannot read the record {}: {why}", path.display()))
+}
+
+fn kind(path: &Path) -> Result<Kind, Failure> {
+    match path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).as_deref() {
+        Some("svg") => Ok(Kind::Svg),
+        Some("png") => Ok(Kind::Png),
+        _ => Err(Failure::Usage(format!(
+            "{} is neither .svg nor .png; type for example -o record.svg",
+            path.display()
+        ))),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime plot record.csv -o record.svg
+  meantime plot record.csv record.csv.1 record.csv.2 -o record.png";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_says_what_is_drawn() {
+        assert_eq!(kind(Path::new("a.svg")).unwrap(), Kind::Svg);
+        assert_eq!(kind(Path::new("b.c/a.PNG")).unwrap(), Kind::Png);
+        for other in ["a", "a.gif", "svg", "a.svg.gz"] {
+            assert!(matches!(kind(Path::new(other)), Err(Failure::Usage(_))), "{other}");
+        }
+    }
+}

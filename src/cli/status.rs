@@ -1,0 +1,121 @@
+//! `meantime status`: how a cluster stands, as its server sees it, or a client, as it sees itself.
+
+pub mod client;
+pub mod server;
+pub mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::Failure;
+use super::control::ask::Whom;
+use crate::time::Span;
+
+/// Show how the cluster stands: every member's offset, bound and vote; or how this client does
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StatusArgs {
+    /// Print the answer as JSON, as docs/CONTROL.md describes it
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+/// Asks a node on this machine, and prints what it says.
+///
+/// # Errors
+/// When there is none, or it does not answer.
+pub fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let answer = args.whom.connect()?.ask("status", Value::Null)?;
+    let page = match args.json {
+        true => format!("{answer}\n"),
+        false => page(&answer, Paint::for_stdout(), width()),
+    };
+    match io::stdout().lock().write_all(page.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Runtime(format!("cannot write: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What people read of an answer.
+fn page(answer: &Value, paint: Paint, width: usize) -> String {
+    match answer["role"].as_str() {
+        Some("server") => server::page(answer, paint, width),
+        _ => client::page(answer, paint),
+    }
+}
+
+/// How many columns the terminal has; what is not read on one may be as wide as it likes.
+fn width() -> usize {
+    match io::stdout().is_terminal() {
+        true => terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into()),
+        false => usize::MAX,
+    }
+}
+
+/// Whether words are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// As terminals do it.
+    Ansi,
+    /// Not at all.
+    Plain,
+}
+
+impl Paint {
+    /// Colours on a terminal whose user has not asked for none (no-color.org).
+    pub fn for_stdout() -> Paint {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        if wanted && io::stdout().is_terminal() { Paint::Ansi } else { Paint::Plain }
+    }
+
+    /// How good the state is that a word tells of, as the number of a style of terminals: green, yellow, dim or red.
+    pub fn code(word: &str) -> &'static str {
+        match word {
+            "synchronized" | "in" | "agreed" => "32",
+            "holdover" | "following" | "unsure" | "server_in_doubt" => "33",
+            "unsynchronized" | "listening" => "2",
+            _ => "31",
+        }
+    }
+
+    /// A word about a state, in the colour of how good that is.
+    pub fn state(self, word: &str) -> String {
+        match self {
+            Paint::Ansi => format!("\x1b[{}m{word}\x1b[0m", Paint::code(word)),
+            Paint::Plain => word.to_owned(),
+        }
+    }
+}
+
+/// A length of time that an answer states; `-` if nobody knows it.
+fn span(value: &Value) -> String {
+    value.as_i64().map_or("-".into(), |nanos| Span::from_nanos(nanos).to_string())
+}
+
+/// The same with its sign.
+fn signed(value: &Value) -> String {
+    value.as_i64().map_or("-".into(), |nanos| {
+        let plus = if nanos >= 0 { "+" } else { "" };
+        format!("{plus}{}", Span::from_nanos(nanos))
+    })
+}
+
+/// A frequency in ppm.
+fn ppm(value: &Value) -> String {
+    value.as_f64().map_or("-".into(), |ppb| format!("{:+.3}", ppb / 1e3))
+}
+
+/// The words of a name in snake case.
+fn words(value: &Value) -> String {
+    value.as_str().unwrap_or("-").replace('_', " ")
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime status
+  meantime status --control /run/meantime/server.sock --json";

@@ -1,0 +1,234 @@
+//! What the screen shows: the cluster's lines, the members, the events.
+
+use std::collections::VecDeque;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Cell, Paragraph, Row, Table};
+use serde_json::Value;
+
+use super::feed::Look;
+use super::history::History;
+use super::sorting::Key;
+use crate::cli::Failure;
+use crate::cli::status::table::Side;
+use crate::cli::status::{Paint, client, server};
+
+/// Everything that is shown, and how.
+#[derive(Debug)]
+pub struct Screen {
+    paint: Paint,
+    status: Value,
+    history: History,
+    events: VecDeque<Value>,
+    /// Why there was no answer last time.
+    lost: Option<String>,
+    key: Key,
+    reversed: bool,
+    /// Members above the first that is shown.
+    above: usize,
+}
+
+impl Screen {
+    /// A screen on which nothing was seen yet.
+    pub fn new(paint: Paint) -> Screen {
+        Screen {
+            paint,
+            status: Value::Null,
+            history: History::default(),
+            events: VecDeque::new(),
+            lost: None,
+            key: Key::default(),
+            reversed: false,
+            above: 0,
+        }
+    }
+
+    /// Takes in what the node has said.
+    pub fn take(&mut self, look: Look) {
+        self.lost = None;
+        self.history.note(&look.status);
+        self.status = look.status;
+        self.events.extend(look.events);
+        let surplus = self.events.len().saturating_sub(EVENTS);
+        self.events.drain(..surplus);
+    }
+
+    /// The node did not answer: what it has said before stays, and that it is old is shown.
+    pub fn lose(&mut self, failure: &Failure) {
+        self.lost = Some(failure.to_string());
+    }
+
+    /// Sorts the members.
+    pub fn sort(&mut self, by: Key) {
+        (self.key, self.reversed) = (by, false);
+    }
+
+    /// Sorts them the other way round.
+    pub fn reverse(&mut self) {
+        self.reversed = !self.reversed;
+    }
+
+    /// Shows members further down, or up if negative.
+    pub fn scroll(&mut self, lines: isize) {
+        self.above = self.above.saturating_add_signed(lines);
+    }
+
+    /// Draws it all.
+    pub fn draw(&mut self, frame: &mut Frame) {
+        let head = self.head();
+        let members = self.members();
+        let wanted = if members.is_empty() { 0 } else { members.len() + 2 };
+        let [top, middle, bottom, foot] = Layout::vertical([
+            Constraint::Length(size(head.lines.len())),
+            Constraint::Max(size(wanted)),
+            Constraint::Min(LEAST_EVENTS),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        frame.render_widget(Paragraph::new(head), top);
+        self.draw_members(frame, middle, &members);
+        self.draw_events(frame, bottom);
+        frame.render_widget(Paragraph::new(self.foot()).style(self.dim()), foot);
+    }
+
+    fn is_server(&self) -> bool {
+        self.status["role"] == "server"
+    }
+
+    /// The node's own lines, and above all of them that it is silent, if it is.
+    fn head(&self) -> Text<'static> {
+        let page = match self.is_server() {
+            true => server::head(&self.status, Paint::Plain),
+            false => client::page(&self.status, Paint::Plain),
+        };
+        let mut text = Text::raw(page);
+        if let Some(lost) = &self.lost {
+            let line = format!("No answer: {lost}. What follows is old; trying again.");
+            text.lines.insert(0, Line::styled(line, self.colour(Color::Red).add_modifier(Modifier::BOLD)));
+        }
+        text
+    }
+
+    fn members(&self) -> Vec<Value> {
+        let mut members = self.status["clients"].as_array().cloned().unwrap_or_default();
+        members.sort_by(|one, other| self.key.compare(one, other));
+        if self.reversed {
+            members.reverse();
+        }
+        members
+    }
+
+    fn draw_members(&mut self, frame: &mut Frame, area: Rect, members: &[Value]) {
+        if area.height == 0 || members.is_empty() {
+            return;
+        }
+        // A blank line, and the titles.
+        let lines = usize::from(area.height).saturating_sub(2);
+        self.above = self.above.min(members.len().saturating_sub(lines));
+        let shown = &members[self.above..members.len().min(self.above + lines)];
+        let columns = server::columns();
+        let cells: Vec<Vec<(String, String)>> = shown.iter().map(server::cells).collect();
+        let mut widths: Vec<usize> = columns
+            .iter()
+            .enumerate()
+            .map(|(column, (title, _))| {
+                let cells = cells.iter().map(|row| row[column].0.chars().count());
+                cells.chain([title.len()]).max().unwrap_or(0)
+            })
+            .collect();
+        let full: usize = widths.iter().map(|width| width + GAP).sum();
+        let spare = usize::from(area.width).saturating_sub(full);
+        if spare < LEAST_HISTORY {
+            // The address is the last column, and what can be done without.
+            widths.pop();
+        }
+        let used: usize = widths.iter().map(|width| width + GAP).sum();
+        let history = usize::from(area.width).saturating_sub(used);
+        let title = |(title, side): &(&str, Side)| {
+            let style = if *title == self.key.title() { Modifier::REVERSED } else { Modifier::BOLD };
+            Cell::from(aligned(Span::styled((*title).to_owned(), style), *side))
+        };
+        let count = widths.len();
+        let titles =
+            columns.iter().take(count).map(title).chain([Cell::from("HISTORY").style(Modifier::BOLD)]);
+        let rows = shown.iter().zip(&cells).map(|(member, cells)| {
+            let dressed = cells.iter().zip(&columns).take(count).map(|((text, word), (_, side))| {
+                Cell::from(aligned(Span::styled(text.clone(), self.state(word)), *side))
+            });
+            Row::new(dressed.chain([Cell::from(self.history.bars(member, history))]))
+        });
+        let constraints = widths.iter().map(|width| Constraint::Length(size(*width)));
+        let constraints = constraints.chain([Constraint::Fill(1)]);
+        let table =
+            Table::new(rows, constraints).header(Row::new(titles).top_margin(1)).column_spacing(size(GAP));
+        frame.render_widget(table, area);
+    }
+
+    fn draw_events(&self, frame: &mut Frame, area: Rect) {
+        let lines = usize::from(area.height).saturating_sub(2);
+        let shown = self.events.iter().skip(self.events.len().saturating_sub(lines));
+        let mut text = vec![Line::raw(""), Line::styled("EVENTS", Modifier::BOLD)];
+        text.extend(shown.map(|event| {
+            let style = if event["level"] == "warning" { self.colour(Color::Yellow) } else { Style::new() };
+            let time = event["time"].as_str().and_then(|time| time.get(11..19)).unwrap_or("-").to_owned();
+            let what = event["text"].as_str().unwrap_or("-").to_owned();
+            Line::from(vec![Span::styled(time, self.dim()), Span::raw("  "), Span::styled(what, style)])
+        }));
+        frame.render_widget(Paragraph::new(text), area);
+    }
+
+    fn foot(&self) -> String {
+        let time =
+            self.status["time"].as_str().and_then(|time| time.get(..19)).unwrap_or("-").replace('T', " ");
+        match self.is_server() {
+            true => format!("{time}   sort: n o e b d f h, r reverse   arrows: scroll   q: quit"),
+            false => format!("{time}   q: quit"),
+        }
+    }
+
+    /// The style of a word about a state.
+    fn state(&self, word: &str) -> Style {
+        match Paint::code(word) {
+            _ if word.is_empty() => Style::new(),
+            "32" => self.colour(Color::Green),
+            "33" => self.colour(Color::Yellow),
+            "2" => self.dim(),
+            _ => self.colour(Color::Red),
+        }
+    }
+
+    fn colour(&self, colour: Color) -> Style {
+        match self.paint {
+            Paint::Ansi => Style::new().fg(colour),
+            Paint::Plain => Style::new(),
+        }
+    }
+
+    fn dim(&self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+}
+
+fn aligned(span: Span<'static>, side: Side) -> Line<'static> {
+    match side {
+        Side::Left => Line::from(span).left_aligned(),
+        Side::Right => Line::from(span).right_aligned(),
+    }
+}
+
+/// A number of columns or lines; no screen has more than fit.
+fn size(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+/// Events that are remembered: more than fit on a screen.
+const EVENTS: usize = 256;
+/// A blank line, a title, and three events: there is always room for so many.
+const LEAST_EVENTS: u16 = 5;
+/// Between two columns.
+const GAP: usize = 2;
+/// Rounds of history that are worth more than the address.
+const LEAST_HISTORY: usize = 16;

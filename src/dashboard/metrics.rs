@@ -1,0 +1,396 @@
+//! What Prometheus reads: names and units by its conventions, seconds and ratios, never their parts.
+//!
+//! The text is OpenMetrics 1.0, or for who does not ask for that, Prometheus' own older format (0.0.4).
+//! What nobody knows has no sample.
+
+use std::fmt::Error;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::roster::Member;
+
+/// A number that goes up and down.
+type Gauge = prometheus_client::metrics::gauge::Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// How the metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format, version 0.0.4.
+    Classic,
+}
+
+impl Format {
+    /// What a reader wants that sends this header `Accept`.
+    pub fn wanted(accept: &str) -> Format {
+        match accept.contains("application/openmetrics-text") {
+            true => Format::OpenMetrics,
+            false => Format::Classic,
+        }
+    }
+
+    /// The media type of it.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// All metrics of this moment.
+///
+/// # Errors
+/// None that could come from a string.
+pub fn page(board: &Board, now: Instant, format: Format) -> Result<String, Error> {
+    let mut sheet = Sheet(Registry::with_prefix("meantime"));
+    sheet.add(
+        "build",
+        "The program that serves these metrics",
+        Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+    );
+    sheet.number(
+        "node_up",
+        "Whether the node answers at its control socket",
+        known(board.standing().is_ok()),
+    );
+    if let Ok(standing) = board.standing() {
+        let status = &standing.status;
+        let since = (now - standing.heard).as_secs_f64();
+        sheet.seconds("answer_age", "Since when the node has not answered", Some(since));
+        sheet.node(status);
+        match status["role"].as_str() {
+            Some("server") => {
+                sheet.cluster(status, since);
+                sheet.members(board);
+            }
+            _ => sheet.client(status, since),
+        }
+        sheet.count("events", "Events worth a line in a log, since the node was started", board.told());
+    }
+    let mut text = String::new();
+    encode(&mut text, &sheet.0)?;
+    Ok(if format == Format::OpenMetrics { text } else { classic(&text) })
+}
+
+/// The metrics of a page, as they are added.
+struct Sheet(Registry);
+
+/// Whose value it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Who {
+    name: String,
+    address: String,
+}
+
+impl Sheet {
+    fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
+        self.0.register(name, help, metric);
+    }
+
+    fn number(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.add(name, help, gauge(value));
+        }
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.0.register_with_unit(name, help, Unit::Seconds, gauge(value));
+        }
+    }
+
+    fn ratio(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.0.register_with_unit(name, help, unit_ratio(), gauge(value));
+        }
+    }
+
+    fn count(&mut self, name: &str, help: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            let counter: Counter = Counter::default();
+            counter.inc_by(value);
+            self.add(name, help, counter);
+        }
+    }
+
+    /// What every node says of itself.
+    fn node(&mut self, status: &Value) {
+        let word = |field: &str| status[field].as_str().unwrap_or("").to_owned();
+        let labels =
+            [("role", word("role")), ("cluster", word("cluster")), ("timestamps", word("timestamps"))];
+        self.add("node", "The node that is asked", Info::new(labels));
+        self.number(
+            "synchronized",
+            "Whether the node's own clock has the cluster's time, and follows it",
+            known(status["state"] == "synchronized"),
+        );
+        self.seconds(
+            "error",
+            "Estimated distance of the node's clock from the cluster's time, one standard deviation",
+            seconds(&status["error_ns"]),
+        );
+        self.seconds(
+            "bound",
+            "Guaranteed distance of the node's clock from the cluster's time",
+            seconds(&status["bound_ns"]),
+        );
+        self.ratio(
+            "frequency",
+            "Rate of the cluster's time over the node's oscillator, minus one",
+            ratio(&status["frequency_ppb"]),
+        );
+        self.seconds("round_interval", "From one round to the next", seconds(&status["interval_ns"]));
+    }
+
+    /// What the last round has found.
+    fn cluster(&mut self, status: &Value, since: f64) {
+        let round = &status["last_round"];
+        self.count("rounds", "Rounds since the server was started", round["round"].as_u64());
+        self.number(
+            "agreed",
+            "Whether the last round ended in agreement",
+            round["outcome"].as_str().map(|outcome| f64::from(outcome == "agreed")),
+        );
+        self.number(
+            "members",
+            "Clocks with a vote in the last round, the server's own included",
+            round["members"].as_f64(),
+        );
+        self.number("members_heard", "Clocks that had a reading in the last round", round["heard"].as_f64());
+        self.number("members_agreeing", "Clocks that agreed in the last round", round["agreeing"].as_f64());
+        self.seconds(
+            "spread",
+            "From the lowest to the highest agreeing reading of the last round",
+            seconds(&round["spread_ns"]),
+        );
+        self.seconds(
+            "largest_bound",
+            "No two clocks differ by more than this, as of the last round",
+            seconds(&round["largest_bound_ns"]),
+        );
+        self.seconds(
+            "round_age",
+            "Since when the last round is over",
+            seconds(&round["ago_ns"]).map(|ago| ago + since),
+        );
+    }
+
+    /// What the server knows of each client.
+    fn members(&mut self, board: &Board) {
+        self.each(
+            board,
+            "member_up",
+            "Whether the member was heard in the last two rounds; 0 until an hour after it was lost",
+            None,
+            |member| member.is_up().map(f64::from),
+        );
+        let listed = |field: &'static str, value: fn(&Value) -> Option<f64>| {
+            move |member: &Member| if member.is_listed() { value(&member.said[field]) } else { None }
+        };
+        let lengths = [
+            (
+                "member_offset",
+                "offset_ns",
+                "The member's clock minus the cluster's time, as last measured, before it was corrected",
+            ),
+            ("member_offset_error", "offset_error_ns", "One standard deviation of such a measurement"),
+            ("member_delay", "delay_ns", "Round-trip delay of that measurement"),
+            (
+                "member_error",
+                "error_ns",
+                "Estimated distance of the member's clock from the cluster's time, by its own word",
+            ),
+            (
+                "member_bound",
+                "bound_ns",
+                "Guaranteed distance of the member's clock from the cluster's time, by its own word",
+            ),
+            ("member_silence", "heard_ago_ns", "Since when nothing was heard of the member"),
+        ];
+        for (name, field, help) in lengths {
+            self.each(board, name, help, Some(Unit::Seconds), listed(field, seconds));
+        }
+        let help = "Rate of the member's clock over its oscillator, minus one";
+        self.each(board, "member_frequency", help, Some(unit_ratio()), listed("frequency_ppb", ratio));
+        let in_vote = |vote: &Value| vote.as_str().map(|vote| f64::from(vote == "in"));
+        self.each(
+            board,
+            "member_in_vote",
+            "Whether the vote counts the member",
+            None,
+            listed("vote", in_vote),
+        );
+    }
+
+    fn each(
+        &mut self,
+        board: &Board,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        value: impl Fn(&Member) -> Option<f64>,
+    ) {
+        let family = Family::<Who, Gauge>::default();
+        for member in board.members() {
+            if let Some(value) = value(member) {
+                let who = Who { name: member.name().to_owned(), address: member.address().to_owned() };
+                family.get_or_create(&who).set(value);
+            }
+        }
+        match unit {
+            Some(unit) => self.0.register_with_unit(name, help, unit, family),
+            None => self.0.register(name, help, family),
+        }
+    }
+
+    /// What a client knows.
+    fn client(&mut self, status: &Value, since: f64) {
+        self.number(
+            "registered",
+            "Whether the client is registered at its server",
+            status["registered"].as_bool().map(f64::from),
+        );
+        self.seconds(
+            "server_silence",
+            "Since when nothing was heard of the server",
+            seconds(&status["heard_ago_ns"]).map(|ago| ago + since),
+        );
+        let last = &status["last_correction"];
+        self.seconds(
+            "correction",
+            "What the last correction has added to the clock",
+            seconds(&last["added_ns"]),
+        );
+        self.seconds(
+            "delay",
+            "Round-trip delay of the last correction's measurement",
+            seconds(&last["delay_ns"]),
+        );
+        self.seconds(
+            "correction_age",
+            "Since when the clock was not corrected",
+            seconds(&last["ago_ns"]).map(|ago| ago + since),
+        );
+    }
+}
+
+/// OpenMetrics as the older format has it: a family is called as its samples are, there are no units and no end.
+fn classic(text: &str) -> String {
+    let suffix = |kind: &str| match kind {
+        "counter" => ("_total", "counter"),
+        "info" => ("_info", "gauge"),
+        _ => ("", "gauge"),
+    };
+    let mut kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let mut older = String::with_capacity(text.len());
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            // The type of a family stands right after its help.
+            let (suffix, kind) = suffix(kinds.next().map_or("", |(_, kind)| kind));
+            older += &format!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n");
+        } else if !line.starts_with('#') {
+            older += line;
+            older.push('\n');
+        }
+    }
+    older
+}
+
+fn gauge(value: f64) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(value);
+    gauge
+}
+
+fn unit_ratio() -> Unit {
+    Unit::Other("ratio".into())
+}
+
+fn known(yes: bool) -> Option<f64> {
+    Some(f64::from(yes))
+}
+
+fn seconds(nanos: &Value) -> Option<f64> {
+    nanos.as_f64().map(|nanos| nanos / 1e9)
+}
+
+fn ratio(ppb: &Value) -> Option<f64> {
+    ppb.as_f64().map(|ppb| ppb / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Answers;
+    use super::*;
+
+    fn board() -> Board {
+        let status = json!({
+            "role": "server", "state": "synchronized", "cluster": "00ff", "timestamps": "kernel", "newest_event": 7,
+            "error_ns": 250, "bound_ns": null, "frequency_ppb": -1500.0, "interval_ns": 5_000_000_000i64,
+            "last_round": { "round": 12, "outcome": "agreed", "members": 2, "heard": 2, "agreeing": 2, "spread_ns": 400,
+                            "largest_bound_ns": 41_000, "ago_ns": 0 },
+            "clients": [{ "name": "a \"b\\", "address": "192.0.2.1:4000", "offset_ns": -583, "bound_ns": 2_300,
+                          "delay_ns": null, "vote": "in" }],
+        });
+        let mut board = Board::default();
+        board.hear(Ok(Answers { status, events: vec![] }), Instant::now());
+        board
+    }
+
+    fn line<'a>(page: &'a str, start: &str) -> &'a str {
+        page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{page}"))
+    }
+
+    #[test]
+    fn open_metrics_have_units_and_an_end() {
+        let page = page(&board(), Instant::now(), Format::OpenMetrics).unwrap();
+        assert!(page.ends_with("# EOF\n"), "{page}");
+        assert_eq!(line(&page, "meantime_rounds"), "meantime_rounds_total 12");
+        assert_eq!(
+            line(&page, "# UNIT meantime_member_offset_seconds"),
+            "# UNIT meantime_member_offset_seconds seconds"
+        );
+        assert_eq!(
+            line(&page, "meantime_member_offset_seconds"),
+            "meantime_member_offset_seconds{name=\"a \\\"b\\\\\",address=\"192.0.2.1:4000\"} -5.83e-7"
+        );
+        assert_eq!(line(&page, "meantime_frequency_ratio"), "meantime_frequency_ratio -0.0000015");
+        assert!(!page.contains("meantime_bound_seconds") && !page.contains("delay_seconds{"), "{page}");
+    }
+
+    #[test]
+    fn in_the_older_format_families_are_called_as_their_samples() {
+        let page = page(&board(), Instant::now(), Format::Classic).unwrap();
+        assert!(page.contains("# TYPE meantime_rounds_total counter\nmeantime_rounds_total 12\n"), "{page}");
+        assert!(page.contains("# TYPE meantime_build_info gauge\nmeantime_build_info{version="), "{page}");
+        assert!(!page.contains("# UNIT") && !page.contains("# EOF"), "{page}");
+    }
+
+    #[test]
+    fn of_a_node_that_does_not_answer_nothing_old_is_told() {
+        let mut board = board();
+        board.hear(Err("gone".into()), Instant::now());
+        let page = page(&board, Instant::now(), Format::Classic).unwrap();
+        assert_eq!(line(&page, "meantime_node_up"), "meantime_node_up 0.0");
+        assert!(!page.contains("meantime_member") && !page.contains("meantime_rounds"), "{page}");
+    }
+
+    #[test]
+    fn prometheus_gets_what_it_asks_for() {
+        let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+        assert_eq!(Format::wanted(prometheus), Format::OpenMetrics);
+        assert_eq!(Format::wanted("*/*"), Format::Classic);
+    }
+}

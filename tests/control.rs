@@ -1,0 +1,177 @@
+//! The control interface at real processes: what is shown is true, and whoever asks badly harms nobody.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Process, pause};
+use tempfile::TempDir;
+
+/// A server and two clients whose clocks are wrong, each with a control socket in `dir`.
+struct Cluster {
+    server: Process,
+    alice: Process,
+    _bob: Process,
+    dir: TempDir,
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let dir = TempDir::new().unwrap();
+        let socket = |name: &str| dir.path().join(name).display().to_string();
+        let start = |name: &str, arguments: &[&str]| {
+            let common = ["--output", "json", "--control"];
+            let control = socket(name);
+            Process::start(name, &[arguments, &common, &[control.as_str()]].concat())
+        };
+        let server = start(
+            "server",
+            &["server", "--listen", "127.0.0.1:0", "--interval", "500ms", "--simulate-offset", "-3s"],
+        );
+        let address = server.wait_for("listening", 0, |_| true)["address"].as_str().unwrap().to_owned();
+        let client = |name: &str, offset: &str, drift: &str| {
+            let wrong = ["--simulate-offset", offset, "--simulate-drift", drift];
+            start(name, &[&["client", address.as_str(), "--name", name], &wrong[..]].concat())
+        };
+        let (alice, bob) = (client("alice", "2.5s", "50ppm"), client("bob", "-1h", "-30ppm"));
+        for client in [&alice, &bob] {
+            client.wait_for("corrected", 20, |_| true);
+        }
+        server.wait_for("round_ended", 12, |round| round["largest_bound_ns"].is_i64());
+        Cluster { server, alice, _bob: bob, dir }
+    }
+
+    fn command(&self, socket: &str, arguments: &[&str]) -> Output {
+        let (command, rest) = arguments.split_first().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_meantime"))
+            .args([command, "--control", &self.dir.path().join(socket).display().to_string()])
+            .args(rest)
+            .output()
+            .unwrap()
+    }
+
+    fn status(&self, socket: &str) -> Value {
+        let output = self.command(socket, &["status", "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What the status command shows people.
+    fn page(&self, socket: &str) -> String {
+        String::from_utf8(self.command(socket, &["status"]).stdout).unwrap()
+    }
+
+    /// Exit code and line of a check.
+    fn check(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.command("server", &[&["check"], arguments].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+fn int(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// The cluster's time minus the host's oscillator at a node, in nanoseconds.
+fn lead(status: &Value) -> i64 {
+    int(&status["cluster_ns"]) - int(&status["raw_ns"])
+}
+
+fn connect(path: &Path) -> UnixStream {
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+#[test]
+fn what_is_shown_is_what_the_clocks_themselves_show() {
+    let cluster = Cluster::start();
+    let mut close = 0;
+    for _ in 0..10 {
+        let (server, client) = (cluster.status("server"), cluster.status("alice"));
+        let clients = server["clients"].as_array().unwrap();
+        let shown = clients.iter().find(|client| client["name"] == "alice").unwrap();
+        // Both clocks are read within milliseconds, over one oscillator: what they drift meanwhile does not count.
+        let apart = lead(&client) - lead(&server);
+        let bound = int(&shown["bound_ns"]) + int(&server["own_bound_ns"]);
+        assert!(apart.abs() <= bound, "{apart} ns apart, bound {bound}: {client} {server}");
+        let error = int(&shown["offset_error_ns"]) + int(&client["error_ns"]);
+        close += i32::from((int(&shown["offset_ns"]) - apart).abs() <= 4 * error);
+        assert_eq!((shown["vote"].as_str(), shown["state"].as_str()), (Some("in"), Some("synchronized")));
+        assert_eq!(client["registered"], true);
+        pause(Duration::from_millis(300));
+    }
+    assert!(close >= 8, "{close} of 10 offsets were within four times their error");
+    let page = cluster.page("server");
+    assert!(page.starts_with("Server synchronized, 2 clients, a round each 500 ms\nRound "), "{page}");
+    assert!(page.contains("\nNAME ") && page.contains("\nalice ") && page.contains("\nbob "), "{page}");
+    let page = cluster.page("alice");
+    assert!(page.starts_with("State            synchronized\nServer           127.0.0.1:"), "{page}");
+}
+
+#[test]
+fn a_check_says_whether_all_clocks_are_as_close_as_wanted() {
+    let cluster = Cluster::start();
+    let (code, line) = cluster.check(&["--max", "1s", "--min-members", "3"]);
+    assert_eq!(code, Some(0), "{line}");
+    assert!(line.starts_with("OK: any two of 3 clocks differ by "), "{line}");
+    assert_eq!(cluster.check(&["--max", "1ns"]).0, Some(1));
+    assert_eq!(cluster.check(&["--max", "1s", "--min-members", "4"]).0, Some(1));
+    let client = cluster.command("alice", &["check", "--max", "1s"]);
+    assert_eq!(client.status.code(), Some(2), "a client does not know all clocks");
+    assert_eq!(cluster.command("nobody", &["check", "--max", "1s"]).status.code(), Some(2));
+    assert_eq!(cluster.command("server", &["check", "--max", "soon"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_client_that_is_gone_is_told_as_an_event() {
+    let Cluster { server, alice, dir, .. } = Cluster::start();
+    drop(alice);
+    server.wait_for("lost", 0, |lost| lost["client"] == "alice");
+    let mut stream = connect(&dir.path().join("server"));
+    writeln!(stream, "{{\"request\":\"events\",\"since\":1}}").unwrap();
+    let answer: Value = serde_json::from_str(&line(&mut stream)).unwrap();
+    let events = answer["events"].as_array().unwrap();
+    assert!(events.iter().all(|event| int(&event["number"]) > 1), "{answer}");
+    let lost = events.iter().find(|event| event["event"] == "lost").unwrap();
+    assert_eq!(lost["level"], "warning");
+}
+
+#[test]
+fn who_asks_nonsense_or_does_not_listen_disturbs_nobody() {
+    let cluster = Cluster::start();
+    let path = cluster.dir.path().join("server");
+    // Many questions, and no ear for the answers.
+    let mut deaf = connect(&path);
+    deaf.set_nonblocking(true).unwrap();
+    let question = b"{\"request\":\"status\"}\n".repeat(1_000);
+    let _ = deaf.write(&question);
+    let mut stream = connect(&path);
+    for nonsense in ["", "status", "{}", "{\"request\":7}", "[1,2", "{\"request\":\"destroy\"}", "\u{0}"] {
+        writeln!(stream, "{nonsense}").unwrap();
+        let answer: Value = serde_json::from_str(&line(&mut stream)).unwrap();
+        assert!(answer["error"].is_string() && answer["version"] == 1, "{nonsense}: {answer}");
+    }
+    stream.write_all(&[b'x'; 10_000]).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"", "a line without an end is cut off");
+    // The rounds go on as before.
+    let before = cluster.server.events_of("round_ended").len();
+    let started = support::now();
+    cluster.server.wait_for("round_ended", before + 5, |_| true);
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+fn line(stream: &mut UnixStream) -> String {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while stream.read_exact(&mut byte).is_ok() && byte[0] != b'\n' {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}

@@ -1,0 +1,205 @@
+//! What a node keeps of its oscillator's frequency over restarts: what it is good for, and that a wrong one does no
+//! harm.
+
+use meantime::berkeley::drift;
+use meantime::sim::scenario::Clock;
+use meantime::sim::{Fault, Member, Sample, Scenario, Simulation};
+use meantime::time::{Frequency, Span};
+
+use crate::support::{Running, distance, s, seeds, settled, us};
+
+/// How long everybody, or the server, is away.
+const AWAY: Span = s(60);
+
+fn scenario(seed: u64) -> Scenario {
+    Scenario { clients: 5, ..Scenario::seeded(seed) }
+}
+
+/// What a member would have kept by now, as it will be when the member is back.
+fn kept(simulation: &mut Simulation, member: Member) -> (Frequency, Frequency) {
+    let reading = simulation.world().read(member).unwrap();
+    let error = reading.frequency_error.unwrap();
+    assert!(drift::is_plausible(reading.frequency, error), "{member}: {:?} ± {error:?}", reading.frequency);
+    (reading.frequency, drift::aged(error, AWAY, true))
+}
+
+/// The server dies and is started again; then it knows `what` its kept frequency has become.
+fn restart(simulation: &mut Simulation, what: Option<(Frequency, Frequency)>) {
+    simulation.inject(Fault::Crash(Member::SERVER));
+    simulation.run_for(AWAY, &mut ());
+    if let Some((frequency, error)) = what {
+        simulation.world().machine_mut(Member::SERVER).remember(frequency, error);
+    }
+    simulation.inject(Fault::Start(Member::SERVER));
+}
+
+/// Runs for so long; the worst distance of the server's clock, once it has the time, from its clients' median.
+fn worst_server(simulation: &mut Simulation, span: Span) -> Span {
+    let mut worst = Span::ZERO;
+    simulation.run_for(span, &mut |sample: &Sample| {
+        let server = sample.clocks[0].filter(|clock| clock.state.has_cluster_time());
+        let mut clients: Vec<Span> = sample
+            .synchronized()
+            .filter(|(member, _)| *member != Member::SERVER)
+            .map(|(_, off)| off)
+            .collect();
+        clients.sort_unstable();
+        worst =
+            worst.max(server.map_or(Span::ZERO, |server| (server.off - clients[clients.len() / 2]).abs()));
+    });
+    worst
+}
+
+#[test]
+fn a_server_knows_how_well_it_knows_its_frequency() {
+    for seed in seeds(0..20) {
+        let scenario = scenario(seed);
+        let _running = Running(&scenario);
+        let mut simulation = settled(&scenario, s(3_600));
+        let (before, error) = kept(&mut simulation, Member::SERVER);
+        assert!((0.1..0.5).contains(&error.ppm()), "seed {seed}: {error:?}");
+        restart(&mut simulation, None);
+        simulation.run_for(s(140), &mut ());
+        let after = simulation.world().read(Member::SERVER).unwrap();
+        let learned = after.frequency_error.unwrap();
+        let apart = (after.frequency - before).ratio().abs();
+        let expected = error.ratio().hypot(learned.ratio());
+        println!("seed {seed}: {} ppb apart, {} expected", apart * 1e9, expected * 1e9);
+        assert!(apart < 4.0 * expected, "seed {seed}: {apart} apart, {expected} expected");
+    }
+}
+
+#[test]
+fn a_server_that_kept_its_frequency_is_close_to_its_members_from_the_first_round() {
+    let (mut with, mut without) = (Span::ZERO, Span::ZERO);
+    for seed in seeds(0..10) {
+        let scenario = scenario(seed);
+        let _running = Running(&scenario);
+        let mut simulation = settled(&scenario, s(3_600));
+        restart(&mut simulation, None);
+        without = without.max(worst_server(&mut simulation, s(120)));
+        let mut simulation = settled(&scenario, s(3_600));
+        let known = kept(&mut simulation, Member::SERVER);
+        restart(&mut simulation, Some(known));
+        with = with.max(worst_server(&mut simulation, s(120)));
+    }
+    println!("at most {with} from the members with a kept frequency, {without} without");
+    assert!(with < us(30), "{with}");
+    assert!(without > us(200), "{without}: what is it good for?");
+}
+
+#[test]
+fn a_wrong_frequency_does_the_members_no_harm() {
+    for seed in seeds(0..3) {
+        for wrong_by in [0.3, -1.0, 3.0, -10.0, 30.0, -100.0, 300.0] {
+            let scenario = scenario(seed);
+            let _running = Running(&scenario);
+            let mut simulation = settled(&scenario, s(3_600));
+            let (frequency, error) = kept(&mut simulation, Member::SERVER);
+            let before = simulation.sample().clone().cluster().unwrap();
+            restart(&mut simulation, Some((frequency + Frequency::from_ppm(wrong_by), error)));
+            let mut worst = Span::ZERO;
+            simulation.run_for(s(900), &mut |sample: &Sample| {
+                worst = worst.max(sample.worst(|member| member != Member::SERVER).unwrap_or(Span::MAX));
+            });
+            let apart = simulation.sample().disagreement().unwrap();
+            let after = simulation.sample().clone().cluster().unwrap();
+            let rate = (after - before).as_secs_f64() / (AWAY + s(900)).as_secs_f64();
+            let now = simulation.world().read(Member::SERVER).unwrap();
+            println!(
+                "seed {seed}, wrong by {wrong_by} ppm: members at most {worst} apart, {apart} in the end, rate {:.1} \
+                 ppb from true time, frequency off by {:.1} ppb",
+                rate * 1e9,
+                (now.frequency - frequency).ppb()
+            );
+            assert!(worst < us(100), "seed {seed}, wrong by {wrong_by} ppm: a client was {worst} off");
+            assert!(apart < us(100), "seed {seed}, wrong by {wrong_by} ppm: {apart} apart in the end");
+        }
+    }
+}
+
+/// Everybody loses power and comes back; the largest disagreement from ten seconds after that on, for two minutes.
+fn island_restarts(seed: u64, kept_by: impl Fn(Member) -> bool) -> Span {
+    let scenario = scenario(seed);
+    let _running = Running(&scenario);
+    let mut simulation = settled(&scenario, s(3_600));
+    for member in scenario.members() {
+        let (frequency, error) = kept(&mut simulation, member);
+        if kept_by(member) {
+            simulation.world().machine_mut(member).remember(frequency, error);
+        }
+        simulation.inject(Fault::Crash(member));
+    }
+    simulation.run_for(AWAY, &mut ());
+    scenario.members().for_each(|member| simulation.inject(Fault::Start(member)));
+    simulation.run_for(s(10), &mut ());
+    let mut worst = Span::ZERO;
+    simulation.run_for(s(120), &mut |sample: &Sample| {
+        worst = worst.max(sample.disagreement().unwrap_or(Span::MAX))
+    });
+    worst
+}
+
+#[test]
+fn after_a_power_cut_on_the_whole_island_what_was_kept_helps_if_the_server_kept_it_too_and_harms_nobody() {
+    let largest = |kept_by: fn(Member) -> bool| {
+        seeds(0..5).into_iter().map(|seed| island_restarts(seed, kept_by)).max().unwrap()
+    };
+    let everybody = largest(|_| true);
+    let clients = largest(|member| member != Member::SERVER);
+    let nobody = largest(|_| false);
+    println!(
+        "at most {everybody} apart if all keep theirs, {clients} if only clients do, {nobody} if nobody does"
+    );
+    assert!(everybody.times(2) < nobody, "{everybody}, {nobody}: what is it good for?");
+    assert!(clients < nobody.times(2), "{clients}, {nobody}");
+}
+
+/// A client of a running cluster is started again, with its frequency wrong by so many ppm, or without one: its worst
+/// distance from the others in the first half minute, and in the second.
+fn client_restarts(seed: u64, wrong_by: Option<f64>) -> [Span; 2] {
+    const BACK: Member = Member::client(2);
+    // Who knows nothing of it is far off within a second.
+    let clocks = vec![(BACK, Clock { drift: Some(Frequency::from_ppm(90.0)), ..Clock::default() })];
+    let scenario = Scenario { clocks, ..scenario(seed) };
+    let _running = Running(&scenario);
+    let mut simulation = settled(&scenario, s(900));
+    let (frequency, error) = kept(&mut simulation, BACK);
+    simulation.inject(Fault::Crash(BACK));
+    if let Some(ppm) = wrong_by {
+        let wrong = frequency + Frequency::from_ppm(ppm);
+        simulation.world().machine_mut(BACK).remember(wrong, error);
+    }
+    simulation.inject(Fault::Start(BACK));
+    [(); 2].map(|()| {
+        let mut worst = Span::ZERO;
+        simulation.run_for(s(30), &mut |sample: &Sample| {
+            let synchronized = sample.synchronized().any(|(member, _)| member == BACK);
+            worst = worst.max(distance(sample, BACK).filter(|_| synchronized).unwrap_or_default());
+            let beyond = sample.beyond_bounds().unwrap_or(-Span::MAX);
+            assert!(
+                beyond <= Span::ZERO,
+                "seed {seed}, wrong by {wrong_by:?} ppm: {beyond} beyond its bound"
+            );
+        });
+        worst
+    })
+}
+
+#[test]
+fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
+    let largest = |wrong_by| {
+        let worst: Vec<_> = seeds(0..5).into_iter().map(|seed| client_restarts(seed, wrong_by)).collect();
+        [0, 1].map(|half| worst.iter().map(|halves| halves[half]).max().unwrap())
+    };
+    let none = largest(None);
+    let right = largest(Some(0.0));
+    println!("off by at most {right:?} with a right frequency, {none:?} without one");
+    assert!(right[0].times(4) < none[0], "{right:?}, {none:?}: what is it good for?");
+    for wrong_by in [0.3, -1.0, 3.0, -10.0, 30.0, -100.0] {
+        let wrong = largest(Some(wrong_by));
+        println!("wrong by {wrong_by} ppm: {wrong:?}");
+        assert!(wrong[0] < none[0].times(2), "wrong by {wrong_by} ppm: {wrong:?}, {none:?}");
+        assert!(wrong[1] < us(20), "wrong by {wrong_by} ppm: {wrong:?}");
+    }
+}

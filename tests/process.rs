@@ -101,6 +101,42 @@ fn whoever_has_read_enough_ends_the_process_quietly() {
 }
 
 #[test]
+fn people_read_everything_once() {
+    let (_dir, path) = support::scratch();
+    let file = path.join("log").display().to_string();
+    let mut server = server("127.0.0.1:0", &["--interval", "200ms"]);
+    let mut client = Process::start("reader", &["client", &server.address(), "--log-file", &file]);
+    wait_until(PATIENCE, "the client to be synchronized", || client.said().contains("Synchronized time"));
+    server.end(Signal::SIGTERM);
+    wait_until(PATIENCE, "the client to be in holdover", || client.said().contains("Holdover: "));
+    client.end(Signal::SIGTERM);
+    let (said, log) = (client.said(), client.log());
+    assert!(said.contains("Connected to the server") && said.contains("timestamps: "), "{said}");
+    for told in ["following the server", "timestamps: ", "Holdover: "] {
+        assert!(!log.contains(told), "stderr repeats what stdout says: {log}");
+    }
+    // What is no event is on stderr alone, and the file has all.
+    assert!(log.contains("datagrams received") && !said.contains("datagrams received"), "{log}");
+    let file = std::fs::read_to_string(file).expect("the log");
+    for told in ["following the server", "timestamps: ", "Holdover: ", "datagrams received"] {
+        assert_eq!(file.matches(told).count(), 1, "{told}: {file}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_explained_once() {
+    let address = free_address();
+    let mut client = client(&address, "lonely", &[]);
+    // It speaks at the fifth attempt, and at no later one.
+    client.wait_for("registering", 5, |_| true);
+    client.end(Signal::SIGTERM);
+    let log = client.log();
+    let hints: Vec<&str> = log.lines().filter(|line| line.contains("no answer from")).collect();
+    assert_eq!(hints.len(), 1, "{log}");
+    assert!(hints[0].contains(&address) && hints[0].contains("[WARN]"), "{log}");
+}
+
+#[test]
 fn every_event_is_an_object_that_programs_can_rely_on() {
     let mut server = server("127.0.0.1:0", &["--interval", "200ms"]);
     let clients: Vec<Process> = ["2s", "-3s"]

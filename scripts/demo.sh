@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Shows a cluster on this machine: one server and some clients whose clocks are seconds apart and drift.
 #
-#   scripts/demo.sh [CLIENTS] [--seconds N]
+#   scripts/demo.sh [CLIENTS] [--seconds N] [--watch]
 #
+# With --watch it shows the cluster live (`meantime watch` at its server) until you quit that, instead of what the nodes print.
 # Draws at the end what the server has recorded, in target/demo.svg.
 # Exits 0 only if the clocks really agreed within a millisecond: measured here, from pairs of readings
 # (the host's oscillator, the node's time) that every node prints, and not from what the nodes claim.
@@ -11,25 +12,34 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 clients=3
-seconds=25
+seconds=
+watch=
 limit_ns=1000000
 points=10 # how many moments of the last second or so are compared
 
 usage() {
-    echo "usage: scripts/demo.sh [CLIENTS] [--seconds N]   (1 to 50 clients, 5 to 3600 seconds)" >&2
+    echo "usage: scripts/demo.sh [CLIENTS] [--seconds N] [--watch]   (1 to 50 clients, 5 to 3600 seconds)" >&2
     exit 2
 }
 
 while (($#)); do
     case $1 in
         --seconds) seconds=${2:-}; shift 2 || usage ;;
+        --watch) watch=yes; shift ;;
         [0-9]*) clients=$1; shift ;;
         *) usage ;;
     esac
 done
+# Whoever watches decides how long; the clocks still need some rounds to agree.
+: "${seconds:=${watch:+10}}" "${seconds:=25}"
 [[ $clients =~ ^[0-9]{1,2}$ && $seconds =~ ^[0-9]{1,4}$ ]] || usage
 ((clients = 10#$clients, seconds = 10#$seconds, 1)) || usage
 ((clients >= 1 && clients <= 50 && seconds >= 5 && seconds <= 3600)) || usage
+
+if [[ -n $watch && ! ( -t 0 && -t 1 ) ]]; then
+    echo "demo: --watch needs a terminal" >&2
+    exit 2
+fi
 
 dir=$(mktemp -d)
 names=() pids=() offsets=() drifts=()
@@ -74,7 +84,7 @@ label() {
             'tick '*) echo "$line" >>"$dir/$name.ticks" ;;
             *)
                 echo "$line" >>"$dir/$name.out"
-                printf '%-9s | %s\n' "$name" "$line"
+                [[ -n $watch ]] || printf '%-9s | %s\n' "$name" "$line"
                 ;;
         esac
     done
@@ -187,7 +197,8 @@ if [[ -z $bin ]]; then
 fi
 [[ -x $bin ]] || fail "$bin is not a program"
 
-start server -3.0s 21ppm server --listen 127.0.0.1:0 --interval 2s --record "$dir/record.csv"
+start server -3.0s 21ppm server --listen 127.0.0.1:0 --interval 2s --record "$dir/record.csv" \
+    --control "$dir/server.sock"
 address=$(server_address)
 for ((n = 1; n <= clients; n++)); do
     tenths=$((n * 37 % 89 + 11)) drift=$((n * 29 % 79 + 11))
@@ -196,7 +207,13 @@ for ((n = 1; n <= clients; n++)); do
     start "client-$n" "$sign$((tenths / 10)).$((tenths % 10))s" "$sign${drift}ppm" client "$address"
 done
 
-for ((n = 0; n < seconds * 2; n++)); do
+SECONDS=0
+if [[ -n $watch ]]; then
+    "$bin" watch --control "$dir/server.sock" || fail "the live view has failed"
+    all_alive
+    ((SECONDS >= seconds)) || echo "Letting the clocks run for $((seconds - SECONDS)) more seconds ..."
+fi
+while ((SECONDS < seconds)); do
     sleep 0.5
     all_alive
 done

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 struct Cluster {
     server: Process,
     alice: Process,
-    _bob: Process,
+    bob: Process,
     dir: TempDir,
 }
 
@@ -43,7 +43,7 @@ impl Cluster {
             client.wait_for("corrected", 20, |_| true);
         }
         server.wait_for("round_ended", 12, |round| round["largest_bound_ns"].is_i64());
-        Cluster { server, alice, _bob: bob, dir }
+        Cluster { server, alice, bob, dir }
     }
 
     fn command(&self, socket: &str, arguments: &[&str]) -> Output {
@@ -53,6 +53,24 @@ impl Cluster {
             .args(rest)
             .output()
             .unwrap()
+    }
+
+    /// What `meantime members` says, or why it fails.
+    fn members(&self, socket: &str, what: &str, whom: &str) -> Result<String, String> {
+        let socket = self.dir.path().join(socket).display().to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_meantime"))
+            .args(["members", what, whom, "--control", &socket])
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// What the server shows of a client.
+    fn shown(&self, name: &str) -> Value {
+        let status = self.status("server");
+        let clients = status["clients"].as_array().unwrap();
+        clients.iter().find(|client| client["name"] == name).cloned().unwrap_or_default()
     }
 
     fn status(&self, socket: &str) -> Value {
@@ -174,4 +192,60 @@ fn line(stream: &mut UnixStream) -> String {
         line.push(byte[0]);
     }
     String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn a_vote_is_taken_away_by_hand_and_given_back() {
+    let mut cluster = Cluster::start();
+    let said = cluster.members("server", "remove", "bob").unwrap();
+    assert!(said.starts_with("bob (127.0.0.1:") && said.contains("has no vote any more"), "{said}");
+    let told = cluster.server.wait_for_any("removed");
+    assert_eq!(told["client"], "bob");
+    assert_eq!(cluster.shown("bob")["excluded"], "by_hand", "at once");
+    let round = cluster.status("server")["last_round"]["round"].clone();
+    cluster.server.wait_for("round_ended", 0, |ended| int(&ended["round"]) > int(&round) + 1);
+    let last = cluster.server.events_of("round_ended").pop().unwrap();
+    assert_eq!((&last["members"], &last["heard"]), (&Value::from(2), &Value::from(2)));
+    let bob = cluster.shown("bob");
+    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("by_hand")));
+    assert!(cluster.page("server").contains("bob is left out of the vote: by hand"));
+    let corrected = cluster.bob.events_of("corrected").len();
+    cluster.bob.wait_for("corrected", corrected, |_| true);
+    assert!(cluster.members("server", "remove", "bob").unwrap().contains("nothing has changed"));
+    assert_eq!(cluster.shown("alice")["vote"], "in");
+
+    // Another process at another port, but the same name.
+    cluster.bob.end(nix::sys::signal::Signal::SIGTERM);
+    cluster.server.wait_for("left", 0, |left| left["client"] == "bob");
+    assert!(cluster.page("server").contains("bob is removed from the vote by hand, and not registered now"));
+    let address = cluster.server.address();
+    cluster.bob = Process::start("bob", &["client", &address, "--name", "bob", "--output", "json"]);
+    cluster.bob.wait_for("corrected", 3, |_| true);
+    let bob = cluster.shown("bob");
+    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("by_hand")));
+
+    let said = cluster.members("server", "pin", bob["address"].as_str().unwrap()).unwrap();
+    assert!(said.contains("has its vote back"), "{said}");
+    assert_eq!(cluster.server.wait_for_any("pinned")["client"], "bob");
+    cluster.server.wait_for("round_ended", 0, |ended| ended["members"] == 3 && ended["agreeing"] == 3);
+    assert_eq!(cluster.shown("bob")["vote"], "in");
+    assert!(cluster.members("server", "pin", "bob").unwrap().contains("nothing has changed"));
+}
+
+#[test]
+fn whoever_names_nobody_or_too_many_is_told_so_in_one_line() {
+    let cluster = Cluster::start();
+    for (socket, whom, why) in [
+        ("server", "carol", "no client is called 'carol'"),
+        ("server", "", "no client is called ''"),
+        ("server", "127.0.0.1", "2 clients are called '127.0.0.1' or are at that address"),
+        ("server", "server", "'server' is the server's own clock"),
+        ("alice", "bob", "its server knows the cluster"),
+    ] {
+        for what in ["remove", "pin"] {
+            let error = cluster.members(socket, what, whom).unwrap_err();
+            assert!(error.contains(why) && error.lines().count() == 1, "{what} {whom}: {error}");
+        }
+    }
+    assert!(cluster.server.events_of("removed").is_empty());
 }

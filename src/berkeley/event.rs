@@ -51,6 +51,8 @@ pub enum Exclusion {
     BeforePlausible,
     /// It shows a time too far ahead.
     AfterPlausible,
+    /// Somebody has taken its vote away.
+    ByHand,
 }
 
 impl fmt::Display for Exclusion {
@@ -59,6 +61,7 @@ impl fmt::Display for Exclusion {
             Exclusion::OutsideWindow => "too far from the median",
             Exclusion::BeforePlausible => "shows a time before this program was made",
             Exclusion::AfterPlausible => "shows a time too far ahead",
+            Exclusion::ByHand => "by hand",
         })
     }
 }
@@ -211,6 +214,16 @@ pub enum ServerEvent {
     Truechimer {
         /// Who.
         voter: Voter,
+    },
+    /// Somebody has taken a client's vote away. It is measured and corrected as before.
+    Removed {
+        /// Whose.
+        client: Peer,
+    },
+    /// Somebody has given a client its vote back.
+    Pinned {
+        /// Whose.
+        client: Peer,
     },
     /// The first vote: the cluster has a time.
     TimeAgreed {

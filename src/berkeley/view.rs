@@ -32,6 +32,8 @@ pub struct ServerView {
     pub bound: Option<Span>,
     /// The clients, in the order of their places in the server's table.
     pub members: Vec<MemberView>,
+    /// Whose votes somebody has taken away, of those that are not registered now.
+    pub removed: Vec<Peer>,
 }
 
 /// A client, as its server sees it.

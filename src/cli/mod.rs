@@ -11,6 +11,7 @@ mod control;
 mod dashboard;
 mod failure;
 mod logging;
+mod members;
 mod memory;
 mod node;
 pub mod output;
@@ -43,6 +44,7 @@ enum Command {
     Status(status::StatusArgs),
     Watch(watch::WatchArgs),
     Check(check::CheckArgs),
+    Members(members::MembersArgs),
     Plot(plot::PlotArgs),
     #[cfg(feature = "dashboard")]
     Dashboard(dashboard::DashboardArgs),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args).map(done),
         Command::Watch(args) => watch::run(args).map(done),
         Command::Check(args) => Ok(check::run(args)),
+        Command::Members(args) => members::run(args).map(done),
         Command::Plot(args) => plot::run(args).map(done),
         #[cfg(feature = "dashboard")]
         Command::Dashboard(args) => dashboard::run(args).map(done),
@@ -74,6 +77,7 @@ Examples:
   meantime status                           how the cluster on this machine's server stands
   meantime watch                            the same, live
   meantime check --max 50ms                 exit 0 if all clocks are guaranteed that close
+  meantime members remove attic             this clock has no vote any more
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in a simulated world first
 

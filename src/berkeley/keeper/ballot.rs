@@ -15,6 +15,8 @@ pub struct Ballot {
     pub reading: Option<Reading>,
     /// Whether the vote before this one left it out.
     pub excluded: bool,
+    /// Whether somebody has taken its vote away: to the vote it is as if this clock did not exist.
+    pub removed: bool,
     /// What it says of its frequency, if it is sure of it.
     pub claim: Option<Claim>,
 }
@@ -76,8 +78,16 @@ impl Audience {
 pub struct Judged {
     /// The reading's offset from the median of the vote.
     pub offset: Offset,
+    /// Whether it agrees; one that has no vote may do so too.
+    pub agrees: bool,
     /// Why it was left out, if it was.
     pub exclusion: Option<Exclusion>,
+}
+
+impl Judged {
+    pub(super) fn vote(offset: Offset, exclusion: Option<Exclusion>) -> Judged {
+        Judged { offset, agrees: exclusion.is_none(), exclusion }
+    }
 }
 
 /// A turn in the cluster's life.

@@ -90,7 +90,7 @@ impl Keeper {
             let offset = Offset::ahead_by(reading.phase - vote.mean);
             let outside = why.is_none() && !kept.next().copied().unwrap_or_default();
             let exclusion = why.or(outside.then_some(Exclusion::OutsideWindow));
-            Some(Judged { offset, exclusion })
+            Some(Judged::vote(offset, exclusion))
         });
         let in_mean = || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|(phase, _)| *phase);
         conclusion.report.spread = in_mean().max().unwrap_or_default() - in_mean().min().unwrap_or_default();

@@ -226,13 +226,16 @@ impl Keeper {
         ballots: &[Ballot],
         fresh_cluster: ClusterId,
     ) -> Conclusion {
-        let mut conclusion = Conclusion::blank(round, ballots.len());
+        // Whoever has no vote does not count as a member either.
+        let voters: Vec<Ballot> = ballots.iter().filter(|ballot| !ballot.removed).copied().collect();
+        let mut conclusion = Conclusion::blank(round, voters.len());
         self.contradicted = false;
         match self.phase {
-            Phase::Listening(votes) => self.listen(votes, now, ballots, fresh_cluster, &mut conclusion),
-            Phase::Following(left) => self.follow(left, now, ballots, &mut conclusion),
-            Phase::Steady => self.watch(now, ballots, &mut conclusion),
+            Phase::Listening(votes) => self.listen(votes, now, &voters, fresh_cluster, &mut conclusion),
+            Phase::Following(left) => self.follow(left, now, &voters, &mut conclusion),
+            Phase::Steady => self.watch(now, &voters, &mut conclusion),
         }
+        self.judge_removed(ballots, &mut conclusion);
         self.audience = match conclusion.report.outcome {
             // Whoever has no time yet is better off with the server's than with none.
             Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Audience::Newcomers,
@@ -244,6 +247,24 @@ impl Keeper {
         conclusion.report.mean_frequency = self.anchor.mean();
         conclusion.report.rate = self.anchor.rate();
         conclusion
+    }
+
+    /// Puts the vote's word on those that have none of their own among the others': they are told how they stand, too.
+    fn judge_removed(&self, ballots: &[Ballot], conclusion: &mut Conclusion) {
+        let (median, window) = (conclusion.report.median.span(), conclusion.report.window);
+        let set_since = matches!(conclusion.turn, Some(Turn::Deposed(_)));
+        let nobody = conclusion.own.is_none() || set_since;
+        let removed = |ballot: &Ballot| {
+            let reading = ballot.reading.filter(|_| ballot.state.has_cluster_time() && !nobody)?;
+            let offset = self.offset(&reading).span() - median;
+            let agrees = offset.abs() <= window + reading.excess && self.implausible(&reading).is_none();
+            Some(Judged { offset: Offset::ahead_by(offset), agrees, exclusion: Some(Exclusion::ByHand) })
+        };
+        let mut voters = std::mem::take(&mut conclusion.judged).into_iter();
+        conclusion.judged = ballots
+            .iter()
+            .map(|ballot| if ballot.removed { removed(ballot) } else { voters.next().flatten() })
+            .collect();
     }
 
     /// The client's clock minus the cluster's time, at the reading.

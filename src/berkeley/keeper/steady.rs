@@ -127,7 +127,7 @@ impl Keeper {
             let reading = vote::Reading { offset: offset.span(), error: excess };
             let outside = !agreement.includes(&reading, window);
             let exclusion = implausible.or(outside.then_some(Exclusion::OutsideWindow));
-            Judged { offset: Offset::ahead_by(offset.span() - agreement.median), exclusion }
+            Judged::vote(Offset::ahead_by(offset.span() - agreement.median), exclusion)
         };
         conclusion.own = Some(judged(Offset::ZERO, Span::ZERO, None));
         conclusion.judged = ballots

@@ -60,6 +60,8 @@ impl Story {
 struct Client {
     phase: Option<Span>,
     state: ClientState,
+    removed: bool,
+    adjustment: Frequency,
 }
 
 impl Client {
@@ -77,21 +79,27 @@ impl Client {
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
             reading,
             excluded: false,
-            claim: Some(Claim { adjustment: Frequency::ZERO, error: CLIENTS_ERROR }).filter(|_| carries),
+            removed: self.removed,
+            claim: Some(Claim { adjustment: self.adjustment, error: CLIENTS_ERROR }).filter(|_| carries),
         }
     }
 
     fn unheard(self) -> Client {
         Client { phase: None, ..self }
     }
+
+    fn removed(self) -> Client {
+        Client { removed: true, ..self }
+    }
 }
 
 fn newcomer(phase: Span) -> Client {
-    Client { phase: Some(phase), state: ClientState::Unsynchronized }
+    Client { state: ClientState::Unsynchronized, ..member(phase) }
 }
 
 fn member(phase: Span) -> Client {
-    Client { phase: Some(phase), state: ClientState::Synchronized }
+    let (state, adjustment) = (ClientState::Synchronized, Frequency::ZERO);
+    Client { phase: Some(phase), state, removed: false, adjustment }
 }
 
 #[test]
@@ -405,4 +413,56 @@ fn a_disagreement_leaves_no_wide_window_behind() {
     }
     (0..12).for_each(|_| drop(story.round(&story.agreeing(2))));
     assert!(story.round(&story.agreeing(2)).report.window < Span::from_millis(1));
+}
+
+#[test]
+fn clocks_that_were_removed_by_hand_are_judged_but_count_for_nothing() {
+    let mut story = Story::steady(4);
+    let mut clients = story.agreeing(4);
+    // Three that agree with one another, and not with the server: with votes, they would depose it.
+    for wrong in &mut clients[..3] {
+        wrong.phase = wrong.phase.map(|phase| phase + SECOND);
+        *wrong = wrong.removed();
+    }
+    for _ in 0..5 {
+        let end = story.round(&clients);
+        assert_eq!((end.report.outcome, end.report.members), (Outcome::Agreed, 2));
+        assert_eq!((end.report.heard, end.report.agreeing), (2, 2));
+        for judged in &end.judged[..3] {
+            let judged = judged.expect("they are told how they stand");
+            assert_eq!((judged.agrees, judged.exclusion), (false, Some(Exclusion::ByHand)));
+            assert!((judged.offset.span() - SECOND).abs() < Span::from_millis(1), "{judged:?}");
+        }
+        assert_eq!(end.judged[3].map(|judged| (judged.agrees, judged.exclusion)), Some((true, None)));
+    }
+    let agreeing = story.agreeing(4);
+    let end = story.round(&[agreeing[0].removed(), agreeing[1], agreeing[2], agreeing[3]]);
+    assert_eq!(end.report.members, 4);
+    let removed = end.judged[0].expect("it was heard");
+    assert_eq!((removed.agrees, removed.exclusion), (true, Some(Exclusion::ByHand)));
+}
+
+#[test]
+fn the_frequency_of_a_removed_clock_does_not_count_either() {
+    let mut story = Story::steady(3);
+    let fast = |clients: Vec<Client>| {
+        let mut clients = clients;
+        clients[0].adjustment = Frequency::from_ppm(20.0);
+        clients
+    };
+    let counted = story.round(&fast(story.agreeing(3))).report.mean_frequency.unwrap();
+    assert!((counted - story.keeper.rate()).ppm() > 4.0, "{counted:?}");
+    let mut clients = fast(story.agreeing(3));
+    clients[0] = clients[0].removed();
+    let left_out = story.round(&clients).report.mean_frequency.unwrap();
+    assert!(left_out.ppm().abs() < 0.1, "{left_out:?}");
+}
+
+#[test]
+fn the_first_vote_neither_counts_nor_waits_for_who_was_removed() {
+    let mut story = Story::begin();
+    let end = story.round(&[newcomer(SECOND), newcomer(HOUR).removed(), newcomer(HOUR).unheard().removed()]);
+    assert_eq!((end.turn, end.report.members), (Some(Turn::Agreed), 2));
+    assert_eq!(end.correction.span(), SECOND.half());
+    assert_eq!(story.keeper.audience(), Audience::Everybody);
 }

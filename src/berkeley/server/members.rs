@@ -101,6 +101,7 @@ impl Member {
             cluster: self.cluster,
             reading,
             excluded: self.exclusion.is_some(),
+            removed: self.exclusion == Some(Exclusion::ByHand),
             claim,
         }
     }

@@ -7,6 +7,7 @@ mod burst;
 mod cookie;
 mod members;
 mod registration;
+mod removed;
 mod rounds;
 mod view;
 
@@ -19,6 +20,8 @@ use rand_chacha::ChaCha12Rng;
 use self::burst::{Asked, Burst};
 use self::cookie::Cookies;
 use self::members::{Member, Members, Quality, Slot};
+use self::removed::Removed;
+pub use self::removed::{Changed, Unchangeable};
 use super::event::{Exclusion, RoundReport};
 use super::keeper::{Claim, Keeper, Settings};
 use super::lag::LeastLag;
@@ -38,6 +41,7 @@ pub struct Server {
     rng: ChaCha12Rng,
     cookies: Cookies,
     members: Members,
+    removed: Removed,
     keeper: Keeper,
     round: u32,
     next_round: Monotonic,
@@ -102,6 +106,7 @@ impl Server {
             rng,
             cookies: Cookies::new(secret),
             members: Members::default(),
+            removed: Removed::default(),
             keeper: Keeper::new(settings, now.raw),
             round: 0,
             next_round,

@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::members::{Member, Slot};
 use super::{Server, Timer};
+use crate::berkeley::event::{Exclusion, Peer};
 use crate::berkeley::{Fate, Path, ServerEvent};
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{Body, Challenge, Header, Register, RejectReason, SessionId, VERSION, Verdict, Welcome};
@@ -55,6 +56,7 @@ impl Server {
 
     fn admit(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Slot {
         let session = SessionId(self.rng.next_u64().max(1));
+        let removed = self.removed.includes(&Peer { name: ask.name, address: path.peer });
         let member = Member {
             path,
             node: header.sender,
@@ -76,7 +78,7 @@ impl Server {
             unconfirmed: None,
             repeated_in: 0,
             verdict: Verdict::Unjudged,
-            exclusion: None,
+            exclusion: removed.then_some(Exclusion::ByHand),
             new_until: now.mono,
             hurry_until: now.mono,
             hurrying: false,

@@ -137,7 +137,7 @@ impl Server {
         });
         self.correct_everybody();
         self.ask_again(now);
-        let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none()).count();
+        let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none() && !ballot.removed).count();
         if self.keeper.is_impatient(unheard) {
             self.next_round = now.mono + self.config.interval.over(5);
             self.timers.set(self.next_round, Timer::Round);
@@ -188,7 +188,7 @@ impl Server {
             let Some(judged) = judged else { continue };
             self.events.extend(change(member.exclusion, *judged, Voter::Client(member.peer())));
             member.exclusion = judged.exclusion;
-            let verdict = if judged.exclusion.is_some() { Verdict::Minority } else { Verdict::Agrees };
+            let verdict = if judged.agrees { Verdict::Agrees } else { Verdict::Minority };
             if verdict == Verdict::Minority && member.verdict != Verdict::Minority {
                 late.push(slot);
             }

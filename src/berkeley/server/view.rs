@@ -28,6 +28,7 @@ impl Server {
             exclusion: self.own_exclusion,
             bound: self.keeper.own_bound(now.raw),
             members: self.members.iter().map(|member| member.view(now, timescale)).collect(),
+            removed: self.removed_and_gone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::command;
 use super::place::Role;
 use crate::berkeley::event::RoundReport;
 use crate::berkeley::view::{ClientView, CorrectionView, MeasuredView, MemberView, ServerView};
@@ -16,6 +17,9 @@ pub trait Subject: Node {
 
     /// Adds how it stands to an answer.
     fn status(&self, now: Now, answer: &mut Record);
+
+    /// Does what a request tells it to, if it is one of those that change something; the answer's own fields, or why not.
+    fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>>;
 }
 
 impl Subject for Server {
@@ -27,6 +31,10 @@ impl Subject for Server {
         server(&view, answer);
         answer.put("clients", view.members.iter().map(member).collect::<Vec<Value>>());
     }
+
+    fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>> {
+        command::server(self, now, request)
+    }
 }
 
 impl Subject for Client {
@@ -35,6 +43,11 @@ impl Subject for Client {
     fn status(&self, now: Now, answer: &mut Record) {
         answer.put("role", "client");
         client(&self.view(now), answer);
+    }
+
+    fn command(&mut self, _: Now, request: &Value) -> Option<Result<Value, String>> {
+        let of_servers = command::NAMES.contains(&request["request"].as_str()?);
+        of_servers.then(|| Err("this is a client; its server knows the cluster: ask there".into()))
     }
 }
 
@@ -45,6 +58,7 @@ fn server(view: &ServerView, answer: &mut Record) {
     answer.frequency("frequency_ppb", view.frequency);
     answer.put("frequency_error_ppb", known(view.frequency_error.map(rounded_ppb)));
     answer.put("excluded", known(view.exclusion.map(snake_case)));
+    answer.put("removed_and_gone", view.removed.iter().map(command::peer).collect::<Vec<Value>>());
     answer.known_span("own_bound_ns", view.bound);
     answer.put("timestamps", answer.at().timestamps.to_string());
     answer

@@ -31,6 +31,15 @@ impl Desk {
         let Ok(request) = serde_json::from_str::<Value>(request) else {
             return refusal("a request is a JSON object on one line, as in {\"request\":\"status\"}");
         };
+        if let Some(done) = node.command(now, &request) {
+            return match done {
+                Ok(mut answer) => {
+                    answer["version"] = VERSION.into();
+                    answer.to_string()
+                }
+                Err(why) => refusal(&why),
+            };
+        }
         match request["request"].as_str() {
             Some("status") => {
                 let mut answer = Record::new("status", at);

@@ -5,6 +5,7 @@
 
 mod answer;
 pub mod ask;
+mod command;
 pub mod desk;
 mod journal;
 pub mod place;

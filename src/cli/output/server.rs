@@ -23,6 +23,8 @@ impl Tell for ServerEvent {
             RoundEnded(_) => "round_ended",
             Falseticker(_) => "falseticker",
             Truechimer { .. } => "truechimer",
+            Removed { .. } => "removed",
+            Pinned { .. } => "pinned",
             TimeAgreed { .. } => "time_agreed",
             Undecided { .. } => "undecided",
             TimeAdopted { .. } => "time_adopted",
@@ -40,7 +42,7 @@ impl Tell for ServerEvent {
                 record.client(client);
                 record.put("state", state(*stands));
             }
-            Left { client } => record.client(client),
+            Left { client } | Removed { client } | Pinned { client } => record.client(client),
             Lost { client, silent } => {
                 record.client(client);
                 record.span("silent_ns", *silent);
@@ -126,6 +128,10 @@ impl Tell for ServerEvent {
                 falseticker.voter, falseticker.offset, falseticker.reason
             ),
             Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
+            Removed { client } => {
+                format!("Removed from the vote by hand: {client}; it is still measured and corrected")
+            }
+            Pinned { client } => format!("Pinned to the vote again: {client}"),
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
@@ -154,12 +160,14 @@ impl Tell for ServerEvent {
             Lost { .. }
             | Refused { .. }
             | Falseticker(_)
+            | Removed { .. }
             | Undecided { .. }
             | Deposed { .. }
             | Suspended { .. } => Some(Level::Warn),
             Connected { .. }
             | Left { .. }
             | Truechimer { .. }
+            | Pinned { .. }
             | TimeAgreed { .. }
             | TimeAdopted { .. }
             | Resumed => Some(Level::Info),

@@ -49,6 +49,8 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
             ("falseticker", format!("{} is left out: {}, by {}", f.voter, f.reason, f.offset))
         }
         ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
+        ServerEvent::Removed { client } => ("removed", format!("{client} is removed from the vote by hand")),
+        ServerEvent::Pinned { client } => ("pinned", format!("{client} has its vote back")),
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
             ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))
         }

@@ -15,6 +15,9 @@ pub fn page(answer: &Value, paint: Paint, width: usize) -> String {
         page += &members(clients, paint, width);
         page += &left_out(clients);
     }
+    for gone in answer["removed_and_gone"].as_array().unwrap_or(&empty) {
+        page += &format!("{} is removed from the vote by hand, and not registered now\n", who(gone));
+    }
     page
 }
 
@@ -124,10 +127,13 @@ fn short(state: &str) -> &str {
 fn left_out(clients: &[Value]) -> String {
     let out = clients.iter().filter(|client| client["excluded"].is_string());
     let lines: Vec<String> = out
-        .map(|client| {
-            let name = client["name"].as_str().filter(|name| !name.is_empty()).or(client["address"].as_str());
-            format!("{} is left out of the vote: {}\n", name.unwrap_or("-"), words(&client["excluded"]))
-        })
+        .map(|client| format!("{} is left out of the vote: {}\n", who(client), words(&client["excluded"])))
         .collect();
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
+}
+
+/// Its name, or its address if it has none.
+fn who(client: &Value) -> &str {
+    let name = client["name"].as_str().filter(|name| !name.is_empty());
+    name.or(client["address"].as_str()).unwrap_or("-")
 }

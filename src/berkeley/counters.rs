@@ -57,22 +57,35 @@ fates! {
 
 /// How many datagrams met each [`Fate`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters([u64; Fate::ALL.len()]);
+pub struct Counters {
+    fates: [u64; Fate::ALL.len()],
+    lost: u64,
+}
 
 impl Counters {
     /// Counts one datagram.
     pub fn count(&mut self, fate: Fate) {
-        self.0[fate as usize] += 1;
+        self.fates[fate as usize] += 1;
     }
 
     /// How many datagrams met this fate.
     pub fn of(&self, fate: Fate) -> u64 {
-        self.0[fate as usize]
+        self.fates[fate as usize]
     }
 
     /// How many datagrams were received in all.
     pub fn received(&self) -> u64 {
-        self.0.iter().sum()
+        self.fates.iter().sum()
+    }
+
+    /// Counts datagrams that were never received, since there was no room for them at this end.
+    pub fn lose(&mut self, datagrams: u32) {
+        self.lost += u64::from(datagrams);
+    }
+
+    /// How many datagrams this end had no room for.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// How many datagrams were received and did nothing.

@@ -36,7 +36,7 @@ pub use server::Server;
 ///
 /// # Contract
 ///
-/// Call one `handle_*`, then drain: [`poll_transmit`](Node::poll_transmit) until `None`, then
+/// Call one `handle_*`, or several for what came together, then drain: [`poll_transmit`](Node::poll_transmit) until `None`, then
 /// [`poll_action`](Node::poll_action) until `None`, then [`poll_event`](Node::poll_event) until `None`;
 /// then sleep until [`poll_timeout`](Node::poll_timeout) or the next datagram. `now` never goes
 /// backwards; its `raw` is read as close as possible to what it stamps: for `handle_datagram` the moment
@@ -65,6 +65,11 @@ pub trait Node {
     /// any more, and times that cannot be, are ignored.
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
         let _ = (id, raw);
+    }
+
+    /// So many datagrams were lost at this end, because the system had no room for them until they were received.
+    fn handle_lost(&mut self, datagrams: u32) {
+        let _ = datagrams;
     }
 
     /// The deadline of [`poll_timeout`](Node::poll_timeout) has passed.

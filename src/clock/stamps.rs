@@ -46,6 +46,8 @@ pub enum Doubt {
 /// Converts stamps, and watches the wall clock for steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Converter {
+    /// The pair by which stamps are converted, or why none are.
+    watched: Result<Pair, Doubt>,
     last: Pair,
     /// Where the measurement of the rate began.
     base: Pair,
@@ -61,6 +63,7 @@ impl Converter {
     /// One that watches the wall clock from `pair` on.
     pub fn new(pair: Pair) -> Converter {
         Converter {
+            watched: Ok(pair),
             last: pair,
             base: pair,
             rate: Frequency::ZERO,
@@ -70,13 +73,13 @@ impl Converter {
         }
     }
 
-    /// What the oscillator showed when the wall clock showed `stamp`, by a pair that was read after that. Never
-    /// later than the pair.
+    /// What the oscillator showed when the wall clock showed `stamp`, by the pair that was watched last, which was read
+    /// after that. Never later than the pair.
     ///
     /// # Errors
     /// When that cannot be known: user-space time has to do.
-    pub fn convert(&mut self, pair: Pair, stamp: Timestamp) -> Result<HostRaw, Doubt> {
-        self.watch(pair)?;
+    pub fn convert(&self, stamp: Timestamp) -> Result<HostRaw, Doubt> {
+        let pair = self.watched?;
         let age = pair.real - stamp;
         match age {
             _ if age > OLDEST => Err(Doubt::Old),
@@ -85,7 +88,12 @@ impl Converter {
         }
     }
 
-    fn watch(&mut self, pair: Pair) -> Result<(), Doubt> {
+    /// Takes in a pair, by which all stamps are converted that were taken before it, until the next one.
+    pub fn watch(&mut self, pair: Pair) {
+        self.watched = self.judge(pair).map(|()| pair);
+    }
+
+    fn judge(&mut self, pair: Pair) -> Result<(), Doubt> {
         self.pairs += 1;
         self.narrowest = match self.pairs {
             STRETCH.. => [pair.width, self.narrowest[0]],
@@ -145,6 +153,12 @@ mod tests {
         }
     }
 
+    /// What becomes of a stamp by a pair that is read after it.
+    fn convert(converter: &mut Converter, pair: Pair, stamp: Timestamp) -> Result<HostRaw, Doubt> {
+        converter.watch(pair);
+        converter.convert(stamp)
+    }
+
     fn stamp(raw: i64, ahead: i64) -> Timestamp {
         Timestamp::from_nanos(REAL + raw + ahead)
     }
@@ -152,7 +166,7 @@ mod tests {
     /// What becomes of a stamp taken at `raw`, in nanoseconds, when nobody touches the wall clock.
     fn undisturbed(raw: i64, now: i64) -> Result<i64, Doubt> {
         let mut converter = Converter::new(pair(0, 0));
-        converter.convert(pair(now, 0), stamp(raw, 0)).map(HostRaw::as_nanos)
+        convert(&mut converter, pair(now, 0), stamp(raw, 0)).map(HostRaw::as_nanos)
     }
 
     #[test]
@@ -176,10 +190,10 @@ mod tests {
         let ahead = |raw: i64| raw / 2_500;
         for second in 1..5 {
             let raw = second * 1_000 * MS;
-            converter.convert(pair(raw, ahead(raw)), stamp(raw, ahead(raw))).unwrap();
+            convert(&mut converter, pair(raw, ahead(raw)), stamp(raw, ahead(raw))).unwrap();
         }
         let (taken, now) = (4_100 * MS, 4_200 * MS);
-        let found = converter.convert(pair(now, ahead(now)), stamp(taken, ahead(taken))).unwrap();
+        let found = convert(&mut converter, pair(now, ahead(now)), stamp(taken, ahead(taken))).unwrap();
         assert!((found.as_nanos() - taken).abs() < 50, "off by {} ns", found.as_nanos() - taken);
     }
 
@@ -187,7 +201,7 @@ mod tests {
     fn after_a_step_no_stamp_is_believed_until_the_old_ones_are_used_up() {
         for step in [-3_600_000 * MS, -MS, MS, 3_600_000 * MS] {
             let mut converter = Converter::new(pair(0, 0));
-            let mut convert = |now: i64, taken: Timestamp| converter.convert(pair(now, step), taken);
+            let mut convert = |now: i64, taken: Timestamp| convert(&mut converter, pair(now, step), taken);
             // Stepped between the stamp and the pair: the stamp is of the time before.
             assert_eq!(convert(100 * MS, stamp(99 * MS, 0)), Err(Doubt::Stepped), "{step}");
             assert_eq!(convert(200 * MS, stamp(99 * MS, 0)), Err(Doubt::Stepped), "{step}");
@@ -200,25 +214,28 @@ mod tests {
     #[test]
     fn a_machine_that_slept_has_stepped_its_wall_clock() {
         let mut converter = Converter::new(pair(0, 0));
-        assert_eq!(converter.convert(pair(MS, 60_000 * MS), stamp(MS, 60_000 * MS)), Err(Doubt::Stepped));
+        assert_eq!(
+            convert(&mut converter, pair(MS, 60_000 * MS), stamp(MS, 60_000 * MS)),
+            Err(Doubt::Stepped)
+        );
     }
 
     #[test]
     fn slewing_is_no_step() {
         let mut converter = Converter::new(pair(0, 0));
         let (now, ahead) = (1_000 * MS, MS);
-        assert!(converter.convert(pair(now, ahead), stamp(now, ahead)).is_ok());
+        assert!(convert(&mut converter, pair(now, ahead), stamp(now, ahead)).is_ok());
         let (now, ahead) = (now + MS / 10, ahead + 2_000);
-        assert_eq!(converter.convert(pair(now, ahead), stamp(now, ahead)), Err(Doubt::Stepped));
+        assert_eq!(convert(&mut converter, pair(now, ahead), stamp(now, ahead)), Err(Doubt::Stepped));
     }
 
     #[test]
     fn a_pair_that_was_interrupted_converts_nothing_and_is_forgotten() {
         let mut converter = Converter::new(pair(0, 0));
         let interrupted = Pair { width: Span::from_millis(3), ..pair(100 * MS, MS) };
-        assert_eq!(converter.convert(interrupted, stamp(99 * MS, 0)), Err(Doubt::Wide));
+        assert_eq!(convert(&mut converter, interrupted, stamp(99 * MS, 0)), Err(Doubt::Wide));
         assert_eq!(
-            converter.convert(pair(101 * MS, 0), stamp(99 * MS, 0)).map(HostRaw::as_nanos),
+            convert(&mut converter, pair(101 * MS, 0), stamp(99 * MS, 0)).map(HostRaw::as_nanos),
             Ok(99 * MS)
         );
     }
@@ -228,7 +245,7 @@ mod tests {
         let mut converter = Converter::new(pair(0, 0));
         let believed = |k: i64| {
             let slow = Pair { width: Span::from_nanos(2_500), ..pair(k * 1_000 * MS, 0) };
-            converter.convert(slow, stamp(k * 1_000 * MS - 10_000, 0)).is_ok()
+            convert(&mut converter, slow, stamp(k * 1_000 * MS - 10_000, 0)).is_ok()
         };
         let believed: Vec<bool> = (1..=600).map(believed).collect();
         assert!(!believed[0] && !believed[100] && believed[520..].iter().all(|believed| *believed));

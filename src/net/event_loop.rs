@@ -1,13 +1,14 @@
 //! The loop that drives one node: wait, read clocks, call the node, carry out what it wants.
 //!
-//! It follows the contract on [`Node`] to the letter: one `handle_*`, then drain datagrams, actions and
-//! events. Readings are taken as close as possible to what they stamp: right after a datagram is
-//! received, right before one is sent. Events are handed to an [`Observer`] with a reading of the node's
+//! It follows the contract on [`Node`] to the letter: what has come in together is handed over, then datagrams, actions and
+//! events are drained. Datagrams are received and sent in batches, with one reading of the clocks for each batch, right after
+//! it is received or right before it is sent; the kernel's timestamps tell the datagrams of a batch apart. Where there are
+//! none, each is handed over, or sent, alone if its time matters. Events are handed to an [`Observer`] with a reading of the node's
 //! clock and the host's oscillator, taken together. If the clock steers the system's time, it is asked to do so
 //! once a turn, and knows itself when that is due.
 //!
 //! mio is edge-triggered, so readiness is remembered until the socket runs dry; and at most
-//! [`DATAGRAMS_A_TURN`] datagrams are taken before timers get their turn, so that a flood cannot starve
+//! [`BATCH`] datagrams are taken before timers get their turn, so that a flood cannot starve
 //! them. Waits are rounded up to whole milliseconds by the system: timers are late, never early.
 
 use std::io;
@@ -17,14 +18,14 @@ use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use super::batch::{Arrivals, BATCH};
 use super::control::Control;
-use super::link::{Link, Received};
+use super::link::Link;
 use super::stamps::{Stamps, Timestamps};
 use super::troubles::Troubles;
-use crate::berkeley::{Action, Counters, Node, Reading, Transmit};
+use crate::berkeley::{Action, Counters, Node, Reading, StampId, Transmit};
 use crate::clock::{Clock, HostRaw, SystemEvent};
 use crate::time::{Monotonic, Now, Span, Timestamp};
-use crate::wire::DATAGRAM_LEN;
 
 /// Whoever wants to know what a node does.
 ///
@@ -101,6 +102,13 @@ pub struct EventLoop<N, L, C> {
     control: Option<Control>,
     ticker: Option<Ticker>,
     stamps: Stamps,
+    arrivals: Arrivals,
+    /// What is about to be sent.
+    outgoing: Vec<Transmit>,
+    /// What is just being told of datagrams that have left.
+    told: Vec<(StampId, Timestamp)>,
+    /// How many datagrams the socket has lost because its buffer was full, by the system's count.
+    lost: u32,
     readable: bool,
     /// Whether the kernel may know more about what has left.
     departing: bool,
@@ -128,6 +136,10 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             control: None,
             ticker: None,
             stamps,
+            arrivals: Arrivals::new(),
+            outgoing: Vec::with_capacity(BATCH),
+            told: Vec::with_capacity(BATCH),
+            lost: 0,
             readable: true,
             departing: false,
             changed: false,
@@ -199,7 +211,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             }
             self.wake_up(observer)?;
             // A probe's own time first: its report may be among what is received.
-            if self.hear_departures(DATAGRAMS_A_TURN) {
+            if self.hear_departures() {
                 self.drain(observer)?;
             }
             self.receive(observer)?;
@@ -218,35 +230,44 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
 
     /// Takes what has arrived, but no more than a turn's worth.
     fn receive(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
-        let mut buffer = [0; BUFFER_LEN];
-        for _ in 0..DATAGRAMS_A_TURN {
-            if !self.readable {
-                break;
-            }
-            let received = self.link.receive(&mut buffer);
+        while self.readable {
+            let received = self.link.receive(&mut self.arrivals);
             let now = self.clock.now();
             match received {
-                Ok(Received { length, path, stamp }) => {
-                    let stamped = match self.link.timestamps() {
-                        Timestamps::Kernel => self.stamps.received(&self.clock, stamp),
-                        // Nobody has asked for any: nothing is missing.
-                        Timestamps::User => None,
-                    };
-                    let received = stamped.unwrap_or(now.raw);
-                    // What the node does, it does after the stamp was made out.
-                    let now = self.clock.now();
-                    self.node.handle_received(now, received, path, &buffer[..length]);
-                    self.drain(observer)?;
-                }
+                Ok(()) => return self.take_in(now, observer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Of a connected socket mostly the fate of something sent earlier: nobody was there.
                 Err(error) => {
                     self.receiving.note(now.mono, &error);
+                    break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Hands over what was received by `now`.
+    fn take_in(&mut self, now: Now, observer: &mut impl Observer<N>) -> io::Result<()> {
+        let stamped = self.link.timestamps() == Timestamps::Kernel;
+        if stamped {
+            self.stamps.look(&self.clock);
+        }
+        // What the node does, it does after the stamps were made out.
+        let handled = self.clock.now();
+        for index in 0..self.arrivals.len() {
+            let received = self.arrivals.get(index);
+            let Some(path) = self.link.path(&received) else { continue };
+            // Nobody has asked for stamps: none is missing.
+            let stamp = if stamped { self.stamps.received(&self.clock, received.stamp) } else { None };
+            self.node.handle_received(handled, stamp.unwrap_or(now.raw), path, received.bytes);
+            if let Some(lost) = received.lost.filter(|lost| *lost != self.lost) {
+                // A socket that was made anew counts from zero.
+                self.node.handle_lost(if lost > self.lost { lost - self.lost } else { lost });
+                self.lost = lost;
+            }
+        }
+        self.drain(observer)
     }
 
     /// Fires what is due: the node's timer, the tick.
@@ -304,49 +325,67 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     fn transmit(&mut self) {
-        loop {
-            let now = self.clock.now();
-            let Some(transmit) = self.node.poll_transmit(now) else { break };
-            match self.link.send(self.poll.registry(), &transmit) {
-                Err(error) => {
-                    self.sending.note(now.mono, &error);
+        let stamped = self.link.timestamps() == Timestamps::Kernel;
+        let mut more = true;
+        while more {
+            let mut now = self.clock.now();
+            more = false;
+            while let Some(transmit) = self.node.poll_transmit(now) {
+                self.outgoing.push(transmit);
+                // Without the kernel's stamp, its time is the one that it was just given.
+                more = self.outgoing.len() == BATCH || (!stamped && transmit.stamp.is_some());
+                if more {
+                    break;
                 }
-                Ok(()) if self.link.timestamps() == Timestamps::Kernel => self.sent(&transmit),
-                Ok(()) => {}
+                if !stamped {
+                    now = self.clock.now();
+                }
             }
+            self.send(now.mono, stamped);
         }
     }
 
-    /// Mostly a datagram has left before the call that sends it returns: what is known already is heard at once,
-    /// so that the error queue does not fill up.
-    fn sent(&mut self, transmit: &Transmit) {
-        if transmit.stamp.is_some() {
-            self.stamps.asked();
+    /// Sends what is ready. Mostly a datagram has left before the call that sends it returns: what is known already is heard
+    /// at once, so that the error queue does not fill up.
+    fn send(&mut self, now: Monotonic, stamped: bool) {
+        let mut rest = &self.outgoing[..];
+        while !rest.is_empty() {
+            let sent =
+                self.link.send(self.poll.registry(), rest).map_err(|error| self.sending.note(now, &error));
+            let stamps =
+                rest[..sent.unwrap_or(0)].iter().filter(|transmit| stamped && transmit.stamp.is_some());
+            for _ in stamps {
+                self.stamps.asked();
+                self.departing = true;
+            }
+            // One that could not be sent is left out.
+            rest = &rest[sent.unwrap_or(0).max(1)..];
         }
-        self.departing = true;
-        self.hear_departures(DEPARTURES_A_SEND);
+        self.outgoing.clear();
+        self.hear_departures();
     }
 
-    /// Tells the node when datagrams really left, but of no more than `most`; false if there was nothing to tell.
-    fn hear_departures(&mut self, most: usize) -> bool {
-        let mut heard = false;
-        for _ in 0..most {
-            if !self.departing {
-                break;
-            }
-            match self.link.departed() {
-                Ok(None) => {}
-                Ok(Some((id, stamp))) => {
-                    if let Some(raw) = self.stamps.left(&self.clock, stamp) {
-                        self.node.handle_transmitted(id, raw);
-                        heard = true;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.departing = false,
+    /// Tells the node when datagrams really left, but of no more than a batch; false if there was nothing to tell.
+    fn hear_departures(&mut self) -> bool {
+        if !self.departing {
+            return false;
+        }
+        let mut told = std::mem::take(&mut self.told);
+        let result = self.link.departed(&mut |id, stamp| told.push((id, stamp)));
+        self.departing = match &result {
+            Ok(is_all) => !is_all,
+            Err(error) => error.kind() == io::ErrorKind::Interrupted,
+        };
+        if !told.is_empty() {
+            self.stamps.look(&self.clock);
+        }
+        for (id, stamp) in told.drain(..) {
+            if let Some(raw) = self.stamps.left(&self.clock, stamp) {
+                self.node.handle_transmitted(id, raw);
             }
         }
-        heard
+        self.told = told;
+        result.is_ok()
     }
 
     fn observe(&self) -> Observation {
@@ -388,6 +427,9 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             counters.dropped(),
             listed(counters)
         );
+        if counters.lost() > 0 {
+            log::warn!("{} datagrams were lost before: the socket's buffer was full", counters.lost());
+        }
         for troubles in [&self.sending, &self.receiving] {
             if troubles.count() > 0 {
                 log::info!("{} failed {} times", troubles.doing(), troubles.count());
@@ -424,15 +466,6 @@ impl Ticker {
 
 const LINK: Token = Token(0);
 const SIGNALS: Token = Token(1);
-
-/// As many as are handled in well under a millisecond.
-const DATAGRAMS_A_TURN: usize = 64;
-
-/// The datagram's own, and one that is late.
-const DEPARTURES_A_SEND: usize = 2;
-
-/// Longer than a datagram, so that one that is too long does not look right when its end is cut off.
-const BUFFER_LEN: usize = DATAGRAM_LEN + 32;
 
 /// Without any deadline, the loop still turns once a minute; nothing depends on it.
 const LONGEST_WAIT: Span = Span::from_secs(60);

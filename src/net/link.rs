@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
+use super::batch::{Arrivals, Received};
 use super::resolver::Resolver;
 use super::sockets::Udp;
 use super::stamps::Timestamps;
@@ -19,23 +20,27 @@ pub trait Link {
     /// When the system refuses.
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
 
-    /// The next datagram and the path it came along. Bytes beyond the buffer's length are cut off.
+    /// Takes in the datagrams that have come, up to a batch. What is longer than a datagram is cut off somewhere behind that.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; anything else concerns one datagram only.
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received>;
+    /// `WouldBlock` when there are none; anything else concerns one datagram only.
+    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()>;
 
-    /// Sends a datagram.
+    /// The path that a datagram has come along; `None` if that cannot be known.
+    fn path(&self, received: &Received<'_>) -> Option<Path>;
+
+    /// Sends datagrams, at most a batch, and returns how many of the first were sent.
     ///
     /// # Errors
-    /// When this datagram could not be sent; the next may well be.
-    fn send(&mut self, registry: &Registry, transmit: &Transmit) -> io::Result<()>;
+    /// When the first of them could not be sent; the next may well be.
+    fn send(&mut self, registry: &Registry, transmits: &[Transmit]) -> io::Result<usize>;
 
-    /// The next that is known about when datagrams really left; `None` if it concerns nobody.
+    /// Says when datagrams really left, as far as that is known, up to a batch. False if there may be more to say.
     ///
     /// # Errors
     /// `WouldBlock` when nothing more is known.
-    fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
+    fn departed(&mut self, left: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+        let _ = left;
         Err(ErrorKind::WouldBlock.into())
     }
 
@@ -49,17 +54,6 @@ pub trait Link {
     /// # Errors
     /// When it cannot be found out.
     fn resolve(&mut self) -> io::Result<SocketAddr>;
-}
-
-/// A datagram that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Its length, at most the buffer's.
-    pub length: usize,
-    /// The path it came along.
-    pub path: Path,
-    /// When it came, by the kernel's wall clock; `None` where the kernel takes no timestamps.
-    pub stamp: Option<Timestamp>,
 }
 
 /// The server's one socket. It answers from the address that was asked.
@@ -105,16 +99,20 @@ impl Link for Listener {
         self.udp.register(registry, token)
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.udp.receive(buffer)
+    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+        self.udp.receive(arrivals)
     }
 
-    fn send(&mut self, _registry: &Registry, transmit: &Transmit) -> io::Result<()> {
-        self.udp.send_to(transmit)
+    fn path(&self, received: &Received<'_>) -> Option<Path> {
+        self.udp.path(received)
     }
 
-    fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
-        self.udp.departed()
+    fn send(&mut self, _registry: &Registry, transmits: &[Transmit]) -> io::Result<usize> {
+        self.udp.send(transmits)
+    }
+
+    fn departed(&mut self, left: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+        self.udp.departed(left)
     }
 
     fn timestamps(&self) -> Timestamps {
@@ -176,16 +174,19 @@ impl Link for Connection {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let Some((peer, udp)) = &mut self.open else {
-            return Err(ErrorKind::WouldBlock.into());
-        };
-        let received = udp.receive(buffer)?;
-        Ok(Received { path: Path { peer: *peer, local: None }, ..received })
+    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+        self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.receive(arrivals))
     }
 
-    fn send(&mut self, registry: &Registry, transmit: &Transmit) -> io::Result<()> {
-        let result = self.open(registry, transmit.path.peer)?.send(&transmit.datagram, transmit.stamp);
+    fn path(&self, received: &Received<'_>) -> Option<Path> {
+        self.open.as_ref().and_then(|(_, udp)| udp.path(received))
+    }
+
+    fn send(&mut self, registry: &Registry, transmits: &[Transmit]) -> io::Result<usize> {
+        let Some(first) = transmits.first() else { return Ok(0) };
+        let peer = first.path.peer;
+        let same = transmits.iter().take_while(|transmit| transmit.path.peer == peer).count();
+        let result = self.open(registry, peer)?.send(&transmits[..same]);
         if let Err(error) = &result {
             // Nobody there, or a full buffer, is no fault of the socket's.
             self.has_failed |= !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::WouldBlock);
@@ -196,8 +197,8 @@ impl Link for Connection {
         result
     }
 
-    fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
-        self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.departed())
+    fn departed(&mut self, left: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+        self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.departed(left))
     }
 
     fn timestamps(&self) -> Timestamps {
@@ -256,10 +257,11 @@ mod tests {
     /// Sends to `path`, and returns the client's address as `server` sees it.
     fn seen_by(server: &mut Udp, client: &mut Connection, path: Path) -> SocketAddr {
         let poll = mio::Poll::new().unwrap();
-        client.send(poll.registry(), &Transmit { path, datagram: [1; DATAGRAM_LEN], stamp: None }).unwrap();
+        client.send(poll.registry(), &[Transmit { path, datagram: [1; DATAGRAM_LEN], stamp: None }]).unwrap();
+        let mut arrivals = Arrivals::new();
         for _ in 0..400 {
-            match server.receive(&mut [0; DATAGRAM_LEN]) {
-                Ok(received) => return received.path.peer,
+            match server.receive(&mut arrivals) {
+                Ok(()) => return server.path(&arrivals.get(0)).unwrap().peer,
                 Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
             }
         }

@@ -9,6 +9,13 @@
 //! * [`Control`] is the socket by which people and programs ask and tell.
 //! * [`EventLoop`] is the loop.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod ancillary;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod batch;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "no_batch.rs"]
+mod batch;
 mod control;
 mod event_loop;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -22,9 +29,10 @@ mod sockets;
 mod stamps;
 mod troubles;
 
+pub use batch::{Arrivals, BATCH, Received};
 pub use control::Control;
 pub use event_loop::{EventLoop, Observation, Observer};
-pub use link::{Connection, Link, Listener, Received};
+pub use link::{Connection, Link, Listener};
 pub use resolver::{Resolver, ServerName};
 pub use sockets::require_kernel_timestamps;
 pub use stamps::Timestamps;

@@ -3,20 +3,17 @@
 //! On an IPv6 socket that serves both families, IPv4 addresses look like `::ffff:192.0.2.1`. Outside this
 //! module they never do: a [`Path`] has plain IPv4 addresses, and is translated back when it is sent on.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
-use super::kernel::{Departures, control_buffer, receive_stamp};
-use super::link::Received;
+use super::batch::{Arrivals, Departing, Received};
+use super::kernel::{self, Departures};
 use crate::berkeley::{Path, StampId, Transmit};
 use crate::time::Timestamp;
 
@@ -26,7 +23,11 @@ use crate::time::Timestamp;
 pub(super) struct Udp {
     socket: socket2::Socket,
     is_v6: bool,
-    control: Vec<u8>,
+    /// The one other side, of a connected socket.
+    peer: Option<SocketAddr>,
+    /// The one address of ours, of a socket that is bound to one: what it sends leaves from there anyway.
+    local: Option<IpAddr>,
+    departing: Departing,
     departures: Option<Departures>,
 }
 
@@ -36,20 +37,24 @@ impl Udp {
         let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        Ok(Udp { socket, is_v6, control: control_buffer(), departures: None })
+        // Not to be told of losses is no reason to do without the network.
+        let _ = kernel::count_lost(&socket);
+        Ok(Udp { socket, is_v6, peer: None, local: None, departing: Departing::new(), departures: None })
     }
 
     /// A socket bound to `address`; `[::]` serves both families.
     pub(super) fn bound(address: SocketAddr) -> io::Result<Udp> {
-        let udp = Udp::new(address.is_ipv6())?;
+        let mut udp = Udp::new(address.is_ipv6())?;
+        udp.local = Some(address.ip().to_canonical()).filter(is_one);
         if udp.is_v6 {
             udp.socket.set_only_v6(false)?;
-            setsockopt(&udp.socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        } else {
-            setsockopt(&udp.socket, sockopt::Ipv4PacketInfo, &true)?;
         }
-        // More is welcome and less will do: the system may grant less.
-        let _ = udp.socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        match (udp.local, udp.is_v6) {
+            (Some(_), _) => {}
+            (None, true) => setsockopt(&udp.socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+            (None, false) => setsockopt(&udp.socket, sockopt::Ipv4PacketInfo, &true)?,
+        }
+        kernel::enlarge_buffers(&udp.socket, RECEIVE_BUFFER, SEND_BUFFER);
         udp.socket.bind(&address.into())?;
         Ok(udp)
     }
@@ -58,7 +63,7 @@ impl Udp {
     pub(super) fn connected(peer: SocketAddr) -> io::Result<Udp> {
         let udp = Udp::new(peer.is_ipv6())?;
         udp.socket.connect(&peer.into())?;
-        Ok(udp)
+        Ok(Udp { peer: Some(peer), ..udp })
     }
 
     /// Asks for the kernel's timestamps.
@@ -84,84 +89,124 @@ impl Udp {
     }
 
     pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut SourceFd(&self.fd()), token, Interest::READABLE)
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, Interest::READABLE)
     }
 
-    /// The next datagram, who sent it, to which of our addresses, and when.
-    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let mut slices = [IoSliceMut::new(buffer)];
-        let (fd, control) = (self.fd(), Some(&mut self.control[..]));
-        let got = recvmsg::<SockaddrStorage>(fd, &mut slices, control, MsgFlags::empty())?;
-        let peer = got.address.as_ref().and_then(socket_address);
-        let peer = peer.ok_or_else(|| io::Error::other("a datagram without a sender"))?;
-        let (mut local, mut stamp) = (None, None);
-        for message in got.cmsgs()? {
-            stamp = stamp.or(receive_stamp(&message));
-            local = local.or(destination(message).filter(|local| !local.is_multicast()));
+    /// Takes in what has come, up to a batch.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; anything else concerns one datagram only.
+    pub(super) fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+        arrivals.receive(self.socket.as_fd(), ONE_IS_ENOUGH)
+    }
+
+    /// The path that a datagram has come along; `None` if that cannot be known.
+    pub(super) fn path(&self, received: &Received<'_>) -> Option<Path> {
+        if let Some(peer) = self.peer {
+            return Some(Path { peer, local: None });
         }
-        Ok(Received { length: got.bytes, path: Path { peer: canonical(peer), local }, stamp })
+        let local = self.local.or(received.local).filter(|local| !local.is_multicast());
+        received.peer.map(|peer| Path { peer: canonical(peer), local })
     }
 
-    /// Sends a datagram along its path.
-    pub(super) fn send_to(&mut self, transmit: &Transmit) -> io::Result<()> {
-        let peer = SockaddrStorage::from(self.addressed(transmit.path.peer));
-        let (v4, v6);
-        let from = match transmit.path.local {
-            None => None,
-            Some(IpAddr::V4(local)) if !self.is_v6 => {
-                let address = in_addr { s_addr: u32::from_ne_bytes(local.octets()) };
-                v4 = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: in_addr { s_addr: 0 } };
-                Some(ControlMessage::Ipv4PacketInfo(&v4))
+    /// Sends datagrams, each along its path, no more than a batch. Returns how many of the first were sent.
+    ///
+    /// # Errors
+    /// When the first could not be sent.
+    pub(super) fn send(&mut self, transmits: &[Transmit]) -> io::Result<usize> {
+        let stamping = self.departures.is_some();
+        let mut asked = 0;
+        for transmit in transmits {
+            let Path { peer, local } = transmit.path;
+            let to = if self.peer.is_some() { None } else { Some(addressed(peer, self.is_v6)) };
+            let beside = Beside {
+                is_v6: self.is_v6,
+                peer,
+                local: local.filter(|_| local != self.local),
+                stamped: stamping && transmit.stamp.is_some(),
+            };
+            if !self.departing.add(&transmit.datagram, to, &beside) {
+                break;
             }
-            Some(local) => {
-                v6 = v6_source(local, transmit.path.peer);
-                Some(ControlMessage::Ipv6PacketInfo(&v6))
-            }
-        };
-        let slices = [IoSlice::new(&transmit.datagram)];
-        let sent = sendmsg(self.fd(), &slices, from.as_slice(), MsgFlags::empty(), Some(&peer));
-        self.count(sent.map(|_| ()).map_err(io::Error::from), transmit.stamp)
+            asked += 1;
+        }
+        let sent = self.departing.send(self.socket.as_fd());
+        self.count(&transmits[..asked], *sent.as_ref().unwrap_or(&0))?;
+        sent
     }
 
-    /// Sends a datagram to the connected peer.
-    pub(super) fn send(&mut self, datagram: &[u8], stamp: Option<StampId>) -> io::Result<()> {
-        let sent = self.socket.send(datagram).map(|_| ());
-        self.count(sent, stamp)
-    }
-
-    /// Which datagram really left when, or `None` if something else stands next in the error queue.
+    /// Says which datagrams have really left when, as far as the error queue tells, up to a batch. False if there may be more.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing.
-    pub(super) fn departed(&mut self) -> io::Result<Option<(StampId, Timestamp)>> {
+    pub(super) fn departed(&mut self, left: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
         match &mut self.departures {
-            Some(departures) => departures.next(&self.socket),
+            Some(departures) => departures.next(&self.socket, left),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    fn count(&mut self, sent: io::Result<()>, stamp: Option<StampId>) -> io::Result<()> {
-        match (&mut self.departures, &sent) {
-            (None, _) => {}
-            (Some(departures), Ok(())) => departures.sent(stamp),
-            (Some(departures), Err(_)) => departures.failed(&self.socket)?,
-        }
-        sent
+    /// Makes the receive buffer as small as the system lets it be.
+    #[cfg(test)]
+    pub(super) fn shrink_receive_buffer(&self) {
+        setsockopt(&self.socket, sockopt::RcvBuf, &0).unwrap();
     }
 
-    /// The address as this socket's family writes it.
-    fn addressed(&self, peer: SocketAddr) -> SocketAddr {
-        match peer {
-            SocketAddr::V4(v4) if self.is_v6 => {
-                SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into()
-            }
-            other => other,
-        }
+    /// Sends what a node never would.
+    #[cfg(test)]
+    pub(super) fn send_bytes(&self, bytes: &[u8]) {
+        self.socket.send(bytes).unwrap();
     }
 
-    fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    /// Of datagrams to be stamped, so many were sent; the next, if there is one, has been tried.
+    fn count(&mut self, transmits: &[Transmit], sent: usize) -> io::Result<()> {
+        let Some(departures) = &mut self.departures else { return Ok(()) };
+        transmits[..sent].iter().filter_map(|transmit| transmit.stamp).for_each(|id| departures.sent(id));
+        match transmits.get(sent) {
+            Some(Transmit { stamp: Some(_), .. }) => departures.failed(&self.socket),
+            _ => Ok(()),
+        }
     }
+}
+
+/// What the system is told beside a datagram that is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beside {
+    /// Whether the socket is an IPv6 one.
+    pub(super) is_v6: bool,
+    /// Where the datagram goes.
+    pub(super) peer: SocketAddr,
+    /// The address of ours that it has to leave from, if the system would not choose that by itself.
+    pub(super) local: Option<IpAddr>,
+    /// Whether the kernel is to tell when it has left.
+    pub(super) stamped: bool,
+}
+
+/// The address and interface that make an IPv6 socket send from `local`.
+pub(super) fn v6_source(local: IpAddr, peer: SocketAddr) -> (Ipv6Addr, u32) {
+    let local = match local {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    let interface = match peer {
+        // A link-local address says nothing without its link.
+        SocketAddr::V6(peer) if local.is_unicast_link_local() => peer.scope_id(),
+        _ => 0,
+    };
+    (local, interface)
+}
+
+/// The address as a socket of this family writes it.
+fn addressed(peer: SocketAddr, is_v6: bool) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(v4) if is_v6 => SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into(),
+        other => other,
+    }
+}
+
+/// Whether this is the address of one machine.
+fn is_one(address: &IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && *address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// Whether the kernel takes timestamps at all.
@@ -180,42 +225,16 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::from(*v4));
-    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
-}
-
-/// Which of our addresses the datagram was sent to.
-fn destination(message: ControlMessageOwned) -> Option<IpAddr> {
-    match message {
-        // The specific destination: for a broadcast the address of the interface, which can answer.
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()))
-        }
-        ControlMessageOwned::Ipv6PacketInfo(info) => {
-            Some(IpAddr::from(info.ipi6_addr.s6_addr).to_canonical())
-        }
-        _ => None,
-    }
-}
-
-/// The control message that makes an IPv6 socket send from `local`.
-fn v6_source(local: IpAddr, peer: SocketAddr) -> in6_pktinfo {
-    let local = match local {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    };
-    let interface = match peer {
-        // A link-local address says nothing without its link.
-        SocketAddr::V6(peer) if local.is_unicast_link_local() => peer.scope_id(),
-        _ => 0,
-    };
-    in6_pktinfo { ipi6_addr: in6_addr { s6_addr: local.octets() }, ipi6_ifindex: interface as _ }
-}
-
-/// Reports of ten thousand members, should they all come at once: each takes less than a kilobyte of
-/// the system's accounting, and most systems grant some hundred kilobytes.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Not to wait for a whole batch.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ONE_IS_ENOUGH: nix::libc::c_int = nix::libc::MSG_WAITFORONE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const ONE_IS_ENOUGH: nix::libc::c_int = 0;
+/// Room for 20,000 reports, should the program be kept from its work for a moment: each takes less than a kilobyte of the
+/// system's accounting. Without the privilege to have so much, the system grants what it grants to everybody.
+const RECEIVE_BUFFER: usize = 16 << 20;
+/// Probes and corrections are paced; this is for many at once all the same.
+const SEND_BUFFER: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -232,13 +251,17 @@ mod tests {
             udp.socket.set_nonblocking(false).unwrap();
             udp.socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
         }
-        client.send(&[1; 96], None).unwrap();
-        let mut buffer = [0; 128];
-        let Received { length, path, .. } = server.receive(&mut buffer).unwrap();
-        assert_eq!(length, 96);
+        let to = Path { peer: server.local_address().unwrap(), local: None };
+        client.send(&[Transmit { path: to, datagram: [1; 96], stamp: None }]).unwrap();
+        let mut arrivals = Arrivals::new();
+        server.receive(&mut arrivals).unwrap();
+        let received = arrivals.get(0);
+        assert_eq!((arrivals.len(), received.bytes), (1, &[1; 96][..]));
+        let path = server.path(&received).unwrap();
         assert_eq!(path.peer, client.local_address().unwrap());
-        server.send_to(&Transmit { path, datagram: [2; 96], stamp: None }).unwrap();
-        assert_eq!(client.receive(&mut buffer).unwrap().length, 96);
+        server.send(&[Transmit { path, datagram: [2; 96], stamp: None }]).unwrap();
+        client.receive(&mut arrivals).unwrap();
+        assert_eq!(arrivals.get(0).bytes, [2; 96]);
         path
     }
 

@@ -47,6 +47,11 @@ impl Stamps {
         self.kind
     }
 
+    /// Reads the clocks: what was stamped before is converted by that, until the next time.
+    pub(super) fn look(&mut self, clock: &impl Clock) {
+        self.converter.watch(clock.pair());
+    }
+
     /// When a datagram was received, by its stamp; `None`: the program's own reading has to do.
     pub(super) fn received(&mut self, clock: &impl Clock, stamp: Option<Timestamp>) -> Option<Raw> {
         let received = stamp.and_then(|stamp| self.convert(clock, stamp));
@@ -84,8 +89,8 @@ impl Stamps {
         self.convert(clock, stamp)
     }
 
-    fn convert(&mut self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
-        match self.converter.convert(clock.pair(), stamp) {
+    fn convert(&self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
+        match self.converter.convert(stamp) {
             Ok(host) => Some(clock.raw_at(host)),
             Err(doubt) => {
                 log::trace!("a timestamp of the kernel's is not used: {doubt:?}");
@@ -110,7 +115,12 @@ mod tests {
     fn the_kind_in_use_follows_what_comes() {
         let clock = Overlay::start(Span::from_secs(-40), Frequency::ZERO);
         let mut stamps = Stamps::new(&clock);
-        let fresh = |clock: &Overlay| Some(clock.pair().real);
+        // Stamped, and then looked at.
+        let fresh = |stamps: &mut Stamps| {
+            let stamp = clock.pair().real;
+            stamps.look(&clock);
+            stamps.received(&clock, Some(stamp))
+        };
         for _ in 1..PATIENCE {
             assert_eq!(stamps.received(&clock, None), None);
         }
@@ -119,7 +129,7 @@ mod tests {
         assert_eq!(stamps.kind(), Timestamps::User);
         // One that was interrupted is not used; hardly ever twice in a row.
         let before = clock.now().raw;
-        let received = (0..100).find_map(|_| stamps.received(&clock, fresh(&clock))).unwrap();
+        let received = (0..100).find_map(|_| fresh(&mut stamps)).unwrap();
         let passed = received - before;
         assert!(passed > Span::from_millis(-1) && passed < Span::from_secs(1), "{passed}");
         assert_eq!(stamps.kind(), Timestamps::Kernel);

@@ -539,6 +539,10 @@ impl Node for Client {
         }
     }
 
+    fn handle_lost(&mut self, datagrams: u32) {
+        self.counters.lose(datagrams);
+    }
+
     fn handle_timeout(&mut self, now: Now) {
         match &self.link {
             Link::Entering(_) => self.entry_timeout(now),

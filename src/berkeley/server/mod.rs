@@ -303,6 +303,10 @@ impl Node for Server {
         }
     }
 
+    fn handle_lost(&mut self, datagrams: u32) {
+        self.counters.lose(datagrams);
+    }
+
     fn handle_timeout(&mut self, now: Now) {
         while let Some(timer) = self.timers.fire(now.mono) {
             match timer {

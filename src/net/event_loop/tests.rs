@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use super::*;
 use crate::berkeley::Path;
 use crate::clock::Overlay;
+use crate::net::batch::BUFFER_LEN;
 use crate::net::{Connection, Listener, Resolver};
 use crate::time::{Frequency, Raw, Timestamp};
 use crate::wire::ClientState;
+use crate::wire::DATAGRAM_LEN;
 
 /// What the fake node saw.
 #[derive(Debug, PartialEq)]
@@ -179,14 +181,15 @@ fn a_client_finds_its_server_and_hears_nobody_else() {
     let poll = Poll::new().unwrap();
     let greeting =
         Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN], stamp: None };
-    client.send(poll.registry(), &greeting).unwrap();
-    let path = patiently(|| server.receive(&mut [0; BUFFER_LEN])).path;
+    client.send(poll.registry(), &[greeting]).unwrap();
+    let mut arrivals = Arrivals::new();
+    patiently(|| server.receive(&mut arrivals));
+    let path = server.path(&arrivals.get(0)).unwrap();
     let (mut stranger, _) = listener();
-    stranger.send(poll.registry(), &Transmit { path, datagram: [2; DATAGRAM_LEN], stamp: None }).unwrap();
-    server.send(poll.registry(), &Transmit { path, datagram: [3; DATAGRAM_LEN], stamp: None }).unwrap();
-    let mut buffer = [0; BUFFER_LEN];
-    assert_eq!(patiently(|| client.receive(&mut buffer)).length, DATAGRAM_LEN);
-    assert_eq!(buffer[0], 3);
+    stranger.send(poll.registry(), &[Transmit { path, datagram: [2; DATAGRAM_LEN], stamp: None }]).unwrap();
+    server.send(poll.registry(), &[Transmit { path, datagram: [3; DATAGRAM_LEN], stamp: None }]).unwrap();
+    patiently(|| client.receive(&mut arrivals));
+    assert_eq!((arrivals.len(), arrivals.get(0).bytes), (1, &[3; DATAGRAM_LEN][..]));
 }
 
 #[test]
@@ -217,8 +220,8 @@ impl Clock for Sleeper {
 #[test]
 fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
     let (server, address) = listener();
-    let mut client = super::super::sockets::Udp::connected(address).unwrap();
-    client.send(&[9; 3], None).unwrap();
+    let client = super::super::sockets::Udp::connected(address).unwrap();
+    client.send_bytes(&[9; 3]);
     let slept = Span::from_secs(3);
     let mut until = Until { left: 2, seen: Vec::new() };
     // In a box, as clocks are run: that passes everything on.
@@ -231,9 +234,9 @@ fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
 #[test]
 fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
     let (server, address) = listener();
-    let mut client = super::super::sockets::Udp::connected(address).unwrap();
+    let client = super::super::sockets::Udp::connected(address).unwrap();
     for length in [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, 1_400] {
-        client.send(&vec![9; length], None).unwrap();
+        client.send_bytes(&vec![9; length]);
     }
     let lengths: Vec<_> = run(Echo::default(), server, 5)
         .into_iter()
@@ -245,14 +248,14 @@ fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
 #[test]
 fn a_flood_does_not_starve_the_timer() {
     let (server, address) = listener();
-    let mut client = super::super::sockets::Udp::connected(address).unwrap();
+    let client = super::super::sockets::Udp::connected(address).unwrap();
     for _ in 0..200 {
-        client.send(&[9; 3], None).unwrap();
+        client.send_bytes(&[9; 3]);
     }
     let node = Echo { deadline: Some(overlay().now().mono), ..Echo::default() };
     let seen = run(node, server, 201);
     let fired = seen.iter().position(|seen| *seen == Seen::Timeout).unwrap();
-    assert!(fired <= DATAGRAMS_A_TURN, "the timer waited for {fired} datagrams");
+    assert!(fired <= BATCH, "the timer waited for {fired} datagrams");
 }
 
 #[test]

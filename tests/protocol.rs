@@ -1,189 +1,18 @@
 //! The protocol as stories: a server and a client, pure state machines, with every datagram in the test's hands.
 
-use std::net::SocketAddr;
+mod pair;
 
 use meantime::berkeley::event::{Adjustment, HoldoverReason, Refusal};
-use meantime::berkeley::{
-    Action, Client, ClientConfig, ClientEvent, Fate, Node, Path, Server, ServerConfig, ServerEvent, Transmit,
-};
-use meantime::time::{Frequency, Monotonic, Now, Raw, Span};
+use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
+use meantime::time::{Frequency, Span};
 use meantime::wire::{
-    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Name, NodeId, Register,
-    Reject, RejectReason, SessionId, VERSION,
+    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Reject, RejectReason,
+    SessionId, VERSION,
 };
+use pair::*;
 use proptest::prelude::*;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-const SERVER: &str = "192.0.2.1:5525";
-const CLIENT: &str = "192.0.2.7:40000";
-const STRANGER: &str = "192.0.2.66:6666";
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
-}
-
-fn from(text: &str) -> Path {
-    Path { peer: address(text), local: None }
-}
-
-/// A moment: seconds since everything began. Both sides' oscillators are perfect; the client's is ahead.
-fn at(seconds: f64, ahead: Span) -> Now {
-    let since = Span::from_secs_f64(seconds);
-    let raw = Raw::from_nanos(1_800_000_000_000_000_000) + since + ahead;
-    Now { mono: Monotonic::from_nanos(0) + since, raw }
-}
-
-fn read(datagram: &Datagram) -> Message {
-    Message::decode(datagram).expect("what a node sends can be read")
-}
-
-fn drain<N: Node>(node: &mut N, now: Now) -> Vec<Transmit> {
-    std::iter::from_fn(|| node.poll_transmit(now)).collect()
-}
-
-fn events<N: Node>(node: &mut N) -> Vec<N::Event> {
-    std::iter::from_fn(|| node.poll_event()).collect()
-}
-
-/// A server and a client with 100 µs between them, each way.
-struct Pair {
-    server: Server,
-    client: Client,
-    /// The client's oscillator minus the true time, and the server's.
-    ahead: Span,
-    server_ahead: Span,
-    now: f64,
-    /// Every datagram that has travelled, either way.
-    seen: Vec<Message>,
-}
-
-impl Pair {
-    fn new(config: ServerConfig, ahead: Span) -> Pair {
-        Pair::of(config, ClientConfig::default(), ahead)
-    }
-
-    fn of(config: ServerConfig, client: ClientConfig, ahead: Span) -> Pair {
-        let server = Server::new(config, [1; 32], at(0.0, Span::ZERO));
-        let name = Name::new("lab-7");
-        let client = Client::new(ClientConfig { name, ..client }, [2; 32], at(0.0, ahead));
-        Pair { server, client, ahead, server_ahead: Span::ZERO, now: 0.0, seen: Vec::new() }
-    }
-
-    /// A pair that has agreed.
-    fn agreed() -> Pair {
-        let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
-        pair.run(22.0);
-        assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
-        pair
-    }
-
-    fn client_now(&self) -> Now {
-        at(self.now, self.ahead)
-    }
-
-    fn server_now(&self) -> Now {
-        at(self.now, self.server_ahead)
-    }
-
-    fn run(&mut self, seconds: f64) {
-        self.run_through(seconds, |_| true);
-    }
-
-    /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through.
-    fn run_through(&mut self, seconds: f64, mut passes: impl FnMut(&Message) -> bool) {
-        let end = self.now + seconds;
-        while self.now < end {
-            self.now += 0.000_1;
-            let (client_now, server_now) = (self.client_now(), self.server_now());
-            if self.client.poll_timeout().is_some_and(|due| due <= client_now.mono) {
-                self.client.handle_timeout(client_now);
-            }
-            while self.client.poll_action() == Some(Action::Resolve) {
-                self.client.handle_resolved(client_now, Some(address(SERVER)));
-            }
-            if self.server.poll_timeout().is_some_and(|due| due <= server_now.mono) {
-                self.server.handle_timeout(server_now);
-            }
-            let to_server = drain(&mut self.client, client_now);
-            let to_client = drain(&mut self.server, server_now);
-            let quiet = to_server.is_empty() && to_client.is_empty();
-            self.now += 0.000_1;
-            for transmit in to_server {
-                if passes(self.note(&transmit)) {
-                    self.server.handle_datagram(self.server_now(), from(CLIENT), &transmit.datagram);
-                }
-            }
-            for transmit in to_client {
-                if passes(self.note(&transmit)) {
-                    self.client.handle_datagram(self.client_now(), from(SERVER), &transmit.datagram);
-                }
-            }
-            if quiet {
-                self.sleep(end);
-            }
-        }
-    }
-
-    fn note(&mut self, transmit: &Transmit) -> &Message {
-        self.seen.push(read(&transmit.datagram));
-        &self.seen[self.seen.len() - 1]
-    }
-
-    /// Nothing happens before somebody's timeout: skip there.
-    fn sleep(&mut self, end: f64) {
-        let next = [self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min();
-        let next = next.map_or(end, |due| due.as_nanos() as f64 * 1e-9);
-        self.now = self.now.max(next.min(end) - 0.000_1);
-    }
-
-    /// Client's published time minus the server's.
-    fn difference(&self) -> Span {
-        let client = self.client.read(self.client_now().raw).time;
-        client - self.server.read(self.server_now().raw).time
-    }
-
-    fn count(&self, kind: Kind) -> usize {
-        self.seen.iter().filter(|message| message.body.kind() == kind).count()
-    }
-
-    fn last(&self, kind: Kind) -> Message {
-        *self.seen.iter().rfind(|message| message.body.kind() == kind).expect("one of that kind")
-    }
-}
-
-fn register(nonce: u64, cookie: u64, sender: u64) -> Message {
-    let body = Register { nonce, cookie, name: Name::new("x"), ..Register::default() };
-    Message { header: Header { sender: NodeId(sender), ..Header::default() }, body: Body::Register(body) }
-}
-
-/// Sends one datagram to a server, returns what it answers.
-fn ask(server: &mut Server, seconds: f64, path: Path, message: &Message) -> Vec<Message> {
-    let now = at(seconds, Span::ZERO);
-    server.handle_datagram(now, path, &message.encode());
-    drain(server, now).iter().map(|transmit| read(&transmit.datagram)).collect()
-}
-
-/// Registers by hand; returns the session.
-fn enter(server: &mut Server, path: Path, nonce: u64, sender: u64) -> SessionId {
-    enter_at(server, 1.0, path, nonce, sender)
-}
-
-fn enter_at(server: &mut Server, seconds: f64, path: Path, nonce: u64, sender: u64) -> SessionId {
-    let challenged = ask(server, seconds, path, &register(nonce, 0, sender));
-    let [Message { body: Body::Challenge(challenge), .. }] = challenged[..] else {
-        panic!("{challenged:?}");
-    };
-    let welcomed = ask(server, seconds, path, &register(nonce, challenge.cookie, sender));
-    match welcomed[0] {
-        Message { header, body: Body::Welcome(welcome) } if welcome.nonce == nonce => header.session,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn a_server() -> Server {
-    Server::new(ServerConfig::default(), [3; 32], at(0.0, Span::ZERO))
-}
 
 #[test]
 fn two_clocks_meet_in_the_middle_and_stay_together() {
@@ -194,12 +23,6 @@ fn two_clocks_meet_in_the_middle_and_stay_together() {
     assert!((middle - Span::from_secs(1)).abs() < Span::from_millis(1), "{middle}");
     pair.run(3_600.0);
     assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
-}
-
-impl Pair {
-    fn server_now_as_time(&self) -> meantime::time::Timestamp {
-        meantime::time::Timestamp::from_nanos(self.server_now().raw.as_nanos())
-    }
 }
 
 #[test]
@@ -230,7 +53,7 @@ fn a_repeated_register_gets_the_same_welcome_and_a_new_one_replaces_the_member()
     assert_eq!(enter_again(&mut server, 1, 9), session);
     assert_ne!(enter_at(&mut server, 2.5, from(CLIENT), 2, 9), session);
     assert_eq!(server.clients(), 1);
-    enter(&mut server, from(STRANGER), 3, 9);
+    enter_at(&mut server, 4.0, from(STRANGER), 3, 9);
     assert_eq!(server.clients(), 1, "one process is one member, wherever it is");
 }
 
@@ -308,7 +131,7 @@ fn who_is_refused_asks_ever_more_seldom() {
 fn an_unknown_session_is_told_at_once() {
     let mut server = a_server();
     let header = Header { session: SessionId(77), ..Header::default() };
-    let heartbeat = Message { header, body: Body::Heartbeat(Heartbeat { nonce: 5 }) };
+    let heartbeat = Message { header, body: Body::Heartbeat(Heartbeat { nonce: 5, ..Heartbeat::default() }) };
     let answers = ask(&mut server, 1.0, from(STRANGER), &heartbeat);
     let [Message { header, body: Body::Reject(reject) }] = answers[..] else { panic!("{answers:?}") };
     assert_eq!((header.session, reject.nonce), (SessionId(77), 5));

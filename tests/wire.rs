@@ -3,8 +3,8 @@
 use meantime::time::{self, Frequency, Span, Timestamp};
 use meantime::wire::{
     Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, DecodeError, Flags, Header, Heartbeat,
-    Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject, RejectReason, Report,
-    SessionId, Stamps, VERSION, Verdict, Welcome,
+    HeartbeatAck, KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject,
+    RejectReason, Report, SessionId, Stamps, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -202,7 +202,7 @@ fn stays_the_same(bytes: &[u8]) -> bool {
 /// The bytes of a kind that cannot hold just any value, its first four aside.
 fn constrained(kind: Kind) -> std::ops::Range<usize> {
     match kind {
-        Kind::Register => 56..80,
+        Kind::Register | Kind::Heartbeat => 56..80,
         Kind::Welcome => 48..72,
         Kind::Reject | Kind::Leave => 40..41,
         Kind::Correction => 72..75,
@@ -219,7 +219,8 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Reject => at >= 42,
         Kind::Probe => (66..72).contains(&at),
         Kind::Correction => (75..76).contains(&at),
-        Kind::Heartbeat | Kind::HeartbeatAck => at >= 40,
+        Kind::Heartbeat => (40..56).contains(&at),
+        Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
     };
     at == 4 || at == 5 || at >= 80 || (at >= 32 && in_body)
@@ -233,7 +234,7 @@ fn flag_bits(at: usize) -> u8 {
 fn header() -> Header {
     Header {
         flags: Flags { state: ClientState::Synchronized },
-        key_id: 0x0102,
+        key_id: KeyId(0x0102),
         sender: NodeId(0x0304_0506_0708_090a),
         session: SessionId(0x0b0c_0d0e_0f10_1112),
         sequence: 0x1314_1516,
@@ -303,8 +304,8 @@ fn one_of_each() -> [Message; 10] {
         Body::Probe(probe),
         Body::Report(report),
         Body::Correction(a_correction()),
-        Body::Heartbeat(Heartbeat { nonce: 1 }),
-        Body::HeartbeatAck(Heartbeat { nonce: 2 }),
+        Body::Heartbeat(Heartbeat { nonce: 1, name: Name::new("lab-7") }),
+        Body::HeartbeatAck(HeartbeatAck { nonce: 2 }),
         Body::Leave(Leave { reason: LeaveReason::Shutdown }),
     ]
     .map(|body| Message { header: header(), body })
@@ -328,7 +329,7 @@ fn headers() -> impl Strategy<Value = Header> {
     (states, any::<u16>(), any::<(u64, u64)>(), any::<(u32, u32)>()).prop_map(
         |(state, key_id, (sender, session), (sequence, round))| Header {
             flags: Flags { state },
-            key_id,
+            key_id: KeyId(key_id),
             sender: NodeId(sender),
             session: SessionId(session),
             sequence,
@@ -364,8 +365,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         probe,
         reports(),
         corrections(),
-        any::<u64>().prop_map(|nonce| Body::Heartbeat(Heartbeat { nonce })),
-        any::<u64>().prop_map(|nonce| Body::HeartbeatAck(Heartbeat { nonce })),
+        any::<u64>().prop_map(|nonce| Body::Heartbeat(Heartbeat { nonce, name: Name::new("lab-7") })),
+        any::<u64>().prop_map(|nonce| Body::HeartbeatAck(HeartbeatAck { nonce })),
         Just(Body::Leave(Leave { reason: LeaveReason::Shutdown })),
     ]
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use meantime::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime::wire::{
     Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Flags, Header, Heartbeat,
-    Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject, RejectReason, Report, SessionId,
-    Stamps, Verdict, Welcome,
+    HeartbeatAck, KeyId, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject, RejectReason,
+    Report, SessionId, Stamps, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -219,7 +219,7 @@ impl Vector {
         };
         Header {
             flags: Flags { state },
-            key_id: self.number("key_id"),
+            key_id: KeyId(self.number("key_id")),
             sender: NodeId(self.number("sender")),
             session: SessionId(self.number("session")),
             sequence: self.number("sequence"),
@@ -238,8 +238,8 @@ impl Vector {
             5 => Body::Probe(self.probe()),
             6 => Body::Report(self.report()),
             7 => Body::Correction(self.correction()),
-            8 => Body::Heartbeat(Heartbeat { nonce: self.number("nonce") }),
-            9 => Body::HeartbeatAck(Heartbeat { nonce: self.number("nonce") }),
+            8 => Body::Heartbeat(Heartbeat { nonce: self.number("nonce"), name: self.name() }),
+            9 => Body::HeartbeatAck(HeartbeatAck { nonce: self.number("nonce") }),
             10 => {
                 assert_eq!(self.number::<u8>("reason"), LeaveReason::Shutdown as u8);
                 Body::Leave(Leave { reason: LeaveReason::Shutdown })
@@ -251,13 +251,17 @@ impl Vector {
     }
 
     fn register(&self) -> Register {
-        let Value::Text(name) = self.value("name") else { panic!("the name is not a text") };
         Register {
             nonce: self.number("nonce"),
             cookie: self.number("cookie"),
             cluster: ClusterId(self.number("cluster")),
-            name: Name::new(name),
+            name: self.name(),
         }
+    }
+
+    fn name(&self) -> Name {
+        let Value::Text(name) = self.value("name") else { panic!("the name is not a text") };
+        Name::new(name)
     }
 
     fn welcome(&self) -> Welcome {

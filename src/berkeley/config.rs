@@ -1,6 +1,9 @@
 //! What can be set, and what it is unless set.
 
+use ipnet::IpNet;
+
 use super::bound::DRIFT_ALLOWANCE;
+use super::{MasterKeys, NodeKeys};
 use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::Name;
 
@@ -15,6 +18,20 @@ pub struct ServerConfig {
     pub burst: u8,
     /// The most clients at a time.
     pub max_clients: usize,
+    /// The most of them at one address (IPv6: in one /64, which is what one machine may have). This machine's own, which
+    /// talk over the loopback interface, are not limited.
+    pub max_clients_per_address: usize,
+    /// The most of them in one network: IPv4 /24, IPv6 /48.
+    pub max_clients_per_network: usize,
+    /// Whose datagrams are read at all; none given: everybody's.
+    pub allow: Vec<IpNet>,
+    /// Whose datagrams are not, even so.
+    pub deny: Vec<IpNet>,
+    /// The keys; with any, only what is tagged is read and answered.
+    pub keys: MasterKeys,
+    /// Exchanges that take longer there and back measure nothing: half of this is what somebody on the path can make
+    /// of a reading.
+    pub max_delay: Span,
     /// At the start, readings farther than this from the median are thrown out.
     pub radius: Span,
     /// Clocks that show less than this never vote.
@@ -31,6 +48,12 @@ impl Default for ServerConfig {
             interval: Span::from_secs(5),
             burst: 4,
             max_clients: 10_000,
+            max_clients_per_address: 256,
+            max_clients_per_network: usize::MAX,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            keys: MasterKeys::default(),
+            max_delay: LONGEST_DELAY,
             radius: Span::from_secs(30),
             plausible_from: PLAUSIBLE_FROM,
             initial_frequency: None,
@@ -70,6 +93,10 @@ pub struct ClientConfig {
     /// How far the oscillator may depart from its learned frequency beyond what the estimate's uncertainty says:
     /// the assumption under the guaranteed bound.
     pub drift_allowance: Frequency,
+    /// This node's keys; with any, only what is tagged is believed.
+    pub keys: NodeKeys,
+    /// Exchanges that take longer there and back measure nothing.
+    pub max_delay: Span,
     /// How much longer the way from the server is than the way back, if somebody knows; half of it corrects every
     /// exchange.
     pub asymmetry: Span,
@@ -88,6 +115,8 @@ impl Default for ClientConfig {
             max_frequency: MAX_FREQUENCY,
             plausible_from: PLAUSIBLE_FROM,
             drift_allowance: DRIFT_ALLOWANCE,
+            keys: NodeKeys::default(),
+            max_delay: LONGEST_DELAY,
             asymmetry: Span::ZERO,
             initial_frequency: None,
         }
@@ -96,6 +125,9 @@ impl Default for ClientConfig {
 
 /// 2025-06-01T00:00:00Z: before that day there was no meantime, so no clock that is right can show less.
 pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_000_000);
+
+/// A longer way there and back than any network's: by way of a satellite it is 0.6 s. What takes longer was held up.
+pub const LONGEST_DELAY: Span = Span::from_secs(2);
 
 /// How far past [`PLAUSIBLE_FROM`] (or what was set instead) a clock may be: 50 years.
 pub const PLAUSIBLE_FOR: Span = Span::from_secs(50 * 365 * 86_400);

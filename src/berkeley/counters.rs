@@ -35,8 +35,12 @@ fates! {
     Version = "other protocol version",
     /// A kind or field value that the protocol does not have.
     Malformed = "malformed",
+    /// Its tag is not that of a key which this side knows and expects there.
+    Tag = "bad tag",
     /// A kind that this side never receives.
     Misdirected = "wrong direction",
+    /// It came from an address that `--allow` and `--deny` keep out.
+    Denied = "address not allowed",
     /// It came from an address that it may not come from.
     Stranger = "unknown address",
     /// Its session is not known (any more).
@@ -45,11 +49,15 @@ fates! {
     Cookie = "bad cookie",
     /// There is no room for another client.
     Full = "no room",
+    /// There are too many like it at the moment.
+    Busy = "too many at a time",
     /// It asks for a new session right after the last.
     Hasty = "registered too soon again",
     /// It answers nothing that was asked: late, doubled, or made up.
     Unasked = "unasked, late or doubled",
-    /// Its timestamps make no sense.
+    /// It has come before, or is older than what has come: told by its sequence number, which its tag vouches for.
+    Replayed = "replayed",
+    /// Its timestamps make no sense, or it took longer than is accepted.
     Implausible = "implausible timestamps",
     /// An older Correction than the newest applied.
     Superseded = "superseded",

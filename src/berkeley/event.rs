@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::time::{Correction, Frequency, Offset, Span};
-use crate::wire::{ClientState, ClusterId, Name, RejectReason, Verdict};
+use crate::wire::{ClientState, ClusterId, KeyId, Name, RejectReason, Verdict};
 
 /// A client, as people know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -181,6 +181,15 @@ pub enum ServerEvent {
         reason: RejectReason,
         /// The protocol version that it speaks.
         version: u8,
+    },
+    /// A datagram was dropped because its tag is not what it should be. Told once in a while.
+    Unauthentic {
+        /// Where it came from.
+        address: SocketAddr,
+        /// Which key it says that its tag was made with.
+        key: KeyId,
+        /// Whether this server has a key of that number.
+        known: bool,
     },
     /// A round began.
     RoundStarted {

@@ -14,6 +14,7 @@ pub mod event;
 pub mod exchange;
 pub mod kalman;
 pub mod keeper;
+pub mod keys;
 pub mod lag;
 pub mod server;
 pub mod timers;
@@ -30,6 +31,7 @@ pub use client::Client;
 pub use config::{ClientConfig, ServerConfig};
 pub use counters::{Counters, Fate};
 pub use event::{ClientEvent, ServerEvent};
+pub use keys::{Keyring, MasterKeys, NodeKeys};
 pub use server::Server;
 
 /// A node of the protocol, server or client, as a pure state machine.

@@ -13,12 +13,17 @@ pub struct Advice {
 }
 
 impl Advice {
-    /// What to look after when this server does not answer.
-    pub fn about(server: &ServerName) -> Advice {
+    /// What to look after when this server does not answer; whether this client has a key matters.
+    pub fn about(server: &ServerName, keyed: bool) -> Advice {
         let port = server.port();
         let mut hint = format!(
-            "no answer from {server}: does \"meantime server\" run there, and does its firewall let UDP port {port} in?"
+            "no answer from {server}: does \"meantime server\" run there, does its firewall let UDP port {port} in, and "
         );
+        // Whoever is asked with a wrong key says nothing.
+        hint += match keyed {
+            true => "does it have the key that --key-file has for this client?",
+            false => "does it ask for a key (--key-file)?",
+        };
         if let Some(meant) = server.with_a_port() {
             hint += &format!(" (if {} is meant as the port, type {meant})", meant.port());
         }
@@ -47,7 +52,7 @@ mod tests {
     use super::*;
 
     fn advice() -> Advice {
-        Advice::about(&"server.lan".parse().unwrap())
+        Advice::about(&"server.lan".parse().unwrap(), false)
     }
 
     /// How often something is said after so many events of this kind.
@@ -62,8 +67,8 @@ mod tests {
         assert_eq!(
             advice.after("registering"),
             Some(
-                "no answer from server.lan:5525: does \"meantime server\" run there, and does its firewall let \
-                 UDP port 5525 in?"
+                "no answer from server.lan:5525: does \"meantime server\" run there, does its firewall let UDP port \
+                 5525 in, and does it ask for a key (--key-file)?"
             )
         );
         assert_eq!(said(&mut advice, "registering", 1_000) + said(&mut advice, "corrected", 10), 0);
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_port_that_was_taken_for_a_part_of_the_address_is_pointed_out() {
-        let advice = Advice::about(&"fd00::1:5525".parse().unwrap());
+        let advice = Advice::about(&"fd00::1:5525".parse().unwrap(), true);
         assert!(advice.hint.starts_with("no answer from [fd00::1:5525]:5525"), "{}", advice.hint);
         assert!(
             advice.hint.ends_with("(if 5525 is meant as the port, type [fd00::1]:5525)"),

@@ -4,6 +4,7 @@ use std::io;
 
 use super::Failure;
 use super::advice::Advice;
+use super::keys::KeyFile;
 use super::logging::TOLD;
 use super::node::{self, NodeArgs};
 use super::units;
@@ -22,7 +23,7 @@ pub struct ClientArgs {
     /// [fd00::1]:7000
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
-    /// What to call this machine, at most 24 bytes [default: its host name]
+    /// What to call this machine, at most 24 bytes [default: the name that its key file is for, or its host name]
     #[arg(long, value_name = "NAME", value_parser = node::name)]
     name: Option<Name>,
     /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or slower) if
@@ -47,6 +48,10 @@ pub struct ClientArgs {
     #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     drift_allowance: Frequency,
+    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on the path can
+    /// make this clock wrong by
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
+    max_delay: Span,
     /// How much longer datagrams take from the server than to it, if you know (negative: shorter)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
@@ -67,7 +72,11 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let clock = args.node.clock(step_threshold)?;
     let now = clock.now();
-    let name = args.name.unwrap_or_else(host_name);
+    let file = args.node.keys()?;
+    let owner = file.as_ref().and_then(KeyFile::owner);
+    let name = args.name.or(owner).unwrap_or_else(host_name);
+    let keys = file.map(|file| file.node_keys(&name)).transpose();
+    let keys = keys.map_err(|reason| args.node.wrong_keys(&reason))?.unwrap_or_default();
     let (memory, initial_frequency) = args.node.recall(&name, now.raw);
     let config = ClientConfig {
         name,
@@ -77,16 +86,19 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         max_frequency: args.max_frequency,
         plausible_from: args.plausible_from.unwrap_or(PLAUSIBLE_FROM),
         drift_allowance: args.drift_allowance,
+        keys,
+        max_delay: args.max_delay,
         asymmetry: args.asymmetry,
         initial_frequency,
     };
     log::info!(target: TOLD, "following the server {}", args.server);
+    let advice = Advice::about(&args.server, !config.keys.is_empty());
     let client = Client::new(config, node::seed()?, now);
     let connection = match args.node.wants_kernel_timestamps()? {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, None, memory, Some(Advice::about(&args.server)))
+    args.node.run(client, connection, clock, None, memory, Some(advice))
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to
@@ -122,6 +134,7 @@ Examples:
   meantime client [2001:db8::1]:5525 --name turbine-7
   meantime client localhost --simulate-offset -2.5s --simulate-drift 50ppm
   meantime client server.lan --output json --tick 1s
+  meantime client server.lan --key-file /etc/meantime/lab-7.key
   meantime client server.lan --clock system --state-dir /var/lib/meantime
 
 A SPAN or PERIOD is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;

@@ -10,6 +10,8 @@ mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
+mod keygen;
+pub mod keys;
 mod logging;
 mod members;
 mod memory;
@@ -49,6 +51,7 @@ enum Command {
     #[cfg(feature = "dashboard")]
     Dashboard(dashboard::DashboardArgs),
     Simulate(Box<simulate::SimulateArgs>),
+    Keygen(keygen::KeygenArgs),
 }
 
 /// The whole program: reads the command line, runs, and says how it ended.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "dashboard")]
         Command::Dashboard(args) => dashboard::run(args).map(done),
         Command::Simulate(args) => simulate::run(args).map(done),
+        Command::Keygen(args) => keygen::run(args).map(done),
     });
     result.unwrap_or_else(|failure| failure.report())
 }
@@ -80,6 +84,7 @@ Examples:
   meantime members remove attic             this clock has no vote any more
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in a simulated world first
+  meantime keygen cluster.key               make a key; then --key-file cluster.key
 
 A cluster on one machine, with clocks that are wrong on purpose:
   meantime server --simulate-offset -3s

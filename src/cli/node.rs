@@ -1,7 +1,7 @@
 //! What server and client have in common: the options of a node, and the run of it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -9,6 +9,7 @@ use rand::rngs::SysRng;
 use super::Failure;
 use super::advice::Advice;
 use super::control::{Desk, Subject, desk};
+use super::keys::{KeyFile, KeyWatch, Keyed};
 use super::logging::{LogArgs, TOLD};
 use super::memory::Memory;
 use super::output::{Format, Output, Tell};
@@ -33,6 +34,9 @@ pub struct NodeArgs {
     /// Keep the oscillator's frequency in this directory over restarts; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Use and ask for keys: the file that `meantime keygen` has written. A change of the file is noticed
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Pretend that this machine's clock is ahead by this at the start, as in 2.5s (negative: behind)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
@@ -132,6 +136,20 @@ impl NodeArgs {
         }
     }
 
+    /// The keys in the key file, if there is to be one.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn keys(&self) -> Result<Option<KeyFile>, Failure> {
+        let read = |path| KeyFile::read(path).map_err(|reason| unusable(path, &reason));
+        self.key_file.as_deref().map(read).transpose()
+    }
+
+    /// What is wrong with the keys of the key file.
+    pub fn wrong_keys(&self, reason: &str) -> Failure {
+        unusable(self.key_file.as_deref().unwrap_or(Path::new("")), reason)
+    }
+
     /// Where the node `name` keeps its oscillator's frequency, if it shall; and what an earlier run has left there. The
     /// oscillator has just started at `raw`.
     pub fn recall(&self, name: &Name, raw: Raw) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
@@ -158,7 +176,7 @@ impl NodeArgs {
         advice: Option<Advice>,
     ) -> Result<(), Failure>
     where
-        N: Subject + Recorded,
+        N: Subject + Recorded + Keyed,
         N::Event: Tell,
     {
         let recorder = self.record.open()?;
@@ -171,7 +189,8 @@ impl NodeArgs {
             .and_then(EventLoop::with_signals)
             .and_then(|event_loop| event_loop.with_control(control));
         let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick);
-        let mut audience = Audience { output, memory, advice, recorder, desk: Desk::default() };
+        let keys = self.key_file.clone().map(KeyWatch::new);
+        let mut audience = Audience { output, memory, advice, recorder, desk: Desk::default(), keys };
         let result = hello.and_then(|()| event_loop.run(&mut audience));
         audience.memory.iter_mut().for_each(Memory::keep);
         match result {
@@ -182,16 +201,18 @@ impl NodeArgs {
     }
 }
 
-/// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, and the record.
+/// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, the record, and
+/// who looks after the key file.
 struct Audience<W: io::Write> {
     output: Output<W>,
     memory: Option<Memory>,
     advice: Option<Advice>,
     recorder: Option<Recorder>,
     desk: Desk,
+    keys: Option<KeyWatch>,
 }
 
-impl<N: Subject + Recorded, W: io::Write> Observer<N> for Audience<W>
+impl<N: Subject + Recorded + Keyed, W: io::Write> Observer<N> for Audience<W>
 where
     N::Event: Tell,
 {
@@ -224,6 +245,12 @@ where
 
     fn request(&mut self, node: &mut N, now: Now, at: Observation, request: &str) -> String {
         self.desk.answer(node, now, &at, request)
+    }
+
+    fn upkeep(&mut self, node: &mut N, now: Now) {
+        if let Some(keys) = &mut self.keys {
+            keys.look(node, now);
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -283,6 +310,10 @@ fn tick_period(text: &str) -> Result<Span, String> {
         period if period < Span::from_millis(1) => Err("must be at least 1ms".into()),
         period => Ok(period),
     }
+}
+
+fn unusable(path: &Path, reason: &str) -> Failure {
+    Failure::Runtime(format!("cannot use the key file {}: {reason}", path.display()))
 }
 
 fn cannot_run(error: io::Error) -> Failure {

@@ -3,13 +3,15 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::Failure;
 use super::logging::TOLD;
 use super::node::{self, NodeArgs};
 use super::output::Listening;
 use super::units;
 use crate::berkeley::config::STEP_THRESHOLD;
-use crate::berkeley::{Server, ServerConfig};
+use crate::berkeley::{MasterKeys, Server, ServerConfig};
 use crate::clock::Clock;
 use crate::net::Listener;
 use crate::time::{Frequency, Span, Timestamp};
@@ -31,6 +33,22 @@ pub struct ServerArgs {
     /// How many clients to let in at most
     #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients: u32,
+    /// How many of them at one address (IPv6: in one /64) at most; this machine's own are not counted
+    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_clients_per_address: u32,
+    /// How many of them in one network, /24 of IPv4 or /48 of IPv6, at most [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_clients_per_network: Option<u32>,
+    /// Read nothing but what comes from this network, as in 192.0.2.0/24 or 192.0.2.7. May be repeated
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    allow: Vec<IpNet>,
+    /// Read nothing that comes from this network, even so. May be repeated
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    deny: Vec<IpNet>,
+    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on a client's
+    /// path can make its clock wrong by
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
+    max_delay: Span,
     /// When the cluster's first time is decided, leave out clocks farther than this from the median
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
@@ -45,13 +63,21 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    fn config(&self, initial_frequency: Option<(Frequency, Frequency)>) -> ServerConfig {
+    fn config(&self, initial_frequency: Option<(Frequency, Frequency)>, keys: MasterKeys) -> ServerConfig {
         let default = ServerConfig::default();
         ServerConfig {
             name: self.name,
             interval: self.interval,
             burst: self.burst,
             max_clients: self.max_clients as usize,
+            max_clients_per_address: self.max_clients_per_address as usize,
+            max_clients_per_network: self
+                .max_clients_per_network
+                .map_or(default.max_clients_per_network, |most| most as usize),
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            keys,
+            max_delay: self.max_delay,
             radius: self.radius,
             plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
             initial_frequency,
@@ -66,6 +92,8 @@ impl ServerArgs {
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
+    let keys = args.node.keys()?.map(|file| file.master_keys()).transpose();
+    let keys = keys.map_err(|reason| args.node.wrong_keys(&reason))?.unwrap_or_default();
     let stamped = args.node.wants_kernel_timestamps()?;
     let listener = Listener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
@@ -73,7 +101,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let clock = args.node.clock(STEP_THRESHOLD)?;
     let now = clock.now();
     let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
-    let server = Server::new(args.config(initial_frequency), node::seed()?, now);
+    let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
     args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), memory, None)
 }
@@ -105,6 +133,12 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A network in CIDR notation, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let alone = text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or(alone).map_err(|_| "not a network; type for example 192.0.2.0/24 or 2001:db8::/32".into())
+}
+
 fn interval(text: &str) -> Result<Span, String> {
     match units::span(text)? {
         span if span < Span::from_millis(50) => Err("too short; at least 50ms".into()),
@@ -117,6 +151,7 @@ const EXAMPLES: &str = "\
 Examples:
   meantime server
   meantime server --listen 192.0.2.1:5525 --interval 1s
+  meantime server --key-file /etc/meantime/cluster.key --allow 192.0.2.0/24
   meantime server --clock system --state-dir /var/lib/meantime
   meantime server --output json --tick 1s --log-file /var/log/meantime.log
 
@@ -136,6 +171,19 @@ mod tests {
         assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:5525".parse().unwrap()));
         for wrong in ["", "localhost:5525", "5525", "127.0.0.1:", "127.0.0.1:65536", "[::"] {
             assert!(listen_address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn networks_and_single_addresses_are_understood() {
+        let inside = |text: &str, address: &str| {
+            network(text).is_ok_and(|net| net.contains(&address.parse::<IpAddr>().unwrap()))
+        };
+        assert!(inside("192.0.2.0/24", "192.0.2.9") && inside("192.0.2.77/24", "192.0.2.9"));
+        assert!(inside("192.0.2.7", "192.0.2.7") && !inside("192.0.2.7", "192.0.2.8"));
+        assert!(inside("2001:db8::/32", "2001:db8::1") && inside("::/0", "::1"));
+        for wrong in ["", "lan", "192.0.2.0/33", "192.0.2", "2001:db8::/129"] {
+            assert!(network(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::berkeley::config::LONGEST_DELAY;
 use crate::time::{Frequency, Span, Timestamp};
 
 /// Reads a length of time with its unit, of either sign: `250ms`, `-2.5s`, `1h`, `0`.
@@ -59,6 +60,17 @@ pub fn unsigned_span(text: &str) -> Result<Span, String> {
     match span(text)? {
         span if span >= Span::ZERO => Ok(span),
         _ => Err("must not be negative".into()),
+    }
+}
+
+/// Reads the longest way there and back that a measurement may have taken.
+///
+/// # Errors
+/// As [`span`], and when it is not more than zero, or more than anybody waits.
+pub fn max_delay(text: &str) -> Result<Span, String> {
+    match positive_span(text)? {
+        span if span <= LONGEST_DELAY => Ok(span),
+        _ => Err(format!("at most {LONGEST_DELAY}: what takes longer was held up, and is never used")),
     }
 }
 

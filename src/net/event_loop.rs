@@ -64,6 +64,11 @@ pub trait Observer<N: Node> {
         String::new()
     }
 
+    /// Time for what is neither network nor clock, as looking whether a file has changed. Called in every turn.
+    fn upkeep(&mut self, node: &mut N, now: Now) {
+        let _ = (node, now);
+    }
+
     /// The loop is about to wait: what is still held back should go out now.
     ///
     /// # Errors
@@ -218,6 +223,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             self.keep_time(observer)?;
             self.follow(observer)?;
             self.answer(observer)?;
+            observer.upkeep(&mut self.node, self.clock.now());
+            self.drain(observer)?;
         }
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, or be made right, at a given moment.
 
-use super::{Jitter, Lie, Member, Trouble};
+use super::{Intrusion, Jitter, Lie, Member, Trouble};
 use crate::time::{Frequency, Span};
 
 /// One change of the world.
@@ -38,6 +38,10 @@ pub enum Fault {
     Lie(Member, Lie),
     /// It is honest again.
     Truth(Member),
+    /// Somebody comes between the server and this client.
+    Intrude(Member, Intrusion),
+    /// He goes.
+    Withdraw(Member),
 }
 
 /// The directions of a path.

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::time::{Correction, Frequency, Span};
-use crate::wire::{Body, ClientState, Datagram, Message, Report, Verdict};
+use crate::wire::{Body, ClientState, Datagram, Direction, Message, NodeKey, Report, Verdict};
 
 /// What a liar lies about, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +37,8 @@ pub enum Lie {
 pub struct Liar {
     lie: Lie,
     rng: ChaCha8Rng,
+    /// The key of the client, if it has one: the lies come from behind it.
+    key: Option<NodeKey>,
     /// The window that the server announced last.
     window: Span,
     since: Option<Span>,
@@ -47,7 +49,13 @@ pub struct Liar {
 impl Liar {
     /// Somebody who tells this lie.
     pub fn new(lie: Lie, rng: ChaCha8Rng) -> Liar {
-        Liar { lie, rng, window: Span::ZERO, since: None, told: [(0, Span::ZERO); REMEMBERED] }
+        Liar { lie, rng, key: None, window: Span::ZERO, since: None, told: [(0, Span::ZERO); REMEMBERED] }
+    }
+
+    /// The same, with the client's key.
+    #[must_use]
+    pub fn with_key(self, key: Option<NodeKey>) -> Liar {
+        Liar { key, ..self }
     }
 
     /// Changes what the honest client sends at a true time. Returns by how much to hold it back.
@@ -61,6 +69,7 @@ impl Liar {
             held = self.falsify(at, message.header.sequence, report);
         }
         *datagram = message.encode();
+        self.sign(Direction::ToServer, datagram);
         held
     }
 
@@ -75,6 +84,13 @@ impl Liar {
         }
         body.verdict = Verdict::Agrees;
         *datagram = message.encode();
+        self.sign(Direction::ToClient, datagram);
+    }
+
+    fn sign(&self, direction: Direction, datagram: &mut Datagram) {
+        if let Some(key) = &self.key {
+            key.sign(direction, datagram);
+        }
     }
 
     fn falsify(&mut self, at: Span, number: u32, report: &mut Report) -> Span {

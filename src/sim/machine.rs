@@ -23,7 +23,7 @@ use crate::berkeley::{
     ServerEvent, Transmit,
 };
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use crate::wire::Datagram;
+use crate::wire::{Datagram, NodeKey};
 
 /// What a process is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,6 +231,14 @@ impl<N: Boot> Machine<N> {
             busy_until: Span::ZERO,
             processes,
             stamping,
+        }
+    }
+
+    /// A client's key, if it has one.
+    pub fn key(&self) -> Option<NodeKey> {
+        match &self.plan {
+            Plan::Client(config) => config.keys.find(config.keys.newest()).cloned(),
+            Plan::Server(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`jitter`], [`link`] | what happens to a datagram on its way |
 //! | [`machine`] | one node, its oscillator, its process |
 //! | [`liar`] | members that say what is not so |
+//! | [`intruder`] | somebody on the path who does with datagrams what he likes |
 //! | [`fault`] | what can go wrong, at a given time |
 //! | [`queue`], [`world`] | what happens next, and all of it together |
 //! | [`scenario`], [`chaos`] | worlds described; worlds of random faults |
@@ -20,6 +21,7 @@
 pub mod chaos;
 pub mod fault;
 pub mod honesty;
+pub mod intruder;
 pub mod jitter;
 pub mod liar;
 pub mod link;
@@ -38,6 +40,7 @@ use std::fmt;
 use crate::time::Timestamp;
 
 pub use fault::{Fault, Ways};
+pub use intruder::Intrusion;
 pub use jitter::{Jitter, SlowQueue};
 pub use liar::Lie;
 pub use link::Trouble;

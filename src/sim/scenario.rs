@@ -3,7 +3,7 @@
 //! The default is a good LAN with three clients whose clocks are seconds apart. Tests and people
 //! override two or three fields.
 
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
 use super::fault::Fault;
 use super::jitter::{Jitter, SlowQueue};
@@ -12,9 +12,10 @@ use super::machine::{Boot, Habits, Machine, Plan};
 use super::oscillator::{Errs, Oscillator};
 use super::seed::{Purpose, Seed};
 use super::{Lie, Member, World};
-use crate::berkeley::{ClientConfig, ServerConfig};
+use crate::berkeley::config::LONGEST_DELAY;
+use crate::berkeley::{ClientConfig, Keyring, ServerConfig};
 use crate::time::{Frequency, Span};
-use crate::wire::Name;
+use crate::wire::{KeyBytes, KeyId, Master, Name};
 
 /// A world described.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,10 @@ pub struct Scenario {
     pub queue: Option<SlowQueue>,
     /// How often datagrams come to harm, either way.
     pub trouble: Trouble,
+    /// Whether the nodes have keys.
+    pub keys: bool,
+    /// Exchanges that take longer measure nothing, on either side.
+    pub max_delay: Span,
 
     /// What processes and timestamps are like.
     pub habits: Habits,
@@ -96,6 +101,8 @@ impl Default for Scenario {
             jitter: Jitter::Exponential { mean: Span::from_micros(20) },
             queue: None,
             trouble: Trouble::default(),
+            keys: false,
+            max_delay: LONGEST_DELAY,
             habits: Habits { turnaround: Span::from_micros(10), ..Habits::default() },
             offset: Span::from_secs(10),
             drift: Frequency::from_ppm(100.0),
@@ -182,11 +189,21 @@ impl Scenario {
     fn plan(&self, member: Member) -> Plan {
         let name = Name::new(&member.to_string());
         if member == Member::SERVER {
-            let (interval, burst) = (self.interval, self.burst);
-            Plan::Server(ServerConfig { name, interval, burst, ..ServerConfig::default() })
+            let (interval, burst, max_delay) = (self.interval, self.burst, self.max_delay);
+            let keys = self.ring(|master| master);
+            Plan::Server(ServerConfig { name, interval, burst, max_delay, keys, ..ServerConfig::default() })
         } else {
-            Plan::Client(ClientConfig { name, ..ClientConfig::default() })
+            let (max_delay, keys) = (self.max_delay, self.ring(|master| master.node(&name)));
+            Plan::Client(ClientConfig { name, max_delay, keys, ..ClientConfig::default() })
         }
+    }
+
+    /// What a node knows of keys.
+    fn ring<K>(&self, made: impl Fn(Master) -> K) -> Keyring<K> {
+        let mut secret = KeyBytes::default();
+        self.seed.stream(Purpose::Keys, 0).fill_bytes(&mut secret);
+        let key = self.keys.then(|| (KeyId(1), made(Master::new(&secret))));
+        Keyring::new(key.into_iter().collect())
     }
 
     fn path(&self, number: usize) -> (Link, Link) {

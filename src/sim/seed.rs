@@ -31,6 +31,10 @@ pub enum Purpose {
     Lie = 7,
     /// The faults of a random scenario.
     Chaos = 8,
+    /// What an intruder on a path does.
+    Intruder = 9,
+    /// The keys of the nodes.
+    Keys = 10,
 }
 
 impl Seed {

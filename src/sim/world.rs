@@ -8,11 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use slab::Slab;
 
+use super::intruder::{Intruder, Passed};
 use super::link::Link;
 use super::machine::{Boot, Input, Machine, NodeEvent, Output, Role};
 use super::queue::Queue;
 use super::seed::{Purpose, Seed};
-use super::{Fault, Member, liar::Liar};
+use super::{Fault, Member, Ways, liar::Liar};
 use crate::berkeley::{Path, Reading, Transmit};
 use crate::time::Span;
 use crate::wire::{DEFAULT_PORT, Datagram};
@@ -27,6 +28,9 @@ pub struct World<N = Role> {
     machines: Vec<Machine<N>>,
     /// For each client its links from and to the server.
     paths: Vec<(Link, Link)>,
+    /// For each client who stands between it and the server.
+    intruders: Vec<Option<Intruder>>,
+    passed: Vec<Passed>,
     in_flight: Slab<Flight>,
     /// What arrived at machines that stand still.
     waiting: Vec<(Member, Flight)>,
@@ -77,6 +81,8 @@ impl<N: Boot> World<N> {
             now: Span::ZERO,
             queue: Queue::default(),
             machines,
+            intruders: paths.iter().map(|_| None).collect(),
+            passed: Vec::new(),
             paths,
             in_flight: Slab::new(),
             waiting: Vec::new(),
@@ -242,11 +248,37 @@ impl<N: Boot> World<N> {
         let liar = &mut self.machines[member.index()].liar;
         let held = liar.as_mut().map_or(Span::ZERO, |liar| liar.outgoing(at, &mut flight.datagram));
         let Some(to) = self.member_at(flight.to) else { return };
-        let link = match (member.index(), to.index()) {
-            (0, client) if client > 0 => &mut self.paths[client - 1].0,
-            (client, 0) if client > 0 => &mut self.paths[client - 1].1,
+        let (client, way) = match (member.index(), to.index()) {
+            (0, client) if client > 0 => (client, Ways::Down),
+            (client, 0) if client > 0 => (client, Ways::Up),
             _ => return,
         };
+        match &mut self.intruders[client - 1] {
+            None => self.carry(client, way, at, held, flight),
+            Some(intruder) => {
+                let mut passed = std::mem::take(&mut self.passed);
+                intruder.seize(at, way, flight.datagram, &mut passed);
+                for Passed { way, held: longer, datagram } in passed.drain(..) {
+                    let flight = self.between(client, way, datagram);
+                    self.carry(client, way, at, held + longer, flight);
+                }
+                self.passed = passed;
+            }
+        }
+    }
+
+    /// A datagram between the server and a client.
+    fn between(&self, client: usize, way: Ways, datagram: Datagram) -> Flight {
+        let (server, client) = (self.address(Member::SERVER), self.address(Member::client(client)));
+        match way {
+            Ways::Up => Flight { from: client, to: server, datagram },
+            _ => Flight { from: server, to: client, datagram },
+        }
+    }
+
+    fn carry(&mut self, client: usize, way: Ways, at: Span, held: Span, mut flight: Flight) {
+        let (down, up) = &mut self.paths[client - 1];
+        let link = if way == Ways::Up { up } else { down };
         let copies = link.carry(at, &mut flight.datagram);
         for delay in [copies.first, copies.second].into_iter().flatten() {
             let key = self.in_flight.insert(flight) as u32;
@@ -280,7 +312,8 @@ impl<N: Boot> World<N> {
             }
             Fault::Lie(member, lie) => {
                 let rng = self.seed.stream(Purpose::Lie, member.index());
-                self.machines[member.index()].liar = Some(Liar::new(lie, rng));
+                let machine = &mut self.machines[member.index()];
+                machine.liar = Some(Liar::new(lie, rng).with_key(machine.key()));
             }
             Fault::Truth(member) => self.machines[member.index()].liar = None,
             _ => self.suffer_on_the_way(fault),
@@ -290,6 +323,11 @@ impl<N: Boot> World<N> {
     /// The faults of links.
     fn suffer_on_the_way(&mut self, fault: Fault) {
         match fault {
+            Fault::Intrude(client, intrusion) => {
+                let rng = self.seed.stream(Purpose::Intruder, client.index());
+                self.put_between(client, Some(Intruder::new(intrusion, rng)));
+            }
+            Fault::Withdraw(client) => self.put_between(client, None),
             Fault::Cut(client, ways) => self.links(client, ways, |link| link.cut = true),
             Fault::Heal(client) => self.links(client, super::Ways::Both, |link| link.cut = false),
             Fault::Base(client, ways, base) => self.links(client, ways, |link| link.base = base),
@@ -300,6 +338,12 @@ impl<N: Boot> World<N> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn put_between(&mut self, client: Member, somebody: Option<Intruder>) {
+        if let Some(place) = client.index().checked_sub(1).and_then(|index| self.intruders.get_mut(index)) {
+            *place = somebody;
         }
     }
 

@@ -2,15 +2,15 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BODY, DATAGRAM_LEN, Datagram, DecodeError, MAGIC, VERSION};
+use super::{BODY, DATAGRAM_LEN, Datagram, DecodeError, KeyId, MAGIC, VERSION};
 
 /// What every datagram carries, its magic, version and kind aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The sender's state and abilities.
     pub flags: Flags,
-    /// Which pre-shared key made the tag; 0: none.
-    pub key_id: u16,
+    /// Which pre-shared key made the tag.
+    pub key_id: KeyId,
     /// Who sends: drawn at random when the process starts.
     pub sender: NodeId,
     /// The registration that this datagram belongs to; 0 before there is one.
@@ -121,7 +121,7 @@ impl Header {
         datagram[field::VERSION] = VERSION;
         datagram[field::KIND] = kind as u8;
         BigEndian::write_u16(&mut datagram[field::FLAGS], self.flags.to_bits());
-        BigEndian::write_u16(&mut datagram[field::KEY_ID], self.key_id);
+        BigEndian::write_u16(&mut datagram[field::KEY_ID], self.key_id.0);
         BigEndian::write_u64(&mut datagram[field::SENDER], self.sender.0);
         BigEndian::write_u64(&mut datagram[field::SESSION], self.session.0);
         BigEndian::write_u32(&mut datagram[field::SEQUENCE], self.sequence);
@@ -141,7 +141,7 @@ impl Header {
         let kind = Kind::from_byte(kind).ok_or(DecodeError::Kind(kind))?;
         let header = Header {
             flags: Flags::from_bits(BigEndian::read_u16(&datagram[field::FLAGS]))?,
-            key_id: BigEndian::read_u16(&datagram[field::KEY_ID]),
+            key_id: KeyId(BigEndian::read_u16(&datagram[field::KEY_ID])),
             sender: NodeId(BigEndian::read_u64(&datagram[field::SENDER])),
             session,
             sequence: BigEndian::read_u32(&datagram[field::SEQUENCE]),
@@ -149,6 +149,11 @@ impl Header {
         };
         Ok((header, kind))
     }
+}
+
+/// Whether a number is newer than another, of a sequence that wraps around.
+pub fn is_newer(number: u32, than: u32) -> bool {
+    number.wrapping_sub(than).cast_signed() > 0
 }
 
 /// The flag bits that hold the client's state.

@@ -1,7 +1,7 @@
 //! RING 0. Bytes to messages and back: no clocks, no sockets, no addresses, no allocation.
 //!
 //! Every datagram has the same [`DATAGRAM_LEN`] of 96 bytes, big-endian: a 32-byte [`Header`], a
-//! 48-byte body, a 16-byte authentication tag (all zero without a key). So no answer is ever larger
+//! 48-byte body, a 16-byte authentication tag (all zero without a [key](NodeKey)). So no answer is ever larger
 //! than what asked for it. `docs/PROTOCOL.md` is the specification; the byte vectors in it are
 //! checked against this module by a test.
 //!
@@ -18,18 +18,20 @@ mod probe;
 mod register;
 mod reject;
 mod report;
+mod tag;
 mod welcome;
 
 pub use challenge::Challenge;
 pub use correction::{Correction, Verdict};
-pub use header::{ClientState, ClusterId, Flags, Header, Kind, NodeId, SessionId};
-pub use heartbeat::Heartbeat;
+pub use header::{ClientState, ClusterId, Flags, Header, Kind, NodeId, SessionId, is_newer};
+pub use heartbeat::{Heartbeat, HeartbeatAck};
 pub use leave::{Leave, LeaveReason};
 pub use name::Name;
 pub use probe::{Probe, Stamps};
 pub use register::Register;
 pub use reject::{Reject, RejectReason};
 pub use report::Report;
+pub use tag::{Direction, KeyBytes, KeyId, Master, NodeKey};
 pub use welcome::Welcome;
 
 /// Size of every datagram, in bytes.
@@ -80,7 +82,7 @@ pub enum Body {
     /// Client to server: I am alive; are you?
     Heartbeat(Heartbeat),
     /// Server to client: the answer to a heartbeat.
-    HeartbeatAck(Heartbeat),
+    HeartbeatAck(HeartbeatAck),
     /// Either way: goodbye.
     Leave(Leave),
 }
@@ -133,7 +135,7 @@ pub enum DecodeError {
 }
 
 impl Message {
-    /// Writes this message as a datagram. The authentication tag is zero.
+    /// Writes this message as a datagram. The authentication tag is zero until a [`NodeKey`] signs it.
     pub fn encode(&self) -> Datagram {
         let mut datagram = [0; DATAGRAM_LEN];
         self.header.encode(self.body.kind(), &mut datagram);
@@ -146,7 +148,8 @@ impl Message {
             Body::Probe(body) => body.encode(&mut bytes),
             Body::Report(body) => body.encode(&mut bytes),
             Body::Correction(body) => body.encode(&mut bytes),
-            Body::Heartbeat(body) | Body::HeartbeatAck(body) => body.encode(&mut bytes),
+            Body::Heartbeat(body) => body.encode(&mut bytes),
+            Body::HeartbeatAck(body) => body.encode(&mut bytes),
             Body::Leave(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
@@ -170,8 +173,8 @@ impl Message {
             Kind::Probe => Body::Probe(Probe::decode(&bytes)),
             Kind::Report => Body::Report(Report::decode(header.sequence, &bytes)?),
             Kind::Correction => Body::Correction(Correction::decode(&bytes)?),
-            Kind::Heartbeat => Body::Heartbeat(Heartbeat::decode(&bytes)),
-            Kind::HeartbeatAck => Body::HeartbeatAck(Heartbeat::decode(&bytes)),
+            Kind::Heartbeat => Body::Heartbeat(Heartbeat::decode(&bytes)?),
+            Kind::HeartbeatAck => Body::HeartbeatAck(HeartbeatAck::decode(&bytes)),
             Kind::Leave => Body::Leave(Leave::decode(&bytes)?),
         };
         Ok(Message { header, body })

@@ -10,6 +10,7 @@ mod changes;
 mod chaos;
 mod convergence;
 mod determinism;
+mod intruders;
 mod joining;
 mod liars;
 mod memory;

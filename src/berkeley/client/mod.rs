@@ -9,6 +9,7 @@ mod limits;
 mod memory;
 mod proof;
 mod registration;
+mod replay;
 mod trial;
 mod view;
 
@@ -21,18 +22,23 @@ use rand_chacha::ChaCha12Rng;
 use self::limits::Proposal;
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
+use self::replay::Window;
 use self::trial::Estimator;
 use super::bound::Bound;
+use super::config::LONGEST_DELAY;
 use super::discipline::{Judgement, Trust};
 use super::event::{Adjustment, HoldoverReason, Refusal};
 use super::lag::LeastLag;
 use super::timescale::Timescale;
 use super::view::CorrectionView;
-use super::{Action, ClientConfig, ClientEvent, Counters, Fate, Node, Path, Reading, StampId, Transmit};
+use super::{
+    Action, ClientConfig, ClientEvent, Counters, Fate, Node, NodeKeys, Path, Reading, StampId, Transmit,
+};
 use crate::time::{self, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
-    Body, ClientState, ClusterId, Correction, DecodeError, Flags, Header, Heartbeat, Leave, LeaveReason,
-    Message, NodeId, Probe, RejectReason, Report, SessionId, Verdict,
+    Body, ClientState, ClusterId, Correction, DecodeError, Direction, Flags, Header, Heartbeat, HeartbeatAck,
+    KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, RejectReason, Report, SessionId, Verdict,
+    is_newer,
 };
 
 /// A machine that registers with a server and follows the cluster's time; see [`Node`] for how to drive it.
@@ -81,6 +87,10 @@ enum Link {
 struct Session {
     id: SessionId,
     terms: Terms,
+    /// The key that the server is known to know.
+    key: KeyId,
+    /// Which of the server's datagrams have come.
+    window: Window,
     /// Datagrams sent in this session; a report's number is the count at its time.
     sequence: u32,
     /// When something valid was heard of the server last.
@@ -173,7 +183,7 @@ impl Client {
     fn receive(&mut self, now: Now, received: Raw, message: &Message) -> Fate {
         let header = &message.header;
         match &message.body {
-            Body::Challenge(challenge) => self.handle_challenge(now, challenge),
+            Body::Challenge(challenge) => self.handle_challenge(now, header, challenge),
             Body::Welcome(welcome) => self.handle_welcome(now, header, welcome),
             Body::Reject(reject) => self.handle_reject(header, reject),
             body => {
@@ -181,10 +191,13 @@ impl Client {
                 if session.id != header.session {
                     return Fate::Session;
                 }
+                if header.key_id != KeyId::NONE && !session.window.admit(header.sequence) {
+                    return Fate::Replayed;
+                }
                 match body {
                     Body::Probe(probe) => self.handle_probe(now, received, header, probe),
                     Body::Correction(correction) => self.handle_correction(now, header, correction),
-                    Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, heartbeat),
+                    Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, header, heartbeat),
                     Body::Leave(_) => self.handle_leave(now),
                     _ => Fate::Misdirected,
                 }
@@ -247,12 +260,14 @@ impl Client {
         }
     }
 
-    fn handle_heartbeat_ack(&mut self, now: Now, heartbeat: &Heartbeat) -> Fate {
+    fn handle_heartbeat_ack(&mut self, now: Now, header: &Header, heartbeat: &HeartbeatAck) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         if session.heartbeat.take_if(|nonce| *nonce == heartbeat.nonce).is_none() {
             return Fate::Unasked;
         }
         session.heard = now.mono;
+        // It was asked with the newest key.
+        session.key = header.key_id;
         Fate::Accepted
     }
 
@@ -278,7 +293,13 @@ impl Client {
         }
         let usual = self.estimator.usual_delay();
         let guessed = session.memory.lacks_stamps_of(told.about);
-        let burst = session.memory.take(header.round, told.about, told.correction, usual);
+        let mut burst = session.memory.take(header.round, told.about, told.correction, usual);
+        let limit = self.config.max_delay;
+        burst.retain(|exchange| exchange.delay() <= limit);
+        if guessed && limit < LONGEST_DELAY {
+            // What took how long is not known, and shall not be taken on trust.
+            burst.clear();
+        }
         let trust = match (session.new_cluster, told.verdict) {
             (true, _) => Trust::AtOnce,
             (false, Verdict::Minority) => Trust::MINORITY,
@@ -405,14 +426,48 @@ impl Client {
             return;
         }
         if now.mono >= session.heartbeat_at() {
-            let nonce = self.rng.next_u64();
-            session.heartbeat = Some(nonce);
-            session.sent = now.mono;
-            self.outgoing.push_back(Outgoing::Ready(Body::Heartbeat(Heartbeat { nonce })));
+            self.beat(now);
         }
+        let Link::Member(session) = &mut self.link else { return };
         if session.flying_at().is_some_and(|at| now.mono >= at) {
             self.enter_holdover(HoldoverReason::NoCorrections);
         }
+    }
+
+    /// Sends a sign of life, which the server is to answer.
+    fn beat(&mut self, now: Now) {
+        let Link::Member(session) = &mut self.link else { return };
+        let nonce = self.rng.next_u64();
+        session.heartbeat = Some(nonce);
+        session.sent = now.mono;
+        let name = if self.config.keys.is_empty() { Name::default() } else { self.config.name };
+        self.outgoing.push_back(Outgoing::Ready(Body::Heartbeat(Heartbeat { nonce, name })));
+    }
+
+    /// From now on these are the keys. Whether the server knows the newest, a heartbeat finds out.
+    pub fn set_keys(&mut self, now: Now, keys: NodeKeys) {
+        self.config.keys = keys;
+        self.beat(now);
+    }
+
+    /// Which key a datagram is to be tagged with: heartbeats try the newest.
+    fn key_for(&self, body: &Body) -> KeyId {
+        let keys = &self.config.keys;
+        match (&self.link, body) {
+            (_, Body::Heartbeat(_)) => keys.newest(),
+            (Link::Member(session), _) => keys.or_newest(session.key),
+            (Link::Entering(entry), _) => keys.or_newest(entry.key()),
+        }
+    }
+
+    /// Whether a datagram has the tag that it must have: none where there are no keys, else this node's, made by a server.
+    fn is_authentic(&self, header: &Header, datagram: &[u8]) -> bool {
+        if self.config.keys.is_empty() {
+            return header.key_id == KeyId::NONE;
+        }
+        let key = self.config.keys.find(header.key_id);
+        let datagram = datagram.try_into().ok();
+        key.zip(datagram).is_some_and(|(key, datagram)| key.verify(Direction::ToClient, datagram))
     }
 
     /// Writes the answer to a probe that is about to leave.
@@ -460,15 +515,19 @@ impl Client {
     /// Writes the next datagram to the server.
     fn write(&mut self, now: Now, round: u32, body: Body) -> Option<Transmit> {
         let peer = self.server?;
-        let mut header =
-            Header { flags: Flags { state: self.state }, sender: self.node, round, ..Header::default() };
+        let key_id = self.key_for(&body);
+        let flags = Flags { state: self.state };
+        let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
         if let Link::Member(session) = &mut self.link {
             session.sequence = session.sequence.wrapping_add(1).max(1);
             session.sent = now.mono;
             header.session = session.id;
             header.sequence = session.sequence;
         }
-        let datagram = Message { header, body }.encode();
+        let mut datagram = Message { header, body }.encode();
+        if let Some(key) = self.config.keys.find(key_id) {
+            key.sign(Direction::ToServer, &mut datagram);
+        }
         Some(Transmit { path: Path { peer, local: None }, datagram, stamp: None })
     }
 
@@ -517,11 +576,15 @@ impl Node for Client {
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match Message::decode(datagram) {
             _ if self.server != Some(path.peer) => Fate::Stranger,
+            Ok(message) if !self.is_authentic(&message.header, datagram) => Fate::Tag,
             Ok(message) => self.receive(now, received, &message),
             Err(DecodeError::Length(_)) => Fate::Length,
             Err(DecodeError::Magic) => Fate::Magic,
-            Err(DecodeError::Version { version, nonce, .. }) => {
-                self.handle_other_version(version, nonce);
+            Err(DecodeError::Version { version, kind, nonce, .. }) => {
+                // What cannot be checked is not believed by whoever has a key.
+                if kind == Kind::Reject as u8 && self.config.keys.is_empty() {
+                    self.handle_other_version(version, nonce);
+                }
                 Fate::Version
             }
             Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
@@ -612,11 +675,6 @@ impl Node for Client {
     fn counters(&self) -> &Counters {
         &self.counters
     }
-}
-
-/// Whether a number is newer than another, of a sequence that wraps around.
-fn is_newer(number: u32, than: u32) -> bool {
-    number.wrapping_sub(than).cast_signed() > 0
 }
 
 /// A server changes its rate command by so much at once, at most …

@@ -4,17 +4,20 @@
 use rand::{Rng, RngExt};
 
 use super::memory::Memory;
+use super::replay::Window;
 use super::{Client, Link, Outgoing, Session};
 use crate::berkeley::event::HoldoverReason;
 use crate::berkeley::{Action, ClientEvent, Fate};
 use crate::time::{Monotonic, Now, Span};
-use crate::wire::{Body, Challenge, ClusterId, Header, Register, Reject, RejectReason, Welcome};
+use crate::wire::{Body, Challenge, ClusterId, Header, KeyId, Register, Reject, RejectReason, Welcome};
 
 /// One attempt after the other to be let in.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     nonce: u64,
     cookie: u64,
+    /// The key to ask with: every attempt tries another, until somebody answers.
+    key: KeyId,
     /// Whether a Challenge was answered since the last try: one for each is enough.
     answered: bool,
     attempt: u32,
@@ -45,6 +48,7 @@ impl Entry {
         Entry {
             nonce,
             cookie: 0,
+            key: KeyId::NONE,
             answered: false,
             attempt: 0,
             next_try: None,
@@ -57,6 +61,11 @@ impl Entry {
     /// that a server that comes back finds its members within two of them.
     fn again(nonce: u64, heartbeat: Span) -> Entry {
         Entry { slowest: heartbeat.over(2).clamp(FASTEST, SLOWEST), ..Entry::first(nonce) }
+    }
+
+    /// The key to ask with.
+    pub fn key(&self) -> KeyId {
+        self.key
     }
 
     /// When to try again.
@@ -77,6 +86,7 @@ impl Client {
         let Link::Entering(entry) = &mut self.link else { return };
         entry.attempt = entry.attempt.saturating_add(1);
         let attempt = entry.attempt;
+        entry.key = self.config.keys.before_newest(attempt as usize - 1);
         match self.server {
             Some(server) if known => {
                 self.events.push_back(ClientEvent::Registering { server, attempt });
@@ -137,13 +147,14 @@ impl Client {
         }
     }
 
-    pub(super) fn handle_challenge(&mut self, now: Now, challenge: &Challenge) -> Fate {
+    pub(super) fn handle_challenge(&mut self, now: Now, header: &Header, challenge: &Challenge) -> Fate {
         let Link::Entering(entry) = &mut self.link else { return Fate::Unasked };
         if entry.nonce != challenge.nonce || challenge.cookie == 0 || entry.answered {
             return Fate::Unasked;
         }
         entry.answered = true;
         entry.cookie = challenge.cookie;
+        entry.key = header.key_id;
         // Somebody is there: no reason to be slow, unless it has refused already.
         if !entry.refused {
             entry.attempt = 1;
@@ -169,6 +180,8 @@ impl Client {
         self.link = Link::Member(Box::new(Session {
             id: header.session,
             terms,
+            key: header.key_id,
+            window: Window::default(),
             sequence: 0,
             heard: now.mono,
             sent: now.mono,
@@ -179,6 +192,11 @@ impl Client {
             proved: false,
             memory: Memory::default(),
         }));
+        if header.key_id != KeyId::NONE
+            && let Link::Member(session) = &mut self.link
+        {
+            session.window.admit(header.sequence);
+        }
         self.take_rate_base(now, header, welcome.rate);
         self.told.clear();
         let (cluster, interval) = (welcome.cluster, welcome.interval);

@@ -10,7 +10,9 @@ use crate::berkeley::Path;
 use crate::berkeley::event::{Exclusion, Peer};
 use crate::berkeley::keeper;
 use crate::time::{Monotonic, Span};
-use crate::wire::{ClientState, ClusterId, Correction, Name, NodeId, SessionId, Verdict};
+use crate::wire::{
+    ClientState, ClusterId, Correction, Header, KeyId, Name, NodeId, SessionId, Verdict, is_newer,
+};
 
 /// A registered client's place in the table.
 pub type Slot = usize;
@@ -38,6 +40,10 @@ pub struct Member {
     pub cluster: ClusterId,
     /// Datagrams sent to it in this session.
     pub sequence: u32,
+    /// The number of the newest datagram of its session that was heard, where tags vouch for numbers.
+    pub newest: u32,
+    /// The key that it used last.
+    pub key: KeyId,
     /// Its burst, going on or the last.
     pub burst: Burst,
     /// Its last exchange, if the client does not have our side of it yet.
@@ -72,6 +78,15 @@ impl Member {
     /// As people know it.
     pub fn peer(&self) -> Peer {
         Peer { name: self.name, address: self.path.peer }
+    }
+
+    /// A sign of life; false if it is an old one once more, which only numbers that a tag vouches for can tell.
+    pub fn hear(&mut self, now: Monotonic, header: &Header) -> bool {
+        let fresh = header.key_id == KeyId::NONE || is_newer(header.sequence, self.newest);
+        if fresh {
+            (self.heard, self.newest, self.key) = (now, header.sequence, header.key_id);
+        }
+        fresh
     }
 
     /// Whether it is to be measured more often for now: it is new, has no time, no sure frequency, is wrong, or was not
@@ -228,9 +243,19 @@ impl Members {
         self.slots.get_mut(slot)
     }
 
+    /// The member at a place, only to be looked at.
+    pub fn look_at(&self, slot: Slot) -> Option<&Member> {
+        self.slots.get(slot)
+    }
+
     /// The place of the member at an address.
     pub fn find(&self, address: SocketAddr) -> Option<Slot> {
         self.by_address.get(&address).copied()
+    }
+
+    /// The place of the member that is this process.
+    pub fn of_node(&self, node: NodeId) -> Option<Slot> {
+        self.by_node.get(&node).copied()
     }
 
     /// Whether this process, or this address, is a member.

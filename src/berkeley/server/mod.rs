@@ -3,8 +3,10 @@
 //! What it decides: who is a member, when each member is measured, when a round is over. What the cluster's
 //! time is, it asks the [keeper](super::keeper). The joining lives in `registration`, the rounds in `rounds`.
 
+mod authentication;
 mod burst;
 mod cookie;
+mod gate;
 mod members;
 mod registration;
 mod removed;
@@ -17,8 +19,10 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::authentication::Seal;
 use self::burst::{Asked, Burst};
 use self::cookie::Cookies;
+use self::gate::Gate;
 use self::members::{Member, Members, Quality, Slot};
 use self::removed::Removed;
 pub use self::removed::{Changed, Unchangeable};
@@ -26,11 +30,11 @@ use super::event::{Exclusion, RoundReport};
 use super::keeper::{Claim, Keeper, Settings};
 use super::lag::LeastLag;
 use super::timers::Timers;
-use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
+use super::{Counters, Fate, MasterKeys, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, DecodeError, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId, Probe,
-    Reject, RejectReason, Report, SessionId, Stamps, VERSION,
+    Body, ClientState, DecodeError, Header, Heartbeat, HeartbeatAck, Kind, Leave, LeaveReason, Message,
+    NodeId, Probe, Reject, RejectReason, Report, SessionId, Stamps, VERSION,
 };
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
@@ -40,6 +44,9 @@ pub struct Server {
     node: NodeId,
     rng: ChaCha12Rng,
     cookies: Cookies,
+    gate: Gate,
+    /// The nonces of members that have gone, and until when their cookies may be good: they are not let in once more.
+    gone: VecDeque<(Monotonic, u64)>,
     members: Members,
     removed: Removed,
     keeper: Keeper,
@@ -54,6 +61,8 @@ pub struct Server {
     own_exclusion: Option<Exclusion>,
     /// When each kind of refusal was told last.
     told: Vec<(RejectReason, Monotonic)>,
+    /// When a wrong tag was told last.
+    told_forgery: Option<Monotonic>,
     lag: LeastLag,
     timers: Timers<Timer>,
     outgoing: VecDeque<Outgoing>,
@@ -90,8 +99,9 @@ impl Server {
     /// A server that starts now. `seed` must be unpredictable where anybody could attack.
     pub fn new(config: ServerConfig, seed: [u8; 32], now: Now) -> Server {
         let mut rng = ChaCha12Rng::from_seed(seed);
-        let mut secret = [0; 16];
+        let (mut secret, mut gate) = ([0; 32], [0; 16]);
         rng.fill_bytes(&mut secret);
+        rng.fill_bytes(&mut gate);
         let settings = Settings {
             interval: config.interval,
             radius: config.radius,
@@ -105,6 +115,8 @@ impl Server {
             node: NodeId(rng.next_u64()),
             rng,
             cookies: Cookies::new(secret),
+            gate: Gate::new(gate),
+            gone: VecDeque::new(),
             members: Members::default(),
             removed: Removed::default(),
             keeper: Keeper::new(settings, now.raw),
@@ -115,6 +127,7 @@ impl Server {
             last_round: None,
             own_exclusion: None,
             told: Vec::new(),
+            told_forgery: None,
             lag: LeastLag::default(),
             timers,
             outgoing: VecDeque::new(),
@@ -129,10 +142,19 @@ impl Server {
         self.members.len()
     }
 
-    fn receive(&mut self, now: Now, received: Raw, path: Path, message: &Message) -> Fate {
+    fn receive(&mut self, now: Now, received: Raw, path: Path, message: &Message, datagram: &[u8]) -> Fate {
+        let seal = match self.authenticate(path, message, datagram) {
+            Ok(seal) => seal,
+            Err(fate) => {
+                if fate == Fate::Tag {
+                    self.tell_forgery(now, path, message.header.key_id);
+                }
+                return fate;
+            }
+        };
         let header = &message.header;
         match &message.body {
-            Body::Register(register) => return self.handle_register(now, path, header, register),
+            Body::Register(register) => return self.handle_register(now, path, &seal, header, register),
             Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) => {}
             _ => return Fate::Misdirected,
         }
@@ -142,13 +164,13 @@ impl Server {
                 Body::Heartbeat(heartbeat) => heartbeat.nonce,
                 _ => return Fate::Session,
             };
-            self.reject(path, header.session, nonce, RejectReason::UnknownSession);
-            return Fate::Session;
+            let answered = self.reject(now, path, &seal, header.session, nonce, RejectReason::UnknownSession);
+            return if answered { Fate::Session } else { Fate::Busy };
         };
         match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
-            _ => self.handle_leave(slot),
+            _ => self.handle_leave(now, slot),
         }
     }
 
@@ -159,10 +181,11 @@ impl Server {
 
     fn handle_report(&mut self, now: Now, t4: Raw, slot: Slot, header: &Header, report: &Report) -> Fate {
         let Some(member) = self.members.at(slot) else { return Fate::Session };
-        member.heard = now.mono;
+        member.hear(now.mono, header);
         let Some(asked) = member.burst.answers(header.round, report) else { return Fate::Unasked };
         member.burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
-        if !member.burst.measure(header.sequence, report, asked, t4) {
+        if t4 - asked.t1 > self.config.max_delay || !member.burst.measure(header.sequence, report, asked, t4)
+        {
             return Fate::Implausible;
         }
         member.state = header.flags.state;
@@ -185,14 +208,16 @@ impl Server {
 
     fn handle_heartbeat(&mut self, now: Now, slot: Slot, header: &Header, heartbeat: &Heartbeat) -> Fate {
         let Some(member) = self.members.at(slot) else { return Fate::Session };
-        member.heard = now.mono;
+        if !member.hear(now.mono, header) {
+            return Fate::Replayed;
+        }
         member.state = header.flags.state;
-        self.send_to(slot, 0, Body::HeartbeatAck(*heartbeat));
+        self.send_to(slot, 0, Body::HeartbeatAck(HeartbeatAck { nonce: heartbeat.nonce }));
         Fate::Accepted
     }
 
-    fn handle_leave(&mut self, slot: Slot) -> Fate {
-        if let Some(member) = self.members.remove(slot) {
+    fn handle_leave(&mut self, now: Now, slot: Slot) -> Fate {
+        if let Some(member) = self.dismiss(now, slot) {
             self.events.push_back(ServerEvent::Left { client: member.peer() });
         }
         Fate::Accepted
@@ -207,7 +232,7 @@ impl Server {
         let silent = now.mono - member.heard;
         if silent < lifetime {
             self.timers.set(member.heard + lifetime, Timer::Expire(slot, session));
-        } else if let Some(member) = self.members.remove(slot) {
+        } else if let Some(member) = self.dismiss(now, slot) {
             self.events.push_back(ServerEvent::Lost { client: member.peer(), silent });
         }
     }
@@ -234,27 +259,41 @@ impl Server {
             cluster,
         };
         let round = member.burst.round;
-        let transmit = write(node, member, round, Body::Probe(probe));
+        let transmit = write(&self.config.keys, node, member, round, Body::Probe(probe))?;
         member.burst.probe(Asked { nonce, number: member.sequence, handed: now.raw, t1: now.raw + expected });
         Some(Transmit { stamp: stamp_id(slot, member.sequence), ..transmit })
     }
 
     fn send_to(&mut self, slot: Slot, round: u32, body: Body) {
         let node = self.node;
-        if let Some(member) = self.members.at(slot) {
-            self.outgoing.push_back(Outgoing::Ready(write(node, member, round, body)));
+        let Some(member) = self.members.at(slot) else { return };
+        let transmit = write(&self.config.keys, node, member, round, body);
+        self.outgoing.extend(transmit.map(Outgoing::Ready));
+    }
+
+    /// Answers somebody who is not a member; false if there are too many of them at the moment.
+    fn answer(&mut self, now: Now, path: Path, seal: &Seal, session: SessionId, body: Body) -> bool {
+        if !self.gate.answers(now.mono, &self.config, path.peer.ip()) {
+            return false;
         }
+        let header = Header { key_id: seal.key, sender: self.node, session, ..Header::default() };
+        let mut datagram = Message { header, body }.encode();
+        if seal.sign(&self.config.keys, &mut datagram) {
+            self.outgoing.push_back(Outgoing::Ready(Transmit { path, datagram, stamp: None }));
+        }
+        true
     }
 
-    /// Answers somebody who is not a member.
-    fn answer(&mut self, path: Path, session: SessionId, body: Body) {
-        let header = Header { sender: self.node, session, ..Header::default() };
-        let datagram = Message { header, body }.encode();
-        self.outgoing.push_back(Outgoing::Ready(Transmit { path, datagram, stamp: None }));
-    }
-
-    fn reject(&mut self, path: Path, session: SessionId, nonce: u64, reason: RejectReason) {
-        self.answer(path, session, Body::Reject(Reject { nonce, reason, version: VERSION }));
+    fn reject(
+        &mut self,
+        now: Now,
+        path: Path,
+        seal: &Seal,
+        session: SessionId,
+        nonce: u64,
+        reason: RejectReason,
+    ) -> bool {
+        self.answer(now, path, seal, session, Body::Reject(Reject { nonce, reason, version: VERSION }))
     }
 
     /// Tells of a refusal, each kind at most once a minute: the network decides how many there are.
@@ -278,13 +317,15 @@ impl Node for Server {
 
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match Message::decode(datagram) {
-            Ok(message) => self.receive(now, received, path, &message),
+            _ if !gate::is_allowed(&self.config, path.peer.ip()) => Fate::Denied,
+            Ok(message) => self.receive(now, received, path, &message, datagram),
             Err(DecodeError::Length(_)) => Fate::Length,
             Err(DecodeError::Magic) => Fate::Magic,
             Err(DecodeError::Version { version, kind, session, nonce }) => {
-                // Never answer what could itself be an answer.
-                if kind != Kind::Reject as u8 {
-                    self.reject(path, session, nonce, RejectReason::Version);
+                // Never answer what could itself be an answer, nor with keys what nobody vouches for.
+                if kind != Kind::Reject as u8 && self.config.keys.is_empty() {
+                    let seal = Seal::default();
+                    self.reject(now, path, &seal, session, nonce, RejectReason::Version);
                     self.tell_refusal(now, path.peer, RejectReason::Version, version);
                 }
                 Fate::Version
@@ -376,17 +417,21 @@ impl Node for Server {
     }
 }
 
-/// Writes the next datagram of a member's session.
-fn write(node: NodeId, member: &mut Member, round: u32, body: Body) -> Transmit {
+/// Writes the next datagram of a member's session; `None` if its key is not known any more.
+fn write(keys: &MasterKeys, node: NodeId, member: &mut Member, round: u32, body: Body) -> Option<Transmit> {
+    let seal = Seal::of(member);
     member.sequence = member.sequence.wrapping_add(1);
     let header = Header {
+        key_id: seal.key,
         sender: node,
         session: member.session,
         sequence: member.sequence,
         round,
         ..Header::default()
     };
-    Transmit { path: member.path, datagram: Message { header, body }.encode(), stamp: None }
+    let mut datagram = Message { header, body }.encode();
+    let signed = seal.sign(keys, &mut datagram);
+    signed.then_some(Transmit { path: member.path, datagram, stamp: None })
 }
 
 /// Names a probe by its member's place and its number in the session.

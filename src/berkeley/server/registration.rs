@@ -5,6 +5,8 @@
 
 use rand::Rng;
 
+use super::authentication::Seal;
+use super::cookie;
 use super::members::{Member, Slot};
 use super::{Server, Timer};
 use crate::berkeley::event::{Exclusion, Peer};
@@ -13,24 +15,42 @@ use crate::time::{Monotonic, Now, Span};
 use crate::wire::{Body, Challenge, Header, Register, RejectReason, SessionId, VERSION, Verdict, Welcome};
 
 impl Server {
-    pub(super) fn handle_register(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Fate {
+    pub(super) fn handle_register(
+        &mut self,
+        now: Now,
+        path: Path,
+        seal: &Seal,
+        header: &Header,
+        ask: &Register,
+    ) -> Fate {
         if !self.cookies.check(now.mono, path.peer, header.sender, ask.cookie) {
             let cookie = self.cookies.make(now.mono, path.peer, header.sender);
-            self.answer(path, SessionId::default(), Body::Challenge(Challenge { nonce: ask.nonce, cookie }));
-            return if ask.cookie == 0 { Fate::Accepted } else { Fate::Cookie };
+            let challenge = Body::Challenge(Challenge { nonce: ask.nonce, cookie });
+            return match self.answer(now, path, seal, SessionId::default(), challenge) {
+                false => Fate::Busy,
+                true if ask.cookie == 0 => Fate::Accepted,
+                true => Fate::Cookie,
+            };
         }
         if let Some(slot) = self.repetition(path, header, ask) {
             self.welcome(slot);
             return Fate::Accepted;
         }
+        if self.has_gone(now, ask.nonce) {
+            return Fate::Replayed;
+        }
         if self.was_just_admitted(now, path) {
             return Fate::Hasty;
         }
         let known = self.members.knows(path.peer, header.sender);
-        if !known && self.members.len() >= self.config.max_clients {
-            self.reject(path, header.session, ask.nonce, RejectReason::Full);
+        let full = self.members.len() >= self.config.max_clients;
+        if !known && (full || self.gate.is_crowded(&self.config, path.peer.ip())) {
+            self.reject(now, path, seal, header.session, ask.nonce, RejectReason::Full);
             self.tell_refusal(now, path.peer, RejectReason::Full, VERSION);
             return Fate::Full;
+        }
+        if !known && !self.gate.admits(now.mono, &self.config) {
+            return Fate::Busy;
         }
         let slot = self.admit(now, path, header, ask);
         self.welcome(slot);
@@ -38,6 +58,24 @@ impl Server {
         self.begin_burst(slot, now.mono + AFTER_WELCOME, true);
         self.learn(now.mono, slot);
         Fate::Accepted
+    }
+
+    /// A member goes. As long as its cookie is good, its Register is not to let it in once more.
+    pub(super) fn dismiss(&mut self, now: Now, slot: Slot) -> Option<Member> {
+        let member = self.members.remove(slot)?;
+        self.gate.leave(member.path.peer.ip());
+        let until = member.admitted + cookie::LIFETIME;
+        if now.mono < until {
+            self.gone.truncate(MOST_GONE);
+            self.gone.push_front((until, member.nonce));
+        }
+        Some(member)
+    }
+
+    /// Whether this is the nonce of a member that has gone lately.
+    fn has_gone(&mut self, now: Now, nonce: u64) -> bool {
+        self.gone.retain(|(until, _)| now.mono < *until);
+        self.gone.iter().any(|(_, gone)| *gone == nonce)
     }
 
     /// The place of the member whose Register this is once more: the Welcome was lost, or the request doubled.
@@ -68,6 +106,8 @@ impl Server {
             state: header.flags.state,
             cluster: ask.cluster,
             sequence: 0,
+            newest: 0,
+            key: header.key_id,
             burst: Default::default(),
             last: None,
             reading: None,
@@ -84,6 +124,12 @@ impl Server {
             hurrying: false,
         };
         self.events.push_back(ServerEvent::Connected { client: member.peer(), state: member.state });
+        // It takes the place of any other at its address or of its process.
+        for slot in [self.members.find(path.peer), self.members.of_node(header.sender)].into_iter().flatten()
+        {
+            self.dismiss(now, slot);
+        }
+        self.gate.enter(path.peer.ip());
         let slot = self.members.insert(member);
         self.timers.set(now.mono + self.config.lifetime(), Timer::Expire(slot, session));
         slot
@@ -138,6 +184,8 @@ impl Server {
     }
 }
 
+/// More are forgotten before their cookies have expired: whoever can bring that about could as well be let in.
+const MOST_GONE: usize = 1_023;
 /// Nobody needs a new session more often than this.
 const HASTE: Span = Span::from_secs(1);
 /// From the Welcome to the first probe.

@@ -1,5 +1,7 @@
 //! What a server tells. The words are those of the classic demonstration of the Berkeley algorithm.
 
+use std::net::SocketAddr;
+
 use log::Level;
 use serde_json::Value;
 
@@ -9,7 +11,7 @@ use crate::berkeley::ServerEvent::{self, *};
 use crate::berkeley::event::{Peer, RoundReport};
 use crate::net::Observation;
 use crate::time::{Offset, Span};
-use crate::wire::{RejectReason, VERSION};
+use crate::wire::{KeyId, RejectReason, VERSION};
 
 impl Tell for ServerEvent {
     fn kind(&self) -> &'static str {
@@ -18,6 +20,7 @@ impl Tell for ServerEvent {
             Left { .. } => "left",
             Lost { .. } => "lost",
             Refused { .. } => "refused",
+            Unauthentic { .. } => "unauthentic",
             RoundStarted { .. } => "round_started",
             Updated { .. } => "updated",
             RoundEnded(_) => "round_ended",
@@ -51,6 +54,11 @@ impl Tell for ServerEvent {
                 record.put("address", address.to_string());
                 record.put("reason", snake_case(reason));
                 record.put("protocol_version", *version);
+            }
+            Unauthentic { address, key, known } => {
+                record.put("address", address.to_string());
+                record.put("key", key.0);
+                record.put("key_known", *known);
             }
             RoundStarted { round, clients } => {
                 record.put("round", *round);
@@ -115,6 +123,7 @@ impl Tell for ServerEvent {
                  run the same meantime on both"
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
+            Unauthentic { address, key, known } => unauthentic(address, *key, *known),
             RoundStarted { round, clients } => format!(
                 "New synchronization cycle started: round {round}\n\
                  Number of clients to be synchronized: {clients}"
@@ -159,6 +168,7 @@ impl Tell for ServerEvent {
         match self {
             Lost { .. }
             | Refused { .. }
+            | Unauthentic { .. }
             | Falseticker(_)
             | Removed { .. }
             | Undecided { .. }
@@ -174,6 +184,15 @@ impl Tell for ServerEvent {
             _ => None,
         }
     }
+}
+
+fn unauthentic(address: &SocketAddr, key: KeyId, known: bool) -> String {
+    let what = match (key, known) {
+        (KeyId::NONE, _) => "it uses no key, and this server asks for one: give it its --key-file".to_owned(),
+        (_, true) => format!("its key {key} is not the one that this server has for its name"),
+        (_, false) => format!("it uses key {key}, which this server does not have"),
+    };
+    format!("{address} is not answered: {what}")
 }
 
 fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8, bound: Option<Span>) -> String {

@@ -58,6 +58,13 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     queue: Span,
 
+    /// Let all nodes use keys
+    #[arg(long)]
+    keys: bool,
+    /// Do not use measurements that took longer there and back, on either side
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
+    max_delay: Span,
+
     /// Clocks start within this of the true time
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = units::unsigned_span)]
     offset: Span,
@@ -224,6 +231,8 @@ impl SimulateArgs {
         Scenario {
             delay: self.delay,
             asymmetry: self.asymmetry,
+            keys: self.keys,
+            max_delay: self.max_delay,
             jitter: self.jitter(),
             queue: (sigma > Span::ZERO).then_some(SlowQueue { sigma, tau }),
             trouble: Trouble {
@@ -301,6 +310,8 @@ Examples:
     meantime simulate --server-offset 1h --samples run.csv
   The server's clock jumps, and a client dies:
     meantime simulate --fault 300s:jump:server:1h --fault 400s:crash:client-2
+  With keys, and somebody on a client's path:
+    meantime simulate --keys --fault 300s:mitm:client-1:chaos
   Random faults, replayed:
     meantime simulate --faults-seed 17 --events
 
@@ -316,6 +327,9 @@ Faults, each from the moment WHEN on:
   WHEN:cut:CLIENT         nothing gets through, until WHEN:heal:CLIENT
   WHEN:delay:CLIENT:SPAN  the least delay is this, either way; with :down only
                           from the server, with :up only to it
+  WHEN:mitm:CLIENT:HOW    somebody comes between it and the server, until :off; he
+                          does what he likes (chaos), lets through nothing but
+                          what is old (replay), or delays ever more (creep:10ppm)
 
 A SPAN is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
 a FREQUENCY is in ppm or ppb; P is a probability, as in 0.2 or 20%.";

@@ -1,7 +1,7 @@
 //! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`, `600s:ramp:client-1:1ppm:10min`.
 
 use crate::cli::units;
-use crate::sim::{Fault, Member, Ways};
+use crate::sim::{Fault, Intrusion, Member, Ways};
 use crate::time::Span;
 
 /// A fault and its time.
@@ -29,6 +29,12 @@ pub fn fault(text: &str) -> Result<(Span, Fault), String> {
         ("heal", []) => Fault::Heal(client(who)?),
         ("delay", [least]) => Fault::Base(client(who)?, Ways::Both, units::unsigned_span(least)?),
         ("delay", [least, way]) => Fault::Base(client(who)?, ways(way)?, units::unsigned_span(least)?),
+        ("mitm", ["chaos"]) => Fault::Intrude(client(who)?, Intrusion::Chaos),
+        ("mitm", ["replay"]) => Fault::Intrude(client(who)?, Intrusion::Replay),
+        ("mitm", ["creep", rate]) => {
+            Fault::Intrude(client(who)?, Intrusion::Creep(Ways::Down, units::positive_frequency(rate)?))
+        }
+        ("mitm", ["off"]) => Fault::Withdraw(client(who)?),
         _ => return Err(hint(what)),
     };
     Ok((at, fault))
@@ -50,6 +56,7 @@ pub fn victim(fault: &Fault) -> Option<Member> {
         Fault::Resume(who) | Fault::Jump(who, _) | Fault::FrequencyStep(who, _) => Some(who),
         Fault::Cut(who, _) | Fault::Heal(who) | Fault::Base(who, ..) | Fault::Jitter(who, ..) => Some(who),
         Fault::Lie(who, _) | Fault::Truth(who) | Fault::Sleep(who, _) | Fault::Ramp(who, ..) => Some(who),
+        Fault::Intrude(who, _) | Fault::Withdraw(who) => Some(who),
         Fault::Trouble(_) => None,
     }
 }
@@ -86,6 +93,7 @@ fn hint(what: &str) -> String {
         "drift" => "600s:drift:client-1:5ppm",
         "ramp" => "600s:ramp:client-1:1ppm:10min",
         "delay" => "600s:delay:client-1:400us:down",
+        "mitm" => "600s:mitm:client-1:chaos, replay, creep:10ppm or off",
         _ => return format!("no such fault; {KINDS}"),
     };
     format!("how exactly? type for example {example}")
@@ -93,7 +101,7 @@ fn hint(what: &str) -> String {
 
 const EXAMPLE: &str = "600s:jump:server:1h";
 const KINDS: &str =
-    "there are crash, leave, start, pause, resume, jump, sleep, drift, ramp, cut, heal and delay";
+    "there are crash, leave, start, pause, resume, jump, sleep, drift, ramp, cut, heal, delay and mitm";
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +127,10 @@ mod tests {
         assert_eq!(fault("600s:delay:client-2:400us"), Ok((at, longer(Ways::Both))));
         assert_eq!(fault("600s:delay:client-2:400us:down"), Ok((at, longer(Ways::Down))));
         assert_eq!(fault("600s:delay:client-2:400us:up"), Ok((at, longer(Ways::Up))));
+        let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(10.0));
+        assert_eq!(fault("600s:mitm:client-2:creep:10ppm"), Ok((at, Fault::Intrude(two, creep))));
+        assert_eq!(fault("600s:mitm:client-2:chaos"), Ok((at, Fault::Intrude(two, Intrusion::Chaos))));
+        assert_eq!(fault("600s:mitm:client-2:off"), Ok((at, Fault::Withdraw(two))));
     }
 
     #[test]
@@ -137,6 +149,8 @@ mod tests {
             ("600s:delay:server:400us", "only a client"),
             ("600s:delay:client-1:-1us", "negative"),
             ("600s:delay:client-1:400us:left", "down"),
+            ("600s:mitm:server:chaos", "only a client"),
+            ("600s:mitm:client-1:magic", "chaos, replay"),
             ("600s:delay:client-1:400us:up:1", "400us:down"),
         ] {
             let error = fault(text).unwrap_err();

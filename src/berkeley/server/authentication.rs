@@ -1,0 +1,86 @@
+//! Whose word a datagram is. With keys, a server reads and answers only what is tagged by the key of the node that it comes
+//! from: the one that a Register or a Heartbeat names, else the member at its address.
+//!
+//! A node's key is made out for each datagram, from the secret and the name: a third of what checking the tag costs, and
+//! nothing to remember of each member but which secret it was.
+
+use super::Server;
+use super::members::Member;
+use crate::berkeley::{Fate, MasterKeys, Path, ServerEvent};
+use crate::time::{Monotonic, Now};
+use crate::wire::{Body, Datagram, Direction, KeyId, Message, Name};
+
+/// How answers to a datagram are to be tagged: as it was itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seal {
+    /// By which secret.
+    pub key: KeyId,
+    /// With whose key.
+    pub name: Name,
+}
+
+impl Server {
+    /// Whose word a datagram is.
+    ///
+    /// # Errors
+    /// What becomes of it if it is nobody's, or if nobody knows whose it should be.
+    pub(super) fn authenticate(&self, path: Path, message: &Message, datagram: &[u8]) -> Result<Seal, Fate> {
+        let key = message.header.key_id;
+        if self.config.keys.is_empty() {
+            return if key == KeyId::NONE { Ok(Seal::default()) } else { Err(Fate::Tag) };
+        }
+        let member = self.members.find(path.peer).and_then(|slot| self.members.look_at(slot));
+        let name = match (&message.body, member) {
+            (Body::Register(register), _) => register.name,
+            (Body::Heartbeat(heartbeat), _) => heartbeat.name,
+            (_, Some(member)) => member.name,
+            (_, None) => return Err(Fate::Session),
+        };
+        let seal = Seal { key, name };
+        let master = self.config.keys.find(key);
+        let genuine = master.zip(datagram.try_into().ok()).is_some_and(|(master, datagram)| {
+            master.node(&name).verify(Direction::ToServer, datagram) && !self.is_usurper(&seal, message)
+        });
+        if genuine { Ok(seal) } else { Err(Fate::Tag) }
+    }
+
+    /// Whether another node than this one goes by the same process number: nobody replaces a member in another's name.
+    fn is_usurper(&self, seal: &Seal, message: &Message) -> bool {
+        let slot = self.members.of_node(message.header.sender);
+        slot.and_then(|slot| self.members.look_at(slot)).is_some_and(|member| member.name != seal.name)
+    }
+
+    /// Tells of somebody whose tag is wrong, at most once a minute: the network decides how many there are.
+    pub(super) fn tell_forgery(&mut self, now: Now, path: Path, key: KeyId) {
+        let recent = |at: Monotonic| now.mono - at < super::TELL_AGAIN;
+        if self.told_forgery.is_some_and(recent) {
+            return;
+        }
+        self.told_forgery = Some(now.mono);
+        let known = self.config.keys.find(key).is_some();
+        self.events.push_back(ServerEvent::Unauthentic { address: path.peer, key, known });
+    }
+
+    /// From now on these are the keys. A member whose key is not among them any more finds out by silence, and registers
+    /// again with another that it has.
+    pub fn set_keys(&mut self, keys: MasterKeys) {
+        self.config.keys = keys;
+    }
+}
+
+impl Seal {
+    /// As a member is answered.
+    pub fn of(member: &Member) -> Seal {
+        Seal { key: member.key, name: member.name }
+    }
+
+    /// Tags a datagram whose header has this key's number; false if the key is not known any more.
+    pub fn sign(&self, keys: &MasterKeys, datagram: &mut Datagram) -> bool {
+        if keys.is_empty() {
+            return self.key == KeyId::NONE;
+        }
+        let Some(master) = keys.find(self.key) else { return false };
+        master.node(&self.name).sign(Direction::ToClient, datagram);
+        true
+    }
+}

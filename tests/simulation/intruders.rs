@@ -1,0 +1,139 @@
+//! Somebody on a client's path, who has no key: he can delay, and so move that client's clock within its bound; and he can cut
+//! it off. Nothing else, and nobody else.
+
+use meantime::sim::{Fault, Intrusion, Member, Sample, Scenario, Simulation, Ways};
+use meantime::time::{Frequency, Span};
+use meantime::wire::ClientState;
+
+use crate::support::{Running, distance, s, seeds, us};
+
+/// Who stands in the way.
+const VICTIM: Member = Member::client(3);
+
+/// Five clients with keys, and somebody on the path of the third from the second minute to the twentieth.
+fn intruded(seed: u64, intrusion: Intrusion) -> Scenario {
+    let faults = vec![(s(120), Fault::Intrude(VICTIM, intrusion)), (s(1_200), Fault::Withdraw(VICTIM))];
+    Scenario { clients: 5, keys: true, duration: s(1_800), faults, ..Scenario::seeded(seed) }
+}
+
+/// What a run has shown.
+#[derive(Default)]
+struct Shown {
+    /// The largest distance of the victim from the others, and of the others from one another, after the second minute.
+    victim: Span,
+    others: Span,
+    /// The same at the end.
+    victim_at_last: Span,
+    /// Whether the victim was in holdover, and how it stood at the end.
+    holdover: bool,
+    state: ClientState,
+}
+
+/// Runs it. At no moment may a good clock be outside of what it guarantees, nor the time of one that had it be lost.
+fn run(scenario: &Scenario) -> Shown {
+    let _running = Running(scenario);
+    let mut shown = Shown::default();
+    Simulation::new(scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+        let beyond = sample.beyond_bounds().unwrap_or_default();
+        assert!(beyond <= Span::ZERO, "at {}: {beyond} beyond the bounds: {:?}", sample.at, sample.clocks);
+        if sample.at <= s(120) {
+            return;
+        }
+        let victim = sample.clocks[VICTIM.index()].expect("it runs");
+        assert!(victim.state.has_cluster_time(), "at {}: {victim:?}", sample.at);
+        shown.holdover |= victim.state == ClientState::Holdover;
+        shown.state = victim.state;
+        shown.victim_at_last = distance(sample, VICTIM).expect("the others are synchronized");
+        shown.victim = shown.victim.max(shown.victim_at_last);
+        let others = sample.worst(|member| member != VICTIM).expect("they are synchronized");
+        shown.others = shown.others.max(others);
+    });
+    shown
+}
+
+#[test]
+fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
+    for seed in seeds(0..40) {
+        let shown = run(&intruded(seed, Intrusion::Chaos));
+        assert!(shown.others < us(300), "seed {seed}: the others are {} apart", shown.others);
+        assert!(shown.victim_at_last < us(300), "seed {seed}: {} after he has gone", shown.victim_at_last);
+        assert_eq!(shown.state, ClientState::Synchronized, "seed {seed}");
+    }
+}
+
+#[test]
+fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
+    for seed in seeds(0..20) {
+        let shown = run(&Scenario { max_delay: us(2_000), ..intruded(seed, Intrusion::Chaos) });
+        // Half of the delay, and what a good crystal of which the frequency is known drifts meanwhile.
+        assert!(shown.victim < us(1_000 + 200), "seed {seed}: {}", shown.victim);
+        assert!(shown.others < us(300), "seed {seed}: {}", shown.others);
+    }
+}
+
+#[test]
+fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
+    for seed in seeds(0..20) {
+        let mut scenario = intruded(seed, Intrusion::Chaos);
+        scenario.faults[0].0 = Span::ZERO;
+        scenario.max_delay = us(5_000);
+        let _running = Running(&scenario);
+        Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+            let beyond = sample.beyond_bounds().unwrap_or_default();
+            assert!(beyond <= Span::ZERO, "at {}: {beyond} beyond the bounds", sample.at);
+            let victim = sample.clocks[VICTIM.index()].is_some_and(|clock| clock.state.has_cluster_time());
+            if let Some(distance) = distance(sample, VICTIM).filter(|_| victim && sample.at > s(60)) {
+                assert!(distance < us(5_000), "at {}: {distance}", sample.at);
+            }
+        });
+    }
+}
+
+#[test]
+fn old_datagrams_leave_a_client_in_holdover_on_what_it_has_learned() {
+    for seed in seeds(0..10) {
+        let shown = run(&intruded(seed, Intrusion::Replay));
+        assert!(shown.holdover, "seed {seed}: it believed what was old");
+        // Eighteen minutes on what two had taught it.
+        assert!(shown.victim < us(3_000), "seed {seed}: {}", shown.victim);
+        assert!(shown.others < us(300) && shown.victim_at_last < us(300), "seed {seed}");
+        assert_eq!(shown.state, ClientState::Synchronized, "seed {seed}");
+    }
+}
+
+#[test]
+fn delays_move_a_clock_by_half_of_them_and_no_further_than_half_of_what_is_accepted() {
+    for seed in seeds(0..5) {
+        // Too slow to be noticed: 3 µs a second, until it is more than is accepted.
+        let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(3.0));
+        let shown = run(&Scenario { max_delay: us(1_000), ..intruded(seed, creep) });
+        assert!(shown.victim > us(300), "seed {seed}: that is no attack: {}", shown.victim);
+        assert!(shown.victim < us(500 + 100), "seed {seed}: {}", shown.victim);
+        assert!(shown.others < us(300), "seed {seed}: {}", shown.others);
+    }
+}
+
+#[test]
+fn without_keys_the_same_intruder_is_believed() {
+    // What the keys are for: the same worlds as above, in which somebody's clock leaves its bound, or worse.
+    let believed = seeds(0..10).into_iter().filter(|seed| {
+        let scenario = Scenario { keys: false, max_delay: us(2_000), ..intruded(*seed, Intrusion::Chaos) };
+        let mut wrong = false;
+        Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+            wrong |= sample.beyond_bounds().unwrap_or_default() > Span::ZERO;
+            wrong |= sample.at > s(120) && distance(sample, VICTIM).is_some_and(|far| far > us(1_200));
+        });
+        wrong
+    });
+    assert!(believed.count() > 0);
+}
+
+#[test]
+fn liars_with_keys_are_left_out_as_others_are() {
+    for seed in seeds(0..3) {
+        let scenario = Scenario { clients: 5, liars: 2, keys: true, ..Scenario::seeded(seed) };
+        let _running = Running(&scenario);
+        let summary = Simulation::new(&scenario).run();
+        assert!(summary.spreads.max() < Some(us(300)), "seed {seed}: {:?}", summary.spreads.max());
+    }
+}

@@ -6,16 +6,16 @@
 mod advice;
 mod check;
 mod client;
-mod control;
+pub mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
 mod logging;
-mod memory;
+pub mod memory;
 mod node;
 pub mod output;
-mod plot;
-mod record;
+pub mod plot;
+pub mod record;
 mod server;
 pub mod simulate;
 mod status;

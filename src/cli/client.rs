@@ -66,6 +66,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     let resolver = resolver(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let clock = args.node.clock(step_threshold)?;
+    let control = args.node.settle::<Client>()?;
     let now = clock.now();
     let name = args.name.unwrap_or_else(host_name);
     let (memory, initial_frequency) = args.node.recall(&name, now.raw);
@@ -86,7 +87,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, None, memory, Some(Advice::about(&args.server)))
+    args.node.run(client, connection, clock, control, None, memory, Some(Advice::about(&args.server)))
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to

@@ -18,6 +18,7 @@ pub mod plot;
 pub mod record;
 mod server;
 pub mod simulate;
+mod standing;
 mod status;
 pub mod units;
 mod watch;

@@ -15,6 +15,7 @@
 //! | [`berkeley`] | 0 | every decision, without I/O: server, client, vote, discipline |
 //! | [`sim`] | 0 | the simulated world: oscillators, links, faults, seeds |
 //! | [`clock`] | 1 | the only place that reads a clock |
+//! | [`process`] | 1 | what the process may do, and who looks after it |
 //! | [`net`] | 1 | the only place that touches sockets; the event loop |
 //! | `dashboard` | 2 | a node's page, metrics and JSON over HTTP; with the feature `dashboard` |
 //! | [`cli`] | 2 | humans: arguments, text and JSON, logging |
@@ -27,6 +28,7 @@ pub mod clock;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 pub mod net;
+pub mod process;
 pub mod sim;
 pub mod time;
 pub mod wire;

@@ -63,6 +63,7 @@ fn wrong_usage_is_answered_with_what_to_type() {
         (&["client", "localhost", "--clock", "sundial"], "overlay"),
         (&["client", "localhost", "--simulate-offset", "-1e30s"], "36500d"),
         (&["client", "localhost", "--step-threshold", "-1s"], "more than zero"),
+        (&["server", "--user", "nobody-of-this-name"], "--user"),
     ] {
         assert_refused(arguments, 2, hint);
     }

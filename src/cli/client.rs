@@ -71,8 +71,10 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     let resolver = resolver(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let clock = args.node.clock(step_threshold)?;
-    let now = clock.now();
+    // Before the rights to read it are given up.
     let file = args.node.keys()?;
+    let control = args.node.settle::<Client>()?;
+    let now = clock.now();
     let owner = file.as_ref().and_then(KeyFile::owner);
     let name = args.name.or(owner).unwrap_or_else(host_name);
     let keys = file.map(|file| file.node_keys(&name)).transpose();
@@ -98,7 +100,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, None, memory, Some(advice))
+    args.node.run(client, connection, clock, control, None, memory, Some(advice))
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to

@@ -6,7 +6,7 @@
 mod advice;
 mod check;
 mod client;
-mod control;
+pub mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
@@ -14,13 +14,14 @@ mod keygen;
 pub mod keys;
 mod logging;
 mod members;
-mod memory;
+pub mod memory;
 mod node;
 pub mod output;
-mod plot;
-mod record;
+pub mod plot;
+pub mod record;
 mod server;
 pub mod simulate;
+mod standing;
 mod status;
 pub mod units;
 mod watch;

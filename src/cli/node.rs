@@ -14,10 +14,12 @@ use super::logging::{LogArgs, TOLD};
 use super::memory::Memory;
 use super::output::{Format, Output, Tell};
 use super::record::{RecordArgs, Recorded, Recorder};
+use super::standing::Standing;
 use super::units;
 use crate::clock::system::steering::Settings;
 use crate::clock::{Clock, Overlay, SystemEvent};
-use crate::net::{self, EventLoop, Link, Observation, Observer};
+use crate::net::{self, Control, EventLoop, Link, Observation, Observer};
+use crate::process::{self, Account, Need, Supervisor};
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
 use crate::wire::Name;
 
@@ -37,6 +39,10 @@ pub struct NodeArgs {
     /// Use and ask for keys: the file that `meantime keygen` has written. A change of the file is noticed
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Once everything is open, become this user, with its groups (needs root); all rights are given up in any case, but
+    /// CAP_SYS_TIME with --clock system
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Pretend that this machine's clock is ahead by this at the start, as in 2.5s (negative: behind)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
@@ -150,6 +156,24 @@ impl NodeArgs {
         unusable(self.key_file.as_deref().unwrap_or(Path::new("")), reason)
     }
 
+    /// Opens what only whoever has started the process may open, and gives up all rights that a node does not need. The rest
+    /// is opened as the user that the node goes on as, and so will be again.
+    ///
+    /// # Errors
+    /// When the user of `--user` is not there or cannot be had, or the control socket that was asked for.
+    pub fn settle<N: Subject>(&self) -> Result<Option<Control>, Failure> {
+        let account = self.user.as_deref().map(account).transpose()?;
+        if let (Some(account), Some(directory)) = (&account, &self.state_dir) {
+            prepare_for(account, directory);
+        }
+        let control = desk::open(self.control.as_deref(), N::ROLE, account.as_ref())?;
+        let need = if self.clock == ClockKind::System { Need::Clock } else { Need::Nothing };
+        process::give_up_rights(account.as_ref(), need).map_err(|error| {
+            Failure::Runtime(format!("cannot give up the rights that are not needed: {error}"))
+        })?;
+        Ok(control)
+    }
+
     /// Where the node `name` keeps its oscillator's frequency, if it shall; and what an earlier run has left there. The
     /// oscillator has just started at `raw`.
     pub fn recall(&self, name: &Name, raw: Raw) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
@@ -171,16 +195,16 @@ impl NodeArgs {
         node: N,
         link: impl Link,
         clock: impl Clock,
+        control: Option<Control>,
         hello: Option<&dyn Tell>,
         memory: Option<Memory>,
         advice: Option<Advice>,
     ) -> Result<(), Failure>
     where
-        N: Subject + Recorded + Keyed,
+        N: Subject + Recorded + Keyed + Standing,
         N::Event: Tell,
     {
         let recorder = self.record.open()?;
-        let control = desk::open(self.control.as_deref(), N::ROLE)?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: TOLD, "timestamps: {}", link.timestamps());
         let start = Observation::of(&node, &clock, link.timestamps());
@@ -188,10 +212,15 @@ impl NodeArgs {
         let event_loop = EventLoop::new(node, link, clock)
             .and_then(EventLoop::with_signals)
             .and_then(|event_loop| event_loop.with_control(control));
-        let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick);
+        let mut supervisor = Supervisor::from_environment();
+        let pulse = supervisor.as_ref().map(Supervisor::period);
+        let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick).with_pulse(pulse);
+        supervisor.iter_mut().for_each(Supervisor::ready);
         let keys = self.key_file.clone().map(KeyWatch::new);
-        let mut audience = Audience { output, memory, advice, recorder, desk: Desk::default(), keys };
+        let mut audience =
+            Audience { output, memory, advice, recorder, supervisor, desk: Desk::default(), keys };
         let result = hello.and_then(|()| event_loop.run(&mut audience));
+        audience.supervisor.iter_mut().for_each(Supervisor::stopping);
         audience.memory.iter_mut().for_each(Memory::keep);
         match result {
             // Whoever read this has had enough (`| head`): that is no failure.
@@ -201,18 +230,19 @@ impl NodeArgs {
     }
 }
 
-/// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, the record, and
-/// who looks after the key file.
+/// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, the record, the
+/// service manager, and who looks after the key file.
 struct Audience<W: io::Write> {
     output: Output<W>,
     memory: Option<Memory>,
     advice: Option<Advice>,
     recorder: Option<Recorder>,
+    supervisor: Option<Supervisor>,
     desk: Desk,
     keys: Option<KeyWatch>,
 }
 
-impl<N: Subject + Recorded + Keyed, W: io::Write> Observer<N> for Audience<W>
+impl<N: Subject + Recorded + Keyed + Standing, W: io::Write> Observer<N> for Audience<W>
 where
     N::Event: Tell,
 {
@@ -236,6 +266,12 @@ where
 
     fn tick(&mut self, at: Observation) -> io::Result<()> {
         self.output.tell(&at, &super::output::Tick)
+    }
+
+    fn pulse(&mut self, node: &N, now: Now) {
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.alive(&node.standing(now));
+        }
     }
 
     fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
@@ -271,6 +307,29 @@ fn system_clock(settings: Settings) -> Result<Box<dyn Clock>, Failure> {
 #[cfg(not(target_os = "linux"))]
 fn system_clock(_: Settings) -> Result<Box<dyn Clock>, Failure> {
     Err(Failure::Runtime("this machine's clock cannot be set".into()))
+}
+
+/// The user of `--user`, which this process can become.
+fn account(name: &str) -> Result<Account, Failure> {
+    let account = Account::find(name)
+        .map_err(|error| Failure::Runtime(format!("cannot look up the user {name} of --user: {error}")))?
+        .ok_or_else(|| {
+            Failure::Usage(format!("there is no user {name}; --user takes the name of one of this machine's"))
+        })?;
+    match process::may_become_others() || account.id() == nix::unistd::geteuid().as_raw() {
+        true => Ok(account),
+        false => Err(Failure::Runtime(format!(
+            "only root can become the user {name}; start it as root, or leave out --user"
+        ))),
+    }
+}
+
+/// Makes the state directory for this user, if it is not there: the user may not be allowed to. What stands against it is told
+/// when something shall be kept in it.
+fn prepare_for(account: &Account, directory: &Path) {
+    if !directory.exists() && std::fs::create_dir_all(directory).is_ok() {
+        let _ = account.own(directory);
+    }
 }
 
 fn clock_kind(text: &str) -> Result<ClockKind, String> {

@@ -99,11 +99,20 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let clock = args.node.clock(STEP_THRESHOLD)?;
+    let control = args.node.settle::<Server>()?;
     let now = clock.now();
     let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
     let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
-    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), memory, None)
+    args.node.run(
+        server,
+        listener,
+        clock,
+        control,
+        Some(&Listening { address, name: args.name }),
+        memory,
+        None,
+    )
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

@@ -49,6 +49,11 @@ pub trait Observer<N: Node> {
     /// When it cannot be passed on.
     fn tick(&mut self, at: Observation) -> io::Result<()>;
 
+    /// The loop is alive, and tells so in a period of its own.
+    fn pulse(&mut self, node: &N, now: Now) {
+        let _ = (node, now);
+    }
+
     /// Something happened to the system's clock, which follows the node's.
     ///
     /// # Errors
@@ -106,6 +111,7 @@ pub struct EventLoop<N, L, C> {
     signals: Option<Signals>,
     control: Option<Control>,
     ticker: Option<Ticker>,
+    pulse: Option<Ticker>,
     stamps: Stamps,
     arrivals: Arrivals,
     /// What is about to be sent.
@@ -140,6 +146,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             signals: None,
             control: None,
             ticker: None,
+            pulse: None,
             stamps,
             arrivals: Arrivals::new(),
             outgoing: Vec::with_capacity(BATCH),
@@ -181,6 +188,14 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     pub fn with_tick(mut self, period: Option<Span>) -> Self {
         let now = self.clock.now().mono;
         self.ticker = period.map(|period| Ticker { period, next: now + period });
+        self
+    }
+
+    /// Adds a sign of life each `period`.
+    #[must_use]
+    pub fn with_pulse(mut self, period: Option<Span>) -> Self {
+        let next = self.clock.now().mono;
+        self.pulse = period.map(|period| Ticker { period, next });
         self
     }
 
@@ -277,7 +292,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         self.drain(observer)
     }
 
-    /// Fires what is due: the node's timer, the tick.
+    /// Fires what is due: the node's timer, the tick, the sign of life.
     fn keep_time(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let now = self.clock.now();
         if self.node.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
@@ -286,6 +301,9 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         }
         if self.ticker.as_mut().is_some_and(|ticker| ticker.is_due(now.mono)) {
             observer.tick(self.observe())?;
+        }
+        if self.pulse.as_mut().is_some_and(|pulse| pulse.is_due(now.mono)) {
+            observer.pulse(&self.node, now);
         }
         Ok(())
     }
@@ -418,9 +436,10 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             return Duration::ZERO;
         }
         let Now { mono, .. } = self.clock.now();
-        let tick = self.ticker.as_ref().map(|ticker| ticker.next);
+        let [tick, pulse] =
+            [&self.ticker, &self.pulse].map(|ticker| ticker.as_ref().map(|ticker| ticker.next));
         let idle = self.control.as_ref().and_then(Control::deadline);
-        let deadlines = [self.node.poll_timeout(), tick, self.clock.follow_at(), idle];
+        let deadlines = [self.node.poll_timeout(), tick, pulse, self.clock.follow_at(), idle];
         let deadline = deadlines.into_iter().flatten().min();
         let wait = deadline.map_or(LONGEST_WAIT, |deadline| (deadline - mono).min(LONGEST_WAIT));
         Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))

@@ -20,7 +20,7 @@ use super::oscillator::Oscillator;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::{
     Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, Server, ServerConfig,
-    ServerEvent, Transmit,
+    ServerEvent, StampId, Transmit,
 };
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{Datagram, NodeKey};
@@ -82,6 +82,14 @@ impl Node for Role {
 
     fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
         either!(self, node => node.handle_datagram(now, path, datagram));
+    }
+
+    fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
+        either!(self, node => node.handle_received(now, received, path, datagram));
+    }
+
+    fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
+        either!(self, node => node.handle_transmitted(id, raw));
     }
 
     fn handle_timeout(&mut self, now: Now) {

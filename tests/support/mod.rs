@@ -38,7 +38,8 @@ impl Process {
         Process::start_by(name, command, arguments)
     }
 
-    fn start_by(name: &str, mut command: Command, arguments: &[&str]) -> Process {
+    /// Starts a command with these arguments at its end.
+    pub fn start_by(name: &str, mut command: Command, arguments: &[&str]) -> Process {
         let dir = TempDir::new().expect("a directory for the output");
         let file = |name| File::create(dir.path().join(name)).expect("a file for the output");
         command.args(arguments).stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
@@ -137,9 +138,15 @@ impl Process {
 
     /// Its resident memory, in kilobytes.
     pub fn resident_kb(&self) -> u64 {
+        self.status("VmRSS").trim_end_matches(" kB").parse().expect("a number of kilobytes")
+    }
+
+    /// What the system says of it under this name, in `/proc/PID/status`.
+    pub fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-        line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
+        let lines = status.lines().filter_map(|line| line.split_once(':'));
+        let mut named = lines.filter(|(found, _)| *found == name);
+        named.next().unwrap_or_else(|| panic!("no {name} in {status}")).1.trim().to_owned()
     }
 
     /// How long it has used a processor, in hundredths of a second.

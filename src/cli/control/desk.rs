@@ -12,6 +12,7 @@ use super::place::Role;
 use crate::cli::Failure;
 use crate::cli::output::{Record, Tell};
 use crate::net::{Control, Observation};
+use crate::process::Account;
 use crate::time::Now;
 
 /// Answers what is asked at a node's control socket.
@@ -64,13 +65,13 @@ fn refusal(why: &str) -> String {
 }
 
 /// Opens a node's control socket: at `path`, or at the default place. There, somebody else's is left alone, with a line in the
-/// log: several nodes may run on one machine.
+/// log: several nodes may run on one machine. It belongs to the account that the node goes on as, if that is another.
 ///
 /// # Errors
 /// When it cannot be had where it was asked for.
-pub fn open(path: Option<&Path>, role: Role) -> Result<Option<Control>, Failure> {
+pub fn open(path: Option<&Path>, role: Role, account: Option<&Account>) -> Result<Option<Control>, Failure> {
     match path {
-        Some(path) => match Control::bind(path) {
+        Some(path) => match bind(path, account) {
             Ok(control) => Ok(Some(control)),
             Err(error) => Err(Failure::Runtime(format!(
                 "cannot serve the control socket {}: {error}; choose another with --control",
@@ -79,7 +80,7 @@ pub fn open(path: Option<&Path>, role: Role) -> Result<Option<Control>, Failure>
         },
         None => {
             let path = role.default_path();
-            match prepare(&path).and_then(|()| Control::bind(&path)) {
+            match prepare(&path, account).and_then(|()| bind(&path, account)) {
                 Ok(control) => Ok(Some(control)),
                 Err(error) => {
                     log::debug!(
@@ -93,8 +94,15 @@ pub fn open(path: Option<&Path>, role: Role) -> Result<Option<Control>, Failure>
     }
 }
 
-/// Makes the directory of a default socket, for its owner alone; one that is somebody else's is not trusted.
-fn prepare(path: &Path) -> io::Result<()> {
+fn bind(path: &Path, account: Option<&Account>) -> io::Result<Control> {
+    let control = Control::bind(path)?;
+    account.map_or(Ok(()), |account| account.own(path))?;
+    Ok(control)
+}
+
+/// Makes the directory of a default socket, for its owner alone; one that is somebody else's is not trusted. Only root can have
+/// made root's: that becomes whose the node is, so that it can be tidied up.
+fn prepare(path: &Path, account: Option<&Account>) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let directory: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
@@ -102,8 +110,13 @@ fn prepare(path: &Path) -> io::Result<()> {
         _ => {}
     }
     let found = std::fs::symlink_metadata(&directory)?;
-    match found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw() {
-        true => Ok(()),
+    let user = nix::unistd::geteuid();
+    match found.is_dir() && (user.is_root() || found.uid() == user.as_raw()) {
+        true => match account {
+            Some(account) => account.own(&directory),
+            None if user.is_root() => std::os::unix::fs::chown(&directory, Some(0), Some(0)),
+            None => Ok(()),
+        },
         false => {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, "its directory belongs to somebody else"))
         }

@@ -1,8 +1,8 @@
 //! `meantime plot`: a picture of what a node has recorded.
 
 mod draw;
-mod history;
-mod read;
+pub mod history;
+pub mod read;
 mod scale;
 
 use std::path::{Path, PathBuf};

@@ -40,7 +40,11 @@ pub fn file(path: &Path) -> Result<Vec<Entry>, String> {
     entries(&bytes)
 }
 
-fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
+/// All rows of a file that consists of these bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut reader = csv::Reader::from_reader(&bytes[..whole]);
     let names = reader.headers().map_err(|_| NO_RECORD.to_owned())?;

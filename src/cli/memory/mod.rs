@@ -1,29 +1,16 @@
-//! The frequency of a node's oscillator, kept over restarts in a small text file:
+//! The frequency of a node's oscillator, kept over restarts in a small file, whose [`text`] says what it is worth.
 //!
-//! ```text
-//! meantime frequency 1
-//! node turbine-7
-//! oscillator 6b3dd0b4a6f2b1aa
-//! boot 77a2c3f0e0c64b4e
-//! written_ns 1755793812123456789
-//! frequency_ppb -12345.678
-//! error_ppb 12.300
-//! check 0123456789abcdef
-//! ```
-//!
-//! It is replaced as a whole, so it is never half of something; the last line is a checksum of the lines above. It
-//! counts only for the oscillator that it was learned on: this machine's, with its present clock source and
-//! simulated drift. What an old figure is worth, [`crate::berkeley::drift`] decides. No trouble with the file ever ends a
-//! node: it is told once.
+//! It is replaced as a whole, so it is never half of something. It counts only for the oscillator that it was learned on:
+//! this machine's, with its present clock source and simulated drift. What an old figure is worth, [`crate::berkeley::drift`]
+//! decides. No trouble with the file ever ends a node: it is told once.
+
+pub mod text;
 
 use std::fs::{self, File};
-use std::hash::Hasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use siphasher::sip::SipHasher24;
-
-use crate::berkeley::config::PLAUSIBLE_FROM;
+use self::text::{Known, MAGIC, Owner, hash, recalled, written};
 use crate::berkeley::drift;
 use crate::clock::HostRaw;
 use crate::net::Observation;
@@ -35,26 +22,10 @@ use crate::wire::{ClientState, Name};
 pub struct Memory {
     path: PathBuf,
     owner: Owner,
-    newest: Option<Known>,
+    /// What is known by now, and since when.
+    newest: Option<(HostRaw, Known)>,
     written: Option<HostRaw>,
     warned: bool,
-}
-
-/// Whose frequency it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Owner {
-    node: String,
-    oscillator: u64,
-    boot: u64,
-}
-
-/// What is known of it, when.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Known {
-    at: HostRaw,
-    time: Timestamp,
-    frequency: Frequency,
-    error: Frequency,
 }
 
 impl Memory {
@@ -118,14 +89,14 @@ impl Memory {
         let reading = at.reading;
         let sure = reading.frequency_error.filter(|error| drift::is_plausible(reading.frequency, *error));
         if let (ClientState::Synchronized, Some(error)) = (reading.state, sure) {
-            let (at, time, frequency) = (at.host, reading.time, reading.frequency);
-            self.newest = Some(Known { at, time, frequency, error });
+            let known = Known { time: reading.time, frequency: reading.frequency, error };
+            self.newest = Some((at.host, known));
         }
     }
 
     /// Keeps what is known, if that was not done lately.
     pub fn keep_if_due(&mut self) {
-        let due = |newest: &Known| self.written.is_none_or(|at| newest.at.since(at) >= PERIOD);
+        let due = |(newest, _): &(HostRaw, Known)| self.written.is_none_or(|at| newest.since(at) >= PERIOD);
         if self.newest.as_ref().is_some_and(due) {
             self.keep();
         }
@@ -133,9 +104,9 @@ impl Memory {
 
     /// Keeps what is known, if there is something new.
     pub fn keep(&mut self) {
-        let Some(newest) = self.newest.take() else { return };
+        let Some((at, newest)) = self.newest.take() else { return };
         // Also if it fails: a full disk is not to be tried every second.
-        self.written = Some(newest.at);
+        self.written = Some(at);
         if let Err(error) = replace(&self.path, &written(&self.owner, &newest))
             && !self.warned
         {
@@ -144,60 +115,6 @@ impl Memory {
             log::warn!("cannot keep the frequency in {path}: {error}; going on without");
         }
     }
-}
-
-/// The file's text.
-fn written(owner: &Owner, known: &Known) -> String {
-    let text = format!(
-        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {:016x}\nwritten_ns {}\nfrequency_ppb {:.3}\nerror_ppb {:.3}\n",
-        owner.node,
-        owner.oscillator,
-        owner.boot,
-        known.time.as_nanos(),
-        known.frequency.ppb(),
-        known.error.ppb()
-    );
-    let check = hash(&text);
-    format!("{text}check {check:016x}\n")
-}
-
-/// What the text says to this owner, as of `now`.
-fn recalled(text: &str, owner: &Owner, now: Timestamp) -> Result<(Frequency, Frequency), &'static str> {
-    const DAMAGED: &str = "it is damaged, or of another version";
-    let (body, check) = text.rfind("check ").map(|at| text.split_at(at)).ok_or(DAMAGED)?;
-    if check != format!("check {:016x}\n", hash(body)) {
-        return Err(DAMAGED);
-    }
-    let mut lines = body.lines();
-    if lines.next() != Some(MAGIC) {
-        return Err(DAMAGED);
-    }
-    let mut field = |name: &str| {
-        let line = lines.next().and_then(|line| line.strip_prefix(name));
-        line.and_then(|value| value.strip_prefix(' ')).ok_or(DAMAGED)
-    };
-    let node = field("node")?;
-    let oscillator = u64::from_str_radix(field("oscillator")?, 16).map_err(|_| DAMAGED)?;
-    let boot = u64::from_str_radix(field("boot")?, 16).map_err(|_| DAMAGED)?;
-    let time = Timestamp::from_nanos(field("written_ns")?.parse().map_err(|_| DAMAGED)?);
-    let mut frequency = |name| -> Result<Frequency, &str> {
-        let ppb: f64 = field(name)?.parse().map_err(|_| DAMAGED)?;
-        Ok(Frequency::from_ratio(ppb * 1e-9))
-    };
-    let (known, error) = (frequency("frequency_ppb")?, frequency("error_ppb")?);
-    if (node, oscillator) != (owner.node.as_str(), owner.oscillator) {
-        return Err("it is that of another oscillator");
-    }
-    if !drift::is_plausible(known, error) {
-        return Err("it is implausible");
-    }
-    let age = match now - time {
-        // Machines without a clock of their own start in 1970.
-        _ if now < PLAUSIBLE_FROM => UNKNOWN_AGE,
-        age if age < -FUTURE => return Err("it is from the future"),
-        age => age.max(Span::ZERO),
-    };
-    Ok((known, drift::aged(error, age, boot == owner.boot)))
 }
 
 /// Tries to write beside `path`, in its directory, which is made if it is not there.
@@ -246,40 +163,13 @@ fn first_line(path: &str) -> String {
     fs::read_to_string(path).ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Against accidents, not against people.
-fn hash(text: &str) -> u64 {
-    let mut hasher = SipHasher24::new_with_key(b"meantime.memory1");
-    hasher.write(text.as_bytes());
-    hasher.finish()
-}
-
-const MAGIC: &str = "meantime frequency 1";
 /// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in hours.
 const PERIOD: Span = Span::from_secs(600);
-/// A wall clock may be behind the cluster's time by as much as nobody sets a clock wrong on purpose.
-const FUTURE: Span = Span::from_secs(86_400);
-/// Nobody knows: a month.
-const UNKNOWN_AGE: Span = Span::from_secs(30 * 86_400);
 
 #[cfg(test)]
 mod tests {
     use super::super::output::tests::observation;
     use super::*;
-
-    const DAY: Span = Span::from_secs(86_400);
-
-    fn owner() -> Owner {
-        Owner { node: "turbine-7".into(), oscillator: 7, boot: 8 }
-    }
-
-    fn known() -> Known {
-        Known {
-            at: HostRaw::from_nanos(0),
-            time: Timestamp::from_nanos(1_755_793_812_123_456_789),
-            frequency: Frequency::from_ppm(-12.345_678),
-            error: Frequency::from_ppm(0.012_3),
-        }
-    }
 
     fn memory(directory: &Path) -> Memory {
         Memory::new(directory, &Name::new("turbine 7/a"), Frequency::ZERO)
@@ -291,57 +181,6 @@ mod tests {
         at.host = HostRaw::from_nanos(Span::from_secs(at_s).as_nanos());
         at.reading.frequency_error = Some(error);
         at
-    }
-
-    #[test]
-    fn what_is_written_is_recalled() {
-        let (frequency, error) = recalled(&written(&owner(), &known()), &owner(), known().time).unwrap();
-        assert!((frequency.ppb() - known().frequency.ppb()).abs() < 1e-3);
-        assert!(error > known().error && error.ppm() < 0.2);
-    }
-
-    #[test]
-    fn the_format_is_what_the_head_of_this_file_shows() {
-        let text = written(&owner(), &known());
-        let expected = "meantime frequency 1\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
-                        written_ns 1755793812123456789\nfrequency_ppb -12345.678\nerror_ppb 12.300\ncheck ";
-        assert!(text.starts_with(expected), "{text}");
-        assert_eq!(text.len(), expected.len() + 17);
-    }
-
-    #[test]
-    fn any_damage_is_noticed() {
-        let text = written(&owner(), &known());
-        for at in 0..text.len() {
-            let mut damaged = text.clone().into_bytes();
-            damaged[at] ^= 1;
-            let damaged = String::from_utf8(damaged).unwrap();
-            assert!(recalled(&damaged, &owner(), known().time).is_err(), "a bit at {at}");
-            assert!(recalled(&text[..at], &owner(), known().time).is_err(), "cut at {at}");
-        }
-        assert!(recalled(&text.replace("frequency 1", "frequency 2"), &owner(), known().time).is_err());
-    }
-
-    #[test]
-    fn it_is_not_for_others() {
-        let text = written(&owner(), &known());
-        for other in [Owner { node: "other".into(), ..owner() }, Owner { oscillator: 9, ..owner() }] {
-            assert_eq!(recalled(&text, &other, known().time), Err("it is that of another oscillator"));
-        }
-        let rebooted = recalled(&text, &Owner { boot: 9, ..owner() }, known().time).unwrap();
-        assert!(rebooted.1.ppm() >= 5.0);
-    }
-
-    #[test]
-    fn what_cannot_be_is_not_used() {
-        let future = recalled(&written(&owner(), &known()), &owner(), known().time - DAY - DAY);
-        assert_eq!(future, Err("it is from the future"));
-        let fast = Known { frequency: Frequency::from_ppm(501.0), ..known() };
-        assert_eq!(recalled(&written(&owner(), &fast), &owner(), known().time), Err("it is implausible"));
-        let vague = Known { error: Frequency::from_ppm(30.0), ..known() };
-        assert_eq!(recalled(&written(&owner(), &vague), &owner(), known().time), Err("it is implausible"));
-        let in_1970 = recalled(&written(&owner(), &known()), &owner(), Timestamp::from_nanos(0)).unwrap();
-        assert!(in_1970.1.ppm() > 1.0);
     }
 
     #[test]

@@ -1,0 +1,408 @@
+//! A server and two clients, and between them and within them whatever the input says. Who is under test is real; the server
+//! always is; other clients are puppets, which are cheap.
+//!
+//! What holds whatever happens is asserted after every single input: nothing panics; each datagram ends in exactly one
+//! counter; a stranger gets at most one datagram for one from a server and none from a client; what is sent can be read; what
+//! is told stays bounded; published time never jumps unless that is told as a step; bounds are never negative; the table of members stays within its limit.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use meantime::berkeley::event::Adjustment;
+use meantime::berkeley::{Action, ClientConfig, ClientEvent, Node, Path, ServerConfig, ServerEvent, StampId};
+use meantime::sim::{Boot, NodeEvent, Role, START, machine as plan};
+use meantime::time::{Monotonic, Now, Raw, Span};
+use meantime::wire::{DATAGRAM_LEN, DEFAULT_PORT, Message, Name};
+
+use crate::Bytes;
+use crate::puppet::Puppet;
+
+/// Who is under test: whose datagrams come to harm, and who gets forged ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The server.
+    Server = 0,
+    /// The first client.
+    Client = 1,
+}
+
+/// Plays an input through.
+pub fn play(side: Side, input: &[u8]) {
+    let mut bytes = Bytes(input);
+    let Some(settings) = bytes.byte() else { return };
+    let mut stage = Stage::new(side as usize, settings);
+    for _ in 0..MOST_STEPS {
+        if stage.step(&mut bytes).is_none() {
+            break;
+        }
+    }
+}
+
+struct Stage {
+    /// Who is under test.
+    target: usize,
+    settings: u8,
+    server: Player,
+    /// The client under test, if it is one.
+    client: Option<Player>,
+    puppets: [Puppet; CLIENTS],
+    /// True time since the beginning, and each oscillator minus that.
+    now: Span,
+    off: [Span; NODES],
+    boots: u8,
+    flying: VecDeque<Flight>,
+    /// What has been on its way to whom is under test.
+    seen: Vec<Vec<u8>>,
+    /// What happens to the next of these.
+    plans: VecDeque<Plan>,
+    /// How many datagrams have reached the process under test.
+    received: u64,
+    /// How often something may still happen by itself.
+    turns_left: u32,
+}
+
+struct Flight {
+    from: usize,
+    to: usize,
+    datagram: Vec<u8>,
+}
+
+/// What happens to a datagram.
+#[derive(Clone, Copy)]
+enum Plan {
+    Pass,
+    Drop,
+    Double,
+    Spoil(u8, u8),
+    Overwrite(u8, i64),
+}
+
+impl Stage {
+    fn new(target: usize, settings: u8) -> Stage {
+        let off = [Span::ZERO, Span::from_millis(1_700), Span::from_millis(-900)];
+        let start = |who| Player::start(who, settings, moment(Span::ZERO, off[who]), 0);
+        let mut stage = Stage {
+            target,
+            settings,
+            server: start(0),
+            client: (target == 1).then(|| start(1)),
+            puppets: [Puppet::new(11, "a"), Puppet::new(12, "b")],
+            now: Span::ZERO,
+            off,
+            boots: 0,
+            flying: VecDeque::new(),
+            seen: Vec::new(),
+            plans: VecDeque::new(),
+            received: 0,
+            turns_left: MOST_TURNS,
+        };
+        (0..NODES).for_each(|who| stage.begin(who));
+        stage
+    }
+
+    /// One thing happens; `None`: the input is over.
+    fn step(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
+        match bytes.byte()? % 16 {
+            0 => self.turns(1),
+            1 | 2 => self.turns(u32::from(bytes.byte()?)),
+            3 => self.plan(Plan::Drop),
+            4 => self.plan(Plan::Double),
+            5 => self.plan(Plan::Spoil(bytes.byte()?, bytes.byte()?)),
+            6 => self.plan(Plan::Overwrite(bytes.byte()?, bytes.number()?)),
+            7 => (0..bytes.byte()? % 32).for_each(|_| self.plan(Plan::Pass)),
+            8 => {
+                let (from, datagram) = (sender(bytes)?, self.remembered(bytes.byte()?));
+                self.deliver(from, self.target, &datagram);
+            }
+            9 => {
+                let (from, mut datagram) = (sender(bytes)?, self.remembered(bytes.byte()?));
+                Plan::Overwrite(bytes.byte()?, bytes.number()?).apply(&mut datagram);
+                self.deliver(from, self.target, &datagram);
+            }
+            10 => {
+                let (from, length) = (sender(bytes)?, usize::from(bytes.byte()?) % (DATAGRAM_LEN + 8));
+                self.deliver(from, self.target, bytes.some(length));
+            }
+            11 => {
+                let (whose, by) = (usize::from(bytes.byte()?) % NODES, bytes.number()?);
+                self.off[whose] = Span::from_nanos((self.off[whose].as_nanos() + by % YEARS) % YEARS);
+            }
+            12 => {
+                let slept = Span::from_nanos(bytes.number()? % YEARS);
+                self.input(self.target, MANY, |node, now| node.handle_suspended(now, slept));
+            }
+            13 => self.restart(usize::from(bytes.byte()?) % NODES),
+            14 => {
+                let (id, late) = (bytes.short()?, Span::from_nanos(bytes.number()? % YEARS));
+                let left =
+                    |node: &mut Role, now: Now| node.handle_transmitted(StampId(id.into()), now.raw + late);
+                self.input(self.target, MANY, left);
+            }
+            _ => self.wait(Span::from_nanos(bytes.number()?.saturating_abs() % LONG)),
+        }
+        Some(())
+    }
+
+    fn plan(&mut self, plan: Plan) {
+        self.plans.push_back(plan);
+    }
+
+    /// Things happen by themselves: so many times the next of them.
+    fn turns(&mut self, times: u32) {
+        let times = times.min(self.turns_left);
+        self.turns_left -= times;
+        for _ in 0..times {
+            if let Some(flight) = self.flying.pop_front() {
+                self.now += ON_THE_WAY;
+                self.carry(flight);
+            } else {
+                let players = [Some(&self.server), self.client.as_ref()];
+                let due = players.into_iter().flatten().filter_map(|player| player.role.poll_timeout()).min();
+                let wait = due.map_or(Span::from_secs(1), |due| due - self.moment(0).mono);
+                self.wait(wait.max(Span::ZERO));
+            }
+        }
+    }
+
+    /// Time passes, and whoever is due by then is told so.
+    fn wait(&mut self, span: Span) {
+        self.now += span;
+        for who in 0..NODES {
+            let due = self.player(who).and_then(|player| player.role.poll_timeout());
+            if due.is_some_and(|due| due <= self.moment(who).mono) {
+                self.input(who, MANY, |node, now| node.handle_timeout(now));
+            }
+        }
+    }
+
+    /// A datagram arrives, if nothing happens to it before.
+    fn carry(&mut self, flight: Flight) {
+        let Flight { from, to, mut datagram } = flight;
+        if to != self.target {
+            return self.deliver(from, to, &datagram);
+        }
+        if self.seen.len() < MOST_SEEN {
+            self.seen.push(datagram.clone());
+        }
+        let plan = self.plans.pop_front().unwrap_or(Plan::Pass);
+        plan.apply(&mut datagram);
+        let times = match plan {
+            Plan::Drop => 0,
+            Plan::Double => 2,
+            _ => 1,
+        };
+        (0..times).for_each(|_| self.deliver(from, to, &datagram));
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, datagram: &[u8]) {
+        let path = Path { peer: address(from), local: None };
+        if self.player(to).is_none() {
+            let (now, puppet) = (self.moment(to), &mut self.puppets[to - 1]);
+            let answer = puppet.answer(now, datagram);
+            return answer.into_iter().for_each(|answer| self.fly(to, 0, &answer));
+        }
+        let answers = match (to, from) {
+            (0, STRANGER) => 1,
+            (1.., 1..) => 0,
+            _ => ANSWERS,
+        };
+        self.input(to, answers, |node, now| node.handle_datagram(now, path, datagram));
+        self.received += u64::from(to == self.target);
+        let counted = self.player(self.target).map_or(0, |player| player.role.counters().received());
+        assert_eq!(counted, self.received, "each datagram ends in one counter");
+        if let Role::Server(server) = &self.server.role {
+            assert!(server.clients() <= MOST_CLIENTS, "{} members", server.clients());
+        }
+    }
+
+    fn player(&mut self, who: usize) -> Option<&mut Player> {
+        match who {
+            0 => Some(&mut self.server),
+            1 => self.client.as_mut(),
+            _ => None,
+        }
+    }
+
+    /// Gives a node one input, and takes what it gives out: at most so many datagrams.
+    fn input(&mut self, who: usize, most: usize, input: impl FnOnce(&mut Role, Now)) {
+        let now = self.moment(who);
+        if let Some(player) = self.player(who) {
+            player.input(now, |node| input(node, now));
+            self.drain(who, most);
+        }
+    }
+
+    fn fly(&mut self, from: usize, to: usize, datagram: &[u8]) {
+        if self.flying.len() < MOST_FLYING {
+            self.flying.push_back(Flight { from, to, datagram: datagram.to_vec() });
+        }
+    }
+
+    fn drain(&mut self, who: usize, most: usize) {
+        let now = self.moment(who);
+        let Some(player) = self.player(who) else { return };
+        let sent: Vec<_> = std::iter::from_fn(|| player.role.poll_transmit(now)).collect();
+        let wants_address = player.role.poll_action() == Some(Action::Resolve);
+        assert!(sent.len() <= most, "{} datagrams at once", sent.len());
+        for transmit in sent {
+            let message = Message::decode(&transmit.datagram).expect("what a node sends can be read");
+            assert_eq!(message.encode(), transmit.datagram);
+            if let Some(to) = whose(transmit.path.peer) {
+                self.fly(who, to, &transmit.datagram);
+            }
+        }
+        if wants_address {
+            self.input(who, MANY, |node, now| node.handle_resolved(now, Some(address(0))));
+        }
+    }
+
+    fn restart(&mut self, who: usize) {
+        self.boots = self.boots.wrapping_add(1);
+        let again = Player::start(who, self.settings, self.moment(who), self.boots);
+        if let Some(player) = self.player(who) {
+            *player = again;
+        }
+        if who == self.target {
+            self.received = 0;
+        }
+        self.begin(who);
+    }
+
+    /// A process has just started.
+    fn begin(&mut self, who: usize) {
+        if self.player(who).is_some() {
+            return self.drain(who, MANY);
+        }
+        let request = self.puppets[who - 1].register(0);
+        self.fly(who, 0, &request);
+    }
+
+    fn moment(&self, who: usize) -> Now {
+        moment(self.now, self.off[who])
+    }
+
+    /// One of the datagrams that were on their way; nothing yet is an empty one.
+    fn remembered(&self, which: u8) -> Vec<u8> {
+        let index = usize::from(which).checked_rem(self.seen.len());
+        index.map_or_else(Vec::new, |index| self.seen[index].clone())
+    }
+}
+
+fn sender(bytes: &mut Bytes<'_>) -> Option<usize> {
+    Some(usize::from(bytes.byte()?) % (NODES + 1))
+}
+
+impl Plan {
+    fn apply(self, datagram: &mut [u8]) {
+        if datagram.is_empty() {
+            return;
+        }
+        match self {
+            Plan::Spoil(at, with) => datagram[usize::from(at) % datagram.len()] ^= with,
+            Plan::Overwrite(at, with) => {
+                let at = usize::from(at) % datagram.len();
+                let end = (at + 8).min(datagram.len());
+                datagram[at..end].copy_from_slice(&with.to_be_bytes()[..end - at]);
+            }
+            Plan::Pass | Plan::Drop | Plan::Double => {}
+        }
+    }
+}
+
+/// A node, and what it has told since the last time.
+struct Player {
+    role: Role,
+    told: Vec<NodeEvent>,
+}
+
+impl Player {
+    fn start(who: usize, settings: u8, now: Now, boot: u8) -> Player {
+        let plan = match who {
+            0 => plan::Plan::Server(ServerConfig {
+                interval: INTERVALS[usize::from(settings) % INTERVALS.len()],
+                burst: 1 + settings / 64,
+                max_clients: MOST_CLIENTS,
+                ..ServerConfig::default()
+            }),
+            _ => plan::Plan::Client(ClientConfig {
+                name: Name::new("under test"),
+                asymmetry: Span::from_micros(i64::from(settings & 4)),
+                panic: (settings & 8 != 0).then_some(Span::from_secs(1_000)),
+                ..ClientConfig::default()
+            }),
+        };
+        Player {
+            role: Role::boot(&plan, [boot.wrapping_mul(2).wrapping_add(who as u8); 32], now),
+            told: Vec::new(),
+        }
+    }
+
+    /// Gives the node one input. Its published time does not jump by that, unless it says so.
+    fn input(&mut self, now: Now, input: impl FnOnce(&mut Role)) {
+        let before = self.role.read(now.raw);
+        input(&mut self.role);
+        let after = self.role.read(now.raw);
+        self.told.clear();
+        self.told.extend(std::iter::from_fn(|| self.role.poll_event()));
+        assert!(self.told.len() <= MOST_TOLD, "{} events at once", self.told.len());
+        if before.state.has_cluster_time() && !self.told.iter().any(is_step) {
+            let jump = after.time - before.time;
+            assert!(jump.abs() <= ROUNDING, "published time jumped by {jump}, and that was not told");
+        }
+        let bounds = [before.bound, after.bound, before.error, after.error];
+        assert!(bounds.into_iter().flatten().all(|bound| bound >= Span::ZERO), "{bounds:?}");
+    }
+}
+
+/// Whether this says that the published time was stepped.
+fn is_step(event: &NodeEvent) -> bool {
+    use Adjustment::Step;
+    matches!(
+        event,
+        NodeEvent::Client(ClientEvent::Corrected { adjustment: Step, .. } | ClientEvent::Suspended { .. })
+            | NodeEvent::Server(
+                ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. }
+            )
+    )
+}
+
+/// Both clocks of a machine whose oscillator is off by so much, at a true time.
+fn moment(at: Span, off: Span) -> Now {
+    Now { mono: Monotonic::from_nanos(0) + at, raw: Raw::from_nanos(START.as_nanos()) + at + off }
+}
+
+/// Where somebody is: the server, the clients, and at the end a stranger.
+fn address(who: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, who as u8 + 1)), DEFAULT_PORT)
+}
+
+fn whose(address: SocketAddr) -> Option<usize> {
+    (0..NODES).find(|who| self::address(*who) == address)
+}
+
+const CLIENTS: usize = 2;
+const NODES: usize = CLIENTS + 1;
+/// One fewer than there are addresses to register from.
+const MOST_CLIENTS: usize = 2;
+const INTERVALS: [Span; 4] =
+    [Span::from_millis(50), Span::from_secs(1), Span::from_secs(5), Span::from_secs(3_600)];
+/// So that no input takes longer than some milliseconds.
+const MOST_STEPS: usize = 96;
+const MOST_TURNS: u32 = 100;
+const MOST_SEEN: usize = 256;
+const MOST_FLYING: usize = 64;
+/// Who knows no cookie, and is never let in: its address is the one after the nodes'.
+const STRANGER: usize = NODES;
+/// To one datagram of somebody who is let in: a Welcome and the first Probe.
+const ANSWERS: usize = 2;
+/// After any other input: a burst's probes, corrections and heartbeats of two members, and goodbyes.
+const MANY: usize = 8;
+/// At the end of a round: what it found, what it corrects and whom it loses, for each of three clocks.
+const MOST_TOLD: usize = 24;
+/// Between two pieces of a clock that runs on, integers may round differently by so much.
+const ROUNDING: Span = Span::from_nanos(2);
+const ON_THE_WAY: Span = Span::from_micros(100);
+/// Farther is no clock put wrong by accident.
+const YEARS: i64 = 100 * 365 * 86_400 * 1_000_000_000;
+/// Longer than any timer.
+const LONG: i64 = 100 * 3_600 * 1_000_000_000;

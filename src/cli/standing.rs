@@ -1,0 +1,43 @@
+//! How a node stands, in one line: for the service manager, which shows it to people.
+
+use super::output::snake_case;
+use crate::berkeley::{Client, Node, Server};
+use crate::time::{Now, Span};
+
+/// A node that can say in one line how it stands.
+pub trait Standing: Node {
+    /// As in `synchronized, bound 120.0 µs, 3 members`.
+    fn standing(&self, now: Now) -> String;
+}
+
+impl Standing for Server {
+    fn standing(&self, now: Now) -> String {
+        let view = self.view(now);
+        let Some(round) = view.last_round else { return "no round is over yet".into() };
+        let state = snake_case(view.state);
+        format!(
+            "{state}, {}, bound {}, {} members, {} heard",
+            round.outcome,
+            known(round.largest_bound),
+            round.members,
+            round.heard
+        )
+    }
+}
+
+impl Standing for Client {
+    fn standing(&self, now: Now) -> String {
+        let (view, reading) = (self.view(now), self.read(now.raw));
+        let state = snake_case(reading.state);
+        let server = match (view.server, view.registered) {
+            (Some(server), true) => format!("server {server}"),
+            (Some(server), false) => format!("asking {server}"),
+            (None, _) => "looking for the server".into(),
+        };
+        format!("{state}, bound {}, {server}", known(reading.bound))
+    }
+}
+
+fn known(bound: Option<Span>) -> String {
+    bound.map_or_else(|| "unknown".to_owned(), |bound| bound.to_string())
+}

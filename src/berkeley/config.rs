@@ -15,6 +15,10 @@ pub struct ServerConfig {
     pub burst: u8,
     /// The most clients at a time.
     pub max_clients: usize,
+    /// The most probes a second in a round, if that is to take no longer than it must.
+    pub probe_rate: u32,
+    /// Up to so many clients, every measurement and correction of each is told.
+    pub tell_each: usize,
     /// At the start, readings farther than this from the median are thrown out.
     pub radius: Span,
     /// Clocks that show less than this never vote.
@@ -31,6 +35,8 @@ impl Default for ServerConfig {
             interval: Span::from_secs(5),
             burst: 4,
             max_clients: 10_000,
+            probe_rate: PROBE_RATE,
+            tell_each: 1_000,
             radius: Span::from_secs(30),
             plausible_from: PLAUSIBLE_FROM,
             initial_frequency: None,
@@ -93,6 +99,9 @@ impl Default for ClientConfig {
         }
     }
 }
+
+/// What a server does in half of a core's time on an ordinary machine of 2020; 17 MB a second on an Ethernet.
+pub const PROBE_RATE: u32 = 120_000;
 
 /// 2025-06-01T00:00:00Z: before that day there was no meantime, so no clock that is right can show less.
 pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_000_000);

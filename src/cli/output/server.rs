@@ -19,6 +19,7 @@ impl Tell for ServerEvent {
             Lost { .. } => "lost",
             Refused { .. } => "refused",
             RoundStarted { .. } => "round_started",
+            BurstAdapted { .. } => "burst_adapted",
             Updated { .. } => "updated",
             RoundEnded(_) => "round_ended",
             Falseticker(_) => "falseticker",
@@ -50,9 +51,15 @@ impl Tell for ServerEvent {
                 record.put("reason", snake_case(reason));
                 record.put("protocol_version", *version);
             }
-            RoundStarted { round, clients } => {
+            RoundStarted { round, clients, burst } => {
                 record.put("round", *round);
                 record.put("clients", *clients);
+                record.put("burst", *burst);
+            }
+            BurstAdapted { clients, burst, wanted } => {
+                record.put("clients", *clients);
+                record.put("burst", *burst);
+                record.put("burst_wanted", *wanted);
             }
             Updated { client, round, offset, delay, heard, error, bound } => {
                 record.client(client);
@@ -113,7 +120,10 @@ impl Tell for ServerEvent {
                  run the same meantime on both"
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
-            RoundStarted { round, clients } => format!(
+            BurstAdapted { clients, burst, wanted } => format!(
+                "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
+            ),
+            RoundStarted { round, clients, .. } => format!(
                 "New synchronization cycle started: round {round}\n\
                  Number of clients to be synchronized: {clients}"
             ),
@@ -155,6 +165,7 @@ impl Tell for ServerEvent {
             | Refused { .. }
             | Falseticker(_)
             | Undecided { .. }
+            | BurstAdapted { .. }
             | Deposed { .. }
             | Suspended { .. } => Some(Level::Warn),
             Connected { .. }
@@ -224,7 +235,7 @@ mod tests {
             "alice (192.0.2.7:4000) got connected successfully\n"
         );
         assert_eq!(
-            text(RoundStarted { round: 7, clients: 3 }),
+            text(RoundStarted { round: 7, clients: 3, burst: 4 }),
             "New synchronization cycle started: round 7\nNumber of clients to be synchronized: 3\n"
         );
         let (offset, delay) = (Offset::ahead_by(Span::from_millis(3)), Span::from_micros(80));

@@ -32,6 +32,10 @@ pub struct ServerConfig {
     /// Exchanges that take longer there and back measure nothing: half of this is what somebody on the path can make
     /// of a reading.
     pub max_delay: Span,
+    /// The most probes a second in a round, if that is to take no longer than it must.
+    pub probe_rate: u32,
+    /// Up to so many clients, every measurement and correction of each is told.
+    pub tell_each: usize,
     /// At the start, readings farther than this from the median are thrown out.
     pub radius: Span,
     /// Clocks that show less than this never vote.
@@ -54,6 +58,8 @@ impl Default for ServerConfig {
             deny: Vec::new(),
             keys: MasterKeys::default(),
             max_delay: LONGEST_DELAY,
+            probe_rate: PROBE_RATE,
+            tell_each: 1_000,
             radius: Span::from_secs(30),
             plausible_from: PLAUSIBLE_FROM,
             initial_frequency: None,
@@ -122,6 +128,9 @@ impl Default for ClientConfig {
         }
     }
 }
+
+/// What a server does in half of a core's time on an ordinary machine of 2020; 17 MB a second on an Ethernet.
+pub const PROBE_RATE: u32 = 120_000;
 
 /// 2025-06-01T00:00:00Z: before that day there was no meantime, so no clock that is right can show less.
 pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_000_000);

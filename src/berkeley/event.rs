@@ -197,6 +197,17 @@ pub enum ServerEvent {
         round: u32,
         /// How many clients are to be measured.
         clients: usize,
+        /// By how many exchanges each.
+        burst: u8,
+    },
+    /// From this round on there are more or fewer exchanges with each client: so many as fit into a round.
+    BurstAdapted {
+        /// How many clients there are.
+        clients: usize,
+        /// Exchanges with each.
+        burst: u8,
+        /// How many there are to be, if they fit.
+        wanted: u8,
     },
     /// A client's burst is complete: its data is up to date.
     Updated {

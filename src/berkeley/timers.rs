@@ -10,7 +10,7 @@ use crate::time::Monotonic;
 #[derive(Clone, Debug)]
 pub struct Timers<T> {
     heap: BinaryHeap<Reverse<Entry<T>>>,
-    set: u64,
+    set: u32,
 }
 
 impl<T: Ord> Default for Timers<T> {
@@ -20,9 +20,9 @@ impl<T: Ord> Default for Timers<T> {
 }
 
 impl<T: Ord> Timers<T> {
-    /// Sets a timer. Of timers for the same moment, the one that was set first fires first.
+    /// Sets a timer. Of timers for the same moment, the one that was set first fires first (once in four billion times not).
     pub fn set(&mut self, at: Monotonic, timer: T) {
-        self.set += 1;
+        self.set = self.set.wrapping_add(1);
         self.heap.push(Reverse(Entry { at, order: self.set, timer }));
     }
 
@@ -44,7 +44,7 @@ impl<T: Ord> Timers<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry<T> {
     at: Monotonic,
-    order: u64,
+    order: u32,
     timer: T,
 }
 

@@ -10,7 +10,7 @@ use super::logging::TOLD;
 use super::node::{self, NodeArgs};
 use super::output::Listening;
 use super::units;
-use crate::berkeley::config::STEP_THRESHOLD;
+use crate::berkeley::config::{PROBE_RATE, STEP_THRESHOLD};
 use crate::berkeley::{MasterKeys, Server, ServerConfig};
 use crate::clock::Clock;
 use crate::net::Listener;
@@ -49,6 +49,12 @@ pub struct ServerArgs {
     /// path can make its clock wrong by
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
+    /// How many probes to send in a second at most; with so many clients that a round would not fit, bursts become shorter
+    #[arg(long, value_name = "N", default_value_t = PROBE_RATE, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    probe_rate: u32,
+    /// Print every measurement and correction of each client as long as there are at most so many clients
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    tell_each: u32,
     /// When the cluster's first time is decided, leave out clocks farther than this from the median
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
@@ -78,6 +84,8 @@ impl ServerArgs {
             deny: self.deny.clone(),
             keys,
             max_delay: self.max_delay,
+            probe_rate: self.probe_rate,
+            tell_each: self.tell_each as usize,
             radius: self.radius,
             plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
             initial_frequency,

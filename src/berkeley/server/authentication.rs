@@ -5,7 +5,7 @@
 //! nothing to remember of each member but which secret it was.
 
 use super::Server;
-use super::members::Member;
+use super::member::Member;
 use crate::berkeley::{Fate, MasterKeys, Path, ServerEvent};
 use crate::time::{Monotonic, Now};
 use crate::wire::{Body, Datagram, Direction, KeyId, Message, Name};

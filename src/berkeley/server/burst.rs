@@ -4,21 +4,22 @@
 //! report by the next report of the burst (interleaved mode, RFC 9769). So what an exchange has measured can still
 //! change while the burst is open, and so can which one is the best.
 
+use super::members::Slot;
 use crate::berkeley::exchange::Exchange;
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::Report;
 
-/// The exchanges of one burst, as far as they have come.
+/// The exchanges of a burst that goes on, as far as they have come.
 #[derive(Clone, Debug, Default)]
 pub struct Burst {
     /// Distinguishes this burst from all others of the server.
     pub id: u32,
+    /// Whom it measures.
+    pub member: Slot,
     /// The round that it belongs to.
     pub round: u32,
     /// Whether it stands alone, outside of the round's vote: a newcomer is measured without waiting.
     pub alone: bool,
-    /// Whether reports are still waited for.
-    pub open: bool,
     /// Probes to be sent.
     pub size: u8,
     /// Probes sent.
@@ -96,9 +97,11 @@ impl Heard {
 }
 
 impl Burst {
-    /// A burst that begins.
-    pub fn begin(id: u32, round: u32, size: u8, alone: bool) -> Burst {
-        Burst { id, round, size, alone, open: true, ..Burst::default() }
+    /// Becomes another burst, which begins, in the memory of this one.
+    pub fn begin(&mut self, id: u32, member: Slot, round: u32, size: u8, alone: bool) {
+        let mut exchanges = std::mem::take(&mut self.exchanges);
+        exchanges.clear();
+        *self = Burst { id, member, round, size, alone, exchanges, ..Burst::default() };
     }
 
     /// A probe leaves.
@@ -109,7 +112,7 @@ impl Burst {
 
     /// The probe that this report of a round answers; each answer is taken once. `None`: nobody asked.
     pub fn answers(&mut self, round: u32, report: &Report) -> Option<Asked> {
-        let current = self.open && round == self.round;
+        let current = round == self.round;
         let asked = |slot: &&mut Option<Asked>| slot.is_some_and(|probe| probe.nonce == report.nonce);
         self.outstanding.iter_mut().filter(|_| current).find(asked)?.take()
     }
@@ -132,7 +135,7 @@ impl Burst {
     pub fn leave(&mut self, number: u32, raw: Raw) -> Option<Span> {
         let waiting = self.outstanding.iter_mut().flatten();
         let answered = self.exchanges.iter_mut().map(|heard| &mut heard.asked);
-        let asked = waiting.chain(answered).filter(|_| self.open).find(|asked| asked.number == number)?;
+        let asked = waiting.chain(answered).find(|asked| asked.number == number)?;
         let lag = raw - asked.handed;
         if lag < Span::ZERO || lag > LONGEST_DELAY {
             return None;
@@ -189,13 +192,19 @@ mod tests {
         Asked { nonce, number: nonce as u32, handed: raw(t1), t1: raw(t1) }
     }
 
+    fn burst(size: u8) -> Burst {
+        let mut burst = Burst::default();
+        burst.begin(1, 0, 1, size, false);
+        burst
+    }
+
     fn best(burst: &Burst) -> Option<(u32, i64, i64)> {
         burst.best.map(|best| (best.report, best.delay.as_nanos(), best.phase.as_nanos()))
     }
 
     #[test]
     fn a_report_is_taken_once_and_only_if_it_was_asked_for() {
-        let mut burst = Burst::begin(1, 1, 4, false);
+        let mut burst = burst(4);
         burst.probe(asked(77, 1_000));
         assert_eq!(burst.answers(1, &report(78)), None);
         assert_eq!(burst.answers(2, &report(77)), None);
@@ -205,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_exchange_with_the_least_delay_counts() {
-        let mut burst = Burst::begin(1, 1, 2, false);
+        let mut burst = burst(2);
         burst.measure(1, &report(1), asked(1, 1_000), raw(1_300));
         burst.measure(2, &report(2), asked(2, 1_000), raw(1_200));
         burst.measure(3, &report(3), asked(3, 1_000), raw(1_400));
@@ -214,7 +223,7 @@ mod tests {
 
     #[test]
     fn impossible_timestamps_measure_nothing() {
-        let mut burst = Burst::begin(1, 1, 2, false);
+        let mut burst = burst(2);
         let mut long = report(1);
         long.processing = Span::from_secs(1);
         assert!(!burst.measure(1, &long, asked(1, 1_000), raw(1_300)));
@@ -224,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_exchange_that_seems_impossible_counts_once_it_is_known_when_its_probe_left() {
-        let mut burst = Burst::begin(1, 1, 2, false);
+        let mut burst = burst(2);
         let guessed = Asked { t1: raw(1_230), ..asked(77, 1_000) };
         assert!(burst.measure(1, &report(77), guessed, raw(1_200)));
         assert_eq!(burst.best, None);
@@ -235,7 +244,7 @@ mod tests {
     #[test]
     fn a_probe_that_left_late_makes_its_exchange_shorter_before_and_after_its_report() {
         for answered_first in [false, true] {
-            let mut burst = Burst::begin(1, 1, 2, false);
+            let mut burst = burst(2);
             burst.probe(asked(77, 1_000));
             let mut asked = asked(77, 1_000);
             if answered_first {
@@ -256,7 +265,7 @@ mod tests {
 
     #[test]
     fn times_of_leaving_that_cannot_be_are_ignored() {
-        let mut burst = Burst::begin(1, 1, 2, false);
+        let mut burst = burst(2);
         burst.probe(asked(77, 1_000));
         assert_eq!(burst.leave(76, raw(1_001)), None);
         assert_eq!(burst.leave(77, raw(999)), None);
@@ -266,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_next_report_tells_when_the_one_before_it_left_and_that_decides_anew_which_is_best() {
-        let mut burst = Burst::begin(1, 1, 3, false);
+        let mut burst = burst(3);
         burst.measure(1, &report(1), asked(1, 1_000), raw(1_500));
         burst.measure(2, &report(2), asked(2, 1_000), raw(1_300));
         assert_eq!(best(&burst), Some((2, 300, -50)));

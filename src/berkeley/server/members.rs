@@ -1,213 +1,37 @@
-//! The table of clients: who is registered, from where, and what is known of each.
+//! The table of clients: who is registered, and from where; and the bursts that are going on.
+//!
+//! Members have places that stay theirs. They are found by address and by process through two tables of nothing but
+//! places. All of it grows by small steps, so that little of it lies idle.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, SocketAddr};
 
+use hashbrown::HashTable;
 use slab::Slab;
 
-use super::burst::{Burst, Measured};
+use super::burst::Burst;
+use super::member::{Member, Newcomer};
 use crate::berkeley::Path;
-use crate::berkeley::event::{Exclusion, Peer};
-use crate::berkeley::keeper;
 use crate::time::{Monotonic, Span};
-use crate::wire::{
-    ClientState, ClusterId, Correction, Header, KeyId, Name, NodeId, SessionId, Verdict, is_newer,
-};
+use crate::wire::NodeId;
 
 /// A registered client's place in the table.
-pub type Slot = usize;
+pub type Slot = u32;
 
-/// A registered client.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// Where it is, and the address of ours that it talks to.
-    pub path: Path,
-    /// The process that registered.
-    pub node: NodeId,
-    /// Its session.
-    pub session: SessionId,
-    /// Its name.
-    pub name: Name,
-    /// The nonce of its Register: the same again is a repetition, not a new registration.
-    pub nonce: u64,
-    /// When it was let in.
-    pub admitted: Monotonic,
-    /// When something valid was heard of it last.
-    pub heard: Monotonic,
-    /// How its clock stands, by its own word.
-    pub state: ClientState,
-    /// The cluster that it carried when it registered.
-    pub cluster: ClusterId,
-    /// Datagrams sent to it in this session.
-    pub sequence: u32,
-    /// The number of the newest datagram of its session that was heard, where tags vouch for numbers.
-    pub newest: u32,
-    /// The key that it used last.
-    pub key: KeyId,
-    /// Its burst, going on or the last.
-    pub burst: Burst,
-    /// Its last exchange, if the client does not have our side of it yet.
-    pub last: Option<Measured>,
-    /// The result of its last burst.
-    pub reading: Option<(Monotonic, Measured)>,
-    /// What it said last about how good its clock is.
-    pub quality: Quality,
-    /// Its usual delays.
-    pub delays: Delays,
-    /// In which of the last rounds it was heard.
-    pub history: History,
-    /// Its frequency adjustment less the rate command in it, as it was sure of it last.
-    pub claim: Option<(Monotonic, keeper::Claim)>,
-    /// The last Correction sent to it and its round, until it is known to have arrived.
-    pub unconfirmed: Option<(u32, Correction)>,
-    /// The burst in which that Correction was repeated.
-    pub repeated_in: u32,
-    /// The vote's word on its clock.
-    pub verdict: Verdict,
-    /// Why the vote leaves it out, if it does.
-    pub exclusion: Option<Exclusion>,
-    /// Until then it is measured more often than once a round: its path and its frequency are new.
-    pub new_until: Monotonic,
-    /// Until then it is, too, if it needs that.
-    pub hurry_until: Monotonic,
-    /// Whether the timer for that is running.
-    pub hurrying: bool,
-}
-
-impl Member {
-    /// As people know it.
-    pub fn peer(&self) -> Peer {
-        Peer { name: self.name, address: self.path.peer }
-    }
-
-    /// A sign of life; false if it is an old one once more, which only numbers that a tag vouches for can tell.
-    pub fn hear(&mut self, now: Monotonic, header: &Header) -> bool {
-        let fresh = header.key_id == KeyId::NONE || is_newer(header.sequence, self.newest);
-        if fresh {
-            (self.heard, self.newest, self.key) = (now, header.sequence, header.key_id);
-        }
-        fresh
-    }
-
-    /// Whether it is to be measured more often for now: it is new, has no time, no sure frequency, is wrong, or was not
-    /// heard last time.
-    pub fn hurries(&self, now: Monotonic) -> bool {
-        let unsettled = !self.state.has_cluster_time() || self.claim.is_none();
-        let unheard = self.burst.best.is_none();
-        let needs_it = unsettled || unheard || self.verdict == Verdict::Minority;
-        now < self.new_until || (needs_it && now < self.hurry_until)
-    }
-
-    /// What the keeper of time gets to know of it.
-    pub fn ballot(&self, now: Monotonic, round: u32, oldest: Span) -> keeper::Ballot {
-        let reading = self.reading.filter(|(at, _)| now - *at <= oldest).map(|(_, measured)| {
-            let excess = self.delays.excess(measured.delay);
-            keeper::Reading {
-                at: measured.at(),
-                phase: measured.phase,
-                noise: self.delays.noise(),
-                excess: excess.half(),
-                fresh: self.burst.round == round && self.burst.best.is_some(),
-            }
-        });
-        let claim = self.claim.filter(|(at, _)| now - *at <= CLAIM_AGE).map(|(_, claim)| claim);
-        keeper::Ballot {
-            state: self.state,
-            cluster: self.cluster,
-            reading,
-            excluded: self.exclusion.is_some(),
-            removed: self.exclusion == Some(Exclusion::ByHand),
-            claim,
-        }
-    }
-}
-
-/// How good a member's clock is, by its own word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quality {
-    /// The round in which it said so.
-    pub round: u32,
-    /// One standard deviation of its estimated distance from cluster time.
-    pub error: Option<Span>,
-    /// Its guaranteed distance from cluster time.
-    pub bound: Option<Span>,
-}
-
-/// In which of the last eight rounds a member was heard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    /// A bit for each round in which it was; the newest is the lowest.
-    pub heard: u8,
-    /// How many of the rounds it was there.
-    pub rounds: u8,
-}
-
-impl History {
-    /// A round is over.
-    pub fn note(&mut self, heard: bool) {
-        self.heard = self.heard << 1 | u8::from(heard);
-        self.rounds = (self.rounds + 1).min(8);
-    }
-}
-
-/// The usual delays of a member's path.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Delays {
-    least: Option<Span>,
-    mean_excess: Span,
-}
-
-impl Delays {
-    /// Takes in the least delay of a burst.
-    pub fn learn(&mut self, delay: Span) {
-        let Some(before) = self.least else {
-            (self.least, self.mean_excess) = (Some(delay), delay.over(8));
-            return;
-        };
-        // A route that became longer for good is learned within some hundred bursts.
-        let least = delay.min(before + (delay - before).over(128));
-        if delay < before {
-            // What looked like the path was queueing: the first guess shrinks with it.
-            self.mean_excess = self.mean_excess.scaled(delay.as_secs_f64() / before.as_secs_f64());
-        }
-        // One held-up burst says little about the others.
-        let excess = (delay - least).min(self.mean_excess.times(4) + Span::from_nanos(32));
-        self.mean_excess += (excess - self.mean_excess).over(32);
-        self.least = Some(least);
-    }
-
-    /// How much longer than the least this delay is.
-    pub fn excess(&self, delay: Span) -> Span {
-        (delay - self.least.unwrap_or(delay)).max(Span::ZERO)
-    }
-
-    /// One standard deviation of readings over this path: for an excess e, readings are wrong by ± e/2 at most.
-    pub fn noise(&self) -> Span {
-        self.mean_excess.over(3)
-    }
-
-    /// How long an answer may take.
-    pub fn patience(&self) -> Option<Span> {
-        self.least.map(|least| least.times(4) + self.mean_excess.times(8))
-    }
-}
-
-/// No two clocks of these differ by more than this: the sum of the two largest bounds, if all have one.
-pub fn largest_bound(bounds: impl IntoIterator<Item = Option<Span>>) -> Option<Span> {
-    let mut bounds = bounds.into_iter().collect::<Option<Vec<Span>>>()?;
-    bounds.sort_unstable();
-    match bounds[..] {
-        [.., second, first] => Some(first + second),
-        _ => None,
-    }
-}
-
-/// All members, by place, by address and by process.
+/// All members, by place, by address and by process; and their bursts.
 #[derive(Debug, Default)]
 pub struct Members {
     slots: Slab<Member>,
-    by_address: HashMap<SocketAddr, Slot>,
-    by_node: HashMap<NodeId, Slot>,
+    by_address: HashTable<Slot>,
+    by_node: HashTable<Slot>,
+    hasher: RandomState,
+    /// The addresses of ours that members talk to; once known, they stay.
+    locals: Vec<IpAddr>,
+    bursts: Slab<Burst>,
+    /// How many of these stand alone.
+    alone: usize,
+    /// Bursts that are over: their memory is used again.
+    spare: Vec<Burst>,
 }
 
 impl Members {
@@ -216,56 +40,92 @@ impl Members {
         self.slots.len()
     }
 
-    /// Adds a member, in place of any other at its address or of its process. Returns its place.
-    pub fn insert(&mut self, member: Member) -> Slot {
-        let replaced = [self.by_address.get(&member.path.peer), self.by_node.get(&member.node)]
-            .map(Option::<&Slot>::copied);
+    /// Adds a member, in place of any other at its address or of its process. Returns its place; `None` if there is no
+    /// room for yet another address of ours.
+    pub fn insert(&mut self, now: Monotonic, path: Path, newcomer: &Newcomer) -> Option<Slot> {
+        let local = self.number_of(path.local)?;
+        let replaced = [self.find(path.peer), self.of_node(newcomer.node)];
         for slot in replaced.into_iter().flatten() {
             self.remove(slot);
         }
-        let (address, node) = (member.path.peer, member.node);
-        let slot = self.slots.insert(member);
-        self.by_address.insert(address, slot);
-        self.by_node.insert(node, slot);
-        slot
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(self.slots.len() / STEP + LEAST_STEP);
+        }
+        let slot = Slot::try_from(self.slots.insert(Member::new(now, newcomer, local))).ok()?;
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let by_address = |slot: &Slot| hasher.hash_one(slots[*slot as usize].address());
+        self.by_address.insert_unique(by_address(&slot), slot, by_address);
+        let by_node = |slot: &Slot| hasher.hash_one(slots[*slot as usize].node);
+        self.by_node.insert_unique(by_node(&slot), slot, by_node);
+        Some(slot)
     }
 
-    /// Takes a member out.
+    /// Takes a member out, and its burst with it.
     pub fn remove(&mut self, slot: Slot) -> Option<Member> {
-        let member = self.slots.try_remove(slot)?;
-        self.by_address.remove(&member.path.peer);
-        self.by_node.remove(&member.node);
+        let member = self.slots.try_remove(slot as usize)?;
+        let (address, node) = (self.hash(member.address()), self.hash(member.node));
+        for (table, hash) in [(&mut self.by_address, address), (&mut self.by_node, node)] {
+            if let Ok(entry) = table.find_entry(hash, |found| *found == slot) {
+                entry.remove();
+            }
+        }
+        if let Some(place) = member.burst() {
+            self.put_away(place);
+        }
         Some(member)
     }
 
     /// The member at a place.
     pub fn at(&mut self, slot: Slot) -> Option<&mut Member> {
-        self.slots.get_mut(slot)
+        self.slots.get_mut(slot as usize)
     }
 
     /// The member at a place, only to be looked at.
     pub fn look_at(&self, slot: Slot) -> Option<&Member> {
-        self.slots.get(slot)
+        self.slots.get(slot as usize)
+    }
+
+    /// The member at a place, with its burst that goes on.
+    pub fn with_burst(&mut self, slot: Slot) -> Option<(&mut Member, Option<&mut Burst>)> {
+        let member = self.slots.get_mut(slot as usize)?;
+        let burst = member.burst().and_then(|place| self.bursts.get_mut(place as usize));
+        Some((member, burst))
+    }
+
+    /// The burst at a place among those that go on, if it is still the one of this number.
+    pub fn burst(&mut self, place: u32, id: u32) -> Option<&mut Burst> {
+        self.bursts.get_mut(place as usize).filter(|burst| burst.id == id)
+    }
+
+    /// The path to a member.
+    pub fn path(&self, slot: Slot) -> Option<Path> {
+        let member = self.slots.get(slot as usize)?;
+        let local = usize::from(member.local).checked_sub(1).and_then(|number| self.locals.get(number));
+        Some(Path { peer: member.address(), local: local.copied() })
     }
 
     /// The place of the member at an address.
     pub fn find(&self, address: SocketAddr) -> Option<Slot> {
-        self.by_address.get(&address).copied()
+        let same = |slot: &Slot| self.slots[*slot as usize].address() == address;
+        self.by_address.find(self.hash(address), same).copied()
     }
 
     /// The place of the member that is this process.
     pub fn of_node(&self, node: NodeId) -> Option<Slot> {
-        self.by_node.get(&node).copied()
+        let same = |slot: &Slot| self.slots[*slot as usize].node == node;
+        self.by_node.find(self.hash(node), same).copied()
     }
 
     /// Whether this process, or this address, is a member.
     pub fn knows(&self, address: SocketAddr, node: NodeId) -> bool {
-        self.by_address.contains_key(&address) || self.by_node.contains_key(&node)
+        self.find(address).is_some() || self.of_node(node).is_some()
     }
 
-    /// The places that are taken, in order.
-    pub fn slots(&self) -> Vec<Slot> {
-        self.slots.iter().map(|(slot, _)| slot).collect()
+    /// The first place at `from` or behind that is taken.
+    pub fn next(&self, from: Slot) -> Option<Slot> {
+        // Beyond the first vacant places, at most as many as there ever were members.
+        let end = self.slots.capacity() as Slot;
+        (from..end).find(|slot| self.slots.contains(*slot as usize))
     }
 
     /// All members, in the order of their places.
@@ -275,35 +135,186 @@ impl Members {
 
     /// All members, in the order of their places.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Member)> {
-        self.slots.iter_mut()
+        self.slots.iter_mut().map(|(slot, member)| (slot as Slot, member))
+    }
+
+    /// How many bursts are going on.
+    pub fn bursts(&self) -> usize {
+        self.bursts.len()
+    }
+
+    /// How many of these stand alone.
+    pub fn alone(&self) -> usize {
+        self.alone
+    }
+
+    /// The members whose bursts go on in this round.
+    pub fn bursting(&self, round: u32) -> Vec<Slot> {
+        let of_round = |burst: &&Burst| !burst.alone && burst.round == round;
+        let mut slots: Vec<Slot> =
+            self.bursts.iter().map(|(_, burst)| burst).filter(of_round).map(|burst| burst.member).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// Begins a burst with the member at a place, in place of any other with it. Returns the burst's place.
+    pub fn begin_burst(&mut self, slot: Slot, id: u32, round: u32, size: u8, alone: bool) -> Option<u32> {
+        if let Some(place) = self.slots.get(slot as usize)?.burst() {
+            self.put_away(place);
+        }
+        let mut burst = self.spare.pop().unwrap_or_default();
+        burst.begin(id, slot, round, size, alone);
+        self.alone += usize::from(alone);
+        let place = self.bursts.insert(burst) as u32;
+        self.slots.get_mut(slot as usize)?.begin_burst(place, round, alone);
+        Some(place)
+    }
+
+    /// Ends the burst with the member at a place, whose result becomes the member's reading.
+    pub fn end_burst(&mut self, slot: Slot) {
+        let Some(member) = self.slots.get_mut(slot as usize) else { return };
+        let Some(place) = member.burst() else { return };
+        member.end_burst(self.bursts.get(place as usize).and_then(|burst| burst.best));
+        self.put_away(place);
+    }
+
+    /// Ends all bursts without any result.
+    pub fn forget_measurements(&mut self) {
+        self.bursts.clear();
+        self.alone = 0;
+        self.slots.iter_mut().for_each(|(_, member)| member.forget_measurements());
+    }
+
+    fn put_away(&mut self, place: u32) {
+        if let Some(burst) = self.bursts.try_remove(place as usize) {
+            self.alone -= usize::from(burst.alone);
+            self.spare.push(burst);
+        }
+    }
+
+    /// The number of an address of ours; 0: none.
+    fn number_of(&mut self, local: Option<IpAddr>) -> Option<u16> {
+        let Some(local) = local else { return Some(0) };
+        if let Some(index) = self.locals.iter().position(|known| *known == local) {
+            return u16::try_from(index + 1).ok();
+        }
+        if self.locals.len() == MOST_LOCALS {
+            return None;
+        }
+        self.locals.push(local);
+        u16::try_from(self.locals.len()).ok()
+    }
+
+    fn hash(&self, key: impl Hash) -> u64 {
+        self.hasher.hash_one(key)
     }
 }
 
-/// A member's frequency is good for ten minutes: far more than losses can hide, far less than it wanders.
-const CLAIM_AGE: Span = Span::from_secs(600);
+/// The two largest of some bounds; `None` as soon as one is missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LargestBounds {
+    first: Option<Span>,
+    second: Option<Span>,
+    is_missing: bool,
+}
+
+impl LargestBounds {
+    /// Takes in a clock's bound.
+    pub fn add(&mut self, bound: Option<Span>) {
+        self.is_missing |= bound.is_none();
+        let lower = bound.min(self.first);
+        self.first = bound.max(self.first);
+        self.second = self.second.max(lower);
+    }
+
+    /// No two clocks of these differ by more than this: the sum of the two largest bounds, if all have one.
+    pub fn sum(&self) -> Option<Span> {
+        Some(self.first? + self.second?).filter(|_| !self.is_missing)
+    }
+}
+
+/// The table grows by such a part of it: what lies idle is little, and what is copied is copied some sixty times at most.
+const STEP: usize = 64;
+/// And by no less than this.
+const LEAST_STEP: usize = 16;
+/// No machine is talked to at so many of its addresses, but on loopback somebody may try.
+const MOST_LOCALS: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{ClientState, ClusterId, KeyId, Name, SessionId};
+
+    fn sum(bounds: &[Option<Span>]) -> Option<Span> {
+        let mut largest = LargestBounds::default();
+        bounds.iter().for_each(|bound| largest.add(*bound));
+        largest.sum()
+    }
 
     #[test]
     fn two_clocks_differ_by_the_sum_of_the_two_largest_bounds_if_all_have_one() {
         let us = |us| Some(Span::from_micros(us));
-        assert_eq!(largest_bound([us(0), us(7), us(5), us(9)]), us(16));
-        assert_eq!(largest_bound([us(0), us(7)]), us(7));
-        assert_eq!(largest_bound([us(0), None, us(9)]), None);
-        assert_eq!(largest_bound([us(0)]), None);
+        assert_eq!(sum(&[us(0), us(7), us(5), us(9)]), us(16));
+        assert_eq!(sum(&[us(0), us(7)]), us(7));
+        assert_eq!(sum(&[us(9), us(7), us(7)]), us(16));
+        assert_eq!(sum(&[us(0), None, us(9)]), None);
+        assert_eq!(sum(&[us(0)]), None);
+    }
+
+    fn newcomer(number: u32) -> (Path, Newcomer) {
+        let peer = SocketAddr::from((number.to_be_bytes(), 7));
+        let newcomer = Newcomer {
+            address: peer,
+            node: NodeId(u64::from(number)),
+            session: SessionId(1),
+            name: Name::default(),
+            nonce: 1,
+            key: KeyId::NONE,
+            state: ClientState::Unsynchronized,
+            cluster: ClusterId(0),
+        };
+        (Path { peer, local: Some([127, 0, 0, 1].into()) }, newcomer)
     }
 
     #[test]
-    fn the_first_held_up_burst_does_not_stay_the_measure_of_a_path() {
-        let mut delays = Delays::default();
-        delays.learn(Span::from_millis(10));
-        for k in 0..10 {
-            delays.learn(Span::from_micros(100 + k));
+    fn members_are_found_while_others_come_and_go() {
+        let mut members = Members::default();
+        let add = |members: &mut Members, number: u32| {
+            let (path, newcomer) = newcomer(number);
+            members.insert(Monotonic::default(), path, &newcomer).unwrap()
+        };
+        let slots: Vec<Slot> = (1..=1_000).map(|number| add(&mut members, number)).collect();
+        slots.iter().skip(1).step_by(2).for_each(|slot| assert!(members.remove(*slot).is_some()));
+        for (slot, number) in slots.iter().zip(1u32..) {
+            let stays = number % 2 == 1;
+            let (path, newcomer) = newcomer(number);
+            assert_eq!(members.find(path.peer), stays.then_some(*slot));
+            assert_eq!(members.knows(path.peer, newcomer.node), stays);
+            assert_eq!(members.path(*slot), stays.then_some(path));
         }
-        assert!(delays.noise() < Span::from_micros(10), "{}", delays.noise());
-        delays.learn(Span::from_millis(10));
-        assert!(delays.noise() < Span::from_micros(10), "{}", delays.noise());
+        // The same process from elsewhere, and another one from the same place: either takes the place of the old one.
+        let (path, moved) = newcomer(1);
+        let elsewhere = Path { peer: "192.0.2.1:9".parse().unwrap(), ..path };
+        members
+            .insert(Monotonic::default(), elsewhere, &Newcomer { address: elsewhere.peer, ..moved })
+            .unwrap();
+        assert_eq!((members.len(), members.find(path.peer)), (500, None));
+        let (path, other) = newcomer(3);
+        members.insert(Monotonic::default(), path, &Newcomer { node: NodeId(9_999), ..other }).unwrap();
+        assert_eq!(members.len(), 500);
+    }
+
+    #[test]
+    fn the_next_member_is_found_beyond_gaps() {
+        let mut members = Members::default();
+        for number in 0..5 {
+            let (path, newcomer) = newcomer(number);
+            members.insert(Monotonic::default(), path, &newcomer);
+        }
+        [0, 2, 3].map(|slot| members.remove(slot));
+        assert_eq!(
+            (members.next(0), members.next(1), members.next(2), members.next(5)),
+            (Some(1), Some(1), Some(4), None)
+        );
     }
 }

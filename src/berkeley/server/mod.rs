@@ -7,7 +7,9 @@ mod authentication;
 mod burst;
 mod cookie;
 mod gate;
+mod member;
 mod members;
+mod pace;
 mod registration;
 mod removed;
 mod rounds;
@@ -20,17 +22,18 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use self::authentication::Seal;
-use self::burst::{Asked, Burst};
+use self::burst::Asked;
 use self::cookie::Cookies;
 use self::gate::Gate;
-use self::members::{Member, Members, Quality, Slot};
+use self::members::{Members, Slot};
 use self::removed::Removed;
 pub use self::removed::{Changed, Unchangeable};
+use self::rounds::{Probing, Telling};
 use super::event::{Exclusion, RoundReport};
-use super::keeper::{Claim, Keeper, Settings};
+use super::keeper::{Keeper, Settings};
 use super::lag::LeastLag;
 use super::timers::Timers;
-use super::{Counters, Fate, MasterKeys, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
+use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
     Body, ClientState, DecodeError, Header, Heartbeat, HeartbeatAck, Kind, Leave, LeaveReason, Message,
@@ -55,6 +58,18 @@ pub struct Server {
     /// How many bursts the round's vote still waits for; `None` between rounds.
     pending: Option<usize>,
     bursts: u32,
+    /// Exchanges with each member in this round.
+    burst: u8,
+    /// The beginning of this round's bursts, while it goes on.
+    probing: Option<Probing>,
+    /// The telling of the last round's result, while it goes on.
+    telling: Option<Telling>,
+    /// The member that is looked at next for whether it has been silent for too long.
+    swept: Slot,
+    /// The member that is next to hear that the server leaves.
+    leaving: Option<Slot>,
+    /// Whether there are few enough members to tell of every measurement.
+    tells_each: bool,
     /// What the last round has found, and when it was over.
     last_round: Option<(Monotonic, RoundReport)>,
     /// Why the vote leaves the server's own clock out, if it does.
@@ -77,14 +92,18 @@ enum Timer {
     Round,
     /// Conclude this round with what has been heard.
     Vote(u32),
-    /// Send the next probe of this burst.
-    Probe(Slot, u32),
-    /// Conclude this burst that stands alone.
-    BurstOver(Slot, u32),
-    /// Measure this member between rounds, if it needs that.
-    Hurry(Slot, SessionId),
-    /// Has this member been silent for too long?
-    Expire(Slot, SessionId),
+    /// Begin the next bursts of this round.
+    Begin,
+    /// Tell the next members the result of the round.
+    Tell,
+    /// Who has been silent for too long?
+    Sweep,
+    /// Send the next probe of the burst at this place with this number.
+    Probe(u32, u32),
+    /// Conclude this burst: no more answers are waited for.
+    BurstOver(u32, u32),
+    /// Measure this member, of this session, between rounds, if it needs that.
+    Hurry(Slot, u32),
 }
 
 /// What waits to be sent.
@@ -92,7 +111,7 @@ enum Timer {
 enum Outgoing {
     Ready(Transmit),
     /// The next probe of this burst: written when it leaves, for the sake of its timestamp.
-    Probe(Slot, u32),
+    Probe(u32, u32),
 }
 
 impl Server {
@@ -124,6 +143,12 @@ impl Server {
             next_round,
             pending: None,
             bursts: 0,
+            burst: config.burst,
+            probing: None,
+            telling: None,
+            swept: 0,
+            leaving: None,
+            tells_each: true,
             last_round: None,
             own_exclusion: None,
             told: Vec::new(),
@@ -180,27 +205,22 @@ impl Server {
     }
 
     fn handle_report(&mut self, now: Now, t4: Raw, slot: Slot, header: &Header, report: &Report) -> Fate {
-        let Some(member) = self.members.at(slot) else { return Fate::Session };
+        let Some((member, burst)) = self.members.with_burst(slot) else { return Fate::Session };
         member.hear(now.mono, header);
-        let Some(asked) = member.burst.answers(header.round, report) else { return Fate::Unasked };
-        member.burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
-        if t4 - asked.t1 > self.config.max_delay || !member.burst.measure(header.sequence, report, asked, t4)
-        {
+        let Some(burst) = burst else { return Fate::Unasked };
+        let Some(asked) = burst.answers(header.round, report) else { return Fate::Unasked };
+        burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
+        if t4 - asked.t1 > self.config.max_delay || !burst.measure(header.sequence, report, asked, t4) {
             return Fate::Implausible;
         }
-        member.state = header.flags.state;
-        member.last = member.burst.measured(header.sequence).or(member.last);
-        member.quality = Quality { round: header.round, error: report.error, bound: report.bound };
-        let sure = member.state.has_cluster_time() && report.frequency_error <= SURE;
-        let claim = Claim { adjustment: report.frequency - report.rate, error: report.frequency_error };
-        member.claim = match sure {
-            true => Some((now.mono, claim)),
-            false => member.claim.filter(|_| member.state.has_cluster_time()),
-        };
-        let complete = member.burst.is_complete();
+        if let Some(measured) = burst.measured(header.sequence) {
+            member.keep(&measured);
+        }
+        member.take_word(now.mono, report, header.flags.state, SURE);
+        let complete = burst.is_complete();
         self.confirm_or_repeat(slot, report.applied);
         if complete {
-            self.finish_burst(now, slot);
+            self.finish_burst(slot);
             self.conclude_if_complete(now);
         }
         Fate::Accepted
@@ -223,52 +243,71 @@ impl Server {
         Fate::Accepted
     }
 
-    /// Drops a member that was silent for too long, else looks again when it could be.
-    fn expire(&mut self, now: Now, slot: Slot, session: SessionId) {
+    /// Drops members that were silent for too long: a turn's worth, and then the next, twice a round.
+    fn sweep(&mut self, now: Now) {
         let lifetime = self.config.lifetime();
-        let Some(member) = self.members.at(slot).filter(|member| member.session == session) else {
-            return;
-        };
-        let silent = now.mono - member.heard;
-        if silent < lifetime {
-            self.timers.set(member.heard + lifetime, Timer::Expire(slot, session));
-        } else if let Some(member) = self.dismiss(now, slot) {
-            self.events.push_back(ServerEvent::Lost { client: member.peer(), silent });
+        for _ in 0..pace::SWEPT_A_TURN {
+            let Some(slot) = self.members.next(self.swept) else {
+                self.swept = 0;
+                return;
+            };
+            self.swept = slot + 1;
+            let silent = self.members.at(slot).map_or(Span::ZERO, |member| member.silent(now.mono));
+            if silent >= lifetime
+                && let Some(member) = self.dismiss(now, slot)
+            {
+                self.events.push_back(ServerEvent::Lost { client: member.peer(), silent });
+            }
         }
+        self.timers.set(now.mono + pace::PAUSE, Timer::Sweep);
     }
 
     /// Writes a probe that is about to leave.
-    fn probe(&mut self, now: Now, slot: Slot, burst: u32) -> Option<Transmit> {
+    fn probe(&mut self, now: Now, place: u32, id: u32) -> Option<Transmit> {
         let nonce = self.rng.next_u64();
         let (rate, cluster) = (self.keeper.rate(), self.keeper.cluster());
         let timescale = *self.keeper.timescale();
         // While the server listens, its time line may still be set: stamps on the old one would contradict those on the new.
         let decided = self.keeper.state() == ClientState::Synchronized;
-        let (node, expected) = (self.node, self.lag.expected());
-        let member = self.members.at(slot).filter(|member| member.burst.id == burst && member.burst.open)?;
-        let probe = Probe {
-            nonce,
-            before: member.last.filter(|_| decided).map(|measured| Stamps {
-                report: measured.report,
-                t1: timescale.estimate(measured.t1),
-                t4: timescale.estimate(measured.t4),
-            }),
-            index: member.burst.sent,
-            burst: member.burst.size,
-            rate,
-            cluster,
-        };
-        let round = member.burst.round;
-        let transmit = write(&self.config.keys, node, member, round, Body::Probe(probe))?;
-        member.burst.probe(Asked { nonce, number: member.sequence, handed: now.raw, t1: now.raw + expected });
-        Some(Transmit { stamp: stamp_id(slot, member.sequence), ..transmit })
+        let expected = self.lag.expected();
+        let slot = self.members.burst(place, id)?.member;
+        let (member, burst) = self.members.with_burst(slot)?;
+        let burst = burst?;
+        let before = member.last().filter(|_| decided).map(|(report, t1, t4)| Stamps {
+            report,
+            t1: timescale.estimate(t1),
+            t4: timescale.estimate(t4),
+        });
+        let probe = Probe { nonce, before, index: burst.sent, burst: burst.size, rate, cluster };
+        let (number, round) = (member.sequence.wrapping_add(1), burst.round);
+        burst.probe(Asked { nonce, number, handed: now.raw, t1: now.raw + expected });
+        let transmit = self.write(slot, round, Body::Probe(probe))?;
+        Some(Transmit { stamp: Some(stamp_id(slot, number)), ..transmit })
     }
 
     fn send_to(&mut self, slot: Slot, round: u32, body: Body) {
-        let node = self.node;
-        let Some(member) = self.members.at(slot) else { return };
-        let transmit = write(&self.config.keys, node, member, round, body);
+        let transmit = self.write(slot, round, body);
         self.outgoing.extend(transmit.map(Outgoing::Ready));
+    }
+
+    /// Writes the next datagram of a member's session; `None` if its key is not known any more.
+    fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
+        let path = self.members.path(slot)?;
+        let member = self.members.at(slot)?;
+        member.sequence = member.sequence.wrapping_add(1);
+        let (seal, session, sequence) = (Seal::of(member), member.session, member.sequence);
+        let header =
+            Header { key_id: seal.key, sender: self.node, session, sequence, round, ..Header::default() };
+        let mut datagram = Message { header, body }.encode();
+        let signed = seal.sign(&self.config.keys, &mut datagram);
+        signed.then_some(Transmit { path, datagram, stamp: None })
+    }
+
+    /// The next member's goodbye, if the server is about to leave.
+    fn goodbye(&mut self) -> Option<Transmit> {
+        let slot = self.members.next(self.leaving?)?;
+        self.leaving = Some(slot + 1);
+        self.write(slot, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }))
     }
 
     /// Answers somebody who is not a member; false if there are too many of them at the moment.
@@ -337,10 +376,12 @@ impl Node for Server {
 
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
         let (slot, number) = place_of(id);
-        let Some(member) = self.members.at(slot) else { return };
-        if let Some(lag) = member.burst.leave(number, raw) {
+        let Some((member, Some(burst))) = self.members.with_burst(slot) else { return };
+        if let Some(lag) = burst.leave(number, raw) {
             self.lag.learn(lag);
-            member.last = member.last.map(|last| member.burst.measured(last.report).unwrap_or(last));
+            if let Some(measured) = member.last().and_then(|(report, ..)| burst.measured(report)) {
+                member.keep(&measured);
+            }
         }
     }
 
@@ -349,46 +390,45 @@ impl Node for Server {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        while let Some(timer) = self.timers.fire(now.mono) {
+        for _ in 0..pace::TIMERS_A_TURN {
+            let Some(timer) = self.timers.fire(now.mono) else { break };
             match timer {
                 Timer::Round if now.mono >= self.next_round => self.begin_round(now),
                 Timer::Round => {}
                 Timer::Vote(round) if round == self.round => self.conclude_round(now),
                 Timer::Vote(_) => {}
-                Timer::Probe(slot, burst) => self.probe_is_due(now, slot, burst),
-                Timer::BurstOver(slot, burst) => self.burst_is_over(now, slot, burst),
+                Timer::Begin => self.begin_bursts(now),
+                Timer::Tell => self.tell_members(now),
+                Timer::Sweep => self.sweep(now),
+                Timer::Probe(place, id) => self.probe_is_due(now, place, id),
+                Timer::BurstOver(place, id) => self.burst_is_over(now, place, id),
                 Timer::Hurry(slot, session) => self.hurry_is_due(now, slot, session),
-                Timer::Expire(slot, session) => self.expire(now, slot, session),
             }
         }
     }
 
     fn handle_shutdown(&mut self, _now: Now) {
-        for slot in self.members.slots() {
-            self.send_to(slot, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }));
-        }
+        self.leaving = Some(0);
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {
         self.keeper.wake_up(now.raw, slept);
         // What was measured across the gap, or is to be told by the time of before, is nothing.
-        self.pending = None;
-        for (_, member) in self.members.iter_mut() {
-            member.burst = Burst::default();
-            (member.last, member.reading, member.unconfirmed) = (None, None, None);
-        }
+        (self.pending, self.probing, self.telling) = (None, None, None);
+        self.members.forget_measurements();
         self.events.push_back(ServerEvent::Suspended { slept });
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
         loop {
-            match self.outgoing.pop_front()? {
-                Outgoing::Ready(transmit) => return Some(transmit),
-                Outgoing::Probe(slot, burst) => {
-                    if let Some(transmit) = self.probe(now, slot, burst) {
+            match self.outgoing.pop_front() {
+                Some(Outgoing::Ready(transmit)) => return Some(transmit),
+                Some(Outgoing::Probe(place, id)) => {
+                    if let Some(transmit) = self.probe(now, place, id) {
                         return Some(transmit);
                     }
                 }
+                None => return self.goodbye(),
             }
         }
     }
@@ -417,26 +457,9 @@ impl Node for Server {
     }
 }
 
-/// Writes the next datagram of a member's session; `None` if its key is not known any more.
-fn write(keys: &MasterKeys, node: NodeId, member: &mut Member, round: u32, body: Body) -> Option<Transmit> {
-    let seal = Seal::of(member);
-    member.sequence = member.sequence.wrapping_add(1);
-    let header = Header {
-        key_id: seal.key,
-        sender: node,
-        session: member.session,
-        sequence: member.sequence,
-        round,
-        ..Header::default()
-    };
-    let mut datagram = Message { header, body }.encode();
-    let signed = seal.sign(keys, &mut datagram);
-    signed.then_some(Transmit { path: member.path, datagram, stamp: None })
-}
-
 /// Names a probe by its member's place and its number in the session.
-fn stamp_id(slot: Slot, number: u32) -> Option<StampId> {
-    u32::try_from(slot).ok().map(|slot| StampId(u64::from(slot) << 32 | u64::from(number)))
+fn stamp_id(slot: Slot, number: u32) -> StampId {
+    StampId(u64::from(slot) << 32 | u64::from(number))
 }
 
 /// What [`stamp_id`] put together.

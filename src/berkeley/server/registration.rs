@@ -7,12 +7,14 @@ use rand::Rng;
 
 use super::authentication::Seal;
 use super::cookie;
-use super::members::{Member, Slot};
+use super::member::{Member, Newcomer};
+use super::members::Slot;
+use super::pace;
 use super::{Server, Timer};
 use crate::berkeley::event::{Exclusion, Peer};
 use crate::berkeley::{Fate, Path, ServerEvent};
 use crate::time::{Monotonic, Now, Span};
-use crate::wire::{Body, Challenge, Header, Register, RejectReason, SessionId, VERSION, Verdict, Welcome};
+use crate::wire::{Body, Challenge, Header, Register, RejectReason, SessionId, VERSION, Welcome};
 
 impl Server {
     pub(super) fn handle_register(
@@ -33,7 +35,7 @@ impl Server {
             };
         }
         if let Some(slot) = self.repetition(path, header, ask) {
-            self.welcome(slot);
+            self.welcome(slot, ask.nonce);
             return Fate::Accepted;
         }
         if self.has_gone(now, ask.nonce) {
@@ -44,18 +46,20 @@ impl Server {
         }
         let known = self.members.knows(path.peer, header.sender);
         let full = self.members.len() >= self.config.max_clients;
-        if !known && (full || self.gate.is_crowded(&self.config, path.peer.ip())) {
+        let room = known || !(full || self.gate.is_crowded(&self.config, path.peer.ip()));
+        if room && !known && !self.gate.admits(now.mono, &self.config) {
+            return Fate::Busy;
+        }
+        let Some(slot) = room.then(|| self.admit(now, path, header, ask)).flatten() else {
             self.reject(now, path, seal, header.session, ask.nonce, RejectReason::Full);
             self.tell_refusal(now, path.peer, RejectReason::Full, VERSION);
             return Fate::Full;
+        };
+        self.welcome(slot, ask.nonce);
+        if self.members.alone() < pace::MOST_ALONE {
+            // Not so close behind the Welcome that it could overtake it.
+            self.begin_burst(slot, now.mono + AFTER_WELCOME, true);
         }
-        if !known && !self.gate.admits(now.mono, &self.config) {
-            return Fate::Busy;
-        }
-        let slot = self.admit(now, path, header, ask);
-        self.welcome(slot);
-        // Not so close behind the Welcome that it could overtake it.
-        self.begin_burst(slot, now.mono + AFTER_WELCOME, true);
         self.learn(now.mono, slot);
         Fate::Accepted
     }
@@ -63,11 +67,11 @@ impl Server {
     /// A member goes. As long as its cookie is good, its Register is not to let it in once more.
     pub(super) fn dismiss(&mut self, now: Now, slot: Slot) -> Option<Member> {
         let member = self.members.remove(slot)?;
-        self.gate.leave(member.path.peer.ip());
-        let until = member.admitted + cookie::LIFETIME;
+        self.gate.leave(member.address().ip());
+        let until = now.mono + cookie::LIFETIME - member.admitted_ago(now.mono) + ADMITTED_WITHIN;
         if now.mono < until {
             self.gone.truncate(MOST_GONE);
-            self.gone.push_front((until, member.nonce));
+            self.gone.push_front((until, member.nonce()));
         }
         Some(member)
     }
@@ -81,7 +85,7 @@ impl Server {
     /// The place of the member whose Register this is once more: the Welcome was lost, or the request doubled.
     fn repetition(&mut self, path: Path, header: &Header, ask: &Register) -> Option<Slot> {
         let slot = self.members.find(path.peer)?;
-        let same = |member: &&mut Member| member.nonce == ask.nonce && member.node == header.sender;
+        let same = |member: &&mut Member| member.has_registered_with(header.sender, ask.nonce);
         self.members.at(slot).filter(same).map(|_| slot)
     }
 
@@ -89,54 +93,38 @@ impl Server {
     /// server work, or talk, without end.
     fn was_just_admitted(&mut self, now: Now, path: Path) -> bool {
         let Some(slot) = self.members.find(path.peer) else { return false };
-        self.members.at(slot).is_some_and(|member| now.mono - member.admitted < HASTE)
+        self.members.at(slot).is_some_and(|member| member.admitted_ago(now.mono) < HASTE)
     }
 
-    fn admit(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Slot {
-        let session = SessionId(self.rng.next_u64().max(1));
-        let removed = self.removed.includes(&Peer { name: ask.name, address: path.peer });
-        let member = Member {
-            path,
+    fn admit(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Option<Slot> {
+        let newcomer = Newcomer {
+            address: path.peer,
             node: header.sender,
-            session,
+            session: SessionId(self.rng.next_u64().max(1)),
             name: ask.name,
             nonce: ask.nonce,
-            admitted: now.mono,
-            heard: now.mono,
+            key: header.key_id,
             state: header.flags.state,
             cluster: ask.cluster,
-            sequence: 0,
-            newest: 0,
-            key: header.key_id,
-            burst: Default::default(),
-            last: None,
-            reading: None,
-            quality: Default::default(),
-            delays: Default::default(),
-            history: Default::default(),
-            claim: None,
-            unconfirmed: None,
-            repeated_in: 0,
-            verdict: Verdict::Unjudged,
-            exclusion: removed.then_some(Exclusion::ByHand),
-            new_until: now.mono,
-            hurry_until: now.mono,
-            hurrying: false,
         };
-        self.events.push_back(ServerEvent::Connected { client: member.peer(), state: member.state });
         // It takes the place of any other at its address or of its process.
-        for slot in [self.members.find(path.peer), self.members.of_node(header.sender)].into_iter().flatten()
-        {
+        let replaced = [self.members.find(path.peer), self.members.of_node(header.sender)];
+        for slot in replaced.into_iter().flatten() {
             self.dismiss(now, slot);
         }
+        let slot = self.members.insert(now.mono, path, &newcomer)?;
         self.gate.enter(path.peer.ip());
-        let slot = self.members.insert(member);
-        self.timers.set(now.mono + self.config.lifetime(), Timer::Expire(slot, session));
-        slot
+        let removed = self.removed.includes(&Peer { name: ask.name, address: path.peer });
+        let member = self.members.at(slot)?;
+        member.exclusion = removed.then_some(Exclusion::ByHand);
+        // The round that goes on is without it.
+        member.round = self.round;
+        self.events.push_back(ServerEvent::Connected { client: member.peer(), state: member.state });
+        self.tells_each = self.members.len() <= self.config.tell_each;
+        Some(slot)
     }
 
-    fn welcome(&mut self, slot: Slot) {
-        let Some(nonce) = self.members.at(slot).map(|member| member.nonce) else { return };
+    fn welcome(&mut self, slot: Slot, nonce: u64) {
         let welcome = Welcome {
             nonce,
             cluster: self.keeper.cluster(),
@@ -150,42 +138,48 @@ impl Server {
 
     /// Measures a member more often until its path and its frequency are known well.
     pub(super) fn learn(&mut self, now: Monotonic, slot: Slot) {
-        let length = self.config.interval.times(NEWCOMER_ROUNDS);
-        if let Some(member) = self.members.at(slot) {
-            member.new_until = now + length;
-        }
-        self.hurry(now, slot, length);
+        self.hurry_for(now, slot, self.config.interval.times(NEWCOMER_ROUNDS), true);
     }
 
     /// Measures a member more often for so long, as long as it needs that.
     pub(super) fn hurry(&mut self, now: Monotonic, slot: Slot, length: Span) {
+        self.hurry_for(now, slot, length, false);
+    }
+
+    fn hurry_for(&mut self, now: Monotonic, slot: Slot, length: Span, new: bool) {
         let period = self.config.interval.over(HURRY);
         let Some(member) = self.members.at(slot) else { return };
-        member.hurry_until = now + length;
-        if !member.hurrying {
-            member.hurrying = true;
-            self.timers.set(now + period, Timer::Hurry(slot, member.session));
+        if member.hurry(now, length, new) {
+            self.timers.set(now + period, Timer::Hurry(slot, short(member.session)));
         }
     }
 
-    pub(super) fn hurry_is_due(&mut self, now: Now, slot: Slot, session: SessionId) {
+    pub(super) fn hurry_is_due(&mut self, now: Now, slot: Slot, session: u32) {
         let period = self.config.interval.over(HURRY);
-        let Some(member) = self.members.at(slot).filter(|member| member.session == session) else {
+        let Some(member) = self.members.at(slot).filter(|member| short(member.session) == session) else {
             return;
         };
-        member.hurrying = member.hurries(now.mono);
-        let (hurrying, idle) = (member.hurrying, !member.burst.open);
-        if hurrying {
+        let (hurries, idle) = (member.hurries(now.mono), member.burst().is_none());
+        if hurries {
             self.timers.set(now.mono + period, Timer::Hurry(slot, session));
         }
-        if hurrying && idle {
+        // Among many newcomers not everybody's turn comes each time.
+        let room = self.members.alone() < pace::MOST_ALONE && self.members.bursts() < pace::MOST_BURSTS;
+        if hurries && idle && room && !self.is_still_to_be_asked(slot) {
             self.begin_burst(slot, now.mono, true);
         }
     }
 }
 
+/// Enough of a session to know it from the next at the same place.
+fn short(session: SessionId) -> u32 {
+    session.0 as u32
+}
+
 /// More are forgotten before their cookies have expired: whoever can bring that about could as well be let in.
 const MOST_GONE: usize = 1_023;
+/// When a member was let in is kept to a fifteenth of a second.
+const ADMITTED_WITHIN: Span = Span::from_millis(100);
 /// Nobody needs a new session more often than this.
 const HASTE: Span = Span::from_secs(1);
 /// From the Welcome to the first probe.

@@ -1,91 +1,167 @@
 //! The rounds: bursts to everybody, the vote, a correction for each.
 //!
-//! The bursts of a round begin spread over its first part, so that the reports do not arrive all at once. The
-//! vote comes when all bursts are answered, or when the slowest has had its time.
+//! The bursts of a round begin one after the other, in the order of the members' places, spread over its first part, so that
+//! the reports do not arrive all at once. The vote comes when all bursts are answered, or when the slowest has had its time.
+//! Then all are told, again one after the other. No step of this takes long, whatever the number of members, but for the vote
+//! itself. How bursts and rounds adapt to many members, [`pace`](super::pace) says.
 
 use rand::Rng;
 
-use super::burst::{Burst, Measured};
-use super::members::{self, Slot};
+use super::burst::Measured;
+use super::members::{LargestBounds, Slot};
+use super::pace::{self, Plan};
 use super::{Outgoing, Server, Timer};
 use crate::berkeley::ServerEvent;
 use crate::berkeley::event::{Adjustment, Exclusion, Falseticker, Voter};
 use crate::berkeley::keeper::{Ballot, Conclusion, Judged, Turn};
-use crate::time::{Monotonic, Now, Offset, Span};
+use crate::time::{self, Monotonic, Now, Offset, Raw, Span};
 use crate::wire::{Body, ClusterId, Correction, Stamps, Verdict};
+
+/// The beginning of the bursts, as far as it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Probing {
+    plan: Plan,
+    since: Monotonic,
+    /// How many members there were when the round began.
+    members: usize,
+    begun: usize,
+    next: Slot,
+    /// How long the slowest of those so far may take to answer.
+    patience: Span,
+}
+
+/// The telling after the vote, as far as it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    round: u32,
+    next: Slot,
+    /// Whether the cluster has just got its time: then everybody is new to it.
+    agreed: bool,
+}
 
 impl Server {
     pub(super) fn begin_round(&mut self, now: Now) {
         if self.pending.is_some() {
             self.conclude_round(now);
         }
+        self.sweep(now);
+        self.timers.set(now.mono + self.config.interval.half(), Timer::Sweep);
         self.round = self.round.wrapping_add(1).max(1);
+        let members = self.members.len();
+        self.tells_each = members <= self.config.tell_each;
+        let plan = self.config.plan(members);
         while self.next_round <= now.mono {
             self.next_round += self.config.interval;
         }
+        self.next_round += self.config.interval.times(plan.rounds_left_out);
         self.timers.set(self.next_round, Timer::Round);
-        let slots = self.members.slots();
-        self.events.push_back(ServerEvent::RoundStarted { round: self.round, clients: slots.len() });
-        self.pending = Some(slots.len());
-        let spread = self.spread(slots.len());
-        let patience = self.patience();
-        for (index, slot) in slots.iter().enumerate() {
-            self.begin_burst(*slot, now.mono + spread.scaled(index as f64 / slots.len() as f64), false);
+        self.events.push_back(ServerEvent::RoundStarted {
+            round: self.round,
+            clients: members,
+            burst: plan.burst,
+        });
+        if plan.burst != self.burst {
+            self.burst = plan.burst;
+            let (burst, wanted) = (plan.burst, self.config.burst);
+            self.events.push_back(ServerEvent::BurstAdapted { clients: members, burst, wanted });
         }
-        let probing = spread + self.gap().times(i64::from(self.config.burst) - 1);
-        self.timers.set(now.mono + probing + patience, Timer::Vote(self.round));
+        self.pending = Some(members);
+        let since = now.mono;
+        self.probing = Some(Probing { plan, since, members, begun: 0, next: 0, patience: Span::ZERO });
+        self.begin_bursts(now);
         self.conclude_if_complete(now);
+    }
+
+    /// Begins the bursts of the round that are due, but no more than a turn's worth.
+    pub(super) fn begin_bursts(&mut self, now: Now) {
+        let Some(mut probing) = self.probing.take() else { return };
+        for _ in 0..pace::BEGINS_A_TURN {
+            let next = self.members.next(probing.next).filter(|_| probing.begun < probing.members);
+            let Some(slot) = next else {
+                let most = self.config.most_patience();
+                let patience = probing.patience.clamp(pace::LEAST_PATIENCE.min(most), most);
+                let over = probing.since + probing.plan.probing(&self.config) + patience;
+                self.timers.set(over, Timer::Vote(self.round));
+                return;
+            };
+            let due = probing.since + probing.plan.begins(probing.begun, probing.members);
+            let crowded = self.members.bursts() >= pace::MOST_BURSTS;
+            if due > now.mono || crowded {
+                self.timers
+                    .set(due.max(now.mono + if crowded { pace::PAUSE } else { Span::ZERO }), Timer::Begin);
+                self.probing = Some(probing);
+                return;
+            }
+            probing.next = slot + 1;
+            // Whoever has come since the round began was measured alone.
+            let Some(member) = self.members.at(slot).filter(|member| member.round != self.round) else {
+                continue;
+            };
+            probing.patience =
+                probing.patience.max(member.delays.patience().unwrap_or(self.config.most_patience()));
+            probing.begun += 1;
+            self.begin_burst(slot, now.mono, false);
+        }
+        self.timers.set(now.mono, Timer::Begin);
+        self.probing = Some(probing);
+    }
+
+    /// Whether the burst of this round with the member at a place is still to begin.
+    pub(super) fn is_still_to_be_asked(&self, slot: Slot) -> bool {
+        self.probing.is_some_and(|probing| slot >= probing.next)
     }
 
     pub(super) fn begin_burst(&mut self, slot: Slot, at: Monotonic, alone: bool) {
         self.bursts = self.bursts.wrapping_add(1);
-        let (id, round, size) = (self.bursts, self.round, self.config.burst);
-        if let Some(member) = self.members.at(slot) {
-            member.burst = Burst::begin(id, round, size, alone);
-            self.timers.set(at, Timer::Probe(slot, id));
+        let (id, round, size) = (self.bursts, self.round, self.burst);
+        if let Some(place) = self.members.begin_burst(slot, id, round, size, alone) {
+            self.timers.set(at, Timer::Probe(place, id));
         }
     }
 
-    pub(super) fn probe_is_due(&mut self, now: Now, slot: Slot, burst: u32) {
-        let (gap, most) = (self.gap(), self.config.interval.over(4));
-        let current = |member: &&mut super::Member| member.burst.id == burst && member.burst.open;
-        let Some(member) = self.members.at(slot).filter(current) else { return };
-        if member.burst.sent + 1 < member.burst.size {
-            self.timers.set(now.mono + gap, Timer::Probe(slot, burst));
-        } else if member.burst.alone {
-            let seen = member.burst.best.map(|best| best.delay.times(4));
-            let patience = member.delays.patience().or(seen).unwrap_or(most);
-            let patience = patience.clamp(LEAST_PATIENCE.min(most), most);
-            self.timers.set(now.mono + patience, Timer::BurstOver(slot, burst));
+    pub(super) fn probe_is_due(&mut self, now: Now, place: u32, id: u32) {
+        let (gap, most) = (self.config.gap(), self.config.most_patience());
+        // Among few, a burst waits for the vote; among many, the next ones wait for it to be over.
+        let few = self.members.len() <= pace::MOST_BURSTS;
+        let Some(burst) = self.members.burst(place, id) else { return };
+        let (alone, slot, is_last) = (burst.alone, burst.member, burst.sent + 1 >= burst.size);
+        if !is_last {
+            self.timers.set(now.mono + gap, Timer::Probe(place, id));
+        } else if alone {
+            let seen = burst.best.map(|best| best.delay.times(4));
+            let usual = self.members.at(slot).and_then(|member| member.delays.patience());
+            let patience = usual.or(seen).unwrap_or(most).clamp(pace::LEAST_PATIENCE.min(most), most);
+            self.timers.set(now.mono + patience, Timer::BurstOver(place, id));
+        } else if !few {
+            self.timers.set(now.mono + most, Timer::BurstOver(place, id));
         }
-        self.outgoing.push_back(Outgoing::Probe(slot, burst));
+        self.outgoing.push_back(Outgoing::Probe(place, id));
     }
 
-    pub(super) fn burst_is_over(&mut self, now: Now, slot: Slot, burst: u32) {
-        if self.members.at(slot).is_some_and(|member| member.burst.id == burst && member.burst.open) {
-            self.finish_burst(now, slot);
+    pub(super) fn burst_is_over(&mut self, now: Now, place: u32, id: u32) {
+        if let Some(slot) = self.members.burst(place, id).map(|burst| burst.member) {
+            self.finish_burst(slot);
+            self.conclude_if_complete(now);
         }
     }
 
     /// No more reports are waited for: the best exchange of the burst is the member's reading.
-    pub(super) fn finish_burst(&mut self, now: Now, slot: Slot) {
-        let timescale = *self.keeper.timescale();
-        let Some(member) = self.members.at(slot) else { return };
-        member.burst.open = false;
-        let (alone, round, state) = (member.burst.alone, member.burst.round, member.state);
-        if let Some(best) = member.burst.best {
-            member.delays.learn(best.delay);
-            member.reading = Some((now.mono, best));
+    pub(super) fn finish_burst(&mut self, slot: Slot) {
+        let phase_at = |raw: Raw| self.keeper.timescale().phase_at(raw);
+        let Some((member, Some(burst))) = self.members.with_burst(slot) else { return };
+        let (alone, state) = (burst.alone, member.state);
+        if let Some(best) = burst.best.filter(|_| self.tells_each) {
             self.events.push_back(ServerEvent::Updated {
                 client: member.peer(),
-                round,
-                offset: offset(&best, timescale.phase_at(best.at())),
+                round: burst.round,
+                offset: offset(&best, phase_at(best.at())),
                 delay: best.delay,
-                heard: member.burst.heard,
-                error: member.quality.error,
-                bound: member.quality.bound,
+                heard: burst.heard,
+                error: member.error(),
+                bound: member.bound(),
             });
         }
+        self.members.end_burst(slot);
         if !alone {
             self.pending = self.pending.map(|pending| pending.saturating_sub(1));
         } else if self.keeper.audience().includes(state) && self.own_exclusion.is_none() {
@@ -105,20 +181,27 @@ impl Server {
         if self.pending.take().is_none() {
             return;
         }
-        for slot in self.members.slots() {
-            if self.members.at(slot).is_some_and(|member| member.burst.open && !member.burst.alone) {
-                self.finish_burst(now, slot);
-            }
+        self.probing = None;
+        for slot in self.members.bursting(self.round) {
+            self.finish_burst(slot);
         }
+        let (round, oldest) = (self.round, self.config.lifetime());
+        let mut bounds = LargestBounds::default();
+        let mut ballots: Vec<Ballot> = Vec::with_capacity(self.members.len());
         for (_, member) in self.members.iter_mut() {
-            member.history.note(member.burst.round == self.round && member.burst.best.is_some());
+            let ballot = member.ballot(now.mono, now.raw, round, oldest);
+            member.history.note(ballot.reading.is_some_and(|reading| reading.fresh));
+            if member.state.has_cluster_time() {
+                bounds.add(member.bound_of(round));
+            }
+            ballots.push(ballot);
         }
-        let oldest = self.config.lifetime();
-        let ballots: Vec<Ballot> =
-            self.members.iter().map(|member| member.ballot(now.mono, self.round, oldest)).collect();
         let fresh = ClusterId(self.rng.next_u64().max(1));
-        let mut conclusion = self.keeper.conclude(self.round, now.raw, &ballots, fresh);
-        conclusion.report.largest_bound = self.largest_bound(now);
+        let mut conclusion = self.keeper.conclude(round, now.raw, &ballots, fresh);
+        let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none() && !ballot.removed).count();
+        drop(ballots);
+        bounds.add(self.keeper.own_bound(now.raw));
+        conclusion.report.largest_bound = bounds.sum();
         if conclusion.adjustment == Adjustment::Step && conclusion.correction.span() != Span::ZERO {
             self.forget_old_timescale();
         }
@@ -131,35 +214,22 @@ impl Server {
         }
         self.events.push_back(ServerEvent::RoundEnded(conclusion.report));
         self.events.push_back(ServerEvent::OwnClock {
-            round: self.round,
+            round,
             correction: conclusion.correction,
             adjustment: conclusion.adjustment,
         });
-        self.correct_everybody();
-        self.ask_again(now);
-        let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none() && !ballot.removed).count();
+        self.telling = Some(Telling { round, next: 0, agreed: conclusion.turn == Some(Turn::Agreed) });
+        self.tell_members(now);
         if self.keeper.is_impatient(unheard) {
             self.next_round = now.mono + self.config.interval.over(5);
             self.timers.set(self.next_round, Timer::Round);
         }
-        if conclusion.turn == Some(Turn::Agreed) {
-            for slot in self.members.slots() {
-                self.learn(now.mono, slot);
-            }
-        }
-    }
-
-    /// By how much any two members' clocks may differ, by what they have stated in this round.
-    fn largest_bound(&self, now: Now) -> Option<Span> {
-        let voters = self.members.iter().filter(|member| member.state.has_cluster_time());
-        let stated = voters.map(|member| member.quality.bound.filter(|_| member.quality.round == self.round));
-        members::largest_bound(std::iter::once(self.keeper.own_bound(now.raw)).chain(stated))
     }
 
     /// The server's clock was set: what was said by its old time must not be said again.
     fn forget_old_timescale(&mut self) {
         for (_, member) in self.members.iter_mut() {
-            member.unconfirmed = None;
+            member.untell();
         }
     }
 
@@ -199,95 +269,79 @@ impl Server {
         }
     }
 
-    /// Whoever was not heard in this round is asked again before the next: a lossy path is not yet a dead member.
-    fn ask_again(&mut self, now: Now) {
-        let round = self.round;
-        let unheard = |member: &super::Member| {
-            let burst = &member.burst;
-            !burst.alone && burst.round == round && burst.best.is_none()
-        };
-        let slots: Vec<Slot> =
-            self.members.iter_mut().filter(|(_, member)| unheard(member)).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.hurry(now.mono, slot, self.config.interval);
-        }
-    }
-
-    fn correct_everybody(&mut self) {
+    /// Tells the next members the result of the round, but no more than a turn's worth: those whom it concerns get their
+    /// correction; whoever was not heard is asked again before the next round, for a lossy path is not yet a dead member.
+    pub(super) fn tell_members(&mut self, now: Now) {
+        let Some(mut telling) = self.telling.take() else { return };
         let audience = self.keeper.audience();
-        let round = self.round;
-        let due = |member: &super::Member| {
-            audience.includes(member.state) && !member.burst.alone && member.burst.round == round
-        };
-        let slots: Vec<Slot> =
-            self.members.iter_mut().filter(|(_, member)| due(member)).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.correct(slot);
+        for _ in 0..pace::TELLS_A_TURN {
+            let Some(slot) = self.members.next(telling.next) else { return };
+            telling.next = slot + 1;
+            let Some(member) = self.members.at(slot) else { continue };
+            let asked = member.was_asked_in(telling.round);
+            let (due, unheard) = (asked && audience.includes(member.state), asked && member.best().is_none());
+            if due {
+                self.correct(slot);
+            }
+            if unheard {
+                self.hurry(now.mono, slot, self.config.interval);
+            }
+            if telling.agreed {
+                self.learn(now.mono, slot);
+            }
         }
+        self.timers.set(now.mono + pace::PAUSE, Timer::Tell);
+        self.telling = Some(telling);
     }
 
     /// Sends a member the correction of its own clock, by its last burst.
     pub(super) fn correct(&mut self, slot: Slot) {
         let timescale = *self.keeper.timescale();
-        let (rate, window) = (self.keeper.rate(), self.keeper.window());
-        let (learning, brisk) = (self.keeper.is_learning(), self.keeper.is_brisk());
-        let members = u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX);
         let Some(member) = self.members.at(slot) else { return };
-        let Some(best) = member.burst.best else { return };
+        let Some(best) = member.best() else { return };
         let correction = offset(&best, timescale.phase_at(best.at())).correction_towards(Offset::ZERO);
-        let body = Correction {
-            about: best.report,
-            correction,
-            last: member.last.map(|last| Stamps {
-                report: last.report,
-                t1: timescale.estimate(last.t1),
-                t4: timescale.estimate(last.t4),
-            }),
-            rate,
-            window,
-            verdict: member.verdict,
-            learning,
-            brisk,
-            members,
-        };
-        let round = member.burst.round;
-        member.unconfirmed = Some((round, body));
-        member.repeated_in = member.burst.id;
-        let event =
-            ServerEvent::CorrectionSent { client: member.peer(), round, correction, verdict: member.verdict };
-        self.events.push_back(event);
+        let (round, verdict) = (member.round, member.verdict);
+        let last = member.last().map(|(report, t1, t4)| Stamps {
+            report,
+            t1: timescale.estimate(t1),
+            t4: timescale.estimate(t4),
+        });
+        member.tell(round, best.report, correction);
+        if self.tells_each {
+            let client = member.peer();
+            self.events.push_back(ServerEvent::CorrectionSent { client, round, correction, verdict });
+        }
+        let body = Correction { last, ..self.correction(best.report, correction, verdict) };
         self.send_to(slot, round, Body::Correction(body));
     }
 
-    /// The client has said which Correction it applied last: if that is not the last one sent, once more.
+    /// The client has said which Correction it applied last: if that is not the last one sent, once more. Our side of the
+    /// burst's last exchange is not in it any more: the probe that it has just answered, or one before, had that.
     pub(super) fn confirm_or_repeat(&mut self, slot: Slot, applied: u32) {
-        let (audience, rate) = (self.keeper.audience(), self.keeper.rate());
+        let audience = self.keeper.audience();
         let Some(member) = self.members.at(slot) else { return };
-        let Some((round, correction)) = member.unconfirmed else { return };
-        if correction.about == applied {
-            member.unconfirmed = None;
-        } else if member.repeated_in != member.burst.id && audience.includes(member.state) {
-            member.repeated_in = member.burst.id;
-            self.send_to(slot, round, Body::Correction(Correction { rate, ..correction }));
+        let Some((round, about, correction)) = member.told() else { return };
+        if about == applied {
+            member.untell();
+        } else if audience.includes(member.state) && member.may_repeat() {
+            let verdict = member.verdict;
+            let body = self.correction(about, correction, verdict);
+            self.send_to(slot, round, Body::Correction(body));
         }
     }
 
-    /// From one probe of a burst to the next.
-    fn gap(&self) -> Span {
-        GAP.min(self.config.interval.over(4 * i64::from(self.config.burst.max(1))))
-    }
-
-    /// Over how long the beginnings of the bursts are spread.
-    fn spread(&self, members: usize) -> Span {
-        let members = i64::try_from(members).unwrap_or(i64::MAX);
-        SPREAD.times(members).min(self.config.interval.scaled(0.4))
-    }
-
-    /// How long the last answers may take.
-    fn patience(&self) -> Span {
-        let most = self.config.interval.over(4);
-        let slowest = self.members.iter().map(|member| member.delays.patience().unwrap_or(most)).max();
-        slowest.unwrap_or(most).clamp(LEAST_PATIENCE.min(most), most)
+    fn correction(&self, about: u32, correction: time::Correction, verdict: Verdict) -> Correction {
+        Correction {
+            about,
+            correction,
+            last: None,
+            rate: self.keeper.rate(),
+            window: self.keeper.window(),
+            verdict,
+            learning: self.keeper.is_learning(),
+            brisk: self.keeper.is_brisk(),
+            members: u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX),
+        }
     }
 }
 
@@ -305,11 +359,5 @@ fn change(before: Option<Exclusion>, judged: Judged, voter: Voter) -> Option<Ser
     }
 }
 
-/// From one probe of a burst to the next: far enough apart to meet different queues.
-const GAP: Span = Span::from_millis(50);
-/// Bursts begin this far apart, as long as they fit into the round.
-const SPREAD: Span = Span::from_millis(1);
-/// However quick a path was so far, an answer may take this long.
-const LEAST_PATIENCE: Span = Span::from_millis(20);
 /// A clock that is newly found wrong is measured between rounds for so many of them, to be right again soon.
 const MINORITY_ROUNDS: i64 = 3;

@@ -1,7 +1,7 @@
 //! What can be seen of the cluster from its server.
 
 use super::Server;
-use super::members::Member;
+use super::member::Member;
 use super::rounds::offset;
 use crate::berkeley::timescale::Timescale;
 use crate::berkeley::view::{MeasuredView, MemberView, ServerView};
@@ -35,25 +35,26 @@ impl Server {
 
 impl Member {
     fn view(&self, now: Now, timescale: &Timescale) -> MemberView {
-        let measured = self.reading.map(|(at, measured)| MeasuredView {
+        let claim = self.claim(now.mono);
+        let measured = self.reading().map(|measured| MeasuredView {
             offset: offset(&measured, timescale.phase_at(measured.at())),
             error: self.delays.noise() + self.delays.excess(measured.delay).half(),
             delay: measured.delay,
-            ago: now.mono - at,
+            ago: now.raw - measured.t4,
         });
         MemberView {
             peer: self.peer(),
             state: self.state,
             measured,
-            error: self.quality.error,
-            bound: self.quality.bound,
-            frequency: self.claim.map(|(_, claim)| claim.adjustment),
-            frequency_error: self.claim.map(|(_, claim)| claim.error),
+            error: self.error(),
+            bound: self.bound(),
+            frequency: claim.map(|claim| claim.adjustment),
+            frequency_error: claim.map(|claim| claim.error),
             heard: self.history.heard,
             asked: self.history.rounds,
             exclusion: self.exclusion,
-            admitted_ago: now.mono - self.admitted,
-            heard_ago: now.mono - self.heard,
+            admitted_ago: self.admitted_ago(now.mono),
+            heard_ago: self.silent(now.mono),
         }
     }
 }

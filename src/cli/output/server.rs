@@ -22,6 +22,7 @@ impl Tell for ServerEvent {
             Refused { .. } => "refused",
             Unauthentic { .. } => "unauthentic",
             RoundStarted { .. } => "round_started",
+            BurstAdapted { .. } => "burst_adapted",
             Updated { .. } => "updated",
             RoundEnded(_) => "round_ended",
             Falseticker(_) => "falseticker",
@@ -60,9 +61,15 @@ impl Tell for ServerEvent {
                 record.put("key", key.0);
                 record.put("key_known", *known);
             }
-            RoundStarted { round, clients } => {
+            RoundStarted { round, clients, burst } => {
                 record.put("round", *round);
                 record.put("clients", *clients);
+                record.put("burst", *burst);
+            }
+            BurstAdapted { clients, burst, wanted } => {
+                record.put("clients", *clients);
+                record.put("burst", *burst);
+                record.put("burst_wanted", *wanted);
             }
             Updated { client, round, offset, delay, heard, error, bound } => {
                 record.client(client);
@@ -124,7 +131,10 @@ impl Tell for ServerEvent {
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
             Unauthentic { address, key, known } => unauthentic(address, *key, *known),
-            RoundStarted { round, clients } => format!(
+            BurstAdapted { clients, burst, wanted } => format!(
+                "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
+            ),
+            RoundStarted { round, clients, .. } => format!(
                 "New synchronization cycle started: round {round}\n\
                  Number of clients to be synchronized: {clients}"
             ),
@@ -172,6 +182,7 @@ impl Tell for ServerEvent {
             | Falseticker(_)
             | Removed { .. }
             | Undecided { .. }
+            | BurstAdapted { .. }
             | Deposed { .. }
             | Suspended { .. } => Some(Level::Warn),
             Connected { .. }
@@ -251,7 +262,7 @@ mod tests {
             "alice (192.0.2.7:4000) got connected successfully\n"
         );
         assert_eq!(
-            text(RoundStarted { round: 7, clients: 3 }),
+            text(RoundStarted { round: 7, clients: 3, burst: 4 }),
             "New synchronization cycle started: round 7\nNumber of clients to be synchronized: 3\n"
         );
         let (offset, delay) = (Offset::ahead_by(Span::from_millis(3)), Span::from_micros(80));

@@ -1,0 +1,663 @@
+//! What the server keeps of one client: as little as will do, for there may be a hundred thousand of them.
+//!
+//! A member takes 216 bytes and its places in the tables some 30 more; `benches/memory.rs` and `tests/scale.rs` hold it to
+//! 256 in all. So numbers are no wider than what they say: moments that only matter for a while are ticks of a millisecond
+//! that wrap around after weeks, delays and errors are 32 bits of nanoseconds, as they are on the wire, and what a burst needs
+//! while it goes on is kept [elsewhere](super::burst). What comes out is as wide as everywhere else.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use super::burst::Measured;
+use super::members::Slot;
+use crate::berkeley::event::{Exclusion, Peer};
+use crate::berkeley::keeper;
+use crate::time::{Correction, Frequency, Monotonic, Raw, Span};
+use crate::wire::{
+    ClientState, ClusterId, Header, KeyId, Name, NodeId, Report, SessionId, Verdict, is_newer,
+};
+
+/// A registered client.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The process that registered.
+    pub node: NodeId,
+    /// Its session.
+    pub session: SessionId,
+    /// The cluster that it carried when it registered.
+    pub cluster: ClusterId,
+    /// Its name.
+    pub name: Name,
+    address: Address,
+    /// Which of our addresses it talks to, by its number in the table of those.
+    pub local: u16,
+    /// How its clock stands, by its own word.
+    pub state: ClientState,
+    /// The vote's word on its clock.
+    pub verdict: Verdict,
+    /// Why the vote leaves it out, if it does.
+    pub exclusion: Option<Exclusion>,
+    /// In which of the last rounds it was heard.
+    pub history: History,
+    flags: Flags,
+    /// The nonce of its Register: the same again is a repetition, not a new registration.
+    nonce: u64,
+    /// When it was let in.
+    admitted: Coarse,
+    /// When something valid was heard of it last.
+    heard: Ticks,
+    /// Datagrams sent to it in this session.
+    pub sequence: u32,
+    /// The number of the newest datagram of its session that was heard, where tags vouch for numbers.
+    newest: u32,
+    /// The key that it used last.
+    pub key: KeyId,
+    /// Its burst that goes on, by its place among those; `NONE`: none does.
+    burst: u32,
+    /// The round of its burst, going on or the last.
+    pub round: u32,
+    /// The result of the last burst that had one.
+    reading: Packed,
+    /// Its last exchange, if the client does not have our side of it yet.
+    last: Sides,
+    /// The last Correction sent to it, until it is known to have arrived.
+    told: Told,
+    quality: Quality,
+    /// Its usual delays.
+    pub delays: Delays,
+    claim: Claim,
+    /// Until then it is measured more often than once a round: its path and its frequency are new.
+    new_until: Ticks,
+    /// Until then it is, too, if it needs that.
+    hurry_until: Ticks,
+}
+
+/// What there is to say of a new member.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The process that registers.
+    pub node: NodeId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its name.
+    pub name: Name,
+    /// The nonce of its Register.
+    pub nonce: u64,
+    /// The key that has tagged its Register.
+    pub key: KeyId,
+    /// How its clock stands.
+    pub state: ClientState,
+    /// The cluster that it carries.
+    pub cluster: ClusterId,
+}
+
+impl Member {
+    /// A member that was let in now, and talks to the address of ours that has this number.
+    pub fn new(now: Monotonic, newcomer: &Newcomer, local: u16) -> Member {
+        Member {
+            node: newcomer.node,
+            session: newcomer.session,
+            cluster: newcomer.cluster,
+            name: newcomer.name,
+            address: Address::from(newcomer.address),
+            local,
+            state: newcomer.state,
+            verdict: Verdict::Unjudged,
+            exclusion: None,
+            history: History::default(),
+            flags: Flags::default(),
+            nonce: newcomer.nonce,
+            admitted: Coarse::at(now),
+            heard: Ticks::at(now),
+            sequence: 0,
+            newest: 0,
+            key: newcomer.key,
+            burst: NONE,
+            round: 0,
+            reading: Packed::default(),
+            last: Sides::default(),
+            told: Told::default(),
+            quality: Quality::UNKNOWN,
+            delays: Delays::default(),
+            claim: Claim::default(),
+            new_until: Ticks::at(now),
+            hurry_until: Ticks::at(now),
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address.into()
+    }
+
+    /// As people know it.
+    pub fn peer(&self) -> Peer {
+        Peer { name: self.name, address: self.address() }
+    }
+
+    /// Whether a Register with this nonce, of this process, is the one that has made it a member.
+    pub fn has_registered_with(&self, node: NodeId, nonce: u64) -> bool {
+        self.node == node && self.nonce == nonce
+    }
+
+    /// The nonce of its Register.
+    pub fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    /// For how long it has been a member.
+    pub fn admitted_ago(&self, now: Monotonic) -> Span {
+        self.admitted.until(now)
+    }
+
+    /// A sign of life; false if it is an old one once more, which only numbers that a tag vouches for can tell.
+    pub fn hear(&mut self, now: Monotonic, header: &Header) -> bool {
+        let fresh = header.key_id == KeyId::NONE || is_newer(header.sequence, self.newest);
+        if fresh {
+            (self.heard, self.newest, self.key) = (Ticks::at(now), header.sequence, header.key_id);
+        }
+        fresh
+    }
+
+    /// Since when nothing valid was heard of it.
+    pub fn silent(&self, now: Monotonic) -> Span {
+        self.heard.until(now)
+    }
+
+    /// Takes over what a Report says of its clock; `sure`: its frequency is known well enough to count.
+    pub fn take_word(&mut self, now: Monotonic, report: &Report, state: ClientState, sure: Frequency) {
+        self.state = state;
+        self.quality = Quality::of(report);
+        self.flags.set(Flags::STATED, true);
+        if state.has_cluster_time() && report.frequency_error <= sure {
+            self.claim = Claim::new(now, report);
+        } else if !state.has_cluster_time() || self.claim.is_old(now) {
+            self.claim = Claim::default();
+        }
+    }
+
+    /// One standard deviation of its estimated distance from cluster time, by its own word.
+    pub fn error(&self) -> Option<Span> {
+        wide(self.quality.error)
+    }
+
+    /// Its guaranteed distance from cluster time, by its own word.
+    pub fn bound(&self) -> Option<Span> {
+        wide(self.quality.bound)
+    }
+
+    /// The same, if it has said so since it was asked in round `round`.
+    pub fn bound_of(&self, round: u32) -> Option<Span> {
+        self.bound().filter(|_| self.round == round && self.flags.has(Flags::STATED))
+    }
+
+    /// What it says of its frequency, if it is sure of it and has said so not too long ago.
+    pub fn claim(&self, now: Monotonic) -> Option<keeper::Claim> {
+        self.claim.get(now)
+    }
+
+    /// The result of the last burst that had one.
+    pub fn reading(&self) -> Option<Measured> {
+        self.reading.unpacked()
+    }
+
+    /// The result of the last burst of all, if it had one.
+    pub fn best(&self) -> Option<Measured> {
+        self.reading().filter(|_| self.flags.has(Flags::FOUND))
+    }
+
+    /// Its last exchange: the number of its report, and when its probe was sent and its report received.
+    pub fn last(&self) -> Option<(u32, Raw, Raw)> {
+        self.last.get()
+    }
+
+    /// Keeps our side of an exchange for the client.
+    pub fn keep(&mut self, measured: &Measured) {
+        self.last = Sides::of(measured);
+    }
+
+    /// Its burst that goes on.
+    pub fn burst(&self) -> Option<u32> {
+        (self.burst != NONE).then_some(self.burst)
+    }
+
+    /// A burst begins.
+    pub fn begin_burst(&mut self, place: u32, round: u32, alone: bool) {
+        let same = self.round == round;
+        (self.burst, self.round) = (place, round);
+        self.flags.set(Flags::ALONE, alone);
+        self.flags.set(Flags::FOUND, false);
+        self.flags.set(Flags::REPEATED, false);
+        let stated = self.flags.has(Flags::STATED) && alone && same;
+        self.flags.set(Flags::STATED, stated);
+    }
+
+    /// Its burst is over, with this result.
+    pub fn end_burst(&mut self, best: Option<Measured>) {
+        self.burst = NONE;
+        self.flags.set(Flags::FOUND, best.is_some());
+        if let Some(best) = best {
+            self.delays.learn(best.delay);
+            self.reading = Packed::of(&best);
+        }
+    }
+
+    /// Whether its last burst, in this round, was of the round itself.
+    pub fn was_asked_in(&self, round: u32) -> bool {
+        self.round == round && !self.flags.has(Flags::ALONE)
+    }
+
+    /// What was measured, or is to be told, is nothing any more.
+    pub fn forget_measurements(&mut self) {
+        self.burst = NONE;
+        self.flags.set(Flags::FOUND, false);
+        (self.last, self.reading, self.told) = Default::default();
+    }
+
+    /// A Correction was sent to it, about its report of this number.
+    pub fn tell(&mut self, round: u32, about: u32, correction: Correction) {
+        self.told = Told { correction: correction.span().as_nanos(), round, about };
+        self.flags.set(Flags::REPEATED, true);
+    }
+
+    /// The last Correction sent to it is of no use any more.
+    pub fn untell(&mut self) {
+        self.told = Told::default();
+    }
+
+    /// The round, report number and value of the Correction that is not known to have arrived.
+    pub fn told(&self) -> Option<(u32, u32, Correction)> {
+        let Told { correction, round, about } = self.told;
+        (about != 0).then(|| (round, about, Correction::adding(Span::from_nanos(correction))))
+    }
+
+    /// True once a burst, if no Correction was sent since that began: then it may be repeated.
+    pub fn may_repeat(&mut self) -> bool {
+        let may = !self.flags.has(Flags::REPEATED);
+        self.flags.set(Flags::REPEATED, true);
+        may
+    }
+
+    /// It is to be measured more often for so long, as long as it needs that; `new`: even if it does not. True if that
+    /// begins now.
+    pub fn hurry(&mut self, now: Monotonic, length: Span, new: bool) -> bool {
+        let begins = !self.flags.has(Flags::HURRYING);
+        self.flags.set(Flags::HURRYING, true);
+        self.hurry_until = Ticks::at(now + length);
+        if new || begins {
+            self.new_until = if new { self.hurry_until } else { Ticks::at(now) };
+        }
+        begins
+    }
+
+    /// Whether it is still to be measured more often: it is new, has no time, no sure frequency, is wrong, or was not
+    /// heard last time.
+    pub fn hurries(&mut self, now: Monotonic) -> bool {
+        let unsettled = !self.state.has_cluster_time() || !self.claim.is_some();
+        let needs_it = unsettled || !self.flags.has(Flags::FOUND) || self.verdict == Verdict::Minority;
+        let hurries = self.new_until.is_after(now) || (needs_it && self.hurry_until.is_after(now));
+        self.flags.set(Flags::HURRYING, hurries);
+        hurries
+    }
+
+    /// What the keeper of time gets to know of it.
+    pub fn ballot(&self, now: Monotonic, raw: Raw, round: u32, oldest: Span) -> keeper::Ballot {
+        let reading = self.reading().filter(|measured| raw - measured.t4 <= oldest).map(|measured| {
+            let excess = self.delays.excess(measured.delay);
+            keeper::Reading {
+                at: measured.at(),
+                phase: measured.phase,
+                noise: self.delays.noise(),
+                excess: excess.half(),
+                fresh: self.round == round && self.flags.has(Flags::FOUND),
+            }
+        });
+        keeper::Ballot {
+            state: self.state,
+            cluster: self.cluster,
+            reading,
+            excluded: self.exclusion.is_some(),
+            removed: self.exclusion == Some(Exclusion::ByHand),
+            claim: self.claim(now),
+        }
+    }
+}
+
+/// In which of the last eight rounds a member was heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// A bit for each round in which it was; the newest is the lowest.
+    pub heard: u8,
+    /// How many of the rounds it was there.
+    pub rounds: u8,
+}
+
+impl History {
+    /// A round is over.
+    pub fn note(&mut self, heard: bool) {
+        self.heard = self.heard << 1 | u8::from(heard);
+        self.rounds = (self.rounds + 1).min(8);
+    }
+}
+
+/// The usual delays of a member's path.
+#[derive(Clone, Copy, Debug)]
+pub struct Delays {
+    least: u32,
+    mean_excess: u32,
+}
+
+impl Default for Delays {
+    fn default() -> Delays {
+        Delays { least: NONE, mean_excess: 0 }
+    }
+}
+
+impl Delays {
+    /// Takes in the least delay of a burst.
+    pub fn learn(&mut self, delay: Span) {
+        let Some(before) = self.least() else {
+            (self.least, self.mean_excess) = (narrow(delay), narrow(delay.over(8)));
+            return;
+        };
+        // A route that became longer for good is learned within some hundred bursts.
+        let least = delay.min(before + (delay - before).over(128));
+        let mut mean = self.mean_excess();
+        if delay < before {
+            // What looked like the path was queueing: the first guess shrinks with it.
+            mean = mean.scaled(delay.as_secs_f64() / before.as_secs_f64());
+        }
+        // One held-up burst says little about the others.
+        let excess = (delay - least).min(mean.times(4) + Span::from_nanos(32));
+        mean += (excess - mean).over(32);
+        (self.least, self.mean_excess) = (narrow(least), narrow(mean));
+    }
+
+    /// How much longer than the least this delay is.
+    pub fn excess(&self, delay: Span) -> Span {
+        (delay - self.least().unwrap_or(delay)).max(Span::ZERO)
+    }
+
+    /// One standard deviation of readings over this path: for an excess e, readings are wrong by ± e/2 at most.
+    pub fn noise(&self) -> Span {
+        self.mean_excess().over(3)
+    }
+
+    /// How long an answer may take.
+    pub fn patience(&self) -> Option<Span> {
+        self.least().map(|least| least.times(4) + self.mean_excess().times(8))
+    }
+
+    fn least(&self) -> Option<Span> {
+        wide(self.least)
+    }
+
+    fn mean_excess(&self) -> Span {
+        Span::from_nanos(self.mean_excess.into())
+    }
+}
+
+/// A socket address without what nobody needs.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    /// IPv4 as `::ffff:192.0.2.1`.
+    ip: [u8; 16],
+    scope: u32,
+    port: u16,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        let (ip, scope) = match address {
+            SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
+            SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
+        };
+        Address { ip: ip.octets(), scope, port: address.port() }
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(address: Address) -> SocketAddr {
+        let ip = Ipv6Addr::from(address.ip);
+        match IpAddr::V6(ip).to_canonical() {
+            v4 @ IpAddr::V4(_) => SocketAddr::new(v4, address.port),
+            IpAddr::V6(_) => SocketAddrV6::new(ip, address.port, 0, address.scope).into(),
+        }
+    }
+}
+
+/// What is known of a member by yes or no.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags(u8);
+
+impl Flags {
+    /// Its burst stands alone, outside of the round's vote.
+    const ALONE: u8 = 1;
+    /// Its last burst had a result.
+    const FOUND: u8 = 2;
+    /// It has said how good its clock is since its burst of the round began.
+    const STATED: u8 = 4;
+    /// A Correction was sent to it since its burst began.
+    const REPEATED: u8 = 8;
+    /// The timer runs by which it is measured more often.
+    const HURRYING: u8 = 16;
+
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.0 = if on { self.0 | flag } else { self.0 & !flag };
+    }
+}
+
+/// A measurement without gaps; the report number 0 says that there is none.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, packed(4))]
+struct Packed {
+    t1: i64,
+    phase: i64,
+    report: u32,
+    /// From t1 to t4.
+    width: u32,
+    delay: u32,
+}
+
+impl Packed {
+    fn of(measured: &Measured) -> Packed {
+        Packed {
+            t1: measured.t1.as_nanos(),
+            phase: measured.phase.as_nanos(),
+            report: measured.report,
+            width: narrow(measured.t4 - measured.t1),
+            delay: narrow(measured.delay),
+        }
+    }
+
+    fn unpacked(self) -> Option<Measured> {
+        let Packed { t1, phase, report, width, delay } = self;
+        let t1 = Raw::from_nanos(t1);
+        (report != 0).then(|| Measured {
+            report,
+            t1,
+            t4: t1 + Span::from_nanos(width.into()),
+            phase: Span::from_nanos(phase),
+            delay: Span::from_nanos(delay.into()),
+        })
+    }
+}
+
+/// Our side of an exchange; the report number 0 says that there is none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sides {
+    t1: i64,
+    report: u32,
+    width: u32,
+}
+
+impl Sides {
+    fn of(measured: &Measured) -> Sides {
+        let width = narrow(measured.t4 - measured.t1);
+        Sides { t1: measured.t1.as_nanos(), report: measured.report, width }
+    }
+
+    fn get(self) -> Option<(u32, Raw, Raw)> {
+        let t1 = Raw::from_nanos(self.t1);
+        (self.report != 0).then(|| (self.report, t1, t1 + Span::from_nanos(self.width.into())))
+    }
+}
+
+/// A Correction that was sent; the report number 0 says that there is none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    correction: i64,
+    round: u32,
+    about: u32,
+}
+
+/// How good a member's clock is, by its own word.
+#[derive(Clone, Copy, Debug)]
+struct Quality {
+    error: u32,
+    bound: u32,
+}
+
+impl Quality {
+    const UNKNOWN: Quality = Quality { error: NONE, bound: NONE };
+
+    fn of(report: &Report) -> Quality {
+        Quality { error: report.error.map_or(NONE, narrow), bound: report.bound.map_or(NONE, narrow) }
+    }
+}
+
+/// A member's frequency adjustment less the rate command in it, as it was sure of it last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Claim {
+    at: Ticks,
+    /// In 1e-12, the wire's unit.
+    adjustment: i32,
+    /// In 1e-12, and one more; 0: there is none.
+    error: u32,
+}
+
+impl Claim {
+    fn new(now: Monotonic, report: &Report) -> Claim {
+        let adjustment = (report.frequency - report.rate).as_ppt();
+        let error = report.frequency_error.as_ppt().unsigned_abs() + 1;
+        Claim { at: Ticks::at(now), adjustment, error }
+    }
+
+    fn is_some(&self) -> bool {
+        self.error != 0
+    }
+
+    fn is_old(&self, now: Monotonic) -> bool {
+        self.at.until(now) > CLAIM_AGE
+    }
+
+    fn get(&self, now: Monotonic) -> Option<keeper::Claim> {
+        let error = Frequency::from_ppt(self.error.checked_sub(1)?.try_into().unwrap_or(i32::MAX));
+        let claim = keeper::Claim { adjustment: Frequency::from_ppt(self.adjustment), error };
+        (!self.is_old(now)).then_some(claim)
+    }
+}
+
+/// A moment of the last or of the next three weeks, to about a millisecond.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ticks(u32);
+
+impl Ticks {
+    fn at(moment: Monotonic) -> Ticks {
+        Ticks((moment.as_nanos() >> 20) as u32)
+    }
+
+    /// From this moment to `now`, if that is later.
+    fn until(self, now: Monotonic) -> Span {
+        Span::from_nanos(i64::from(Ticks::at(now).0.wrapping_sub(self.0) as i32).max(0) << 20)
+    }
+
+    fn is_after(self, now: Monotonic) -> bool {
+        (self.0.wrapping_sub(Ticks::at(now).0) as i32) > 0
+    }
+}
+
+/// A moment of the last nine years, to a fifteenth of a second.
+#[derive(Clone, Copy, Debug)]
+struct Coarse(u32);
+
+impl Coarse {
+    fn at(moment: Monotonic) -> Coarse {
+        Coarse((moment.as_nanos() >> 26) as u32)
+    }
+
+    fn until(self, now: Monotonic) -> Span {
+        Span::from_nanos(i64::from(Coarse::at(now).0.wrapping_sub(self.0)) << 26)
+    }
+}
+
+/// As 32 bits of nanoseconds; what does not fit becomes the nearest that does.
+fn narrow(span: Span) -> u32 {
+    span.as_nanos().clamp(0, i64::from(NONE) - 1) as u32
+}
+
+fn wide(ns: u32) -> Option<Span> {
+    (ns != NONE).then(|| Span::from_nanos(ns.into()))
+}
+
+/// A member's frequency is good for ten minutes: far more than losses can hide, far less than it wanders.
+const CLAIM_AGE: Span = Span::from_secs(600);
+/// No place, or no figure.
+const NONE: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<Member>() <= 216 && size_of::<Option<Member>>() == size_of::<Member>());
+const _: () = assert!(size_of::<Slot>() == 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_held_up_burst_does_not_stay_the_measure_of_a_path() {
+        let mut delays = Delays::default();
+        delays.learn(Span::from_millis(10));
+        for k in 0..10 {
+            delays.learn(Span::from_micros(100 + k));
+        }
+        assert!(delays.noise() < Span::from_micros(10), "{}", delays.noise());
+        delays.learn(Span::from_millis(10));
+        assert!(delays.noise() < Span::from_micros(10), "{}", delays.noise());
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_as_it_was() {
+        let t1 = Raw::from_nanos(1_800_000_000_123_456_789);
+        let measured = Measured {
+            report: 7,
+            t1,
+            t4: t1 + Span::from_micros(250),
+            phase: Span::from_secs(-86_400),
+            delay: Span::from_nanos(249_999),
+        };
+        assert_eq!(Packed::of(&measured).unpacked(), Some(measured));
+        assert_eq!(Packed::default().unpacked(), None);
+        assert_eq!(Sides::of(&measured).get(), Some((7, t1, measured.t4)));
+    }
+
+    #[test]
+    fn addresses_come_out_as_they_were() {
+        for text in ["192.0.2.7:40000", "[2001:db8::7]:1", "[fe80::1%3]:9"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(SocketAddr::from(Address::from(address)), address);
+        }
+    }
+
+    #[test]
+    fn ticks_tell_time_across_the_wrap() {
+        let before = Monotonic::from_nanos((i64::from(u32::MAX) << 20) - 5);
+        let after = before + Span::from_secs(10);
+        let passed = Ticks::at(before).until(after);
+        assert!((passed - Span::from_secs(10)).abs() <= Span::from_millis(2), "{passed}");
+        assert!(Ticks::at(after).is_after(before) && !Ticks::at(before).is_after(after));
+    }
+}

@@ -1,4 +1,4 @@
-//! What the protocol costs: a datagram to bytes and back, and a whole round of a server and one client.
+//! What the protocol costs: a datagram to bytes and back, its tag, and a whole round of a server and one client.
 
 mod support;
 
@@ -6,12 +6,15 @@ use std::hint::black_box;
 
 use criterion::Criterion;
 use meantime::time::{Frequency, Span, Timestamp};
-use meantime::wire::{Body, ClusterId, Header, Message, NodeId, Probe, Report, SessionId, Stamps};
+use meantime::wire::{
+    Body, ClusterId, Direction, Header, Master, Message, Name, NodeId, Probe, Report, SessionId, Stamps,
+};
 use support::island::Island;
 
 fn main() {
     let mut criterion = support::criterion();
     datagrams(&mut criterion);
+    tags(&mut criterion);
     round(&mut criterion);
     criterion.final_summary();
 }
@@ -27,6 +30,29 @@ fn datagrams(criterion: &mut Criterion) {
             bencher.iter(|| Message::decode(black_box(&datagram)));
         });
     }
+}
+
+/// What authenticates a datagram: as it is, and by BLAKE3, which it could be.
+fn tags(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("tag");
+    let (secret, name) = ([7; 32], Name::new("lab-7"));
+    let master = Master::new(&secret);
+    let key = master.node(&name);
+    let mut datagram = report().encode();
+    group.bench_function("HMAC-SHA-256, by a client", |bencher| {
+        bencher.iter(|| key.sign(Direction::ToServer, black_box(&mut datagram)))
+    });
+    group.bench_function("HMAC-SHA-256, by a server", |bencher| {
+        bencher.iter(|| master.node(black_box(&name)).verify(Direction::ToServer, black_box(&datagram)));
+    });
+    let of = |key: &[u8; 32], bytes: &[u8]| *blake3::keyed_hash(key, bytes).as_bytes();
+    let node = of(&secret, b"lab-7");
+    group.bench_function("BLAKE3, by a client", |bencher| {
+        bencher.iter(|| of(&node, black_box(&datagram[..80])));
+    });
+    group.bench_function("BLAKE3, by a server", |bencher| {
+        bencher.iter(|| of(&of(&secret, black_box(b"lab-7")), black_box(&datagram[..80])));
+    });
 }
 
 /// Four probes, four reports, a vote, a correction: everything but sockets and clocks.

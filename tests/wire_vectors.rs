@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use meantime::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime::wire::{
-    Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Flags, Header, Heartbeat,
-    HeartbeatAck, KeyId, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject, RejectReason,
-    Report, SessionId, Stamps, Verdict, Welcome,
+    Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Direction, Flags, Header,
+    Heartbeat, HeartbeatAck, KeyBytes, KeyId, Leave, LeaveReason, Master, Message, Name, NodeId, NodeKey,
+    Probe, Register, Reject, RejectReason, Report, SessionId, Stamps, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -15,8 +15,57 @@ const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
 fn every_vector_is_what_the_code_writes_and_reads() {
     for (name, vector) in vectors() {
         let message = vector.message();
-        assert_eq!(hex(&message.encode()), hex(&vector.datagram()), "{name}: written");
+        assert_eq!(hex(&written(&message)), hex(&vector.datagram()), "{name}: written");
         assert_eq!(Message::decode(&vector.datagram()), Ok(message), "{name}: read");
+    }
+}
+
+/// The datagram of a message, tagged if it has a key.
+fn written(message: &Message) -> Datagram {
+    let mut datagram = message.encode();
+    let key = key();
+    if message.header.key_id == key.id {
+        let direction = match message.body {
+            Body::Register(_) | Body::Report(_) | Body::Heartbeat(_) => Direction::ToServer,
+            // The vector is the client's.
+            Body::Leave(_) => Direction::ToServer,
+            _ => Direction::ToClient,
+        };
+        Master::new(&key.secret).node(&key.name).sign(direction, &mut datagram);
+        assert!(NodeKey::new(&key.node).verify(direction, &datagram));
+    }
+    datagram
+}
+
+#[test]
+fn the_node_key_follows_from_the_secret_and_the_name() {
+    let key = key();
+    assert_eq!(hex(&Master::new(&key.secret).derive(&key.name)), hex(&key.node));
+    let tagged = vectors().values().filter(|vector| vector.message().header.key_id == key.id).count();
+    assert_eq!(tagged, 6);
+}
+
+/// The key of the document.
+struct Key {
+    id: KeyId,
+    secret: KeyBytes,
+    name: Name,
+    node: KeyBytes,
+}
+
+fn key() -> Key {
+    let (_, rest) = PROTOCOL.split_once("```key\n").expect("a key");
+    let (block, _) = rest.split_once("```").expect("an end of the block");
+    let field = |name: &str| {
+        let line = block.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}")).trim()
+    };
+    let bytes = |name: &str| unhex(field(name)).try_into().expect("32 bytes");
+    Key {
+        id: KeyId(field("key_id").parse().expect("a number")),
+        secret: bytes("secret"),
+        name: Name::new(field("name").trim_matches('"')),
+        node: bytes("node"),
     }
 }
 
@@ -135,7 +184,7 @@ impl Value {
             return Value::Text(text.strip_suffix('"').expect("a closing quote").into());
         }
         let number = match text.strip_prefix("0x") {
-            Some(digits) => i128::from_str_radix(digits, 16),
+            Some(digits) => u128::from_str_radix(digits, 16).map(u128::cast_signed),
             None => text.parse(),
         };
         Value::Number(number.unwrap_or_else(|error| panic!("{text}: {error}")))

@@ -7,8 +7,8 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
 use super::Ways;
-use crate::time::{Frequency, Span};
-use crate::wire::{DATAGRAM_LEN, Datagram};
+use crate::time::{Correction, Frequency, Span};
+use crate::wire::{Body, DATAGRAM_LEN, Datagram, Message};
 
 /// What an intruder does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub enum Intrusion {
     Chaos,
     /// Nothing genuine gets through any more, but for everything something old.
     Replay,
+    /// He adds so much to every time that the server tells.
+    Forge(Span),
     /// He holds back, on one way, everything for as long as this has gained since he began: slowly enough, a delay looks like a
     /// clock that runs wrong.
     Creep(Ways, Frequency),
@@ -58,6 +60,7 @@ impl Intruder {
         match self.intrusion {
             Intrusion::Chaos => self.play(genuine, passed),
             Intrusion::Replay => passed.push(self.old()),
+            Intrusion::Forge(by) => passed.push(Passed { datagram: forged(datagram, by), ..genuine }),
             Intrusion::Creep(slow, rate) => {
                 let held = if slow == way || slow == Ways::Both { rate.over(at - since) } else { Span::ZERO };
                 passed.push(Passed { held: held.max(Span::ZERO), ..genuine });
@@ -99,6 +102,26 @@ impl Intruder {
         let (way, datagram) = self.tape[self.rng.random_range(0..self.tape.len())];
         Passed { way, held: Span::ZERO, datagram }
     }
+}
+
+/// What the server would have said if its time were ahead by so much more.
+fn forged(mut datagram: Datagram, by: Span) -> Datagram {
+    let Ok(mut message) = Message::decode(&datagram) else { return datagram };
+    let stamps = match &mut message.body {
+        Body::Probe(probe) => probe.before.as_mut(),
+        Body::Correction(correction) => {
+            correction.correction = Correction::adding(correction.correction.span() + by);
+            correction.last.as_mut()
+        }
+        _ => return datagram,
+    };
+    if let Some(stamps) = stamps {
+        (stamps.t1, stamps.t4) = (stamps.t1 + by, stamps.t4 + by);
+    }
+    // The tag stays what it was: he has nothing to make another from.
+    let tagged = DATAGRAM_LEN - 16;
+    datagram[..tagged].copy_from_slice(&message.encode()[..tagged]);
+    datagram
 }
 
 /// The longest that he holds something back at random: longer than anybody waits. Mostly it is much less.

@@ -328,8 +328,9 @@ Faults, each from the moment WHEN on:
   WHEN:delay:CLIENT:SPAN  the least delay is this, either way; with :down only
                           from the server, with :up only to it
   WHEN:mitm:CLIENT:HOW    somebody comes between it and the server, until :off; he
-                          does what he likes (chaos), lets through nothing but
-                          what is old (replay), or delays ever more (creep:10ppm)
+                          does anything (chaos), lets through nothing but what is
+                          old (replay), changes times (forge:50ms), or delays
+                          ever more (creep:10ppm)
 
 A SPAN is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
 a FREQUENCY is in ppm or ppb; P is a probability, as in 0.2 or 20%.";

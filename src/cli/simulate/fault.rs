@@ -31,6 +31,7 @@ pub fn fault(text: &str) -> Result<(Span, Fault), String> {
         ("delay", [least, way]) => Fault::Base(client(who)?, ways(way)?, units::unsigned_span(least)?),
         ("mitm", ["chaos"]) => Fault::Intrude(client(who)?, Intrusion::Chaos),
         ("mitm", ["replay"]) => Fault::Intrude(client(who)?, Intrusion::Replay),
+        ("mitm", ["forge", by]) => Fault::Intrude(client(who)?, Intrusion::Forge(units::span(by)?)),
         ("mitm", ["creep", rate]) => {
             Fault::Intrude(client(who)?, Intrusion::Creep(Ways::Down, units::positive_frequency(rate)?))
         }
@@ -93,7 +94,7 @@ fn hint(what: &str) -> String {
         "drift" => "600s:drift:client-1:5ppm",
         "ramp" => "600s:ramp:client-1:1ppm:10min",
         "delay" => "600s:delay:client-1:400us:down",
-        "mitm" => "600s:mitm:client-1:chaos, replay, creep:10ppm or off",
+        "mitm" => "600s:mitm:client-1:chaos, replay, forge:50ms, creep:10ppm or off",
         _ => return format!("no such fault; {KINDS}"),
     };
     format!("how exactly? type for example {example}")

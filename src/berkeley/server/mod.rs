@@ -179,7 +179,8 @@ impl Server {
         member.hear(now.mono, header);
         let Some(asked) = member.burst.answers(header.round, report) else { return Fate::Unasked };
         member.burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
-        if t4 - asked.t1 > self.config.max_delay || !member.burst.measure(header.sequence, report, asked, t4)
+        if t4 - asked.t1 - report.processing > self.config.max_delay
+            || !member.burst.measure(header.sequence, report, asked, t4)
         {
             return Fate::Implausible;
         }

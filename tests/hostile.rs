@@ -8,6 +8,7 @@ mod support;
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use meantime::wire::{Body, DATAGRAM_LEN, Datagram, Header, Message, Reject, RejectReason, VERSION};
@@ -86,6 +87,73 @@ fn a_million_hostile_datagrams_harm_neither_server_nor_client() {
         client.events_of("corrected").len() > corrected && is_synchronized(&client, corrected)
     });
     assert!(received(&mut server) > 450_000 && received(&mut client) > 450_000, "{}", relay.statistics());
+}
+
+/// `scripts/flood.py` measures the same with 50 clients for minutes; here it only has to go on.
+#[test]
+fn rounds_go_on_and_clocks_stay_together_while_a_server_is_flooded() {
+    for key in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("cluster.key");
+        let path = path.to_str().expect("a plain path");
+        let made = Command::new(env!("CARGO_BIN_EXE_meantime")).args(["keygen", path]).output();
+        assert!(made.expect("it runs").status.success());
+        let options = if key { vec!["--key-file", path] } else { vec![] };
+        let mut server = server("127.0.0.1:0", &[&["--interval", "500ms"][..], &options].concat());
+        let mut relay = Relay::new(&server.address());
+        let target: SocketAddr = server.address().parse().expect("an address");
+        let direct = client(&server.address(), "direct", &options);
+        let relayed = client(&relay.address(), "relayed", &options);
+        relay
+            .until("both to be synchronized", || is_synchronized(&direct, 4) && is_synchronized(&relayed, 4));
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let noise = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let elsewhere: Vec<UdpSocket> = (2..200)
+            .map(|k| {
+                UdpSocket::bind(SocketAddr::from(([127, 9, k, 1], 0))).expect("an address of this machine")
+            })
+            .collect();
+        for kind in ["noise", "registers", "recorded"] {
+            let (rounds, corrected) =
+                (server.events_of("round_started").len(), direct.events_of("corrected").len());
+            let before = server.resident_kb();
+            let end = now() + 2 * support::PATIENCE;
+            while server.events_of("round_started").len() < rounds + 5 {
+                for k in 0..20_000 {
+                    let mut bytes = [0; DATAGRAM_LEN];
+                    rng.fill_bytes(&mut bytes);
+                    let _ = match kind {
+                        "noise" => noise.send_to(&bytes, target),
+                        "registers" => {
+                            elsewhere[k % elsewhere.len()].send_to(&forged_register(&bytes), target)
+                        }
+                        _ => relay.outside.send(&relay.genuine[1]),
+                    };
+                    if k % 100 == 0 {
+                        relay.pass();
+                    }
+                }
+                assert!(now() < end, "{kind}: the rounds have stopped");
+            }
+            relay.until("corrections to go on", || {
+                is_synchronized(&direct, corrected) && is_synchronized(&relayed, 4)
+            });
+            let grown = server.resident_kb().saturating_sub(before);
+            assert!(grown < 4_096, "{kind}: the server grew by {grown} kB");
+        }
+        assert_eq!(server.events_of("connected").len(), 2, "nobody else was let in");
+        assert!(server.events_of("lost").is_empty());
+        assert!(received(&mut server) > 10_000);
+    }
+}
+
+/// A Register of somebody who will never hear the answer.
+fn forged_register(random: &Datagram) -> Datagram {
+    let mut register = [0; DATAGRAM_LEN];
+    register[..4].copy_from_slice(&[b'M', b'T', VERSION, 1]);
+    register[8..16].copy_from_slice(&random[8..16]);
+    register[32..40].copy_from_slice(&random[32..40]);
+    register
 }
 
 fn is_synchronized(client: &Process, corrections: usize) -> bool {

@@ -19,6 +19,10 @@
 //!
 //! * ρ: the cluster's rate over this oscillator differs from f by at most ρ. That is an *assumption*, about
 //!   crystals and temperature; see [`Bound::rho`]. Nothing here can prove it.
+//!   An estimate cannot either: delays that somebody lets grow slowly enough look like an oscillator that runs wrong, and
+//!   teach any frequency. So what is proved counts here, too: from the first interval to one a time T later the rate is
+//!   known to within the sum of their widths over T, whatever the delays. The farthest that f is from there is
+//!   in ρ. On an honest path that is little after some minutes.
 //! * s: the server steers the cluster's rate by at most s per second, in steps, one a round of length T. What it
 //!   does is announced; s·(T + t) is for what has not been heard yet. The server says which of two values s has.
 //!
@@ -50,6 +54,12 @@ pub struct Bound {
     drift_allowance: Frequency,
     /// Whether the frequency is known well enough to rely on that.
     locked: bool,
+    /// What the rate commands have changed in all.
+    commanded: Frequency,
+    /// The first interval since the bound began, moved as the rate commands say, and when that was.
+    first: Option<(Interval, Raw)>,
+    /// The least and the most that the cluster's rate over this oscillator is proved to have been, less the rate commands.
+    rates: Option<(Frequency, Frequency)>,
 }
 
 /// Where the cluster's time was when the oscillator read `at`: from `low` to `high` ahead of it.
@@ -58,6 +68,14 @@ struct Interval {
     at: Raw,
     low: Span,
     high: Span,
+}
+
+impl Interval {
+    /// The same at another moment, at this rate.
+    fn moved(&self, to: Raw, rate: Frequency) -> Interval {
+        let by = rate.over(to - self.at);
+        Interval { at: to, low: self.low + by, high: self.high + by }
+    }
 }
 
 /// What an exchange has done to an interval.
@@ -83,6 +101,9 @@ impl Bound {
             round: Span::ZERO,
             drift_allowance,
             locked: false,
+            commanded: Frequency::ZERO,
+            first: None,
+            rates: None,
         }
     }
 
@@ -91,12 +112,19 @@ impl Bound {
     ///
     /// Before the frequency is known: [`TOLERANCE`] and all of the frequency in use, which may be a wild guess. After
     /// that: the drift allowance, for changes of temperature, shocks, ageing, and six standard deviations for what the
-    /// estimate does not know; never more than before.
+    /// estimate does not know, or how far it is from what is proved; never more than before.
     pub fn rho(&self, error: Option<Frequency>) -> Frequency {
         let learned = error.filter(|_| self.locked);
-        let learned = learned.map(|error| self.drift_allowance.ratio() + SIGMAS * error.ratio());
+        let learned =
+            learned.map(|error| self.drift_allowance.ratio() + self.unproved().max(SIGMAS * error.ratio()));
         let any = TOLERANCE.ratio() + self.frequency.ratio().abs();
         Frequency::from_ratio(learned.map_or(any, |rho| rho.min(any)))
+    }
+
+    /// How far the frequency in use may be from what is proved of the rate.
+    fn unproved(&self) -> f64 {
+        let own = (self.frequency - self.commanded).ratio();
+        self.rates.map_or(0.0, |(low, high)| (own - low.ratio()).max(high.ratio() - own).max(0.0))
     }
 
     /// One standard deviation of the frequency in use is `error`. Early estimates do not know how little they
@@ -108,6 +136,7 @@ impl Bound {
     /// The oscillator is not what it was: its frequency has to be learned anew.
     pub fn doubt(&mut self) {
         self.locked = false;
+        (self.first, self.rates) = (None, None);
     }
 
     /// Whether the server says that it steers the rate of a cluster that has never settled.
@@ -118,13 +147,15 @@ impl Bound {
 
     /// What was proved is not to be trusted any more; the next exchange begins anew.
     pub fn forget(&mut self) {
-        (self.interval, self.supported) = (None, None);
+        (self.interval, self.supported, self.first) = (None, None, None);
     }
 
     /// The rate command was heard at `raw`, from a server whose rounds are `round` long, and had changed by
     /// `change`. The clock, and with it the interval, takes that change over.
     pub fn steer(&mut self, raw: Raw, change: Frequency, round: Span, rho: Frequency) {
         self.advance(raw, rho);
+        self.first = self.first.map(|(first, began)| (first.moved(raw, self.commanded), began));
+        self.commanded = self.commanded + change;
         self.frequency = self.frequency + change;
         (self.heard, self.round) = (raw, round);
     }
@@ -168,6 +199,7 @@ impl Bound {
         let reach = exchange.delay().half() + STAMP_ALLOWANCE;
         let phase = -exchange.offset();
         let proved = Interval { at: middle, low: phase - reach, high: phase + reach };
+        self.prove_rate(proved);
         let Some(interval) = self.interval else {
             self.interval = Some(proved);
             return Proof::Began;
@@ -181,6 +213,22 @@ impl Bound {
         }
         self.interval = Some(both);
         Proof::Fitted
+    }
+
+    /// What this interval and the first say about the rate between them, if that is more than was known.
+    fn prove_rate(&mut self, proved: Interval) {
+        let (first, began) = *self.first.get_or_insert((proved, proved.at));
+        let first = first.moved(proved.at, self.commanded);
+        let length = proved.at - began;
+        if length < Span::from_secs(1) {
+            return;
+        }
+        let rate = |span: Span| Frequency::from_ratio(span.as_secs_f64() / length.as_secs_f64());
+        let (low, high) = (rate(proved.low - first.high), rate(proved.high - first.low));
+        let known = self.rates.is_some_and(|(least, most)| (most - least).ratio() <= (high - low).ratio());
+        if !known {
+            self.rates = Some((low, high));
+        }
     }
 
     /// The farthest that a clock can be from the cluster's time that is ahead of the oscillator by `phase` when that
@@ -281,6 +329,40 @@ mod tests {
     fn nearest_to_zero(bound: &mut Bound, s: f64, phase: i64) -> i64 {
         bound.prove_burst([exchange(s, phase, 100_000, 100_000)].into_iter(), RHO);
         bound.nearest(raw(s), Span::ZERO, RHO).as_nanos()
+    }
+
+    /// An honest quarter of an hour, then delays that grow: the discipline follows them, by half of 10 ppm.
+    #[test]
+    fn a_frequency_that_growing_delays_have_taught_is_not_relied_on() {
+        for honest in [0.0, 900.0] {
+            let mut bound = calm();
+            bound.learn(Frequency::from_ppm(0.01));
+            for round in 0..600 {
+                let s = f64::from(round) * 5.0;
+                let grown = ((s - honest).max(0.0) * 10_000.0) as i64;
+                let rho = bound.rho(Some(Frequency::from_ppm(0.01)));
+                bound.prove_burst([exchange(s, 0, 100_000 + grown, 100_000)].into_iter(), rho);
+                let followed = if grown > 0 { -5.0 } else { 0.0 };
+                bound.set_frequency(raw(s), Frequency::from_ppm(followed), rho);
+            }
+            let rho = bound.rho(Some(Frequency::from_ppm(0.01)));
+            assert!(rho.ppm() >= 6.0 && rho.ppm() < 12.0, "{} ppm", rho.ppm());
+        }
+    }
+
+    #[test]
+    fn what_is_proved_of_the_rate_takes_nothing_from_a_clock_on_an_honest_path() {
+        let mut bound = calm();
+        bound.learn(Frequency::from_ppm(0.01));
+        for round in 0..600 {
+            // The rate commands are followed by everybody, and are no error.
+            let s = f64::from(round) * 5.0;
+            bound.steer(raw(s), Frequency::from_ppm(0.1), Span::from_secs(5), RHO);
+            let phase = (0.1e-6 * 5.0 * f64::from(round * (round + 1) / 2) * 1e9) as i64;
+            bound.prove_burst([exchange(s, phase, 100_000, 100_000)].into_iter(), RHO);
+        }
+        let rho = bound.rho(Some(Frequency::from_ppm(0.01)));
+        assert!(rho.ppm() > 1.06 && rho.ppm() < 1.1, "{} ppm", rho.ppm());
     }
 
     #[test]

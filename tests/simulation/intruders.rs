@@ -16,6 +16,13 @@ fn intruded(seed: u64, intrusion: Intrusion) -> Scenario {
     Scenario { clients: 5, keys: true, duration: s(1_800), faults, ..Scenario::seeded(seed) }
 }
 
+/// The same in a cluster that has settled, whose rate is not steered much any more, for ten minutes; and what takes longer than
+/// 2 ms is not believed.
+fn later(seed: u64, intrusion: Intrusion) -> Scenario {
+    let faults = vec![(s(2_400), Fault::Intrude(VICTIM, intrusion)), (s(3_000), Fault::Withdraw(VICTIM))];
+    Scenario { duration: s(3_600), faults, max_delay: us(2_000), ..intruded(seed, intrusion) }
+}
+
 /// What a run has shown.
 #[derive(Default)]
 struct Shown {
@@ -24,6 +31,8 @@ struct Shown {
     others: Span,
     /// The same at the end.
     victim_at_last: Span,
+    /// The victim's while it was synchronized.
+    believing: Span,
     /// Whether the victim was in holdover, and how it stood at the end.
     holdover: bool,
     state: ClientState,
@@ -45,6 +54,9 @@ fn run(scenario: &Scenario) -> Shown {
         shown.state = victim.state;
         shown.victim_at_last = distance(sample, VICTIM).expect("the others are synchronized");
         shown.victim = shown.victim.max(shown.victim_at_last);
+        if victim.state == ClientState::Synchronized && !shown.holdover {
+            shown.believing = shown.believing.max(shown.victim_at_last);
+        }
         let others = sample.worst(|member| member != VICTIM).expect("they are synchronized");
         shown.others = shown.others.max(others);
     });
@@ -53,7 +65,7 @@ fn run(scenario: &Scenario) -> Shown {
 
 #[test]
 fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
-    for seed in seeds(0..40) {
+    for seed in seeds(0..12) {
         let shown = run(&intruded(seed, Intrusion::Chaos));
         assert!(shown.others < us(300), "seed {seed}: the others are {} apart", shown.others);
         assert!(shown.victim_at_last < us(300), "seed {seed}: {} after he has gone", shown.victim_at_last);
@@ -63,7 +75,7 @@ fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
 
 #[test]
 fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
-    for seed in seeds(0..20) {
+    for seed in seeds(0..8) {
         let shown = run(&Scenario { max_delay: us(2_000), ..intruded(seed, Intrusion::Chaos) });
         // Half of the delay, and what a good crystal of which the frequency is known drifts meanwhile.
         assert!(shown.victim < us(1_000 + 200), "seed {seed}: {}", shown.victim);
@@ -73,7 +85,7 @@ fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
 
 #[test]
 fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
-    for seed in seeds(0..20) {
+    for seed in seeds(0..8) {
         let mut scenario = intruded(seed, Intrusion::Chaos);
         scenario.faults[0].0 = Span::ZERO;
         scenario.max_delay = us(5_000);
@@ -91,11 +103,10 @@ fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
 
 #[test]
 fn old_datagrams_leave_a_client_in_holdover_on_what_it_has_learned() {
-    for seed in seeds(0..10) {
-        let shown = run(&intruded(seed, Intrusion::Replay));
+    for seed in seeds(0..4) {
+        let shown = run(&later(seed, Intrusion::Replay));
         assert!(shown.holdover, "seed {seed}: it believed what was old");
-        // Eighteen minutes on what two had taught it.
-        assert!(shown.victim < us(3_000), "seed {seed}: {}", shown.victim);
+        assert!(shown.victim < us(1_500), "seed {seed}: {}", shown.victim);
         assert!(shown.others < us(300) && shown.victim_at_last < us(300), "seed {seed}");
         assert_eq!(shown.state, ClientState::Synchronized, "seed {seed}");
     }
@@ -103,29 +114,60 @@ fn old_datagrams_leave_a_client_in_holdover_on_what_it_has_learned() {
 
 #[test]
 fn delays_move_a_clock_by_half_of_them_and_no_further_than_half_of_what_is_accepted() {
-    for seed in seeds(0..5) {
+    for seed in seeds(0..3) {
         // Too slow to be noticed: 3 µs a second, until it is more than is accepted.
         let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(3.0));
         let shown = run(&Scenario { max_delay: us(1_000), ..intruded(seed, creep) });
-        assert!(shown.victim > us(300), "seed {seed}: that is no attack: {}", shown.victim);
-        assert!(shown.victim < us(500 + 100), "seed {seed}: {}", shown.victim);
+        assert!(shown.believing > us(350), "seed {seed}: that is no attack: {}", shown.believing);
+        assert!(shown.believing < us(500 + 50), "seed {seed}: {}", shown.believing);
         assert!(shown.others < us(300), "seed {seed}: {}", shown.others);
     }
 }
 
+/// Delays that grow teach a frequency; whoever then flies on by it says how far that may lead.
 #[test]
-fn without_keys_the_same_intruder_is_believed() {
-    // What the keys are for: the same worlds as above, in which somebody's clock leaves its bound, or worse.
-    let believed = seeds(0..10).into_iter().filter(|seed| {
-        let scenario = Scenario { keys: false, max_delay: us(2_000), ..intruded(*seed, Intrusion::Chaos) };
-        let mut wrong = false;
-        Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
-            wrong |= sample.beyond_bounds().unwrap_or_default() > Span::ZERO;
-            wrong |= sample.at > s(120) && distance(sample, VICTIM).is_some_and(|far| far > us(1_200));
+fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_bound() {
+    for seed in seeds(0..2) {
+        for (ppm, accepted, begin) in
+            [(3.0, us(1_000), s(120)), (10.0, us(20_000), s(1)), (10.0, us(20_000), s(1_800))]
+        {
+            let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(ppm));
+            let faults = vec![(begin, Fault::Intrude(VICTIM, creep))];
+            let scenario = Scenario {
+                clients: 3,
+                keys: true,
+                duration: s(12_000),
+                faults,
+                max_delay: accepted,
+                ..Scenario::seeded(seed)
+            };
+            let _running = Running(&scenario);
+            let mut holdover = false;
+            Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
+                let beyond = sample.beyond_bounds().unwrap_or_default();
+                assert!(beyond <= Span::ZERO, "{ppm} ppm from {begin}: {beyond} beyond at {}", sample.at);
+                let victim = sample.clocks[VICTIM.index()].expect("it runs");
+                holdover |= victim.state == ClientState::Holdover;
+            });
+            assert!(holdover, "{ppm} ppm from {begin}: the delays were never too long");
+        }
+    }
+}
+
+#[test]
+fn what_is_forged_moves_a_clock_without_keys_and_nothing_with_them() {
+    for seed in seeds(0..3) {
+        let forge = later(seed, Intrusion::Forge(Span::from_millis(50)));
+        let shown = run(&forge);
+        assert!(shown.holdover && shown.victim < us(1_500), "seed {seed}: {}", shown.victim);
+        assert!(shown.victim_at_last < us(300), "seed {seed}: {}", shown.victim_at_last);
+        let mut believed = Span::ZERO;
+        let scenario = Scenario { keys: false, ..forge };
+        Simulation::new(&scenario).run_until(s(2_900), &mut |sample: &Sample| {
+            believed = distance(sample, VICTIM).unwrap_or_default();
         });
-        wrong
-    });
-    assert!(believed.count() > 0);
+        assert!((believed - Span::from_millis(50)).abs() < us(300), "seed {seed}: {believed}");
+    }
 }
 
 #[test]

@@ -210,7 +210,9 @@ impl Server {
         let Some(burst) = burst else { return Fate::Unasked };
         let Some(asked) = burst.answers(header.round, report) else { return Fate::Unasked };
         burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
-        if t4 - asked.t1 > self.config.max_delay || !burst.measure(header.sequence, report, asked, t4) {
+        if t4 - asked.t1 - report.processing > self.config.max_delay
+            || !burst.measure(header.sequence, report, asked, t4)
+        {
             return Fate::Implausible;
         }
         if let Some(measured) = burst.measured(header.sequence) {

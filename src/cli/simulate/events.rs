@@ -45,6 +45,9 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::Connected { client, .. } => ("connected", format!("{client} connected")),
         ServerEvent::Left { client } => ("left", format!("{client} said goodbye")),
         ServerEvent::Lost { client, silent } => ("lost", format!("{client} is lost: not heard for {silent}")),
+        ServerEvent::Unauthentic { address, .. } => {
+            ("unauthentic", format!("what comes from {address} has a wrong tag, and is not believed"))
+        }
         ServerEvent::Falseticker(f) => {
             ("falseticker", format!("{} is left out: {}, by {}", f.voter, f.reason, f.offset))
         }

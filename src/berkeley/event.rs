@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::time::{Correction, Frequency, Offset, Span};
-use crate::wire::{ClientState, ClusterId, Name, RejectReason, Verdict};
+use crate::wire::{ClientState, ClusterId, Name, RejectReason, Setting, Verdict};
 
 /// A client, as people know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -225,6 +225,11 @@ pub enum ServerEvent {
         /// Whose.
         client: Peer,
     },
+    /// Somebody has set the cluster's time: it will begin soon.
+    TimeSet {
+        /// By how much, when and how.
+        setting: Setting,
+    },
     /// The first vote: the cluster has a time.
     TimeAgreed {
         /// The new cluster.
@@ -406,6 +411,15 @@ pub enum ClientEvent {
         correction: Correction,
         /// Why not.
         reason: Refusal,
+    },
+    /// Somebody has set the cluster's time, and this clock does the same.
+    TimeSet {
+        /// By how much, when and how.
+        setting: Setting,
+        /// What is added now because this client hears of it late.
+        late: Correction,
+        /// How.
+        adjustment: Adjustment,
     },
     /// What was proved of the cluster's time does not fit to what is proved now: an assumption of the bound was
     /// wrong, be it about this oscillator, a timestamp, or the server's clock. The bound began anew.

@@ -16,6 +16,7 @@ pub mod kalman;
 pub mod keeper;
 pub mod lag;
 pub mod server;
+pub mod setting;
 pub mod timers;
 pub mod timescale;
 pub mod view;

@@ -1,6 +1,7 @@
 //! What can go wrong, or be made right, at a given moment.
 
 use super::{Jitter, Lie, Member, Trouble};
+use crate::berkeley::event::Adjustment;
 use crate::time::{Frequency, Span};
 
 /// One change of the world.
@@ -38,6 +39,8 @@ pub enum Fault {
     Lie(Member, Lie),
     /// It is honest again.
     Truth(Member),
+    /// Somebody sets the cluster's time at the server, by so much.
+    SetTime(Span, Adjustment),
 }
 
 /// The directions of a path.

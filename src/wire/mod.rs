@@ -18,6 +18,7 @@ mod probe;
 mod register;
 mod reject;
 mod report;
+mod setting;
 mod welcome;
 
 pub use challenge::Challenge;
@@ -30,6 +31,7 @@ pub use probe::{Probe, Stamps};
 pub use register::Register;
 pub use reject::{Reject, RejectReason};
 pub use report::Report;
+pub use setting::Setting;
 pub use welcome::Welcome;
 
 /// Size of every datagram, in bytes.
@@ -83,6 +85,8 @@ pub enum Body {
     HeartbeatAck(Heartbeat),
     /// Either way: goodbye.
     Leave(Leave),
+    /// Either way: by how much somebody has set the cluster's time.
+    Setting(Setting),
 }
 
 impl Body {
@@ -99,6 +103,7 @@ impl Body {
             Body::Heartbeat(_) => Kind::Heartbeat,
             Body::HeartbeatAck(_) => Kind::HeartbeatAck,
             Body::Leave(_) => Kind::Leave,
+            Body::Setting(_) => Kind::Setting,
         }
     }
 }
@@ -148,6 +153,7 @@ impl Message {
             Body::Correction(body) => body.encode(&mut bytes),
             Body::Heartbeat(body) | Body::HeartbeatAck(body) => body.encode(&mut bytes),
             Body::Leave(body) => body.encode(&mut bytes),
+            Body::Setting(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -173,6 +179,7 @@ impl Message {
             Kind::Heartbeat => Body::Heartbeat(Heartbeat::decode(&bytes)),
             Kind::HeartbeatAck => Body::HeartbeatAck(Heartbeat::decode(&bytes)),
             Kind::Leave => Body::Leave(Leave::decode(&bytes)?),
+            Kind::Setting => Body::Setting(Setting::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

@@ -15,5 +15,6 @@ mod liars;
 mod memory;
 mod rate;
 mod restart;
+mod set_time;
 mod support;
 mod table;

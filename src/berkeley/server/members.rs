@@ -10,7 +10,7 @@ use crate::berkeley::Path;
 use crate::berkeley::event::{Exclusion, Peer};
 use crate::berkeley::keeper;
 use crate::time::{Monotonic, Span};
-use crate::wire::{ClientState, ClusterId, Correction, Name, NodeId, SessionId, Verdict};
+use crate::wire::{ClientState, ClusterId, Correction, Name, NodeId, SessionId, Setting, Verdict};
 
 /// A registered client's place in the table.
 pub type Slot = usize;
@@ -36,6 +36,10 @@ pub struct Member {
     pub state: ClientState,
     /// The cluster that it carried when it registered.
     pub cluster: ClusterId,
+    /// The number of the newest setting of the cluster's time that it knows; 0: none.
+    pub setting: u8,
+    /// What it has told of that itself, to a server that did not know.
+    pub carried: Option<Box<Setting>>,
     /// Datagrams sent to it in this session.
     pub sequence: u32,
     /// Its burst, going on or the last.
@@ -99,10 +103,21 @@ impl Member {
         keeper::Ballot {
             state: self.state,
             cluster: self.cluster,
+            setting: self.carried_setting(),
             reading,
             excluded: self.exclusion.is_some(),
             removed: self.exclusion == Some(Exclusion::ByHand),
             claim,
+        }
+    }
+}
+
+impl Member {
+    /// What it says that the time it carries was set by; `None`: it has not said so yet.
+    fn carried_setting(&self) -> Option<Setting> {
+        match self.setting {
+            0 => Some(Setting::default()),
+            number => self.carried.as_deref().copied().filter(|setting| setting.number == number),
         }
     }
 }

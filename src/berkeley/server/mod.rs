@@ -9,6 +9,7 @@ mod members;
 mod registration;
 mod removed;
 mod rounds;
+mod setting;
 mod view;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use self::cookie::Cookies;
 use self::members::{Member, Members, Quality, Slot};
 use self::removed::Removed;
 pub use self::removed::{Changed, Unchangeable};
+pub use self::setting::Target;
 use super::event::{Exclusion, RoundReport};
 use super::keeper::{Claim, Keeper, Settings};
 use super::lag::LeastLag;
@@ -29,8 +31,8 @@ use super::timers::Timers;
 use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, DecodeError, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId, Probe,
-    Reject, RejectReason, Report, SessionId, Stamps, VERSION,
+    Body, ClientState, DecodeError, Flags, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId,
+    Probe, Reject, RejectReason, Report, SessionId, Stamps, VERSION,
 };
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
@@ -133,7 +135,7 @@ impl Server {
         let header = &message.header;
         match &message.body {
             Body::Register(register) => return self.handle_register(now, path, header, register),
-            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) => {}
+            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) | Body::Setting(_) => {}
             _ => return Fate::Misdirected,
         }
         let Some(slot) = self.member_of(path.peer, header.session) else {
@@ -148,6 +150,7 @@ impl Server {
         match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
+            Body::Setting(setting) => self.handle_setting(now, slot, setting),
             _ => self.handle_leave(slot),
         }
     }
@@ -165,7 +168,7 @@ impl Server {
         if !member.burst.measure(header.sequence, report, asked, t4) {
             return Fate::Implausible;
         }
-        member.state = header.flags.state;
+        (member.state, member.setting) = (header.flags.state, header.flags.setting);
         member.last = member.burst.measured(header.sequence).or(member.last);
         member.quality = Quality { round: header.round, error: report.error, bound: report.bound };
         let sure = member.state.has_cluster_time() && report.frequency_error <= SURE;
@@ -175,6 +178,7 @@ impl Server {
             false => member.claim.filter(|_| member.state.has_cluster_time()),
         };
         let complete = member.burst.is_complete();
+        self.tell_setting(slot);
         self.confirm_or_repeat(slot, report.applied);
         if complete {
             self.finish_burst(now, slot);
@@ -186,8 +190,9 @@ impl Server {
     fn handle_heartbeat(&mut self, now: Now, slot: Slot, header: &Header, heartbeat: &Heartbeat) -> Fate {
         let Some(member) = self.members.at(slot) else { return Fate::Session };
         member.heard = now.mono;
-        member.state = header.flags.state;
+        (member.state, member.setting) = (header.flags.state, header.flags.setting);
         self.send_to(slot, 0, Body::HeartbeatAck(*heartbeat));
+        self.tell_setting(slot);
         Fate::Accepted
     }
 
@@ -220,6 +225,7 @@ impl Server {
         // While the server listens, its time line may still be set: stamps on the old one would contradict those on the new.
         let decided = self.keeper.state() == ClientState::Synchronized;
         let (node, expected) = (self.node, self.lag.expected());
+        let setting = self.keeper.setting().number;
         let member = self.members.at(slot).filter(|member| member.burst.id == burst && member.burst.open)?;
         let probe = Probe {
             nonce,
@@ -234,15 +240,15 @@ impl Server {
             cluster,
         };
         let round = member.burst.round;
-        let transmit = write(node, member, round, Body::Probe(probe));
+        let transmit = write(node, setting, member, round, Body::Probe(probe));
         member.burst.probe(Asked { nonce, number: member.sequence, handed: now.raw, t1: now.raw + expected });
         Some(Transmit { stamp: stamp_id(slot, member.sequence), ..transmit })
     }
 
     fn send_to(&mut self, slot: Slot, round: u32, body: Body) {
-        let node = self.node;
+        let (node, setting) = (self.node, self.keeper.setting().number);
         if let Some(member) = self.members.at(slot) {
-            self.outgoing.push_back(Outgoing::Ready(write(node, member, round, body)));
+            self.outgoing.push_back(Outgoing::Ready(write(node, setting, member, round, body)));
         }
     }
 
@@ -358,7 +364,7 @@ impl Node for Server {
 
     fn read(&self, raw: Raw) -> Reading {
         Reading {
-            time: self.keeper.timescale().published(raw),
+            time: self.keeper.shown(raw),
             state: self.keeper.state(),
             error: self.keeper.own_error(raw),
             bound: self.keeper.own_bound(raw),
@@ -373,9 +379,10 @@ impl Node for Server {
 }
 
 /// Writes the next datagram of a member's session.
-fn write(node: NodeId, member: &mut Member, round: u32, body: Body) -> Transmit {
+fn write(node: NodeId, setting: u8, member: &mut Member, round: u32, body: Body) -> Transmit {
     member.sequence = member.sequence.wrapping_add(1);
     let header = Header {
+        flags: Flags { setting, ..Flags::default() },
         sender: node,
         session: member.session,
         sequence: member.sequence,

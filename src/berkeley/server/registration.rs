@@ -67,6 +67,8 @@ impl Server {
             heard: now.mono,
             state: header.flags.state,
             cluster: ask.cluster,
+            setting: 0,
+            carried: None,
             sequence: 0,
             burst: Default::default(),
             last: None,
@@ -100,6 +102,7 @@ impl Server {
             rate: self.keeper.rate(),
         };
         self.send_to(slot, 0, Body::Welcome(welcome));
+        self.tell_setting(slot);
     }
 
     /// Measures a member more often until its path and its frequency are known well.

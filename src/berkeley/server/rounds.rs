@@ -50,6 +50,7 @@ impl Server {
         let (gap, most) = (self.gap(), self.config.interval.over(4));
         let current = |member: &&mut super::Member| member.burst.id == burst && member.burst.open;
         let Some(member) = self.members.at(slot).filter(current) else { return };
+        let first = member.burst.sent == 0;
         if member.burst.sent + 1 < member.burst.size {
             self.timers.set(now.mono + gap, Timer::Probe(slot, burst));
         } else if member.burst.alone {
@@ -57,6 +58,9 @@ impl Server {
             let patience = member.delays.patience().or(seen).unwrap_or(most);
             let patience = patience.clamp(LEAST_PATIENCE.min(most), most);
             self.timers.set(now.mono + patience, Timer::BurstOver(slot, burst));
+        }
+        if first {
+            self.tell_setting(slot);
         }
         self.outgoing.push_back(Outgoing::Probe(slot, burst));
     }

@@ -4,7 +4,7 @@ use super::Server;
 use super::members::Member;
 use super::rounds::offset;
 use crate::berkeley::timescale::Timescale;
-use crate::berkeley::view::{MeasuredView, MemberView, ServerView};
+use crate::berkeley::view::{MeasuredView, MemberView, ServerView, SettingView};
 use crate::time::Now;
 use crate::wire::Name;
 
@@ -26,6 +26,7 @@ impl Server {
             frequency: timescale.frequency(),
             frequency_error: self.keeper.frequency_error(now.raw),
             exclusion: self.own_exclusion,
+            setting: SettingView::of(self.keeper.setting(), timescale.published(now.raw)),
             bound: self.keeper.own_bound(now.raw),
             members: self.members.iter().map(|member| member.view(now, timescale)).collect(),
             removed: self.removed_and_gone(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::command;
 use super::place::Role;
 use crate::berkeley::event::RoundReport;
-use crate::berkeley::view::{ClientView, CorrectionView, MeasuredView, MemberView, ServerView};
+use crate::berkeley::view::{ClientView, CorrectionView, MeasuredView, MemberView, ServerView, SettingView};
 use crate::berkeley::{Client, Node, Server};
 use crate::cli::output::{Record, report_fields, rounded_ppb, snake_case};
 use crate::time::{Now, Span};
@@ -60,6 +60,7 @@ fn server(view: &ServerView, answer: &mut Record) {
     answer.put("excluded", known(view.exclusion.map(snake_case)));
     answer.put("removed_and_gone", view.removed.iter().map(command::peer).collect::<Vec<Value>>());
     answer.known_span("own_bound_ns", view.bound);
+    answer.put("setting", known(view.setting.as_ref().map(setting)));
     answer.put("timestamps", answer.at().timestamps.to_string());
     answer
         .put("last_round", known(view.last_round.as_ref().map(|report| round(report, view.last_round_ago))));
@@ -111,8 +112,18 @@ fn client(view: &ClientView, answer: &mut Record) {
     answer.put("holdover", known(view.holdover.map(snake_case)));
     answer.known_span("heard_ago_ns", view.heard_ago);
     answer.put("last_correction", known(view.last_correction.as_ref().map(correction)));
+    answer.put("setting", known(view.setting.as_ref().map(setting)));
     answer.put("timestamps", at.timestamps.to_string());
     answer.system();
+}
+
+fn setting(setting: &SettingView) -> Value {
+    json!({
+        "amount_ns": setting.amount.as_nanos(),
+        "adjustment": snake_case(setting.adjustment),
+        "starts_in_ns": setting.starts_in.as_nanos(),
+        "ends_in_ns": setting.ends_in.as_nanos(),
+    })
 }
 
 fn correction(correction: &CorrectionView) -> Value {

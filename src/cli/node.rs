@@ -16,7 +16,7 @@ use super::record::{RecordArgs, Recorded, Recorder};
 use super::units;
 use crate::clock::system::steering::Settings;
 use crate::clock::{Clock, Overlay, SystemEvent};
-use crate::net::{self, EventLoop, Link, Observation, Observer};
+use crate::net::{self, Answer, Ask, EventLoop, Link, Observation, Observer};
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
 use crate::wire::Name;
 
@@ -222,8 +222,8 @@ where
         self.output.tell(&at, &event)
     }
 
-    fn request(&mut self, node: &mut N, now: Now, at: Observation, request: &str) -> String {
-        self.desk.answer(node, now, &at, request)
+    fn request(&mut self, node: &mut N, now: Now, at: Observation, ask: Ask<'_>) -> Answer {
+        self.desk.answer(node, now, &at, ask)
     }
 
     fn flush(&mut self) -> io::Result<()> {

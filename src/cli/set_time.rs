@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::control::ask::Whom;
-use super::output::signed;
 use super::units;
 use crate::berkeley::config::MAX_STEP;
 use crate::time::{Span, Timestamp};
@@ -50,7 +49,7 @@ pub fn run(args: &SetTimeArgs) -> Result<(), Failure> {
 fn sentence(answer: &Value) -> String {
     let span = |field: &str| Span::from_nanos(answer[field].as_i64().unwrap_or_default());
     let (amount, soon) = (span("amount_ns"), span("starts_in_ns"));
-    let by = signed(amount);
+    let by = format!("{amount:+}");
     match answer["adjustment"].as_str() {
         Some("step") if amount.abs() > MAX_STEP => format!(
             "The cluster's time steps by {by} in {soon}. Clients whose --max-step allows less (24 h unless set) refuse that and run \

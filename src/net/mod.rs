@@ -22,7 +22,7 @@ mod sockets;
 mod stamps;
 mod troubles;
 
-pub use control::Control;
+pub use control::{Answer, Ask, Control};
 pub use event_loop::{EventLoop, Observation, Observer};
 pub use link::{Connection, Link, Listener, Received};
 pub use resolver::{Resolver, ServerName};

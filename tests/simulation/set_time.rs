@@ -143,6 +143,7 @@ fn clocks(simulation: &mut Simulation) -> Vec<(Span, Span)> {
 
 #[test]
 fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
+    let mut split_somewhere = 0;
     for seed in seeds(0..3) {
         for by in [s(3), s(-3)] {
             let set = vec![(ASKED, Fault::SetTime(by, Adjustment::Step))];
@@ -166,8 +167,9 @@ fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
                     now.iter().zip(&before).filter(|(now, before)| (now.0 - before.0).abs() > s(1)).count();
                 split += u32::from(stepped != 0 && stepped != 6);
             }
-            // Clocks that agree to some tens of microseconds are not all on one side at once.
-            assert!((1..=100).contains(&split), "seed {seed}: {split}");
+            // For a few microseconds some have stepped, and some not yet.
+            assert!(split <= 100, "seed {seed}: {split}");
+            split_somewhere += split;
             let after = clocks(&mut simulation);
             for (now, before) in after.iter().zip(&before) {
                 assert!((now.0 - before.0 - by).abs() < us(100), "seed {seed}: {now:?} {before:?}");
@@ -177,6 +179,7 @@ fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
             assert_eq!(watch.complaints, [], "seed {seed}");
         }
     }
+    assert!(split_somewhere > 0, "the moment itself was never seen");
 }
 
 #[test]

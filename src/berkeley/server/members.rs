@@ -258,6 +258,11 @@ impl Members {
         self.slots.iter().map(|(slot, _)| slot).collect()
     }
 
+    /// All members from this place on, in the order of their places.
+    pub fn from(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Member)> {
+        self.slots.iter().skip_while(move |(place, _)| *place < slot)
+    }
+
     /// All members, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.slots.iter().map(|(_, member)| member)

@@ -1,7 +1,7 @@
 //! What can be seen of the cluster from its server.
 
 use super::Server;
-use super::members::Member;
+use super::members::{Member, Slot};
 use super::rounds::offset;
 use crate::berkeley::timescale::Timescale;
 use crate::berkeley::view::{MeasuredView, MemberView, ServerView, SettingView};
@@ -16,6 +16,19 @@ impl Server {
 
     /// How the cluster stands now.
     pub fn view(&self, now: Now) -> ServerView {
+        ServerView { members: self.members_from(now, 0, usize::MAX).0, ..self.overview(now) }
+    }
+
+    /// How `most` clients stand from this place of the server's table on, and the place after them; `None`: there are no more.
+    pub fn members_from(&self, now: Now, from: Slot, most: usize) -> (Vec<MemberView>, Option<Slot>) {
+        let timescale = self.keeper.timescale();
+        let mut members = self.members.from(from);
+        let views = members.by_ref().take(most).map(|(_, member)| member.view(now, timescale)).collect();
+        (views, members.next().map(|(slot, _)| slot))
+    }
+
+    /// How the cluster stands now, without its clients.
+    pub fn overview(&self, now: Now) -> ServerView {
         let timescale = self.keeper.timescale();
         ServerView {
             cluster: self.keeper.cluster(),
@@ -28,7 +41,7 @@ impl Server {
             exclusion: self.own_exclusion,
             setting: SettingView::of(self.keeper.setting(), timescale.published(now.raw)),
             bound: self.keeper.own_bound(now.raw),
-            members: self.members.iter().map(|member| member.view(now, timescale)).collect(),
+            members: Vec::new(),
             removed: self.removed_and_gone(),
         }
     }

@@ -10,6 +10,17 @@ use crate::berkeley::{Client, Node, Server};
 use crate::cli::output::{Record, report_fields, rounded_ppb, snake_case};
 use crate::time::{Now, Span};
 
+/// A part of a list that is too long to be told at once.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    /// What the list is called in an answer.
+    pub name: &'static str,
+    /// Its items, as JSON.
+    pub items: Vec<String>,
+    /// From where on the rest is to be asked for; `None`: that was all.
+    pub rest: Option<usize>,
+}
+
 /// A node that can be asked how it stands.
 pub trait Subject: Node {
     /// What it is.
@@ -17,6 +28,12 @@ pub trait Subject: Node {
 
     /// Adds how it stands to an answer.
     fn status(&self, now: Now, answer: &mut Record);
+
+    /// The list that ends such an answer, if it has one: about `most` items from `from` on.
+    fn list(&self, now: Now, from: usize, most: usize) -> Option<List> {
+        let _ = (now, from, most);
+        None
+    }
 
     /// Does what a request tells it to, if it is one of those that change something; the answer's own fields, or why not.
     fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>>;
@@ -26,10 +43,14 @@ impl Subject for Server {
     const ROLE: Role = Role::Server;
 
     fn status(&self, now: Now, answer: &mut Record) {
-        let view = self.view(now);
         answer.put("role", "server");
-        server(&view, answer);
-        answer.put("clients", view.members.iter().map(member).collect::<Vec<Value>>());
+        server(&self.overview(now), answer);
+    }
+
+    fn list(&self, now: Now, from: usize, most: usize) -> Option<List> {
+        let (members, rest) = self.members_from(now, from, most);
+        let items = members.iter().map(|view| member(view).to_string()).collect();
+        Some(List { name: "clients", items, rest })
     }
 
     fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>> {

@@ -114,11 +114,11 @@ impl fmt::Display for Record {
 
 /// The cluster's time was set: what people read of it.
 pub fn time_set(setting: &Setting) -> String {
-    let (amount, start) = (signed(setting.amount), classic_time(setting.start + setting.before));
+    let (amount, start) = (setting.amount, classic_time(setting.start + setting.before));
     match setting.step {
-        true => format!("The cluster's time is set by {amount}: a step, at {start}"),
+        true => format!("The cluster's time is set by {amount:+}: a step, at {start}"),
         false => format!(
-            "The cluster's time is set by {amount}: a slew, from {start} on, for {}",
+            "The cluster's time is set by {amount:+}: a slew, from {start} on, for {}",
             setting.length()
         ),
     }
@@ -126,12 +126,6 @@ pub fn time_set(setting: &Setting) -> String {
 
 fn pace(setting: &Setting) -> Adjustment {
     if setting.step { Adjustment::Step } else { Adjustment::Slew }
-}
-
-/// A length of time with its sign.
-pub fn signed(span: Span) -> String {
-    let plus = if span >= Span::ZERO { "+" } else { "" };
-    format!("{plus}{span}")
 }
 
 /// A frequency in ppb, to a thousandth: finer than any clock is known.

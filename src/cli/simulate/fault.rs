@@ -154,7 +154,7 @@ mod tests {
             ("600s:ramp:client-1:1ppm:0s", "more than zero"),
             ("600s:sleep:client-1:-1h", "more than zero"),
             ("600s:set-time:2s:later", "set-time:-2s:step"),
-            ("600s:set-time:server", "unit of time"),
+            ("600s:set-time:server", "no length of time"),
             ("600s:delay:server:400us", "only a client"),
             ("600s:delay:client-1:-1us", "negative"),
             ("600s:delay:client-1:400us:left", "down"),

@@ -113,9 +113,9 @@ pub struct RoundReport {
     pub outcome: Outcome,
     /// Members with a vote, the server's own clock included.
     pub members: usize,
-    /// Of these, how many had a reading.
+    /// Of these, how many were heard in this round. Others may agree by their last readings, for up to three rounds.
     pub heard: usize,
-    /// Of these, how many agree within the window.
+    /// Of the members, how many agree within the window.
     pub agreeing: usize,
     /// The median of the readings.
     pub median: Offset,

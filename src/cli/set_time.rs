@@ -1,6 +1,5 @@
 //! `meantime set-time`: set the time of the whole cluster.
 
-use chrono::{DateTime, NaiveDateTime};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -67,13 +66,7 @@ fn target(text: &str) -> Result<Target, String> {
     if text.starts_with(['+', '-', '−']) {
         return units::span(&text.replace('−', "-")).map(Target::By);
     }
-    let zoned = DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc());
-    let plain = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-    let moment = zoned.or(plain.map(|moment| moment.and_utc()));
-    let ns = moment.and_then(|moment| moment.timestamp_nanos_opt());
-    ns.map(|ns| Target::To(Timestamp::from_nanos(ns))).ok_or_else(|| {
+    units::moment(text).map(Target::To).map_err(|_| {
         "neither a time nor an offset with its sign; type for example '2026-01-31 16:30:00' (UTC) or +1.5s".into()
     })
 }

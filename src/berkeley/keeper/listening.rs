@@ -82,7 +82,7 @@ impl Keeper {
         let phases: Vec<Span> = votes().map(|reading| reading.phase).collect();
         let vote = vote::first_vote(&phases, self.settings.radius, all.len());
         let agreeing = vote.kept.iter().filter(|kept| **kept).count();
-        conclusion.report.heard = all.iter().flatten().count();
+        conclusion.report.heard = all.iter().flatten().filter(|reading| reading.fresh).count();
         conclusion.report.agreeing = agreeing;
         conclusion.report.window = self.settings.radius;
         if !vote.majority {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that has to be right before a change goes in: format, lints, tests, documents, the demo, the dashboard in a
+# Everything that has to be right before a change goes in: format, lints, tests, documents, the demo, terminals, the dashboard in a
 # browser, and what needs a kernel of its own: the machine's clock, bad networks, and the laboratory.
 # This is what CI runs. Asks nothing, ends within its time limits, and says at the end what it found.
 set -uo pipefail
@@ -59,6 +59,8 @@ if step "dependencies" 600 cargo fetch --locked; then
     step "documents" 600 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     step "release build" 900 cargo build --locked --release
     step "demo" 120 scripts/demo.sh
+    # Long enough to install tmux before.
+    step "terminals" 400 scripts/terminal-test.py
     # Long enough to install a browser before.
     step "the dashboard" 900 scripts/dashboard-test.py
     # Long enough to fetch a kernel and qemu before.
@@ -66,7 +68,7 @@ if step "dependencies" 600 cargo fetch --locked; then
     step "bad networks" 900 scripts/netem-test.sh
     step "the laboratory" 900 scripts/lab --short
 else
-    not_run "format, lints, tests, documents, demo, the dashboard, the machine's clock, bad networks, the laboratory: the dependencies cannot be had"
+    not_run "format, lints, tests, documents, demo, terminals, the dashboard, the machine's clock, bad networks, the laboratory: the dependencies cannot be had"
 fi
 
 printf '\n== summary\n'

@@ -249,3 +249,103 @@ fn whoever_names_nobody_or_too_many_is_told_so_in_one_line() {
     }
     assert!(cluster.server.events_of("removed").is_empty());
 }
+
+/// What `meantime set-time` says, or why it fails, and the code that it fails with.
+fn set_time(dir: &Path, socket: &str, arguments: &[&str]) -> Result<String, (String, Option<i32>)> {
+    let socket = dir.join(socket).display().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_meantime"))
+        .arg("set-time")
+        .args(arguments)
+        .args(["--control", &socket])
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err((text(output.stderr), output.status.code()))
+    }
+}
+
+#[test]
+fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
+    let cluster = Cluster::start();
+    let leads = || ["server", "alice", "bob"].map(|node| lead(&cluster.status(node)));
+    let before = leads();
+    let said = set_time(cluster.dir.path(), "server", &["-4ms"]).unwrap();
+    assert!(said.contains("slews by -4.0 ms") && said.contains("takes 10.0 s"), "{said}");
+    let (busy, code) = set_time(cluster.dir.path(), "server", &["+1s"]).unwrap_err();
+    assert!(busy.contains("is being set already") && code == Some(1), "{busy}");
+    assert!(cluster.page("server").contains("Being set by -4.0 ms (slew): begins in "));
+    let alice = cluster.alice.wait_for_any("time_set");
+    assert_eq!((int(&alice["amount_ns"]), alice["adjustment"].as_str()), (-4_000_000, Some("slew")));
+    assert_eq!(int(&alice["late_ns"]), 0);
+    let mut asked = 0;
+    while !cluster.status("server")["setting"].is_null() {
+        let (server, client) = (cluster.status("server"), cluster.status("alice"));
+        let bound = int(&client["bound_ns"]) + int(&server["own_bound_ns"]);
+        // Over the milliseconds between the two readings both slew by some microseconds.
+        let between = (int(&client["raw_ns"]) - int(&server["raw_ns"])).abs() / 2_000;
+        let apart = lead(&client) - lead(&server);
+        assert!(apart.abs() <= bound + between, "{apart} ns apart, bound {bound}: {client} {server}");
+        asked += 1;
+        assert!(asked < 200, "it is never over");
+        pause(Duration::from_millis(200));
+    }
+    for (now, before) in leads().into_iter().zip(before) {
+        // Meanwhile the cluster's time runs over the host's oscillator as its members want.
+        assert!((now - before + 4_000_000).abs() < 1_500_000, "{now} {before}");
+    }
+
+    let before = leads();
+    let said = set_time(cluster.dir.path(), "server", &["+1h", "--step"]).unwrap();
+    assert!(said.contains("steps by +1.0 h in"), "{said}");
+    cluster.alice.wait_for("time_set", 1, |set| set["adjustment"] == "step");
+    while !cluster.status("alice")["setting"].is_null() {
+        pause(Duration::from_millis(100));
+    }
+    pause(Duration::from_millis(100));
+    for (now, before) in leads().into_iter().zip(before) {
+        assert!((now - before - 3_600_000_000_000).abs() < 1_500_000, "{now} {before}");
+    }
+    let corrected = cluster.alice.events_of("corrected");
+    cluster.alice.wait_for("corrected", corrected.len() + 3, |corrected| corrected["adjustment"] == "slew");
+    for node in [&cluster.alice, &cluster.bob] {
+        for bad in ["holdover", "bound_broken", "refused_correction"] {
+            assert!(node.events_of(bad).is_empty(), "{}: {:?}", node.name(), node.events_of(bad));
+        }
+    }
+    assert!(cluster.server.events_of("falseticker").is_empty());
+    assert!(cluster.status("server")["last_round"]["largest_bound_ns"].is_i64());
+}
+
+#[test]
+fn a_time_that_cannot_be_set_is_refused_in_one_line() {
+    let cluster = Cluster::start();
+    for (socket, arguments, why) in [
+        ("server", &["+60s"][..], "no more than 34.6 s is slewed; add --step"),
+        ("server", &["1999-12-31 23:59:59"], "cannot be the time"),
+        ("server", &["--step", "-30d"], ""),
+        ("alice", &["+1s"], "its server knows the cluster"),
+    ] {
+        match set_time(cluster.dir.path(), socket, arguments) {
+            Err((error, Some(1))) => {
+                assert!(!why.is_empty() && error.contains(why) && error.lines().count() == 1, "{error}");
+            }
+            Ok(said) => assert!(why.is_empty() && said.contains("--max-step"), "{said}"),
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+    let refused = cluster.alice.wait_for_any("refused_correction");
+    assert_eq!(refused["reason"], "step_too_large");
+    cluster.alice.wait_for("holdover", 0, |held| held["reason"] == "correction_refused");
+    let (error, code) = set_time(cluster.dir.path(), "server", &["tomorrow"]).unwrap_err();
+    assert!(error.contains("neither a time nor an offset") && code == Some(2), "{error}");
+    let lone = TempDir::new().unwrap();
+    let socket = lone.path().join("server").display().to_string();
+    let arguments = ["server", "--listen", "127.0.0.1:0", "--output", "json", "--control", &socket];
+    let server = Process::start("lone", &arguments);
+    server.wait_for_any("listening");
+    let (error, _) = set_time(lone.path(), "server", &["+1s"]).unwrap_err();
+    assert!(error.contains("the cluster has no time yet"), "{error}");
+}

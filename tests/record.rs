@@ -152,6 +152,18 @@ fn every_round_and_member_is_recorded_and_drawn() {
     // A blank one of this size has a tenth of that.
     assert!(png.len() > 60_000, "{} bytes", png.len());
 
+    drawn(&[
+        &text(&file),
+        "-o",
+        &text(&picture),
+        "--from",
+        "2001-01-01 00:00",
+        "--to",
+        "2199-01-01T00:00:00Z",
+    ]);
+    let nothing = refused(&[&text(&file), "-o", &text(&picture), "--to", "2001-01-01 00:00"]);
+    assert!(nothing.contains("between these times"), "{nothing}");
+
     drawn(&[&text(&dir.join("alice.csv")), "-o", &text(&dir.join("alice.svg"))]);
     assert!(fs::read_to_string(dir.join("alice.svg")).unwrap().contains("1 clock,"));
 }

@@ -4,7 +4,7 @@ use meantime::time::{self, Frequency, Span, Timestamp};
 use meantime::wire::{
     Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, DecodeError, Flags, Header, Heartbeat,
     HeartbeatAck, KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject,
-    RejectReason, Report, SessionId, Stamps, VERSION, Verdict, Welcome,
+    RejectReason, Report, SessionId, Setting, Stamps, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -57,7 +57,7 @@ fn magic_and_kind_are_checked_to_the_bit() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(Message::decode(&changed), Err(DecodeError::Magic));
     }
-    for kind in (0..=255).filter(|kind| !(1..=10).contains(kind)) {
+    for kind in (0..=255).filter(|kind| !(1..=11).contains(kind)) {
         let mut changed = written;
         changed[3] = kind;
         assert_eq!(Message::decode(&changed), Err(DecodeError::Kind(kind)));
@@ -97,6 +97,10 @@ fn values_outside_of_an_enumeration_are_refused() {
             Body::Reject(_) => refused(&message, 40, 1..=3, "reason"),
             Body::Correction(_) => refused(&message, 72, 0..=2, "verdict"),
             Body::Leave(_) => refused(&message, 40, 1..=1, "reason"),
+            Body::Setting(_) => {
+                refused(&message, 64, 1..=255, "setting number");
+                refused(&message, 65, 0..=1, "step");
+            }
             _ => {}
         }
         let mut bytes = message.encode();
@@ -206,6 +210,7 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
         Kind::Welcome => 48..72,
         Kind::Reject | Kind::Leave => 40..41,
         Kind::Correction => 72..75,
+        Kind::Setting => 64..66,
         _ => 0..0,
     }
 }
@@ -222,8 +227,9 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Heartbeat => (40..56).contains(&at),
         Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
+        Kind::Setting => at >= 66,
     };
-    at == 4 || at == 5 || at >= 80 || (at >= 32 && in_body)
+    at == 5 || at >= 80 || (at >= 32 && in_body)
 }
 
 /// The bits of a partly reserved byte that have a meaning.
@@ -233,7 +239,7 @@ fn flag_bits(at: usize) -> u8 {
 
 fn header() -> Header {
     Header {
-        flags: Flags { state: ClientState::Synchronized },
+        flags: Flags { state: ClientState::Synchronized, setting: 0xa5 },
         key_id: KeyId(0x0102),
         sender: NodeId(0x0304_0506_0708_090a),
         session: SessionId(0x0b0c_0d0e_0f10_1112),
@@ -261,7 +267,7 @@ fn stamps() -> Stamps {
 }
 
 /// A message of every kind, with no field zero.
-fn one_of_each() -> [Message; 10] {
+fn one_of_each() -> [Message; 11] {
     let second = Span::from_secs(1);
     let register =
         Register {
@@ -288,6 +294,14 @@ fn one_of_each() -> [Message; 10] {
         lifetime: terms.2,
         rate: Frequency::from_ppt(-3),
     };
+    let setting = Setting {
+        cluster: ClusterId(1),
+        number: 2,
+        before: Span::from_nanos(-3),
+        amount: Span::from_nanos(-4),
+        start: Timestamp::from_nanos(5),
+        step: true,
+    };
     let probe = Probe {
         nonce: 1,
         before: Some(stamps()),
@@ -307,6 +321,7 @@ fn one_of_each() -> [Message; 10] {
         Body::Heartbeat(Heartbeat { nonce: 1, name: Name::new("lab-7") }),
         Body::HeartbeatAck(HeartbeatAck { nonce: 2 }),
         Body::Leave(Leave { reason: LeaveReason::Shutdown }),
+        Body::Setting(setting),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -326,9 +341,9 @@ fn headers() -> impl Strategy<Value = Header> {
         Just(ClientState::Synchronized),
         Just(ClientState::Holdover)
     ];
-    (states, any::<u16>(), any::<(u64, u64)>(), any::<(u32, u32)>()).prop_map(
-        |(state, key_id, (sender, session), (sequence, round))| Header {
-            flags: Flags { state },
+    (states, any::<(u8, u16)>(), any::<(u64, u64)>(), any::<(u32, u32)>()).prop_map(
+        |(state, (setting, key_id), (sender, session), (sequence, round))| Header {
+            flags: Flags { state, setting },
             key_id: KeyId(key_id),
             sender: NodeId(sender),
             session: SessionId(session),
@@ -368,7 +383,18 @@ fn bodies() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|nonce| Body::Heartbeat(Heartbeat { nonce, name: Name::new("lab-7") })),
         any::<u64>().prop_map(|nonce| Body::HeartbeatAck(HeartbeatAck { nonce })),
         Just(Body::Leave(Leave { reason: LeaveReason::Shutdown })),
+        settings(),
     ]
+}
+
+fn settings() -> impl Strategy<Value = Body> {
+    (any::<(u64, i64, i64, i64, bool)>(), 1..=u8::MAX).prop_map(
+        |((cluster, before, amount, start, step), number)| {
+            let (before, amount) = (Span::from_nanos(before), Span::from_nanos(amount));
+            let (cluster, start) = (ClusterId(cluster), Timestamp::from_nanos(start));
+            Body::Setting(Setting { cluster, number, before, amount, start, step })
+        },
+    )
 }
 
 fn welcomes() -> impl Strategy<Value = Body> {

@@ -6,7 +6,7 @@ use meantime::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime::wire::{
     Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Direction, Flags, Header,
     Heartbeat, HeartbeatAck, KeyBytes, KeyId, Leave, LeaveReason, Master, Message, Name, NodeId, NodeKey,
-    Probe, Register, Reject, RejectReason, Report, SessionId, Stamps, Verdict, Welcome,
+    Probe, Register, Reject, RejectReason, Report, SessionId, Setting, Stamps, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -74,7 +74,7 @@ fn every_kind_has_a_vector() {
     let mut kinds: Vec<u8> = vectors().values().map(|vector| vector.message().body.kind() as u8).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=10).collect::<Vec<u8>>());
+    assert_eq!(kinds, (1..=11).collect::<Vec<u8>>());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_values_of_a_vector_are_its_bytes_and_its_fields_are_those_of_the_tables()
 #[test]
 fn the_tables_cover_every_byte_of_every_kind_once() {
     let tables = field_tables();
-    assert_eq!(tables.len(), 12);
+    assert_eq!(tables.len(), 13);
     for (name, fields) in &tables {
         let (start, end) = match name.as_str() {
             "Header" => (0, 32),
@@ -260,14 +260,15 @@ impl Vector {
     }
 
     fn header(&self) -> Header {
-        let state = match self.number("flags") {
-            0u16 => ClientState::Unsynchronized,
+        let flags: u16 = self.number("flags");
+        let state = match flags & 0xff {
+            0 => ClientState::Unsynchronized,
             1 => ClientState::Synchronized,
             2 => ClientState::Holdover,
             other => panic!("flags {other}"),
         };
         Header {
-            flags: Flags { state },
+            flags: Flags { state, setting: (flags >> 8) as u8 },
             key_id: KeyId(self.number("key_id")),
             sender: NodeId(self.number("sender")),
             session: SessionId(self.number("session")),
@@ -293,6 +294,14 @@ impl Vector {
                 assert_eq!(self.number::<u8>("reason"), LeaveReason::Shutdown as u8);
                 Body::Leave(Leave { reason: LeaveReason::Shutdown })
             }
+            11 => Body::Setting(Setting {
+                cluster: ClusterId(self.number("cluster")),
+                number: self.number("number"),
+                before: self.span("before"),
+                amount: self.span("amount"),
+                start: Timestamp::from_nanos(self.number("start")),
+                step: self.number::<u8>("step") == 1,
+            }),
             other => panic!("kind {other}"),
         };
         assert_eq!(body.kind() as u8, kind);

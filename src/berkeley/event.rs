@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::time::{Correction, Frequency, Offset, Span};
-use crate::wire::{ClientState, ClusterId, KeyId, Name, RejectReason, Verdict};
+use crate::wire::{ClientState, ClusterId, KeyId, Name, RejectReason, Setting, Verdict};
 
 /// A client, as people know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,9 +113,9 @@ pub struct RoundReport {
     pub outcome: Outcome,
     /// Members with a vote, the server's own clock included.
     pub members: usize,
-    /// Of these, how many had a reading.
+    /// Of these, how many were heard in this round. Others may agree by their last readings, for up to three rounds.
     pub heard: usize,
-    /// Of these, how many agree within the window.
+    /// Of the members, how many agree within the window.
     pub agreeing: usize,
     /// The median of the readings.
     pub median: Offset,
@@ -244,6 +244,11 @@ pub enum ServerEvent {
     Pinned {
         /// Whose.
         client: Peer,
+    },
+    /// Somebody has set the cluster's time: it will begin soon.
+    TimeSet {
+        /// By how much, when and how.
+        setting: Setting,
     },
     /// The first vote: the cluster has a time.
     TimeAgreed {
@@ -426,6 +431,15 @@ pub enum ClientEvent {
         correction: Correction,
         /// Why not.
         reason: Refusal,
+    },
+    /// Somebody has set the cluster's time, and this clock does the same.
+    TimeSet {
+        /// By how much, when and how.
+        setting: Setting,
+        /// What is added now because this client hears of it late.
+        late: Correction,
+        /// How.
+        adjustment: Adjustment,
     },
     /// What was proved of the cluster's time does not fit to what is proved now: an assumption of the bound was
     /// wrong, be it about this oscillator, a timestamp, or the server's clock. The bound began anew.

@@ -17,6 +17,7 @@ pub mod keeper;
 pub mod keys;
 pub mod lag;
 pub mod server;
+pub mod setting;
 pub mod timers;
 pub mod timescale;
 pub mod view;

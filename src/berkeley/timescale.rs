@@ -68,6 +68,13 @@ impl Timescale {
         Correction::adding(self.estimate(raw) - before)
     }
 
+    /// At `raw` the clock shows `published`; what that is off the estimate is slewed away.
+    pub fn show(&mut self, raw: Raw, published: Timestamp) {
+        let phase = self.phase_at(raw);
+        let residue = published - self.estimate(raw);
+        *self = Timescale { reference: raw, phase, frequency: self.frequency, residue };
+    }
+
     /// From `raw` on the clock runs faster by `change`; its time stays what it is.
     pub fn shift_frequency(&mut self, raw: Raw, change: Frequency) {
         let phase = self.phase_at(raw);

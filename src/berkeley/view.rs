@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport};
-use crate::time::{Correction, Frequency, Offset, Span};
-use crate::wire::{ClientState, ClusterId};
+use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
+use crate::wire::{ClientState, ClusterId, Setting};
 
 /// A cluster, as its server sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +28,38 @@ pub struct ServerView {
     pub frequency_error: Option<Frequency>,
     /// Why the vote leaves the server's own clock out, if it does.
     pub exclusion: Option<Exclusion>,
+    /// What somebody has set the cluster's time by, if that is not over.
+    pub setting: Option<SettingView>,
     /// The server's own clock's guaranteed distance from the cluster's time.
     pub bound: Option<Span>,
     /// The clients, in the order of their places in the server's table.
     pub members: Vec<MemberView>,
     /// Whose votes somebody has taken away, of those that are not registered now.
     pub removed: Vec<Peer>,
+}
+
+/// Somebody has set the cluster's time, and that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingView {
+    /// By how much.
+    pub amount: Span,
+    /// How.
+    pub adjustment: Adjustment,
+    /// How long until it begins; zero: it has begun.
+    pub starts_in: Span,
+    /// How long until it is over.
+    pub ends_in: Span,
+}
+
+impl SettingView {
+    /// What is still to be seen of a setting when the cluster's base time is `base`.
+    pub fn of(setting: &Setting, base: Timestamp) -> Option<SettingView> {
+        let (starts_in, ends_in) = (setting.start - base, setting.end() - base);
+        let adjustment = if setting.step { Adjustment::Step } else { Adjustment::Slew };
+        let view =
+            SettingView { amount: setting.amount, adjustment, starts_in: starts_in.max(Span::ZERO), ends_in };
+        (setting.number != 0 && ends_in > Span::ZERO).then_some(view)
+    }
 }
 
 /// A client, as its server sees it.
@@ -89,6 +115,8 @@ pub struct ClientView {
     pub cluster: ClusterId,
     /// From one of the server's rounds to the next; `None`: not registered.
     pub interval: Option<Span>,
+    /// What somebody has set the cluster's time by, if that is not over.
+    pub setting: Option<SettingView>,
     /// The last correction that it has followed.
     pub last_correction: Option<CorrectionView>,
     /// Why it is in holdover, if it is.

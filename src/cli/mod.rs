@@ -20,6 +20,7 @@ pub mod output;
 pub mod plot;
 pub mod record;
 mod server;
+mod set_time;
 pub mod simulate;
 mod standing;
 mod status;
@@ -48,6 +49,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Check(check::CheckArgs),
     Members(members::MembersArgs),
+    SetTime(set_time::SetTimeArgs),
     Plot(plot::PlotArgs),
     #[cfg(feature = "dashboard")]
     Dashboard(dashboard::DashboardArgs),
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(args).map(done),
         Command::Check(args) => Ok(check::run(args)),
         Command::Members(args) => members::run(args).map(done),
+        Command::SetTime(args) => set_time::run(args).map(done),
         Command::Plot(args) => plot::run(args).map(done),
         #[cfg(feature = "dashboard")]
         Command::Dashboard(args) => dashboard::run(args).map(done),
@@ -83,6 +86,7 @@ Examples:
   meantime watch                            the same, live
   meantime check --max 50ms                 exit 0 if all clocks are guaranteed that close
   meantime members remove attic             this clock has no vote any more
+  meantime set-time +1.5s                   set the whole cluster's time, slowly
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in a simulated world first
   meantime keygen cluster.key               make a key; then --key-file cluster.key

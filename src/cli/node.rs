@@ -18,7 +18,7 @@ use super::standing::Standing;
 use super::units;
 use crate::clock::system::steering::Settings;
 use crate::clock::{Clock, Overlay, SystemEvent};
-use crate::net::{self, Control, EventLoop, Link, Observation, Observer};
+use crate::net::{self, Answer, Ask, Control, EventLoop, Link, Observation, Observer};
 use crate::process::{self, Account, Need, Supervisor};
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
 use crate::wire::Name;
@@ -279,8 +279,8 @@ where
         self.output.tell(&at, &event)
     }
 
-    fn request(&mut self, node: &mut N, now: Now, at: Observation, request: &str) -> String {
-        self.desk.answer(node, now, &at, request)
+    fn request(&mut self, node: &mut N, now: Now, at: Observation, ask: Ask<'_>) -> Answer {
+        self.desk.answer(node, now, &at, ask)
     }
 
     fn upkeep(&mut self, node: &mut N, now: Now) {

@@ -105,6 +105,19 @@ fn signed(value: &Value) -> String {
     })
 }
 
+/// That somebody is setting the cluster's time, if somebody is.
+fn being_set(setting: &Value) -> String {
+    if setting.is_null() {
+        return String::new();
+    }
+    let (amount, how) = (signed(&setting["amount_ns"]), words(&setting["adjustment"]));
+    let begins = match setting["starts_in_ns"].as_i64() {
+        Some(0) | None => String::new(),
+        Some(_) => format!("begins in {}, ", span(&setting["starts_in_ns"])),
+    };
+    format!("Being set by {amount} ({how}): {begins}is over in {}\n", span(&setting["ends_in_ns"]))
+}
+
 /// A frequency in ppm.
 fn ppm(value: &Value) -> String {
     value.as_f64().map_or("-".into(), |ppb| format!("{:+.3}", ppb / 1e3))

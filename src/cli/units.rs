@@ -1,6 +1,6 @@
 //! Lengths of time, frequencies, sizes and dates as people type them: `250ms`, `-2.5s`, `50ppm`, `64MiB`, `2026-01-31`.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use crate::berkeley::config::LONGEST_DELAY;
 use crate::time::{Frequency, Span, Timestamp};
@@ -152,6 +152,20 @@ pub fn date(text: &str) -> Result<Timestamp, String> {
     let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.with_timezone(&Utc));
     let ns = day.or_else(moment).and_then(|moment| moment.timestamp_nanos_opt());
     ns.map(Timestamp::from_nanos).ok_or_else(|| "not a date; type for example 2026-01-31".into())
+}
+
+/// Reads a moment: RFC 3339, or a date and a time of day in UTC.
+///
+/// # Errors
+/// What to type instead.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    let zoned = DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.with_timezone(&Utc));
+    let plain = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let ns = zoned.or(plain.map(|moment| moment.and_utc())).and_then(|moment| moment.timestamp_nanos_opt());
+    ns.map(Timestamp::from_nanos)
+        .ok_or_else(|| "no date with a time of day; type for example '2026-01-31 16:30:00', in UTC".into())
 }
 
 /// Number and unit; a letter e between digits belongs to the number.

@@ -1,6 +1,7 @@
 //! What is known of a node: its last answer, who was seen, what has happened.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub struct Board {
     events: VecDeque<Value>,
     /// The number of the newest event.
     newest: u64,
+    /// Tells this board from the next one, in whose process ever: numbers begin anew there.
+    instance: String,
 }
 
 /// A node's answer.
@@ -39,6 +42,7 @@ impl Default for Board {
             history: History::default(),
             events: VecDeque::new(),
             newest: 0,
+            instance: format!("{:016x}", RandomState::new().build_hasher().finish()),
         }
     }
 }
@@ -139,7 +143,7 @@ impl Board {
         let rows: Vec<Value> = rows.collect();
         let health = self.health(now);
         let mut overview = json!({
-            "instance": std::process::id(),
+            "instance": self.instance,
             "healthy": health.is_ok(),
             "health": health.unwrap_or_else(|why| why),
             "members": rows,
@@ -197,6 +201,10 @@ impl Board {
         let ago = ago.saturating_add(age);
         if ago > interval.saturating_mul(2).saturating_add(i64::try_from(STALE.as_nanos()).unwrap_or(0)) {
             return Err(format!("the last round was {} ago", Span::from_nanos(ago)));
+        }
+        let heard = round["heard"].as_u64().zip(round["members"].as_u64());
+        if let Some((heard, members)) = heard.filter(|(heard, members)| 2 * heard <= *members) {
+            return Err(format!("only {heard} of {members} clocks were heard in the last round"));
         }
         match round["outcome"].as_str() {
             Some("agreed") => Ok(format!("{} of {} clocks agree", round["agreeing"], round["members"])),
@@ -265,6 +273,15 @@ mod tests {
         old.status["last_round"]["ago_ns"] = json!(23_000_000_000i64);
         board.hear(Ok(old), now);
         assert_eq!(board.health(now), Err("the last round was 23.0 s ago".into()));
+    }
+
+    #[test]
+    fn clocks_that_agree_only_by_what_they_said_before_are_not_healthy() {
+        let (mut board, now) = (Board::default(), Instant::now());
+        let mut deaf = answers("agreed");
+        deaf.status["last_round"]["heard"] = json!(1);
+        board.hear(Ok(deaf), now);
+        assert_eq!(board.health(now), Err("only 1 of 3 clocks were heard in the last round".into()));
     }
 
     #[test]

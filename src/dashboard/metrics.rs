@@ -166,7 +166,7 @@ impl Sheet {
             "Clocks with a vote in the last round, the server's own included",
             round["members"].as_f64(),
         );
-        self.number("members_heard", "Clocks that had a reading in the last round", round["heard"].as_f64());
+        self.number("members_heard", "Clocks that were heard in the last round", round["heard"].as_f64());
         self.number("members_agreeing", "Clocks that agreed in the last round", round["agreeing"].as_f64());
         self.seconds(
             "spread",

@@ -3,7 +3,8 @@
 //! Each line is a request, and each gets one line in answer. Who may connect is the business of the file system: the socket
 //! is its owner's alone. The node has other things to do, so everything here is bounded: the connections, what one of them
 //! may ask before it has read the answer (one thing), the length of a request, what is written in a turn of the loop. Who
-//! does not read what he has asked for, and who asks nothing for long, is dropped.
+//! does not read what he has asked for, and who asks nothing for long, is dropped. A long answer comes in pieces: the next one is
+//! made when the one before it is written.
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -16,6 +17,30 @@ use slab::Slab;
 
 use crate::time::{Monotonic, Span};
 
+/// What is asked of whoever answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// A line that somebody has sent.
+    Request(&'a str),
+    /// The next piece of the answer before, which has named it so.
+    Rest(usize),
+}
+
+/// An answer, or a piece of one. What ends a line is none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What is written.
+    pub text: String,
+    /// What the next piece is called; `None`: this is the last.
+    pub rest: Option<usize>,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Answer {
+        Answer { text, rest: None }
+    }
+}
+
 /// A control socket, and who is connected to it.
 #[derive(Debug)]
 pub struct Control {
@@ -24,6 +49,8 @@ pub struct Control {
     /// The file that is ours: somebody may have put another in its place.
     inode: u64,
     connections: Slab<Connection>,
+    /// Who was answered last: whoever comes after him is next.
+    answered: usize,
     /// Somebody may wait to be let in.
     acceptable: bool,
 }
@@ -38,6 +65,8 @@ struct Connection {
     /// What is to be written, and how much of it was.
     answer: Vec<u8>,
     written: usize,
+    /// What is to be asked for when that is written.
+    rest: Option<usize>,
     /// When something was last read or written.
     active: Monotonic,
 }
@@ -63,7 +92,7 @@ impl Control {
         let listener = bound?;
         let inode = std::fs::symlink_metadata(path)?.ino();
         let path = path.to_owned();
-        Ok(Control { listener, path, inode, connections: Slab::new(), acceptable: true })
+        Ok(Control { listener, path, inode, connections: Slab::new(), answered: 0, acceptable: true })
     }
 
     /// Lets the system tell when something is to be done.
@@ -96,14 +125,20 @@ impl Control {
         self.connections.iter().map(|(_, connection)| connection.deadline()).min()
     }
 
-    /// Does a turn's worth of work: lets in, reads, writes, drops; and has at most one request answered.
-    pub fn serve(&mut self, registry: &Registry, now: Monotonic, answer: impl FnOnce(&str) -> String) {
+    /// Does a turn's worth of work: lets in, reads, writes, drops; and has one request answered at most, or one piece.
+    pub fn serve(&mut self, registry: &Registry, now: Monotonic, answer: impl FnOnce(Ask<'_>) -> Answer) {
         self.accept(registry, now);
         let mut answer = Some(answer);
-        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        let mut keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        let next = keys.partition_point(|key| *key <= self.answered);
+        keys.rotate_left(next);
         for key in keys {
             let Some(connection) = self.connections.get_mut(key) else { continue };
+            let waiting = answer.is_some();
             let standing = connection.turn(now, &mut answer).unwrap_or(Standing::Over);
+            if waiting && answer.is_none() {
+                self.answered = key;
+            }
             if standing == Standing::Over || now >= connection.deadline() {
                 let mut connection = self.connections.remove(key);
                 // It is closed in any case.
@@ -145,7 +180,16 @@ impl Drop for Control {
 impl Connection {
     fn new(stream: UnixStream, now: Monotonic) -> Connection {
         let (request, answer) = (Vec::new(), Vec::new());
-        Connection { stream, readable: true, writable: true, request, answer, written: 0, active: now }
+        Connection {
+            stream,
+            readable: true,
+            writable: true,
+            request,
+            answer,
+            written: 0,
+            rest: None,
+            active: now,
+        }
     }
 
     fn has_to_write(&self) -> bool {
@@ -157,7 +201,10 @@ impl Connection {
     }
 
     fn is_busy(&self) -> bool {
-        if self.has_to_write() { self.writable } else { self.has_a_request() || self.readable }
+        match self.has_to_write() {
+            true => self.writable,
+            false => self.rest.is_some() || self.has_a_request() || self.readable,
+        }
     }
 
     fn deadline(&self) -> Monotonic {
@@ -167,9 +214,13 @@ impl Connection {
     fn turn(
         &mut self,
         now: Monotonic,
-        answer: &mut Option<impl FnOnce(&str) -> String>,
+        answer: &mut Option<impl FnOnce(Ask<'_>) -> Answer>,
     ) -> io::Result<Standing> {
-        if !self.has_to_write() {
+        if let Some(rest) = self.rest.filter(|_| !self.has_to_write()) {
+            if let Some(answer) = answer.take() {
+                self.take(answer(Ask::Rest(rest)));
+            }
+        } else if !self.has_to_write() {
             if !self.has_a_request() && self.read(now)? == Standing::Over {
                 return Ok(Standing::Over);
             }
@@ -177,13 +228,18 @@ impl Connection {
                 && let Some(answer) = answer.take()
             {
                 let line: Vec<u8> = self.request.drain(..=end).collect();
-                self.answer = answer(String::from_utf8_lossy(&line).trim()).into_bytes();
-                self.answer.push(b'\n');
-                self.written = 0;
+                self.take(answer(Ask::Request(String::from_utf8_lossy(&line).trim())));
             }
         }
         self.write(now)?;
         Ok(Standing::Open)
+    }
+
+    fn take(&mut self, answer: Answer) {
+        (self.answer, self.written, self.rest) = (answer.text.into_bytes(), 0, answer.rest);
+        if self.rest.is_none() {
+            self.answer.push(b'\n');
+        }
     }
 
     fn read(&mut self, now: Monotonic) -> io::Result<Standing> {
@@ -294,7 +350,11 @@ mod tests {
                 let mut events = Events::with_capacity(16);
                 self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
                 events.iter().for_each(|event| self.control.note(event));
-                self.control.serve(self.poll.registry(), now, |request| request.repeat(times));
+                self.control.serve(self.poll.registry(), now, |ask| match ask {
+                    Ask::Request("pieces") => Answer { text: "a".into(), rest: Some(1) },
+                    Ask::Request(request) => request.repeat(times).into(),
+                    Ask::Rest(piece) => Answer { text: "b".into(), rest: (piece < 5).then_some(piece + 1) },
+                });
                 if !self.control.is_busy() && events.is_empty() {
                     return;
                 }
@@ -318,6 +378,24 @@ mod tests {
         client.write_all(b"tus\n").unwrap();
         bench.turn(at(0), 1);
         assert_eq!(line(&client), "status\n");
+    }
+
+    #[test]
+    fn an_answer_in_pieces_is_one_line_and_others_are_answered_in_between() {
+        let mut bench = Bench::new();
+        let (mut long, mut short) = (bench.connect(), bench.connect());
+        long.write_all(b"pieces\npieces\n").unwrap();
+        short.write_all(b"x\n").unwrap();
+        bench.turn(at(0), 1);
+        let mut lines = BufReader::new(&long).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "abbbbb");
+        assert_eq!(lines.next().unwrap().unwrap(), "abbbbb");
+        assert_eq!(line(&short), "x\n");
+        // Whoever asks for a lot and does not read is dropped, between two pieces as well.
+        long.write_all(b"pieces\n").unwrap();
+        bench.turn(at(1), 1);
+        bench.turn(at(122), 1);
+        assert_eq!(bench.control.connections.len(), 0);
     }
 
     #[test]

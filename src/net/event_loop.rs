@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::batch::{Arrivals, BATCH};
-use super::control::Control;
+use super::control::{Answer, Ask, Control};
 use super::link::Link;
 use super::stamps::{Stamps, Timestamps};
 use super::troubles::Troubles;
@@ -63,10 +63,10 @@ pub trait Observer<N: Node> {
         Ok(())
     }
 
-    /// Somebody asks something of the node at the control socket, or tells it something: the answer, one line.
-    fn request(&mut self, node: &mut N, now: Now, at: Observation, request: &str) -> String {
-        let _ = (node, now, at, request);
-        String::new()
+    /// Somebody asks something of the node at the control socket, or tells it something, or wants the rest of an answer.
+    fn request(&mut self, node: &mut N, now: Now, at: Observation, ask: Ask<'_>) -> Answer {
+        let _ = (node, now, at, ask);
+        Answer::default()
     }
 
     /// Time for what is neither network nor clock, as looking whether a file has changed. Called in every turn.
@@ -322,7 +322,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         let Some(mut control) = self.control.take() else { return Ok(()) };
         let (now, at) = (self.clock.now(), self.observe());
         let node = &mut self.node;
-        control.serve(self.poll.registry(), now.mono, |line| observer.request(node, now, at, line));
+        control.serve(self.poll.registry(), now.mono, |ask| observer.request(node, now, at, ask));
         self.control = Some(control);
         self.drain(observer)
     }

@@ -30,7 +30,7 @@ mod stamps;
 mod troubles;
 
 pub use batch::{Arrivals, BATCH, Received};
-pub use control::Control;
+pub use control::{Answer, Ask, Control};
 pub use event_loop::{EventLoop, Observation, Observer};
 pub use link::{Connection, Link, Listener};
 pub use resolver::{Resolver, ServerName};

@@ -1,6 +1,7 @@
 //! What can go wrong, or be made right, at a given moment.
 
 use super::{Intrusion, Jitter, Lie, Member, Trouble};
+use crate::berkeley::event::Adjustment;
 use crate::time::{Frequency, Span};
 
 /// One change of the world.
@@ -42,6 +43,8 @@ pub enum Fault {
     Intrude(Member, Intrusion),
     /// He goes.
     Withdraw(Member),
+    /// Somebody sets the cluster's time at the server, by so much.
+    SetTime(Span, Adjustment),
 }
 
 /// The directions of a path.

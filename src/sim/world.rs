@@ -14,6 +14,7 @@ use super::machine::{Boot, Input, Machine, NodeEvent, Output, Role};
 use super::queue::Queue;
 use super::seed::{Purpose, Seed};
 use super::{Fault, Member, Ways, liar::Liar};
+use crate::berkeley::event::Adjustment;
 use crate::berkeley::{Path, Reading, Transmit};
 use crate::time::Span;
 use crate::wire::{DEFAULT_PORT, Datagram};
@@ -315,8 +316,17 @@ impl<N: Boot> World<N> {
                 let machine = &mut self.machines[member.index()];
                 machine.liar = Some(Liar::new(lie, rng).with_key(machine.key()));
             }
+            Fault::SetTime(by, how) => self.set_time(by, how),
             Fault::Truth(member) => self.machines[member.index()].liar = None,
             _ => self.suffer_on_the_way(fault),
+        }
+    }
+
+    /// Somebody sets the cluster's time. If it is to step, every clock may do so once from now on.
+    fn set_time(&mut self, by: Span, how: Adjustment) {
+        self.input(Member::SERVER, Input::SetTime(by, how));
+        for machine in &mut self.machines {
+            machine.may_step = (how == Adjustment::Step).then_some(by);
         }
     }
 

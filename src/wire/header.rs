@@ -53,20 +53,23 @@ impl ClientState {
     }
 }
 
-/// The header's flags: in a client's datagrams, its state.
+/// The header's flags: in a client's datagrams, its state; in everybody's, how often somebody has set the cluster's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// The client's state; `Unsynchronized` in a server's datagrams.
     pub state: ClientState,
+    /// The number of the newest setting of the cluster's time that the sender knows; 0: none.
+    pub setting: u8,
 }
 
 impl Flags {
     fn to_bits(self) -> u16 {
-        match self.state {
+        let state = match self.state {
             ClientState::Unsynchronized => 0,
             ClientState::Synchronized => 1,
             ClientState::Holdover => 2,
-        }
+        };
+        state | u16::from(self.setting) << SETTING_SHIFT
     }
 
     fn from_bits(bits: u16) -> Result<Flags, DecodeError> {
@@ -76,7 +79,7 @@ impl Flags {
             2 => ClientState::Holdover,
             _ => return Err(DecodeError::Field("client state")),
         };
-        Ok(Flags { state })
+        Ok(Flags { state, setting: (bits >> SETTING_SHIFT) as u8 })
     }
 }
 
@@ -95,6 +98,7 @@ pub enum Kind {
     Heartbeat = 8,
     HeartbeatAck = 9,
     Leave = 10,
+    Setting = 11,
 }
 
 impl Kind {
@@ -110,6 +114,7 @@ impl Kind {
             8 => Kind::Heartbeat,
             9 => Kind::HeartbeatAck,
             10 => Kind::Leave,
+            11 => Kind::Setting,
             _ => return None,
         })
     }
@@ -158,6 +163,8 @@ pub fn is_newer(number: u32, than: u32) -> bool {
 
 /// The flag bits that hold the client's state.
 const STATE_BITS: u16 = 0b11;
+/// The upper half of the flags is the number of the newest setting.
+const SETTING_SHIFT: u32 = 8;
 
 /// Where the header's fields lie in a datagram.
 mod field {

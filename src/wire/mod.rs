@@ -18,6 +18,7 @@ mod probe;
 mod register;
 mod reject;
 mod report;
+mod setting;
 mod tag;
 mod welcome;
 
@@ -31,6 +32,7 @@ pub use probe::{Probe, Stamps};
 pub use register::Register;
 pub use reject::{Reject, RejectReason};
 pub use report::Report;
+pub use setting::Setting;
 pub use tag::{Direction, KeyBytes, KeyId, Master, NodeKey};
 pub use welcome::Welcome;
 
@@ -85,6 +87,8 @@ pub enum Body {
     HeartbeatAck(HeartbeatAck),
     /// Either way: goodbye.
     Leave(Leave),
+    /// Either way: by how much somebody has set the cluster's time.
+    Setting(Setting),
 }
 
 impl Body {
@@ -101,6 +105,7 @@ impl Body {
             Body::Heartbeat(_) => Kind::Heartbeat,
             Body::HeartbeatAck(_) => Kind::HeartbeatAck,
             Body::Leave(_) => Kind::Leave,
+            Body::Setting(_) => Kind::Setting,
         }
     }
 }
@@ -151,6 +156,7 @@ impl Message {
             Body::Heartbeat(body) => body.encode(&mut bytes),
             Body::HeartbeatAck(body) => body.encode(&mut bytes),
             Body::Leave(body) => body.encode(&mut bytes),
+            Body::Setting(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -176,6 +182,7 @@ impl Message {
             Kind::Heartbeat => Body::Heartbeat(Heartbeat::decode(&bytes)?),
             Kind::HeartbeatAck => Body::HeartbeatAck(HeartbeatAck::decode(&bytes)),
             Kind::Leave => Body::Leave(Leave::decode(&bytes)?),
+            Kind::Setting => Body::Setting(Setting::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

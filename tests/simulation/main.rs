@@ -16,5 +16,6 @@ mod liars;
 mod memory;
 mod rate;
 mod restart;
+mod set_time;
 mod support;
 mod table;

@@ -10,6 +10,7 @@ mod memory;
 mod proof;
 mod registration;
 mod replay;
+mod setting;
 mod trial;
 mod view;
 
@@ -23,6 +24,7 @@ use self::limits::Proposal;
 use self::memory::{Memory, Sent};
 use self::registration::{Entry, Terms};
 use self::replay::Window;
+use self::setting::Awareness;
 use self::trial::Estimator;
 use super::bound::Bound;
 use super::config::LONGEST_DELAY;
@@ -37,8 +39,8 @@ use super::{
 use crate::time::{self, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
     Body, ClientState, ClusterId, Correction, DecodeError, Direction, Flags, Header, Heartbeat, HeartbeatAck,
-    KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, RejectReason, Report, SessionId, Verdict,
-    is_newer,
+    KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, RejectReason, Report, SessionId, Setting,
+    Verdict, is_newer,
 };
 
 /// A machine that registers with a server and follows the cluster's time; see [`Node`] for how to drive it.
@@ -53,7 +55,11 @@ pub struct Client {
     told: Vec<RejectReason>,
     state: ClientState,
     cluster: ClusterId,
+    /// The base time that is agreed on.
     timescale: Timescale,
+    /// What somebody has set the cluster's time by; none as long as the clock does not have that time.
+    setting: Setting,
+    awareness: Awareness,
     /// The clock's lead over its oscillator when it had no cluster time, until the time that it was given then is confirmed:
     /// by a later correction that was followed without a step.
     start: Option<Span>,
@@ -108,6 +114,10 @@ struct Session {
     new_cluster: bool,
     /// Whether this session's server has proved something about its time.
     proved: bool,
+    /// The newest setting of its cluster's time that the server has told.
+    setting: Setting,
+    /// Why a newer one was refused.
+    refused_setting: Option<Refusal>,
     memory: Memory,
 }
 
@@ -165,6 +175,8 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
+            setting: Setting::default(),
+            awareness: Awareness::begin(now.raw),
             start: None,
             estimator,
             bound,
@@ -199,6 +211,7 @@ impl Client {
                     Body::Correction(correction) => self.handle_correction(now, header, correction),
                     Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, header, heartbeat),
                     Body::Leave(_) => self.handle_leave(now),
+                    Body::Setting(setting) => self.handle_setting(now, setting),
                     _ => Fate::Misdirected,
                 }
             }
@@ -211,10 +224,12 @@ impl Client {
         if session.memory.has_answered(probe.nonce) {
             return Fate::Unasked;
         }
-        session.learn_cluster(probe.cluster, self.cluster, self.state);
+        session.learn_cluster(probe.cluster, self.cluster, self.state, &self.setting);
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
+        self.note_setting(now, header.flags.setting);
+        self.tell_setting();
         if let Err(reason) = self.follow_rate(now, header, probe.rate) {
             self.refuse(now, header.round, time::Correction::default(), reason);
         }
@@ -287,6 +302,17 @@ impl Client {
         if session.memory.find(told.about).is_none() {
             return Fate::Unasked;
         }
+        let (refused, new_cluster) = (session.refused_setting, session.new_cluster);
+        self.note_setting(now, header.flags.setting);
+        if let Some(reason) = refused {
+            self.refuse(now, header.round, told.correction, reason);
+            return Fate::Accepted;
+        }
+        if self.is_unaware() && (new_cluster || !self.state.has_cluster_time()) {
+            // That time would not be what the others show. It is told again with the setting.
+            return Fate::Accepted;
+        }
+        let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.applied = told.about;
         if let Some(stamps) = told.last {
             session.memory.complete(stamps);
@@ -346,17 +372,19 @@ impl Client {
     fn proposal(&self, now: Now, estimator: &Estimator) -> Option<Proposal> {
         let known = estimator.estimate(now.raw)?;
         let phase = self.bound.nearest(now.raw, known.phase, self.rho(now.raw));
-        let shown = self.timescale.phase_at(now.raw) + self.timescale.residue_at(now.raw);
+        let lead = |time: Timestamp| Span::from_nanos(time.as_nanos() - now.raw.as_nanos());
+        let time = self.target().shown(Timestamp::from_nanos((now.raw + phase).as_nanos()));
+        let shown = self.shown(now.raw);
         let first = !self.state.has_cluster_time();
-        let start = if first { Some(shown) } else { self.start };
+        let start = if first { Some(lead(shown)) } else { self.start };
         Some(Proposal {
             first,
             phase,
-            difference: phase - shown,
-            since_start: start.map(|start| phase - start),
+            difference: time - shown,
+            since_start: start.map(|start| lead(time) - start),
             frequency: known.frequency,
             frequency_error: known.frequency_error,
-            time: Timestamp::from_nanos((now.raw + phase).as_nanos()),
+            time,
         })
     }
 
@@ -372,13 +400,15 @@ impl Client {
     ) {
         let Some(known) = self.estimator.estimate(now.raw) else { return };
         let Some(proposal) = self.proposal(now, &self.estimator) else { return };
-        let Proposal { first, phase, difference, since_start, .. } = proposal;
+        let Proposal { first, phase, difference, since_start, time, .. } = proposal;
         let adjustment = match self.config.steps(first, difference) {
             true => Adjustment::Step,
             false => Adjustment::Slew,
         };
         let confirmed = judgement == Judgement::Followed && adjustment == Adjustment::Slew;
-        self.start = since_start.filter(|_| !confirmed).map(|added| known.phase - added);
+        let lead = Span::from_nanos(time.as_nanos() - now.raw.as_nanos());
+        self.start = since_start.filter(|_| !confirmed).map(|added| lead - added);
+        self.take_setting(now, self.target(), adjustment);
         self.timescale.set(now.raw, phase, known.frequency, adjustment);
         self.bound.set_frequency(now.raw, known.frequency, rho);
         self.bound.learn(known.frequency_error);
@@ -516,9 +546,10 @@ impl Client {
     fn write(&mut self, now: Now, round: u32, body: Body) -> Option<Transmit> {
         let peer = self.server?;
         let key_id = self.key_for(&body);
-        let flags = Flags { state: self.state };
+        let flags = Flags { state: self.state, setting: 0 };
         let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
         if let Link::Member(session) = &mut self.link {
+            header.flags.setting = session.setting.number;
             session.sequence = session.sequence.wrapping_add(1).max(1);
             session.sent = now.mono;
             header.session = session.id;
@@ -558,9 +589,10 @@ impl Session {
     }
 
     /// The server keeps this cluster's time; if that is not the one that the clock has, it must be told anew.
-    fn learn_cluster(&mut self, cluster: ClusterId, own: ClusterId, state: ClientState) {
+    fn learn_cluster(&mut self, cluster: ClusterId, own: ClusterId, state: ClientState, setting: &Setting) {
         if cluster != ClusterId::default() && cluster != self.terms.cluster {
             self.terms.cluster = cluster;
+            self.begin_setting(setting, own);
             self.new_cluster = !state.has_cluster_time() || cluster != own;
         }
     }
@@ -663,7 +695,7 @@ impl Node for Client {
     fn read(&self, raw: Raw) -> Reading {
         let known = self.estimator.estimate(raw).filter(|_| self.state.has_cluster_time());
         Reading {
-            time: self.timescale.published(raw),
+            time: self.shown(raw),
             state: self.state,
             error: self.error_at(raw),
             bound: self.bound_at(raw),

@@ -9,7 +9,7 @@ use crate::berkeley::ClientEvent;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::exchange::Exchange;
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
-use crate::wire::{ClientState, Correction};
+use crate::wire::{ClientState, Correction, Setting};
 
 impl Client {
     /// The largest difference between the cluster's true rate over this oscillator and the clock's frequency.
@@ -36,7 +36,9 @@ impl Client {
     /// The guaranteed distance of the published clock from the cluster's time.
     pub(super) fn bound_at(&self, raw: Raw) -> Option<Span> {
         let phase = self.timescale.phase_at(raw) + self.timescale.residue_at(raw);
-        self.bound.of(raw, phase, self.rho(raw)).filter(|_| self.state.has_cluster_time())
+        let certain = self.state.has_cluster_time() && !self.may_have_missed(raw);
+        let bound = self.bound.of(raw, phase, self.rho(raw)).filter(|_| certain)?;
+        Some(self.setting.reach(self.timescale.published(raw), bound))
     }
 
     /// Takes in what the exchanges of a burst prove. The one that the Correction speaks of may have been `guessed`:
@@ -75,7 +77,9 @@ impl Client {
     /// The machine slept, and the oscillator stood still. What the clock shows is put right as far as the machine
     /// knows for how long; but that is nothing to rely on: the client has to be synchronized like a new one.
     pub(super) fn wake_up(&mut self, now: Now, slept: Span) {
-        let phase = self.timescale.phase_at(now.raw) + slept;
+        let added = self.setting.added_at(self.timescale.estimate(now.raw));
+        let phase = self.timescale.phase_at(now.raw) + slept + added;
+        self.setting = Setting::default();
         self.timescale.set(now.raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.bound.forget();
         self.state = ClientState::Unsynchronized;

@@ -9,7 +9,9 @@ use super::{Client, Link, Outgoing, Session};
 use crate::berkeley::event::HoldoverReason;
 use crate::berkeley::{Action, ClientEvent, Fate};
 use crate::time::{Monotonic, Now, Span};
-use crate::wire::{Body, Challenge, ClusterId, Header, KeyId, Register, Reject, RejectReason, Welcome};
+use crate::wire::{
+    Body, Challenge, ClusterId, Header, KeyId, Register, Reject, RejectReason, Setting, Welcome,
+};
 
 /// One attempt after the other to be let in.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +179,7 @@ impl Client {
             lifetime: welcome.lifetime.max(SHORTEST_TERM),
         };
         let known = self.state.has_cluster_time() && welcome.cluster == self.cluster;
-        self.link = Link::Member(Box::new(Session {
+        let mut session = Session {
             id: header.session,
             terms,
             key: header.key_id,
@@ -190,13 +192,16 @@ impl Client {
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
             proved: false,
+            setting: Setting::default(),
+            refused_setting: None,
             memory: Memory::default(),
-        }));
-        if header.key_id != KeyId::NONE
-            && let Link::Member(session) = &mut self.link
-        {
+        };
+        if header.key_id != KeyId::NONE {
             session.window.admit(header.sequence);
         }
+        session.begin_setting(&self.setting, self.cluster);
+        self.link = Link::Member(Box::new(session));
+        self.note_setting(now, header.flags.setting);
         self.take_rate_base(now, header, welcome.rate);
         self.told.clear();
         let (cluster, interval) = (welcome.cluster, welcome.interval);

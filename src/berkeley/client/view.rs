@@ -1,7 +1,7 @@
 //! What can be seen of a client.
 
 use super::{Client, Link};
-use crate::berkeley::view::{ClientView, CorrectionView};
+use crate::berkeley::view::{ClientView, CorrectionView, SettingView};
 use crate::time::Now;
 use crate::wire::Name;
 
@@ -23,6 +23,7 @@ impl Client {
             registered: session.is_some(),
             cluster: self.cluster,
             interval: session.map(|session| session.terms.interval),
+            setting: SettingView::of(&self.setting, self.timescale.published(now.raw)),
             last_correction: self.last_correction.map(last),
             holdover: self.holdover,
             heard_ago: session.map(|session| now.mono - session.heard),

@@ -2,7 +2,7 @@
 
 use crate::berkeley::event::{Adjustment, Exclusion, Outcome, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId};
+use crate::wire::{ClientState, ClusterId, Setting};
 
 /// What the keeper gets to know of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Ballot {
     pub state: ClientState,
     /// The cluster whose time it says it carries.
     pub cluster: ClusterId,
+    /// What it says that that time was set by; `None`: it has not said so yet.
+    pub setting: Option<Setting>,
     /// Its newest reading that is not too old; `None`: not heard.
     pub reading: Option<Reading>,
     /// Whether the vote before this one left it out.
@@ -19,6 +21,14 @@ pub struct Ballot {
     pub removed: bool,
     /// What it says of its frequency, if it is sure of it.
     pub claim: Option<Claim>,
+}
+
+impl Ballot {
+    /// Its reading as its clock is shown, with what the time that it carries was set by.
+    pub(super) fn shown(&self) -> Option<Reading> {
+        let added = |reading: &Reading| self.setting.unwrap_or_default().added_at(reading.clock());
+        self.reading.map(|reading| Reading { phase: reading.phase + added(&reading), ..reading })
+    }
 }
 
 /// What a client says of its frequency.

@@ -1,11 +1,11 @@
 //! Listening: there is no cluster time yet. Take it over from those who carry it, or agree on one.
 
 use super::ensemble::Ensemble;
-use super::{Ballot, Conclusion, Judged, Keeper, PATIENCE, Phase, Reading, Turn};
+use super::{Ballot, Conclusion, Judged, Keeper, PATIENCE, Phase, Reading, Turn, setting};
 use crate::berkeley::event::{Adjustment, Exclusion, Outcome};
 use crate::berkeley::vote;
 use crate::time::{Frequency, Offset, Raw, Span};
-use crate::wire::ClusterId;
+use crate::wire::{ClusterId, Setting};
 
 impl Keeper {
     /// Listening: is there a time to take over, or can one be agreed on?
@@ -28,12 +28,18 @@ impl Keeper {
         let carriers =
             ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter(plausible).count();
         if 2 * carriers > ballots.len() {
+            // A server that had a time before, and has only slept, goes on with its name.
+            let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
+            let cluster = own.or_else(|| commonest_cluster(ballots)).unwrap_or(fresh_cluster);
+            let setting =
+                if own.is_some() { Some(self.setting) } else { setting::commonest(ballots, cluster) };
             // One round more than a cold start needs: by then each of them has sent a heartbeat.
-            if votes > 0 && self.follow_members(now, ballots, conclusion) {
+            if votes > 0
+                && let Some(setting) = setting
+                && self.follow_members(now, ballots, conclusion)
+            {
                 conclusion.turn = Some(Turn::Adopted);
-                // A server that had a time before, and has only slept, goes on with its name.
-                let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
-                self.cluster = own.or_else(|| commonest_cluster(ballots)).unwrap_or(fresh_cluster);
+                (self.cluster, self.setting) = (cluster, setting);
                 self.anchor.rest(REST);
                 self.begin_following();
                 conclusion.report.outcome = Outcome::Following;
@@ -66,7 +72,7 @@ impl Keeper {
             fresh: true,
         };
         let all: Vec<Option<Reading>> =
-            std::iter::once(Some(own)).chain(ballots.iter().map(|ballot| ballot.reading)).collect();
+            std::iter::once(Some(own)).chain(ballots.iter().map(Ballot::shown)).collect();
         let excluded: Vec<Option<Exclusion>> =
             all.iter().map(|reading| reading.and_then(|reading| self.implausible(&reading))).collect();
         let votes = || {
@@ -76,7 +82,7 @@ impl Keeper {
         let phases: Vec<Span> = votes().map(|reading| reading.phase).collect();
         let vote = vote::first_vote(&phases, self.settings.radius, all.len());
         let agreeing = vote.kept.iter().filter(|kept| **kept).count();
-        conclusion.report.heard = all.iter().flatten().count();
+        conclusion.report.heard = all.iter().flatten().filter(|reading| reading.fresh).count();
         conclusion.report.agreeing = agreeing;
         conclusion.report.window = self.settings.radius;
         if !vote.majority {
@@ -103,7 +109,7 @@ impl Keeper {
         let frequency = self.known.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
-        self.cluster = fresh_cluster;
+        (self.cluster, self.setting) = (fresh_cluster, Setting::default());
         self.ensemble = Ensemble::knowing(self.known);
         self.become_steady();
     }

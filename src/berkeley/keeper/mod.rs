@@ -23,12 +23,14 @@ mod ballot;
 mod ensemble;
 mod following;
 mod listening;
+mod setting;
 mod steady;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use self::ballot::{Audience, Ballot, Claim, Conclusion, Judged, Reading, Turn};
+pub use self::setting::Unsettable;
 
 use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};
@@ -39,7 +41,7 @@ use super::event::{Adjustment, Exclusion, Outcome};
 use super::timescale::Timescale;
 use super::vote;
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId};
+use crate::wire::{ClientState, ClusterId, Setting};
 
 /// Keeps the cluster's time.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Keeper {
     settings: Settings,
     timescale: Timescale,
     cluster: ClusterId,
+    /// What somebody has set that time by.
+    setting: Setting,
     phase: Phase,
     audience: Audience,
     window: Window,
@@ -97,6 +101,7 @@ impl Keeper {
             settings,
             timescale,
             cluster: ClusterId::default(),
+            setting: Setting::default(),
             phase: Phase::Listening(0),
             audience: Audience::Nobody,
             window: Window::default(),
@@ -174,7 +179,8 @@ impl Keeper {
     /// that it can be off is what it still slews away. `None` while it has to find out what the time is.
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
         let carries = self.phase == Phase::Steady && self.doubt.is_none();
-        carries.then(|| self.timescale.residue_at(raw).abs())
+        let base = self.timescale.published(raw);
+        carries.then(|| self.setting.reach(base, self.timescale.residue_at(raw).abs()))
     }
 
     /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has become

@@ -31,7 +31,8 @@ impl Keeper {
         let own = vote::Reading { offset: Span::ZERO, error: Span::ZERO };
         let everybody: Vec<vote::Reading> = std::iter::once(own).chain(clients.iter().copied()).collect();
         let agreement = vote::agreement(&everybody, window, members);
-        self.report(&agreement, members, everybody.len(), window, conclusion);
+        let heard = 1 + readings.iter().filter(|reading| reading.fresh).count();
+        self.report(&agreement, members, heard, window, conclusion);
         self.judge(&agreement, window, ballots, conclusion);
         let doubted = members >= 3 && among_clients.majority && among_clients.median.abs() > window.times(2);
         if doubted {

@@ -77,6 +77,7 @@ impl Client {
         Ballot {
             state: self.state,
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
+            setting: Some(Setting::default()),
             reading,
             excluded: false,
             removed: self.removed,

@@ -13,7 +13,7 @@ use crate::berkeley::event::{Exclusion, Peer};
 use crate::berkeley::keeper;
 use crate::time::{Correction, Frequency, Monotonic, Raw, Span};
 use crate::wire::{
-    ClientState, ClusterId, Header, KeyId, Name, NodeId, Report, SessionId, Verdict, is_newer,
+    ClientState, ClusterId, Flags, Header, KeyId, Name, NodeId, Report, SessionId, Setting, Verdict, is_newer,
 };
 
 /// A registered client.
@@ -32,13 +32,15 @@ pub struct Member {
     pub local: u16,
     /// How its clock stands, by its own word.
     pub state: ClientState,
+    /// The number of the newest setting of the cluster's time that it knows; 0: none.
+    pub setting: u8,
     /// The vote's word on its clock.
     pub verdict: Verdict,
     /// Why the vote leaves it out, if it does.
     pub exclusion: Option<Exclusion>,
     /// In which of the last rounds it was heard.
     pub history: History,
-    flags: Flags,
+    marks: Marks,
     /// The nonce of its Register: the same again is a repetition, not a new registration.
     nonce: u64,
     /// When it was let in.
@@ -103,10 +105,11 @@ impl Member {
             address: Address::from(newcomer.address),
             local,
             state: newcomer.state,
+            setting: 0,
             verdict: Verdict::Unjudged,
             exclusion: None,
             history: History::default(),
-            flags: Flags::default(),
+            marks: Marks::default(),
             nonce: newcomer.nonce,
             admitted: Coarse::at(now),
             heard: Ticks::at(now),
@@ -166,10 +169,11 @@ impl Member {
     }
 
     /// Takes over what a Report says of its clock; `sure`: its frequency is known well enough to count.
-    pub fn take_word(&mut self, now: Monotonic, report: &Report, state: ClientState, sure: Frequency) {
-        self.state = state;
+    pub fn take_word(&mut self, now: Monotonic, report: &Report, flags: Flags, sure: Frequency) {
+        let state = flags.state;
+        (self.state, self.setting) = (state, flags.setting);
         self.quality = Quality::of(report);
-        self.flags.set(Flags::STATED, true);
+        self.marks.set(Marks::STATED, true);
         if state.has_cluster_time() && report.frequency_error <= sure {
             self.claim = Claim::new(now, report);
         } else if !state.has_cluster_time() || self.claim.is_old(now) {
@@ -189,7 +193,7 @@ impl Member {
 
     /// The same, if it has said so since it was asked in round `round`.
     pub fn bound_of(&self, round: u32) -> Option<Span> {
-        self.bound().filter(|_| self.round == round && self.flags.has(Flags::STATED))
+        self.bound().filter(|_| self.round == round && self.marks.has(Marks::STATED))
     }
 
     /// What it says of its frequency, if it is sure of it and has said so not too long ago.
@@ -204,7 +208,7 @@ impl Member {
 
     /// The result of the last burst of all, if it had one.
     pub fn best(&self) -> Option<Measured> {
-        self.reading().filter(|_| self.flags.has(Flags::FOUND))
+        self.reading().filter(|_| self.marks.has(Marks::FOUND))
     }
 
     /// Its last exchange: the number of its report, and when its probe was sent and its report received.
@@ -226,17 +230,17 @@ impl Member {
     pub fn begin_burst(&mut self, place: u32, round: u32, alone: bool) {
         let same = self.round == round;
         (self.burst, self.round) = (place, round);
-        self.flags.set(Flags::ALONE, alone);
-        self.flags.set(Flags::FOUND, false);
-        self.flags.set(Flags::REPEATED, false);
-        let stated = self.flags.has(Flags::STATED) && alone && same;
-        self.flags.set(Flags::STATED, stated);
+        self.marks.set(Marks::ALONE, alone);
+        self.marks.set(Marks::FOUND, false);
+        self.marks.set(Marks::REPEATED, false);
+        let stated = self.marks.has(Marks::STATED) && alone && same;
+        self.marks.set(Marks::STATED, stated);
     }
 
     /// Its burst is over, with this result.
     pub fn end_burst(&mut self, best: Option<Measured>) {
         self.burst = NONE;
-        self.flags.set(Flags::FOUND, best.is_some());
+        self.marks.set(Marks::FOUND, best.is_some());
         if let Some(best) = best {
             self.delays.learn(best.delay);
             self.reading = Packed::of(&best);
@@ -245,20 +249,20 @@ impl Member {
 
     /// Whether its last burst, in this round, was of the round itself.
     pub fn was_asked_in(&self, round: u32) -> bool {
-        self.round == round && !self.flags.has(Flags::ALONE)
+        self.round == round && !self.marks.has(Marks::ALONE)
     }
 
     /// What was measured, or is to be told, is nothing any more.
     pub fn forget_measurements(&mut self) {
         self.burst = NONE;
-        self.flags.set(Flags::FOUND, false);
+        self.marks.set(Marks::FOUND, false);
         (self.last, self.reading, self.told) = Default::default();
     }
 
     /// A Correction was sent to it, about its report of this number.
     pub fn tell(&mut self, round: u32, about: u32, correction: Correction) {
         self.told = Told { correction: correction.span().as_nanos(), round, about };
-        self.flags.set(Flags::REPEATED, true);
+        self.marks.set(Marks::REPEATED, true);
     }
 
     /// The last Correction sent to it is of no use any more.
@@ -274,16 +278,16 @@ impl Member {
 
     /// True once a burst, if no Correction was sent since that began: then it may be repeated.
     pub fn may_repeat(&mut self) -> bool {
-        let may = !self.flags.has(Flags::REPEATED);
-        self.flags.set(Flags::REPEATED, true);
+        let may = !self.marks.has(Marks::REPEATED);
+        self.marks.set(Marks::REPEATED, true);
         may
     }
 
     /// It is to be measured more often for so long, as long as it needs that; `new`: even if it does not. True if that
     /// begins now.
     pub fn hurry(&mut self, now: Monotonic, length: Span, new: bool) -> bool {
-        let begins = !self.flags.has(Flags::HURRYING);
-        self.flags.set(Flags::HURRYING, true);
+        let begins = !self.marks.has(Marks::HURRYING);
+        self.marks.set(Marks::HURRYING, true);
         self.hurry_until = Ticks::at(now + length);
         if new || begins {
             self.new_until = if new { self.hurry_until } else { Ticks::at(now) };
@@ -295,14 +299,25 @@ impl Member {
     /// heard last time.
     pub fn hurries(&mut self, now: Monotonic) -> bool {
         let unsettled = !self.state.has_cluster_time() || !self.claim.is_some();
-        let needs_it = unsettled || !self.flags.has(Flags::FOUND) || self.verdict == Verdict::Minority;
+        let needs_it = unsettled || !self.marks.has(Marks::FOUND) || self.verdict == Verdict::Minority;
         let hurries = self.new_until.is_after(now) || (needs_it && self.hurry_until.is_after(now));
-        self.flags.set(Flags::HURRYING, hurries);
+        self.marks.set(Marks::HURRYING, hurries);
         hurries
     }
 
-    /// What the keeper of time gets to know of it.
-    pub fn ballot(&self, now: Monotonic, raw: Raw, round: u32, oldest: Span) -> keeper::Ballot {
+    /// What the keeper of time gets to know of it; `carried`: what it has told of the setting of the time that it carries.
+    pub fn ballot(
+        &self,
+        now: Monotonic,
+        raw: Raw,
+        round: u32,
+        oldest: Span,
+        carried: Option<&Setting>,
+    ) -> keeper::Ballot {
+        let setting = match self.setting {
+            0 => Some(Setting::default()),
+            number => carried.copied().filter(|setting| setting.number == number),
+        };
         let reading = self.reading().filter(|measured| raw - measured.t4 <= oldest).map(|measured| {
             let excess = self.delays.excess(measured.delay);
             keeper::Reading {
@@ -310,12 +325,13 @@ impl Member {
                 phase: measured.phase,
                 noise: self.delays.noise(),
                 excess: excess.half(),
-                fresh: self.round == round && self.flags.has(Flags::FOUND),
+                fresh: self.round == round && self.marks.has(Marks::FOUND),
             }
         });
         keeper::Ballot {
             state: self.state,
             cluster: self.cluster,
+            setting,
             reading,
             excluded: self.exclusion.is_some(),
             removed: self.exclusion == Some(Exclusion::ByHand),
@@ -429,9 +445,9 @@ impl From<Address> for SocketAddr {
 
 /// What is known of a member by yes or no.
 #[derive(Clone, Copy, Debug, Default)]
-struct Flags(u8);
+struct Marks(u8);
 
-impl Flags {
+impl Marks {
     /// Its burst stands alone, outside of the round's vote.
     const ALONE: u8 = 1;
     /// Its last burst had a result.

@@ -128,6 +128,11 @@ impl Members {
         (from..end).find(|slot| self.slots.contains(*slot as usize))
     }
 
+    /// All members from this place on, in the order of their places.
+    pub fn from(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Member)> {
+        (slot..self.slots.capacity() as Slot).filter_map(|slot| Some((slot, self.look_at(slot)?)))
+    }
+
     /// All members, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.slots.iter().map(|(_, member)| member)

@@ -13,9 +13,10 @@ mod pace;
 mod registration;
 mod removed;
 mod rounds;
+mod setting;
 mod view;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use rand::{Rng, SeedableRng};
@@ -29,6 +30,7 @@ use self::members::{Members, Slot};
 use self::removed::Removed;
 pub use self::removed::{Changed, Unchangeable};
 use self::rounds::{Probing, Telling};
+pub use self::setting::Target;
 use super::event::{Exclusion, RoundReport};
 use super::keeper::{Keeper, Settings};
 use super::lag::LeastLag;
@@ -36,8 +38,8 @@ use super::timers::Timers;
 use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, DecodeError, Header, Heartbeat, HeartbeatAck, Kind, Leave, LeaveReason, Message,
-    NodeId, Probe, Reject, RejectReason, Report, SessionId, Stamps, VERSION,
+    Body, ClientState, DecodeError, Flags, Header, Heartbeat, HeartbeatAck, Kind, Leave, LeaveReason,
+    Message, NodeId, Probe, Reject, RejectReason, Report, SessionId, Setting, Stamps, VERSION,
 };
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
@@ -52,6 +54,8 @@ pub struct Server {
     gone: VecDeque<(Monotonic, u64)>,
     members: Members,
     removed: Removed,
+    /// What members have told of the setting of the time that they carry, as long as the server does not know.
+    carried: HashMap<Slot, Setting>,
     keeper: Keeper,
     round: u32,
     next_round: Monotonic,
@@ -138,6 +142,7 @@ impl Server {
             gone: VecDeque::new(),
             members: Members::default(),
             removed: Removed::default(),
+            carried: HashMap::new(),
             keeper: Keeper::new(settings, now.raw),
             round: 0,
             next_round,
@@ -180,7 +185,7 @@ impl Server {
         let header = &message.header;
         match &message.body {
             Body::Register(register) => return self.handle_register(now, path, &seal, header, register),
-            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) => {}
+            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) | Body::Setting(_) => {}
             _ => return Fate::Misdirected,
         }
         let Some(slot) = self.member_of(path.peer, header.session) else {
@@ -195,6 +200,7 @@ impl Server {
         match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
+            Body::Setting(setting) => self.handle_setting(now, slot, header, setting),
             _ => self.handle_leave(now, slot),
         }
     }
@@ -218,8 +224,9 @@ impl Server {
         if let Some(measured) = burst.measured(header.sequence) {
             member.keep(&measured);
         }
-        member.take_word(now.mono, report, header.flags.state, SURE);
+        member.take_word(now.mono, report, header.flags, SURE);
         let complete = burst.is_complete();
+        self.tell_setting(slot);
         self.confirm_or_repeat(slot, report.applied);
         if complete {
             self.finish_burst(slot);
@@ -233,8 +240,9 @@ impl Server {
         if !member.hear(now.mono, header) {
             return Fate::Replayed;
         }
-        member.state = header.flags.state;
+        (member.state, member.setting) = (header.flags.state, header.flags.setting);
         self.send_to(slot, 0, Body::HeartbeatAck(HeartbeatAck { nonce: heartbeat.nonce }));
+        self.tell_setting(slot);
         Fate::Accepted
     }
 
@@ -295,11 +303,11 @@ impl Server {
     /// Writes the next datagram of a member's session; `None` if its key is not known any more.
     fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
         let path = self.members.path(slot)?;
+        let flags = Flags { setting: self.keeper.setting().number, ..Flags::default() };
         let member = self.members.at(slot)?;
         member.sequence = member.sequence.wrapping_add(1);
         let (seal, session, sequence) = (Seal::of(member), member.session, member.sequence);
-        let header =
-            Header { key_id: seal.key, sender: self.node, session, sequence, round, ..Header::default() };
+        let header = Header { flags, key_id: seal.key, sender: self.node, session, sequence, round };
         let mut datagram = Message { header, body }.encode();
         let signed = seal.sign(&self.config.keys, &mut datagram);
         signed.then_some(Transmit { path, datagram, stamp: None })

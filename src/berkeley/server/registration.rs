@@ -67,6 +67,7 @@ impl Server {
     /// A member goes. As long as its cookie is good, its Register is not to let it in once more.
     pub(super) fn dismiss(&mut self, now: Now, slot: Slot) -> Option<Member> {
         let member = self.members.remove(slot)?;
+        self.carried.remove(&slot);
         self.gate.leave(member.address().ip());
         let until = now.mono + cookie::LIFETIME - member.admitted_ago(now.mono) + ADMITTED_WITHIN;
         if now.mono < until {
@@ -134,6 +135,7 @@ impl Server {
             rate: self.keeper.rate(),
         };
         self.send_to(slot, 0, Body::Welcome(welcome));
+        self.tell_setting(slot);
     }
 
     /// Measures a member more often until its path and its frequency are known well.

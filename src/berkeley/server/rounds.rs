@@ -5,6 +5,8 @@
 //! Then all are told, again one after the other. No step of this takes long, whatever the number of members, but for the vote
 //! itself. How bursts and rounds adapt to many members, [`pace`](super::pace) says.
 
+use std::collections::HashMap;
+
 use rand::Rng;
 
 use super::burst::Measured;
@@ -124,7 +126,8 @@ impl Server {
         // Among few, a burst waits for the vote; among many, the next ones wait for it to be over.
         let few = self.members.len() <= pace::MOST_BURSTS;
         let Some(burst) = self.members.burst(place, id) else { return };
-        let (alone, slot, is_last) = (burst.alone, burst.member, burst.sent + 1 >= burst.size);
+        let (alone, slot) = (burst.alone, burst.member);
+        let (is_first, is_last) = (burst.sent == 0, burst.sent + 1 >= burst.size);
         if !is_last {
             self.timers.set(now.mono + gap, Timer::Probe(place, id));
         } else if alone {
@@ -134,6 +137,9 @@ impl Server {
             self.timers.set(now.mono + patience, Timer::BurstOver(place, id));
         } else if !few {
             self.timers.set(now.mono + most, Timer::BurstOver(place, id));
+        }
+        if is_first {
+            self.tell_setting(slot);
         }
         self.outgoing.push_back(Outgoing::Probe(place, id));
     }
@@ -188,8 +194,8 @@ impl Server {
         let (round, oldest) = (self.round, self.config.lifetime());
         let mut bounds = LargestBounds::default();
         let mut ballots: Vec<Ballot> = Vec::with_capacity(self.members.len());
-        for (_, member) in self.members.iter_mut() {
-            let ballot = member.ballot(now.mono, now.raw, round, oldest);
+        for (slot, member) in self.members.iter_mut() {
+            let ballot = member.ballot(now.mono, now.raw, round, oldest, self.carried.get(&slot));
             member.history.note(ballot.reading.is_some_and(|reading| reading.fresh));
             if member.state.has_cluster_time() {
                 bounds.add(member.bound_of(round));
@@ -200,6 +206,9 @@ impl Server {
         let mut conclusion = self.keeper.conclude(round, now.raw, &ballots, fresh);
         let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none() && !ballot.removed).count();
         drop(ballots);
+        if self.keeper.cluster() != ClusterId::default() {
+            self.carried = HashMap::new();
+        }
         bounds.add(self.keeper.own_bound(now.raw));
         conclusion.report.largest_bound = bounds.sum();
         if conclusion.adjustment == Adjustment::Step && conclusion.correction.span() != Span::ZERO {

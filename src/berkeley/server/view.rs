@@ -2,9 +2,10 @@
 
 use super::Server;
 use super::member::Member;
+use super::members::Slot;
 use super::rounds::offset;
 use crate::berkeley::timescale::Timescale;
-use crate::berkeley::view::{MeasuredView, MemberView, ServerView};
+use crate::berkeley::view::{MeasuredView, MemberView, ServerView, SettingView};
 use crate::time::Now;
 use crate::wire::Name;
 
@@ -16,6 +17,19 @@ impl Server {
 
     /// How the cluster stands now.
     pub fn view(&self, now: Now) -> ServerView {
+        ServerView { members: self.members_from(now, 0, usize::MAX).0, ..self.overview(now) }
+    }
+
+    /// How `most` clients stand from this place of the server's table on, and the place after them; `None`: there are no more.
+    pub fn members_from(&self, now: Now, from: Slot, most: usize) -> (Vec<MemberView>, Option<Slot>) {
+        let timescale = self.keeper.timescale();
+        let mut members = self.members.from(from);
+        let views = members.by_ref().take(most).map(|(_, member)| member.view(now, timescale)).collect();
+        (views, members.next().map(|(slot, _)| slot))
+    }
+
+    /// How the cluster stands now, without its clients.
+    pub fn overview(&self, now: Now) -> ServerView {
         let timescale = self.keeper.timescale();
         ServerView {
             cluster: self.keeper.cluster(),
@@ -26,8 +40,9 @@ impl Server {
             frequency: timescale.frequency(),
             frequency_error: self.keeper.frequency_error(now.raw),
             exclusion: self.own_exclusion,
+            setting: SettingView::of(self.keeper.setting(), timescale.published(now.raw)),
             bound: self.keeper.own_bound(now.raw),
-            members: self.members.iter().map(|member| member.view(now, timescale)).collect(),
+            members: Vec::new(),
             removed: self.removed_and_gone(),
         }
     }

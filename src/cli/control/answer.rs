@@ -5,10 +5,21 @@ use serde_json::{Value, json};
 use super::command;
 use super::place::Role;
 use crate::berkeley::event::RoundReport;
-use crate::berkeley::view::{ClientView, CorrectionView, MeasuredView, MemberView, ServerView};
+use crate::berkeley::view::{ClientView, CorrectionView, MeasuredView, MemberView, ServerView, SettingView};
 use crate::berkeley::{Client, Node, Server};
 use crate::cli::output::{Record, report_fields, rounded_ppb, snake_case};
 use crate::time::{Now, Span};
+
+/// A part of a list that is too long to be told at once.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    /// What the list is called in an answer.
+    pub name: &'static str,
+    /// Its items, as JSON.
+    pub items: Vec<String>,
+    /// From where on the rest is to be asked for; `None`: that was all.
+    pub rest: Option<usize>,
+}
 
 /// A node that can be asked how it stands.
 pub trait Subject: Node {
@@ -18,6 +29,12 @@ pub trait Subject: Node {
     /// Adds how it stands to an answer.
     fn status(&self, now: Now, answer: &mut Record);
 
+    /// The list that ends such an answer, if it has one: about `most` items from `from` on.
+    fn list(&self, now: Now, from: usize, most: usize) -> Option<List> {
+        let _ = (now, from, most);
+        None
+    }
+
     /// Does what a request tells it to, if it is one of those that change something; the answer's own fields, or why not.
     fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>>;
 }
@@ -26,10 +43,14 @@ impl Subject for Server {
     const ROLE: Role = Role::Server;
 
     fn status(&self, now: Now, answer: &mut Record) {
-        let view = self.view(now);
         answer.put("role", "server");
-        server(&view, answer);
-        answer.put("clients", view.members.iter().map(member).collect::<Vec<Value>>());
+        server(&self.overview(now), answer);
+    }
+
+    fn list(&self, now: Now, from: usize, most: usize) -> Option<List> {
+        let (members, rest) = self.members_from(now, from.try_into().ok()?, most);
+        let items = members.iter().map(|view| member(view).to_string()).collect();
+        Some(List { name: "clients", items, rest: rest.map(|slot| slot as usize) })
     }
 
     fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>> {
@@ -60,6 +81,7 @@ fn server(view: &ServerView, answer: &mut Record) {
     answer.put("excluded", known(view.exclusion.map(snake_case)));
     answer.put("removed_and_gone", view.removed.iter().map(command::peer).collect::<Vec<Value>>());
     answer.known_span("own_bound_ns", view.bound);
+    answer.put("setting", known(view.setting.as_ref().map(setting)));
     answer.put("timestamps", answer.at().timestamps.to_string());
     answer
         .put("last_round", known(view.last_round.as_ref().map(|report| round(report, view.last_round_ago))));
@@ -111,8 +133,18 @@ fn client(view: &ClientView, answer: &mut Record) {
     answer.put("holdover", known(view.holdover.map(snake_case)));
     answer.known_span("heard_ago_ns", view.heard_ago);
     answer.put("last_correction", known(view.last_correction.as_ref().map(correction)));
+    answer.put("setting", known(view.setting.as_ref().map(setting)));
     answer.put("timestamps", at.timestamps.to_string());
     answer.system();
+}
+
+fn setting(setting: &SettingView) -> Value {
+    json!({
+        "amount_ns": setting.amount.as_nanos(),
+        "adjustment": snake_case(setting.adjustment),
+        "starts_in_ns": setting.starts_in.as_nanos(),
+        "ends_in_ns": setting.ends_in.as_nanos(),
+    })
 }
 
 fn correction(correction: &CorrectionView) -> Value {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::VERSION;
-use super::answer::Subject;
+use super::answer::{List, Subject};
 use super::journal::Journal;
 use super::place::Role;
 use crate::cli::Failure;
 use crate::cli::output::{Record, Tell};
-use crate::net::{Control, Observation};
+use crate::net::{Answer, Ask, Control, Observation};
 use crate::process::Account;
 use crate::time::Now;
 
@@ -27,18 +27,22 @@ impl Desk {
         self.journal.note(at, what);
     }
 
-    /// The answer to a request.
-    pub fn answer<N: Subject>(&self, node: &mut N, now: Now, at: &Observation, request: &str) -> String {
-        let Ok(request) = serde_json::from_str::<Value>(request) else {
-            return refusal("a request is a JSON object on one line, as in {\"request\":\"status\"}");
+    /// The answer to a request, or a piece of one.
+    pub fn answer<N: Subject>(&self, node: &mut N, now: Now, at: &Observation, ask: Ask<'_>) -> Answer {
+        let request = match ask {
+            Ask::Rest(from) => return rest(node.list(now, from, PIECE)),
+            Ask::Request(line) => serde_json::from_str::<Value>(line),
+        };
+        let Ok(request) = request else {
+            return refusal("a request is a JSON object on one line, as in {\"request\":\"status\"}").into();
         };
         if let Some(done) = node.command(now, &request) {
             return match done {
                 Ok(mut answer) => {
                     answer["version"] = VERSION.into();
-                    answer.to_string()
+                    answer.to_string().into()
                 }
-                Err(why) => refusal(&why),
+                Err(why) => refusal(&why).into(),
             };
         }
         match request["request"].as_str() {
@@ -47,17 +51,37 @@ impl Desk {
                 answer.put("version", VERSION);
                 answer.put("newest_event", self.journal.newest());
                 node.status(now, &mut answer);
-                answer.to_string()
+                with_list(answer.to_string(), node.list(now, 0, PIECE))
             }
             Some("events") => {
                 let events = self.journal.since(request["since"].as_u64().unwrap_or(0));
                 json!({ "version": VERSION, "newest_event": self.journal.newest(), "events": events })
                     .to_string()
+                    .into()
             }
-            Some(other) => refusal(&format!("nothing is known of a request '{other}'")),
-            None => refusal("the request has no field 'request' with a string in it"),
+            Some(other) => refusal(&format!("nothing is known of a request '{other}'")).into(),
+            None => refusal("the request has no field 'request' with a string in it").into(),
         }
     }
+}
+
+/// A JSON object, and the beginning of the list that is its last field, if it has one.
+fn with_list(object: String, list: Option<List>) -> Answer {
+    let Some(list) = list else { return object.into() };
+    let open = object.strip_suffix('}').unwrap_or(&object);
+    let (name, items) = (list.name, list.items.join(","));
+    let end = if list.rest.is_none() { "]}" } else { "" };
+    Answer { text: format!("{open},\"{name}\":[{items}{end}"), rest: list.rest }
+}
+
+/// The list's next items, and its end.
+fn rest(list: Option<List>) -> Answer {
+    let list = list.unwrap_or_default();
+    let mut text: String = list.items.iter().flat_map(|item| [",", item]).collect();
+    if list.rest.is_none() {
+        text.push_str("]}");
+    }
+    Answer { text, rest: list.rest }
 }
 
 fn refusal(why: &str) -> String {
@@ -120,5 +144,28 @@ fn prepare(path: &Path, account: Option<&Account>) -> io::Result<()> {
         false => {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, "its directory belongs to somebody else"))
         }
+    }
+}
+
+/// So many members are told of in a millisecond or two.
+const PIECE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(items: &[&str], rest: Option<usize>) -> Option<List> {
+        Some(List { name: "clients", items: items.iter().map(|item| (*item).to_owned()).collect(), rest })
+    }
+
+    #[test]
+    fn the_pieces_of_a_list_make_one_object() {
+        let begun = with_list("{\"a\":1}".into(), list(&["1", "2"], Some(2)));
+        let pieces = [begun, rest(list(&["3"], Some(3))), rest(list(&[], Some(9))), rest(list(&["4"], None))];
+        assert_eq!(pieces.clone().map(|piece| piece.rest), [Some(2), Some(3), Some(9), None]);
+        let whole: String = pieces.into_iter().map(|piece| piece.text).collect();
+        assert_eq!(whole, "{\"a\":1,\"clients\":[1,2,3,4]}");
+        assert_eq!(with_list("{\"a\":1}".into(), list(&[], None)).text, "{\"a\":1,\"clients\":[]}");
+        assert_eq!(with_list("{\"a\":1}".into(), None).text, "{\"a\":1}");
     }
 }

@@ -3,7 +3,7 @@
 use log::Level;
 
 use super::Tell;
-use super::record::{Record, classic_time, snake_case};
+use super::record::{Record, classic_time, snake_case, time_set};
 use crate::berkeley::ClientEvent::{self, *};
 use crate::berkeley::config::SILENT_ROUNDS;
 use crate::net::Observation;
@@ -20,6 +20,7 @@ impl Tell for ClientEvent {
             Corrected { .. } => "corrected",
             Ignored { .. } => "ignored",
             RefusedCorrection { .. } => "refused_correction",
+            TimeSet { .. } => "time_set",
             BoundBroken { .. } => "bound_broken",
             Suspended { .. } => "suspended",
             Holdover { .. } => "holdover",
@@ -79,6 +80,11 @@ impl Tell for ClientEvent {
                 record.correction("correction_ns", *correction);
                 record.put("reason", snake_case(reason));
             }
+            TimeSet { setting, late, adjustment } => {
+                record.setting(setting);
+                record.correction("late_ns", *late);
+                record.put("late_adjustment", snake_case(adjustment));
+            }
             BoundBroken { gap } => record.span("gap_ns", *gap),
             Suspended { slept } => record.span("slept_ns", *slept),
             Holdover { reason } => record.put("reason", snake_case(reason)),
@@ -116,6 +122,10 @@ impl Tell for ClientEvent {
             RefusedCorrection { correction, reason, .. } => {
                 format!("Correction {correction} refused: {reason}")
             }
+            TimeSet { setting, late, adjustment } => match late.span() {
+                Span::ZERO => time_set(setting),
+                _ => format!("{}; heard of late: {late} is added ({adjustment})", time_set(setting)),
+            },
             BoundBroken { gap } => format!(
                 "Bound broken by {gap}: this clock, its timestamps or the server's clock did what cannot be"
             ),
@@ -134,6 +144,7 @@ impl Tell for ClientEvent {
             Unresolved { .. }
             | Refused { .. }
             | RefusedCorrection { .. }
+            | TimeSet { .. }
             | BoundBroken { .. }
             | Suspended { .. }
             | Holdover { .. } => Some(Level::Warn),

@@ -6,10 +6,10 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use crate::berkeley::event::{Peer, Voter};
+use crate::berkeley::event::{Adjustment, Peer, Voter};
 use crate::net::Observation;
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId};
+use crate::wire::{ClientState, ClusterId, Setting};
 
 /// An event as a JSON object; the order of the fields is kept.
 #[derive(Clone, Debug)]
@@ -81,6 +81,14 @@ impl Record {
         self.put("cluster", format!("{:016x}", cluster.0));
     }
 
+    /// Adds what somebody has set the cluster's time by.
+    pub(super) fn setting(&mut self, setting: &Setting) {
+        self.span("amount_ns", setting.amount);
+        self.put("adjustment", snake_case(pace(setting)));
+        self.put("starts", rfc3339(setting.start + setting.before));
+        self.span("takes_ns", setting.length());
+    }
+
     pub(super) fn client(&mut self, client: &Peer) {
         self.put("client", client.name.as_str());
         self.put("address", client.address.to_string());
@@ -102,6 +110,22 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(&self.fields).map_err(|_| fmt::Error)?)
     }
+}
+
+/// The cluster's time was set: what people read of it.
+pub fn time_set(setting: &Setting) -> String {
+    let (amount, start) = (setting.amount, classic_time(setting.start + setting.before));
+    match setting.step {
+        true => format!("The cluster's time is set by {amount:+}: a step, at {start}"),
+        false => format!(
+            "The cluster's time is set by {amount:+}: a slew, from {start} on, for {}",
+            setting.length()
+        ),
+    }
+}
+
+fn pace(setting: &Setting) -> Adjustment {
+    if setting.step { Adjustment::Step } else { Adjustment::Slew }
 }
 
 /// A frequency in ppb, to a thousandth: finer than any clock is known.

@@ -6,7 +6,7 @@ use log::Level;
 use serde_json::Value;
 
 use super::Tell;
-use super::record::{Record, rounded_ppb, snake_case, state};
+use super::record::{Record, rounded_ppb, snake_case, state, time_set};
 use crate::berkeley::ServerEvent::{self, *};
 use crate::berkeley::event::{Peer, RoundReport};
 use crate::net::Observation;
@@ -29,6 +29,7 @@ impl Tell for ServerEvent {
             Truechimer { .. } => "truechimer",
             Removed { .. } => "removed",
             Pinned { .. } => "pinned",
+            TimeSet { .. } => "time_set",
             TimeAgreed { .. } => "time_agreed",
             Undecided { .. } => "undecided",
             TimeAdopted { .. } => "time_adopted",
@@ -87,6 +88,7 @@ impl Tell for ServerEvent {
                 record.put("reason", snake_case(falseticker.reason));
             }
             Truechimer { voter } => record.voter(voter),
+            TimeSet { setting } => record.setting(setting),
             TimeAgreed { cluster, agreeing, members } => {
                 record.cluster(*cluster);
                 record.put("agreeing", *agreeing);
@@ -151,6 +153,7 @@ impl Tell for ServerEvent {
                 format!("Removed from the vote by hand: {client}; it is still measured and corrected")
             }
             Pinned { client } => format!("Pinned to the vote again: {client}"),
+            TimeSet { setting } => time_set(setting),
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
@@ -181,6 +184,7 @@ impl Tell for ServerEvent {
             | Unauthentic { .. }
             | Falseticker(_)
             | Removed { .. }
+            | TimeSet { .. }
             | Undecided { .. }
             | BurstAdapted { .. }
             | Deposed { .. }

@@ -8,6 +8,8 @@ mod scale;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use super::units;
+use crate::time::Timestamp;
 use history::History;
 
 /// Draw a record: offset, delay and frequency of every member over time
@@ -20,6 +22,12 @@ pub struct PlotArgs {
     /// Where to draw it: a file that ends in .svg or .png
     #[arg(long, short, value_name = "PICTURE")]
     output: PathBuf,
+    /// Leave out what was before, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00
+    #[arg(long, value_name = "TIME", value_parser = units::moment)]
+    from: Option<Timestamp>,
+    /// Leave out what was after
+    #[arg(long, value_name = "TIME", value_parser = units::moment)]
+    to: Option<Timestamp>,
 }
 
 /// What a picture is made of.
@@ -37,12 +45,18 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let kind = kind(&args.output)?;
     let mut parts = Vec::new();
     for path in &args.files {
-        let part = read::file(path).map_err(|why| cannot_read(path, &why))?;
+        let mut part = read::file(path).map_err(|why| cannot_read(path, &why))?;
+        part.retain(|entry| {
+            let at = Timestamp::from_nanos(entry.time_ns);
+            args.from.is_none_or(|from| at >= from) && args.to.is_none_or(|to| at <= to)
+        });
         parts.push(part);
     }
     let history = History::of(parts).ok_or_else(|| {
         let files: Vec<_> = args.files.iter().map(|path| path.display().to_string()).collect();
-        Failure::Runtime(format!("nothing to draw in {}: no round with the cluster's time", files.join(", ")))
+        let between = if args.from.or(args.to).is_some() { " between these times" } else { "" };
+        let files = files.join(", ");
+        Failure::Runtime(format!("nothing to draw in {files}: no round with the cluster's time{between}"))
     })?;
     let drawn = match kind {
         Kind::Svg => draw::svg(&history, &args.output),
@@ -72,7 +86,8 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 const EXAMPLES: &str = "\
 Examples:
   meantime plot record.csv -o record.svg
-  meantime plot record.csv record.csv.1 record.csv.2 -o record.png";
+  meantime plot record.csv record.csv.1 record.csv.2 -o record.png
+  meantime plot record.csv -o night.svg --from '2026-01-31 22:00' --to '2026-02-01 06:00'";
 
 #[cfg(test)]
 mod tests {

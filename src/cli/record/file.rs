@@ -1,13 +1,16 @@
 //! A file that grows by whole lines, is rotated by its size, and outlives every trouble with the disk.
 //!
 //! Before each piece is written the path is looked at: a file that was moved, removed or lies in a directory that is gone is
-//! opened anew. What cannot be written is left out, and tried again some time later; of a piece that was written in part the
+//! opened anew. It is locked, so that no two nodes write to it. What cannot be written is left out, and tried again some time later; of a piece that was written in part the
 //! rest is cut off, so that the file always consists of whole lines.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::is_full;
 use super::row::COLUMNS;
@@ -151,6 +154,10 @@ fn open(path: &Path) -> io::Result<File> {
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let found = file.metadata()?;
+    if found.is_file() && flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        // Of a file system that knows no locks nothing is asked.
+        return Err(refused("another node writes to it"));
+    }
     let is_new = !found.is_file() || found.len() == 0;
     if is_new || !check(&mut file, found.len())? {
         begin(&mut file)?;
@@ -234,6 +241,18 @@ mod tests {
     /// A line of a hundred bytes.
     fn line(letter: &str) -> String {
         format!("{}\n", letter.repeat(99))
+    }
+
+    #[test]
+    fn two_nodes_do_not_write_to_one_file() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("record.csv");
+        let limits = Limits { size: 1 << 20, keep: 1 };
+        let first = RecordFile::open(&path, limits).unwrap();
+        let second = RecordFile::open(&path, limits).unwrap_err();
+        assert!(second.to_string().contains("another node writes to it"), "{second}");
+        drop(first);
+        assert!(RecordFile::open(&path, limits).is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::berkeley::{ClientEvent, ServerEvent};
+use crate::cli::output::time_set;
 use crate::sim::{Happening, Member, NodeEvent};
 use crate::time::Span;
 
@@ -54,6 +55,7 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
         ServerEvent::Removed { client } => ("removed", format!("{client} is removed from the vote by hand")),
         ServerEvent::Pinned { client } => ("pinned", format!("{client} has its vote back")),
+        ServerEvent::TimeSet { setting } => ("time_set", time_set(setting)),
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
             ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))
         }
@@ -83,6 +85,9 @@ fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
         }
         ClientEvent::RefusedCorrection { correction, reason, .. } => {
             ("refused_correction", format!("refuses {correction}: {reason}"))
+        }
+        ClientEvent::TimeSet { late, adjustment, .. } if late.span() != Span::ZERO => {
+            ("time_set", format!("hears late that the time is set: {late} is added ({adjustment})"))
         }
         ClientEvent::BoundBroken { gap } => ("bound_broken", format!("its bound is broken by {gap}")),
         ClientEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: joins again")),

@@ -1,5 +1,6 @@
 //! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`, `600s:ramp:client-1:1ppm:10min`.
 
+use crate::berkeley::event::Adjustment;
 use crate::cli::units;
 use crate::sim::{Fault, Intrusion, Member, Ways};
 use crate::time::Span;
@@ -13,6 +14,9 @@ pub fn fault(text: &str) -> Result<(Span, Fault), String> {
     let (Some(at), Some(what), Some(who)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(format!("a fault is WHEN:WHAT:WHO, as in {EXAMPLE}"));
     };
+    if what == "set-time" {
+        return Ok((units::unsigned_span(at)?, set_time(who, parts.collect::<Vec<&str>>().as_slice())?));
+    }
     let (at, who) = (units::unsigned_span(at)?, member(who)?);
     let how: Vec<&str> = parts.collect();
     let fault = match (what, how.as_slice()) {
@@ -41,6 +45,16 @@ pub fn fault(text: &str) -> Result<(Span, Fault), String> {
     Ok((at, fault))
 }
 
+/// The cluster's time, set by hand: `600s:set-time:1s`, `600s:set-time:-3h:step`.
+fn set_time(by: &str, how: &[&str]) -> Result<Fault, String> {
+    let how = match how {
+        [] => Adjustment::Slew,
+        ["step"] => Adjustment::Step,
+        _ => return Err(hint("set-time")),
+    };
+    Ok(Fault::SetTime(units::span(by)?, how))
+}
+
 /// A client and the time at which it starts.
 ///
 /// # Errors
@@ -58,6 +72,7 @@ pub fn victim(fault: &Fault) -> Option<Member> {
         Fault::Cut(who, _) | Fault::Heal(who) | Fault::Base(who, ..) | Fault::Jitter(who, ..) => Some(who),
         Fault::Lie(who, _) | Fault::Truth(who) | Fault::Sleep(who, _) | Fault::Ramp(who, ..) => Some(who),
         Fault::Intrude(who, _) | Fault::Withdraw(who) => Some(who),
+        Fault::SetTime(..) => Some(Member::SERVER),
         Fault::Trouble(_) => None,
     }
 }
@@ -90,6 +105,7 @@ fn hint(what: &str) -> String {
             return format!("nothing more to say; type for example 600s:{what}:client-2");
         }
         "jump" => EXAMPLE,
+        "set-time" => "600s:set-time:-2s:step",
         "sleep" => "600s:sleep:client-1:1h",
         "drift" => "600s:drift:client-1:5ppm",
         "ramp" => "600s:ramp:client-1:1ppm:10min",
@@ -101,8 +117,7 @@ fn hint(what: &str) -> String {
 }
 
 const EXAMPLE: &str = "600s:jump:server:1h";
-const KINDS: &str =
-    "there are crash, leave, start, pause, resume, jump, sleep, drift, ramp, cut, heal, delay and mitm";
+const KINDS: &str = "there are crash, leave, start, pause, resume, jump, sleep, drift, ramp, cut, heal, delay, mitm and set-time";
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +140,9 @@ mod tests {
         assert_eq!(fault("600s:ramp:client-2:-1ppm:20min"), Ok((at, warmer)));
         assert_eq!(fault("600s:sleep:client-2:1h"), Ok((at, Fault::Sleep(two, Span::from_secs(3_600)))));
         let longer = |ways| Fault::Base(two, ways, Span::from_micros(400));
+        let set = |by, how| Ok((at, Fault::SetTime(Span::from_secs(by), how)));
+        assert_eq!(fault("600s:set-time:1s"), set(1, Adjustment::Slew));
+        assert_eq!(fault("600s:set-time:-2s:step"), set(-2, Adjustment::Step));
         assert_eq!(fault("600s:delay:client-2:400us"), Ok((at, longer(Ways::Both))));
         assert_eq!(fault("600s:delay:client-2:400us:down"), Ok((at, longer(Ways::Down))));
         assert_eq!(fault("600s:delay:client-2:400us:up"), Ok((at, longer(Ways::Up))));
@@ -147,6 +165,8 @@ mod tests {
             ("600s:ramp:client-1:1ppm", "1ppm:10min"),
             ("600s:ramp:client-1:1ppm:0s", "more than zero"),
             ("600s:sleep:client-1:-1h", "more than zero"),
+            ("600s:set-time:2s:later", "set-time:-2s:step"),
+            ("600s:set-time:server", "no length of time"),
             ("600s:delay:server:400us", "only a client"),
             ("600s:delay:client-1:-1us", "negative"),
             ("600s:delay:client-1:400us:left", "down"),

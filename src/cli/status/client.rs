@@ -30,6 +30,7 @@ pub fn page(answer: &Value, paint: Paint) -> String {
             span(&last["delay_ns"])
         ),
     };
+    let set = super::being_set(&answer["setting"]);
     format!(
         "State            {}{why}\n\
          Server           {link}\n\
@@ -38,7 +39,7 @@ pub fn page(answer: &Value, paint: Paint) -> String {
          Bound            {}\n\
          Frequency        {} ppm over this oscillator\n\
          Last correction  {correction}\n\
-         Timestamps       {}\n",
+         Timestamps       {}\n{set}",
         paint.state(state),
         answer["time"].as_str().unwrap_or("-"),
         span(&answer["error_ns"]),

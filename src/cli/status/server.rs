@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::table::{self, Cell, Side, lines};
-use super::{Paint, ppm, signed, span, words};
+use super::{Paint, being_set, ppm, signed, span, words};
 
 /// The cluster's lines first, then one line for each member; without the addresses if they do not fit into this width.
 pub fn page(answer: &Value, paint: Paint, width: usize) -> String {
@@ -52,6 +52,7 @@ pub fn head(answer: &Value, paint: Paint) -> String {
         }
         None => "How far any two clocks may differ is not known\n".to_owned(),
     };
+    page += &being_set(&answer["setting"]);
     page + &format!(
         "The cluster's rate over the server's oscillator: {} ppm\n",
         ppm(&answer["frequency_ppb"])

@@ -81,13 +81,9 @@ impl Screen {
         let head = self.head();
         let members = self.members();
         let wanted = if members.is_empty() { 0 } else { members.len() + 2 };
-        let [top, middle, bottom, foot] = Layout::vertical([
-            Constraint::Length(size(head.lines.len())),
-            Constraint::Max(size(wanted)),
-            Constraint::Min(LEAST_EVENTS),
-            Constraint::Length(1),
-        ])
-        .areas(frame.area());
+        let heights = heights(usize::from(frame.area().height), head.lines.len(), wanted);
+        let [top, middle, bottom, foot] =
+            Layout::vertical(heights.map(|lines| Constraint::Length(size(lines)))).areas(frame.area());
         frame.render_widget(Paragraph::new(head), top);
         self.draw_members(frame, middle, &members);
         self.draw_events(frame, bottom);
@@ -131,7 +127,7 @@ impl Screen {
         let shown = &members[self.above..members.len().min(self.above + lines)];
         let columns = server::columns();
         let cells: Vec<Vec<(String, String)>> = shown.iter().map(server::cells).collect();
-        let mut widths: Vec<usize> = columns
+        let widths: Vec<usize> = columns
             .iter()
             .enumerate()
             .map(|(column, (title, _))| {
@@ -139,28 +135,31 @@ impl Screen {
                 cells.chain([title.len()]).max().unwrap_or(0)
             })
             .collect();
-        let full: usize = widths.iter().map(|width| width + GAP).sum();
-        let spare = usize::from(area.width).saturating_sub(full);
-        if spare < LEAST_HISTORY {
-            // The address is the last column, and what can be done without.
-            widths.pop();
+        let mut kept: Vec<usize> = (0..columns.len()).collect();
+        let spare = |kept: &[usize]| {
+            let used: usize = kept.iter().map(|column| widths[*column] + GAP).sum();
+            usize::from(area.width).saturating_sub(used)
+        };
+        for (title, history) in SPARED {
+            if spare(&kept) < history {
+                kept.retain(|column| columns[*column].0 != title);
+            }
         }
-        let used: usize = widths.iter().map(|width| width + GAP).sum();
-        let history = usize::from(area.width).saturating_sub(used);
+        let history = spare(&kept);
         let title = |(title, side): &(&str, Side)| {
             let style = if *title == self.key.title() { Modifier::REVERSED } else { Modifier::BOLD };
             Cell::from(aligned(Span::styled((*title).to_owned(), style), *side))
         };
-        let count = widths.len();
-        let titles =
-            columns.iter().take(count).map(title).chain([Cell::from("HISTORY").style(Modifier::BOLD)]);
+        let titles = kept.iter().map(|column| title(&columns[*column]));
+        let titles = titles.chain([Cell::from("HISTORY").style(Modifier::BOLD)]);
         let rows = shown.iter().zip(&cells).map(|(member, cells)| {
-            let dressed = cells.iter().zip(&columns).take(count).map(|((text, word), (_, side))| {
-                Cell::from(aligned(Span::styled(text.clone(), self.state(word)), *side))
+            let dressed = kept.iter().map(|column| {
+                let ((text, word), (_, side)) = (&cells[*column], columns[*column]);
+                Cell::from(aligned(Span::styled(text.clone(), self.state(word)), side))
             });
             Row::new(dressed.chain([Cell::from(self.history.bars(member, history))]))
         });
-        let constraints = widths.iter().map(|width| Constraint::Length(size(*width)));
+        let constraints = kept.iter().map(|column| Constraint::Length(size(widths[*column])));
         let constraints = constraints.chain([Constraint::Fill(1)]);
         let table =
             Table::new(rows, constraints).header(Row::new(titles).top_margin(1)).column_spacing(size(GAP));
@@ -219,6 +218,18 @@ fn aligned(span: Span<'static>, side: Side) -> Line<'static> {
     }
 }
 
+/// How many of `total` lines the head, the members, the events and the foot get. On a low screen the events go first, then the
+/// end of the head.
+fn heights(total: usize, head: usize, members: usize) -> [usize; 4] {
+    let foot = total.min(1);
+    let least_members = members.min(LEAST_MEMBERS);
+    let head = head.min((total - foot).saturating_sub(least_members).max(1)).min(total - foot);
+    let rest = total - foot - head;
+    let events = LEAST_EVENTS.min(rest.saturating_sub(least_members));
+    let members = members.min(rest - events);
+    [head, members, rest - members, foot]
+}
+
 /// A number of columns or lines; no screen has more than fit.
 fn size(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
@@ -226,9 +237,29 @@ fn size(count: usize) -> u16 {
 
 /// Events that are remembered: more than fit on a screen.
 const EVENTS: usize = 256;
-/// A blank line, a title, and three events: there is always room for so many.
-const LEAST_EVENTS: u16 = 5;
+/// A blank line, a title, and three events: if there is room for anything.
+const LEAST_EVENTS: usize = 5;
+/// A blank line, the titles, and three members.
+const LEAST_MEMBERS: usize = 5;
 /// Between two columns.
 const GAP: usize = 2;
-/// Rounds of history that are worth more than the address.
-const LEAST_HISTORY: usize = 16;
+/// What is left out on narrow screens, in this order, as long as there is no room for so many rounds of history.
+const SPARED: [(&str, usize); 3] = [("ADDRESS", 16), ("ROUNDS", 8), ("ERROR", 8)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_low_screen_the_members_stay_longest() {
+        assert_eq!(heights(24, 4, 5), [4, 5, 14, 1]);
+        assert_eq!(heights(24, 4, 1_000), [4, 14, 5, 1]);
+        assert_eq!(heights(10, 4, 5), [4, 5, 0, 1]);
+        assert_eq!(heights(8, 4, 1_000), [2, 5, 0, 1]);
+        assert_eq!(heights(4, 4, 5), [1, 2, 0, 1]);
+        assert_eq!(heights(12, 10, 0), [10, 0, 1, 1]);
+        for total in 0..3 {
+            assert_eq!(heights(total, 4, 5).iter().sum::<usize>(), total);
+        }
+    }
+}

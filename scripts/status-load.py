@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Asks a server of many members how it stands, again and again, and looks at whether its rounds notice.
+
+    scripts/status-load.py [--clients 10000] [--rounds 8]     # two minutes or so; MEANTIME=path uses that binary
+
+The members are as light as section 11 of docs/PROTOCOL.md allows: they register, answer probes, and follow corrections. They all live
+in this process, on loopback, each with a socket of its own. Prints how long an answer takes, from the request to its last byte,
+and how far rounds are from their period, first left alone, then while somebody asks twice a second. Beside it runs whatever
+this process needs for playing the members: on few processors the figures are upper limits.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target"))
+INTERVAL = 5.0
+HEADER = struct.Struct(">HBBHHQQII")
+REGISTER, CHALLENGE, WELCOME, PROBE, REPORT, CORRECTION = 1, 2, 3, 5, 6, 7
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=8, help="rounds of each of the two halves")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (options.clients + 100,) * 2)
+    binary = os.path.abspath(os.environ.get("MEANTIME", os.path.join(TARGET, "release", "meantime")))
+    with tempfile.TemporaryDirectory() as directory:
+        control, told = os.path.join(directory, "server.sock"), os.path.join(directory, "told")
+        arguments = [binary, "server", "--listen", "127.0.0.1:0", "--interval", "5s", "--burst", "1", "--output", "json"]
+        arguments += ["--max-clients", str(options.clients), "--control", control, "--log-level", "error"]
+        with open(told, "wb") as output:
+            server = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output)
+        try:
+            measure(options, control, told, server)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(20)
+
+
+def measure(options, control, told, server):
+    players = Players(address(told), options.clients)
+    players.play(until=lambda: players.synchronized >= options.clients, most=40 * INTERVAL)
+    print(f"{players.synchronized} of {options.clients} members are synchronized", flush=True)
+    # Newcomers are measured five times a round for two minutes; what is looked for is there before and after.
+    alone = players.play(most=options.rounds * INTERVAL)
+    asker = Asker(control)
+    players.asker = asker
+    asked = players.play(most=options.rounds * INTERVAL)
+    asker.stop()
+    rounds = starts(told)
+    for name, span in [("left alone", alone), ("asked", asked)]:
+        inside = [at for at in rounds if span[0] <= at <= span[1]]
+        off = [abs(b - a - INTERVAL) * 1e3 for a, b in zip(inside, inside[1:])]
+        print(f"{name}: {len(off)} periods, off by {statistics.median(off):.1f} ms (median), {max(off):.1f} ms (most)")
+    took = sorted(asker.took)
+    print(f"{len(took)} answers of {asker.size / 1e6:.2f} MB: {statistics.median(took):.0f} ms (median), {took[-1]:.0f} ms (most)")
+    with open(f"/proc/{server.pid}/status", encoding="utf-8") as status:
+        print(next(line.strip() for line in status if line.startswith("VmHWM")))
+
+
+def address(told):
+    for _ in range(100):
+        with open(told, encoding="utf-8") as output:
+            for line in output:
+                if line.startswith('{"event":"listening"') and line.endswith("\n"):
+                    host, port = json.loads(line)["address"].rsplit(":", 1)
+                    return host, int(port)
+        time.sleep(0.1)
+    sys.exit("the server did not start")
+
+
+def starts(told):
+    """When rounds began, in seconds of CLOCK_MONOTONIC_RAW."""
+    with open(told, encoding="utf-8") as output:
+        lines = [line for line in output if line.startswith('{"event":"round_started"') and line.endswith("\n")]
+    return [json.loads(line)["raw_ns"] / 1e9 for line in lines]
+
+
+def raw():
+    return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
+
+
+class Players:
+    """All members, in one loop."""
+
+    def __init__(self, server, count):
+        self.epoll, self.members, self.synchronized, self.asker = select.epoll(), {}, 0, None
+        self.waiting = [self.member(server, number) for number in range(count)]
+        self.unanswered = []
+
+    def member(self, server, number):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect(server)
+        sock.setblocking(False)
+        self.epoll.register(sock, select.EPOLLIN)
+        member = Member(sock, f"member-{number}".encode())
+        self.members[sock.fileno()] = member
+        return member
+
+    def play(self, most, until=lambda: False):
+        begun = raw()
+        while raw() < begun + most and not until():
+            # Not all at once: a few hundred registrations a second and more, and those again that were lost.
+            for _ in range(min(40, len(self.waiting))):
+                member = self.waiting.pop()
+                member.register(0)
+                self.unanswered.append((raw(), member))
+            while self.unanswered and raw() - self.unanswered[0][0] > 2.0:
+                _, member = self.unanswered.pop(0)
+                if not member.session:
+                    self.waiting.append(member)
+            for fd, _ in self.epoll.poll(0.02, 1024):
+                self.synchronized += self.members[fd].receive()
+            if self.asker:
+                self.asker.turn()
+        return begun, raw()
+
+
+class Member:
+    """The smallest correct client."""
+
+    def __init__(self, sock, name):
+        self.sock, self.name = sock, name
+        self.sender, self.nonce = random.getrandbits(63) | 1, random.getrandbits(64)
+        self.session = self.sequence = self.state = self.applied = self.ahead = 0
+        self.memory = {}
+
+    def send(self, kind, body, round_=0, sequence=0):
+        header = HEADER.pack(0x4D54, 1, kind, self.state, 0, self.sender, self.session, sequence, round_)
+        try:
+            self.sock.send(header + body.ljust(64, b"\0"))
+        except OSError:
+            pass
+
+    def register(self, cookie):
+        self.send(REGISTER, struct.pack(">QQQ", self.nonce, cookie, 0) + self.name.ljust(24, b"\0"))
+
+    def receive(self):
+        """Handles one datagram; 1 if the clock is synchronized by it."""
+        try:
+            datagram = self.sock.recv(128)
+        except OSError:
+            return 0
+        came = time.time_ns()
+        _, _, kind, _, _, _, session, _, round_ = HEADER.unpack_from(datagram)
+        if kind == PROBE:
+            self.sequence += 1
+            self.memory = {self.sequence: self.ahead, self.sequence - 1: self.memory.get(self.sequence - 1, 0)}
+            nonce = datagram[32:40]
+            rest = struct.pack(">IiiIiIII", time.time_ns() - came, 0, 0, 0xFFFFFFFF, 0, self.applied, 0xFFFFFFFF, 0xFFFFFFFF)
+            self.send(REPORT, nonce + struct.pack(">q", came + self.ahead) + rest, round_, self.sequence)
+        elif kind == CORRECTION:
+            about, _, correction = struct.unpack_from(">IIq", datagram, 32)
+            if about in self.memory and about > self.applied:
+                self.ahead, self.applied = self.memory[about] + correction, about
+                first, self.state = self.state == 0, 1
+                return int(first)
+        elif kind == CHALLENGE:
+            self.register(struct.unpack_from(">Q", datagram, 40)[0])
+        elif kind == WELCOME:
+            self.session, self.sequence = session, 0
+        return 0
+
+
+class Asker:
+    """Asks for the status twice a second, without holding up whoever else is served here."""
+
+    def __init__(self, path):
+        self.path, self.took, self.size, self.process = path, [], 0, None
+        code = (
+            "import socket,sys,time\n"
+            "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\n"
+            "while True:\n"
+            " t=time.monotonic();s.sendall(b'{\"request\":\"status\"}\\n');n=0\n"
+            " while True:\n"
+            "  b=s.recv(1<<20);n+=len(b)\n"
+            "  if not b or b.endswith(b'\\n'):break\n"
+            " print((time.monotonic()-t)*1e3,n,flush=True)\n"
+            " time.sleep(0.5)\n"
+        )
+        self.process = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
+
+    def turn(self):
+        while select.select([self.process.stdout], [], [], 0)[0]:
+            words = self.process.stdout.readline().split()
+            if not words:
+                return
+            self.took.append(float(words[0]))
+            self.size = int(words[1])
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+//! The cluster's time, set by hand, at a client.
+//!
+//! What the client agrees on with its server is the base time; what it shows is that and what the setting adds, as
+//! [`setting`](crate::berkeley::setting) derives. It follows a setting from the server that keeps the time it has, and tells its own to
+//! one that does not know the time yet. A client without the cluster's time shows no setting: it has to be told first.
+
+use super::{Client, Link, Outgoing, Session};
+use crate::berkeley::config::PLAUSIBLE_FOR;
+use crate::berkeley::event::{Adjustment, Refusal};
+use crate::berkeley::setting::lead;
+use crate::berkeley::{ClientEvent, Fate};
+use crate::time::{Correction, Now, Raw, Span, Timestamp};
+use crate::wire::{Body, ClusterId, Setting};
+
+/// Whether this client knows what its server knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Awareness {
+    /// The server's last word was of a setting that this client does not know.
+    unaware: bool,
+    /// When the server's last word was of none that it does not know.
+    since: Raw,
+}
+
+impl Awareness {
+    /// Nobody has told of a setting.
+    pub fn begin(raw: Raw) -> Awareness {
+        Awareness { unaware: false, since: raw }
+    }
+}
+
+impl Client {
+    /// What the clock shows.
+    pub(super) fn shown(&self, raw: Raw) -> Timestamp {
+        self.setting.shown(self.timescale.published(raw))
+    }
+
+    /// The setting that a clock that takes this server's word has.
+    pub(super) fn target(&self) -> Setting {
+        match &self.link {
+            Link::Member(session) => session.setting,
+            Link::Entering(_) => self.setting,
+        }
+    }
+
+    /// The server's datagram says which setting is the newest.
+    pub(super) fn note_setting(&mut self, now: Now, number: u8) {
+        let Link::Member(session) = &self.link else { return };
+        if session.terms.cluster == ClusterId::default() {
+            // It does not know.
+            return;
+        }
+        self.awareness.unaware = session.setting.number != number;
+        if !self.awareness.unaware {
+            self.awareness.since = now.raw;
+        }
+    }
+
+    /// Whether the time that the server tells lacks a setting that this client does not know yet.
+    pub(super) fn is_unaware(&self) -> bool {
+        self.awareness.unaware
+    }
+
+    /// Whether a setting may have begun that this client does not know.
+    pub(super) fn may_have_missed(&self, raw: Raw) -> bool {
+        let Link::Member(session) = &self.link else { return false };
+        self.awareness.unaware && raw - self.awareness.since > lead(session.terms.interval)
+    }
+
+    /// Tells a server that does not know the cluster's time yet what that was set by.
+    pub(super) fn tell_setting(&mut self) {
+        let Link::Member(session) = &self.link else { return };
+        if session.terms.cluster == ClusterId::default() && session.setting.number != 0 {
+            self.outgoing.push_back(Outgoing::Ready(Body::Setting(session.setting)));
+        }
+    }
+
+    /// Somebody has set the time.
+    pub(super) fn handle_setting(&mut self, now: Now, told: &Setting) -> Fate {
+        let follows = self.state.has_cluster_time();
+        let Link::Member(session) = &mut self.link else { return Fate::Session };
+        session.heard = now.mono;
+        if told.cluster != session.terms.cluster {
+            return Fate::Unasked;
+        }
+        if !told.is_newer(&session.setting) {
+            return Fate::Superseded;
+        }
+        let follows = follows && self.cluster == told.cluster;
+        let refusal = self.refuses_setting(now, told, follows);
+        let Link::Member(session) = &mut self.link else { return Fate::Session };
+        session.refused_setting = refusal;
+        if let Some(reason) = refusal {
+            self.refuse(now, 0, Correction::adding(told.amount), reason);
+            return Fate::Accepted;
+        }
+        session.setting = *told;
+        self.awareness = Awareness::begin(now.raw);
+        if follows {
+            self.follow_setting(now, *told);
+        }
+        Fate::Accepted
+    }
+
+    /// From now on the clock shows what this setting says. If that has begun already, it makes good for what it has missed.
+    fn follow_setting(&mut self, now: Now, setting: Setting) {
+        let late = self.missed(now, &setting);
+        let adjustment = match late.abs() > self.config.step_threshold {
+            true => Adjustment::Step,
+            false => Adjustment::Slew,
+        };
+        self.take_setting(now, setting, adjustment);
+        let late = Correction::adding(late);
+        self.events.push_back(ClientEvent::TimeSet { setting, late, adjustment });
+    }
+
+    /// The clock has another setting from now on. Slewing, it shows the same for now.
+    pub(super) fn take_setting(&mut self, now: Now, setting: Setting, adjustment: Adjustment) {
+        if adjustment == Adjustment::Slew && setting != self.setting {
+            let base = setting.base_of(self.shown(now.raw));
+            self.timescale.show(now.raw, base);
+        }
+        self.setting = setting;
+    }
+
+    /// How much more this setting shows now than the one that the clock has.
+    fn missed(&self, now: Now, setting: &Setting) -> Span {
+        setting.shown(self.timescale.published(now.raw)) - self.shown(now.raw)
+    }
+
+    fn refuses_setting(&self, now: Now, told: &Setting, follows: bool) -> Option<Refusal> {
+        let (from, base) = (self.config.plausible_from, self.timescale.published(now.raw));
+        let over = told.start + told.before + told.amount;
+        if over < from || over > from + PLAUSIBLE_FOR {
+            return Some(Refusal::ImplausibleTime);
+        }
+        let late = self.missed(now, told).abs();
+        let now = if late > self.config.step_threshold { late } else { Span::ZERO };
+        let later = if told.step && base < told.start { told.amount.abs() } else { Span::ZERO };
+        (follows && now.max(later) > self.config.max_step).then_some(Refusal::StepTooLarge)
+    }
+}
+
+impl Session {
+    /// What a session's server is taken to know that keeps this cluster's time: as much as the client, if that is its own time or
+    /// not decided yet.
+    pub(super) fn begin_setting(&mut self, own: &Setting, cluster: ClusterId) {
+        let unknown = self.terms.cluster == ClusterId::default();
+        let same = unknown || cluster == self.terms.cluster;
+        self.setting = if same { *own } else { Setting::default() };
+        self.refused_setting = None;
+    }
+}

@@ -1,0 +1,102 @@
+//! `meantime set-time`: set the time of the whole cluster.
+
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::control::ask::Whom;
+use super::units;
+use crate::berkeley::config::MAX_STEP;
+use crate::time::{Span, Timestamp};
+
+/// Set the time of the whole cluster, at this machine's server: all its clocks slew together, or step
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct SetTimeArgs {
+    /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to set it, as in +1.5s
+    /// or -200ms
+    #[arg(value_name = "TIME|+OFFSET", allow_hyphen_values = true, value_parser = target)]
+    target: Target,
+    /// Set all clocks at once, not within the hours that a slew takes
+    #[arg(long)]
+    step: bool,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+/// What was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    By(Span),
+    To(Timestamp),
+}
+
+/// Tells the server on this machine, and prints what will happen.
+///
+/// # Errors
+/// When there is none, or that cannot be.
+pub fn run(args: &SetTimeArgs) -> Result<(), Failure> {
+    let mut fields = match args.target {
+        Target::By(by) => json!({ "by_ns": by.as_nanos() }),
+        Target::To(to) => json!({ "to_ns": to.as_nanos() }),
+    };
+    fields["step"] = args.step.into();
+    let answer = args.whom.connect()?.ask("set_time", fields)?;
+    println!("{}", sentence(&answer));
+    Ok(())
+}
+
+fn sentence(answer: &Value) -> String {
+    let span = |field: &str| Span::from_nanos(answer[field].as_i64().unwrap_or_default());
+    let (amount, soon) = (span("amount_ns"), span("starts_in_ns"));
+    let by = format!("{amount:+}");
+    match answer["adjustment"].as_str() {
+        Some("step") if amount.abs() > MAX_STEP => format!(
+            "The cluster's time steps by {by} in {soon}. Clients whose --max-step allows less (24 h unless set) refuse that and run \
+             on alone until they are started anew."
+        ),
+        Some("step") => format!("The cluster's time steps by {by} in {soon}, at all clocks alike."),
+        _ => format!(
+            "The cluster's time slews by {by}, at all clocks alike: it begins in {soon} and takes {}.",
+            span("takes_ns")
+        ),
+    }
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if text.starts_with(['+', '-', '−']) {
+        return units::span(&text.replace('−', "-")).map(Target::By);
+    }
+    units::moment(text).map(Target::To).map_err(|_| {
+        "neither a time nor an offset with its sign; type for example '2026-01-31 16:30:00' (UTC) or +1.5s".into()
+    })
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime set-time +1.5s
+  meantime set-time -200ms
+  meantime set-time '2026-01-31 16:30:00' --step
+  meantime set-time 2026-01-31T16:30:00+01:00 --step
+
+A slew runs at 400 ppm: a second takes 42 minutes, and no more than 34.56 s are
+slewed. Either way it begins four rounds later, when all clients know of it.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_makes_an_offset_and_all_else_is_a_time() {
+        assert_eq!(target("+1.5s"), Ok(Target::By(Span::from_millis(1_500))));
+        assert_eq!(target("-200ms"), Ok(Target::By(Span::from_millis(-200))));
+        let moment = Ok(Target::To(Timestamp::from_nanos(1_769_877_000_000_000_000)));
+        for text in
+            ["2026-01-31 16:30", "2026-01-31 16:30:00", "2026-01-31T16:30:00Z", "2026-01-31T17:30:00.0+01:00"]
+        {
+            assert_eq!(target(text), moment, "{text}");
+        }
+        for wrong in ["1.5s", "+", "+5", "tomorrow", "2026-01-31", "16:30", ""] {
+            assert!(target(wrong).is_err(), "{wrong}");
+        }
+    }
+}

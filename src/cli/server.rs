@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Failure;
 use super::logging::TOLD;
-use super::node::{self, NodeArgs};
+use super::node::{self, Company, NodeArgs};
 use super::output::Listening;
 use super::units;
 use crate::berkeley::config::{PROBE_RATE, STEP_THRESHOLD};
@@ -112,15 +112,8 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
     let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
-    args.node.run(
-        server,
-        listener,
-        clock,
-        control,
-        Some(&Listening { address, name: args.name }),
-        memory,
-        None,
-    )
+    let hello = Some(Listening { address, name: args.name });
+    args.node.run(server, listener, clock, Company { control, hello, memory, advice: None })
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

@@ -77,7 +77,7 @@ impl Arrivals {
 
     /// The control messages of one of them.
     pub(super) fn control(&self, index: usize) -> &[u8] {
-        let length = self.headers.messages[index].msg_hdr.msg_controllen as usize;
+        let length = self.headers.messages[index].msg_hdr.msg_controllen;
         &self.envelopes[index].control.0[..CONTROL.min(length)]
     }
 

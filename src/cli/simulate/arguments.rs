@@ -316,6 +316,8 @@ Faults, each from the moment WHEN on:
   WHEN:cut:CLIENT         nothing gets through, until WHEN:heal:CLIENT
   WHEN:delay:CLIENT:SPAN  the least delay is this, either way; with :down only
                           from the server, with :up only to it
+  WHEN:set-time:BY        somebody sets the cluster's time by so much, slowly;
+                          with :step at once
 
 A SPAN is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
 a FREQUENCY is in ppm or ppb; P is a probability, as in 0.2 or 20%.";

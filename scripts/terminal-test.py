@@ -117,8 +117,12 @@ class Cluster:
 class Terminal:
     """A terminal of tmux, of a server of its own."""
 
+    started = 0
+
     def __init__(self, columns, lines, directory, keep):
-        self.socket = f"meantime-test-{os.getpid()}"
+        Terminal.started += 1
+        # The one before may still be about to end.
+        self.socket = f"meantime-test-{os.getpid()}-{Terminal.started}"
         self.columns, self.lines, self.keep = columns, lines, keep
         self.shell = ["env", "-u", "NO_COLOR", "PS1=READY ", "sh"]
 
@@ -190,8 +194,9 @@ def check_watch(cluster, terminal):
     screen = same_in_both(cluster, look)
     for words in ["EVENTS", "got connected successfully", "q: quit", "Removed from the vote by hand: cellar"]:
         expect(any(words in line for line in screen), f"'{words}' is on the screen", screen)
-    bars = [line for line in screen if line.startswith("attic") and re.search("[▁▂▃▄▅▆▇█]{8}", line)]
-    expect(bars, "the last rounds are bars", screen)
+    def has_bars():
+        return any(line.startswith("attic") and re.search("[▁▂▃▄▅▆▇█]{8}", line) for line in terminal.screen())
+    wait_for("eight rounds as bars", has_bars, seen=lambda: "\n".join(terminal.screen()))
     terminal.key("n")
     terminal.key("r")
     def is_reversed():

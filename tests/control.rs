@@ -315,7 +315,9 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
             assert!(node.events_of(bad).is_empty(), "{}: {:?}", node.name(), node.events_of(bad));
         }
     }
-    assert!(cluster.server.events_of("falseticker").is_empty());
+    // One whose clock was not set with the others would be off by 4 ms, or an hour; bob was, at the very beginning.
+    let off = |named: &&Value| int(&named["offset_ns"]).abs() > 1_000_000;
+    assert_eq!(cluster.server.events_of("falseticker").iter().filter(off).count(), 1);
     assert!(cluster.status("server")["last_round"]["largest_bound_ns"].is_i64());
 }
 

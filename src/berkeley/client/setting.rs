@@ -76,7 +76,6 @@ impl Client {
 
     /// Somebody has set the time.
     pub(super) fn handle_setting(&mut self, now: Now, told: &Setting) -> Fate {
-        let follows = self.state.has_cluster_time();
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.heard = now.mono;
         if told.cluster != session.terms.cluster {
@@ -85,7 +84,7 @@ impl Client {
         if !told.is_newer(&session.setting) {
             return Fate::Superseded;
         }
-        let follows = follows && self.cluster == told.cluster;
+        let follows = self.state.has_cluster_time() && self.cluster == told.cluster;
         let refusal = self.refuses_setting(now, told, follows);
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.refused_setting = refusal;

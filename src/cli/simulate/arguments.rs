@@ -331,6 +331,8 @@ Faults, each from the moment WHEN on:
                           does anything (chaos), lets through nothing but what is
                           old (replay), changes times (forge:50ms), or delays
                           ever more (creep:10ppm)
+  WHEN:set-time:BY        somebody sets the cluster's time by so much, slowly;
+                          with :step at once
 
 A SPAN is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
 a FREQUENCY is in ppm or ppb; P is a probability, as in 0.2 or 20%.";

@@ -10,6 +10,7 @@ mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
+mod load;
 mod logging;
 mod memory;
 mod node;
@@ -47,6 +48,7 @@ enum Command {
     #[cfg(feature = "dashboard")]
     Dashboard(dashboard::DashboardArgs),
     Simulate(Box<simulate::SimulateArgs>),
+    Load(load::LoadArgs),
 }
 
 /// The whole program: reads the command line, runs, and says how it ended.
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "dashboard")]
         Command::Dashboard(args) => dashboard::run(args).map(done),
         Command::Simulate(args) => simulate::run(args).map(done),
+        Command::Load(args) => load::run(args).map(done),
     });
     result.unwrap_or_else(|failure| failure.report())
 }

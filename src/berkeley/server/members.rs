@@ -304,7 +304,9 @@ mod tests {
             let (path, newcomer) = newcomer(number);
             members.insert(Monotonic::default(), path, &newcomer);
         }
-        [0, 2, 3].map(|slot| members.remove(slot));
+        for slot in [0, 2, 3] {
+            members.remove(slot);
+        }
         assert_eq!(
             (members.next(0), members.next(1), members.next(2), members.next(5)),
             (Some(1), Some(1), Some(4), None)

@@ -27,6 +27,8 @@ impl Server {
             frequency_error: self.keeper.frequency_error(now.raw),
             exclusion: self.own_exclusion,
             bound: self.keeper.own_bound(now.raw),
+            burst: self.burst,
+            lost: self.counters.lost(),
             members: self.members.iter().map(|member| member.view(now, timescale)).collect(),
         }
     }

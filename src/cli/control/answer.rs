@@ -46,6 +46,8 @@ fn server(view: &ServerView, answer: &mut Record) {
     answer.put("frequency_error_ppb", known(view.frequency_error.map(rounded_ppb)));
     answer.put("excluded", known(view.exclusion.map(snake_case)));
     answer.known_span("own_bound_ns", view.bound);
+    answer.put("burst", view.burst);
+    answer.put("datagrams_lost", view.lost);
     answer.put("timestamps", answer.at().timestamps.to_string());
     answer
         .put("last_round", known(view.last_round.as_ref().map(|report| round(report, view.last_round_ago))));

@@ -3,14 +3,13 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use meantime::berkeley::Client;
 use meantime::berkeley::discipline::{Discipline, Trust};
 use meantime::berkeley::kalman::Bank;
 use support::bursts_of_start;
+use support::counting::{heap, peak};
 use support::island::Island;
 use support::path::Path;
 
@@ -36,9 +35,9 @@ fn discipline(size: usize, bursts: usize, when: &str) -> usize {
         copy.update(&burst, Trust::MAJORITY);
         black_box(copy);
     });
-    let heap = heap(discipline);
-    row(&format!("discipline {when}, bursts of {size}"), &[size_of::<Discipline>(), heap, more]);
-    heap
+    let kept = heap(discipline);
+    row(&format!("discipline {when}, bursts of {size}"), &[size_of::<Discipline>(), kept, more]);
+    kept
 }
 
 /// A client whose start is over, its discipline included.
@@ -46,8 +45,8 @@ fn client() {
     let mut island = Island::new(1);
     island.run(ROUNDS_OF_START);
     let more = peak(|| island.run(1));
-    let heap = island.clients.pop().map_or(0, heap);
-    row("client after the start", &[size_of::<Client>(), heap, more]);
+    let kept = island.clients.pop().map_or(0, heap);
+    row("client after the start", &[size_of::<Client>(), kept, more]);
 }
 
 /// What a server has more for twice as many clients, shared among them. Powers of two, for that is how tables grow.
@@ -66,46 +65,6 @@ fn row(name: &str, bytes: &[usize]) {
     let columns: String = bytes.iter().map(|bytes| format!("{bytes:>16}")).collect();
     println!("{name:<52}{columns}");
 }
-
-/// What it owns on the heap, in bytes.
-fn heap<T>(owner: T) -> usize {
-    let before = LIVE.load(Relaxed);
-    drop(owner);
-    before - LIVE.load(Relaxed)
-}
-
-/// How many more bytes there are on the heap at a time, while this happens.
-fn peak(happens: impl FnOnce()) -> usize {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    happens();
-    PEAK.load(Relaxed) - before
-}
-
-/// The system's allocator, with an account of the bytes asked for. What it keeps beside them is not in it.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without")]
-// SAFETY: everything is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 /// More than the start of a client's discipline takes, which a newcomer goes through faster.
 const ROUNDS_OF_START: i64 = 300;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
+pub mod counting;
+pub mod hall;
 pub mod island;
 pub mod path;
 

@@ -32,6 +32,10 @@ pub struct ServerView {
     pub setting: Option<SettingView>,
     /// The server's own clock's guaranteed distance from the cluster's time.
     pub bound: Option<Span>,
+    /// Exchanges with each client in a round.
+    pub burst: u8,
+    /// Datagrams that the server's machine had no room for.
+    pub lost: u64,
     /// The clients, in the order of their places in the server's table.
     pub members: Vec<MemberView>,
     /// Whose votes somebody has taken away, of those that are not registered now.

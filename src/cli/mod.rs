@@ -12,6 +12,7 @@ mod dashboard;
 mod failure;
 mod keygen;
 pub mod keys;
+mod load;
 mod logging;
 mod members;
 pub mod memory;
@@ -55,6 +56,7 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     Simulate(Box<simulate::SimulateArgs>),
     Keygen(keygen::KeygenArgs),
+    Load(load::LoadArgs),
 }
 
 /// The whole program: reads the command line, runs, and says how it ended.
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Dashboard(args) => dashboard::run(args).map(done),
         Command::Simulate(args) => simulate::run(args).map(done),
         Command::Keygen(args) => keygen::run(args).map(done),
+        Command::Load(args) => load::run(args).map(done),
     });
     result.unwrap_or_else(|failure| failure.report())
 }

@@ -209,7 +209,7 @@ impl Link for Connection {
         if std::mem::take(&mut self.has_failed) {
             self.open = None;
         }
-        self.resolver.next()
+        self.resolver.try_next()
     }
 }
 

@@ -5,6 +5,7 @@
 //! the network does ends the loop: what fails is counted, and told at `debug` once in a while.
 //!
 //! * [`Listener`] is the server's socket, [`Connection`] the client's; both are a [`Link`].
+//! * [`Sources`] are the sockets of a crowd of clients, in one `Link`.
 //! * [`Resolver`] finds the server's address by its name.
 //! * [`Control`] is the socket by which people and programs ask and tell.
 //! * [`EventLoop`] is the loop.
@@ -26,6 +27,7 @@ mod kernel;
 mod link;
 mod resolver;
 mod sockets;
+mod sources;
 mod stamps;
 mod troubles;
 
@@ -35,6 +37,7 @@ pub use event_loop::{EventLoop, Observation, Observer};
 pub use link::{Connection, Link, Listener};
 pub use resolver::{Resolver, ServerName};
 pub use sockets::require_kernel_timestamps;
+pub use sources::Sources;
 pub use stamps::Timestamps;
 
 /// Says that a test cannot run on this machine, past the test harness, which would swallow it.

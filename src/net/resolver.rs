@@ -157,7 +157,7 @@ impl Resolver {
     ///
     /// # Errors
     /// When the name has to be looked up again and that fails.
-    pub(super) fn next(&mut self) -> io::Result<SocketAddr> {
+    pub fn try_next(&mut self) -> io::Result<SocketAddr> {
         if self.untried.is_empty() {
             self.look_up()?;
         }
@@ -257,7 +257,7 @@ mod tests {
     fn an_address_needs_no_looking_up_and_comes_back_each_time() {
         let mut resolver = Resolver::new("[::ffff:192.0.2.1]:7".parse().unwrap());
         for _ in 0..3 {
-            assert_eq!(resolver.next().unwrap(), "192.0.2.1:7".parse().unwrap());
+            assert_eq!(resolver.try_next().unwrap(), "192.0.2.1:7".parse().unwrap());
         }
     }
 }

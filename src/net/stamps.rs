@@ -102,8 +102,8 @@ impl Stamps {
 
 /// Some datagrams without a usable stamp are no reason to doubt; a round's worth of two members is.
 const PATIENCE: u32 = 8;
-/// So many datagrams sent, and none of them told of.
-const UNTOLD: u32 = 64;
+/// So many datagrams sent, and none of them told of: some batches.
+const UNTOLD: u32 = 1_024;
 
 #[cfg(test)]
 mod tests {

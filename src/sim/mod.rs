@@ -17,8 +17,10 @@
 //! | [`scenario`], [`chaos`] | worlds described; worlds of random faults |
 //! | [`measure`], [`rate`], [`honesty`] | the truth about a run, against which nodes are judged |
 //! | [`simulation`] | a scenario run, with its summary |
+//! | [`crowd`] | many light clients for a real server: `meantime load` |
 
 pub mod chaos;
+pub mod crowd;
 pub mod fault;
 pub mod honesty;
 pub mod intruder;

@@ -42,6 +42,8 @@ impl Server {
             exclusion: self.own_exclusion,
             setting: SettingView::of(self.keeper.setting(), timescale.published(now.raw)),
             bound: self.keeper.own_bound(now.raw),
+            burst: self.burst,
+            lost: self.counters.lost(),
             members: Vec::new(),
             removed: self.removed_and_gone(),
         }

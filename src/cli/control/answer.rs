@@ -81,6 +81,8 @@ fn server(view: &ServerView, answer: &mut Record) {
     answer.put("excluded", known(view.exclusion.map(snake_case)));
     answer.put("removed_and_gone", view.removed.iter().map(command::peer).collect::<Vec<Value>>());
     answer.known_span("own_bound_ns", view.bound);
+    answer.put("burst", view.burst);
+    answer.put("datagrams_lost", view.lost);
     answer.put("setting", known(view.setting.as_ref().map(setting)));
     answer.put("timestamps", answer.at().timestamps.to_string());
     answer

@@ -1,0 +1,180 @@
+//! `meantime load`: play many clients to measure a server.
+
+mod report;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use super::Failure;
+use super::logging::LogArgs;
+use super::output::Format;
+use super::units;
+use crate::berkeley::Node;
+use crate::clock::{Clock, Overlay};
+use crate::net::{EventLoop, Observation, Observer, Resolver, ServerName, Sources};
+use crate::sim::crowd::{Crowd, CrowdEvent, CrowdPlan};
+use crate::time::{Frequency, Span};
+use report::Reporter;
+
+/// Play many clients, honestly, to measure what a server can carry
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct LoadArgs {
+    /// The server: an address or a name, with :PORT if it is not 5525
+    #[arg(value_name = "SERVER[:PORT]")]
+    server: ServerName,
+    /// How many clients to be
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    clients: u32,
+    /// For how long, 1s to 24h
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = duration)]
+    duration: Span,
+    /// How long after all clients are in to begin to measure
+    #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = units::unsigned_span)]
+    settle: Span,
+    /// How many clients ask to be let in in a second
+    #[arg(long, value_name = "N", default_value = "5000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    join_rate: u32,
+    /// How fast to drive the server: round, as clients do, at its own pace; or max, with heartbeats, as fast as it answers
+    #[arg(long, value_name = "RATE", default_value = "round")]
+    rate: Rate,
+    /// With --rate max: how many heartbeats to have on their way at a time
+    #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pressure: u32,
+    /// From which the clients' clocks follow
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// Allow a server that is not on this machine
+    #[arg(long)]
+    remote: bool,
+    /// How to print what was found
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// At whose pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Rate {
+    /// The server's
+    Round,
+    /// As fast as it answers
+    Max,
+}
+
+impl LoadArgs {
+    fn plan(&self) -> CrowdPlan {
+        CrowdPlan {
+            clients: self.clients as usize,
+            seed: self.seed,
+            join_rate: self.join_rate,
+            settle: self.settle,
+            duration: self.duration,
+            pressure: if self.rate == Rate::Max { self.pressure as usize } else { 0 },
+        }
+    }
+
+    /// Where the server is, if it may be loaded.
+    fn target(&self) -> Result<SocketAddr, Failure> {
+        let server = Resolver::new(self.server.clone())
+            .try_next()
+            .map_err(|error| Failure::Runtime(format!("cannot find {}: {error}", self.server)))?;
+        let ip = server.ip();
+        if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+            return Err(Failure::Usage(format!("{ip} is not the address of a server")));
+        }
+        if !ip.is_loopback() && !self.remote {
+            return Err(Failure::Usage(format!(
+                "{ip} may not be on this machine; add --remote if whoever runs that server wants this load"
+            )));
+        }
+        let ports = !ip.is_loopback() || ip.is_ipv6();
+        if ports && self.clients > MOST_PORTS {
+            return Err(Failure::Usage(format!(
+                "each client needs a port of its own: at most {MOST_PORTS}, but for a server at 127.0.0.1"
+            )));
+        }
+        Ok(server)
+    }
+}
+
+/// Plays the clients until the time is up or a signal ends it, and reports.
+///
+/// # Errors
+/// When the server cannot be found or may not be loaded, or the system has not enough sockets.
+pub fn run(args: &LoadArgs) -> Result<(), Failure> {
+    args.log.start(false)?;
+    let server = args.target()?;
+    let sources = Sources::open(server, args.clients as usize).map_err(|error| {
+        Failure::Runtime(format!("cannot open sockets for {} clients: {error}; try fewer", args.clients))
+    })?;
+    let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
+    let crowd = Crowd::new(args.plan(), sources.seats().clone(), clock.now());
+    let mut audience =
+        Audience { reporter: Reporter::new(args.output, args.clients as usize), is_over: false };
+    let event_loop = EventLoop::new(crowd, sources, clock).and_then(EventLoop::with_signals);
+    let mut event_loop = event_loop.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?;
+    match event_loop.run(&mut audience) {
+        Err(_) if audience.is_over => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Failure::Runtime(format!("cannot go on: {error}"))),
+    }
+}
+
+struct Audience {
+    reporter: Reporter,
+    is_over: bool,
+}
+
+impl Observer<Crowd> for Audience {
+    fn event(&mut self, _at: Observation, _event: CrowdEvent) -> io::Result<()> {
+        // What there is to say needs the counters, too: see `witness`.
+        if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    fn witness(&mut self, node: &Crowd, _now: crate::time::Now, _at: &Observation, event: &CrowdEvent) {
+        self.is_over |= matches!(event, CrowdEvent::Over(..));
+        self.reporter.tell(event, node.counters());
+    }
+
+    fn tick(&mut self, _at: Observation) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.reporter.flush()
+    }
+}
+
+fn duration(text: &str) -> Result<Span, String> {
+    match units::positive_span(text)? {
+        span if span < Span::from_secs(1) => Err("too short; at least 1s".into()),
+        span if span > Span::from_secs(86_400) => Err("too long; at most 24h".into()),
+        span => Ok(span),
+    }
+}
+
+/// A socket for each, with its buffers: 150 MB.
+const MOST_PORTS: u32 = 2_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  meantime load 127.0.0.1 --clients 100000 --duration 60s
+  meantime load 127.0.0.1 --clients 1000 --rate max --output json
+
+Each client registers, answers probes by a clock of its own, which is wrong in a
+way that is known here, and follows the corrections. An exchange is a probe that
+was answered or a heartbeat that was acknowledged. The errors are distances from
+a line through all of a round: what is wrong for all alike is not in them.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_ends() {
+        assert!(duration("1s").is_ok() && duration("24h").is_ok());
+        assert!(duration("999ms").is_err() && duration("25h").is_err());
+    }
+}

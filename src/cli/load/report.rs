@@ -1,0 +1,111 @@
+//! What a load tells: when all clients are in, and at its end what was found.
+
+use std::io::{self, BufWriter, Write};
+
+use serde_json::{Map, Value, json};
+
+use crate::berkeley::Counters;
+use crate::cli::output::Format;
+use crate::sim::crowd::{CrowdEvent, Measure};
+use crate::time::Span;
+
+/// Writes to stdout.
+pub struct Reporter {
+    format: Format,
+    clients: usize,
+    out: BufWriter<io::Stdout>,
+    failed: Option<io::Error>,
+}
+
+impl Reporter {
+    /// A reporter on so many clients.
+    pub fn new(format: Format, clients: usize) -> Reporter {
+        Reporter { format, clients, out: BufWriter::new(io::stdout()), failed: None }
+    }
+
+    /// Tells what has happened.
+    pub fn tell(&mut self, event: &CrowdEvent, counters: &Counters) {
+        let line = match self.format {
+            Format::Json => self.json(event, counters).to_string(),
+            Format::Text => self.text(event, counters),
+        };
+        if let Err(error) = writeln!(self.out, "{line}") {
+            self.failed = Some(error);
+        }
+    }
+
+    /// Writes out what is still held back.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)?;
+        self.out.flush()
+    }
+
+    fn json(&self, event: &CrowdEvent, counters: &Counters) -> Value {
+        match event {
+            CrowdEvent::AllIn(took) => {
+                json!({"event": "all_in", "clients": self.clients, "took_ms": took.as_nanos() / 1_000_000})
+            }
+            CrowdEvent::Measuring => json!({"event": "measuring"}),
+            CrowdEvent::Over(measure, length, inside) => {
+                let mut fields = Map::new();
+                fields.insert("event".into(), "summary".into());
+                fields.insert("clients".into(), self.clients.into());
+                fields.insert("registered".into(), (*inside).into());
+                fields.extend(summary(measure, *length, counters));
+                Value::Object(fields)
+            }
+        }
+    }
+
+    fn text(&self, event: &CrowdEvent, counters: &Counters) -> String {
+        match event {
+            CrowdEvent::AllIn(took) => format!("All {} clients are in, after {took}", self.clients),
+            CrowdEvent::Measuring => "Measuring from now on".into(),
+            CrowdEvent::Over(measure, length, inside) => {
+                let lines = summary(measure, *length, counters)
+                    .into_iter()
+                    .map(|(name, value)| format!("\n  {name:<28}{value}"));
+                format!(
+                    "Load of {} clients, {inside} registered at the end:{}",
+                    self.clients,
+                    lines.collect::<String>()
+                )
+            }
+        }
+    }
+}
+
+/// What was found, over so long a time.
+fn summary(measure: &Measure, length: Span, counters: &Counters) -> Vec<(String, Value)> {
+    let seconds = length.as_secs_f64();
+    let rate = if seconds > 0.0 { measure.exchanges as f64 / seconds } else { 0.0 };
+    let ms = |quantile| {
+        measure.period(quantile).map_or(Value::Null, |period| rounded(period.as_secs_f64() * 1e3, 1e3).into())
+    };
+    let ns = |figure: Option<f64>| figure.map_or(Value::Null, |ns| rounded(ns, 10.0).into());
+    let fields: [(&str, Value); 15] = [
+        ("measured_s", rounded(seconds, 1e3).into()),
+        ("exchanges", measure.exchanges.into()),
+        ("exchanges_per_s", rounded(rate, 10.0).into()),
+        ("lost", (measure.lost_reports + measure.lost_probes + measure.lost_heartbeats).into()),
+        ("lost_reports", measure.lost_reports.into()),
+        ("lost_probes", measure.lost_probes.into()),
+        ("lost_heartbeats", measure.lost_heartbeats.into()),
+        ("overflowed_here", counters.lost().into()),
+        ("rounds", measure.rounds().into()),
+        ("corrections", measure.corrections.into()),
+        ("round_period_ms_p50", ms(0.5)),
+        ("round_period_ms_p99", ms(0.99)),
+        ("round_period_ms_max", ms(1.0)),
+        ("correction_error_rms_ns", ns(measure.correction_error_ns())),
+        ("disagreement_rms_ns", ns(measure.disagreement_ns())),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn rounded(value: f64, to: f64) -> f64 {
+    (value * to).round() / to
+}

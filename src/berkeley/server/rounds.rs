@@ -20,8 +20,10 @@ impl Server {
             self.conclude_round(now);
         }
         self.round = self.round.wrapping_add(1).max(1);
-        while self.next_round <= now.mono {
-            self.next_round += self.config.interval;
+        // Rounds that were missed are not made up for, however many there were.
+        let (late, interval) = (now.mono - self.next_round, self.config.interval);
+        if late >= Span::ZERO {
+            self.next_round += interval.times(late.as_nanos() / interval.as_nanos().max(1) + 1);
         }
         self.timers.set(self.next_round, Timer::Round);
         let slots = self.members.slots();

@@ -5,10 +5,14 @@
 
 mod support;
 
+use std::borrow::Borrow;
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use support::{Process, client, not_run, pause, server};
 
 #[test]
@@ -46,8 +50,9 @@ fn joined(address: &str) -> Process {
     client
 }
 
-fn assert_one_cluster(server: &Process, clients: &[Process]) {
-    for client in clients {
+fn assert_one_cluster<P: Borrow<Process>>(server: &Process, clients: &[P]) {
+    let clients = clients.iter().map(P::borrow);
+    for client in clients.clone() {
         client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
     }
     pause(Duration::from_secs(4));
@@ -87,6 +92,52 @@ fn a_client_whose_own_address_changes_gets_in_again() {
     let connected = server.wait_for("connected", 1, |_| true);
     assert!(connected["address"].as_str().is_some_and(|address| address.starts_with("10.99.1.8:")));
     client.wait_for("recovered", 0, |_| true);
+}
+
+#[test]
+fn an_interface_that_goes_down_and_comes_up_interrupts_and_no_more() {
+    let hosts = match Hosts::new() {
+        Ok(hosts) => hosts,
+        Err(why) => return not_run(&format!("the test of an interface that goes down: {why}")),
+    };
+    let server = in_host(&hosts.server, "server", &["server", "--listen", "[::]:0", "--interval", "200ms"]);
+    let client = in_host(&hosts.client, "cut off", &["client", &format!("10.99.1.1:{}", server.port())]);
+    client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    for times in 0..2 {
+        hosts.on_client(&["link", "set", "lan", "down"]);
+        client.wait_for("holdover", times, |_| true);
+        pause(Duration::from_secs(1));
+        hosts.on_client(&["link", "set", "lan", "up"]);
+        client.wait_for("recovered", times, |_| true);
+    }
+    assert_one_cluster(&server, &[&client]);
+    assert!(client.log().lines().count() < 40, "{}", client.log());
+}
+
+#[test]
+fn a_name_that_cannot_be_looked_up_yet_and_one_that_moves_are_followed() {
+    let hosts = match Hosts::new().and_then(|hosts| hosts.with_names().map(|names| (hosts, names))) {
+        Ok(hosts) => hosts,
+        Err(why) => return not_run(&format!("the test of a server that moves: {why}")),
+    };
+    let (hosts, names) = hosts;
+    let at = |address: &str| ["server", "--listen", address, "--interval", "200ms"].map(str::to_owned);
+    let start = |address: &str| in_host(&hosts.server, "server", &at(address).each_ref().map(String::as_str));
+    let mut first = start("10.99.1.1:5525");
+    first.address();
+    let client = in_host(&hosts.client, "looking", &["client", "server.test"]);
+    client.wait_for("unresolved", 1, |_| true);
+    names.say("10.99.1.1 server.test\n");
+    client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
+    names.say("");
+    first.end(Signal::SIGTERM);
+    client.wait_for("unresolved", 2, |_| true);
+    let second = start("10.99.1.2:5525");
+    second.address();
+    names.say("10.99.1.2 server.test\n");
+    client.wait_for("registered", 1, |event| event["server"] == "10.99.1.2:5525");
+    assert_one_cluster(&second, &[&client]);
+    assert!(client.log().lines().count() < 40, "{}", client.log());
 }
 
 fn in_host(host: &str, name: &str, arguments: &[&str]) -> Process {
@@ -130,6 +181,34 @@ impl Hosts {
 impl Hosts {
     fn on_client(&self, arguments: &[&str]) {
         ip(&[&["-n", &self.client], arguments].concat()).expect("a command that worked before");
+    }
+}
+
+/// What a host's programs find in /etc/hosts; nobody else there knows a name.
+struct Names(PathBuf);
+
+impl Names {
+    fn say(&self, text: &str) {
+        // The file is bound to its place: it is changed, not replaced.
+        fs::write(self.0.join("hosts"), text).expect("a file of ours");
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Hosts {
+    /// Lets the client's host know no names but those that it is told, and ask somebody who never answers.
+    fn with_names(&self) -> Result<Names, String> {
+        let names = Names(PathBuf::from("/etc/netns").join(&self.client));
+        fs::create_dir_all(&names.0).map_err(|error| error.to_string())?;
+        let asked = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
+        fs::write(names.0.join("resolv.conf"), asked).map_err(|error| error.to_string())?;
+        names.say("");
+        Ok(names)
     }
 }
 

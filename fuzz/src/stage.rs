@@ -204,6 +204,8 @@ impl Stage {
         let answers = match (to, from) {
             (0, STRANGER) => 1,
             (1.., 1..) => 0,
+            // A report may be the last that a round has waited for: then all members get their corrections.
+            (0, _) => MANY,
             _ => ANSWERS,
         };
         self.input(to, answers, |node, now| node.handle_datagram(now, path, datagram));
@@ -393,7 +395,7 @@ const MOST_SEEN: usize = 256;
 const MOST_FLYING: usize = 64;
 /// Who knows no cookie, and is never let in: its address is the one after the nodes'.
 const STRANGER: usize = NODES;
-/// To one datagram of somebody who is let in: a Welcome and the first Probe.
+/// To one datagram of its server a client may say one thing, and another that it had to say anyway.
 const ANSWERS: usize = 2;
 /// After any other input: a burst's probes, corrections and heartbeats of two members, and goodbyes.
 const MANY: usize = 8;

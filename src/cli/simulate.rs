@@ -16,6 +16,7 @@ use std::path::Path;
 pub use arguments::SimulateArgs;
 
 use super::Failure;
+use crate::sim::chaos::Endurance;
 use crate::sim::{Happening, Observer, Sample, Scenario, Simulation, Summary};
 use crate::time::Span;
 use arguments::Format;
@@ -28,19 +29,26 @@ use samples::Samples;
 /// When the scenario makes no sense, something cannot be written, or a cluster of random faults did not
 /// come back into agreement.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
-    let scenario = args.scenario()?;
+    let (scenario, endurance) = args.world()?;
     let samples = args.samples.as_deref().map(|path| create_samples(path, &scenario)).transpose()?;
     let mut watcher = Watcher {
         format: args.output,
         events: args.events,
         samples,
+        endurance,
         out: BufWriter::new(io::stdout()),
         failed: None,
     };
     let summary = simulate(&scenario, &mut watcher);
+    let seed = scenario.seed.0;
+    let failed = watcher.endurance.as_ref().map_or(0, |endurance| endurance.failed.len());
     watcher.finish(&scenario, &summary).map_err(cannot_write)?;
+    if failed > 0 {
+        return Err(Failure::Runtime(format!(
+            "{failed} times the cluster of seed {seed} did not come back into agreement"
+        )));
+    }
     if args.faults_seed.is_some() && summary.agreed[0].is_none() {
-        let seed = scenario.seed.0;
         return Err(Failure::Runtime(format!("the cluster of seed {seed} did not come back into agreement")));
     }
     Ok(())
@@ -77,6 +85,7 @@ struct Watcher {
     format: Format,
     events: bool,
     samples: Option<Samples>,
+    endurance: Option<Endurance>,
     out: BufWriter<io::Stdout>,
     /// The first thing that could not be written; the run ends early.
     failed: Option<io::Error>,
@@ -93,9 +102,10 @@ impl Watcher {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        let endurance = self.endurance.as_ref();
         match self.format {
-            Format::Text => write!(self.out, "{}", report::text(scenario, summary))?,
-            Format::Json => writeln!(self.out, "{}", report::json(summary))?,
+            Format::Text => write!(self.out, "{}", report::text(scenario, summary, endurance))?,
+            Format::Json => writeln!(self.out, "{}", report::json(summary, endurance))?,
         }
         if let Some(samples) = &mut self.samples {
             samples.flush()?;
@@ -106,6 +116,7 @@ impl Watcher {
 
 impl Observer for Watcher {
     fn sampled(&mut self, sample: &Sample) {
+        self.endurance.iter_mut().for_each(|endurance| endurance.sampled(sample));
         let result = self.samples.as_mut().map_or(Ok(()), |samples| samples.write(sample));
         self.note(result);
     }

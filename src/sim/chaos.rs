@@ -1,10 +1,11 @@
-//! Worlds of random faults: everything that can go wrong goes wrong for a while, then nothing.
+//! Worlds of random faults: everything that can go wrong goes wrong for a while, then nothing; once, or again and again.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::seed::{Purpose, Seed};
-use super::{Fault, Member, Scenario, Trouble, Ways};
+use super::simulation::Observer;
+use super::{Fault, Member, Sample, Scenario, Trouble, Ways};
 use crate::time::{Frequency, Span};
 
 impl Scenario {
@@ -33,6 +34,91 @@ impl Scenario {
             start_within: Span::from_secs(rng.random_range(0..=20)),
             ..Scenario::default()
         }
+    }
+}
+
+/// A world in which episodes of faults come one after the other, for as long as anybody wants; at the end of each the cluster
+/// must be in agreement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Soak {
+    /// The world.
+    pub scenario: Scenario,
+    /// What has been seen of it.
+    pub endurance: Endurance,
+}
+
+/// Whether a cluster that is tried again and again comes back into agreement each time. It wants to see every sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endurance {
+    /// How many episodes are over.
+    pub episodes: usize,
+    /// When those ended, in true time, after which the cluster was not in agreement.
+    pub failed: Vec<Span>,
+    /// The longest that it has taken from the end of the faults until the cluster was in agreement and stayed so.
+    pub slowest: Span,
+    /// When the faults of this episode are over.
+    quiet: Vec<Span>,
+    /// Since when all good clocks have been close to one another.
+    since: Option<Span>,
+}
+
+impl Soak {
+    /// The world of this seed, for so long: whole episodes, at least one.
+    pub fn new(seed: u64, length: Span) -> Soak {
+        let mut rng = Seed(seed).stream(Purpose::Chaos, 1);
+        let clients = rng.random_range(3..=8);
+        let episodes = (length.as_nanos() / EPISODE.as_nanos()).max(1);
+        let (mut faults, mut quiet) = (Vec::new(), Vec::new());
+        for begin in (0..episodes).map(|number| EPISODE.times(number)) {
+            let span = Span::from_secs(rng.random_range(120..=300));
+            let mut episode = vec![(Span::ZERO, Fault::Trouble(random_trouble(&mut rng)))];
+            let wild = wild_ones(&mut rng, clients);
+            for _ in 0..rng.random_range(2..=10) {
+                mishap(&mut rng, clients, &wild, span, &mut episode);
+            }
+            let changed = episode.iter().filter_map(|(_, fault)| undone(*fault)).collect::<Vec<_>>();
+            episode.extend(changed.into_iter().map(|fault| (span, fault)));
+            episode.push((span, Fault::Trouble(Trouble::default())));
+            faults.extend(episode.into_iter().map(|(at, fault)| (begin + at, fault)));
+            quiet.push(begin + span);
+        }
+        let duration = EPISODE.times(episodes);
+        let scenario = Scenario {
+            seed: Seed(seed),
+            clients,
+            faults,
+            duration,
+            settle: EPISODE.half(),
+            ..Scenario::default()
+        };
+        Soak { scenario, endurance: Endurance { quiet, ..Endurance::default() } }
+    }
+}
+
+impl Observer for Endurance {
+    fn sampled(&mut self, sample: &Sample) {
+        let together = sample.disagreement().is_some_and(|apart| apart <= TOGETHER);
+        self.since = if together { self.since.or(Some(sample.at)) } else { None };
+        let end = EPISODE.times(self.episodes as i64 + 1);
+        if sample.at < end {
+            return;
+        }
+        let quiet = self.quiet.get(self.episodes).copied().unwrap_or(end);
+        match self.since {
+            Some(since) => self.slowest = self.slowest.max(since - quiet),
+            None => self.failed.push(sample.at),
+        }
+        self.episodes += 1;
+    }
+}
+
+/// What has to be undone at the end of an episode, so that months of them do not add up to an oscillator that there is not.
+fn undone(fault: Fault) -> Option<Fault> {
+    match fault {
+        Fault::FrequencyStep(member, by) => {
+            Some(Fault::FrequencyStep(member, Frequency::from_ratio(-by.ratio())))
+        }
+        _ => None,
     }
 }
 
@@ -89,6 +175,10 @@ fn random_jump(rng: &mut ChaCha8Rng) -> Span {
     Span::from_secs_f64(if rng.random() { size } else { -size })
 }
 
+/// Five minutes of faults at most, then what a cluster with rounds of five seconds needs to recover, and a while.
+const EPISODE: Span = Span::from_secs(1_800);
+/// Clocks this close have recovered; as in the tests of single worlds of faults.
+const TOGETHER: Span = Span::from_micros(200);
 /// Longer than a deposition (24 rounds) after a lost membership, an election and a few lost rounds.
 const RECOVERY_ROUNDS: i64 = 120;
 /// What is not stepped is slewed at 500 ppm: 128 ms take 256 s.

@@ -1,6 +1,7 @@
-//! A thousand worlds in which everything goes wrong for a while.
+//! A thousand worlds in which everything goes wrong for a while, and one in which it does again and again.
 
-use meantime::sim::{Scenario, Simulation};
+use meantime::sim::chaos::Soak;
+use meantime::sim::{Fault, Member, Scenario, Simulation};
 
 use crate::support::{Running, s, seeds, us};
 
@@ -51,4 +52,25 @@ fn the_faults_of_random_worlds_do_harm() {
         harmed += i32::from(apart > 0);
     }
     assert!(harmed >= 10, "{harmed} of 20");
+}
+
+#[test]
+fn a_cluster_recovers_from_faults_again_and_again() {
+    let Soak { scenario, mut endurance } = Soak::new(5, s(21_600));
+    let _running = Running(&scenario);
+    let mut simulation = Simulation::new(&scenario);
+    simulation.run_until(scenario.duration, &mut endurance);
+    assert_eq!((endurance.episodes, endurance.failed.as_slice()), (12, &[][..]));
+    assert!(endurance.slowest > s(0), "nothing ever had to be recovered from");
+}
+
+#[test]
+fn a_cluster_that_does_not_recover_is_noticed() {
+    let Soak { mut scenario, mut endurance } = Soak::new(5, s(7_200));
+    // Nobody can follow a clock that has jumped just now.
+    let jump = Fault::Jump(Member::client(1), s(3_600));
+    scenario.faults.push((s(5_400) - us(100), jump));
+    let mut simulation = Simulation::new(&scenario);
+    simulation.run_until(scenario.duration, &mut endurance);
+    assert_eq!((endurance.episodes, endurance.failed.as_slice()), (4, &[s(5_400)][..]));
 }

@@ -52,8 +52,10 @@ impl Server {
         let members = self.members.len();
         self.tells_each = members <= self.config.tell_each;
         let plan = self.config.plan(members);
-        while self.next_round <= now.mono {
-            self.next_round += self.config.interval;
+        // Rounds that were missed are not made up for, however many there were.
+        let (late, interval) = (now.mono - self.next_round, self.config.interval);
+        if late >= Span::ZERO {
+            self.next_round += interval.times(late.as_nanos() / interval.as_nanos().max(1) + 1);
         }
         self.next_round += self.config.interval.times(plan.rounds_left_out);
         self.timers.set(self.next_round, Timer::Round);

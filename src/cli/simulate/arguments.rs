@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::fault;
 use crate::cli::{Failure, units};
+use crate::sim::chaos::{Endurance, Soak};
 use crate::sim::machine::Habits;
 use crate::sim::scenario::Clock;
 use crate::sim::seed::Seed;
@@ -113,6 +114,9 @@ pub struct SimulateArgs {
     /// Replay the scenario of random faults with this seed; it brings a world of its own, whatever the options say
     #[arg(long, value_name = "N")]
     pub(super) faults_seed: Option<u64>,
+    /// With --faults-seed: half an hour of faults and recovery after the other, for so long, as in 90d
+    #[arg(long, value_name = "SPAN", requires = "faults_seed", value_parser = units::positive_span)]
+    soak: Option<Span>,
     /// How to print the results
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: Format,
@@ -175,11 +179,21 @@ enum LiarKind {
 }
 
 impl SimulateArgs {
-    /// The scenario that was typed.
+    /// The scenario that was typed, and who is to watch it if it is a soak.
     ///
     /// # Errors
     /// When its parts make no sense together.
-    pub(super) fn scenario(&self) -> Result<Scenario, Failure> {
+    pub(super) fn world(&self) -> Result<(Scenario, Option<Endurance>), Failure> {
+        match (self.faults_seed, self.soak) {
+            (Some(seed), Some(length)) => {
+                let soak = Soak::new(seed, length);
+                Ok((soak.scenario, Some(soak.endurance)))
+            }
+            _ => Ok((self.scenario()?, None)),
+        }
+    }
+
+    fn scenario(&self) -> Result<Scenario, Failure> {
         if let Some(seed) = self.faults_seed {
             return Ok(Scenario::random_faults(seed));
         }
@@ -314,6 +328,8 @@ Examples:
     meantime simulate --keys --fault 300s:mitm:client-1:chaos
   Random faults, replayed:
     meantime simulate --faults-seed 17 --events
+  Random faults again and again, for three months:
+    meantime simulate --faults-seed 17 --soak 90d
 
 Faults, each from the moment WHEN on:
   WHEN:crash:WHO          the process dies

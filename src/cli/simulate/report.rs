@@ -4,15 +4,27 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::sim::chaos::Endurance;
 use crate::sim::measure::{Excluded, word};
 use crate::sim::{Scenario, Summary};
 use crate::time::{Frequency, Span};
 
 /// For people.
-pub fn text(scenario: &Scenario, summary: &Summary) -> String {
+pub fn text(scenario: &Scenario, summary: &Summary, endurance: Option<&Endurance>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write_text(&mut text, scenario, summary);
+    if let Some(Endurance { episodes, failed, slowest, .. }) = endurance {
+        let again = episodes - failed.len();
+        let _ = writeln!(
+            text,
+            "  {:<38}{episodes}, in agreement again after {again}, {slowest} at most",
+            "episodes of faults"
+        );
+        for end in failed {
+            let _ = writeln!(text, "    not in agreement at {:.0} s", end.as_secs_f64());
+        }
+    }
     text
 }
 
@@ -77,9 +89,9 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
 }
 
 /// For programs: the summary line.
-pub fn json(summary: &Summary) -> Value {
+pub fn json(summary: &Summary, endurance: Option<&Endurance>) -> Value {
     let [ms, us100, us10] = summary.agreed.map(|since| since.map(seconds));
-    json!({
+    let mut line = json!({
         "event": "summary",
         "seed": summary.seed,
         "pairwise_rms_ns": summary.spreads.rms().map(Span::as_nanos),
@@ -99,7 +111,13 @@ pub fn json(summary: &Summary) -> Value {
         "rounds_unsure": summary.rounds.unsure,
         "excluded": summary.excluded.iter().map(excluded).collect::<Vec<_>>(),
         "trace": format!("{:016x}", summary.trace),
-    })
+    });
+    if let Some(Endurance { episodes, failed, slowest, .. }) = endurance {
+        line["episodes"] = json!(episodes);
+        line["episodes_failed"] = json!(failed.len());
+        line["slowest_recovery_s"] = json!(seconds(*slowest));
+    }
+    line
 }
 
 fn excluded(excluded: &Excluded) -> Value {
@@ -150,7 +168,7 @@ mod tests {
 
     #[test]
     fn people_read_who_was_left_out_and_why() {
-        let text = text(&Scenario::default(), &summary());
+        let text = text(&Scenario::default(), &summary(), None);
         assert!(text.contains("client-3"), "{text}");
         assert!(text.contains("too far from the median, by +1.0 s, first at 1.0 s, 2×"), "{text}");
         assert!(text.contains("after 3 s") && text.contains("never"), "{text}");
@@ -158,7 +176,7 @@ mod tests {
 
     #[test]
     fn programs_find_every_field_and_null_for_never() {
-        let json = super::json(&summary());
+        let json = super::json(&summary(), None);
         assert_eq!(json["event"], "summary");
         assert_eq!(json["agreed_1ms_s"], 3.0);
         assert_eq!((&json["agreed_100us_s"], &json["pairwise_rms_ns"]), (&Value::Null, &Value::Null));

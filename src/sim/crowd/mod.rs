@@ -24,8 +24,8 @@ use crate::berkeley::lag::LeastLag;
 use crate::berkeley::{Counters, Fate, Node, Path, Reading, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
-    Body, ClientState, Correction, Datagram, Flags, Header, Heartbeat, Leave, LeaveReason, Message, Name,
-    Probe, Register, Report, SessionId, Welcome,
+    Body, ClientState, Correction, Datagram, Flags, Header, Heartbeat, HeartbeatAck, Leave, LeaveReason,
+    Message, Name, Probe, Register, Report, SessionId, Welcome,
 };
 
 /// What a crowd does.
@@ -64,6 +64,8 @@ pub struct Crowd {
     clients: Vec<Light>,
     rng: ChaCha8Rng,
     terms: Welcome,
+    /// The newest setting of the cluster's time that it was told of. What its clocks are measured by is the time without it.
+    setting: u8,
     began: Monotonic,
     /// How many have asked to be let in, and how many are.
     asked: usize,
@@ -121,6 +123,7 @@ impl Crowd {
                 lifetime: Span::from_secs(18),
                 ..Welcome::default()
             },
+            setting: 0,
             began: now.mono,
             asked: 0,
             inside: 0,
@@ -166,6 +169,7 @@ impl Crowd {
             Body::Probe(probe) => return self.answer(now, received, client, header, probe, silent),
             Body::Correction(correction) => return self.follow(now, client, header, correction),
             Body::HeartbeatAck(heartbeat) => return self.acknowledge(client, heartbeat),
+            Body::Setting(setting) => self.setting = setting.number,
             Body::Reject(_) | Body::Leave(_) => self.drop_out(client),
             _ => return Fate::Misdirected,
         }
@@ -178,8 +182,12 @@ impl Crowd {
             light.nonce = self.rng.next_u64();
         }
         light.sent = now;
-        let name = Name::new(&format!("load-{client}"));
-        let body = Body::Register(Register { nonce: light.nonce, cookie, name, ..Register::default() });
+        let body = Body::Register(Register {
+            nonce: light.nonce,
+            cookie,
+            name: name(client),
+            ..Register::default()
+        });
         self.send(client, 0, body);
     }
 
@@ -241,7 +249,7 @@ impl Crowd {
         Fate::Accepted
     }
 
-    fn acknowledge(&mut self, client: usize, heartbeat: &Heartbeat) -> Fate {
+    fn acknowledge(&mut self, client: usize, heartbeat: &HeartbeatAck) -> Fate {
         let light = &mut self.clients[client];
         if light.nonce != heartbeat.nonce || heartbeat.nonce == 0 {
             return Fate::Unasked;
@@ -290,7 +298,7 @@ impl Crowd {
         let nonce = self.rng.next_u64().max(1);
         let light = &mut self.clients[client];
         (light.nonce, light.sent) = (nonce, now);
-        self.send(client, 0, Body::Heartbeat(Heartbeat { nonce }));
+        self.send(client, 0, Body::Heartbeat(Heartbeat { nonce, name: name(client) }));
         nonce
     }
 
@@ -326,7 +334,7 @@ impl Crowd {
         let light = &mut self.clients[client];
         light.sequence = light.sequence.wrapping_add(1);
         let header = Header {
-            flags: Flags { state: light.state() },
+            flags: Flags { state: light.state(), setting: self.setting },
             sender: Light::node(self.plan.seed, client),
             session: light.session,
             sequence: light.sequence,
@@ -360,7 +368,7 @@ impl Crowd {
         };
         light.report(number, t2, host, leaves);
         let header = Header {
-            flags: Flags { state: light.state() },
+            flags: Flags { state: light.state(), setting: self.setting },
             sender: Light::node(self.plan.seed, client),
             session: light.session,
             sequence: number,
@@ -490,6 +498,11 @@ impl Node for Crowd {
     fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// What people call a client.
+fn name(client: usize) -> Name {
+    Name::new(&format!("load-{client}"))
 }
 
 /// Clocks are off by so much at first, one way or the other: within what a first vote accepts.

@@ -63,6 +63,7 @@ impl ServerArgs {
             radius: self.radius,
             plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
             initial_frequency,
+            given: None,
         }
     }
 }

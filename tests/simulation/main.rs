@@ -17,3 +17,4 @@ mod rate;
 mod restart;
 mod support;
 mod table;
+mod tree;

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::bound::DRIFT_ALLOWANCE;
 use super::{MasterKeys, NodeKeys};
 use crate::time::{Frequency, Span, Timestamp};
-use crate::wire::Name;
+use crate::wire::{ClusterId, Name};
 
 /// What a server can be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,9 @@ pub struct ServerConfig {
     /// The rate of the cluster's time over the server's oscillator, minus one, if it is known from an earlier run;
     /// and one standard deviation of that.
     pub initial_frequency: Option<(Frequency, Frequency)>,
+    /// The cluster whose time the server's oscillator shows already, if it is a clock that is kept by others: it is told as it
+    /// is, and neither the vote nor the members' frequencies move it. For a server that is a client of another.
+    pub given: Option<ClusterId>,
 }
 
 impl Default for ServerConfig {
@@ -63,6 +66,7 @@ impl Default for ServerConfig {
             radius: Span::from_secs(30),
             plausible_from: PLAUSIBLE_FROM,
             initial_frequency: None,
+            given: None,
         }
     }
 }

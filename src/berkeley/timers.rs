@@ -23,6 +23,10 @@ impl<T: Ord> Timers<T> {
     /// Sets a timer. Of timers for the same moment, the one that was set first fires first (once in four billion times not).
     pub fn set(&mut self, at: Monotonic, timer: T) {
         self.set = self.set.wrapping_add(1);
+        if self.heap.len() == self.heap.capacity() {
+            // By small steps: many timers are not to hold twice the memory that they need.
+            self.heap.reserve_exact(self.heap.len() / 16 + LEAST_STEP);
+        }
         self.heap.push(Reverse(Entry { at, order: self.set, timer }));
     }
 
@@ -36,7 +40,11 @@ impl<T: Ord> Timers<T> {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry.timer)
+        let fired = self.heap.pop().map(|Reverse(entry)| entry.timer);
+        if self.heap.capacity() > 4 * self.heap.len() + 8 * LEAST_STEP {
+            self.heap.shrink_to(2 * self.heap.len() + LEAST_STEP);
+        }
+        fired
     }
 }
 
@@ -47,6 +55,9 @@ struct Entry<T> {
     order: u32,
     timer: T,
 }
+
+/// The least by which room for timers grows.
+const LEAST_STEP: usize = 16;
 
 #[cfg(test)]
 mod tests {

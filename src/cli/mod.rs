@@ -93,6 +93,7 @@ Examples:
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in a simulated world first
   meantime keygen cluster.key               make a key; then --key-file cluster.key
+  meantime load 127.0.0.1 --clients 10000   how many clients can it carry?
 
 A cluster on one machine, with clocks that are wrong on purpose:
   meantime server --simulate-offset -3s

@@ -89,6 +89,7 @@ impl ServerArgs {
             radius: self.radius,
             plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
             initial_frequency,
+            given: None,
         }
     }
 }

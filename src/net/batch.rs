@@ -77,8 +77,8 @@ impl Arrivals {
 
     /// The control messages of one of them.
     pub(super) fn control(&self, index: usize) -> &[u8] {
-        let length = self.headers.messages[index].msg_hdr.msg_controllen;
-        &self.envelopes[index].control.0[..CONTROL.min(length)]
+        let length = self.headers.messages[index].msg_hdr.msg_controllen as u64;
+        &self.envelopes[index].control.0[..length.min(CONTROL as u64) as usize]
     }
 
     /// Takes in what has come, up to a batch, in place of what was here.

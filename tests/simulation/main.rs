@@ -19,3 +19,4 @@ mod restart;
 mod set_time;
 mod support;
 mod table;
+mod tree;

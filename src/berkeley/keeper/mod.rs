@@ -80,6 +80,8 @@ pub struct Settings {
     /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one standard
     /// deviation of that by now.
     pub known: Option<(Frequency, Frequency)>,
+    /// The cluster whose time the server's oscillator shows already, kept by others.
+    pub given: Option<ClusterId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +102,10 @@ impl Keeper {
         Keeper {
             settings,
             timescale,
-            cluster: ClusterId::default(),
+            cluster: settings.given.unwrap_or_default(),
             setting: Setting::default(),
-            phase: Phase::Listening(0),
-            audience: Audience::Nobody,
+            phase: if settings.given.is_some() { Phase::Steady } else { Phase::Listening(0) },
+            audience: if settings.given.is_some() { Audience::Everybody } else { Audience::Nobody },
             window: Window::default(),
             last_window: WIDEST,
             anchor: Anchor::default(),

@@ -34,7 +34,9 @@ impl Keeper {
         let heard = 1 + readings.iter().filter(|reading| reading.fresh).count();
         self.report(&agreement, members, heard, window, conclusion);
         self.judge(&agreement, window, ballots, conclusion);
-        let doubted = members >= 3 && among_clients.majority && among_clients.median.abs() > window.times(2);
+        let given = self.settings.given.is_some();
+        let doubted =
+            !given && members >= 3 && among_clients.majority && among_clients.median.abs() > window.times(2);
         if doubted {
             conclusion.report.outcome = Outcome::ServerInDoubt;
             self.doubt_own_clock(now, &among_clients, noise, conclusion);
@@ -43,10 +45,11 @@ impl Keeper {
         let unexpected = |index: usize| !ballots[index].excluded;
         let fresh =
             voters.iter().zip(&clients).filter(|((index, reading), _)| reading.fresh && unexpected(*index));
-        self.contradicted = agreement.majority
+        self.contradicted = !given
+            && agreement.majority
             && members > 2
             && contradicted(fresh.map(|(_, vote)| vote), &agreement, window);
-        if self.contradicted || (!agreement.majority && !self.carries_on()) {
+        if self.contradicted || (!agreement.majority && !self.carries_on() && !given) {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judged.fill(None);
             conclusion.own = None;
@@ -66,7 +69,9 @@ impl Keeper {
             let deviation_s = deviation_of_median(&clients, &readings);
             self.ensemble.observe(Observation { at: now, phase, deviation_s });
         }
-        self.steer_rate(now, ballots, members);
+        if !given {
+            self.steer_rate(now, ballots, members);
+        }
     }
 
     /// The majority of all members agrees, and not with the server: once may be chance, twice is not.

@@ -26,7 +26,7 @@ impl Story {
     fn knowing(known: Option<(Frequency, Frequency)>) -> Story {
         let now = Raw::from_nanos((PLAUSIBLE_FROM + Span::from_secs(86_400)).as_nanos());
         let (interval, radius) = (SECOND.times(5), SECOND.times(30));
-        let settings = Settings { interval, radius, plausible_from: PLAUSIBLE_FROM, known };
+        let settings = Settings { interval, radius, plausible_from: PLAUSIBLE_FROM, known, given: None };
         Story { keeper: Keeper::new(settings, now), now, round: 0 }
     }
 

@@ -130,6 +130,7 @@ impl Server {
             radius: config.radius,
             plausible_from: config.plausible_from,
             known: config.initial_frequency,
+            given: config.given,
         };
         let next_round = now.mono + config.interval;
         let mut timers = Timers::default();

@@ -1,10 +1,15 @@
 //! What a crowd finds out about its server.
 //!
 //! The crowd knows each client's oscillator, so it knows what each clock showed against the host's oscillator when a report
-//! was made. The server's word on that clock, added, is the cluster's time at that moment, as this client was told: k = shown
-//! + correction − host. If all were told the truth, the k of a round lay on one line over the host's oscillator, the cluster's
-//! time. How far they scatter about that line, fitted by least squares, is the error of the corrections, of which what all have
-//! in common cannot be seen. The readings themselves, shown − host, scatter by what the clocks disagree.
+//! was made. With the server's word on that clock added, that is the cluster's time at that moment as this client was told:
+//!
+//! ```text
+//! k = shown + correction − host
+//! ```
+//!
+//! If all were told the truth, the k of a round lay on one line over the host's oscillator, the cluster's time. How far they
+//! scatter about that line, fitted by least squares, is the error of the corrections; what all have in common cannot be seen.
+//! The readings themselves, shown − host, scatter by what the clocks disagree.
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""How many exchanges a second one core serves: this server beside a bare echo and chronyd, in turns.
+
+Each server runs on one core, whoever asks on another. The echo is the least that a server can do: it receives and sends in
+batches and does nothing else (examples/echo.rs). chronyd is Debian's package, unpacked if it is not installed, never
+started system-wide, and without the right to touch any clock. Two figures each: exchanges a second as they were, and by the
+second of processor time that the server took, which is the same on a quiet machine where the server is the limit, and
+means something on a busy one, too.
+
+usage: capacity.py [--seconds N] [--runs N] [--profile release|test] [--clients N]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PORT = 21123
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=5, help="how long each is asked")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--profile", default="release", choices=["release", "test"])
+    parser.add_argument("--clients", type=int, default=100, help="of meantime load")
+    args = parser.parse_args()
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("capacity.py: one core for the server and one for whoever asks are needed")
+    command = ["cargo", "build", "--quiet", "--profile", args.profile, "--bin", "meantime", "--example", "echo"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    target = ROOT / "target" / ("release" if args.profile == "release" else "debug")
+    with tempfile.TemporaryDirectory() as directory:
+        contenders = contenders_of(target, Path(directory), args)
+        found = {name: [] for name in contenders}
+        for _ in range(args.runs):
+            for name, (server, asker) in contenders.items():
+                found[name].append(measure(server, asker, args.seconds))
+        report(found)
+
+
+def contenders_of(target, directory, args):
+    """For each name the server's command, and a function that asks it and returns exchanges a second."""
+    echo, meantime = target / "examples" / "echo", target / "meantime"
+    address = f"127.0.0.1:{PORT}"
+    serve = [meantime, "server", "--listen", address, "--max-clients", "1000000", "--tell-each", "0",
+             "--control", directory / "control"]
+    drive = lambda kind: lambda: float(asked([echo, "drive", address, str(args.seconds), kind]))
+
+    def load():
+        settle = 12
+        command = [meantime, "load", address, "--clients", str(args.clients), "--rate", "max", "--settle", f"{settle}s",
+                   "--duration", f"{args.seconds + settle + 1}s", "--output", "json"]
+        return json.loads(asked(command).splitlines()[-1])["exchanges_per_s"]
+
+    contenders = {
+        "echo, 96 bytes": ([echo, "serve", address], drive("meantime")),
+        "meantime": (serve, drive("meantime")),
+        "meantime under load --rate max": (serve, load),
+        "echo, 48 bytes": ([echo, "serve", address], drive("ntp")),
+    }
+    if chronyd := chrony(directory):
+        configuration = directory / "chrony.conf"
+        configuration.write_text(
+            f"port {PORT}\nbindaddress 127.0.0.1\nallow\nlocal stratum 10\ncmdport 0\nbindcmdaddress /\n"
+            f"pidfile {directory}/chrony.pid\n"
+        )
+        contenders["chronyd"] = ([chronyd, "-x", "-d", "-u", "root", "-f", configuration], drive("ntp"))
+    else:
+        print("NOT RUN: chronyd: it is not installed, and cannot be had")
+    return contenders
+
+
+def chrony(directory):
+    """chronyd, from Debian's package if it is not installed."""
+    if installed := shutil.which("chronyd", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        return installed
+    if not shutil.which("apt-get"):
+        return None
+    quiet = {"cwd": directory, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 180}
+    if subprocess.run(["apt-get", "download", "chrony"], **quiet).returncode != 0:
+        subprocess.run(["apt-get", "update"], **quiet)
+        subprocess.run(["apt-get", "download", "chrony"], **quiet)
+    for package in directory.glob("chrony_*.deb"):
+        subprocess.run(["dpkg", "-x", package, directory / "chrony"], check=True)
+        chronyd = directory / "chrony" / "usr" / "sbin" / "chronyd"
+        if subprocess.run([chronyd, "--version"], **quiet).returncode == 0:
+            return chronyd
+    return None
+
+
+def measure(server, asker, seconds):
+    """Exchanges a second, and the part of a core that the server took for them."""
+    cores = sorted(os.sched_getaffinity(0))
+    pinned = lambda core: lambda: os.sched_setaffinity(0, {core})
+    with subprocess.Popen([str(word) for word in server], preexec_fn=pinned(cores[0]), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:
+        try:
+            time.sleep(1)
+            asked.preexec = pinned(cores[1])
+            asked.watched = process.pid
+            rate = asker()
+            return rate, asked.busy
+        finally:
+            process.terminate()
+
+
+def asked(command):
+    """Runs whoever asks, and watches meanwhile how busy the server is in the last two thirds of the last seconds."""
+    samples = []
+    words = [str(word) for word in command]
+    with subprocess.Popen(words, preexec_fn=asked.preexec, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True) as process:
+        while process.poll() is None:
+            samples.append((time.monotonic(), spent(asked.watched)))
+            time.sleep(0.25)
+        output = process.stdout.read()
+    # The end: goodbyes and the like. The beginning: registrations, warming up.
+    samples = samples[:-2][-12:]
+    (since, before), (until, after) = samples[0], samples[-1]
+    asked.busy = (after - before) / (until - since)
+    return output
+
+
+def spent(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def report(found):
+    medians = {}
+    print(f"{'':<32}{'exchanges/s':>14}{'busy':>8}{'by core-second':>18}")
+    for name, runs in found.items():
+        rate = statistics.median(rate for rate, _ in runs)
+        busy = statistics.median(busy for _, busy in runs)
+        each = statistics.median(rate / max(busy, 0.01) for rate, busy in runs)
+        medians[name] = (rate, each)
+        print(f"{name:<32}{rate:>14.0f}{busy:>8.0%}{each:>18.0f}")
+    for name, other in [("meantime", "echo, 96 bytes"), ("meantime under load --rate max", "echo, 96 bytes"),
+                        ("meantime", "chronyd"), ("meantime under load --rate max", "chronyd")]:
+        if name in medians and other in medians:
+            (rate, each), (other_rate, other_each) = medians[name], medians[other]
+            print(f"{name} / {other}: {rate / other_rate:.2f} as it was, {each / other_each:.2f} by the core-second")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@ use std::io;
 use super::Failure;
 use super::advice::Advice;
 use super::logging::TOLD;
-use super::node::{self, NodeArgs};
+use super::node::{self, Equipment, NodeArgs};
 use super::units;
 use crate::berkeley::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
 use crate::berkeley::{Client, ClientConfig};
@@ -87,7 +87,8 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, control, None, memory, Some(Advice::about(&args.server)))
+    let equipment = Equipment { control, memory, advice: Some(Advice::about(&args.server)) };
+    args.node.run(client, connection, clock, None, equipment)
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to

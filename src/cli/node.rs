@@ -66,6 +66,17 @@ pub struct NodeArgs {
     log: LogArgs,
 }
 
+/// What a node has beside its link and its clock.
+#[derive(Debug)]
+pub struct Equipment {
+    /// Where it can be asked.
+    pub control: Option<Control>,
+    /// Where it keeps its oscillator's frequency.
+    pub memory: Option<Memory>,
+    /// What is said when nobody answers.
+    pub advice: Option<Advice>,
+}
+
 /// Whose timestamps are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Whose {
@@ -167,8 +178,7 @@ impl NodeArgs {
         (Some(memory), known)
     }
 
-    /// Runs a node until a signal ends it. `hello` is told before anything else; what is learned goes to `memory`;
-    /// when nobody answers, there is `advice`.
+    /// Runs a node until a signal ends it. `hello` is told before anything else.
     ///
     /// # Errors
     /// When the system has no descriptors left, or what is printed cannot be written.
@@ -177,15 +187,14 @@ impl NodeArgs {
         node: N,
         link: impl Link,
         clock: impl Clock,
-        control: Option<Control>,
         hello: Option<&dyn Tell>,
-        memory: Option<Memory>,
-        advice: Option<Advice>,
+        equipment: Equipment,
     ) -> Result<(), Failure>
     where
         N: Subject + Recorded + Standing,
         N::Event: Tell,
     {
+        let Equipment { control, memory, advice } = equipment;
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: TOLD, "timestamps: {}", link.timestamps());

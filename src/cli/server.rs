@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Failure;
 use super::logging::TOLD;
-use super::node::{self, NodeArgs};
+use super::node::{self, Equipment, NodeArgs};
 use super::output::Listening;
 use super::units;
 use crate::berkeley::config::STEP_THRESHOLD;
@@ -76,15 +76,8 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
     let server = Server::new(args.config(initial_frequency), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
-    args.node.run(
-        server,
-        listener,
-        clock,
-        control,
-        Some(&Listening { address, name: args.name }),
-        memory,
-        None,
-    )
+    let equipment = Equipment { control, memory, advice: None };
+    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

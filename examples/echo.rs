@@ -168,7 +168,9 @@ fn register(fd: &OwnedFd, number: u64) -> nix::Result<Vec<u8>> {
         }
     }
     header.sequence = 1;
-    Ok(Message { header, body: Body::Heartbeat(Heartbeat { nonce: number, ..Heartbeat::default() }) }.encode().to_vec())
+    Ok(Message { header, body: Body::Heartbeat(Heartbeat { nonce: number, ..Heartbeat::default() }) }
+        .encode()
+        .to_vec())
 }
 
 const BATCH: usize = 64;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that has to be right before a change goes in: format, lints, tests, documents, the demo, terminals, the dashboard in a
-# browser, and what needs a kernel of its own: the machine's clock, bad networks, and the laboratory.
+# Everything that has to be right before a change goes in: format, lints, tests, documents, a short fuzzing, the systemd units,
+# the demo, terminals, the dashboard in a browser, and what needs a kernel of its own: the machine's clock, bad networks, and the
+# laboratory.
 # This is what CI runs. Asks nothing, ends within its time limits, and says at the end what it found.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -58,6 +59,9 @@ if step "dependencies" 600 cargo fetch --locked; then
     step "tests" 1800 cargo test --locked --no-fail-fast
     step "documents" 600 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     step "release build" 900 cargo build --locked --release
+    # Five seconds a target, once they are built.
+    step "fuzzing" 1200 scripts/fuzz.sh --seconds 5
+    step "the systemd units" 300 env MEANTIME=target/release/meantime scripts/systemd-test.py
     step "demo" 120 scripts/demo.sh
     # Long enough to install tmux before.
     step "terminals" 400 scripts/terminal-test.py
@@ -68,7 +72,7 @@ if step "dependencies" 600 cargo fetch --locked; then
     step "bad networks" 900 scripts/netem-test.sh
     step "the laboratory" 900 scripts/lab --short
 else
-    not_run "format, lints, tests, documents, demo, terminals, the dashboard, the machine's clock, bad networks, the laboratory: the dependencies cannot be had"
+    not_run "format, lints, tests, documents, fuzzing, the systemd units, demo, terminals, the dashboard, the machine's clock, bad networks, the laboratory: the dependencies cannot be had"
 fi
 
 printf '\n== summary\n'

@@ -6,7 +6,7 @@ use super::Failure;
 use super::advice::Advice;
 use super::keys::KeyFile;
 use super::logging::TOLD;
-use super::node::{self, Company, NodeArgs};
+use super::node::{self, Equipment, NodeArgs};
 use super::units;
 use crate::berkeley::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
 use crate::berkeley::{Client, ClientConfig};
@@ -100,7 +100,8 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         true => Connection::new(resolver).with_kernel_timestamps(),
         false => Connection::new(resolver),
     };
-    args.node.run(client, connection, clock, Company { control, hello: None, memory, advice: Some(advice) })
+    let equipment = Equipment { control, memory, advice: Some(advice) };
+    args.node.run(client, connection, clock, None, equipment)
 }
 
 /// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to

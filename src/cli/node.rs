@@ -12,7 +12,7 @@ use super::control::{Desk, Subject, desk};
 use super::keys::{KeyFile, KeyWatch, Keyed};
 use super::logging::{LogArgs, TOLD};
 use super::memory::Memory;
-use super::output::{Format, Listening, Output, Tell};
+use super::output::{Format, Output, Tell};
 use super::record::{RecordArgs, Recorded, Recorder};
 use super::standing::Standing;
 use super::units;
@@ -68,6 +68,17 @@ pub struct NodeArgs {
     record: RecordArgs,
     #[command(flatten)]
     log: LogArgs,
+}
+
+/// What a node has beside its link and its clock.
+#[derive(Debug)]
+pub struct Equipment {
+    /// Where it can be asked.
+    pub control: Option<Control>,
+    /// Where it keeps its oscillator's frequency.
+    pub memory: Option<Memory>,
+    /// What is said when nobody answers.
+    pub advice: Option<Advice>,
 }
 
 /// Whose timestamps are used.
@@ -185,21 +196,28 @@ impl NodeArgs {
         (Some(memory), known)
     }
 
-    /// Runs a node until a signal ends it.
+    /// Runs a node until a signal ends it. `hello` is told before anything else.
     ///
     /// # Errors
     /// When the system has no descriptors left, or what is printed cannot be written.
-    pub fn run<N>(&self, node: N, link: impl Link, clock: impl Clock, company: Company) -> Result<(), Failure>
+    pub fn run<N>(
+        &self,
+        node: N,
+        link: impl Link,
+        clock: impl Clock,
+        hello: Option<&dyn Tell>,
+        equipment: Equipment,
+    ) -> Result<(), Failure>
     where
         N: Subject + Recorded + Keyed + Standing,
         N::Event: Tell,
     {
-        let Company { control, hello, memory, advice } = company;
+        let Equipment { control, memory, advice } = equipment;
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: TOLD, "timestamps: {}", link.timestamps());
         let start = Observation::of(&node, &clock, link.timestamps());
-        let hello = hello.map_or(Ok(()), |hello| output.tell(&start, &hello));
+        let hello = hello.map_or(Ok(()), |hello| output.tell(&start, hello));
         let event_loop = EventLoop::new(node, link, clock)
             .and_then(EventLoop::with_signals)
             .and_then(|event_loop| event_loop.with_control(control));
@@ -219,18 +237,6 @@ impl NodeArgs {
             result => result.map_err(|error| Failure::Runtime(format!("cannot go on: {error}"))),
         }
     }
-}
-
-/// What goes with a node, beside its link and its clock.
-pub struct Company {
-    /// Where people and programs ask, and tell.
-    pub control: Option<Control>,
-    /// What is told before anything else.
-    pub hello: Option<Listening>,
-    /// Where what is learned goes.
-    pub memory: Option<Memory>,
-    /// What to say when nobody answers.
-    pub advice: Option<Advice>,
 }
 
 /// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, the record, the

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Failure;
 use super::logging::TOLD;
-use super::node::{self, Company, NodeArgs};
+use super::node::{self, Equipment, NodeArgs};
 use super::output::Listening;
 use super::units;
 use crate::berkeley::config::{PROBE_RATE, STEP_THRESHOLD};
@@ -113,8 +113,8 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
     let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
-    let hello = Some(Listening { address, name: args.name });
-    args.node.run(server, listener, clock, Company { control, hello, memory, advice: None })
+    let equipment = Equipment { control, memory, advice: None };
+    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

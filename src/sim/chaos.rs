@@ -67,12 +67,13 @@ impl Soak {
     pub fn new(seed: u64, length: Span) -> Soak {
         let mut rng = Seed(seed).stream(Purpose::Chaos, 1);
         let clients = rng.random_range(3..=8);
+        // The same all the time: what an oscillator has jumped stays, and after a restart that is what its machine believes.
+        let wild = wild_ones(&mut rng, clients);
         let episodes = (length.as_nanos() / EPISODE.as_nanos()).max(1);
         let (mut faults, mut quiet) = (Vec::new(), Vec::new());
         for begin in (0..episodes).map(|number| EPISODE.times(number)) {
             let span = Span::from_secs(rng.random_range(120..=300));
             let mut episode = vec![(Span::ZERO, Fault::Trouble(random_trouble(&mut rng)))];
-            let wild = wild_ones(&mut rng, clients);
             for _ in 0..rng.random_range(2..=10) {
                 mishap(&mut rng, clients, &wild, span, &mut episode);
             }

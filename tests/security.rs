@@ -309,7 +309,7 @@ fn a_recorded_session_does_nothing_after_the_client_has_restarted() {
     for (clock, wrong) in [("right", Span::ZERO), ("a year off", Span::from_secs(365 * 86_400))] {
         let mut pair = agreed();
         let tape = recorded(&pair);
-        pair.ahead = pair.ahead + wrong;
+        pair.ahead += wrong;
         let config = ClientConfig { name: lab_7(), ..client_with(&[(1, 7)]) };
         pair.client = Client::new(config, [55; 32], pair.client_now());
         // It asks, and hears nothing but the tape, in whatever order.
@@ -520,7 +520,7 @@ fn nothing_that_comes_from_an_unproven_address_is_answered_with_more_than_it_was
             went += answered;
         }
         assert!(went <= came && pair.server.clients() == 0);
-        assert!(went <= 10_000, "a network is answered so often a second: {went}");
+        assert!(went <= 2_500, "a network is answered so often a second: {went}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whose word a datagram is. With keys, a server reads and answers only what is tagged by the key of the node that it comes
 //! from: the one that a Register or a Heartbeat names, else the member at its address.
 //!
-//! A node's key is made out for each datagram, from the secret and the name: a third of what checking the tag costs, and
-//! nothing to remember of each member but which secret it was.
+//! A node's key is made out for each datagram, from the secret and the name: that costs about as much again as the tag itself, and
+//! leaves nothing to remember of each member but which secret it was.
 
 use super::Server;
 use super::member::Member;

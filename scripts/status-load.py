@@ -57,7 +57,6 @@ def measure(options, control, told, server):
     # Newcomers are measured five times a round for two minutes; what is looked for is there before and after.
     alone = players.play(most=options.rounds * INTERVAL)
     asker = Asker(control)
-    players.asker = asker
     asked = players.play(most=options.rounds * INTERVAL)
     asker.stop()
     rounds = starts(told)
@@ -97,7 +96,7 @@ class Players:
     """All members, in one loop."""
 
     def __init__(self, server, count):
-        self.epoll, self.members, self.synchronized, self.asker = select.epoll(), {}, 0, None
+        self.epoll, self.members, self.synchronized = select.epoll(), {}, 0
         self.waiting = [self.member(server, number) for number in range(count)]
         self.unanswered = []
 
@@ -124,8 +123,6 @@ class Players:
                     self.waiting.append(member)
             for fd, _ in self.epoll.poll(0.02, 1024):
                 self.synchronized += self.members[fd].receive()
-            if self.asker:
-                self.asker.turn()
         return begun, raw()
 
 
@@ -176,10 +173,11 @@ class Member:
 
 
 class Asker:
-    """Asks for the status twice a second, without holding up whoever else is served here."""
+    """A process that asks for the status twice a second."""
 
     def __init__(self, path):
-        self.path, self.took, self.size, self.process = path, [], 0, None
+        self.took, self.size = [], 0
+        self.output = tempfile.TemporaryFile(mode="w+")
         code = (
             "import socket,sys,time\n"
             "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\n"
@@ -191,19 +189,16 @@ class Asker:
             " print((time.monotonic()-t)*1e3,n,flush=True)\n"
             " time.sleep(0.5)\n"
         )
-        self.process = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
-
-    def turn(self):
-        while select.select([self.process.stdout], [], [], 0)[0]:
-            words = self.process.stdout.readline().split()
-            if not words:
-                return
-            self.took.append(float(words[0]))
-            self.size = int(words[1])
+        self.process = subprocess.Popen([sys.executable, "-c", code, path], stdout=self.output)
 
     def stop(self):
         self.process.terminate()
         self.process.wait()
+        self.output.seek(0)
+        for line in self.output:
+            took, size = line.split()
+            self.took.append(float(took))
+            self.size = int(size)
 
 
 if __name__ == "__main__":

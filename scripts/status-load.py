@@ -55,10 +55,13 @@ def measure(options, control, told, server):
     players.play(until=lambda: players.synchronized >= options.clients, most=40 * INTERVAL)
     print(f"{players.synchronized} of {options.clients} members are synchronized", flush=True)
     # Newcomers are measured five times a round for two minutes; what is looked for is there before and after.
+    used = [cpu(server)]
     alone = players.play(most=options.rounds * INTERVAL)
+    used.append(cpu(server))
     asker = Asker(control)
     asked = players.play(most=options.rounds * INTERVAL)
     asker.stop()
+    used.append(cpu(server))
     rounds = starts(told)
     for name, span in [("left alone", alone), ("asked", asked)]:
         inside = [at for at in rounds if span[0] <= at <= span[1]]
@@ -66,6 +69,8 @@ def measure(options, control, told, server):
         print(f"{name}: {len(off)} periods, off by {statistics.median(off):.1f} ms (median), {max(off):.1f} ms (most)")
     took = sorted(asker.took)
     print(f"{len(took)} answers of {asker.size / 1e6:.2f} MB: {statistics.median(took):.0f} ms (median), {took[-1]:.0f} ms (most)")
+    more = (used[2] - used[1]) - (used[1] - used[0]) * (asked[1] - asked[0]) / (alone[1] - alone[0])
+    print(f"the server's processor time for each answer: {more * 1e3 / len(took):.0f} ms")
     with open(f"/proc/{server.pid}/status", encoding="utf-8") as status:
         print(next(line.strip() for line in status if line.startswith("VmHWM")))
 
@@ -86,6 +91,13 @@ def starts(told):
     with open(told, encoding="utf-8") as output:
         lines = [line for line in output if line.startswith('{"event":"round_started"') and line.endswith("\n")]
     return [json.loads(line)["raw_ns"] / 1e9 for line in lines]
+
+
+def cpu(process):
+    """Processor time that a process has used, in seconds."""
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def raw():

@@ -55,11 +55,13 @@ def measure(options, control, told, server):
     players.play(until=lambda: players.synchronized >= options.clients, most=40 * INTERVAL)
     print(f"{players.synchronized} of {options.clients} members are synchronized", flush=True)
     # Newcomers are measured five times a round for two minutes; what is looked for is there before and after.
+    used = [cpu(server)]
     alone = players.play(most=options.rounds * INTERVAL)
+    used.append(cpu(server))
     asker = Asker(control)
-    players.asker = asker
     asked = players.play(most=options.rounds * INTERVAL)
     asker.stop()
+    used.append(cpu(server))
     rounds = starts(told)
     for name, span in [("left alone", alone), ("asked", asked)]:
         inside = [at for at in rounds if span[0] <= at <= span[1]]
@@ -67,6 +69,8 @@ def measure(options, control, told, server):
         print(f"{name}: {len(off)} periods, off by {statistics.median(off):.1f} ms (median), {max(off):.1f} ms (most)")
     took = sorted(asker.took)
     print(f"{len(took)} answers of {asker.size / 1e6:.2f} MB: {statistics.median(took):.0f} ms (median), {took[-1]:.0f} ms (most)")
+    more = (used[2] - used[1]) - (used[1] - used[0]) * (asked[1] - asked[0]) / (alone[1] - alone[0])
+    print(f"the server's processor time for each answer: {more * 1e3 / len(took):.0f} ms")
     with open(f"/proc/{server.pid}/status", encoding="utf-8") as status:
         print(next(line.strip() for line in status if line.startswith("VmHWM")))
 
@@ -89,6 +93,13 @@ def starts(told):
     return [json.loads(line)["raw_ns"] / 1e9 for line in lines]
 
 
+def cpu(process):
+    """Processor time that a process has used, in seconds."""
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def raw():
     return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
 
@@ -97,7 +108,7 @@ class Players:
     """All members, in one loop."""
 
     def __init__(self, server, count):
-        self.epoll, self.members, self.synchronized, self.asker = select.epoll(), {}, 0, None
+        self.epoll, self.members, self.synchronized = select.epoll(), {}, 0
         self.waiting = [self.member(server, number) for number in range(count)]
         self.unanswered = []
 
@@ -124,8 +135,6 @@ class Players:
                     self.waiting.append(member)
             for fd, _ in self.epoll.poll(0.02, 1024):
                 self.synchronized += self.members[fd].receive()
-            if self.asker:
-                self.asker.turn()
         return begun, raw()
 
 
@@ -176,10 +185,11 @@ class Member:
 
 
 class Asker:
-    """Asks for the status twice a second, without holding up whoever else is served here."""
+    """A process that asks for the status twice a second."""
 
     def __init__(self, path):
-        self.path, self.took, self.size, self.process = path, [], 0, None
+        self.took, self.size = [], 0
+        self.output = tempfile.TemporaryFile(mode="w+")
         code = (
             "import socket,sys,time\n"
             "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\n"
@@ -191,19 +201,16 @@ class Asker:
             " print((time.monotonic()-t)*1e3,n,flush=True)\n"
             " time.sleep(0.5)\n"
         )
-        self.process = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
-
-    def turn(self):
-        while select.select([self.process.stdout], [], [], 0)[0]:
-            words = self.process.stdout.readline().split()
-            if not words:
-                return
-            self.took.append(float(words[0]))
-            self.size = int(words[1])
+        self.process = subprocess.Popen([sys.executable, "-c", code, path], stdout=self.output)
 
     def stop(self):
         self.process.terminate()
         self.process.wait()
+        self.output.seek(0)
+        for line in self.output:
+            took, size = line.split()
+            self.took.append(float(took))
+            self.size = int(size)
 
 
 if __name__ == "__main__":

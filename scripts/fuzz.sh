@@ -46,7 +46,7 @@ for target in "${targets[@]}"; do
     binary=$(echo fuzz/target/*/release/"$target")
     [[ -x $binary ]] || { echo "FAILED: $target cannot be built"; exit 1; }
     if ((merge)); then
-        "$binary" -merge=1 -max_len=512 "fuzz/corpus/$target" "$found" 2>&1 | tail -1
+        "$binary" -set_cover_merge=1 -max_len=512 "fuzz/corpus/$target" "$found" 2>&1 | tail -1
         continue
     fi
     log=$found.log

@@ -454,7 +454,7 @@ impl Node for Server {
 
     fn read(&self, raw: Raw) -> Reading {
         Reading {
-            time: self.keeper.timescale().published(raw),
+            time: self.keeper.shown(raw),
             state: self.keeper.state(),
             error: self.keeper.own_error(raw),
             bound: self.keeper.own_bound(raw),

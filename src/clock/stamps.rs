@@ -89,8 +89,13 @@ impl Converter {
     }
 
     /// Takes in a pair, by which all stamps are converted that were taken before it, until the next one.
-    pub fn watch(&mut self, pair: Pair) {
-        self.watched = self.judge(pair).map(|()| pair);
+    ///
+    /// # Errors
+    /// When none can be converted by it; also each [`convert`](Converter::convert) says so then.
+    pub fn watch(&mut self, pair: Pair) -> Result<(), Doubt> {
+        let judged = self.judge(pair);
+        self.watched = judged.map(|()| pair);
+        judged
     }
 
     fn judge(&mut self, pair: Pair) -> Result<(), Doubt> {
@@ -155,7 +160,7 @@ mod tests {
 
     /// What becomes of a stamp by a pair that is read after it.
     fn convert(converter: &mut Converter, pair: Pair, stamp: Timestamp) -> Result<HostRaw, Doubt> {
-        converter.watch(pair);
+        converter.watch(pair)?;
         converter.convert(stamp)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::clock::{Clock, Converter};
+use crate::clock::{Clock, Converter, Doubt};
 use crate::time::{Raw, Timestamp};
 
 /// Where the times come from at which datagrams are received and sent. A network card's own timestamps would be
@@ -49,7 +49,12 @@ impl Stamps {
 
     /// Reads the clocks: what was stamped before is converted by that, until the next time.
     pub(super) fn look(&mut self, clock: &impl Clock) {
-        self.converter.watch(clock.pair());
+        // All of a batch depends on it: an interruption is no reason to believe none of them.
+        for _ in 0..LOOKS {
+            if self.converter.watch(clock.pair()) != Err(Doubt::Wide) {
+                break;
+            }
+        }
     }
 
     /// When a datagram was received, by its stamp; `None`: the program's own reading has to do.
@@ -100,6 +105,8 @@ impl Stamps {
     }
 }
 
+/// Twice in a row is rare even on a busy machine.
+const LOOKS: usize = 4;
 /// Some datagrams without a usable stamp are no reason to doubt; a round's worth of two members is.
 const PATIENCE: u32 = 8;
 /// So many datagrams sent, and none of them told of: some batches.

@@ -27,7 +27,12 @@ impl Plan {
 
     /// From the round's beginning to the last probe.
     pub fn probing(&self, config: &ServerConfig) -> Span {
-        self.spread + config.gap().times(i64::from(self.burst) - 1)
+        self.spread + self.last_probe(config)
+    }
+
+    /// From the beginning of a burst to its last probe.
+    pub fn last_probe(&self, config: &ServerConfig) -> Span {
+        config.gap().times(i64::from(self.burst) - 1)
     }
 }
 
@@ -68,12 +73,14 @@ pub const LEAST_PATIENCE: Span = Span::from_millis(20);
 pub const MOST_BURSTS: usize = 16_384;
 /// Of these, bursts outside of rounds: newcomers by the thousand must not crowd out the round.
 pub const MOST_ALONE: usize = 1_024;
-/// Bursts that begin at a time: a batch of datagrams or two.
-pub const BEGINS_A_TURN: usize = 128;
-/// Members that are told at a time.
+/// Bursts that begin at a time, and timers that fire at a time, before what has been received gets its turn. As many as
+/// datagrams are received in a turn: so a server that has no time sends no more probes than it takes in reports, and becomes
+/// slower instead of deaf.
+pub const BEGINS_A_TURN: usize = 64;
+/// See [`BEGINS_A_TURN`].
+pub const TIMERS_A_TURN: usize = 64;
+/// Members that are told at a time: nobody answers that.
 pub const TELLS_A_TURN: usize = 128;
-/// Timers that fire at a time, before what has been received gets its turn.
-pub const TIMERS_A_TURN: usize = 512;
 /// Members that are looked at, at a time, for whether they have been silent for too long.
 pub const SWEPT_A_TURN: usize = 4_096;
 /// Between two turns of such work: waits are not shorter anyway.

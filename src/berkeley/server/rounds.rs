@@ -43,6 +43,12 @@ pub struct Telling {
 
 impl Server {
     pub(super) fn begin_round(&mut self, now: Now) {
+        if self.probing.is_some() {
+            // This machine, or the plan, is too slow for the interval: the round that goes on needs another one.
+            self.next_round += self.config.interval;
+            self.timers.set(self.next_round, Timer::Round);
+            return;
+        }
         if self.pending.is_some() {
             self.conclude_round(now);
         }
@@ -84,7 +90,8 @@ impl Server {
             let Some(slot) = next else {
                 let most = self.config.most_patience();
                 let patience = probing.patience.clamp(pace::LEAST_PATIENCE.min(most), most);
-                let over = probing.since + probing.plan.probing(&self.config) + patience;
+                let begun = (probing.since + probing.plan.spread).max(now.mono);
+                let over = begun + probing.plan.last_probe(&self.config) + patience;
                 self.timers.set(over, Timer::Vote(self.round));
                 return;
             };

@@ -55,16 +55,19 @@ def contenders_of(target, directory, args):
              "--control", directory / "control"]
     drive = lambda kind: lambda: float(asked([echo, "drive", address, str(args.seconds), kind]))
 
-    def load():
+    def load(*options):
         settle = 12
         command = [meantime, "load", address, "--clients", str(args.clients), "--rate", "max", "--settle", f"{settle}s",
-                   "--duration", f"{args.seconds + settle + 1}s", "--output", "json"]
+                   "--duration", f"{args.seconds + settle + 1}s", "--output", "json", *options]
         return json.loads(asked(command).splitlines()[-1])["exchanges_per_s"]
 
+    key = ["--key-file", directory / "key"]
+    subprocess.run([meantime, "keygen", directory / "key"], check=True, stdout=subprocess.DEVNULL)
     contenders = {
         "echo, 96 bytes": ([echo, "serve", address], drive("meantime")),
         "meantime": (serve, drive("meantime")),
         "meantime under load --rate max": (serve, load),
+        "the same, with a key": (serve + key, lambda: load(*key)),
         "echo, 48 bytes": ([echo, "serve", address], drive("ntp")),
     }
     if chronyd := chrony(directory):

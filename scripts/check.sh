@@ -56,7 +56,7 @@ if step "dependencies" 600 cargo fetch --locked; then
     else
         not_run "lints: clippy is not installed (rustup component add clippy)"
     fi
-    step "tests" 1800 cargo test --locked --no-fail-fast
+    step "tests" 2700 cargo test --locked --no-fail-fast
     step "documents" 600 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     step "release build" 900 cargo build --locked --release
     # Five seconds a target, once they are built.

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each program uses a part of this")]
 
-use meantime::berkeley::{Node, Path, Server, ServerConfig, ServerEvent};
+use meantime::berkeley::{MasterKeys, Node, Path, Server, ServerConfig, ServerEvent};
 use meantime::clock::monotonic;
 use meantime::sim::crowd::{Crowd, CrowdEvent, CrowdPlan, Measure, Seats};
 use meantime::time::{Monotonic, Now, Raw, Span};
@@ -32,6 +32,7 @@ impl Hall {
     pub fn new(config: ServerConfig, clients: usize) -> Hall {
         let start = now(Span::ZERO);
         let plan = CrowdPlan {
+            keys: MasterKeys::default(),
             clients,
             seed: 1,
             join_rate: 1_000_000,

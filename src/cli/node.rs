@@ -380,7 +380,8 @@ fn tick_period(text: &str) -> Result<Span, String> {
     }
 }
 
-fn unusable(path: &Path, reason: &str) -> Failure {
+/// A key file that cannot be used.
+pub fn unusable(path: &Path, reason: &str) -> Failure {
     Failure::Runtime(format!("cannot use the key file {}: {reason}", path.display()))
 }
 

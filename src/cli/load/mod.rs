@@ -4,12 +4,15 @@ mod report;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use super::Failure;
+use super::keys::KeyFile;
 use super::logging::LogArgs;
+use super::node;
 use super::output::Format;
 use super::units;
-use crate::berkeley::Node;
+use crate::berkeley::{MasterKeys, Node};
 use crate::clock::{Clock, Overlay};
 use crate::net::{EventLoop, Observation, Observer, Resolver, ServerName, Sources};
 use crate::sim::crowd::{Crowd, CrowdEvent, CrowdPlan};
@@ -41,6 +44,9 @@ pub struct LoadArgs {
     /// With --rate max: how many heartbeats to have on their way at a time
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pressure: u32,
+    /// Use and ask for keys: the server's file, as `meantime keygen` has written it
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// From which the clients' clocks follow
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -64,8 +70,9 @@ enum Rate {
 }
 
 impl LoadArgs {
-    fn plan(&self) -> CrowdPlan {
+    fn plan(&self, keys: MasterKeys) -> CrowdPlan {
         CrowdPlan {
+            keys,
             clients: self.clients as usize,
             seed: self.seed,
             join_rate: self.join_rate,
@@ -106,11 +113,12 @@ impl LoadArgs {
 pub fn run(args: &LoadArgs) -> Result<(), Failure> {
     args.log.start(false)?;
     let server = args.target()?;
+    let keys = args.key_file.as_deref().map_or(Ok(MasterKeys::default()), master_keys)?;
     let sources = Sources::open(server, args.clients as usize).map_err(|error| {
         Failure::Runtime(format!("cannot open sockets for {} clients: {error}; try fewer", args.clients))
     })?;
     let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
-    let crowd = Crowd::new(args.plan(), sources.seats().clone(), clock.now());
+    let crowd = Crowd::new(args.plan(keys), sources.seats().clone(), clock.now());
     let mut audience =
         Audience { reporter: Reporter::new(args.output, args.clients as usize), is_over: false };
     let event_loop = EventLoop::new(crowd, sources, clock).and_then(EventLoop::with_signals);
@@ -120,6 +128,11 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::Runtime(format!("cannot go on: {error}"))),
     }
+}
+
+fn master_keys(path: &Path) -> Result<MasterKeys, Failure> {
+    let keys = KeyFile::read(path).and_then(|file| file.master_keys());
+    keys.map_err(|reason| node::unusable(path, &reason))
 }
 
 struct Audience {

@@ -21,15 +21,15 @@ pub use self::seats::Seats;
 
 use self::light::{Errs, Light};
 use crate::berkeley::lag::LeastLag;
-use crate::berkeley::{Counters, Fate, Node, Path, Reading, StampId, Transmit};
+use crate::berkeley::{Counters, Fate, MasterKeys, Node, Path, Reading, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{
-    Body, ClientState, Correction, Datagram, Flags, Header, Heartbeat, HeartbeatAck, Leave, LeaveReason,
-    Message, Name, Probe, Register, Report, SessionId, Welcome,
+    Body, ClientState, Correction, Datagram, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Leave,
+    LeaveReason, Message, Name, NodeKey, Probe, Register, Report, SessionId, Welcome,
 };
 
 /// What a crowd does.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CrowdPlan {
     /// How many clients it has.
     pub clients: usize,
@@ -43,6 +43,8 @@ pub struct CrowdPlan {
     pub duration: Span,
     /// How many heartbeats are on their way at a time; 0: clients send them when they must.
     pub pressure: usize,
+    /// The cluster's keys; with any, the newest tags everything.
+    pub keys: MasterKeys,
 }
 
 /// What a crowd tells.
@@ -62,6 +64,9 @@ pub struct Crowd {
     plan: CrowdPlan,
     seats: Seats,
     clients: Vec<Light>,
+    /// With keys, the number of the one that is used, and each client's own.
+    key: KeyId,
+    keys: Vec<NodeKey>,
     rng: ChaCha8Rng,
     terms: Welcome,
     /// The newest setting of the cluster's time that it was told of. What its clocks are measured by is the time without it.
@@ -112,8 +117,13 @@ impl Crowd {
                 drift: Frequency::from_ppm(rng.random_range(-DRIFT_PPM..=DRIFT_PPM)),
             })
         };
+        let key = plan.keys.newest();
+        let master = plan.keys.find(key);
+        let own = |client| master.map(|master| master.node(&name(client)));
         Crowd {
             clients: (0..plan.clients).map(|_| light()).collect(),
+            key,
+            keys: (0..plan.clients).map_while(own).collect(),
             outgoing: vec![VecDeque::new(); seats.ports()],
             plan,
             seats,
@@ -335,14 +345,30 @@ impl Crowd {
         light.sequence = light.sequence.wrapping_add(1);
         let header = Header {
             flags: Flags { state: light.state(), setting: self.setting },
+            key_id: self.key,
             sender: Light::node(self.plan.seed, client),
             session: light.session,
             sequence: light.sequence,
             round,
-            ..Header::default()
         };
-        let datagram = Message { header, body }.encode();
+        let datagram = self.sealed(client, Message { header, body }.encode());
         self.outgoing[self.seats.port_of(client)].push_back(Outgoing::Ready(client as u32, datagram));
+    }
+
+    /// With the client's tag, if there are keys.
+    fn sealed(&self, client: usize, mut datagram: Datagram) -> Datagram {
+        if let Some(key) = self.keys.get(client) {
+            key.sign(Direction::ToServer, &mut datagram);
+        }
+        datagram
+    }
+
+    /// Whether this is the server's word to a client.
+    fn is_genuine(&self, client: usize, datagram: &[u8]) -> bool {
+        let whole = datagram.try_into().ok();
+        self.keys
+            .get(client)
+            .is_none_or(|key| whole.is_some_and(|whole| key.verify(Direction::ToClient, whole)))
     }
 
     /// Writes the answer to a probe, which leaves now.
@@ -369,13 +395,13 @@ impl Crowd {
         light.report(number, t2, host, leaves);
         let header = Header {
             flags: Flags { state: light.state(), setting: self.setting },
+            key_id: self.key,
             sender: Light::node(self.plan.seed, client),
             session: light.session,
             sequence: number,
             round,
-            ..Header::default()
         };
-        let datagram = Message { header, body: Body::Report(report) }.encode();
+        let datagram = self.sealed(client, Message { header, body: Body::Report(report) }.encode());
         let stamp = Some(StampId((client as u64) << 32 | u64::from(number)));
         Transmit { path: self.path(client), datagram, stamp }
     }
@@ -414,6 +440,7 @@ impl Node for Crowd {
 
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match (Message::decode(datagram), self.seats.client(path.peer)) {
+            (Ok(_), Some(client)) if !self.is_genuine(client, datagram) => Fate::Tag,
             (Ok(message), Some(client)) => self.receive(now, received, client, &message),
             (Err(_), _) => Fate::Malformed,
             (_, None) => Fate::Stranger,

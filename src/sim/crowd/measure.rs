@@ -64,7 +64,7 @@ pub struct Measure {
     pub exchanges: u64,
     /// Probes that did not arrive.
     pub lost_probes: u64,
-    /// Reports that, by the server's own word, had not arrived when it sent its next probe or correction: lost, or very late.
+    /// Reports that, by the server's own word, had not arrived when it sent its next probe: lost, or very late.
     pub lost_reports: u64,
     /// Heartbeats that were not acknowledged in time.
     pub lost_heartbeats: u64,

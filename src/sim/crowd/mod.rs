@@ -232,7 +232,8 @@ impl Crowd {
             index => (index - 1).saturating_sub(last),
         };
         let heard = probe.before.map(|stamps| stamps.report);
-        let unheard = probe.index > 0 && heard.is_some_and(|report| report != light.last_report());
+        let same_or_next = probe.index > 0 || silent >= CUT_SHORT;
+        let unheard = same_or_next && heard.is_some_and(|report| report != light.last_report());
         light.burst = (probe.burst, probe.index);
         self.measure.count(|measure| &mut measure.lost_probes, missing.into());
         self.measure.count(|measure| &mut measure.lost_reports, unheard.into());
@@ -250,10 +251,8 @@ impl Crowd {
             return Fate::Superseded;
         }
         light.follow_rate(now.raw, told.rate);
-        let unheard = told.last.is_some_and(|last| last.report != light.last_report());
         let settled = light.is_settled();
         let Some(truth) = light.correct(now.raw, told.about, told.correction) else { return Fate::Unasked };
-        self.measure.count(|measure| &mut measure.lost_reports, unheard.into());
         let clock = Span::from_nanos(truth.shown.as_nanos()) - Span::from_nanos(truth.host.as_nanos());
         self.measure.corrected(header.round, truth.host, clock, told.correction.span(), settled);
         Fate::Accepted

@@ -7,12 +7,13 @@
 //! made when the one before it is written.
 
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, fchmod};
 use slab::Slab;
 
 use crate::time::{Monotonic, Span};
@@ -85,11 +86,7 @@ impl Control {
     /// When there is a living one, or something else, or the directory cannot be written.
     pub fn bind(path: &Path) -> io::Result<Control> {
         remove_stale(path)?;
-        // Nobody may slip in between the making of the socket and a change of its mode.
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let listener = bound?;
+        let listener = listen(path)?;
         let inode = std::fs::symlink_metadata(path)?.ino();
         let path = path.to_owned();
         Ok(Control { listener, path, inode, connections: Slab::new(), answered: 0, acceptable: true })
@@ -282,6 +279,19 @@ impl Connection {
     }
 }
 
+/// A socket at `path` that is its owner's alone from the first moment: Linux makes its file with the mode that the socket has.
+/// Other systems make it with the mode that all files get, and it is changed a moment later.
+#[expect(clippy::disallowed_types, reason = "a socket whose mode is set before it is bound")]
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    socket.listen(MOST_CONNECTIONS as i32)?;
+    socket.set_nonblocking(true)?;
+    Ok(UnixListener::from_std(OwnedFd::from(socket).into()))
+}
+
 /// Removes a socket behind which nobody listens.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
@@ -311,7 +321,6 @@ const IDLE_FOR: Span = Span::from_secs(120);
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
-    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream as Client;
     use std::time::Duration;
 

@@ -240,6 +240,9 @@ impl KeyWatch {
                 let known: Vec<String> = file.keys().iter().map(|(id, _)| id.to_string()).collect();
                 log::info!(target: TOLD, "the key file {path} has changed: keys {} now", known.join(", "));
             }
+            Err(reason) if first => log::warn!(
+                "the key file {path} cannot be read by this process any more, so that a change will not be noticed: {reason}"
+            ),
             Err(reason) => log::warn!("the key file {path} has changed, and the old keys stay: {reason}"),
         }
     }

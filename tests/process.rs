@@ -187,7 +187,7 @@ const SCHEMA: &[(&str, &[&str])] = &[
     ("listening", &["address", "name", "version", "timestamps"]),
     ("tick", &["state", "frequency_ppb", "timestamps"]),
     ("connected", &["client", "address", "state"]),
-    ("round_started", &["round", "clients"]),
+    ("round_started", &["round", "clients", "burst"]),
     (
         "updated",
         &[

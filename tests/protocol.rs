@@ -7,8 +7,8 @@ use meantime::berkeley::server::Target;
 use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
 use meantime::time::{Frequency, Span};
 use meantime::wire::{
-    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Reject, RejectReason,
-    SessionId, VERSION,
+    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId,
+    Reject, RejectReason, SessionId, VERSION,
 };
 use pair::*;
 use proptest::prelude::*;
@@ -74,6 +74,43 @@ fn whoever_registers_again_and_again_is_let_in_once_a_second() {
     let let_in =
         events(&mut server).iter().filter(|event| matches!(event, ServerEvent::Connected { .. })).count();
     assert_eq!((let_in, server.counters().of(Fate::Hasty)), (1, 9_997));
+}
+
+#[test]
+fn who_registers_from_two_ports_in_turn_is_let_in_once_a_second_too() {
+    let mut server = a_server();
+    let ports = [from(CLIENT), from("192.0.2.7:40001")];
+    let cookies = ports.map(|port| {
+        let challenged = ask(&mut server, 1.0, port, &register(1, 0, 9));
+        let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
+        challenge.cookie
+    });
+    for nonce in 2..1_000 {
+        let turn = nonce as usize % 2;
+        ask(&mut server, 1.0, ports[turn], &register(nonce, cookies[turn], 9));
+    }
+    let let_in =
+        events(&mut server).iter().filter(|event| matches!(event, ServerEvent::Connected { .. })).count();
+    assert_eq!((let_in, server.counters().of(Fate::Hasty)), (1, 997));
+}
+
+#[test]
+fn who_comes_and_goes_all_the_time_keeps_nobody_else_out() {
+    let mut server = a_server();
+    let mut let_in = 0;
+    for nonce in 1..200 {
+        let challenged = ask(&mut server, 1.0, from(STRANGER), &register(nonce, 0, nonce));
+        let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
+        let answers = ask(&mut server, 1.0, from(STRANGER), &register(nonce, challenge.cookie, nonce));
+        let Some(Message { header, body: Body::Welcome(_) }) = answers.first() else { continue };
+        let_in += 1;
+        let leave = Body::Leave(Leave { reason: LeaveReason::Shutdown });
+        let header = Header { sender: NodeId(nonce), session: header.session, ..Header::default() };
+        ask(&mut server, 1.0, from(STRANGER), &Message { header, body: leave });
+    }
+    assert_eq!((let_in, server.clients()), (16, 0), "sixteen a second from one machine");
+    enter(&mut server, from(CLIENT), 1_000, 1_000);
+    assert_eq!(server.clients(), 1);
 }
 
 #[test]

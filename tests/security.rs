@@ -213,6 +213,35 @@ fn a_stolen_client_can_play_neither_the_server_nor_another_client() {
 }
 
 #[test]
+fn a_stolen_clients_heartbeat_counts_nothing_in_another_clients_session() {
+    let mut pair = agreed();
+    let stolen = master(7).node(&Name::new("lab-8"));
+    let report = pair.last(Kind::Report).header;
+    let heartbeat = Heartbeat { nonce: 5, name: Name::new("lab-8") };
+    let header = Header { sender: NodeId(77), session: report.session, sequence: 1 << 30, ..report };
+    let forged =
+        signed(&stolen, 1, Direction::ToServer, Message { header, body: Body::Heartbeat(heartbeat) });
+    assert_eq!(answers(&mut pair, CLIENT, &forged), 0);
+    assert_eq!(server_fate(&pair, Fate::Tag), 1);
+    // The session goes on, and what its own client says counts.
+    pair.run(60.0);
+    assert_eq!((pair.server.clients(), server_fate(&pair, Fate::Replayed)), (1, 0));
+}
+
+#[test]
+fn a_copied_datagram_brings_nobody_a_refusal_of_a_living_session() {
+    let mut pair = agreed();
+    pair.client.set_keys(pair.client_now(), client_with(&[(1, 7)]).keys);
+    pair.run(10.0);
+    let copied: Vec<Datagram> =
+        pair.seen.iter().zip(&pair.wire).filter(|(it, _)| is_clients(it)).map(|(_, it)| *it).collect();
+    let session = pair.last(Kind::Report).header.session;
+    for datagram in copied.iter().filter(|datagram| read(datagram).header.session == session) {
+        assert_eq!(answers(&mut pair, STRANGER, datagram), 0, "{:?}", read(datagram));
+    }
+}
+
+#[test]
 fn keys_are_changed_without_a_moment_in_holdover() {
     let mut pair = agreed();
     events(&mut pair.client);

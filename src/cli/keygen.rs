@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::keys::KeyFile;
+use super::keys::{KeyFile, MOST_KEYS};
 use super::node;
 use crate::wire::{KeyId, Master, Name};
 
@@ -72,6 +72,12 @@ fn with_another(path: &Path) -> Result<(KeyFile, String), Failure> {
         return Err(Failure::Runtime(format!(
             "{} is the client {owner}'s: add a key to the server's file, then make this one anew with --for, --from and \
              --replace",
+            path.display()
+        )));
+    }
+    if file.keys().len() >= MOST_KEYS {
+        return Err(Failure::Runtime(format!(
+            "{} has {MOST_KEYS} keys, and may have no more: remove an old one first",
             path.display()
         )));
     }

@@ -254,7 +254,7 @@ const HEAD: &str = "\
 /// A file of so many keys has some kilobytes; what is longer is something else.
 const LONGEST: u64 = 64 << 10;
 /// More than any rotation needs; each costs a comparison for each datagram.
-const MOST_KEYS: usize = 64;
+pub const MOST_KEYS: usize = 64;
 /// How often the file is looked at: a matter of microseconds, and nobody waits for it.
 const LOOK_EVERY: Span = Span::from_secs(2);
 

@@ -12,7 +12,7 @@ pub trait Standing: Node {
 
 impl Standing for Server {
     fn standing(&self, now: Now) -> String {
-        let view = self.view(now);
+        let view = self.overview(now);
         let Some(round) = view.last_round else { return "no round is over yet".into() };
         let state = snake_case(view.state);
         format!(

@@ -287,7 +287,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    socket.listen(MOST_CONNECTIONS as i32)?;
+    socket.listen(WAITING)?;
     socket.set_nonblocking(true)?;
     Ok(UnixListener::from_std(OwnedFd::from(socket).into()))
 }
@@ -309,6 +309,8 @@ const LISTENER: Token = Token(100);
 const FIRST_CONNECTION: usize = 101;
 /// More than people and programs that look after one node need.
 const MOST_CONNECTIONS: usize = 16;
+/// Who waits to be let in, or turned away, as all systems count it.
+const WAITING: i32 = 128;
 /// Longer than any request.
 const LONGEST_REQUEST: usize = 4096;
 /// So much is written in well under a millisecond.

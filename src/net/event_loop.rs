@@ -3,7 +3,7 @@
 //! It follows the contract on [`Node`] to the letter: what has come in together is handed over, then datagrams, actions and
 //! events are drained. Datagrams are received and sent in batches, with one reading of the clocks for each batch, right after
 //! it is received or right before it is sent; the kernel's timestamps tell the datagrams of a batch apart. Where there are
-//! none, each is handed over, or sent, alone if its time matters. Events are handed to an [`Observer`] with a reading of the node's
+//! none, those that came together count as received together, and one whose time of sending matters is sent alone. Events are handed to an [`Observer`] with a reading of the node's
 //! clock and the host's oscillator, taken together. If the clock steers the system's time, it is asked to do so
 //! once a turn, and knows itself when that is due.
 //!
@@ -118,8 +118,6 @@ pub struct EventLoop<N, L, C> {
     outgoing: Vec<Transmit>,
     /// What is just being told of datagrams that have left.
     told: Vec<(StampId, Timestamp)>,
-    /// How many datagrams the socket has lost because its buffer was full, by the system's count.
-    lost: u32,
     readable: bool,
     /// Whether the kernel may know more about what has left.
     departing: bool,
@@ -151,7 +149,6 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             arrivals: Arrivals::new(),
             outgoing: Vec::with_capacity(BATCH),
             told: Vec::with_capacity(BATCH),
-            lost: 0,
             readable: true,
             departing: false,
             changed: false,
@@ -283,11 +280,10 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             // Nobody has asked for stamps: none is missing.
             let stamp = if stamped { self.stamps.received(&self.clock, received.stamp) } else { None };
             self.node.handle_received(handled, stamp.unwrap_or(now.raw), path, received.bytes);
-            if let Some(lost) = received.lost.filter(|lost| *lost != self.lost) {
-                // A socket that was made anew counts from zero.
-                self.node.handle_lost(if lost > self.lost { lost - self.lost } else { lost });
-                self.lost = lost;
-            }
+        }
+        let lost = self.link.lost();
+        if lost > 0 {
+            self.node.handle_lost(lost);
         }
         self.drain(observer)
     }

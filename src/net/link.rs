@@ -26,6 +26,9 @@ pub trait Link {
     /// `WouldBlock` when there are none; anything else concerns one datagram only.
     fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()>;
 
+    /// How many datagrams have been lost since this was asked last, as a receive buffer was full.
+    fn lost(&mut self) -> u32;
+
     /// The path that a datagram has come along; `None` if that cannot be known.
     fn path(&self, received: &Received<'_>) -> Option<Path>;
 
@@ -103,6 +106,10 @@ impl Link for Listener {
         self.udp.receive(arrivals)
     }
 
+    fn lost(&mut self) -> u32 {
+        self.udp.lost()
+    }
+
     fn path(&self, received: &Received<'_>) -> Option<Path> {
         self.udp.path(received)
     }
@@ -176,6 +183,10 @@ impl Link for Connection {
 
     fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
         self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.receive(arrivals))
+    }
+
+    fn lost(&mut self) -> u32 {
+        self.open.as_mut().map_or(0, |(_, udp)| udp.lost())
     }
 
     fn path(&self, received: &Received<'_>) -> Option<Path> {

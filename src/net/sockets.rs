@@ -29,6 +29,9 @@ pub(super) struct Udp {
     local: Option<IpAddr>,
     departing: Departing,
     departures: Option<Departures>,
+    /// How many datagrams it has lost because its buffer was full, by the system's count; and when that was asked last.
+    lost: u32,
+    lost_before: u32,
 }
 
 #[expect(clippy::disallowed_types, reason = "the one place that owns sockets")]
@@ -39,7 +42,16 @@ impl Udp {
         socket.set_nonblocking(true)?;
         // Not to be told of losses is no reason to do without the network.
         let _ = kernel::count_lost(&socket);
-        Ok(Udp { socket, is_v6, peer: None, local: None, departing: Departing::new(), departures: None })
+        Ok(Udp {
+            socket,
+            is_v6,
+            peer: None,
+            local: None,
+            departing: Departing::new(),
+            departures: None,
+            lost: 0,
+            lost_before: 0,
+        })
     }
 
     /// A socket bound to `address`; `[::]` serves both families.
@@ -97,7 +109,16 @@ impl Udp {
     /// # Errors
     /// `WouldBlock` when there is nothing; anything else concerns one datagram only.
     pub(super) fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
-        arrivals.receive(self.socket.as_fd(), ONE_IS_ENOUGH)
+        arrivals.receive(self.socket.as_fd(), ONE_IS_ENOUGH)?;
+        let newest = arrivals.len().checked_sub(1).and_then(|last| arrivals.get(last).lost);
+        self.lost = newest.unwrap_or(self.lost);
+        Ok(())
+    }
+
+    /// How many datagrams have been lost since this was asked last, as the receive buffer was full.
+    pub(super) fn lost(&mut self) -> u32 {
+        let before = std::mem::replace(&mut self.lost_before, self.lost);
+        self.lost.wrapping_sub(before)
     }
 
     /// The path that a datagram has come along; `None` if that cannot be known.

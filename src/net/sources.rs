@@ -77,6 +77,10 @@ impl Link for Sources {
         Err(ErrorKind::WouldBlock.into())
     }
 
+    fn lost(&mut self) -> u32 {
+        self.sockets.iter_mut().map(Udp::lost).sum()
+    }
+
     fn path(&self, received: &Received<'_>) -> Option<Path> {
         let port = self.seats.seat(self.current).port();
         let ip = received.local.unwrap_or(self.seats.seat(0).ip());

@@ -32,6 +32,8 @@ impl Server {
         let member = self.members.find(path.peer).and_then(|slot| self.members.look_at(slot));
         let name = match (&message.body, member) {
             (Body::Register(register), _) => register.name,
+            // In a member's session only that member's key counts, whatever name somebody gives.
+            (Body::Heartbeat(_), Some(member)) if member.session == message.header.session => member.name,
             (Body::Heartbeat(heartbeat), _) => heartbeat.name,
             (_, Some(member)) => member.name,
             (_, None) => return Err(Fate::Session),

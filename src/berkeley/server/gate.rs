@@ -19,8 +19,9 @@ pub struct Gate {
     /// Datagrams to whoever is no member, to one network and to all.
     answers: Vec<Pace>,
     all_answers: Pace,
-    /// New members.
-    admissions: Pace,
+    /// New members, from one machine and in all.
+    admissions: Vec<Pace>,
+    all_admissions: Pace,
     /// Members by their machine, and by their network.
     at_addresses: Crowd,
     in_networks: Crowd,
@@ -33,7 +34,8 @@ impl Gate {
             key,
             answers: vec![Pace::default(); PLACES],
             all_answers: Pace::default(),
-            admissions: Pace::default(),
+            admissions: vec![Pace::default(); PLACES],
+            all_admissions: Pace::default(),
             at_addresses: Crowd::default(),
             in_networks: Crowd::default(),
         }
@@ -48,8 +50,10 @@ impl Gate {
     }
 
     /// Whether there may be another new member now: each makes work and is told.
-    pub fn admits(&mut self, now: Monotonic, config: &ServerConfig) -> bool {
-        self.admissions.step(now, admissions_per_second(config))
+    pub fn admits(&mut self, now: Monotonic, config: &ServerConfig, address: IpAddr) -> bool {
+        let place = self.place(machine(address));
+        let fair = address.is_loopback() || self.admissions[place].step(now, admissions_per_machine(config));
+        fair && self.all_admissions.step(now, admissions_per_second(config))
     }
 
     /// Whether as many members are where this address is as may be.
@@ -97,6 +101,11 @@ fn answers_per_second(config: &ServerConfig) -> i64 {
 /// A server fills within ten seconds.
 fn admissions_per_second(config: &ServerConfig) -> i64 {
     i64::try_from(config.max_clients / 10).unwrap_or(i64::MAX).max(100)
+}
+
+/// As many members as one machine may have come in within sixteen seconds.
+fn admissions_per_machine(config: &ServerConfig) -> i64 {
+    i64::try_from(config.max_clients_per_address / 16).unwrap_or(i64::MAX).max(16)
 }
 
 /// What one machine has of addresses, as a number: IPv4 one, IPv6 a /64.

@@ -163,6 +163,18 @@ impl Member {
         fresh
     }
 
+    /// The number of the next datagram to it: never 0.
+    pub fn next_number(&self) -> u32 {
+        self.sequence.wrapping_add(1).max(1)
+    }
+
+    /// Forgets what it said of its frequency too long ago, before the moment of that seems to be a recent one again.
+    pub fn forget_old_claim(&mut self, now: Monotonic) {
+        if self.claim.is_old(now) {
+            self.claim = Claim::default();
+        }
+    }
+
     /// Since when nothing valid was heard of it.
     pub fn silent(&self, now: Monotonic) -> Span {
         self.heard.until(now)
@@ -315,7 +327,8 @@ impl Member {
         carried: Option<&Setting>,
     ) -> keeper::Ballot {
         let setting = match self.setting {
-            0 => Some(Setting::default()),
+            // Until it has reported, it has not said that there is none.
+            0 => self.reading().map(|_| Setting::default()),
             number => carried.copied().filter(|setting| setting.number == number),
         };
         let reading = self.reading().filter(|measured| raw - measured.t4 <= oldest).map(|measured| {

@@ -40,14 +40,13 @@ impl Members {
         self.slots.len()
     }
 
-    /// Adds a member, in place of any other at its address or of its process. Returns its place; `None` if there is no
-    /// room for yet another address of ours.
-    pub fn insert(&mut self, now: Monotonic, path: Path, newcomer: &Newcomer) -> Option<Slot> {
-        let local = self.number_of(path.local)?;
-        let replaced = [self.find(path.peer), self.of_node(newcomer.node)];
-        for slot in replaced.into_iter().flatten() {
-            self.remove(slot);
-        }
+    /// Adds a member at an address, and of a process, that have none; `local` is the number of the address of ours that it talks to.
+    /// Returns its place; `None` if there are no more places.
+    pub fn insert(&mut self, now: Monotonic, newcomer: &Newcomer, local: u16) -> Option<Slot> {
+        debug_assert!(
+            !self.knows(newcomer.address, newcomer.node),
+            "whoever was there is to be dismissed first"
+        );
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(self.slots.len() / STEP + LEAST_STEP);
         }
@@ -197,8 +196,8 @@ impl Members {
         }
     }
 
-    /// The number of an address of ours; 0: none.
-    fn number_of(&mut self, local: Option<IpAddr>) -> Option<u16> {
+    /// The number of an address of ours; 0: none. `None`: there is no room for yet another one.
+    pub fn number_of(&mut self, local: Option<IpAddr>) -> Option<u16> {
         let Some(local) = local else { return Some(0) };
         if let Some(index) = self.locals.iter().position(|known| *known == local) {
             return u16::try_from(index + 1).ok();
@@ -286,7 +285,8 @@ mod tests {
         let mut members = Members::default();
         let add = |members: &mut Members, number: u32| {
             let (path, newcomer) = newcomer(number);
-            members.insert(Monotonic::default(), path, &newcomer).unwrap()
+            let local = members.number_of(path.local).unwrap();
+            members.insert(Monotonic::default(), &newcomer, local).unwrap()
         };
         let slots: Vec<Slot> = (1..=1_000).map(|number| add(&mut members, number)).collect();
         slots.iter().skip(1).step_by(2).for_each(|slot| assert!(members.remove(*slot).is_some()));
@@ -297,24 +297,14 @@ mod tests {
             assert_eq!(members.knows(path.peer, newcomer.node), stays);
             assert_eq!(members.path(*slot), stays.then_some(path));
         }
-        // The same process from elsewhere, and another one from the same place: either takes the place of the old one.
-        let (path, moved) = newcomer(1);
-        let elsewhere = Path { peer: "192.0.2.1:9".parse().unwrap(), ..path };
-        members
-            .insert(Monotonic::default(), elsewhere, &Newcomer { address: elsewhere.peer, ..moved })
-            .unwrap();
-        assert_eq!((members.len(), members.find(path.peer)), (500, None));
-        let (path, other) = newcomer(3);
-        members.insert(Monotonic::default(), path, &Newcomer { node: NodeId(9_999), ..other }).unwrap();
-        assert_eq!(members.len(), 500);
     }
 
     #[test]
     fn the_next_member_is_found_beyond_gaps() {
         let mut members = Members::default();
         for number in 0..5 {
-            let (path, newcomer) = newcomer(number);
-            members.insert(Monotonic::default(), path, &newcomer);
+            let (_, newcomer) = newcomer(number);
+            members.insert(Monotonic::default(), &newcomer, 0);
         }
         for slot in [0, 2, 3] {
             members.remove(slot);

@@ -38,7 +38,7 @@ use super::timers::Timers;
 use super::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, DecodeError, Flags, Header, Heartbeat, HeartbeatAck, Kind, Leave, LeaveReason,
+    Body, ClientState, DecodeError, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Leave, LeaveReason,
     Message, NodeId, Probe, Reject, RejectReason, Report, SessionId, Setting, Stamps, VERSION,
 };
 
@@ -195,6 +195,9 @@ impl Server {
                 Body::Heartbeat(heartbeat) => heartbeat.nonce,
                 _ => return Fate::Session,
             };
+            if seal.key != KeyId::NONE && self.is_known_elsewhere(header) {
+                return Fate::Session;
+            }
             let answered = self.reject(now, path, &seal, header.session, nonce, RejectReason::UnknownSession);
             return if answered { Fate::Session } else { Fate::Busy };
         };
@@ -204,6 +207,13 @@ impl Server {
             Body::Setting(setting) => self.handle_setting(now, slot, header, setting),
             _ => self.handle_leave(now, slot),
         }
+    }
+
+    /// Whether this is the session of a member at another address. Somebody may have copied the datagram: a refusal, with a
+    /// genuine tag, is just what he wants. Who has really moved finds out by silence.
+    fn is_known_elsewhere(&self, header: &Header) -> bool {
+        let member = self.members.of_node(header.sender).and_then(|slot| self.members.look_at(slot));
+        member.is_some_and(|member| member.session == header.session)
     }
 
     fn member_of(&mut self, address: SocketAddr, session: SessionId) -> Option<Slot> {
@@ -290,7 +300,7 @@ impl Server {
             t4: timescale.estimate(t4),
         });
         let probe = Probe { nonce, before, index: burst.sent, burst: burst.size, rate, cluster };
-        let (number, round) = (member.sequence.wrapping_add(1), burst.round);
+        let (number, round) = (member.next_number(), burst.round);
         burst.probe(Asked { nonce, number, handed: now.raw, t1: now.raw + expected });
         let transmit = self.write(slot, round, Body::Probe(probe))?;
         Some(Transmit { stamp: Some(stamp_id(slot, number)), ..transmit })
@@ -306,7 +316,7 @@ impl Server {
         let path = self.members.path(slot)?;
         let flags = Flags { setting: self.keeper.setting().number, ..Flags::default() };
         let member = self.members.at(slot)?;
-        member.sequence = member.sequence.wrapping_add(1);
+        member.sequence = member.next_number();
         let (seal, session, sequence) = (Seal::of(member), member.session, member.sequence);
         let header = Header { flags, key_id: seal.key, sender: self.node, session, sequence, round };
         let mut datagram = Message { header, body }.encode();

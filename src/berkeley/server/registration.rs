@@ -41,13 +41,13 @@ impl Server {
         if self.has_gone(now, ask.nonce) {
             return Fate::Replayed;
         }
-        if self.was_just_admitted(now, path) {
+        if self.was_just_admitted(now, path, header) {
             return Fate::Hasty;
         }
         let known = self.members.knows(path.peer, header.sender);
         let full = self.members.len() >= self.config.max_clients;
         let room = known || !(full || self.gate.is_crowded(&self.config, path.peer.ip()));
-        if room && !known && !self.gate.admits(now.mono, &self.config) {
+        if room && !known && !self.gate.admits(now.mono, &self.config, path.peer.ip()) {
             return Fate::Busy;
         }
         let Some(slot) = room.then(|| self.admit(now, path, header, ask)).flatten() else {
@@ -90,11 +90,12 @@ impl Server {
         self.members.at(slot).filter(same).map(|_| slot)
     }
 
-    /// Whether the member at this address has only just come in: who registers again and again must not make the
-    /// server work, or talk, without end.
-    fn was_just_admitted(&mut self, now: Now, path: Path) -> bool {
-        let Some(slot) = self.members.find(path.peer) else { return false };
-        self.members.at(slot).is_some_and(|member| member.admitted_ago(now.mono) < HASTE)
+    /// Whether the member at this address, or of this process, has only just come in: who registers again and again must not
+    /// make the server work, or talk, without end.
+    fn was_just_admitted(&self, now: Now, path: Path, header: &Header) -> bool {
+        let members = [self.members.find(path.peer), self.members.of_node(header.sender)];
+        let mut members = members.into_iter().flatten().filter_map(|slot| self.members.look_at(slot));
+        members.any(|member| member.admitted_ago(now.mono) < HASTE)
     }
 
     fn admit(&mut self, now: Now, path: Path, header: &Header, ask: &Register) -> Option<Slot> {
@@ -108,12 +109,13 @@ impl Server {
             state: header.flags.state,
             cluster: ask.cluster,
         };
+        let local = self.members.number_of(path.local)?;
         // It takes the place of any other at its address or of its process.
         let replaced = [self.members.find(path.peer), self.members.of_node(header.sender)];
         for slot in replaced.into_iter().flatten() {
             self.dismiss(now, slot);
         }
-        let slot = self.members.insert(now.mono, path, &newcomer)?;
+        let slot = self.members.insert(now.mono, &newcomer, local)?;
         self.gate.enter(path.peer.ip());
         let removed = self.removed.includes(&Peer { name: ask.name, address: path.peer });
         let member = self.members.at(slot)?;

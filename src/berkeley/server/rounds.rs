@@ -205,6 +205,7 @@ impl Server {
         let mut ballots: Vec<Ballot> = Vec::with_capacity(self.members.len());
         for (slot, member) in self.members.iter_mut() {
             let ballot = member.ballot(now.mono, now.raw, round, oldest, self.carried.get(&slot));
+            member.forget_old_claim(now.mono);
             member.history.note(ballot.reading.is_some_and(|reading| reading.fresh));
             if member.state.has_cluster_time() {
                 bounds.add(member.bound_of(round));

@@ -307,7 +307,7 @@ impl Crowd {
         let nonce = self.rng.next_u64().max(1);
         let light = &mut self.clients[client];
         (light.nonce, light.sent) = (nonce, now);
-        self.send(client, 0, Body::Heartbeat(Heartbeat { nonce, name: name(client) }));
+        self.send(client, 0, Body::Heartbeat(Heartbeat { nonce, name: self.vouched_name(client) }));
         nonce
     }
 
@@ -341,7 +341,8 @@ impl Crowd {
 
     fn send(&mut self, client: usize, round: u32, body: Body) {
         let light = &mut self.clients[client];
-        light.sequence = light.sequence.wrapping_add(1);
+        // Outside of a session numbers have no meaning.
+        light.sequence = if light.is_member() { light.sequence.wrapping_add(1) } else { 0 };
         let header = Header {
             flags: Flags { state: light.state(), setting: self.setting },
             key_id: self.key,
@@ -352,6 +353,11 @@ impl Crowd {
         };
         let datagram = self.sealed(client, Message { header, body }.encode());
         self.outgoing[self.seats.port_of(client)].push_back(Outgoing::Ready(client as u32, datagram));
+    }
+
+    /// What a heartbeat says of who sends it: with a key whose that is, without one nothing.
+    fn vouched_name(&self, client: usize) -> Name {
+        self.keys.get(client).map_or(Name::default(), |_| name(client))
     }
 
     /// With the client's tag, if there are keys.

@@ -6,8 +6,8 @@ use meantime::berkeley::event::{Adjustment, HoldoverReason, Refusal};
 use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
 use meantime::time::{Frequency, Span};
 use meantime::wire::{
-    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Reject, RejectReason,
-    SessionId, VERSION,
+    Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Message, Reject,
+    RejectReason, SessionId, VERSION,
 };
 use pair::*;
 use proptest::prelude::*;
@@ -294,6 +294,25 @@ fn a_restarted_server_is_joined_within_two_heartbeats_and_nobodys_time_jumps() {
     let ran = pair.client.read(pair.client_now().raw).time - cluster_minus_raw;
     assert!((ran - (pair.client_now().raw - begun)).abs() < Span::from_micros(5));
     assert!(pair.difference().abs() < Span::from_micros(1));
+}
+
+#[test]
+fn a_server_that_restarts_before_its_members_know_their_clusters_name_takes_their_time() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
+    while pair.client.read(pair.client_now().raw).state != ClientState::Synchronized {
+        pair.run(0.1);
+        assert!(pair.now < 22.0);
+    }
+    let Body::Probe(probe) = pair.last(Kind::Probe).body else { unreachable!("it is a Probe") };
+    assert_eq!(probe.cluster, ClusterId(0), "its first Correction came in the round that agreed");
+    let (shown, begun) = (pair.client.read(pair.client_now().raw).time, pair.client_now().raw);
+    events(&mut pair.client);
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    pair.run(200.0);
+    let ran = pair.client.read(pair.client_now().raw).time - shown;
+    let more = ran - (pair.client_now().raw - begun);
+    assert!(more.abs() < Span::from_millis(1), "{more}: {:?}", events(&mut pair.client));
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
 }
 
 /// Everybody's bound at this moment.

@@ -3,6 +3,7 @@
 mod pair;
 
 use meantime::berkeley::event::{Adjustment, Refusal};
+use meantime::berkeley::keeper::Unsettable;
 use meantime::berkeley::server::Target;
 use meantime::berkeley::{Client, ClientConfig, ClientEvent, Node, ServerConfig};
 use meantime::time::Span;
@@ -92,4 +93,22 @@ fn a_step_beyond_what_the_client_accepts_is_refused_and_so_is_the_time_after_it(
         (after.time - before.time - Span::from_secs(40)).abs() < Span::from_millis(1),
         "it has not moved"
     );
+}
+
+#[test]
+fn nothing_is_not_set() {
+    let mut pair = Pair::agreed();
+    let now = pair.server_now();
+    for how in [Adjustment::Slew, Adjustment::Step] {
+        assert_eq!(pair.server.set_time(now, Target::By(Span::ZERO), how), Err(Unsettable::Nothing));
+    }
+}
+
+#[test]
+fn who_misses_a_setting_guarantees_nothing_before_it_begins() {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(1), Adjustment::Slew);
+    pair.run_through(20.9, |message| message.body.kind() != Kind::Setting);
+    assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
+    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
 }

@@ -7,7 +7,7 @@ use meantime::berkeley::keeper::Unsettable;
 use meantime::berkeley::server::Target;
 use meantime::berkeley::{Client, ClientConfig, ClientEvent, Node, ServerConfig};
 use meantime::time::Span;
-use meantime::wire::{ClientState, Kind};
+use meantime::wire::{Body, ClientState, Flags, Header, Kind, Message, Setting};
 use pair::*;
 
 /// How far the client's clock is ahead of the server's now, as both show them.
@@ -111,4 +111,61 @@ fn who_misses_a_setting_guarantees_nothing_before_it_begins() {
     pair.run_through(20.9, |message| message.body.kind() != Kind::Setting);
     assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
     assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
+}
+
+/// Both show the same, and the client says so.
+fn assert_agreed(pair: &Pair) {
+    let reading = pair.client.read(pair.client_now().raw);
+    assert_eq!(reading.state, ClientState::Synchronized);
+    let ahead = ahead_of_server(pair).abs();
+    assert!(ahead < Span::from_micros(60), "{ahead}");
+    assert!(reading.bound.is_some_and(|bound| bound >= ahead), "{ahead}, {:?}", reading.bound);
+    let number = |kind| pair.last(kind).header.flags.setting;
+    assert_eq!(number(Kind::Report), number(Kind::Probe));
+}
+
+#[test]
+fn a_newcomer_takes_no_step_that_is_still_to_come_beyond_its_limit() {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
+    pair.run(1.0);
+    let config = ClientConfig { max_step: Span::ZERO, ..ClientConfig::default() };
+    pair.client = Client::new(config, [9; 32], pair.client_now());
+    pair.run(16.0);
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Unsynchronized);
+    let told = events(&mut pair.client);
+    let refused = |event: &ClientEvent| {
+        matches!(event, ClientEvent::RefusedCorrection { reason: Refusal::StepTooLarge, .. })
+    };
+    assert!(told.iter().any(refused), "{told:?}");
+    // Once it is over, it is as any first time.
+    pair.run(60.0);
+    assert_agreed(&pair);
+}
+
+#[test]
+fn a_slew_that_no_server_makes_is_refused() {
+    let mut pair = Pair::agreed();
+    let Message { header: Header { session, .. }, body: Body::Probe(probe) } = pair.last(Kind::Probe) else {
+        unreachable!("it is a Probe");
+    };
+    events(&mut pair.client);
+    let now = pair.client_now();
+    let start = pair.server_now_as_time() + Span::from_secs(1);
+    let flags = Flags { setting: 1, ..Flags::default() };
+    for amount in [Span::from_secs(86_400), Span::from_secs(-35)] {
+        let setting = Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::default() };
+        let header = Header { flags, session, ..Header::default() };
+        let forged = Message { header, body: Body::Setting(setting) }.encode();
+        pair.client.handle_datagram(now, from(SERVER), &forged);
+    }
+    let told = events(&mut pair.client);
+    assert!(
+        told.iter().any(|event| matches!(
+            event,
+            ClientEvent::RefusedCorrection { reason: Refusal::SlewTooLong, .. }
+        )),
+        "{told:?}"
+    );
+    assert!(!told.iter().any(|event| matches!(event, ClientEvent::TimeSet { .. })), "{told:?}");
 }

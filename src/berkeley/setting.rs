@@ -74,6 +74,11 @@ impl Setting {
         if reach == bound { bound } else { reach + ROUNDING }
     }
 
+    /// The step that is still to come when the base time is `base`: how large it is.
+    pub fn step_after(&self, base: Timestamp) -> Span {
+        if self.step && base < self.start { self.amount.abs() } else { Span::ZERO }
+    }
+
     /// Whether this is newer than another setting of the same cluster.
     pub fn is_newer(&self, than: &Setting) -> bool {
         than.number == 0 || self.number.wrapping_sub(than.number).cast_signed() > 0

@@ -3,12 +3,11 @@
 mod pair;
 
 use meantime::berkeley::event::{Adjustment, HoldoverReason, Refusal};
-use meantime::berkeley::server::Target;
 use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
 use meantime::time::{Frequency, Span};
 use meantime::wire::{
-    Body, ClientState, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason, Message, NodeId,
-    Reject, RejectReason, SessionId, VERSION,
+    Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason,
+    Message, NodeId, Reject, RejectReason, SessionId, VERSION,
 };
 use pair::*;
 use proptest::prelude::*;
@@ -334,6 +333,25 @@ fn a_restarted_server_is_joined_within_two_heartbeats_and_nobodys_time_jumps() {
     assert!(pair.difference().abs() < Span::from_micros(1));
 }
 
+#[test]
+fn a_server_that_restarts_before_its_members_know_their_clusters_name_takes_their_time() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
+    while pair.client.read(pair.client_now().raw).state != ClientState::Synchronized {
+        pair.run(0.1);
+        assert!(pair.now < 22.0);
+    }
+    let Body::Probe(probe) = pair.last(Kind::Probe).body else { unreachable!("it is a Probe") };
+    assert_eq!(probe.cluster, ClusterId(0), "its first Correction came in the round that agreed");
+    let (shown, begun) = (pair.client.read(pair.client_now().raw).time, pair.client_now().raw);
+    events(&mut pair.client);
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    pair.run(200.0);
+    let ran = pair.client.read(pair.client_now().raw).time - shown;
+    let more = ran - (pair.client_now().raw - begun);
+    assert!(more.abs() < Span::from_millis(1), "{more}: {:?}", events(&mut pair.client));
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
+}
+
 /// Everybody's bound at this moment.
 fn bounds(pair: &Pair) -> (Option<Span>, Option<Span>) {
     (pair.client.read(pair.client_now().raw).bound, pair.server.read(pair.server_now().raw).bound)
@@ -632,89 +650,4 @@ proptest! {
         let sent: usize = drain(&mut server, now).iter().map(|transmit| transmit.datagram.len()).sum();
         prop_assert!(sent <= bytes.len());
     }
-}
-
-/// How far the client's clock is ahead of the server's now, as both show them.
-fn ahead_of_server(pair: &Pair) -> Span {
-    let (client, server) = (pair.client.read(pair.client_now().raw), pair.server.read(pair.server_now().raw));
-    client.time - server.time
-}
-
-fn set_by(pair: &mut Pair, by: Span, how: Adjustment) {
-    let now = pair.server_now();
-    pair.server.set_time(now, Target::By(by), how).expect("the server carries the cluster's time");
-}
-
-#[test]
-fn a_setting_is_told_before_it_begins_and_both_sides_do_the_same() {
-    let mut pair = Pair::agreed();
-    let before = pair.server.read(pair.server_now().raw).time;
-    set_by(&mut pair, Span::from_millis(4), Adjustment::Slew);
-    pair.run(40.0);
-    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
-    let shown = pair.server.read(pair.server_now().raw).time - before;
-    let more = shown - Span::from_secs(40) - Span::from_millis(4);
-    assert!(more.abs() < Span::from_millis(1), "{shown}");
-    let told = pair.seen.iter().filter(|message| message.body.kind() == Kind::Setting).count();
-    assert!((1..=2).contains(&told), "once a setting is known it is not told again: {told}");
-    assert!(pair.seen.last().is_some_and(|message| message.header.flags.setting == 1));
-}
-
-#[test]
-fn a_client_that_has_heard_of_a_setting_and_not_what_it_is_guarantees_nothing_any_more() {
-    let mut pair = Pair::agreed();
-    events(&mut pair.client);
-    set_by(&mut pair, Span::from_secs(1), Adjustment::Slew);
-    pair.run_through(14.0, |message| message.body.kind() != Kind::Setting);
-    assert!(pair.client.read(pair.client_now().raw).bound.is_some(), "it has not begun");
-    pair.run_through(14.0, |message| message.body.kind() != Kind::Setting);
-    assert!(ahead_of_server(&pair) < Span::from_millis(-2));
-    assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
-    pair.run(30.0);
-    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
-    assert!(pair.client.read(pair.client_now().raw).bound.is_some());
-    let late = events(&mut pair.client).into_iter().find_map(|event| match event {
-        ClientEvent::TimeSet { late, adjustment, .. } => Some((late.span(), adjustment)),
-        _ => None,
-    });
-    let (late, adjustment) = late.expect("it is told");
-    assert!(late > Span::from_millis(2) && late < Span::from_millis(20), "{late}");
-    assert_eq!(adjustment, Adjustment::Slew);
-}
-
-#[test]
-fn a_newcomer_is_not_synchronized_before_it_knows_what_the_time_was_set_by() {
-    let mut pair = Pair::agreed();
-    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
-    pair.run(30.0);
-    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
-    pair.client = Client::new(ClientConfig::default(), [9; 32], pair.client_now());
-    pair.run_through(8.0, |message| message.body.kind() != Kind::Setting);
-    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Unsynchronized);
-    pair.run(8.0);
-    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
-    assert!(ahead_of_server(&pair).abs() < Span::from_millis(1), "{}", ahead_of_server(&pair));
-}
-
-#[test]
-fn a_step_beyond_what_the_client_accepts_is_refused_and_so_is_the_time_after_it() {
-    let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
-    let mut pair = Pair::of(ServerConfig::default(), config, Span::from_secs(2));
-    pair.run(60.0);
-    let before = pair.client.read(pair.client_now().raw);
-    assert_eq!(before.state, ClientState::Synchronized);
-    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
-    events(&mut pair.client);
-    pair.run(40.0);
-    let told = events(&mut pair.client);
-    let refused = |event: &ClientEvent| {
-        matches!(event, ClientEvent::RefusedCorrection { reason: Refusal::StepTooLarge, .. })
-    };
-    assert!(told.iter().any(refused), "{told:?}");
-    let after = pair.client.read(pair.client_now().raw);
-    assert_eq!((after.state, after.bound), (ClientState::Holdover, None));
-    assert!(
-        (after.time - before.time - Span::from_secs(40)).abs() < Span::from_millis(1),
-        "it has not moved"
-    );
 }

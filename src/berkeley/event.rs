@@ -329,6 +329,8 @@ pub enum Refusal {
     FirstStepTooLarge,
     /// The step would be larger than a synchronized clock may take.
     StepTooLarge,
+    /// Somebody would slew the cluster's time for longer than any server does.
+    SlewTooLong,
     /// The clock would have to run faster or slower than any clock does.
     ImplausibleFrequency,
     /// The clock would show a time that cannot be.
@@ -340,6 +342,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Refusal::FirstStepTooLarge => "the first step is larger than --panic allows",
             Refusal::StepTooLarge => "the step is larger than --max-step allows",
+            Refusal::SlewTooLong => "it would be slewed for more than a day",
             Refusal::ImplausibleFrequency => "the frequency is farther off than --max-frequency allows",
             Refusal::ImplausibleTime => "it leads to a time that cannot be",
         })

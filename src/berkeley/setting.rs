@@ -8,8 +8,8 @@
 //! S(b) = b + before + sign(A)·min(|A|, p·max(0, b − start))           a slew, p = 400 ppm
 //! ```
 //!
-//! `before` being what earlier settings have added. The [`Setting`] is told to every member before it begins, for [`lead`], so
-//! that all of them do the same at the same base time, also one that hears nothing more of its server: two clocks that are d
+//! `before` being what earlier settings have added. The [`Setting`] is told to every member before it begins, for an
+//! [`announcement`], so that all of them do the same at the same base time, also one that hears nothing more of its server: two clocks that are d
 //! apart in base time are d·(1 + p) apart at most while they slew. No estimator, and no vote, sees anything of it.
 //!
 //! If the cluster's base time is within β of a node's base time b, then S of it is within max |S(b′) − S(b)| of S(b), over b′ in
@@ -74,6 +74,11 @@ impl Setting {
         if reach == bound { bound } else { reach + ROUNDING }
     }
 
+    /// The step that is still to come when the base time is `base`: how large it is.
+    pub fn step_after(&self, base: Timestamp) -> Span {
+        if self.step && base < self.start { self.amount.abs() } else { Span::ZERO }
+    }
+
     /// Whether this is newer than another setting of the same cluster.
     pub fn is_newer(&self, than: &Setting) -> bool {
         than.number == 0 || self.number.wrapping_sub(than.number).cast_signed() > 0
@@ -85,13 +90,24 @@ pub fn takes(amount: Span) -> Span {
     amount.abs().scaled(1.0 / PACE.ratio())
 }
 
-/// For how long a setting is announced at least before it begins. Members that hear nothing for that long are none any more.
+/// For how long a client that has heard of a setting, and not what it is, may rely on its not having begun. Members that hear
+/// nothing for that long are none any more.
 pub fn lead(interval: Span) -> Span {
     interval.times(4).max(SHORTEST_LEAD)
 }
 
+/// For how long a setting is announced before it begins: by then, who has missed it guarantees nothing any more, even if the
+/// server's clock runs ahead of his and what he heard last was long on its way.
+pub fn announcement(interval: Span) -> Span {
+    lead(interval) + SHORTEST_LEAD
+}
+
 /// p: as fast as operating systems let their clocks slew, less 100 ppm for the crystals.
 pub const PACE: Frequency = Frequency::from_ppm(400.0);
+/// Nobody slews for longer: what cannot be done within a day is better done at once.
+pub const LONGEST_SLEW: Span = Span::from_secs(86_400);
+/// What is slewed within [`LONGEST_SLEW`].
+pub const LARGEST_SLEW: Span = Span::from_millis(34_560);
 /// A network may be down for a moment even if rounds are short.
 const SHORTEST_LEAD: Span = Span::from_secs(2);
 /// What is added is a whole number of nanoseconds.

@@ -79,7 +79,8 @@ Examples:
   meantime set-time 2026-01-31T16:30:00+01:00 --step
 
 A slew runs at 400 ppm: a second takes 42 minutes, and no more than 34.56 s are
-slewed. Either way it begins four rounds later, when all clients know of it.";
+slewed. Either way it begins four rounds and two seconds later, when all
+clients know of it. It cannot be taken back before it is over.";
 
 #[cfg(test)]
 mod tests {

@@ -7,9 +7,9 @@ use meantime::time::Span;
 
 use crate::support::{Running, loss, s, seeds, us};
 
-/// When somebody sets the time, and by when four rounds later every member knows it.
+/// When somebody sets the time, and when that begins: four rounds and two seconds later, when every member knows it.
 const ASKED: Span = s(1_200);
-const BEGINS: Span = s(1_220);
+const BEGINS: Span = s(1_222);
 /// By so much, and so long does that take.
 const BY: Span = Span::from_millis(300);
 const TAKES: Span = s(750);
@@ -231,7 +231,7 @@ fn whoever_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
 fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
     for seed in seeds(0..3) {
         let cut = Member::client(2);
-        // By 60 ms it slews, by 300 ms it steps.
+        // By 59 ms it slews, by 300 ms it steps.
         for (heals, by, how) in
             [(s(1_370), Span::from_millis(60), Adjustment::Slew), (s(2_100), BY, Adjustment::Step)]
         {

@@ -18,6 +18,8 @@ pub struct Proposal {
     pub phase: Span,
     /// What would be added.
     pub difference: Span,
+    /// The step of the cluster's time that would still be to come.
+    pub later: Span,
     /// What would have been added since the clock had no cluster time; `None`: the time that it was given then is
     /// confirmed.
     pub since_start: Option<Span>,
@@ -40,6 +42,9 @@ impl ClientConfig {
         let Proposal { time, frequency, frequency_error, .. } = *proposal;
         if time < self.plausible_from || time > self.plausible_from + PLAUSIBLE_FOR {
             return Some(Refusal::ImplausibleTime);
+        }
+        if proposal.later > self.max_step {
+            return Some(Refusal::StepTooLarge);
         }
         self.refuses_step(proposal).or_else(|| self.refuses_frequency(frequency, frequency_error))
     }
@@ -103,7 +108,8 @@ mod tests {
         let since_start = first.then_some(difference);
         let time = PLAUSIBLE_FROM + Span::from_secs(86_400);
         let (frequency, frequency_error) = (Frequency::from_ppm(-90.0), Frequency::from_ppm(1.0));
-        Proposal { first, phase: Span::ZERO, difference, since_start, frequency, frequency_error, time }
+        let (phase, later) = (Span::ZERO, Span::ZERO);
+        Proposal { first, phase, difference, later, since_start, frequency, frequency_error, time }
     }
 
     #[test]
@@ -113,6 +119,14 @@ mod tests {
         assert_eq!(config.refuses(&proposal(false, Span::from_secs(-86_400))), None);
         let refused = config.refuses(&proposal(false, Span::from_secs(86_401)));
         assert_eq!(refused, Some(Refusal::StepTooLarge));
+    }
+
+    #[test]
+    fn a_step_that_is_still_to_come_is_held_to_the_limit_of_steps_even_by_a_newcomer() {
+        let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
+        let proposal = |later| Proposal { later, ..proposal(true, Span::from_secs(7)) };
+        assert_eq!(config.refuses(&proposal(Span::from_secs(2))), None);
+        assert_eq!(config.refuses(&proposal(Span::from_secs(3))), Some(Refusal::StepTooLarge));
     }
 
     #[test]

@@ -373,14 +373,16 @@ impl Client {
         let known = estimator.estimate(now.raw)?;
         let phase = self.bound.nearest(now.raw, known.phase, self.rho(now.raw));
         let lead = |time: Timestamp| Span::from_nanos(time.as_nanos() - now.raw.as_nanos());
-        let time = self.target().shown(Timestamp::from_nanos((now.raw + phase).as_nanos()));
-        let shown = self.shown(now.raw);
+        let base = Timestamp::from_nanos((now.raw + phase).as_nanos());
+        let (target, shown) = (self.target(), self.shown(now.raw));
+        let time = target.shown(base);
         let first = !self.state.has_cluster_time();
         let start = if first { Some(lead(shown)) } else { self.start };
         Some(Proposal {
             first,
             phase,
             difference: time - shown,
+            later: target.step_after(base),
             since_start: start.map(|start| lead(time) - start),
             frequency: known.frequency,
             frequency_error: known.frequency_error,

@@ -7,7 +7,7 @@
 use super::{Client, Link, Outgoing, Session};
 use crate::berkeley::config::PLAUSIBLE_FOR;
 use crate::berkeley::event::{Adjustment, Refusal};
-use crate::berkeley::setting::lead;
+use crate::berkeley::setting::{LONGEST_SLEW, lead};
 use crate::berkeley::{ClientEvent, Fate};
 use crate::time::{Correction, Now, Raw, Span, Timestamp};
 use crate::wire::{Body, ClusterId, Setting};
@@ -132,10 +132,13 @@ impl Client {
         if over < from || over > from + PLAUSIBLE_FOR {
             return Some(Refusal::ImplausibleTime);
         }
+        if told.length() > LONGEST_SLEW {
+            return Some(Refusal::SlewTooLong);
+        }
         let late = self.missed(now, told).abs();
         let now = if late > self.config.step_threshold { late } else { Span::ZERO };
-        let later = if told.step && base < told.start { told.amount.abs() } else { Span::ZERO };
-        (follows && now.max(later) > self.config.max_step).then_some(Refusal::StepTooLarge)
+        // For a client that does not follow yet, that is for the Correction to say with which it gets there.
+        (follows && now.max(told.step_after(base)) > self.config.max_step).then_some(Refusal::StepTooLarge)
     }
 }
 

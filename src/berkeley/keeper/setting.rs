@@ -3,7 +3,7 @@
 use super::{Ballot, Keeper, Phase};
 use crate::berkeley::config::PLAUSIBLE_FOR;
 use crate::berkeley::event::Adjustment;
-use crate::berkeley::setting::{lead, takes};
+use crate::berkeley::setting::{LARGEST_SLEW, LONGEST_SLEW, announcement, takes};
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::{ClusterId, Setting};
 
@@ -21,6 +21,9 @@ pub enum Unsettable {
     /// It is being set already.
     #[error("the cluster's time is being set already, for {0} more")]
     Busy(Span),
+    /// That would change nothing.
+    #[error("to set the time by 0 changes nothing")]
+    Nothing,
     /// It would be one that cannot be.
     #[error("that cannot be the time: it lies before the server's --plausible-from, or 50 years after that")]
     Implausible,
@@ -57,6 +60,9 @@ impl Keeper {
         if self.phase != Phase::Steady || self.doubt.is_some() || self.unsure > 0 {
             return Err(Unsettable::Unsure);
         }
+        if by == Span::ZERO {
+            return Err(Unsettable::Nothing);
+        }
         let busy = self.is_set_for(raw);
         if busy > Span::ZERO {
             return Err(Unsettable::Busy(busy));
@@ -66,15 +72,15 @@ impl Keeper {
             return Err(Unsettable::Implausible);
         }
         let step = how == Adjustment::Step;
-        if !step && takes(by) > LONGEST {
-            return Err(Unsettable::TooLong(by.abs(), takes(by), LONGEST_BY));
+        if !step && takes(by) > LONGEST_SLEW {
+            return Err(Unsettable::TooLong(by.abs(), takes(by), LARGEST_SLEW));
         }
         self.setting = Setting {
             cluster: self.cluster,
             number: self.setting.number.checked_add(1).unwrap_or(1),
             before: self.setting.before + self.setting.amount,
             amount: by,
-            start: self.timescale.published(raw) + lead(self.settings.interval),
+            start: self.timescale.published(raw) + announcement(self.settings.interval),
             step,
         };
         Ok(self.setting)
@@ -82,19 +88,17 @@ impl Keeper {
 }
 
 /// The setting that most of the clients that carry this cluster's time carry, or that most of all carry that nobody has set it;
-/// `None` as long as it is not known of most of them what they carry.
+/// `None` as long as it is not known of most of them what they carry. A time that has no cluster's name yet nobody has set.
 pub(super) fn commonest(ballots: &[Ballot], cluster: ClusterId) -> Option<Setting> {
     let carriers =
         ballots.iter().filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster == cluster);
     let count = carriers.clone().count();
+    if count == 0 {
+        return Some(Setting::default());
+    }
     let mut known: Vec<Setting> = carriers.filter_map(|ballot| ballot.setting).collect();
     known.sort_unstable();
     let enough = 2 * known.len() > count;
     let commonest = known.chunk_by(|one, other| one == other).max_by_key(|same| same.len());
     commonest.map(|same| same[0]).filter(|_| enough)
 }
-
-/// What cannot be done within a day is better done at once.
-const LONGEST: Span = Span::from_secs(86_400);
-/// What is slewed within [`LONGEST`].
-const LONGEST_BY: Span = Span::from_millis(34_560);

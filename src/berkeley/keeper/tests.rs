@@ -263,6 +263,21 @@ fn a_restarted_server_takes_over_its_members_time_whatever_it_believes_itself() 
 }
 
 #[test]
+fn a_time_whose_clusters_name_nobody_has_heard_yet_is_taken_over_too() {
+    let mut story = Story::begin();
+    let ballots = |now: Raw| -> Vec<Ballot> {
+        let nameless = |ballot: Ballot| Ballot { cluster: ClusterId(0), ..ballot };
+        [HOUR, HOUR + Span::from_micros(8)].map(|phase| nameless(member(phase).ballot(now))).to_vec()
+    };
+    for (round, turn) in [(1, None), (2, Some(Turn::Adopted))] {
+        story.now += SECOND.times(5);
+        let end = story.keeper.conclude(round, story.now, &ballots(story.now), FRESH);
+        assert_eq!(end.turn, turn);
+    }
+    assert_eq!((story.keeper.cluster(), *story.keeper.setting()), (FRESH, Setting::default()));
+}
+
+#[test]
 fn one_client_that_claims_to_have_a_time_does_not_make_it_everybodys() {
     let mut story = Story::begin();
     let clients = [member(HOUR), newcomer(Span::ZERO), newcomer(SECOND)];

@@ -1,0 +1,171 @@
+//! The cluster's time, set by hand, as stories: a server and a client, with every datagram in the test's hands.
+
+mod pair;
+
+use meantime::berkeley::event::{Adjustment, Refusal};
+use meantime::berkeley::keeper::Unsettable;
+use meantime::berkeley::server::Target;
+use meantime::berkeley::{Client, ClientConfig, ClientEvent, Node, ServerConfig};
+use meantime::time::Span;
+use meantime::wire::{Body, ClientState, Flags, Header, Kind, Message, Setting};
+use pair::*;
+
+/// How far the client's clock is ahead of the server's now, as both show them.
+fn ahead_of_server(pair: &Pair) -> Span {
+    let (client, server) = (pair.client.read(pair.client_now().raw), pair.server.read(pair.server_now().raw));
+    client.time - server.time
+}
+
+fn set_by(pair: &mut Pair, by: Span, how: Adjustment) {
+    let now = pair.server_now();
+    pair.server.set_time(now, Target::By(by), how).expect("the server carries the cluster's time");
+}
+
+#[test]
+fn a_setting_is_told_before_it_begins_and_both_sides_do_the_same() {
+    let mut pair = Pair::agreed();
+    let before = pair.server.read(pair.server_now().raw).time;
+    set_by(&mut pair, Span::from_millis(4), Adjustment::Slew);
+    pair.run(40.0);
+    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
+    let shown = pair.server.read(pair.server_now().raw).time - before;
+    let more = shown - Span::from_secs(40) - Span::from_millis(4);
+    assert!(more.abs() < Span::from_millis(1), "{shown}");
+    let told = pair.seen.iter().filter(|message| message.body.kind() == Kind::Setting).count();
+    assert!((1..=2).contains(&told), "once a setting is known it is not told again: {told}");
+    assert!(pair.seen.last().is_some_and(|message| message.header.flags.setting == 1));
+}
+
+#[test]
+fn a_client_that_has_heard_of_a_setting_and_not_what_it_is_guarantees_nothing_any_more() {
+    let mut pair = Pair::agreed();
+    events(&mut pair.client);
+    set_by(&mut pair, Span::from_secs(1), Adjustment::Slew);
+    pair.run_through(14.0, |message| message.body.kind() != Kind::Setting);
+    assert!(pair.client.read(pair.client_now().raw).bound.is_some(), "it has not begun");
+    pair.run_through(14.0, |message| message.body.kind() != Kind::Setting);
+    assert!(ahead_of_server(&pair) < Span::from_millis(-2));
+    assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
+    pair.run(30.0);
+    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
+    assert!(pair.client.read(pair.client_now().raw).bound.is_some());
+    let late = events(&mut pair.client).into_iter().find_map(|event| match event {
+        ClientEvent::TimeSet { late, adjustment, .. } => Some((late.span(), adjustment)),
+        _ => None,
+    });
+    let (late, adjustment) = late.expect("it is told");
+    assert!(late > Span::from_millis(2) && late < Span::from_millis(20), "{late}");
+    assert_eq!(adjustment, Adjustment::Slew);
+}
+
+#[test]
+fn a_newcomer_is_not_synchronized_before_it_knows_what_the_time_was_set_by() {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
+    pair.run(30.0);
+    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
+    pair.client = Client::new(ClientConfig::default(), [9; 32], pair.client_now());
+    pair.run_through(8.0, |message| message.body.kind() != Kind::Setting);
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Unsynchronized);
+    pair.run(8.0);
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
+    assert!(ahead_of_server(&pair).abs() < Span::from_millis(1), "{}", ahead_of_server(&pair));
+}
+
+#[test]
+fn a_step_beyond_what_the_client_accepts_is_refused_and_so_is_the_time_after_it() {
+    let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
+    let mut pair = Pair::of(ServerConfig::default(), config, Span::from_secs(2));
+    pair.run(60.0);
+    let before = pair.client.read(pair.client_now().raw);
+    assert_eq!(before.state, ClientState::Synchronized);
+    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
+    events(&mut pair.client);
+    pair.run(40.0);
+    let told = events(&mut pair.client);
+    let refused = |event: &ClientEvent| {
+        matches!(event, ClientEvent::RefusedCorrection { reason: Refusal::StepTooLarge, .. })
+    };
+    assert!(told.iter().any(refused), "{told:?}");
+    let after = pair.client.read(pair.client_now().raw);
+    assert_eq!((after.state, after.bound), (ClientState::Holdover, None));
+    assert!(
+        (after.time - before.time - Span::from_secs(40)).abs() < Span::from_millis(1),
+        "it has not moved"
+    );
+}
+
+#[test]
+fn nothing_is_not_set() {
+    let mut pair = Pair::agreed();
+    let now = pair.server_now();
+    for how in [Adjustment::Slew, Adjustment::Step] {
+        assert_eq!(pair.server.set_time(now, Target::By(Span::ZERO), how), Err(Unsettable::Nothing));
+    }
+}
+
+#[test]
+fn who_misses_a_setting_guarantees_nothing_before_it_begins() {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(1), Adjustment::Slew);
+    pair.run_through(20.9, |message| message.body.kind() != Kind::Setting);
+    assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
+    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
+}
+
+/// Both show the same, and the client says so.
+fn assert_agreed(pair: &Pair) {
+    let reading = pair.client.read(pair.client_now().raw);
+    assert_eq!(reading.state, ClientState::Synchronized);
+    let ahead = ahead_of_server(pair).abs();
+    assert!(ahead < Span::from_micros(60), "{ahead}");
+    assert!(reading.bound.is_some_and(|bound| bound >= ahead), "{ahead}, {:?}", reading.bound);
+    let number = |kind| pair.last(kind).header.flags.setting;
+    assert_eq!(number(Kind::Report), number(Kind::Probe));
+}
+
+#[test]
+fn a_newcomer_takes_no_step_that_is_still_to_come_beyond_its_limit() {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
+    pair.run(1.0);
+    let config = ClientConfig { max_step: Span::ZERO, ..ClientConfig::default() };
+    pair.client = Client::new(config, [9; 32], pair.client_now());
+    pair.run(16.0);
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Unsynchronized);
+    let told = events(&mut pair.client);
+    let refused = |event: &ClientEvent| {
+        matches!(event, ClientEvent::RefusedCorrection { reason: Refusal::StepTooLarge, .. })
+    };
+    assert!(told.iter().any(refused), "{told:?}");
+    // Once it is over, it is as any first time.
+    pair.run(60.0);
+    assert_agreed(&pair);
+}
+
+#[test]
+fn a_slew_that_no_server_makes_is_refused() {
+    let mut pair = Pair::agreed();
+    let Message { header: Header { session, .. }, body: Body::Probe(probe) } = pair.last(Kind::Probe) else {
+        unreachable!("it is a Probe");
+    };
+    events(&mut pair.client);
+    let now = pair.client_now();
+    let start = pair.server_now_as_time() + Span::from_secs(1);
+    let flags = Flags { setting: 1, ..Flags::default() };
+    for amount in [Span::from_secs(86_400), Span::from_secs(-35)] {
+        let setting = Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::default() };
+        let header = Header { flags, session, ..Header::default() };
+        let forged = Message { header, body: Body::Setting(setting) }.encode();
+        pair.client.handle_datagram(now, from(SERVER), &forged);
+    }
+    let told = events(&mut pair.client);
+    assert!(
+        told.iter().any(|event| matches!(
+            event,
+            ClientEvent::RefusedCorrection { reason: Refusal::SlewTooLong, .. }
+        )),
+        "{told:?}"
+    );
+    assert!(!told.iter().any(|event| matches!(event, ClientEvent::TimeSet { .. })), "{told:?}");
+}

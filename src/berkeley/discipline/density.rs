@@ -176,6 +176,12 @@ impl Density {
     }
 }
 
+/// Farther than so many deviations before the edge (and behind a Gaussian) all is alike: the square of what is hours too early, in deviations of
+/// nanoseconds, leaves no digit of a double for what has to be subtracted from it.
+fn thinkable(residual: f64, deviation: f64) -> f64 {
+    residual.max(-FARTHEST * deviation)
+}
+
 /// Density, in units of e^`highest`, p'/p and p''/p of a component at a residual.
 #[derive(Clone, Copy, Debug)]
 struct Term {
@@ -189,9 +195,10 @@ impl Shape {
     fn ln_about(&self, residual: f64, variance: f64) -> f64 {
         let v = variance + self.deviation * self.deviation;
         let s = v.sqrt();
+        let residual = thinkable(residual, s);
         let r = residual * self.rate;
         if self.mean < GAUSSIAN * s {
-            let r = (residual - self.mean) / s;
+            let r = (residual.min(FARTHEST * s) - self.mean) / s;
             return -0.5 * r * r - ln_about(2.5 * s);
         }
         let edge = v * self.rate * self.rate;
@@ -207,9 +214,10 @@ impl Shape {
     fn term(&self, residual: f64, variance: f64, highest: f64) -> Term {
         let v = variance + self.deviation * self.deviation;
         let s = v.sqrt();
+        let residual = thinkable(residual, s);
         if self.mean < GAUSSIAN * s {
             // Beside so much doubt, the exponential's skewness does not show.
-            let (r, v) = (residual - self.mean, v + self.mean * self.mean);
+            let (r, v) = (residual.min(FARTHEST * s) - self.mean, v + self.mean * self.mean);
             let slope = -r / v;
             let density = (-0.5 * r * r / v - highest).exp() / (std::f64::consts::TAU * v).sqrt();
             return Term { density, slope, curvature: slope * slope - 1.0 / v };
@@ -248,6 +256,9 @@ const DOUBT: f64 = 0.3;
 const LEAST_WEIGHT: f64 = 1e-6;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 
+/// Its square is still known to a ten-thousandth.
+const FARTHEST: f64 = 1e6;
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
@@ -276,6 +287,24 @@ mod tests {
             };
             let total = area(1.0) + area(-1.0);
             assert!((total - 1.0).abs() < 0.02, "{sharpness:?}: {total}");
+        }
+    }
+
+    #[test]
+    fn what_is_hours_off_is_weighed_in_figures_even_where_the_noise_is_known_to_be_nanoseconds() {
+        for sharpness in [Sharpness::Edge(0.003), Sharpness::Edge(0.6), Sharpness::None] {
+            let mut density = Density::unknown(sharpness);
+            for _ in 0..10_000 {
+                let mut shares = [0.0; COMPONENTS];
+                shares[0] = 8.0;
+                density.learn(&shares);
+            }
+            for hours in [-3.0, -1e-3, 1e-3, 3.0] {
+                let mut shares = [0.0; COMPONENTS];
+                let found = density.evidence(hours * 3_600.0, 1e-22, (5e-6, 12.0), 1.0, &mut shares);
+                let figures = [found.ln_density, found.slope, found.curvature, shares.iter().sum::<f64>()];
+                assert!(figures.iter().all(|figure| figure.is_finite()), "{sharpness:?} {hours}: {found:?}");
+            }
         }
     }
 

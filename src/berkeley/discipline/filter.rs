@@ -198,6 +198,12 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Whether an oscillator can be like that.
+    pub fn is_possible(&self) -> bool {
+        let known = self.x.is_finite() && self.xx.is_finite() && self.ff.is_finite();
+        known && self.f.abs() <= FASTEST_FREQUENCY
+    }
+
     /// The moments of a weighted mixture; the weights add up to one.
     pub fn mixture(parts: impl Iterator<Item = (f64, Clock)> + Clone) -> Clock {
         let mut merged = Clock::default();
@@ -213,6 +219,8 @@ impl Clock {
     }
 }
 
+/// No two oscillators' frequencies are farther apart than this.
+const FASTEST_FREQUENCY: f64 = 600e-6;
 /// x, f, b_f, b_b.
 const STATES: usize = 4;
 /// (10 ps)²: keeps divisions finite on perfect links.

@@ -177,8 +177,7 @@ impl Discipline {
 
     /// What is no oscillator's frequency was learned from something else: begin again.
     fn unlearn_nonsense(&mut self, exchanges: &[Exchange<Timestamp, Raw>]) -> bool {
-        let nonsense =
-            self.belief.as_ref().is_some_and(|belief| belief.clock(belief.at).f.abs() > FASTEST_FREQUENCY);
+        let nonsense = self.belief.as_ref().is_some_and(|belief| !belief.clock(belief.at).is_possible());
         if nonsense {
             self.belief = Some(Box::new(Belief::start(exchanges, &self.command, self.frequency)));
         }
@@ -411,8 +410,6 @@ const YOUNG: u32 = 32;
 const YOUNG_TRUST: u32 = 4;
 /// No class falls so far behind that a few hundred bursts could not bring it back.
 const LEAST_LN_EVIDENCE: f64 = -40.0;
-/// No two oscillators' frequencies are farther apart than this.
-const FASTEST_FREQUENCY: f64 = 600e-6;
 /// Two crystals of 100 ppm each, one fast, one slow.
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 

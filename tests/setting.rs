@@ -5,9 +5,9 @@ mod pair;
 use meantime::berkeley::event::{Adjustment, Refusal};
 use meantime::berkeley::keeper::Unsettable;
 use meantime::berkeley::server::Target;
-use meantime::berkeley::{Client, ClientConfig, ClientEvent, Node, ServerConfig};
+use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig};
 use meantime::time::Span;
-use meantime::wire::{Body, ClientState, Flags, Header, Kind, Message, Setting};
+use meantime::wire::{Body, ClientState, ClusterId, Flags, Header, Kind, Message, Setting};
 use pair::*;
 
 /// How far the client's clock is ahead of the server's now, as both show them.
@@ -113,6 +113,37 @@ fn who_misses_a_setting_guarantees_nothing_before_it_begins() {
     assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
 }
 
+/// A client that has taken two settings, 3 s and 5 s, and then a new server that takes over from the cluster's other members what
+/// they carry: so much was said to them, and no more. That server's life begins `after` seconds since the second setting.
+fn overruled(after: f64, carried: impl Fn(Setting) -> Option<Setting>) -> Pair {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
+    pair.run(40.0);
+    let Body::Setting(first) = pair.last(Kind::Setting).body else { unreachable!("it is a Setting") };
+    set_by(&mut pair, Span::from_secs(5), Adjustment::Step);
+    pair.run(after);
+    assert_eq!(pair.last(Kind::Report).header.flags.setting, 2);
+    events(&mut pair.client);
+    let carried = carried(first);
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    let mut decided = false;
+    pair.run_altering(200.0, |message| {
+        if let Body::Probe(probe) = message.body {
+            decided |= probe.cluster != ClusterId(0);
+        }
+        if decided || message.header.flags.state == ClientState::Unsynchronized {
+            return true;
+        }
+        message.header.flags.setting = carried.map_or(0, |setting| setting.number);
+        if let Body::Setting(setting) = &mut message.body {
+            *setting = carried.unwrap_or_default();
+        }
+        carried.is_some() || message.body.kind() != Kind::Setting
+    });
+    assert!(decided);
+    pair
+}
+
 /// Both show the same, and the client says so.
 fn assert_agreed(pair: &Pair) {
     let reading = pair.client.read(pair.client_now().raw);
@@ -122,6 +153,103 @@ fn assert_agreed(pair: &Pair) {
     assert!(reading.bound.is_some_and(|bound| bound >= ahead), "{ahead}, {:?}", reading.bound);
     let number = |kind| pair.last(kind).header.flags.setting;
     assert_eq!(number(Kind::Report), number(Kind::Probe));
+}
+
+#[test]
+fn a_client_takes_the_word_of_a_server_that_the_others_have_told_something_else() {
+    let older = |first: Setting| Some(first);
+    let far = |first: Setting| Some(Setting { number: 200, ..first });
+    let none = |_: Setting| None;
+    let other = |first: Setting| Some(Setting { number: 2, ..first });
+    let all: [&dyn Fn(Setting) -> Option<Setting>; 4] = [&older, &far, &none, &other];
+    for (carried, after) in all.into_iter().flat_map(|carried| [(carried, 6.0), (carried, 60.0)]) {
+        let mut pair = overruled(after, carried);
+        let late = events(&mut pair.client).into_iter().filter_map(|event| match event {
+            ClientEvent::TimeSet { late, .. } => Some(late.span().abs()),
+            _ => None,
+        });
+        // Until the second begins, the first shows the same.
+        let late: Vec<Span> = late.collect();
+        assert_eq!(late.len(), 1, "it is told once");
+        assert!(after < 60.0 || late[0] > Span::from_secs(4), "{late:?}");
+        assert_agreed(&pair);
+        // The next one may have the number of one that this client has taken before.
+        set_by(&mut pair, Span::from_secs(-1), Adjustment::Step);
+        pair.run(60.0);
+        assert_agreed(&pair);
+    }
+}
+
+#[test]
+fn a_new_clusters_time_is_not_set_by_what_the_old_ones_was() {
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
+    pair.run(40.0);
+    events(&mut pair.client);
+    // A server whose clock happens to show the old cluster's base time, and which most believe to be new themselves.
+    pair.server_ahead = Span::from_secs(1);
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    let mut joined = false;
+    for _ in 0..2_000 {
+        pair.run_altering(0.1, |message| {
+            if message.header.flags.state != ClientState::Unsynchronized && !joined {
+                message.header.flags = Flags::default();
+            }
+            joined || message.body.kind() != Kind::Setting
+        });
+        let told = events(&mut pair.client);
+        let corrected = told.iter().any(|event| matches!(event, ClientEvent::Corrected { .. }));
+        if corrected && !joined {
+            joined = true;
+            assert!(ahead_of_server(&pair).abs() < Span::from_millis(1), "{}", ahead_of_server(&pair));
+        }
+    }
+    assert!(joined);
+    assert_agreed(&pair);
+}
+
+#[test]
+fn a_new_server_that_knows_the_same_is_no_news() {
+    for after in [6.0, 60.0] {
+        let mut pair = Pair::agreed();
+        set_by(&mut pair, Span::from_secs(5), Adjustment::Step);
+        pair.run(after);
+        events(&mut pair.client);
+        pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+        pair.run(200.0);
+        assert_agreed(&pair);
+        let told = events(&mut pair.client);
+        assert!(!told.iter().any(|event| matches!(event, ClientEvent::TimeSet { .. })), "{told:?}");
+    }
+}
+
+#[test]
+fn a_setting_cannot_be_taken_back_behind_a_clients_limits() {
+    let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
+    let mut pair = Pair::of(ServerConfig::default(), config, Span::from_secs(2));
+    pair.run(60.0);
+    for _ in 0..2 {
+        set_by(&mut pair, Span::from_millis(1_900), Adjustment::Step);
+        pair.run(40.0);
+    }
+    assert_agreed(&pair);
+    // Nobody else knows of either.
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    let mut decided = false;
+    let before = pair.client.read(pair.client_now().raw);
+    pair.run_altering(200.0, |message| {
+        if let Body::Probe(probe) = message.body {
+            decided |= probe.cluster != ClusterId(0);
+        }
+        if !decided && message.header.flags.state != ClientState::Unsynchronized {
+            message.header.flags.setting = 0;
+            return message.body.kind() != Kind::Setting;
+        }
+        true
+    });
+    let after = pair.client.read(pair.client_now().raw);
+    assert_eq!((after.state, after.bound), (ClientState::Holdover, None));
+    assert!((after.time - before.time - Span::from_secs(200)).abs() < Span::from_millis(1));
 }
 
 #[test]
@@ -143,29 +271,43 @@ fn a_newcomer_takes_no_step_that_is_still_to_come_beyond_its_limit() {
     assert_agreed(&pair);
 }
 
+/// A Setting that the server has not sent.
+fn forge(pair: &mut Pair, setting: Setting) {
+    let session = pair.last(Kind::Probe).header.session;
+    let flags = Flags { setting: setting.number, ..Flags::default() };
+    let header = Header { flags, session, ..Header::default() };
+    let forged = Message { header, body: Body::Setting(setting) }.encode();
+    pair.client.handle_datagram(pair.client_now(), from(SERVER), &forged);
+}
+
+#[test]
+fn a_time_that_is_not_decided_yet_cannot_be_set() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
+    while !pair.seen.iter().any(|message| message.body.kind() == Kind::Probe) {
+        pair.run(0.1);
+    }
+    let start = pair.server_now_as_time();
+    forge(
+        &mut pair,
+        Setting { number: 1, amount: Span::from_secs(1), start, step: true, ..Setting::default() },
+    );
+    assert_eq!(pair.client.counters().of(Fate::Unasked), 1);
+}
+
 #[test]
 fn a_slew_that_no_server_makes_is_refused() {
     let mut pair = Pair::agreed();
-    let Message { header: Header { session, .. }, body: Body::Probe(probe) } = pair.last(Kind::Probe) else {
-        unreachable!("it is a Probe");
-    };
+    let Body::Probe(probe) = pair.last(Kind::Probe).body else { unreachable!("it is a Probe") };
     events(&mut pair.client);
-    let now = pair.client_now();
     let start = pair.server_now_as_time() + Span::from_secs(1);
-    let flags = Flags { setting: 1, ..Flags::default() };
     for amount in [Span::from_secs(86_400), Span::from_secs(-35)] {
-        let setting = Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::default() };
-        let header = Header { flags, session, ..Header::default() };
-        let forged = Message { header, body: Body::Setting(setting) }.encode();
-        pair.client.handle_datagram(now, from(SERVER), &forged);
+        forge(&mut pair, Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::default() });
     }
     let told = events(&mut pair.client);
-    assert!(
-        told.iter().any(|event| matches!(
-            event,
-            ClientEvent::RefusedCorrection { reason: Refusal::SlewTooLong, .. }
-        )),
-        "{told:?}"
-    );
-    assert!(!told.iter().any(|event| matches!(event, ClientEvent::TimeSet { .. })), "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
+    let refused = |event: &ClientEvent| {
+        matches!(event, ClientEvent::RefusedCorrection { reason: Refusal::SlewTooLong, .. })
+    };
+    assert!(told.iter().any(refused), "{told:?}");
+    assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Holdover);
 }

@@ -74,14 +74,19 @@ impl Setting {
         if reach == bound { bound } else { reach + ROUNDING }
     }
 
+    /// Whether this is newer than the one of that number, as one server counts them; 0: than none.
+    pub fn is_newer(&self, than: u8) -> bool {
+        than == 0 || self.number.wrapping_sub(than).cast_signed() > 0
+    }
+
     /// The step that is still to come when the base time is `base`: how large it is.
     pub fn step_after(&self, base: Timestamp) -> Span {
         if self.step && base < self.start { self.amount.abs() } else { Span::ZERO }
     }
 
-    /// Whether this is newer than another setting of the same cluster.
-    pub fn is_newer(&self, than: &Setting) -> bool {
-        than.number == 0 || self.number.wrapping_sub(than.number).cast_signed() > 0
+    /// Whether this does the same as another, whatever their numbers.
+    pub fn does_as(&self, other: &Setting) -> bool {
+        *self == Setting { number: self.number, ..*other }
     }
 }
 
@@ -163,10 +168,10 @@ mod tests {
     #[test]
     fn numbers_wrap_around_without_zero() {
         let numbered = |number| Setting { number, ..Setting::default() };
-        assert!(numbered(1).is_newer(&numbered(0)) && numbered(200).is_newer(&numbered(0)));
-        assert!(numbered(2).is_newer(&numbered(1)) && !numbered(1).is_newer(&numbered(2)));
-        assert!(numbered(1).is_newer(&numbered(255)) && !numbered(255).is_newer(&numbered(1)));
-        assert!(!numbered(7).is_newer(&numbered(7)));
+        assert!(numbered(1).is_newer(0) && numbered(200).is_newer(0));
+        assert!(numbered(2).is_newer(1) && !numbered(1).is_newer(2));
+        assert!(numbered(1).is_newer(255) && !numbered(255).is_newer(1));
+        assert!(!numbered(7).is_newer(7));
     }
 
     proptest! {

@@ -86,6 +86,11 @@ impl Pair {
 
     /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through.
     pub fn run_through(&mut self, seconds: f64, mut passes: impl FnMut(&Message) -> bool) {
+        self.run_altering(seconds, |message| passes(message));
+    }
+
+    /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through, and as it has left them.
+    pub fn run_altering(&mut self, seconds: f64, mut passes: impl FnMut(&mut Message) -> bool) {
         let end = self.now + seconds;
         while self.now < end {
             self.now += 0.000_1;
@@ -104,19 +109,31 @@ impl Pair {
             let quiet = to_server.is_empty() && to_client.is_empty();
             self.now += 0.000_1;
             for transmit in to_server {
-                if passes(self.note(&transmit)) {
-                    self.server.handle_datagram(self.server_now(), from(CLIENT), &transmit.datagram);
+                if let Some(datagram) = self.pass(&transmit, &mut passes) {
+                    self.server.handle_datagram(self.server_now(), from(CLIENT), &datagram);
                 }
             }
             for transmit in to_client {
-                if passes(self.note(&transmit)) {
-                    self.client.handle_datagram(self.client_now(), from(SERVER), &transmit.datagram);
+                if let Some(datagram) = self.pass(&transmit, &mut passes) {
+                    self.client.handle_datagram(self.client_now(), from(SERVER), &datagram);
                 }
             }
             if quiet {
                 self.sleep(end);
             }
         }
+    }
+
+    /// What arrives of a datagram, if it does.
+    fn pass(
+        &mut self,
+        transmit: &Transmit,
+        passes: &mut impl FnMut(&mut Message) -> bool,
+    ) -> Option<Datagram> {
+        let sent = *self.note(transmit);
+        let mut message = sent;
+        let arrives = passes(&mut message);
+        arrives.then(|| if message == sent { transmit.datagram } else { message.encode() })
     }
 
     pub fn note(&mut self, transmit: &Transmit) -> &Message {

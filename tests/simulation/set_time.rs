@@ -250,3 +250,35 @@ fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
         }
     }
 }
+
+#[test]
+fn what_only_few_had_heard_of_when_the_server_died_is_nobodys() {
+    for seed in seeds(0..3) {
+        let (heard, others) = (Member::client(1), (2..=5).map(Member::client));
+        let cut =
+            others.clone().map(|member| (ASKED - Span::from_millis(10), Fault::Cut(member, Ways::Both)));
+        let heals = others.map(|member| (s(1_206), Fault::Heal(member)));
+        let mut faults = vec![
+            (ASKED, Fault::SetTime(BY, Adjustment::Slew)),
+            (s(1_205), Fault::Crash(Member::SERVER)),
+            (s(1_216), Fault::Start(Member::SERVER)),
+            (s(1_600), Fault::SetTime(-BY, Adjustment::Slew)),
+        ];
+        faults.extend(cut.chain(heals));
+        faults.sort_by_key(|(at, _)| *at);
+        let scenario = scenario(seed, 0.0, faults);
+        let _running = Running(&scenario);
+        let mut simulation = Simulation::new(&scenario);
+        let mut watch = Watch { cut: Some(heard), ..Watch::default() };
+        simulation.run_until(s(1_500), &mut watch);
+        // It hears of the setting, begins it, and then hears that nobody has set the time.
+        assert_eq!(watch.told, 2, "seed {seed}: {:?}", watch.late);
+        let [(member, late, _)] = watch.late[..] else { panic!("seed {seed}: {:?}", watch.late) };
+        assert!(member == heard && late < Span::ZERO, "seed {seed}: {member} {late}");
+        // The next setting has the number of the one that came to nothing.
+        let mut watch = Watch::default();
+        simulation.run_until(scenario.duration, &mut watch);
+        assert_eq!((watch.told, watch.late.len()), (5, 0), "seed {seed}: {:?}", watch.late);
+        assert!(watch.worst < us(200), "seed {seed}: {}", watch.worst);
+    }
+}

@@ -114,8 +114,10 @@ struct Session {
     new_cluster: bool,
     /// Whether this session's server has proved something about its time.
     proved: bool,
-    /// The newest setting of its cluster's time that the server has told.
+    /// What its cluster's time was set by, by the server's last word, and until it has said one, by the client's own knowledge.
     setting: Setting,
+    /// The number of that setting as this server counts; 0: it has told none.
+    number: u8,
     /// Why a newer one was refused.
     refused_setting: Option<Refusal>,
     memory: Memory,
@@ -305,6 +307,15 @@ impl Client {
         let (refused, new_cluster) = (session.refused_setting, session.new_cluster);
         self.note_setting(now, header.flags.setting);
         if let Some(reason) = refused {
+            self.refuse(now, header.round, told.correction, reason);
+            return Fate::Accepted;
+        }
+        if self.knows_another_time(header.flags.setting) {
+            return Fate::Accepted;
+        }
+        if header.flags.setting == 0
+            && let Some(reason) = self.unset(now)
+        {
             self.refuse(now, header.round, told.correction, reason);
             return Fate::Accepted;
         }
@@ -551,7 +562,7 @@ impl Client {
         let flags = Flags { state: self.state, setting: 0 };
         let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
         if let Link::Member(session) = &mut self.link {
-            header.flags.setting = session.setting.number;
+            header.flags.setting = session.number;
             session.sequence = session.sequence.wrapping_add(1).max(1);
             session.sent = now.mono;
             header.session = session.id;

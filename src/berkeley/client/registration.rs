@@ -193,6 +193,7 @@ impl Client {
             new_cluster: welcome.cluster != ClusterId::default() && !known,
             proved: false,
             setting: Setting::default(),
+            number: 0,
             refused_setting: None,
             memory: Memory::default(),
         };

@@ -49,7 +49,9 @@ impl Client {
             // It does not know.
             return;
         }
-        self.awareness.unaware = session.setting.number != number;
+        // A server that counts none has overruled whatever this client knows from before.
+        let overruled = number == 0 && session.setting.number != 0;
+        self.awareness.unaware = session.number != number || overruled;
         if !self.awareness.unaware {
             self.awareness.since = now.raw;
         }
@@ -58,6 +60,13 @@ impl Client {
     /// Whether the time that the server tells lacks a setting that this client does not know yet.
     pub(super) fn is_unaware(&self) -> bool {
         self.awareness.unaware
+    }
+
+    /// Whether the server, which has not said yet whose time it keeps, counts another setting than this client does: then it may be
+    /// another cluster's time, and the next Probe says whose.
+    pub(super) fn knows_another_time(&self, number: u8) -> bool {
+        let Link::Member(session) = &self.link else { return false };
+        session.terms.cluster == ClusterId::default() && session.number != number
     }
 
     /// Whether a setting may have begun that this client does not know.
@@ -69,7 +78,7 @@ impl Client {
     /// Tells a server that does not know the cluster's time yet what that was set by.
     pub(super) fn tell_setting(&mut self) {
         let Link::Member(session) = &self.link else { return };
-        if session.terms.cluster == ClusterId::default() && session.setting.number != 0 {
+        if session.terms.cluster == ClusterId::default() && session.number != 0 {
             self.outgoing.push_back(Outgoing::Ready(Body::Setting(session.setting)));
         }
     }
@@ -78,10 +87,10 @@ impl Client {
     pub(super) fn handle_setting(&mut self, now: Now, told: &Setting) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.heard = now.mono;
-        if told.cluster != session.terms.cluster {
+        if told.cluster != session.terms.cluster || told.cluster == ClusterId::default() {
             return Fate::Unasked;
         }
-        if !told.is_newer(&session.setting) {
+        if !told.is_newer(session.number) {
             return Fate::Superseded;
         }
         let follows = self.state.has_cluster_time() && self.cluster == told.cluster;
@@ -92,12 +101,31 @@ impl Client {
             self.refuse(now, 0, Correction::adding(told.amount), reason);
             return Fate::Accepted;
         }
-        session.setting = *told;
+        (session.setting, session.number) = (*told, told.number);
         self.awareness = Awareness::begin(now.raw);
         if follows {
             self.follow_setting(now, *told);
         }
         Fate::Accepted
+    }
+
+    /// The server's time was set by nobody: what this client knows of it from an earlier server is void. Returns why it does not
+    /// accept that, if it does not.
+    pub(super) fn unset(&mut self, now: Now) -> Option<Refusal> {
+        let Link::Member(session) = &self.link else { return None };
+        let decided = session.terms.cluster != ClusterId::default();
+        if !decided || session.number != 0 || session.setting.number == 0 {
+            return None;
+        }
+        let none = Setting::default();
+        let refusal = self.refuses_late(now, &none);
+        let Link::Member(session) = &mut self.link else { return None };
+        if refusal.is_none() {
+            session.setting = none;
+            self.awareness = Awareness::begin(now.raw);
+            self.follow_setting(now, none);
+        }
+        refusal
     }
 
     /// From now on the clock shows what this setting says. If that has begun already, it makes good for what it has missed.
@@ -107,14 +135,17 @@ impl Client {
             true => Adjustment::Step,
             false => Adjustment::Slew,
         };
+        let news = !setting.does_as(&self.setting);
         self.take_setting(now, setting, adjustment);
-        let late = Correction::adding(late);
-        self.events.push_back(ClientEvent::TimeSet { setting, late, adjustment });
+        if news {
+            let late = Correction::adding(late);
+            self.events.push_back(ClientEvent::TimeSet { setting, late, adjustment });
+        }
     }
 
     /// The clock has another setting from now on. Slewing, it shows the same for now.
     pub(super) fn take_setting(&mut self, now: Now, setting: Setting, adjustment: Adjustment) {
-        if adjustment == Adjustment::Slew && setting != self.setting {
+        if adjustment == Adjustment::Slew && !setting.does_as(&self.setting) {
             let base = setting.base_of(self.shown(now.raw));
             self.timescale.show(now.raw, base);
         }
@@ -135,20 +166,30 @@ impl Client {
         if told.length() > LONGEST_SLEW {
             return Some(Refusal::SlewTooLong);
         }
+        if !follows {
+            // That is for the Correction to say with which it gets there.
+            return None;
+        }
+        let later = (told.step_after(base) > self.config.max_step).then_some(Refusal::StepTooLarge);
+        later.or_else(|| self.refuses_late(now, told))
+    }
+
+    /// Why what this clock has missed of a setting is not acceptable, if it is not.
+    fn refuses_late(&self, now: Now, told: &Setting) -> Option<Refusal> {
         let late = self.missed(now, told).abs();
-        let now = if late > self.config.step_threshold { late } else { Span::ZERO };
-        // For a client that does not follow yet, that is for the Correction to say with which it gets there.
-        (follows && now.max(told.step_after(base)) > self.config.max_step).then_some(Refusal::StepTooLarge)
+        (late > self.config.step_threshold.max(self.config.max_step)).then_some(Refusal::StepTooLarge)
     }
 }
 
 impl Session {
     /// What a session's server is taken to know that keeps this cluster's time: as much as the client, if that is its own time or
-    /// not decided yet.
+    /// not decided yet. The numbers count within a session alone: what another server of the same time took over from its members
+    /// may be older than what this one knows, or another setting of the same number. So the server's first word is news.
     pub(super) fn begin_setting(&mut self, own: &Setting, cluster: ClusterId) {
         let unknown = self.terms.cluster == ClusterId::default();
         let same = unknown || cluster == self.terms.cluster;
         self.setting = if same { *own } else { Setting::default() };
+        self.number = if unknown { own.number } else { 0 };
         self.refused_setting = None;
     }
 }

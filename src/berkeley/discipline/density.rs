@@ -198,8 +198,8 @@ impl Shape {
         let residual = thinkable(residual, s);
         let r = residual * self.rate;
         if self.mean < GAUSSIAN * s {
-            let r = (residual.min(FARTHEST * s) - self.mean) / s;
-            return -0.5 * r * r - ln_about(2.5 * s);
+            let (r, v) = (residual.min(FARTHEST * s) - self.mean, v + self.mean * self.mean);
+            return -0.5 * r * r / v - ln_about(2.5 * s);
         }
         let edge = v * self.rate * self.rate;
         if r > edge {

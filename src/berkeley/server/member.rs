@@ -247,6 +247,8 @@ impl Member {
         self.marks.set(Marks::REPEATED, false);
         let stated = self.marks.has(Marks::STATED) && alone && same;
         self.marks.set(Marks::STATED, stated);
+        let fresh = self.marks.has(Marks::FRESH) && alone && same;
+        self.marks.set(Marks::FRESH, fresh);
     }
 
     /// Its burst is over, with this result.
@@ -254,6 +256,7 @@ impl Member {
         self.burst = NONE;
         self.marks.set(Marks::FOUND, best.is_some());
         if let Some(best) = best {
+            self.marks.set(Marks::FRESH, true);
             self.delays.learn(best.delay);
             self.reading = Packed::of(&best);
         }
@@ -268,6 +271,7 @@ impl Member {
     pub fn forget_measurements(&mut self) {
         self.burst = NONE;
         self.marks.set(Marks::FOUND, false);
+        self.marks.set(Marks::FRESH, false);
         (self.last, self.reading, self.told) = Default::default();
     }
 
@@ -338,7 +342,7 @@ impl Member {
                 phase: measured.phase,
                 noise: self.delays.noise(),
                 excess: excess.half(),
-                fresh: self.round == round && self.marks.has(Marks::FOUND),
+                fresh: self.round == round && self.marks.has(Marks::FRESH),
             }
         });
         keeper::Ballot {
@@ -471,6 +475,8 @@ impl Marks {
     const REPEATED: u8 = 8;
     /// The timer runs by which it is measured more often.
     const HURRYING: u8 = 16;
+    /// A burst has had a result in its round: that of the round, or one that stood alone beside it.
+    const FRESH: u8 = 32;
 
     fn has(self, flag: u8) -> bool {
         self.0 & flag != 0

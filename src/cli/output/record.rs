@@ -115,6 +115,9 @@ impl fmt::Display for Record {
 /// The cluster's time was set: what people read of it.
 pub fn time_set(setting: &Setting) -> String {
     let (amount, start) = (setting.amount, classic_time(setting.start + setting.before));
+    if setting.number == 0 {
+        return "The cluster's time is one that nobody has set".into();
+    }
     match setting.step {
         true => format!("The cluster's time is set by {amount:+}: a step, at {start}"),
         false => format!(

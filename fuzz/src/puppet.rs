@@ -81,7 +81,7 @@ impl Puppet {
         self.sequence += 1;
         let state = if self.applied == 0 { ClientState::Unsynchronized } else { ClientState::Synchronized };
         let (sender, session, sequence) = (self.node, self.session, self.sequence);
-        let header = Header { flags: Flags { state }, sender, session, sequence, round, ..Header::default() };
+        let header = Header { flags: Flags { state, setting: 0 }, sender, session, sequence, round, ..Header::default() };
         Message { header, body }.encode()
     }
 }

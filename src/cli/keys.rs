@@ -15,7 +15,6 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::logging::TOLD;
 use crate::berkeley::{Client, Keyring, MasterKeys, NodeKeys, Server};
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{KeyBytes, KeyId, Master, Name, NodeKey};
@@ -238,7 +237,7 @@ impl KeyWatch {
             Ok(_) if first => {}
             Ok(file) => {
                 let known: Vec<String> = file.keys().iter().map(|(id, _)| id.to_string()).collect();
-                log::info!(target: TOLD, "the key file {path} has changed: keys {} now", known.join(", "));
+                log::info!("the key file {path} has changed: keys {} now", known.join(", "));
             }
             Err(reason) if first => log::warn!(
                 "the key file {path} cannot be read by this process any more, so that a change will not be noticed: {reason}"

@@ -29,7 +29,7 @@ pub struct LoadArgs {
     /// How many clients to be
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     clients: u32,
-    /// For how long, 1s to 24h
+    /// For how long in all, 1s to 24h
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = duration)]
     duration: Span,
     /// How long after all clients are in to begin to measure
@@ -112,6 +112,12 @@ impl LoadArgs {
 /// When the server cannot be found or may not be loaded, or the system has not enough sockets.
 pub fn run(args: &LoadArgs) -> Result<(), Failure> {
     args.log.start(false)?;
+    if args.settle >= args.duration {
+        return Err(Failure::Usage(
+            "nothing would be measured: --duration counts from the start, and must be longer than --settle"
+                .into(),
+        ));
+    }
     let server = args.target()?;
     let keys = args.key_file.as_deref().map_or(Ok(MasterKeys::default()), master_keys)?;
     let sources = Sources::open(server, args.clients as usize).map_err(|error| {
@@ -119,12 +125,20 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
     })?;
     let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
     let crowd = Crowd::new(args.plan(keys), sources.seats().clone(), clock.now());
-    let mut audience =
-        Audience { reporter: Reporter::new(args.output, args.clients as usize), is_over: false };
+    let mut audience = Audience {
+        reporter: Reporter::new(args.output, args.clients as usize),
+        has_measured: false,
+        is_over: false,
+    };
     let event_loop = EventLoop::new(crowd, sources, clock).and_then(EventLoop::with_signals);
     let mut event_loop = event_loop.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?;
     match event_loop.run(&mut audience) {
-        Err(_) if audience.is_over => Ok(()),
+        Err(_) if audience.is_over && audience.has_measured => Ok(()),
+        Err(_) if audience.is_over => Err(Failure::Runtime(format!(
+            "nothing was measured: not all {} clients were in, and had settled, in time; does a server with room for them run at \
+             {server}, and does it ask for keys?",
+            args.clients
+        ))),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| Failure::Runtime(format!("cannot go on: {error}"))),
     }
@@ -137,6 +151,7 @@ fn master_keys(path: &Path) -> Result<MasterKeys, Failure> {
 
 struct Audience {
     reporter: Reporter,
+    has_measured: bool,
     is_over: bool,
 }
 
@@ -147,6 +162,7 @@ impl Observer<Crowd> for Audience {
     }
 
     fn witness(&mut self, node: &Crowd, _now: crate::time::Now, _at: &Observation, event: &CrowdEvent) {
+        self.has_measured |= matches!(event, CrowdEvent::Measuring);
         self.is_over |= matches!(event, CrowdEvent::Over(..));
         self.reporter.tell(event, node.counters());
     }

@@ -163,3 +163,17 @@ pub struct Reading {
     /// One standard deviation of that; `None`: unknown.
     pub frequency_error: Option<Frequency>,
 }
+
+impl Reading {
+    /// Of a clock that shows what its oscillator does, and knows nothing else.
+    pub fn unsynchronized(raw: Raw) -> Reading {
+        Reading {
+            time: Timestamp::from_nanos(raw.as_nanos()),
+            state: ClientState::Unsynchronized,
+            error: None,
+            bound: None,
+            frequency: Frequency::ZERO,
+            frequency_error: None,
+        }
+    }
+}

@@ -8,8 +8,7 @@ use crate::berkeley::Path;
 use crate::clock::Overlay;
 use crate::net::batch::BUFFER_LEN;
 use crate::net::{Connection, Listener, Resolver};
-use crate::time::{Frequency, Raw, Timestamp};
-use crate::wire::ClientState;
+use crate::time::{Frequency, Raw};
 use crate::wire::DATAGRAM_LEN;
 
 /// What the fake node saw.
@@ -78,14 +77,7 @@ impl Node for Echo {
     }
 
     fn read(&self, raw: Raw) -> Reading {
-        Reading {
-            time: Timestamp::from_nanos(raw.as_nanos()),
-            state: ClientState::Unsynchronized,
-            error: None,
-            bound: None,
-            frequency: Frequency::ZERO,
-            frequency_error: None,
-        }
+        Reading::unsynchronized(raw)
     }
 
     fn counters(&self) -> &Counters {

@@ -22,10 +22,10 @@ pub use self::seats::Seats;
 use self::light::{Errs, Light};
 use crate::berkeley::lag::LeastLag;
 use crate::berkeley::{Counters, Fate, MasterKeys, Node, Path, Reading, StampId, Transmit};
-use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, Correction, Datagram, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Leave,
-    LeaveReason, Message, Name, NodeKey, Probe, Register, Report, SessionId, Welcome,
+    Body, Correction, Datagram, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Leave, LeaveReason,
+    Message, Name, NodeKey, Probe, Register, Report, SessionId, Welcome,
 };
 
 /// What a crowd does.
@@ -517,14 +517,7 @@ impl Node for Crowd {
     }
 
     fn read(&self, raw: Raw) -> Reading {
-        Reading {
-            time: Timestamp::from_nanos(raw.as_nanos()),
-            state: ClientState::Unsynchronized,
-            error: None,
-            bound: None,
-            frequency: Frequency::ZERO,
-            frequency_error: None,
-        }
+        Reading::unsynchronized(raw)
     }
 
     fn counters(&self) -> &Counters {

@@ -3,8 +3,8 @@
 
 use meantime::time::{Now, Span, Timestamp};
 use meantime::wire::{
-    Body, ClientState, ClusterId, Datagram, Flags, Header, Message, Name, NodeId, Probe, Register, Report,
-    SessionId,
+    Body, ClientState, ClusterId, Datagram, Direction, Flags, Header, KeyId, Message, Name, NodeId, NodeKey,
+    Probe, Register, Report, SessionId,
 };
 
 /// Such a client.
@@ -12,10 +12,13 @@ use meantime::wire::{
 pub struct Puppet {
     node: NodeId,
     name: Name,
+    key: Option<(KeyId, NodeKey)>,
     session: SessionId,
     cluster: ClusterId,
     sequence: u32,
     applied: u32,
+    /// The newest setting of the time that it was told of.
+    setting: u8,
     /// What it has added to its clock.
     added: Span,
 }
@@ -26,12 +29,19 @@ impl Puppet {
         Puppet {
             node: NodeId(node),
             name: Name::new(name),
+            key: None,
             session: SessionId(0),
             cluster: ClusterId(0),
             sequence: 0,
             applied: 0,
+            setting: 0,
             added: Span::ZERO,
         }
+    }
+
+    /// It tags with this key from now on, or not at all.
+    pub fn rekey(&mut self, key: Option<(KeyId, NodeKey)>) {
+        self.key = key;
     }
 
     /// What it sends when it starts.
@@ -55,6 +65,10 @@ impl Puppet {
                 // Far enough off to be taken as another date is no time that it could add up.
                 let added = self.added.as_nanos().checked_add(correction.correction.span().as_nanos())?;
                 (self.added, self.applied) = (Span::from_nanos(added), correction.about);
+                None
+            }
+            Body::Setting(setting) => {
+                self.setting = setting.number;
                 None
             }
             Body::Reject(_) | Body::Leave(_) => Some(self.register(0)),
@@ -81,7 +95,13 @@ impl Puppet {
         self.sequence += 1;
         let state = if self.applied == 0 { ClientState::Unsynchronized } else { ClientState::Synchronized };
         let (sender, session, sequence) = (self.node, self.session, self.sequence);
-        let header = Header { flags: Flags { state, setting: 0 }, sender, session, sequence, round, ..Header::default() };
-        Message { header, body }.encode()
+        let flags = Flags { state, setting: self.setting };
+        let key_id = self.key.as_ref().map_or(KeyId::NONE, |(id, _)| *id);
+        let mut datagram =
+            Message { header: Header { flags, key_id, sender, session, sequence, round }, body }.encode();
+        if let Some((_, key)) = &self.key {
+            key.sign(Direction::ToServer, &mut datagram);
+        }
+        datagram
     }
 }

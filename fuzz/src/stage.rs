@@ -3,16 +3,24 @@
 //!
 //! What holds whatever happens is asserted after every single input: nothing panics; each datagram ends in exactly one
 //! counter; a stranger gets at most one datagram for one from a server and none from a client; what is sent can be read; what
-//! is told stays bounded; published time never jumps unless that is told as a step; bounds are never negative; the table of members stays within its limit.
+//! is told stays bounded; published time never jumps unless that is told as a step; bounds are never negative; the table of members stays
+//! within its limit. Where there are keys, a datagram that nobody with a key has written does nothing at all: no answer, no
+//! event, no nanosecond.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use meantime::berkeley::event::Adjustment;
-use meantime::berkeley::{Action, ClientConfig, ClientEvent, Node, Path, ServerConfig, ServerEvent, StampId};
+use meantime::berkeley::server::Target;
+use meantime::berkeley::{
+    Action, ClientConfig, ClientEvent, Fate, Keyring, Node, Path, Reading, ServerConfig, ServerEvent,
+    StampId,
+};
 use meantime::sim::{Boot, NodeEvent, Role, START, machine as plan};
 use meantime::time::{Monotonic, Now, Raw, Span};
-use meantime::wire::{DATAGRAM_LEN, DEFAULT_PORT, Message, Name};
+use meantime::wire::{
+    DATAGRAM_LEN, DEFAULT_PORT, Datagram, Direction, KeyId, Master, Message, Name, NodeKey, TAG_LEN,
+};
 
 use crate::Bytes;
 use crate::puppet::Puppet;
@@ -53,6 +61,8 @@ struct Stage {
     flying: VecDeque<Flight>,
     /// What has been on its way to whom is under test.
     seen: Vec<Vec<u8>>,
+    /// With keys: all that was written by somebody who has the key for it.
+    genuine: HashSet<Datagram>,
     /// What happens to the next of these.
     plans: VecDeque<Plan>,
     /// How many datagrams have reached the process under test.
@@ -86,23 +96,27 @@ impl Stage {
             settings,
             server: start(0),
             client: (target == 1).then(|| start(1)),
-            puppets: [Puppet::new(11, "a"), Puppet::new(12, "b")],
+            puppets: [Puppet::new(11, PUPPETS[0]), Puppet::new(12, PUPPETS[1])],
             now: Span::ZERO,
             off,
             boots: 0,
             flying: VecDeque::new(),
             seen: Vec::new(),
+            genuine: HashSet::new(),
             plans: VecDeque::new(),
             received: 0,
             turns_left: MOST_TURNS,
         };
+        for index in 0..CLIENTS {
+            stage.puppets[index].rekey(puppet_key(settings, index, 0));
+        }
         (0..NODES).for_each(|who| stage.begin(who));
         stage
     }
 
     /// One thing happens; `None`: the input is over.
     fn step(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
-        match bytes.byte()? % 16 {
+        match bytes.byte()? % 21 {
             0 => self.turns(1),
             1 | 2 => self.turns(u32::from(bytes.byte()?)),
             3 => self.plan(Plan::Drop),
@@ -138,9 +152,70 @@ impl Stage {
                     |node: &mut Role, now: Now| node.handle_transmitted(StampId(id.into()), now.raw + late);
                 self.input(self.target, MANY, left);
             }
-            _ => self.wait(Span::from_nanos(bytes.number()?.saturating_abs() % LONG)),
+            15 => self.wait(Span::from_nanos(bytes.number()?.saturating_abs() % LONG)),
+            16 => self.steal(bytes)?,
+            17 => self.rekey(bytes.byte()?),
+            18 => self.set_time(bytes.byte()?, bytes.number()?),
+            19 => self.vote(bytes.byte()?),
+            _ => {
+                let lost = u32::from(bytes.short()?);
+                self.input(self.target, 0, |node, _| node.handle_lost(lost));
+            }
         }
         Some(())
+    }
+
+    /// Whoever has stolen the second puppet's key writes something with it: to a server that is this puppet, to a client nobody.
+    fn steal(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
+        let (from, mut datagram) = (sender(bytes)?, self.remembered(bytes.byte()?));
+        Plan::Overwrite(bytes.byte()?, bytes.number()?).apply(&mut datagram);
+        let whole = <&mut Datagram>::try_from(&mut datagram[..]);
+        if let (Ok(datagram), Some((_, key))) = (whole, puppet_key(self.settings, 1, 0)) {
+            let direction = if self.target == 0 { Direction::ToServer } else { Direction::ToClient };
+            key.sign(direction, datagram);
+            if self.target == 0 {
+                self.genuine.insert(*datagram);
+            }
+        }
+        self.deliver(from, self.target, &datagram);
+        Some(())
+    }
+
+    /// Somebody's key file changes: a key is added, or the oldest taken away.
+    fn rekey(&mut self, what: u8) {
+        let (who, stage) = (usize::from(what) % NODES, usize::from(what) / NODES);
+        if !has_keys(self.settings) {
+            return;
+        }
+        let ids = RINGS[stage % RINGS.len()];
+        match self.player(who) {
+            None => self.puppets[who - 1].rekey(puppet_key(self.settings, who - 1, stage)),
+            Some(_) => self.input(who, MANY, |node, now| match node {
+                Role::Server(server) => server.set_keys(ring(ids, master)),
+                Role::Client(client) => client.set_keys(now, ring(ids, own_key)),
+            }),
+        }
+    }
+
+    /// Somebody sets the cluster's time.
+    fn set_time(&mut self, how: u8, by: i64) {
+        let how = if how & 1 == 0 { Adjustment::Slew } else { Adjustment::Step };
+        self.input(0, MANY, |node, now| {
+            if let Role::Server(server) = node {
+                // A refusal is an answer, too.
+                let _ = server.set_time(now, Target::By(Span::from_nanos(by)), how);
+            }
+        });
+    }
+
+    /// Somebody takes a client's vote away, or gives it back.
+    fn vote(&mut self, what: u8) {
+        let name = PUPPETS[usize::from(what) / 2 % CLIENTS];
+        self.input(0, MANY, |node, _| {
+            if let Role::Server(server) = node {
+                let _ = if what & 1 == 0 { server.remove_from_vote(name) } else { server.pin_to_vote(name) };
+            }
+        });
     }
 
     fn plan(&mut self, plan: Plan) {
@@ -201,20 +276,35 @@ impl Stage {
             let answer = puppet.answer(now, datagram);
             return answer.into_iter().for_each(|answer| self.fly(to, 0, &answer));
         }
+        let forged = has_keys(self.settings)
+            && !datagram.try_into().is_ok_and(|datagram: &Datagram| self.genuine.contains(datagram));
         let answers = match (to, from) {
+            _ if forged => 0,
             (0, STRANGER) => 1,
             (1.., 1..) => 0,
             // A report may be the last that a round has waited for: then all members get their corrections.
             (0, _) => MANY,
             _ => ANSWERS,
         };
+        let before = self.state(to);
         self.input(to, answers, |node, now| node.handle_datagram(now, path, datagram));
+        if forged {
+            assert_eq!(self.state(to), before, "a datagram without a good tag has done something");
+            let told = self.player(to).map_or(0, |player| player.told.len());
+            assert_eq!(told, 0, "a datagram without a good tag made itself heard");
+        }
         self.received += u64::from(to == self.target);
         let counted = self.player(self.target).map_or(0, |player| player.role.counters().received());
         assert_eq!(counted, self.received, "each datagram ends in one counter");
         if let Role::Server(server) = &self.server.role {
             assert!(server.clients() <= MOST_CLIENTS, "{} members", server.clients());
         }
+    }
+
+    /// What somebody has accepted so far, and what it shows.
+    fn state(&mut self, who: usize) -> Option<(u64, Reading)> {
+        let raw = self.moment(who).raw;
+        self.player(who).map(|Player { role, .. }| (role.counters().of(Fate::Accepted), role.read(raw)))
     }
 
     fn player(&mut self, who: usize) -> Option<&mut Player> {
@@ -234,7 +324,10 @@ impl Stage {
         }
     }
 
-    fn fly(&mut self, from: usize, to: usize, datagram: &[u8]) {
+    fn fly(&mut self, from: usize, to: usize, datagram: &Datagram) {
+        if has_keys(self.settings) {
+            self.genuine.insert(*datagram);
+        }
         if self.flying.len() < MOST_FLYING {
             self.flying.push_back(Flight { from, to, datagram: datagram.to_vec() });
         }
@@ -248,7 +341,9 @@ impl Stage {
         assert!(sent.len() <= most, "{} datagrams at once", sent.len());
         for transmit in sent {
             let message = Message::decode(&transmit.datagram).expect("what a node sends can be read");
-            assert_eq!(message.encode(), transmit.datagram);
+            let (text, tag) = transmit.datagram.split_at(DATAGRAM_LEN - TAG_LEN);
+            assert!(message.encode().starts_with(text));
+            assert_eq!(has_keys(self.settings), tag.iter().any(|byte| *byte != 0));
             if let Some(to) = whose(transmit.path.peer) {
                 self.fly(who, to, &transmit.datagram);
             }
@@ -324,10 +419,12 @@ impl Player {
                 interval: INTERVALS[usize::from(settings) % INTERVALS.len()],
                 burst: 1 + settings / 64,
                 max_clients: MOST_CLIENTS,
+                keys: if has_keys(settings) { ring(RINGS[0], master) } else { Keyring::default() },
                 ..ServerConfig::default()
             }),
             _ => plan::Plan::Client(ClientConfig {
-                name: Name::new("under test"),
+                name: Name::new(UNDER_TEST),
+                keys: if has_keys(settings) { ring(RINGS[0], own_key) } else { Keyring::default() },
                 asymmetry: Span::from_micros(i64::from(settings & 4)),
                 panic: (settings & 8 != 0).then_some(Span::from_secs(1_000)),
                 ..ClientConfig::default()
@@ -361,11 +458,38 @@ fn is_step(event: &NodeEvent) -> bool {
     use Adjustment::Step;
     matches!(
         event,
-        NodeEvent::Client(ClientEvent::Corrected { adjustment: Step, .. } | ClientEvent::Suspended { .. })
+        NodeEvent::Client(
+            ClientEvent::Corrected { adjustment: Step, .. }
+                | ClientEvent::TimeSet { adjustment: Step, .. }
+                | ClientEvent::Suspended { .. }
+        )
             | NodeEvent::Server(
                 ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. }
             )
     )
+}
+
+fn has_keys(settings: u8) -> bool {
+    settings & 16 != 0
+}
+
+fn master(id: KeyId) -> Master {
+    Master::new(&[id.0 as u8; 32])
+}
+
+/// The key of the client under test.
+fn own_key(id: KeyId) -> NodeKey {
+    master(id).node(&Name::new(UNDER_TEST))
+}
+
+fn ring<K>(ids: &[u16], key: impl Fn(KeyId) -> K) -> Keyring<K> {
+    Keyring::new(ids.iter().map(|id| (KeyId(*id), key(KeyId(*id)))).collect())
+}
+
+/// The key that a puppet uses in this stage of the keys' change, if there are any.
+fn puppet_key(settings: u8, index: usize, stage: usize) -> Option<(KeyId, NodeKey)> {
+    let id = KeyId(*RINGS[stage % RINGS.len()].last()?);
+    has_keys(settings).then(|| (id, master(id).node(&Name::new(PUPPETS[index]))))
 }
 
 /// Both clocks of a machine whose oscillator is off by so much, at a true time.
@@ -383,6 +507,10 @@ fn whose(address: SocketAddr) -> Option<usize> {
 }
 
 const CLIENTS: usize = 2;
+const PUPPETS: [&str; CLIENTS] = ["a", "b"];
+const UNDER_TEST: &str = "under test";
+/// The keys, by number, as they change; the newest last. The newest of the first is always the stolen one's.
+const RINGS: [&[u16]; 4] = [&[1], &[1, 2], &[2], &[2, 3]];
 const NODES: usize = CLIENTS + 1;
 /// One fewer than there are addresses to register from.
 const MOST_CLIENTS: usize = 2;
@@ -397,8 +525,8 @@ const MOST_FLYING: usize = 64;
 const STRANGER: usize = NODES;
 /// To one datagram of its server a client may say one thing, and another that it had to say anyway.
 const ANSWERS: usize = 2;
-/// After any other input: a burst's probes, corrections and heartbeats of two members, and goodbyes.
-const MANY: usize = 8;
+/// After any other input: a burst's probes, settings, corrections and heartbeats of two members, and goodbyes.
+const MANY: usize = 10;
 /// At the end of a round: what it found, what it corrects and whom it loses, for each of three clocks.
 const MOST_TOLD: usize = 24;
 /// Between two pieces of a clock that runs on, integers may round differently by so much.

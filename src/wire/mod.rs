@@ -33,7 +33,7 @@ pub use register::Register;
 pub use reject::{Reject, RejectReason};
 pub use report::Report;
 pub use setting::Setting;
-pub use tag::{Direction, KeyBytes, KeyId, Master, NodeKey};
+pub use tag::{Direction, KeyBytes, KeyId, Master, NodeKey, TAG_LEN};
 pub use welcome::Welcome;
 
 /// Size of every datagram, in bytes.

@@ -289,6 +289,10 @@ impl Crowd {
                 self.measure.lost_heartbeats += 1;
             }
         }
+        // Few at a time would be small batches, here and at the server.
+        if self.unanswered > self.plan.pressure / 2 {
+            return;
+        }
         for _ in 0..self.plan.pressure.min(self.clients.len()) {
             if self.unanswered >= self.plan.pressure {
                 break;

@@ -496,6 +496,7 @@ fn to_client(rng: &mut ChaCha8Rng) -> Vec<Body> {
             verdict: Verdict::Minority,
             learning: false,
             brisk: true,
+            heard: 0,
             members: 3,
         }),
         Body::HeartbeatAck(HeartbeatAck { nonce: rng.next_u64() }),

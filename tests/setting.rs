@@ -136,7 +136,7 @@ fn overruled(after: f64, carried: impl Fn(Setting) -> Option<Setting>) -> Pair {
         }
         message.header.flags.setting = carried.map_or(0, |setting| setting.number);
         if let Body::Setting(setting) = &mut message.body {
-            *setting = carried.unwrap_or_default();
+            *setting = carried.unwrap_or(Setting::NONE);
         }
         carried.is_some() || message.body.kind() != Kind::Setting
     });
@@ -287,10 +287,7 @@ fn a_time_that_is_not_decided_yet_cannot_be_set() {
         pair.run(0.1);
     }
     let start = pair.server_now_as_time();
-    forge(
-        &mut pair,
-        Setting { number: 1, amount: Span::from_secs(1), start, step: true, ..Setting::default() },
-    );
+    forge(&mut pair, Setting { number: 1, amount: Span::from_secs(1), start, step: true, ..Setting::NONE });
     assert_eq!(pair.client.counters().of(Fate::Unasked), 1);
 }
 
@@ -301,7 +298,7 @@ fn a_slew_that_no_server_makes_is_refused() {
     events(&mut pair.client);
     let start = pair.server_now_as_time() + Span::from_secs(1);
     for amount in [Span::from_secs(86_400), Span::from_secs(-35)] {
-        forge(&mut pair, Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::default() });
+        forge(&mut pair, Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::NONE });
     }
     let told = events(&mut pair.client);
     assert_eq!(told.len(), 2, "{told:?}");

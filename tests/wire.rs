@@ -258,6 +258,7 @@ fn a_correction() -> Correction {
         verdict: Verdict::Minority,
         learning: true,
         brisk: true,
+        heard: 4,
         members: 9,
     }
 }
@@ -436,8 +437,8 @@ fn reports() -> impl Strategy<Value = Body> {
 
 fn corrections() -> impl Strategy<Value = Body> {
     let verdicts = prop_oneof![Just(Verdict::Unjudged), Just(Verdict::Agrees), Just(Verdict::Minority)];
-    (1..=u32::MAX, any::<(i64, u32, u32, bool, bool)>(), some_stamps(), rates(), verdicts).prop_map(
-        |(about, (correction, window, members, learning, brisk), last, rate, verdict)| {
+    (1..=u32::MAX, any::<(i64, u32, u32, bool, bool, u8)>(), some_stamps(), rates(), verdicts).prop_map(
+        |(about, (correction, window, members, learning, brisk, heard), last, rate, verdict)| {
             Body::Correction(Correction {
                 about,
                 correction: time::Correction::adding(Span::from_nanos(correction)),
@@ -447,6 +448,7 @@ fn corrections() -> impl Strategy<Value = Body> {
                 verdict,
                 learning,
                 brisk,
+                heard,
                 members,
             })
         },

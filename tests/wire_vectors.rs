@@ -385,6 +385,7 @@ impl Vector {
             verdict,
             learning: self.number::<u8>("learning") == 1,
             brisk: self.number::<u8>("brisk") == 1,
+            heard: self.number("heard"),
             members: self.number("members"),
         }
     }

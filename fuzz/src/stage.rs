@@ -13,8 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use meantime::berkeley::event::Adjustment;
 use meantime::berkeley::server::Target;
 use meantime::berkeley::{
-    Action, ClientConfig, ClientEvent, Fate, Keyring, Node, Path, Reading, ServerConfig, ServerEvent,
-    StampId,
+    Action, ClientConfig, ClientEvent, Fate, Keyring, Node, Path, Reading, ServerConfig, ServerEvent, StampId,
 };
 use meantime::sim::{Boot, NodeEvent, Role, START, machine as plan};
 use meantime::time::{Monotonic, Now, Raw, Span};
@@ -462,10 +461,7 @@ fn is_step(event: &NodeEvent) -> bool {
             ClientEvent::Corrected { adjustment: Step, .. }
                 | ClientEvent::TimeSet { adjustment: Step, .. }
                 | ClientEvent::Suspended { .. }
-        )
-            | NodeEvent::Server(
-                ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. }
-            )
+        ) | NodeEvent::Server(ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. })
     )
 }
 

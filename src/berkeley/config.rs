@@ -134,7 +134,7 @@ impl Default for ClientConfig {
 }
 
 /// What a server does in half of a core's time on an ordinary machine of 2020; 17 MB a second on an Ethernet.
-pub const PROBE_RATE: u32 = 120_000;
+pub const PROBE_RATE: u32 = 100_000;
 
 /// 2025-06-01T00:00:00Z: before that day there was no meantime, so no clock that is right can show less.
 pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_000_000);

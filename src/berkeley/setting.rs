@@ -148,7 +148,7 @@ mod tests {
             let step = setting(Span::from_secs(sign), true);
             assert_eq!((step.added_at(later(-1)), step.added_at(START)), (before, before + step.amount));
         }
-        assert_eq!(Setting::default().shown(START), START);
+        assert_eq!(Setting::NONE.shown(START), START);
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn numbers_wrap_around_without_zero() {
-        let numbered = |number| Setting { number, ..Setting::default() };
+        let numbered = |number| Setting { number, ..Setting::NONE };
         assert!(numbered(1).is_newer(0) && numbered(200).is_newer(0));
         assert!(numbered(2).is_newer(1) && !numbered(1).is_newer(2));
         assert!(numbered(1).is_newer(255) && !numbered(255).is_newer(1));

@@ -283,6 +283,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         }
         let lost = self.link.lost();
         if lost > 0 {
+            self.stamps.excuse();
             self.node.handle_lost(lost);
         }
         self.drain(observer)

@@ -88,6 +88,11 @@ impl Stamps {
         }
     }
 
+    /// The socket's buffer was full: then the kernel has no room for what it would tell either, and that says nothing.
+    pub(super) fn excuse(&mut self) {
+        self.untold = 0;
+    }
+
     /// When a datagram left, by its stamp.
     pub(super) fn left(&mut self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
         self.untold = 0;

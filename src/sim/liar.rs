@@ -151,6 +151,7 @@ mod tests {
             verdict: Verdict::Minority,
             learning: false,
             brisk: false,
+            heard: 0,
             members: 3,
         };
         Message { header: Header::default(), body: Body::Correction(body) }.encode()

@@ -30,6 +30,8 @@ pub struct Correction {
     pub learning: bool,
     /// Whether the cluster's rate has never been settled: the server may steer it by 100 ppb/s, later by 1 ppb/s.
     pub brisk: bool,
+    /// How many reports of the burst the server has heard; 0: it does not say.
+    pub heard: u8,
     /// How many members the cluster has, the server's own clock included.
     pub members: u32,
 }
@@ -71,6 +73,7 @@ impl Correction {
         body[field::VERDICT] = self.verdict as u8;
         body[field::LEARNING] = self.learning.into();
         body[field::BRISK] = self.brisk.into();
+        body[field::HEARD] = self.heard;
         BigEndian::write_u32(&mut body[field::MEMBERS], self.members);
     }
 
@@ -105,6 +108,7 @@ impl Correction {
             verdict,
             learning: flag(field::LEARNING, "learning")?,
             brisk: flag(field::BRISK, "brisk")?,
+            heard: body[field::HEARD],
             members: BigEndian::read_u32(&body[field::MEMBERS]),
         })
     }
@@ -123,5 +127,6 @@ mod field {
     pub const VERDICT: usize = 40;
     pub const LEARNING: usize = 41;
     pub const BRISK: usize = 42;
+    pub const HEARD: usize = 43;
     pub const MEMBERS: Range<usize> = 44..48;
 }

@@ -9,7 +9,7 @@ use crate::time::{Span, Timestamp};
 /// know it yet.
 ///
 /// What it does is derived in [`berkeley::setting`](crate::berkeley::setting).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setting {
     /// Whose time is set.
     pub cluster: ClusterId,
@@ -26,6 +26,16 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Nobody has ever set the time.
+    pub const NONE: Setting = Setting {
+        cluster: ClusterId(0),
+        number: 0,
+        before: Span::ZERO,
+        amount: Span::ZERO,
+        start: Timestamp::from_nanos(0),
+        step: false,
+    };
+
     pub(super) fn encode(&self, body: &mut BodyBytes) {
         BigEndian::write_u64(&mut body[field::CLUSTER], self.cluster.0);
         BigEndian::write_i64(&mut body[field::BEFORE], self.before.as_nanos());

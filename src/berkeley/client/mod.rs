@@ -177,7 +177,7 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
-            setting: Setting::default(),
+            setting: Setting::NONE,
             awareness: Awareness::begin(now.raw),
             start: None,
             estimator,

@@ -79,7 +79,7 @@ impl Client {
     pub(super) fn wake_up(&mut self, now: Now, slept: Span) {
         let added = self.setting.added_at(self.timescale.estimate(now.raw));
         let phase = self.timescale.phase_at(now.raw) + slept + added;
-        self.setting = Setting::default();
+        self.setting = Setting::NONE;
         self.timescale.set(now.raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.bound.forget();
         self.state = ClientState::Unsynchronized;

@@ -192,7 +192,7 @@ impl Client {
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
             proved: false,
-            setting: Setting::default(),
+            setting: Setting::NONE,
             number: 0,
             refused_setting: None,
             memory: Memory::default(),

@@ -117,7 +117,7 @@ impl Client {
         if !decided || session.number != 0 || session.setting.number == 0 {
             return None;
         }
-        let none = Setting::default();
+        let none = Setting::NONE;
         let refusal = self.refuses_late(now, &none);
         let Link::Member(session) = &mut self.link else { return None };
         if refusal.is_none() {
@@ -188,7 +188,7 @@ impl Session {
     pub(super) fn begin_setting(&mut self, own: &Setting, cluster: ClusterId) {
         let unknown = self.terms.cluster == ClusterId::default();
         let same = unknown || cluster == self.terms.cluster;
-        self.setting = if same { *own } else { Setting::default() };
+        self.setting = if same { *own } else { Setting::NONE };
         self.number = if unknown { own.number } else { 0 };
         self.refused_setting = None;
     }

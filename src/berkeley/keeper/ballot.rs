@@ -6,13 +6,13 @@ use crate::wire::{ClientState, ClusterId, Setting};
 
 /// What the keeper gets to know of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Ballot {
+pub struct Ballot<'a> {
     /// How the client says that its clock stands.
     pub state: ClientState,
     /// The cluster whose time it says it carries.
     pub cluster: ClusterId,
     /// What it says that that time was set by; `None`: it has not said so yet.
-    pub setting: Option<Setting>,
+    pub setting: Option<&'a Setting>,
     /// Its newest reading that is not too old; `None`: not heard.
     pub reading: Option<Reading>,
     /// Whether the vote before this one left it out.
@@ -23,10 +23,10 @@ pub struct Ballot {
     pub claim: Option<Claim>,
 }
 
-impl Ballot {
+impl Ballot<'_> {
     /// Its reading as its clock is shown, with what the time that it carries was set by.
     pub(super) fn shown(&self) -> Option<Reading> {
-        let added = |reading: &Reading| self.setting.unwrap_or_default().added_at(reading.clock());
+        let added = |reading: &Reading| self.setting.unwrap_or(&Setting::NONE).added_at(reading.clock());
         self.reading.map(|reading| Reading { phase: reading.phase + added(&reading), ..reading })
     }
 }

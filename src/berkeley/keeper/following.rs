@@ -10,7 +10,13 @@ use crate::time::Raw;
 
 impl Keeper {
     /// Following: learn the time that the members carry.
-    pub(super) fn follow(&mut self, left: u32, now: Raw, ballots: &[Ballot], conclusion: &mut Conclusion) {
+    pub(super) fn follow(
+        &mut self,
+        left: u32,
+        now: Raw,
+        ballots: &[Ballot<'_>],
+        conclusion: &mut Conclusion,
+    ) {
         conclusion.report.outcome = Outcome::Unsure;
         if !self.follow_members(now, ballots, conclusion) {
             self.be_unsure();
@@ -30,7 +36,7 @@ impl Keeper {
     pub(super) fn follow_members(
         &mut self,
         now: Raw,
-        ballots: &[Ballot],
+        ballots: &[Ballot<'_>],
         conclusion: &mut Conclusion,
     ) -> bool {
         let frequency = self.timescale.frequency();

@@ -13,7 +13,7 @@ impl Keeper {
         &mut self,
         votes: u32,
         now: Raw,
-        ballots: &[Ballot],
+        ballots: &[Ballot<'_>],
         fresh_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
@@ -24,7 +24,7 @@ impl Keeper {
         }
         self.phase = Phase::Listening(votes + 1);
         let plausible =
-            |ballot: &&Ballot| ballot.reading.is_none_or(|reading| self.implausible(&reading).is_none());
+            |ballot: &&Ballot<'_>| ballot.reading.is_none_or(|reading| self.implausible(&reading).is_none());
         let carriers =
             ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter(plausible).count();
         if 2 * carriers > ballots.len() {
@@ -60,7 +60,7 @@ impl Keeper {
     pub(super) fn first_vote(
         &mut self,
         now: Raw,
-        ballots: &[Ballot],
+        ballots: &[Ballot<'_>],
         fresh_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
@@ -109,14 +109,14 @@ impl Keeper {
         let frequency = self.known.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
-        (self.cluster, self.setting) = (fresh_cluster, Setting::default());
+        (self.cluster, self.setting) = (fresh_cluster, Setting::NONE);
         self.ensemble = Ensemble::knowing(self.known);
         self.become_steady();
     }
 }
 
 /// The cluster that most of the clients carry, if they carry one.
-fn commonest_cluster(ballots: &[Ballot]) -> Option<ClusterId> {
+fn commonest_cluster(ballots: &[Ballot<'_>]) -> Option<ClusterId> {
     let mut carried: Vec<ClusterId> = ballots
         .iter()
         .filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster != ClusterId(0))

@@ -32,6 +32,8 @@ mod window;
 pub use self::ballot::{Audience, Ballot, Claim, Conclusion, Judged, Reading, Turn};
 pub use self::setting::Unsettable;
 
+use std::borrow::Cow;
+
 use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};
 use self::window::{WIDEST, Window};
@@ -103,7 +105,7 @@ impl Keeper {
             settings,
             timescale,
             cluster: settings.given.unwrap_or_default(),
-            setting: Setting::default(),
+            setting: Setting::NONE,
             phase: if settings.given.is_some() { Phase::Steady } else { Phase::Listening(0) },
             audience: if settings.given.is_some() { Audience::Everybody } else { Audience::Nobody },
             window: Window::default(),
@@ -231,11 +233,15 @@ impl Keeper {
         &mut self,
         round: u32,
         now: Raw,
-        ballots: &[Ballot],
+        ballots: &[Ballot<'_>],
         fresh_cluster: ClusterId,
     ) -> Conclusion {
         // Whoever has no vote does not count as a member either.
-        let voters: Vec<Ballot> = ballots.iter().filter(|ballot| !ballot.removed).copied().collect();
+        let some_removed = ballots.iter().any(|ballot| ballot.removed);
+        let voters: Cow<'_, [Ballot<'_>]> = match some_removed {
+            true => ballots.iter().filter(|ballot| !ballot.removed).copied().collect(),
+            false => ballots.into(),
+        };
         let mut conclusion = Conclusion::blank(round, voters.len());
         self.contradicted = false;
         match self.phase {
@@ -243,7 +249,9 @@ impl Keeper {
             Phase::Following(left) => self.follow(left, now, &voters, &mut conclusion),
             Phase::Steady => self.watch(now, &voters, &mut conclusion),
         }
-        self.judge_removed(ballots, &mut conclusion);
+        if some_removed {
+            self.judge_removed(ballots, &mut conclusion);
+        }
         self.audience = match conclusion.report.outcome {
             // Whoever has no time yet is better off with the server's than with none.
             Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Audience::Newcomers,
@@ -258,11 +266,11 @@ impl Keeper {
     }
 
     /// Puts the vote's word on those that have none of their own among the others': they are told how they stand, too.
-    fn judge_removed(&self, ballots: &[Ballot], conclusion: &mut Conclusion) {
+    fn judge_removed(&self, ballots: &[Ballot<'_>], conclusion: &mut Conclusion) {
         let (median, window) = (conclusion.report.median.span(), conclusion.report.window);
         let set_since = matches!(conclusion.turn, Some(Turn::Deposed(_)));
         let nobody = conclusion.own.is_none() || set_since;
-        let removed = |ballot: &Ballot| {
+        let removed = |ballot: &Ballot<'_>| {
             let reading = ballot.reading.filter(|_| ballot.state.has_cluster_time() && !nobody)?;
             let offset = self.offset(&reading).span() - median;
             let agrees = offset.abs() <= window + reading.excess && self.implausible(&reading).is_none();

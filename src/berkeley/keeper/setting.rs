@@ -89,16 +89,16 @@ impl Keeper {
 
 /// The setting that most of the clients that carry this cluster's time carry, or that most of all carry that nobody has set it;
 /// `None` as long as it is not known of most of them what they carry. A time that has no cluster's name yet nobody has set.
-pub(super) fn commonest(ballots: &[Ballot], cluster: ClusterId) -> Option<Setting> {
+pub(super) fn commonest(ballots: &[Ballot<'_>], cluster: ClusterId) -> Option<Setting> {
     let carriers =
         ballots.iter().filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster == cluster);
     let count = carriers.clone().count();
     if count == 0 {
-        return Some(Setting::default());
+        return Some(Setting::NONE);
     }
-    let mut known: Vec<Setting> = carriers.filter_map(|ballot| ballot.setting).collect();
+    let mut known: Vec<&Setting> = carriers.filter_map(|ballot| ballot.setting).collect();
     known.sort_unstable();
     let enough = 2 * known.len() > count;
     let commonest = known.chunk_by(|one, other| one == other).max_by_key(|same| same.len());
-    commonest.map(|same| same[0]).filter(|_| enough)
+    commonest.map(|same| *same[0]).filter(|_| enough)
 }

@@ -10,16 +10,13 @@ use crate::time::{Frequency, Offset, Raw, Span};
 
 impl Keeper {
     /// Steady: does the majority agree with the server's clock?
-    pub(super) fn watch(&mut self, now: Raw, ballots: &[Ballot], conclusion: &mut Conclusion) {
-        let voters: Vec<(usize, Reading)> = ballots
-            .iter()
-            .enumerate()
-            .filter(|(_, ballot)| ballot.state.has_cluster_time())
-            .filter_map(|(index, ballot)| ballot.reading.map(|reading| (index, reading)))
-            .filter(|(_, reading)| self.implausible(reading).is_none())
-            .collect();
+    pub(super) fn watch(&mut self, now: Raw, ballots: &[Ballot<'_>], conclusion: &mut Conclusion) {
+        let voice = |ballot: &Ballot<'_>| {
+            let reading = ballot.reading.filter(|reading| self.implausible(reading).is_none())?;
+            ballot.state.has_cluster_time().then_some((ballot.excluded, reading))
+        };
+        let (excluded, readings): (Vec<bool>, Vec<Reading>) = ballots.iter().filter_map(voice).unzip();
         let members = 1 + ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).count();
-        let readings: Vec<Reading> = voters.iter().map(|(_, reading)| *reading).collect();
         let clients: Vec<vote::Reading> = readings
             .iter()
             .map(|reading| vote::Reading { offset: self.offset(reading).span(), error: reading.excess })
@@ -42,9 +39,11 @@ impl Keeper {
             self.doubt_own_clock(now, &among_clients, noise, conclusion);
             return;
         }
-        let unexpected = |index: usize| !ballots[index].excluded;
-        let fresh =
-            voters.iter().zip(&clients).filter(|((index, reading), _)| reading.fresh && unexpected(*index));
+        let fresh = readings
+            .iter()
+            .zip(&excluded)
+            .zip(&clients)
+            .filter(|((reading, excluded), _)| reading.fresh && !**excluded);
         self.contradicted = !given
             && agreement.majority
             && members > 2
@@ -115,7 +114,7 @@ impl Keeper {
     }
 
     /// Steers the cluster's rate towards the mean of the members' oscillators.
-    fn steer_rate(&mut self, now: Raw, ballots: &[Ballot], members: usize) {
+    fn steer_rate(&mut self, now: Raw, ballots: &[Ballot<'_>], members: usize) {
         let own = self.timescale.frequency() - self.anchor.rate();
         let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
         let claims: Vec<Claim> = carriers.filter_map(|ballot| ballot.claim).collect();
@@ -128,7 +127,13 @@ impl Keeper {
     }
 
     /// Tells each client that was heard how it stands to the median.
-    fn judge(&self, agreement: &Agreement, window: Span, ballots: &[Ballot], conclusion: &mut Conclusion) {
+    fn judge(
+        &self,
+        agreement: &Agreement,
+        window: Span,
+        ballots: &[Ballot<'_>],
+        conclusion: &mut Conclusion,
+    ) {
         let judged = |offset: Offset, excess: Span, implausible: Option<Exclusion>| {
             let reading = vote::Reading { offset: offset.span(), error: excess };
             let outside = !agreement.includes(&reading, window);

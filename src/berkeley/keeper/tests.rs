@@ -65,7 +65,7 @@ struct Client {
 }
 
 impl Client {
-    fn ballot(&self, now: Raw) -> Ballot {
+    fn ballot(&self, now: Raw) -> Ballot<'static> {
         let reading = self.phase.map(|phase| Reading {
             at: now,
             phase,
@@ -77,7 +77,7 @@ impl Client {
         Ballot {
             state: self.state,
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
-            setting: Some(Setting::default()),
+            setting: Some(&Setting::NONE),
             reading,
             excluded: false,
             removed: self.removed,
@@ -266,7 +266,7 @@ fn a_restarted_server_takes_over_its_members_time_whatever_it_believes_itself() 
 fn a_time_whose_clusters_name_nobody_has_heard_yet_is_taken_over_too() {
     let mut story = Story::begin();
     let ballots = |now: Raw| -> Vec<Ballot> {
-        let nameless = |ballot: Ballot| Ballot { cluster: ClusterId(0), ..ballot };
+        let nameless = |ballot: Ballot<'static>| Ballot { cluster: ClusterId(0), ..ballot };
         [HOUR, HOUR + Span::from_micros(8)].map(|phase| nameless(member(phase).ballot(now))).to_vec()
     };
     for (round, turn) in [(1, None), (2, Some(Turn::Adopted))] {
@@ -274,7 +274,7 @@ fn a_time_whose_clusters_name_nobody_has_heard_yet_is_taken_over_too() {
         let end = story.keeper.conclude(round, story.now, &ballots(story.now), FRESH);
         assert_eq!(end.turn, turn);
     }
-    assert_eq!((story.keeper.cluster(), *story.keeper.setting()), (FRESH, Setting::default()));
+    assert_eq!((story.keeper.cluster(), *story.keeper.setting()), (FRESH, Setting::NONE));
 }
 
 #[test]

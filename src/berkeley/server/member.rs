@@ -57,6 +57,8 @@ pub struct Member {
     burst: u32,
     /// The round of its burst, going on or the last.
     pub round: u32,
+    /// How many reports of the last burst were heard.
+    pub answered: u8,
     /// The result of the last burst that had one.
     reading: Packed,
     /// Its last exchange, if the client does not have our side of it yet.
@@ -118,6 +120,7 @@ impl Member {
             key: newcomer.key,
             burst: NONE,
             round: 0,
+            answered: 0,
             reading: Packed::default(),
             last: Sides::default(),
             told: Told::default(),
@@ -252,8 +255,9 @@ impl Member {
     }
 
     /// Its burst is over, with this result.
-    pub fn end_burst(&mut self, best: Option<Measured>) {
+    pub fn end_burst(&mut self, heard: u8, best: Option<Measured>) {
         self.burst = NONE;
+        self.answered = heard;
         self.marks.set(Marks::FOUND, best.is_some());
         if let Some(best) = best {
             self.marks.set(Marks::FRESH, true);
@@ -322,18 +326,18 @@ impl Member {
     }
 
     /// What the keeper of time gets to know of it; `carried`: what it has told of the setting of the time that it carries.
-    pub fn ballot(
+    pub fn ballot<'a>(
         &self,
         now: Monotonic,
         raw: Raw,
         round: u32,
         oldest: Span,
-        carried: Option<&Setting>,
-    ) -> keeper::Ballot {
+        carried: Option<&'a Setting>,
+    ) -> keeper::Ballot<'a> {
         let setting = match self.setting {
             // Until it has reported, it has not said that there is none.
-            0 => self.reading().map(|_| Setting::default()),
-            number => carried.copied().filter(|setting| setting.number == number),
+            0 => self.reading().map(|_| &Setting::NONE),
+            number => carried.filter(|setting| setting.number == number),
         };
         let reading = self.reading().filter(|measured| raw - measured.t4 <= oldest).map(|measured| {
             let excess = self.delays.excess(measured.delay);

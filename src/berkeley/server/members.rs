@@ -178,7 +178,8 @@ impl Members {
     pub fn end_burst(&mut self, slot: Slot) {
         let Some(member) = self.slots.get_mut(slot as usize) else { return };
         let Some(place) = member.burst() else { return };
-        member.end_burst(self.bursts.get(place as usize).and_then(|burst| burst.best));
+        let burst = self.bursts.get(place as usize);
+        member.end_burst(burst.map_or(0, |burst| burst.heard), burst.and_then(|burst| burst.best));
         self.put_away(place);
     }
 

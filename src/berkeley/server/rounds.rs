@@ -319,7 +319,7 @@ impl Server {
         let Some(member) = self.members.at(slot) else { return };
         let Some(best) = member.best() else { return };
         let correction = offset(&best, timescale.phase_at(best.at())).correction_towards(Offset::ZERO);
-        let (round, verdict) = (member.round, member.verdict);
+        let (round, verdict, heard) = (member.round, member.verdict, member.answered);
         let last = member.last().map(|(report, t1, t4)| Stamps {
             report,
             t1: timescale.estimate(t1),
@@ -330,7 +330,7 @@ impl Server {
             let client = member.peer();
             self.events.push_back(ServerEvent::CorrectionSent { client, round, correction, verdict });
         }
-        let body = Correction { last, ..self.correction(best.report, correction, verdict) };
+        let body = Correction { last, heard, ..self.correction(best.report, correction, verdict) };
         self.send_to(slot, round, Body::Correction(body));
     }
 
@@ -359,6 +359,7 @@ impl Server {
             verdict,
             learning: self.keeper.is_learning(),
             brisk: self.keeper.is_brisk(),
+            heard: 0,
             members: u32::try_from(self.members.len() + 1).unwrap_or(u32::MAX),
         }
     }

@@ -37,7 +37,17 @@ pub struct Light {
     pub heard: Monotonic,
     /// The probes of the burst that goes on: how many there are to be, and the number of the last that came.
     pub burst: (u8, u8),
+    /// What it has answered in it.
+    answered: Answered,
     reports: [Sent; REMEMBERED],
+}
+
+/// The reports of a burst, until the server says how many of them it has heard.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answered {
+    /// The number of the first.
+    first: u32,
+    count: u8,
 }
 
 /// How an oscillator errs.
@@ -96,6 +106,7 @@ impl Light {
             sent: Monotonic::default(),
             heard: Monotonic::default(),
             burst: (0, 0),
+            answered: Answered::default(),
             reports: [Sent::default(); REMEMBERED],
         }
     }
@@ -140,6 +151,7 @@ impl Light {
     pub fn enter(&mut self, session: SessionId, rate: Frequency) {
         (self.session, self.rate, self.nonce) = (session, rate, 0);
         (self.sequence, self.applied, self.burst) = (0, 0, (0, 0));
+        self.answered = Answered::default();
         self.reports = [Sent::default(); REMEMBERED];
     }
 
@@ -160,6 +172,25 @@ impl Light {
     /// A report is sent that leaves, as far as known, when the host's oscillator reads `leaves`.
     pub fn report(&mut self, number: u32, shown: Timestamp, host: Raw, leaves: Raw) {
         self.reports[number as usize % REMEMBERED] = Sent { number, shown, host, leaves, lag: Span::ZERO };
+        if self.answered.count == 0 {
+            self.answered.first = number;
+        }
+        self.answered.count += 1;
+    }
+
+    /// Another burst begins: how many reports of the one before the server has said nothing of.
+    pub fn begin_burst(&mut self) -> u8 {
+        std::mem::take(&mut self.answered).count
+    }
+
+    /// The server has heard so many reports of the burst with the report `about` in it: how many it has not.
+    pub fn confirm(&mut self, about: u32, heard: u8) -> u8 {
+        let Answered { first, count } = self.answered;
+        if heard == 0 || count == 0 || (about.wrapping_sub(first) as i32) < 0 {
+            return 0;
+        }
+        self.answered.count = 0;
+        count.saturating_sub(heard)
     }
 
     /// A report has really left. How long after it was said to.
@@ -178,11 +209,6 @@ impl Light {
         self.sent(number).map_or(Span::ZERO, |sent| sent.lag)
     }
 
-    /// The number of the last report.
-    pub fn last_report(&self) -> u32 {
-        self.reports.iter().map(|sent| sent.number).max().unwrap_or(0)
-    }
-
     /// Follows a correction of the clock at one of its reports; what that reading was. `None` if it is not known.
     pub fn correct(&mut self, host: Raw, about: u32, correction: Correction) -> Option<Truth> {
         let Sent { shown, host: read, .. } = self.sent(about)?;
@@ -193,7 +219,8 @@ impl Light {
         let bank = match &mut self.bank {
             Some(bank) if off < JUMP_S => {
                 self.usual_s += (off.min(4.0 * self.usual_s) - self.usual_s) / 16.0;
-                bank.observe(at, phase, self.usual_s.max(LEAST_S));
+                // What is far more than usual was a bad measurement, until it becomes usual.
+                bank.observe(at, phase, self.usual_s.max(LEAST_S).max(off / 3.0));
                 bank
             }
             Some(bank) => {

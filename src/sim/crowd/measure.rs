@@ -64,7 +64,8 @@ pub struct Measure {
     pub exchanges: u64,
     /// Probes that did not arrive.
     pub lost_probes: u64,
-    /// Reports that, by the server's own word, had not arrived when it sent its next probe: lost, or very late.
+    /// Reports that, by the server's own word, were not heard when their burst was over: lost, or too late. And those of bursts of which
+    /// the server never said anything.
     pub lost_reports: u64,
     /// Heartbeats that were not acknowledged in time.
     pub lost_heartbeats: u64,

@@ -86,8 +86,10 @@ pub struct Crowd {
     /// By port, so that what goes out together can go together.
     outgoing: Vec<VecDeque<Outgoing>>,
     current: usize,
-    leaving: Option<usize>,
     over: bool,
+    /// Once it is over, how many have said goodbye; and what is to be told when all have.
+    gone: usize,
+    verdict: Option<CrowdEvent>,
     measure: Measure,
     events: VecDeque<CrowdEvent>,
     counters: Counters,
@@ -145,8 +147,9 @@ impl Crowd {
             next: now.mono,
             lag: LeastLag::default(),
             current: 0,
-            leaving: None,
             over: false,
+            gone: 0,
+            verdict: None,
             measure: Measure::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -231,9 +234,8 @@ impl Crowd {
             0 => size.saturating_sub(last + u8::from(size > 0)),
             index => (index - 1).saturating_sub(last),
         };
-        let heard = probe.before.map(|stamps| stamps.report);
-        let same_or_next = probe.index > 0 || silent >= CUT_SHORT;
-        let unheard = same_or_next && heard.is_some_and(|report| report != light.last_report());
+        let unheard = if probe.index == 0 { light.begin_burst() } else { 0 };
+        let unheard = if silent < CUT_SHORT { 0 } else { unheard };
         light.burst = (probe.burst, probe.index);
         self.measure.count(|measure| &mut measure.lost_probes, missing.into());
         self.measure.count(|measure| &mut measure.lost_reports, unheard.into());
@@ -251,6 +253,8 @@ impl Crowd {
             return Fate::Superseded;
         }
         light.follow_rate(now.raw, told.rate);
+        let unheard = light.confirm(told.about, told.heard);
+        self.measure.count(|measure| &mut measure.lost_reports, unheard.into());
         let settled = light.is_settled();
         let Some(truth) = light.correct(now.raw, told.about, told.correction) else { return Fate::Unasked };
         let clock = Span::from_nanos(truth.shown.as_nanos()) - Span::from_nanos(truth.host.as_nanos());
@@ -424,19 +428,22 @@ impl Crowd {
             let mut measure = std::mem::take(&mut self.measure);
             measure.finish();
             let length = measure.since.map_or(Span::ZERO, |since| now - since);
-            self.events.push_back(CrowdEvent::Over(Box::new(measure), length, self.inside));
+            self.verdict = Some(CrowdEvent::Over(Box::new(measure), length, self.inside));
         }
     }
 
-    fn goodbye(&mut self) -> Option<Transmit> {
-        let from = self.leaving?;
-        let client = (from..self.clients.len()).find(|client| self.clients[*client].is_member());
-        self.leaving = Some(client.map_or(self.clients.len(), |client| client + 1));
-        self.send(client?, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }));
-        let Some(Outgoing::Ready(_, datagram)) = self.outgoing[self.seats.port_of(client?)].pop_back() else {
-            return None;
-        };
-        Some(Transmit { path: self.path(client?), datagram, stamp: None })
+    /// At most so many say goodbye.
+    fn say_goodbye(&mut self, most: usize) {
+        let end = self.clients.len().min(self.gone.saturating_add(most));
+        for client in std::mem::replace(&mut self.gone, end)..end {
+            if self.clients[client].is_member() {
+                self.send(client, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }));
+                self.drop_out(client);
+            }
+        }
+        if self.gone == self.clients.len() {
+            self.events.extend(self.verdict.take());
+        }
     }
 }
 
@@ -474,6 +481,7 @@ impl Node for Crowd {
         self.next = now.mono + TICK;
         if now.mono - self.began >= self.plan.duration {
             self.finish(now.mono);
+            self.say_goodbye(GOODBYES);
             return;
         }
         self.tend(now.mono);
@@ -494,7 +502,7 @@ impl Node for Crowd {
     fn handle_shutdown(&mut self, now: Now) {
         self.finish(now.mono);
         self.outgoing.iter_mut().for_each(VecDeque::clear);
-        self.leaving = Some(0);
+        self.say_goodbye(self.clients.len());
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
@@ -509,7 +517,7 @@ impl Node for Crowd {
                 None => self.current = (self.current + 1) % self.outgoing.len(),
             }
         }
-        self.goodbye()
+        None
     }
 
     fn poll_event(&mut self) -> Option<CrowdEvent> {
@@ -517,7 +525,7 @@ impl Node for Crowd {
     }
 
     fn poll_timeout(&self) -> Option<Monotonic> {
-        (!self.over).then_some(self.next)
+        (!self.over || self.verdict.is_some()).then_some(self.next)
     }
 
     fn read(&self, raw: Raw) -> Reading {
@@ -540,6 +548,8 @@ const OFFSET: Span = Span::from_secs(2);
 const DRIFT_PPM: f64 = 50.0;
 /// How often it is looked for whether something is to be done.
 const TICK: Span = Span::from_millis(2);
+/// So many say goodbye in such a time: more than the server can take in at once would be lost.
+const GOODBYES: usize = 64;
 /// Who is not let in asks again after this.
 const ASK_AGAIN: Span = Span::from_millis(1_500);
 /// Within a burst, probes come closer together than this; from one burst to the next it takes longer, but for newcomers.

@@ -36,7 +36,8 @@ impl Hall {
             clients,
             seed: 1,
             join_rate: 1_000_000,
-            settle: Span::ZERO,
+            // Newcomers are measured in haste, and one burst cuts the other short.
+            settle: Span::from_secs(125),
             duration: Span::from_secs(1_000_000),
             pressure: 0,
         };

@@ -121,6 +121,6 @@ mod tests {
         assert_eq!(adapted(100_000), (4, 0));
         assert_eq!(adapted(110_000), (3, 0));
         assert_eq!(adapted(300_000), (1, 0));
-        assert_eq!(adapted(1_000_000), (1, 1));
+        assert_eq!(adapted(1_000_000), (1, 2));
     }
 }

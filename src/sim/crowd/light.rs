@@ -45,6 +45,8 @@ pub struct Light {
 /// The reports of a burst, until the server says how many of them it has heard.
 #[derive(Clone, Copy, Debug, Default)]
 struct Answered {
+    /// When the burst began.
+    since: Monotonic,
     /// The number of the first.
     first: u32,
     count: u8,
@@ -178,14 +180,17 @@ impl Light {
         self.answered.count += 1;
     }
 
-    /// Another burst begins: how many reports of the one before the server has said nothing of.
-    pub fn begin_burst(&mut self) -> u8 {
-        std::mem::take(&mut self.answered).count
+    /// Another burst begins: how many reports of the one before the server has said nothing of. Bursts that follow each other sooner
+    /// than rounds do, as newcomers' do, may cut each other short.
+    pub fn begin_burst(&mut self, now: Monotonic, interval: Span) -> u8 {
+        let before = std::mem::replace(&mut self.answered, Answered { since: now, ..Answered::default() });
+        let is_of_another_round = now - before.since > interval.half();
+        if is_of_another_round { before.count } else { 0 }
     }
 
     /// The server has heard so many reports of the burst with the report `about` in it: how many it has not.
     pub fn confirm(&mut self, about: u32, heard: u8) -> u8 {
-        let Answered { first, count } = self.answered;
+        let Answered { first, count, .. } = self.answered;
         if heard == 0 || count == 0 || (about.wrapping_sub(first) as i32) < 0 {
             return 0;
         }

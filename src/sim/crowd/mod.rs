@@ -234,8 +234,7 @@ impl Crowd {
             0 => size.saturating_sub(last + u8::from(size > 0)),
             index => (index - 1).saturating_sub(last),
         };
-        let unheard = if probe.index == 0 { light.begin_burst() } else { 0 };
-        let unheard = if silent < CUT_SHORT { 0 } else { unheard };
+        let unheard = if probe.index == 0 { light.begin_burst(now.mono, self.terms.interval) } else { 0 };
         light.burst = (probe.burst, probe.index);
         self.measure.count(|measure| &mut measure.lost_probes, missing.into());
         self.measure.count(|measure| &mut measure.lost_reports, unheard.into());

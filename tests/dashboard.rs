@@ -131,6 +131,7 @@ fn what_is_served_is_what_the_node_says() {
     let bound = sample(&page.body, "meantime_member_bound_seconds{name=\"alice\",");
     assert!(bound > 0.0 && bound < 1.0, "{bound}");
     assert!(sample(&page.body, "meantime_rounds_total ") >= 1.0);
+    assert!(sample(&page.body, "meantime_datagrams_lost_total ") >= 0.0);
     let asks_for =
         format!("Host: {}\r\nAccept: application/openmetrics-text; version=1.0.0\r\n", dashboard.address);
     let page = dashboard.ask("GET", "/metrics", &asks_for);

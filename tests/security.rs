@@ -127,6 +127,15 @@ fn whoever_has_another_key_or_none_gets_no_answer_has_no_influence_and_is_told_o
 }
 
 #[test]
+fn one_way_of_being_wrong_does_not_hide_another() {
+    let mut pair = keyed(&[(1, 7)], &[]);
+    pair.run(10.0);
+    pair.client.set_keys(pair.client_now(), client_with(&[(1, 8)]).keys);
+    pair.run(10.0);
+    assert_eq!(unauthentic(&events(&mut pair.server)), [(KeyId::NONE, false), (KeyId(1), true)]);
+}
+
+#[test]
 fn a_server_with_another_key_is_not_believed() {
     let mut pair = agreed();
     let before = pair.client.read(pair.client_now().raw);

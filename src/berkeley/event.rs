@@ -182,7 +182,7 @@ pub enum ServerEvent {
         /// The protocol version that it speaks.
         version: u8,
     },
-    /// A datagram was dropped because its tag is not what it should be. Told once in a while.
+    /// A datagram was dropped because its tag is not what it should be. Told once in a while, for each way of being wrong.
     Unauthentic {
         /// Where it came from.
         address: SocketAddr,
@@ -190,6 +190,8 @@ pub enum ServerEvent {
         key: KeyId,
         /// Whether this server has a key of that number.
         known: bool,
+        /// What the sender calls itself, which nobody vouches for; empty: it does not say.
+        name: Name,
     },
     /// A round began.
     RoundStarted {

@@ -161,6 +161,11 @@ impl Sheet {
             "Whether the last round ended in agreement",
             round["outcome"].as_str().map(|outcome| f64::from(outcome == "agreed")),
         );
+        self.count(
+            "datagrams_lost",
+            "Datagrams that the server's socket had no room for, since it was started",
+            status["datagrams_lost"].as_u64(),
+        );
         self.number(
             "members",
             "Clocks with a vote in the last round, the server's own included",

@@ -52,15 +52,23 @@ impl Server {
         slot.and_then(|slot| self.members.look_at(slot)).is_some_and(|member| member.name != seal.name)
     }
 
-    /// Tells of somebody whose tag is wrong, at most once a minute: the network decides how many there are.
-    pub(super) fn tell_forgery(&mut self, now: Now, path: Path, key: KeyId) {
+    /// Tells of somebody whose tag is wrong, at most once a minute for no key, an unknown key and a wrong one: the network decides
+    /// how many there are.
+    pub(super) fn tell_forgery(&mut self, now: Now, path: Path, message: &Message) {
+        let key = message.header.key_id;
+        let known = self.config.keys.find(key).is_some();
+        let told = &mut self.told_forgery[if known { 2 } else { usize::from(key != KeyId::NONE) }];
         let recent = |at: Monotonic| now.mono - at < super::TELL_AGAIN;
-        if self.told_forgery.is_some_and(recent) {
+        if told.is_some_and(recent) {
             return;
         }
-        self.told_forgery = Some(now.mono);
-        let known = self.config.keys.find(key).is_some();
-        self.events.push_back(ServerEvent::Unauthentic { address: path.peer, key, known });
+        *told = Some(now.mono);
+        let name = match &message.body {
+            Body::Register(register) => register.name,
+            Body::Heartbeat(heartbeat) => heartbeat.name,
+            _ => Name::default(),
+        };
+        self.events.push_back(ServerEvent::Unauthentic { address: path.peer, key, known, name });
     }
 
     /// From now on these are the keys. A member whose key is not among them any more finds out by silence, and registers

@@ -81,7 +81,7 @@ pub struct Server {
     /// When each kind of refusal was told last.
     told: Vec<(RejectReason, Monotonic)>,
     /// When a wrong tag was told last.
-    told_forgery: Option<Monotonic>,
+    told_forgery: [Option<Monotonic>; 3],
     lag: LeastLag,
     timers: Timers<Timer>,
     outgoing: VecDeque<Outgoing>,
@@ -158,7 +158,7 @@ impl Server {
             last_round: None,
             own_exclusion: None,
             told: Vec::new(),
-            told_forgery: None,
+            told_forgery: [None; 3],
             lag: LeastLag::default(),
             timers,
             outgoing: VecDeque::new(),
@@ -178,7 +178,7 @@ impl Server {
             Ok(seal) => seal,
             Err(fate) => {
                 if fate == Fate::Tag {
-                    self.tell_forgery(now, path, message.header.key_id);
+                    self.tell_forgery(now, path, message);
                 }
                 return fate;
             }

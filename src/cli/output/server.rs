@@ -11,7 +11,7 @@ use crate::berkeley::ServerEvent::{self, *};
 use crate::berkeley::event::{Peer, RoundReport};
 use crate::net::Observation;
 use crate::time::{Offset, Span};
-use crate::wire::{KeyId, RejectReason, VERSION};
+use crate::wire::{KeyId, Name, RejectReason, VERSION};
 
 impl Tell for ServerEvent {
     fn kind(&self) -> &'static str {
@@ -57,8 +57,9 @@ impl Tell for ServerEvent {
                 record.put("reason", snake_case(reason));
                 record.put("protocol_version", *version);
             }
-            Unauthentic { address, key, known } => {
+            Unauthentic { address, key, known, name } => {
                 record.put("address", address.to_string());
+                record.put("calls_itself", name.as_str());
                 record.put("key", key.0);
                 record.put("key_known", *known);
             }
@@ -132,7 +133,7 @@ impl Tell for ServerEvent {
                  run the same meantime on both"
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
-            Unauthentic { address, key, known } => unauthentic(address, *key, *known),
+            Unauthentic { address, key, known, name } => unauthentic(address, *key, *known, name),
             BurstAdapted { clients, burst, wanted } => format!(
                 "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
             ),
@@ -201,13 +202,16 @@ impl Tell for ServerEvent {
     }
 }
 
-fn unauthentic(address: &SocketAddr, key: KeyId, known: bool) -> String {
+fn unauthentic(address: &SocketAddr, key: KeyId, known: bool, name: &Name) -> String {
     let what = match (key, known) {
         (KeyId::NONE, _) => "it uses no key, and this server asks for one: give it its --key-file".to_owned(),
         (_, true) => format!("its key {key} is not the one that this server has for its name"),
         (_, false) => format!("it uses key {key}, which this server does not have"),
     };
-    format!("{address} is not answered: {what}")
+    match name.as_str() {
+        "" => format!("{address} is not answered: {what}"),
+        name => format!("{name} ({address}) is not answered: {what}"),
+    }
 }
 
 fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8, bound: Option<Span>) -> String {

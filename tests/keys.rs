@@ -163,7 +163,7 @@ fn with_a_wrong_key_on_one_side_there_is_a_line_on_both_and_no_flood_of_them() {
     files.made(&["b.key"]);
     let (one, other) = (files.argument("a.key"), files.argument("b.key"));
     for (asked, given, said) in [
-        (&["--key-file", &one][..], &["--key-file", &other][..], "guest (127.0.0.1:"),
+        (&["--key-file", &one][..], &["--key-file", &other][..], "its key 1 is not the one"),
         (&["--key-file", &one], &[], "it uses no key"),
         (&[], &["--key-file", &other], "it uses key 1, which this server does not have"),
     ] {
@@ -180,6 +180,7 @@ fn with_a_wrong_key_on_one_side_there_is_a_line_on_both_and_no_flood_of_them() {
         client.end(Signal::SIGTERM);
         let (told, advice) = (server.log(), client.log());
         assert_eq!(told.matches(said).count(), 1, "{told}");
+        assert_eq!(told.matches("guest (127.0.0.1:").count(), 1, "{told}");
         assert_eq!(advice.matches("no answer from").count(), 1, "{advice}");
         assert!(advice.contains("key"), "{advice}");
     }

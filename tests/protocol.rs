@@ -651,3 +651,35 @@ proptest! {
         prop_assert!(sent <= bytes.len());
     }
 }
+
+#[test]
+fn a_correction_says_how_many_reports_of_its_burst_were_heard() {
+    let mut pair = Pair::agreed();
+    // Until it is no newcomer any more: then there is one burst a round.
+    pair.run(160.0);
+    pair.seen.clear();
+    let mut round = 0;
+    pair.run_through(30.0, |message| {
+        let is_first = message.body.kind() == Kind::Report && message.header.round != round;
+        if is_first {
+            round = message.header.round;
+        }
+        !is_first
+    });
+    let heard = |message: &Message| match &message.body {
+        Body::Correction(correction) => Some(correction.heard),
+        _ => None,
+    };
+    let told: Vec<u8> = pair.seen.iter().filter_map(heard).collect();
+    assert!(told.len() >= 5 && told.iter().all(|heard| *heard == 3), "{told:?}");
+    // One that is lost is sent again, and says nothing then.
+    pair.seen.clear();
+    let mut lost = 0;
+    pair.run_through(12.0, |message| {
+        let falls = message.body.kind() == Kind::Correction && lost == 0;
+        lost += u32::from(falls);
+        !falls
+    });
+    let told: Vec<u8> = pair.seen.iter().filter_map(heard).collect();
+    assert_eq!(told[..2], [4, 0], "{told:?}");
+}

@@ -47,7 +47,7 @@ fn ten_thousand_members_are_measured_and_corrected_each_round_and_a_few_at_a_tim
     let agreed = |event: &&ServerEvent| matches!(event, ServerEvent::RoundEnded(report) if report.outcome == Outcome::Agreed && report.agreeing == 10_001);
     assert_eq!(hall.told.iter().filter(agreed).count(), 5, "{:?}", hall.told);
     let measure = hall.finish();
-    assert_eq!((measure.lost_probes, measure.lost_reports), (0, 0));
+    assert_eq!((measure.lost_probes, measure.lost_reports, measure.unconfirmed_reports), (0, 0, 0));
     assert!(
         measure.correction_error_ns().is_some_and(|ns| ns < 100.0),
         "{:?}",

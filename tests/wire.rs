@@ -218,12 +218,11 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
 /// Whether a byte of a kind is reserved, in whole or (the flags) in part.
 fn reserved(kind: Kind, at: usize) -> bool {
     let in_body = match kind {
-        Kind::Register | Kind::Report => false,
+        Kind::Register | Kind::Report | Kind::Correction => false,
         Kind::Challenge => at >= 48,
         Kind::Welcome => at >= 76,
         Kind::Reject => at >= 42,
         Kind::Probe => (66..72).contains(&at),
-        Kind::Correction => (75..76).contains(&at),
         Kind::Heartbeat => (40..56).contains(&at),
         Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,

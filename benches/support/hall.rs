@@ -36,7 +36,7 @@ impl Hall {
             clients,
             seed: 1,
             join_rate: 1_000_000,
-            // Newcomers are measured in haste, and one burst cuts the other short.
+            // For 24 rounds newcomers are measured in haste, and one burst cuts the other short.
             settle: Span::from_secs(125),
             duration: Span::from_secs(1_000_000),
             pressure: 0,
@@ -72,7 +72,7 @@ impl Hall {
         }
     }
 
-    /// What the crowd has found out since everybody was in; ends it.
+    /// What the crowd has found out since everybody was in and no newcomer any more; ends it.
     pub fn finish(&mut self) -> Box<Measure> {
         self.crowd.handle_shutdown(now(self.at));
         while let Some(event) = self.crowd.poll_event() {

@@ -32,7 +32,7 @@ pub struct ServerConfig {
     /// Exchanges that take longer there and back measure nothing: half of this is what somebody on the path can make
     /// of a reading.
     pub max_delay: Span,
-    /// The most probes a second in a round, if that is to take no longer than it must.
+    /// The most probes a second that a round sends; those to newcomers, which are measured beside it, come on top. Not 0.
     pub probe_rate: u32,
     /// Up to so many clients, every measurement and correction of each is told.
     pub tell_each: usize,
@@ -133,7 +133,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// What a server does in half of a core's time on an ordinary machine of 2020; 17 MB a second on an Ethernet.
+/// What a server does in two thirds of a core's time (docs/PERFORMANCE.md); 14 MB a second on an Ethernet.
 pub const PROBE_RATE: u32 = 100_000;
 
 /// 2025-06-01T00:00:00Z: before that day there was no meantime, so no clock that is right can show less.

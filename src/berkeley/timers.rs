@@ -2,8 +2,8 @@
 //! recognises by the number in the timer.
 //!
 //! Most timers are set for a fixed time from now, so their deadlines come in ascending order, kind by kind. Such timers wait
-//! in a few queues, each of which is in order by itself: setting and firing one costs O(1). Whatever fits behind no queue
-//! goes into a binary heap, at O(log n).
+//! in a few queues, each of which is in order by itself: setting and firing one costs O(1), amortised. Whatever fits behind no
+//! queue goes into a binary heap, at O(log n).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -100,8 +100,9 @@ struct Entry<T> {
     timer: T,
 }
 
-/// As many as there are kinds of timers that are set by the thousand, and one for those that are not.
-const QUEUES: usize = 4;
+/// As many as a server has kinds of timers that are set by the thousand (a probe now, the next one, a burst's end by two patiences, a
+/// newcomer's next burst), and some more, which those that are set rarely and far ahead may keep to themselves.
+const QUEUES: usize = 8;
 /// The least by which room for timers grows.
 const LEAST_STEP: usize = 16;
 
@@ -126,13 +127,21 @@ mod tests {
     #[test]
     fn what_is_set_for_fixed_times_from_now_needs_no_heap() {
         let mut timers = Timers::default();
-        for now in 0..10_000 {
-            for after in [0, 50, 1_250] {
+        let mut heaped = 0;
+        for now in 0..20_000 {
+            let mut set = |after| {
+                let before = timers.heap.len();
                 timers.set(Monotonic::from_nanos(now + after), after);
+                heaped += timers.heap.len() - before;
+            };
+            [0, 50, 400, 1_000, 1_250].into_iter().for_each(&mut set);
+            // What comes once a round.
+            if now % 5_000 == 0 {
+                [2_500, 4_300, 5_000].into_iter().for_each(&mut set);
             }
             while timers.fire(Monotonic::from_nanos(now)).is_some() {}
         }
-        assert!(timers.heap.is_empty(), "{} in the heap", timers.heap.len());
+        assert!(heaped <= 20, "{heaped} of 100,000 went into the heap");
     }
 
     proptest! {

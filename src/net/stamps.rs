@@ -34,12 +34,20 @@ pub(super) struct Stamps {
     bare: u32,
     /// Datagrams in a row whose leaving was asked for and not told.
     untold: u32,
+    /// Whether people know that none are told of.
+    warned: bool,
 }
 
 impl Stamps {
     /// None yet.
     pub(super) fn new(clock: &impl Clock) -> Stamps {
-        Stamps { converter: Converter::new(clock.pair()), kind: Timestamps::Kernel, bare: 0, untold: 0 }
+        Stamps {
+            converter: Converter::new(clock.pair()),
+            kind: Timestamps::Kernel,
+            bare: 0,
+            untold: 0,
+            warned: false,
+        }
     }
 
     /// The kind in use where the socket was granted the kernel's.
@@ -81,7 +89,7 @@ impl Stamps {
     /// A datagram was sent, and the kernel is to tell when it leaves.
     pub(super) fn asked(&mut self) {
         self.untold = self.untold.saturating_add(1);
-        if self.untold == UNTOLD {
+        if self.untold >= UNTOLD && !std::mem::replace(&mut self.warned, true) {
             log::warn!(
                 "the kernel stamps what is received but not what is sent: the network card's driver does not"
             );

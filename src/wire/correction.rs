@@ -30,7 +30,7 @@ pub struct Correction {
     pub learning: bool,
     /// Whether the cluster's rate has never been settled: the server may steer it by 100 ppb/s, later by 1 ppb/s.
     pub brisk: bool,
-    /// How many reports of the burst the server has heard; 0: it does not say.
+    /// How many reports of the burst the server has heard in time and could use, 1 to 255; 0: it does not say, as in a repetition.
     pub heard: u8,
     /// How many members the cluster has, the server's own clock included.
     pub members: u32,

@@ -128,8 +128,7 @@ fn keyed(bytes: &KeyBytes) -> Hmac<Sha256> {
 
 /// What a node's key is for, before the name.
 const LABEL: &[u8] = b"meantime 1 node key";
-/// Half of what HMAC-SHA-256 gives, as RFC 4868 cuts it.
-/// The length of a tag, in bytes: it is the end of its datagram.
+/// The length of a tag, in bytes, at the end of its datagram: half of what HMAC-SHA-256 gives, as RFC 4868 cuts it.
 pub const TAG_LEN: usize = 16;
 const TAG: std::ops::Range<usize> = DATAGRAM_LEN - TAG_LEN..DATAGRAM_LEN;
 

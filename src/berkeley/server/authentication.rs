@@ -19,6 +19,14 @@ pub struct Seal {
     pub name: Name,
 }
 
+/// When people were told last of each way in which a tag can be wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ToldForgery {
+    no_key: Option<Monotonic>,
+    unknown_key: Option<Monotonic>,
+    wrong_key: Option<Monotonic>,
+}
+
 impl Server {
     /// Whose word a datagram is.
     ///
@@ -57,7 +65,11 @@ impl Server {
     pub(super) fn tell_forgery(&mut self, now: Now, path: Path, message: &Message) {
         let key = message.header.key_id;
         let known = self.config.keys.find(key).is_some();
-        let told = &mut self.told_forgery[if known { 2 } else { usize::from(key != KeyId::NONE) }];
+        let told = match key {
+            KeyId::NONE => &mut self.told_forgery.no_key,
+            _ if known => &mut self.told_forgery.wrong_key,
+            _ => &mut self.told_forgery.unknown_key,
+        };
         let recent = |at: Monotonic| now.mono - at < super::TELL_AGAIN;
         if told.is_some_and(recent) {
             return;

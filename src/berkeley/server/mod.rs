@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use self::authentication::Seal;
+use self::authentication::{Seal, ToldForgery};
 use self::burst::Asked;
 use self::cookie::Cookies;
 use self::gate::Gate;
@@ -80,8 +80,8 @@ pub struct Server {
     own_exclusion: Option<Exclusion>,
     /// When each kind of refusal was told last.
     told: Vec<(RejectReason, Monotonic)>,
-    /// When a wrong tag was told last.
-    told_forgery: [Option<Monotonic>; 3],
+    /// When wrong tags were told last.
+    told_forgery: ToldForgery,
     lag: LeastLag,
     timers: Timers<Timer>,
     outgoing: VecDeque<Outgoing>,
@@ -158,7 +158,7 @@ impl Server {
             last_round: None,
             own_exclusion: None,
             told: Vec::new(),
-            told_forgery: [None; 3],
+            told_forgery: ToldForgery::default(),
             lag: LeastLag::default(),
             timers,
             outgoing: VecDeque::new(),

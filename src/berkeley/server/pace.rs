@@ -6,7 +6,7 @@
 //! probes do not fit, a round takes as many intervals as it needs.
 
 use crate::berkeley::ServerConfig;
-use crate::time::Span;
+use crate::time::{Monotonic, Span};
 
 /// How a round goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,21 @@ impl Plan {
     /// From the round's beginning to the last probe.
     pub fn probing(&self, config: &ServerConfig) -> Span {
         self.spread + self.last_probe(config)
+    }
+
+    /// When the vote of the round comes at the latest whose last burst has `begun` now, if the slowest path may take so long to answer,
+    /// and the next round begins at `next`: early enough that telling everybody has begun by then, unless the round is late itself.
+    pub fn over(
+        &self,
+        config: &ServerConfig,
+        begun: Monotonic,
+        patience: Span,
+        next: Monotonic,
+    ) -> Monotonic {
+        let (asked, most) = (begun + self.last_probe(config), config.most_patience());
+        let least = LEAST_PATIENCE.min(most);
+        let latest = next - config.interval.over(TELLING);
+        (asked + patience.clamp(least, most)).min(latest).max(asked + least)
     }
 
     /// From the beginning of a burst to its last probe.
@@ -67,6 +82,8 @@ const GAP: Span = Span::from_millis(50);
 const SPREAD: Span = Span::from_millis(1);
 /// The part of an interval in which all bursts begin at most. The rest is for the last answers, the vote and the corrections.
 const WINDOW: f64 = 0.8;
+/// One part in so many of the interval is left for the vote and the first corrections.
+const TELLING: i64 = 10;
 /// However quick a path was so far, an answer may take this long.
 pub const LEAST_PATIENCE: Span = Span::from_millis(20);
 /// Bursts that go on at a time, all together at most: some 8 MB, and more than a second's worth of half a million members.
@@ -113,6 +130,26 @@ mod tests {
                 "{members}: {length}"
             );
         }
+    }
+
+    #[test]
+    fn the_vote_comes_before_the_next_round_however_slow_a_path_is() {
+        let config = ServerConfig::default();
+        let start = Monotonic::default();
+        for members in [3, 10_000, 100_000, 400_000, 1_000_000] {
+            let plan = plan(members);
+            let next = start + config.interval.times(1 + plan.rounds_left_out);
+            let over = plan.over(&config, start + plan.spread, config.most_patience(), next);
+            let asked = start + plan.probing(&config);
+            assert!(over >= asked + LEAST_PATIENCE && over < next, "{members}: {over:?}");
+        }
+        // With few, the slowest path has all its time.
+        let patience = config.most_patience();
+        let next = start + config.interval;
+        let over = plan(10).over(&config, start, patience, next);
+        assert_eq!(over, start + plan(10).last_probe(&config) + patience);
+        // A round that is late has its vote after the last answers nevertheless.
+        assert!(plan(10).over(&config, next, patience, next) > next);
     }
 
     #[test]

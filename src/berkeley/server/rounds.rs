@@ -88,10 +88,8 @@ impl Server {
         for _ in 0..pace::BEGINS_A_TURN {
             let next = self.members.next(probing.next).filter(|_| probing.begun < probing.members);
             let Some(slot) = next else {
-                let most = self.config.most_patience();
-                let patience = probing.patience.clamp(pace::LEAST_PATIENCE.min(most), most);
                 let begun = (probing.since + probing.plan.spread).max(now.mono);
-                let over = begun + probing.plan.last_probe(&self.config) + patience;
+                let over = probing.plan.over(&self.config, begun, probing.patience, self.next_round);
                 self.timers.set(over, Timer::Vote(self.round));
                 return;
             };

@@ -41,7 +41,7 @@ pub struct LoadArgs {
     /// How fast to drive the server: round, as clients do, at its own pace; or max, with heartbeats, as fast as it answers
     #[arg(long, value_name = "RATE", default_value = "round")]
     rate: Rate,
-    /// With --rate max: how many heartbeats to have on their way at a time
+    /// With --rate max: how many heartbeats to have on their way at a time, at most
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pressure: u32,
     /// Use and ask for keys: the server's file, as `meantime keygen` has written it

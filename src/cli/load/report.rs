@@ -86,12 +86,15 @@ fn summary(measure: &Measure, length: Span, counters: &Counters) -> Vec<(String,
         measure.period(quantile).map_or(Value::Null, |period| rounded(period.as_secs_f64() * 1e3, 1e3).into())
     };
     let ns = |figure: Option<f64>| figure.map_or(Value::Null, |ns| rounded(ns, 10.0).into());
-    let fields: [(&str, Value); 15] = [
+    let lost =
+        [measure.lost_reports, measure.unconfirmed_reports, measure.lost_probes, measure.lost_heartbeats];
+    let fields: [(&str, Value); 16] = [
         ("measured_s", rounded(seconds, 1e3).into()),
         ("exchanges", measure.exchanges.into()),
         ("exchanges_per_s", rounded(rate, 10.0).into()),
-        ("lost", (measure.lost_reports + measure.lost_probes + measure.lost_heartbeats).into()),
+        ("lost", lost.iter().sum::<u64>().into()),
         ("lost_reports", measure.lost_reports.into()),
+        ("unconfirmed_reports", measure.unconfirmed_reports.into()),
         ("lost_probes", measure.lost_probes.into()),
         ("lost_heartbeats", measure.lost_heartbeats.into()),
         ("overflowed_here", counters.lost().into()),

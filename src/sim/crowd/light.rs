@@ -31,6 +31,8 @@ pub struct Light {
     pub applied: u32,
     /// How many corrections it has followed, as far as that matters.
     followed: u8,
+    /// When its session began.
+    entered: Monotonic,
     /// When it has sent something last.
     pub sent: Monotonic,
     /// When it has heard something last.
@@ -45,8 +47,6 @@ pub struct Light {
 /// The reports of a burst, until the server says how many of them it has heard.
 #[derive(Clone, Copy, Debug, Default)]
 struct Answered {
-    /// When the burst began.
-    since: Monotonic,
     /// The number of the first.
     first: u32,
     count: u8,
@@ -105,6 +105,7 @@ impl Light {
             sequence: 0,
             applied: 0,
             followed: 0,
+            entered: Monotonic::default(),
             sent: Monotonic::default(),
             heard: Monotonic::default(),
             burst: (0, 0),
@@ -150,7 +151,8 @@ impl Light {
     }
 
     /// A session begins, at this rate command.
-    pub fn enter(&mut self, session: SessionId, rate: Frequency) {
+    pub fn enter(&mut self, now: Monotonic, session: SessionId, rate: Frequency) {
+        self.entered = now;
         (self.session, self.rate, self.nonce) = (session, rate, 0);
         (self.sequence, self.applied, self.burst) = (0, 0, (0, 0));
         self.answered = Answered::default();
@@ -177,15 +179,15 @@ impl Light {
         if self.answered.count == 0 {
             self.answered.first = number;
         }
-        self.answered.count += 1;
+        self.answered.count = self.answered.count.saturating_add(1);
     }
 
     /// Another burst begins: how many reports of the one before the server has said nothing of. Bursts that follow each other sooner
     /// than rounds do, as newcomers' do, may cut each other short.
     pub fn begin_burst(&mut self, now: Monotonic, interval: Span) -> u8 {
-        let before = std::mem::replace(&mut self.answered, Answered { since: now, ..Answered::default() });
-        let is_of_another_round = now - before.since > interval.half();
-        if is_of_another_round { before.count } else { 0 }
+        let before = std::mem::take(&mut self.answered);
+        let is_new = now - self.entered < interval.times(NEW_ROUNDS);
+        if is_new { 0 } else { before.count }
     }
 
     /// The server has heard so many reports of the burst with the report `about` in it: how many it has not.
@@ -249,6 +251,8 @@ impl Light {
 
 /// The reports of a burst of usual length, and those before it.
 const REMEMBERED: usize = 8;
+/// For so many rounds a member is measured in haste.
+const NEW_ROUNDS: i64 = 25;
 /// After so many corrections a clock should agree with the others.
 const SETTLED: u8 = 3;
 /// What the first corrections are off by, as a guess.
@@ -265,6 +269,42 @@ mod tests {
     use super::*;
 
     const S: i64 = 1_000_000_000;
+
+    /// A client that is no newcomer any more, and has answered the probes of a burst with these reports.
+    fn answering(numbers: std::ops::RangeInclusive<u32>) -> (Light, Monotonic) {
+        let origin = Raw::from_nanos(1_800_000_000 * S);
+        let mut light = Light::new(Errs { origin, offset: Span::ZERO, drift: Frequency::ZERO });
+        let now = Monotonic::default() + INTERVAL.times(NEW_ROUNDS);
+        light.enter(Monotonic::default(), SessionId(1), Frequency::ZERO);
+        light.begin_burst(now, INTERVAL);
+        numbers.for_each(|number| light.report(number, light.shows(origin), origin, origin));
+        (light, now)
+    }
+
+    const INTERVAL: Span = Span::from_secs(5);
+
+    #[test]
+    fn what_the_server_has_not_heard_by_its_own_word_is_lost() {
+        let (mut light, now) = answering(5..=8);
+        assert_eq!(light.confirm(4, 4), 0, "that is about the burst before");
+        assert_eq!(light.confirm(7, 0), 0, "a repetition says nothing");
+        assert_eq!((light.confirm(7, 3), light.confirm(7, 3)), (1, 0), "once");
+        assert_eq!(light.begin_burst(now + INTERVAL, INTERVAL), 0, "all is said");
+    }
+
+    #[test]
+    fn a_burst_without_a_word_is_told_apart_and_newcomers_bursts_may_be_cut_short() {
+        let (mut light, now) = answering(5..=8);
+        assert_eq!(light.begin_burst(now + Span::from_secs(1), INTERVAL), 4);
+        let (mut light, now) = answering(5..=8);
+        assert_eq!(light.begin_burst(now - Span::from_secs(1), INTERVAL), 0);
+    }
+
+    #[test]
+    fn no_number_of_probes_is_too_many() {
+        let (mut light, _) = answering(1..=1_000);
+        assert_eq!(light.confirm(900, 255), 0);
+    }
 
     #[test]
     fn a_clock_that_is_told_how_far_it_is_off_comes_to_agree() {

@@ -64,9 +64,11 @@ pub struct Measure {
     pub exchanges: u64,
     /// Probes that did not arrive.
     pub lost_probes: u64,
-    /// Reports that, by the server's own word, were not heard when their burst was over: lost, or too late. And those of bursts of which
-    /// the server never said anything.
+    /// Reports that, by the server's own word, were not heard when their burst was over: lost, or too late.
     pub lost_reports: u64,
+    /// Reports of bursts of which the server never said anything: none was heard, or the Correction was lost, or the server
+    /// corrected nobody in that round.
+    pub unconfirmed_reports: u64,
     /// Heartbeats that were not acknowledged in time.
     pub lost_heartbeats: u64,
     /// Corrections that came.

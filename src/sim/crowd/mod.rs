@@ -3,7 +3,8 @@
 //! To whoever drives it, the crowd is one [`Node`], whose paths lead to its clients' own addresses ([`Seats`]); the sockets
 //! turn that around. Everything that a client does is in [`light`]; here is when: clients are let in a few at a time, look
 //! every now and then for whether they have to ask again or to give a sign of life, and, if the server is to be driven as fast
-//! as it answers, keep a fixed number of heartbeats on their way, each from the next client in turn. For each of them the server does
+//! as it answers, keep heartbeats on their way, each from the next client in turn: up to a fixed number, and when half of that is
+//! answered, as many again. For each of them the server does
 //! what it does for any datagram of a member: receive and stamp it, read it, find the member and its session, note the sign of
 //! life, write an answer and send that.
 
@@ -41,7 +42,7 @@ pub struct CrowdPlan {
     pub settle: Span,
     /// For how long it goes on in all.
     pub duration: Span,
-    /// How many heartbeats are on their way at a time; 0: clients send them when they must.
+    /// How many heartbeats are on their way at a time at most; 0: clients send them when they must.
     pub pressure: usize,
     /// The cluster's keys; with any, the newest tags everything.
     pub keys: MasterKeys,
@@ -175,7 +176,7 @@ impl Crowd {
                 if welcome.nonce != light.nonce {
                     return Fate::Unasked;
                 }
-                light.enter(header.session, welcome.rate);
+                light.enter(now.mono, header.session, welcome.rate);
                 self.terms = *welcome;
                 self.inside += 1;
             }
@@ -231,13 +232,13 @@ impl Crowd {
         let missing = match probe.index {
             // A burst that was cut short by the next one has lost nothing.
             0 if silent < CUT_SHORT => 0,
-            0 => size.saturating_sub(last + u8::from(size > 0)),
+            0 => size.saturating_sub(last.saturating_add(u8::from(size > 0))),
             index => (index - 1).saturating_sub(last),
         };
         let unheard = if probe.index == 0 { light.begin_burst(now.mono, self.terms.interval) } else { 0 };
         light.burst = (probe.burst, probe.index);
         self.measure.count(|measure| &mut measure.lost_probes, missing.into());
-        self.measure.count(|measure| &mut measure.lost_reports, unheard.into());
+        self.measure.count(|measure| &mut measure.unconfirmed_reports, unheard.into());
         self.measure.count(|measure| &mut measure.exchanges, 1);
         self.measure.probed(now.mono, header.round);
         let (nonce, round) = (probe.nonce, header.round);

@@ -108,10 +108,12 @@ fn keys_are_added_and_taken_out_and_a_clients_follow_from_the_servers() {
         (&["--for", "x", "--from", "lab-7.key", "x.key"], "alone"),
         (&["--for", "x", "x.key"], "--from"),
         (&["--for", "", "--from", "a.key", "x.key"], "no name"),
+        (&["--for", "x", "--from", "a.key", "--replace", "a.key"], "the server's keys"),
     ] {
         let found = files.refused(arguments);
         assert!(found.contains(said), "{arguments:?}: {found}");
     }
+    assert!(files.text("a.key").contains("\nmaster 2 "), "the server's keys are lost");
 }
 
 /// How a node with this key file ends, if it does.

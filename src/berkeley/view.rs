@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, Setting};
+use crate::wire::{ClientState, ClusterId, KeyId, Setting};
 
 /// A cluster, as its server sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,8 @@ impl SettingView {
 pub struct MemberView {
     /// Who.
     pub peer: Peer,
+    /// The key that it used last; 0: there are no keys.
+    pub key: KeyId,
     /// How its clock stands, by its own word.
     pub state: ClientState,
     /// What its last burst has measured; `None`: not measured yet.

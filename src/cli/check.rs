@@ -65,7 +65,7 @@ fn judge(answer: &Value, max: Span, min_members: u64) -> (Finding, String) {
     }
     let heard = round["heard"].as_u64().unwrap_or(0);
     if heard < min_members {
-        return (Finding::Beyond, format!("{heard} members were heard, {min_members} are wanted"));
+        return (Finding::Beyond, format!("{heard} clocks with a vote were heard, {min_members} are wanted"));
     }
     let Some(stated) = round["largest_bound_ns"].as_i64() else {
         return (Finding::Unknown, "not every member was heard and knows how far it may be off".into());

@@ -24,7 +24,7 @@ pub struct ClientArgs {
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
     /// What to call this machine, at most 24 bytes [default: the name that its key file is for, or its host name]
-    #[arg(long, value_name = "NAME", value_parser = node::name)]
+    #[arg(long, value_name = "NAME", value_parser = node::own_name)]
     name: Option<Name>,
     /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or slower) if
     /// by less [default: 128ms]

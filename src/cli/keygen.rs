@@ -45,12 +45,27 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
         _ if args.add => with_another(path)?,
         _ => (KeyFile::Masters(vec![(KeyId(1), node::seed()?)]), "key 1".to_owned()),
     };
+    if args.owner.is_some() && args.replace {
+        keep_masters(path)?;
+    }
     let there = args.add || args.remove.is_some() || args.replace && path.exists();
     let written = if there { replace(path, &file.text()) } else { create(path, &file.text()) };
     written.map_err(|error| cannot_write(path, &error))?;
     // Nobody may be listening; the file is there all the same.
     let _ = writeln!(io::stdout(), "{} now has {done}", path.display());
     Ok(())
+}
+
+/// A client's file is not written over the server's, for instance over the one that it follows from: all clients would have to get
+/// new ones.
+fn keep_masters(path: &Path) -> Result<(), Failure> {
+    match KeyFile::read(path) {
+        Ok(KeyFile::Masters(_)) => Err(Failure::Runtime(format!(
+            "{} has the server's keys: a client's are not written over them; give another file",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn of_client(owner: &Name, from: &Path) -> Result<KeyFile, Failure> {

@@ -373,6 +373,19 @@ pub fn name(text: &str) -> Result<Name, String> {
     }
 }
 
+/// What a client is called: not nothing.
+///
+/// # Errors
+/// Why it cannot be.
+pub fn own_name(text: &str) -> Result<Name, String> {
+    match name(text)? {
+        name if name.as_str().trim().is_empty() => {
+            Err("a client has a name; leave it out for the host's".into())
+        }
+        name => Ok(name),
+    }
+}
+
 fn tick_period(text: &str) -> Result<Span, String> {
     match units::positive_span(text)? {
         period if period < Span::from_millis(1) => Err("must be at least 1ms".into()),

@@ -61,6 +61,7 @@ impl Member {
         });
         MemberView {
             peer: self.peer(),
+            key: self.key,
             state: self.state,
             measured,
             error: self.error(),

@@ -104,6 +104,7 @@ fn member(member: &MemberView) -> Value {
     json!({
         "name": member.peer.name.as_str(),
         "address": member.peer.address.to_string(),
+        "key": member.key.0,
         "state": snake_case(member.state),
         "offset_ns": measured(|measured| measured.offset.span()),
         "offset_error_ns": measured(|measured| measured.error),

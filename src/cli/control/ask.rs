@@ -110,7 +110,7 @@ fn cannot_ask(path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::ConnectionRefused => format!("no meantime listens at {path} any more"),
         io::ErrorKind::PermissionDenied => format!("the socket {path} belongs to another user"),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("the node at {path} does not answer")
+            format!("the node at {path} does not answer (when it wakes up it will do what it was asked)")
         }
         _ => format!("cannot ask the node at {path}: {error}"),
     })

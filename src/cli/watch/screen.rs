@@ -138,14 +138,14 @@ impl Screen {
         let mut kept: Vec<usize> = (0..columns.len()).collect();
         let spare = |kept: &[usize]| {
             let used: usize = kept.iter().map(|column| widths[*column] + GAP).sum();
-            usize::from(area.width).saturating_sub(used)
+            usize::from(area.width).checked_sub(used)
         };
         for (title, history) in SPARED {
-            if spare(&kept) < history {
+            if spare(&kept).is_none_or(|spare| spare < history) {
                 kept.retain(|column| columns[*column].0 != title);
             }
         }
-        let history = spare(&kept);
+        let history = spare(&kept).unwrap_or(0);
         let title = |(title, side): &(&str, Side)| {
             let style = if *title == self.key.title() { Modifier::REVERSED } else { Modifier::BOLD };
             Cell::from(aligned(Span::styled((*title).to_owned(), style), *side))
@@ -244,7 +244,8 @@ const LEAST_MEMBERS: usize = 5;
 /// Between two columns.
 const GAP: usize = 2;
 /// What is left out on narrow screens, in this order, as long as there is no room for so many rounds of history.
-const SPARED: [(&str, usize); 3] = [("ADDRESS", 16), ("ROUNDS", 8), ("ERROR", 8)];
+const SPARED: [(&str, usize); 7] =
+    [("ADDRESS", 16), ("ROUNDS", 8), ("ERROR", 8), ("HEARD", 0), ("DELAY", 0), ("PPM", 0), ("BOUND", 0)];
 
 #[cfg(test)]
 mod tests {

@@ -193,13 +193,16 @@ fn keys_are_changed_while_everything_runs() {
     let files = Files::new();
     files.made(&["a.key"]);
     fs::copy(files.path("a.key"), files.path("client.key")).expect("a copy");
-    let server = server("127.0.0.1:0", &["--interval", "500ms", "--key-file", &files.argument("a.key")]);
+    let (socket, keys) = (files.argument("socket"), files.argument("a.key"));
+    let server = server("127.0.0.1:0", &["--interval", "500ms", "--key-file", &keys, "--control", &socket]);
     let client = client(&server.address(), "guest", &["--key-file", &files.argument("client.key")]);
     client.wait_for_any("corrected");
+    assert_eq!(key_in_use(&socket), 1);
     files.made(&["--add", "a.key"]);
     wait_for_line(&server, "keys 1, 2 now");
     fs::copy(files.path("a.key"), files.path("client.key")).expect("a copy");
     wait_for_line(&client, "keys 1, 2 now");
+    support::wait_until(support::PATIENCE, "the client uses the new key", || key_in_use(&socket) == 2);
     files.made(&["--remove", "1", "a.key"]);
     wait_for_line(&server, "keys 2 now");
     let corrected = client.events_of("corrected").len();
@@ -211,6 +214,15 @@ fn keys_are_changed_while_everything_runs() {
     wait_for_line(&server, "the old keys stay");
     let corrected = client.events_of("corrected").len();
     client.wait_for("corrected", corrected + 2, |_| true);
+}
+
+/// The key that the server's only client uses, as the server tells.
+fn key_in_use(socket: &str) -> u64 {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_meantime")).args(["status", "--json", "--control", socket]).output();
+    let status: serde_json::Value =
+        serde_json::from_slice(&output.expect("our program").stdout).expect("a status");
+    status["clients"][0]["key"].as_u64().expect("a number")
 }
 
 fn wait_for_line(process: &Process, said: &str) {

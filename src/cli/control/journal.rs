@@ -7,13 +7,26 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{Record, Tell, rfc3339};
 use crate::net::Observation;
+use crate::time::Timestamp;
 
 /// The last events that are worth a line in a log, numbered from 1.
 #[derive(Debug, Default)]
 pub struct Journal {
-    entries: VecDeque<Value>,
+    entries: VecDeque<Entry>,
     /// The number of the newest.
     newest: u64,
+}
+
+/// An event, kept small: as JSON it takes several times as much.
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    time: Timestamp,
+    kind: &'static str,
+    level: Level,
+    text: Box<str>,
+    /// Whom it is about, as far as it says so.
+    about: [Option<Box<str>>; ABOUT.len()],
 }
 
 impl Journal {
@@ -21,21 +34,16 @@ impl Journal {
     pub fn note(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) {
         let (Some(level), Some(text)) = (what.level(), what.text(at)) else { return };
         self.newest += 1;
-        let mut entry = json!({
-            "number": self.newest,
-            "time": rfc3339(at.reading.time),
-            "event": what.kind(),
-            "level": if level <= Level::Warn { "warning" } else { "info" },
-            "text": text,
-        });
         let mut record = Record::new(what.kind(), at);
         what.fields(&mut record);
-        for name in ["client", "address"] {
-            if let Some(value) = record.field(name) {
-                entry[name] = value.clone();
-            }
-        }
-        self.entries.push_back(entry);
+        self.entries.push_back(Entry {
+            number: self.newest,
+            time: at.reading.time,
+            kind: what.kind(),
+            level,
+            text: text.into(),
+            about: ABOUT.map(|name| record.field(name).and_then(Value::as_str).map(Box::from)),
+        });
         if self.entries.len() > LENGTH {
             self.entries.pop_front();
         }
@@ -43,8 +51,7 @@ impl Journal {
 
     /// The events after this number, oldest first.
     pub fn since(&self, number: u64) -> Vec<Value> {
-        let after = |entry: &&Value| entry["number"].as_u64() > Some(number);
-        self.entries.iter().filter(after).cloned().collect()
+        self.entries.iter().filter(|entry| entry.number > number).map(Entry::told).collect()
     }
 
     /// The number of the newest event; 0: there was none.
@@ -53,5 +60,25 @@ impl Journal {
     }
 }
 
+impl Entry {
+    fn told(&self) -> Value {
+        let mut told = json!({
+            "number": self.number,
+            "time": rfc3339(self.time),
+            "event": self.kind,
+            "level": if self.level <= Level::Warn { "warning" } else { "info" },
+            "text": self.text,
+        });
+        for (name, value) in ABOUT.into_iter().zip(&self.about) {
+            if let Some(value) = value {
+                told[name] = value.as_ref().into();
+            }
+        }
+        told
+    }
+}
+
+/// The fields of an event that say whom it is about.
+const ABOUT: [&str; 2] = ["client", "address"];
 /// More than a screen shows.
 const LENGTH: usize = 256;

@@ -29,10 +29,10 @@ mod steady;
 mod tests;
 mod window;
 
+use std::borrow::Cow;
+
 pub use self::ballot::{Audience, Ballot, Claim, Conclusion, Judged, Reading, Turn};
 pub use self::setting::Unsettable;
-
-use std::borrow::Cow;
 
 use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};

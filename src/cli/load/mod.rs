@@ -193,10 +193,11 @@ Examples:
   meantime load 127.0.0.1 --clients 1000 --rate max --output json
 
 The clients vote like any others: give them a server of their own, not one that
-keeps somebody's time. Each client registers, answers probes by a clock of its own, which is wrong in a
-way that is known here, and follows the corrections. An exchange is a probe that
-was answered or a heartbeat that was acknowledged. The errors are distances from
-a line through all of a round: what is wrong for all alike is not in them.";
+keeps somebody's time. Each of them registers, answers probes by a clock of its
+own, which is wrong in a way that is known here, and follows the corrections. An
+exchange is a probe that was answered or a heartbeat that was acknowledged. The
+errors are distances from a line through all of a round: what is wrong for all
+alike is not in them.";
 
 #[cfg(test)]
 mod tests {

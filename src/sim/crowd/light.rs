@@ -182,8 +182,8 @@ impl Light {
         self.answered.count = self.answered.count.saturating_add(1);
     }
 
-    /// Another burst begins: how many reports of the one before the server has said nothing of. Bursts that follow each other sooner
-    /// than rounds do, as newcomers' do, may cut each other short.
+    /// Another burst begins: how many reports of the one before the server has said nothing of. Of a newcomer none is counted, whose
+    /// bursts may cut each other short.
     pub fn begin_burst(&mut self, now: Monotonic, interval: Span) -> u8 {
         let before = std::mem::take(&mut self.answered);
         let is_new = now - self.entered < interval.times(NEW_ROUNDS);
@@ -192,7 +192,7 @@ impl Light {
 
     /// The server has heard so many reports of the burst with the report `about` in it: how many it has not.
     pub fn confirm(&mut self, about: u32, heard: u8) -> u8 {
-        let Answered { first, count, .. } = self.answered;
+        let Answered { first, count } = self.answered;
         if heard == 0 || count == 0 || (about.wrapping_sub(first) as i32) < 0 {
             return 0;
         }

@@ -1,8 +1,9 @@
-//! The frequency that a node keeps over restarts: found again, and no trouble with it ever ends a node.
+//! The frequency and the time that a node keeps over restarts: found again, and no trouble with them ever ends a node.
 
 mod support;
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -68,6 +69,41 @@ fn a_server_goes_on_at_the_rate_that_it_had() {
     let third = start();
     assert_eq!(ppb(&third.wait_for_any("tick")), 0.0);
     assert_eq!(third.log().matches("damaged").count(), 1, "{}", third.log());
+}
+
+#[test]
+fn a_cluster_of_which_nobody_is_left_goes_on_from_its_own_time_when_it_starts_again() {
+    let (_dir, path) = scratch();
+    let (state, socket) = (path.display().to_string(), path.join("control").display().to_string());
+    let file = path.join("server.frequency");
+    let start =
+        || server("127.0.0.1:0", &["--interval", "200ms", "--state-dir", &state, "--control", &socket]);
+    let lead =
+        |tick: &serde_json::Value| tick["cluster_ns"].as_i64().unwrap() - tick["raw_ns"].as_i64().unwrap();
+
+    let first = start();
+    let member = client(&first.address(), "member", &["--simulate-drift", "1.2ppm"]);
+    wait_until(Duration::from_secs(60), "the time to be kept", || file.exists());
+    let before = fs::read_to_string(&file).expect("what was kept");
+    let mut set = Command::new(env!("CARGO_BIN_EXE_meantime"));
+    set.args(["set-time", "+1h", "--step", "--control", &socket]);
+    assert!(set.stdout(Stdio::null()).status().expect("meantime runs").success());
+    // At once, not when ten minutes are over.
+    let changed = || fs::read_to_string(&file).is_ok_and(|now| now != before);
+    wait_until(Duration::from_secs(20), "the time that was set to be kept", changed);
+    let left = lead(first.events_of("tick").last().expect("ticks"));
+    // Killed, not asked to end.
+    drop((member, first));
+
+    let second = start();
+    let apart = lead(&second.wait_for_any("tick")) - left;
+    assert!(apart.abs() < 50_000_000, "{apart} ns apart\n{}", second.log());
+    assert!(second.log().contains("the time goes on from the last run's, by +1.0 h"), "{}", second.log());
+    // Who pretends to be wrong does not know better.
+    drop(second);
+    let third = server("127.0.0.1:0", &["--state-dir", &state, "--simulate-offset", "-1s"]);
+    let apart = lead(&third.wait_for_any("tick")) - left;
+    assert!((apart + 3_601_000_000_000).abs() < 50_000_000, "{apart} ns apart\n{}", third.log());
 }
 
 #[test]

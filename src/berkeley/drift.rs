@@ -1,4 +1,5 @@
-//! What a frequency that was learned in an earlier run is worth now. Pure arithmetic; where it is kept, others know.
+//! What was learned in an earlier run is worth now: the frequency, and as long as the oscillator has not stopped, the time. Pure
+//! arithmetic; where it is kept, others know.
 //!
 //! Between two runs an oscillator's frequency walks on: by σ_w √t after t seconds, with σ_w = 3·10⁻⁹ per √s for an
 //! ordinary crystal in a room (two orders above a good one at rest: day and night are in it). To that comes what
@@ -6,7 +7,7 @@
 //! measured its oscillator's nominal rate anew (x86: the TSC against another timer), and may err by some ppm
 //! more than the last time.
 
-use crate::time::{Frequency, Span};
+use crate::time::{Frequency, Span, Timestamp};
 
 /// Whether a frequency is known well enough to be kept for the next run.
 pub fn is_worth_keeping(error: Frequency) -> bool {
@@ -27,8 +28,22 @@ pub fn aged(error: Frequency, age: Span, same_boot: bool) -> Frequency {
     Frequency::from_ratio(squares.iter().sum::<f64>().sqrt().min(UNKNOWN.ratio()))
 }
 
+/// A time that was known when the oscillator has run for `ran` since, over which it runs fast by `frequency`.
+pub fn gone_on(time: Timestamp, frequency: Frequency, ran: Span) -> Timestamp {
+    time + ran + frequency.over(ran)
+}
+
+/// Whether what is kept has to be kept anew: since then the oscillator has run for `ran`, and the time has gone on by `went`.
+pub fn is_out_of_date(ran: Span, went: Span) -> bool {
+    !(Span::ZERO..PERIOD).contains(&ran) || (went - ran).abs() >= SET
+}
+
 /// As the members whose frequency counts for the cluster's rate: then it is known, not guessed.
 const WORTH_KEEPING: Frequency = Frequency::from_ppm(1.0);
+/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in hours.
+const PERIOD: Span = Span::from_secs(600);
+/// No frequency gathers so much in that time: somebody has set the time.
+const SET: Span = Span::from_secs(1);
 /// Kernels steer by no more than this; no oscillator that works is farther off.
 const LARGEST: Frequency = Frequency::from_ppm(500.0);
 /// σ_w per √s.
@@ -62,6 +77,12 @@ mod tests {
             aged(SURE, Span::from_secs(-60), true) < Frequency::from_ppm(0.2),
             "clocks may differ a little"
         );
+    }
+
+    #[test]
+    fn time_goes_on_at_the_rate_that_was_known() {
+        let later = gone_on(Timestamp::from_nanos(5), Frequency::from_ppm(-2.0), Span::from_secs(10));
+        assert_eq!(later.as_nanos(), 5 + 10_000_000_000 - 20_000);
     }
 
     #[test]

@@ -70,16 +70,16 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.start_log()?;
     let resolver = resolver(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
-    let clock = args.node.clock(step_threshold)?;
+    let mut clock = args.node.clock(step_threshold)?;
     // Before the rights to read it are given up.
     let file = args.node.keys()?;
     let control = args.node.settle::<Client>()?;
-    let now = clock.now();
     let owner = file.as_ref().and_then(KeyFile::owner);
     let name = args.name.or(owner).unwrap_or_else(host_name);
     let keys = file.map(|file| file.node_keys(&name)).transpose();
     let keys = keys.map_err(|reason| args.node.wrong_keys(&reason))?.unwrap_or_default();
-    let (memory, initial_frequency) = args.node.recall(&name, now.raw);
+    let (memory, initial_frequency) = args.node.recall(&name, &mut clock);
+    let now = clock.now();
     let config = ClientConfig {
         name,
         step_threshold,

@@ -20,7 +20,7 @@ use crate::clock::system::steering::Settings;
 use crate::clock::{Clock, Overlay, SystemEvent};
 use crate::net::{self, Answer, Ask, Control, EventLoop, Link, Observation, Observer};
 use crate::process::{self, Account, Need, Supervisor};
-use crate::time::{Frequency, Now, Raw, Span, Timestamp};
+use crate::time::{Frequency, Now, Offset, Span, Timestamp};
 use crate::wire::Name;
 
 /// The options that every node has.
@@ -33,7 +33,8 @@ pub struct NodeArgs {
     /// With --clock system: steer the clock even if another program seems to do so
     #[arg(long)]
     force: bool,
-    /// Keep the oscillator's frequency in this directory over restarts; it is made if it is not there
+    /// Keep the oscillator's frequency, and the time while the machine runs, in this directory over restarts; it is made if it
+    /// is not there
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Use and ask for keys: the file that `meantime keygen` has written. A change of the file is noticed
@@ -75,7 +76,7 @@ pub struct NodeArgs {
 pub struct Equipment {
     /// Where it can be asked.
     pub control: Option<Control>,
-    /// Where it keeps its oscillator's frequency.
+    /// Where it keeps its oscillator's frequency and the time.
     pub memory: Option<Memory>,
     /// What is said when nobody answers.
     pub advice: Option<Advice>,
@@ -185,15 +186,28 @@ impl NodeArgs {
         Ok(control)
     }
 
-    /// Where the node `name` keeps its oscillator's frequency, if it shall; and what an earlier run has left there. The
-    /// oscillator has just started at `raw`.
-    pub fn recall(&self, name: &Name, raw: Raw) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
+    /// Where the node `name` keeps its oscillator's frequency and the time, if it shall; and the frequency that an earlier run
+    /// has left there, with one standard deviation. If it has left the time as well, the clock, which has just started, goes on
+    /// from that, unless it shall pretend to be wrong.
+    pub fn recall(
+        &self,
+        name: &Name,
+        clock: &mut impl Clock,
+    ) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
         let Some(directory) = &self.state_dir else { return (None, None) };
         let mut memory = Memory::new(directory, name, self.simulate_drift);
         memory.prepare();
-        // It starts at the time that the machine believes in.
-        let known = memory.recall(Timestamp::from_nanos(raw.as_nanos()));
-        (Some(memory), known)
+        let now = clock.read();
+        let known = memory.recall(now);
+        if let Some(time) = known.and_then(|known| known.time)
+            && self.simulate_offset == Span::ZERO
+            && self.clock == ClockKind::Overlay
+        {
+            clock.resume(now.host, time);
+            let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
+            log::info!("the time goes on from the last run's, by {ahead} from this machine's clock");
+        }
+        (Some(memory), known.map(|known| (known.frequency, known.error)))
     }
 
     /// Runs a node until a signal ends it. `hello` is told before anything else.
@@ -239,7 +253,7 @@ impl NodeArgs {
     }
 }
 
-/// Who watches a node: the output, the memory of its frequency, who knows what to do when nobody answers, the record, the
+/// Who watches a node: the output, the memory of its frequency and time, who knows what to do when nobody answers, the record, the
 /// service manager, and who looks after the key file.
 struct Audience<W: io::Write> {
     output: Output<W>,

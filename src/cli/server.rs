@@ -107,10 +107,10 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let listener = Listener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
-    let clock = args.node.clock(STEP_THRESHOLD)?;
+    let mut clock = args.node.clock(STEP_THRESHOLD)?;
     let control = args.node.settle::<Server>()?;
+    let (memory, initial_frequency) = args.node.recall(&args.name, &mut clock);
     let now = clock.now();
-    let (memory, initial_frequency) = args.node.recall(&args.name, now.raw);
     let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
     let equipment = Equipment { control, memory, advice: None };

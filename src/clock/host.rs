@@ -81,7 +81,7 @@ fn attempt() -> Pair {
 }
 
 /// How long the machine has been suspended since it started; zero where that cannot be known.
-pub(super) fn suspended() -> Span {
+pub fn suspended() -> Span {
     boottime().map_or(Span::ZERO, |boottime| boottime - Span::from_nanos(monotonic().as_nanos()))
 }
 

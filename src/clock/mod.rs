@@ -14,7 +14,7 @@ mod sleep;
 mod stamps;
 pub mod system;
 
-pub use host::{HostRaw, monotonic};
+pub use host::{HostRaw, monotonic, suspended};
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
 pub use sleep::SleepWatch;
@@ -34,6 +34,12 @@ pub trait Clock {
     /// or nobody can tell.
     fn slept(&mut self) -> Option<Span> {
         None
+    }
+
+    /// The node's oscillator shows `time` when the host's reads `host`, and goes on from there. A node has the time from an
+    /// earlier run; where the machine's own clock is steered, that has it already, and nothing happens.
+    fn resume(&mut self, host: HostRaw, time: Timestamp) {
+        let _ = (host, time);
     }
 
     /// The two that the core wants, read together.
@@ -78,6 +84,10 @@ impl<C: Clock + ?Sized> Clock for Box<C> {
 
     fn slept(&mut self) -> Option<Span> {
         (**self).slept()
+    }
+
+    fn resume(&mut self, host: HostRaw, time: Timestamp) {
+        (**self).resume(host, time);
     }
 
     fn now(&self) -> Now {

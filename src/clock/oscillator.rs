@@ -33,6 +33,11 @@ impl Oscillator {
         Oscillator { start: self.start + offset, drift: self.drift + drift, ..self }
     }
 
+    /// The same one, if it shows `time` when the host's reads `host`.
+    pub fn shown(self, host: HostRaw, time: Timestamp) -> Oscillator {
+        Oscillator { drift: self.drift, ..Oscillator::machine(host, time) }
+    }
+
     /// What it shows when the host's oscillator reads `host`.
     pub fn at(&self, host: HostRaw) -> Raw {
         let elapsed = host.since(self.anchor);

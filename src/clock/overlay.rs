@@ -1,7 +1,7 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
 use super::{Clock, HostRaw, Moment, Oscillator, Pair, SleepWatch, host};
-use crate::time::{Frequency, Now, Raw, Span};
+use crate::time::{Frequency, Now, Raw, Span, Timestamp};
 
 /// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,10 @@ impl Clock for Overlay {
         let before = host::monotonic();
         let boottime = host::boottime()?;
         self.sleep.look(before, boottime, host::monotonic())
+    }
+
+    fn resume(&mut self, host: HostRaw, time: Timestamp) {
+        self.oscillator = self.oscillator.shown(host, time);
     }
 
     fn raw_at(&self, host: HostRaw) -> Raw {
@@ -86,6 +90,17 @@ mod tests {
         assert_eq!(clock.raw_at(moment.host), moment.now.raw);
         let later = HostRaw::from_nanos(moment.host.as_nanos() + 1_000_000_000);
         assert_eq!((clock.raw_at(later) - moment.now.raw).as_nanos(), 1_000_400_000);
+    }
+
+    #[test]
+    fn a_clock_that_resumes_shows_the_time_that_it_was_told_and_keeps_its_drift() {
+        let mut clock = Overlay::start(Span::ZERO, Frequency::from_ppm(400.0));
+        let then = HostRaw::from_nanos(clock.read().host.as_nanos() - 1_000_000_000);
+        clock.resume(then, Timestamp::from_nanos(5));
+        assert_eq!(clock.raw_at(then).as_nanos(), 5);
+        let later = HostRaw::from_nanos(then.as_nanos() + 1_000_000_000);
+        assert_eq!(clock.raw_at(later).as_nanos(), 5 + 1_000_400_000);
+        assert!(clock.read().now.raw > clock.raw_at(later));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::machine::Habits;
 use super::seed::{Purpose, Seed};
 use super::simulation::Observer;
 use super::{Fault, Member, Sample, Scenario, Trouble, Ways};
@@ -83,14 +84,16 @@ impl Soak {
             faults.extend(episode.into_iter().map(|(at, fault)| (begin + at, fault)));
             quiet.push(begin + span);
         }
-        let duration = EPISODE.times(episodes);
+        let default = Scenario::default();
         let scenario = Scenario {
             seed: Seed(seed),
             clients,
+            // For months nobody sets these machines' clocks: their processes had better know the time themselves.
+            habits: Habits { keeps: true, ..default.habits },
             faults,
-            duration,
+            duration: EPISODE.times(episodes),
             settle: EPISODE.half(),
-            ..Scenario::default()
+            ..default
         };
         Soak { scenario, endurance: Endurance { quiet, ..Endurance::default() } }
     }

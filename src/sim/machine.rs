@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Member;
 use super::jitter::normal;
 use super::liar::Liar;
+use super::memory::{Memory, Recalled};
 use super::oscillator::Oscillator;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::server::Target;
@@ -186,6 +187,8 @@ pub struct Habits {
     pub noise: Span,
     /// Timers fire up to so much later than asked.
     pub latency: Span,
+    /// Whether a process finds again what the one before it has learned, as with a state directory.
+    pub keeps: bool,
 }
 
 /// Jumps of the time that a node publishes, once it has the cluster's time.
@@ -225,6 +228,9 @@ pub struct Machine<N> {
     node: Option<N>,
     plan: Plan,
     habits: Habits,
+    memory: Memory,
+    /// What the process calls its oscillator's reading, minus that: it starts at the time that it has kept.
+    resumed: Span,
     busy_until: Span,
     processes: ChaCha8Rng,
     stamping: ChaCha8Rng,
@@ -254,6 +260,8 @@ impl<N: Boot> Machine<N> {
             node: None,
             plan,
             habits,
+            memory: Memory::default(),
+            resumed: Span::ZERO,
             busy_until: Span::ZERO,
             processes,
             stamping,
@@ -295,12 +303,22 @@ impl<N: Boot> Machine<N> {
         }
         let mut seed = [0; 32];
         self.processes.fill_bytes(&mut seed);
+        self.recall(at);
         let now = self.now(at);
         self.boots += 1;
         self.paused = false;
         self.shown = None;
         self.node = Some(N::boot(&self.plan, seed, now));
         self.drain(output);
+    }
+
+    /// What the last process has kept is known to the next one.
+    fn recall(&mut self, at: Span) {
+        let raw = self.oscillator.raw(at);
+        if let Some(Recalled { time, frequency, error }) = self.memory.recall(raw) {
+            self.resumed = Raw::from_nanos(time.as_nanos()) - raw;
+            self.remember(frequency, error);
+        }
     }
 
     /// Ends the process at once.
@@ -312,9 +330,13 @@ impl<N: Boot> Machine<N> {
 
     /// Gives the process an input at a true time, and takes what it gives out.
     pub fn handle(&mut self, at: Span, input: Input<'_>, output: &mut Output) {
+        if let Input::Slept(slept) = input {
+            self.memory.sleep(slept);
+        }
         let now = self.now(at);
+        let last = matches!(input, Input::Shutdown);
+        let raw = self.raw(self.busy_until);
         let Some(node) = &mut self.node else { return };
-        let raw = self.oscillator.raw(self.busy_until);
         let before = node.read(raw);
         match input {
             Input::Datagram(path, datagram) => node.handle_datagram(now, path, datagram),
@@ -328,6 +350,10 @@ impl<N: Boot> Machine<N> {
         self.show(raw, &before);
         self.shown = None;
         self.show(raw, &after);
+        if self.habits.keeps {
+            let reading = if last { &before } else { &after };
+            self.memory.note(raw - self.resumed, reading, last);
+        }
         self.drain(output);
         if before.state.has_cluster_time() {
             let jump = after.time - before.time;
@@ -357,7 +383,7 @@ impl<N: Boot> Machine<N> {
 
     /// What its clock shows at a true time; `None` without a process.
     pub fn read(&mut self, at: Span) -> Option<Reading> {
-        let raw = self.oscillator.raw(at);
+        let raw = self.raw(at);
         let reading = self.node.as_ref().map(|node| node.read(raw))?;
         self.show(raw, &reading);
         Some(reading)
@@ -390,8 +416,13 @@ impl<N: Boot> Machine<N> {
         Now { mono: mono(self.busy_until), raw }
     }
 
+    /// What the process calls its oscillator's reading.
+    fn raw(&mut self, at: Span) -> Raw {
+        self.oscillator.raw(at) + self.resumed
+    }
+
     fn stamp(&mut self, at: Span) -> Raw {
-        let raw = self.oscillator.raw(at);
+        let raw = self.raw(at);
         if self.habits.noise == Span::ZERO {
             raw
         } else {

@@ -9,7 +9,7 @@
 //! | [`seed`] | one stream of random numbers for each purpose |
 //! | [`oscillator`] | raw clocks: frequency error, wander, temperature, jumps |
 //! | [`jitter`], [`link`] | what happens to a datagram on its way |
-//! | [`machine`] | one node, its oscillator, its process |
+//! | [`machine`], [`memory`] | one node, its oscillator, its process, and what that leaves to the next one |
 //! | [`liar`] | members that say what is not so |
 //! | [`intruder`] | somebody on the path who does with datagrams what he likes |
 //! | [`fault`] | what can go wrong, at a given time |
@@ -29,6 +29,7 @@ pub mod liar;
 pub mod link;
 pub mod machine;
 pub mod measure;
+pub mod memory;
 pub mod oscillator;
 pub mod queue;
 pub mod rate;

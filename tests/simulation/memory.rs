@@ -2,6 +2,7 @@
 //! harm.
 
 use meantime::berkeley::drift;
+use meantime::sim::machine::Habits;
 use meantime::sim::scenario::Clock;
 use meantime::sim::{Fault, Member, Sample, Scenario, Simulation};
 use meantime::time::{Frequency, Span};
@@ -201,5 +202,43 @@ fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
         println!("wrong by {wrong_by} ppm: {wrong:?}");
         assert!(wrong[0] < none[0].times(2), "wrong by {wrong_by} ppm: {wrong:?}, {none:?}");
         assert!(wrong[1] < us(20), "wrong by {wrong_by} ppm: {wrong:?}");
+    }
+}
+
+/// An island whose machines' clocks came to be minutes apart, as those do that nobody sets for months, and whose processes all
+/// end and start again: how far the cluster's time has moved over that against the truth, if the clocks agree on one.
+fn processes_restart(seed: u64, keeps: bool) -> Option<Span> {
+    let default = scenario(seed);
+    let faults = default.members().map(|member| {
+        let index = member.index() as i64;
+        // One after the other, and each is put right by the others.
+        (s(900 + 300 * index), Fault::Jump(member, s(if index % 2 == 0 { 90 } else { -70 }).times(index + 1)))
+    });
+    let scenario =
+        Scenario { faults: faults.collect(), habits: Habits { keeps, ..default.habits }, ..default };
+    let _running = Running(&scenario);
+    let mut simulation = settled(&scenario, s(3_600));
+    let before = simulation.sample().clone().cluster().expect("a cluster");
+    scenario.members().for_each(|member| simulation.inject(Fault::Crash(member)));
+    simulation.run_for(AWAY, &mut ());
+    scenario.members().for_each(|member| simulation.inject(Fault::Start(member)));
+    simulation.run_for(s(60), &mut ());
+    let mut sample = simulation.sample().clone();
+    if sample.synchronized().count() == 0 {
+        return None;
+    }
+    let apart = sample.disagreement();
+    assert!(apart.is_some_and(|apart| apart < us(200)), "seed {seed}: {apart:?} apart");
+    Some(sample.cluster()? - before)
+}
+
+#[test]
+fn a_cluster_whose_processes_all_start_again_goes_on_from_its_own_time_if_that_was_kept() {
+    for seed in seeds(0..5) {
+        assert_eq!(processes_restart(seed, false), None, "seed {seed}: machines' clocks are minutes apart");
+        let moved = processes_restart(seed, true).expect("agreement");
+        println!("seed {seed}: the cluster's time moved by {moved}");
+        // Two minutes at the cluster's rate, which is not the truth's by up to 100 ppm, and what a minute alone has cost.
+        assert!(moved.abs() < s(120).scaled(100e-6) + Span::from_millis(1), "seed {seed}: {moved}");
     }
 }

@@ -1,8 +1,11 @@
-//! The frequency of a node's oscillator, kept over restarts in a small file, whose [`text`] says what it is worth.
+//! What a node knows, kept over restarts in a small file, whose [`text`] says what it is worth: its oscillator's frequency, and
+//! the time.
 //!
 //! It is replaced as a whole, so it is never half of something. It counts only for the oscillator that it was learned on:
 //! this machine's, with its present clock source and simulated drift. What an old figure is worth, [`crate::berkeley::drift`]
-//! decides. No trouble with the file ever ends a node: it is told once.
+//! decides. The time counts only while the machine has not been switched off: a cluster whose processes all start anew goes on
+//! from its own time then, not from machines' clocks that nobody has set for months. No trouble with the file ever ends a node:
+//! it is told once.
 
 pub mod text;
 
@@ -10,21 +13,21 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use self::text::{Known, MAGIC, Owner, hash, recalled, written};
+use self::text::{Known, MAGIC, Mark, Owner, Recalled, hash, recalled, written};
 use crate::berkeley::drift;
-use crate::clock::HostRaw;
+use crate::clock::{self, Moment};
 use crate::net::Observation;
-use crate::time::{Frequency, Span, Timestamp};
+use crate::time::{Frequency, Timestamp};
 use crate::wire::{ClientState, Name};
 
-/// Where a node's frequency is kept.
+/// Where a node's frequency and time are kept.
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
     owner: Owner,
-    /// What is known by now, and since when.
-    newest: Option<(HostRaw, Known)>,
-    written: Option<HostRaw>,
+    /// What is known by now and not kept yet.
+    newest: Option<Known>,
+    written: Option<Known>,
     warned: bool,
 }
 
@@ -40,6 +43,7 @@ impl Memory {
                 drift.as_ppt()
             )),
             boot: hash(&first_line("/proc/sys/kernel/random/boot_id")),
+            drift,
         };
         Memory { path: directory.join(file_name(name)), owner, newest: None, written: None, warned: false }
     }
@@ -54,15 +58,15 @@ impl Memory {
             Err(error) => {
                 self.warned = true;
                 log::warn!(
-                    "nothing can be kept in {directory}: {error}; what is learned of the frequency will be lost"
+                    "nothing can be kept in {directory}: {error}; what is learned of frequency and time will be lost"
                 );
             }
         }
     }
 
-    /// The frequency that was learned in an earlier run and its standard deviation now, which the machine believes
-    /// to be `now`. What cannot be used is told.
-    pub fn recall(&mut self, now: Timestamp) -> Option<(Frequency, Frequency)> {
+    /// What was learned in an earlier run, as of now: a node's oscillator that shows what the machine believes in. What cannot be
+    /// used is told.
+    pub fn recall(&mut self, now: Moment) -> Option<Recalled> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -72,10 +76,12 @@ impl Memory {
                 return None;
             }
         };
-        match recalled(&text, &self.owner, now) {
-            Ok((frequency, error)) => {
-                log::info!("the frequency is {:+.3} ppm, by {path}", frequency.ppm());
-                Some((frequency, error))
+        let believed = Timestamp::from_nanos(now.now.raw.as_nanos());
+        let mark = Mark { host: now.host, slept: clock::suspended() };
+        match recalled(&text, &self.owner, believed, mark) {
+            Ok(recalled) => {
+                log::info!("the frequency is {:+.3} ppm, by {path}", recalled.frequency.ppm());
+                Some(recalled)
             }
             Err(reason) => {
                 log::warn!("the frequency kept in {path} is not used: {reason}; it will be learned anew");
@@ -89,30 +95,35 @@ impl Memory {
         let reading = at.reading;
         let sure = reading.frequency_error.filter(|error| drift::is_plausible(reading.frequency, *error));
         if let (ClientState::Synchronized, Some(error)) = (reading.state, sure) {
-            let known = Known { time: reading.time, frequency: reading.frequency, error };
-            self.newest = Some((at.host, known));
+            let at = Mark { host: at.host, slept: clock::suspended() };
+            self.newest = Some(Known { time: reading.time, at, frequency: reading.frequency, error });
         }
     }
 
-    /// Keeps what is known, if that was not done lately.
+    /// Keeps what is known, if that was not done lately, or the time has been set since.
     pub fn keep_if_due(&mut self) {
-        let due = |(newest, _): &(HostRaw, Known)| self.written.is_none_or(|at| newest.since(at) >= PERIOD);
-        if self.newest.as_ref().is_some_and(due) {
+        let is_due = |newest: &Known| {
+            let out_of_date = |written: Known| {
+                drift::is_out_of_date(newest.at.since(written.at), newest.time - written.time)
+            };
+            self.written.is_none_or(out_of_date)
+        };
+        if self.newest.as_ref().is_some_and(is_due) {
             self.keep();
         }
     }
 
     /// Keeps what is known, if there is something new.
     pub fn keep(&mut self) {
-        let Some((at, newest)) = self.newest.take() else { return };
+        let Some(newest) = self.newest.take() else { return };
         // Also if it fails: a full disk is not to be tried every second.
-        self.written = Some(at);
+        self.written = Some(newest);
         if let Err(error) = replace(&self.path, &written(&self.owner, &newest))
             && !self.warned
         {
             self.warned = true;
             let path = self.path.display();
-            log::warn!("cannot keep the frequency in {path}: {error}; going on without");
+            log::warn!("cannot keep frequency and time in {path}: {error}; going on without");
         }
     }
 }
@@ -163,13 +174,12 @@ fn first_line(path: &str) -> String {
     fs::read_to_string(path).ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in hours.
-const PERIOD: Span = Span::from_secs(600);
-
 #[cfg(test)]
 mod tests {
     use super::super::output::tests::observation;
     use super::*;
+    use crate::clock::HostRaw;
+    use crate::time::{Monotonic, Now, Raw, Span};
 
     fn memory(directory: &Path) -> Memory {
         Memory::new(directory, &Name::new("turbine 7/a"), Frequency::ZERO)
@@ -179,8 +189,15 @@ mod tests {
     fn sure(error: Frequency, at_s: i64) -> Observation {
         let mut at = observation();
         at.host = HostRaw::from_nanos(Span::from_secs(at_s).as_nanos());
+        at.reading.time += Span::from_secs(at_s);
         at.reading.frequency_error = Some(error);
         at
+    }
+
+    /// The clocks of a machine whose oscillator reads so much, and who believes that it is 2033.
+    fn moment(at_s: i64) -> Moment {
+        let (mono, raw) = (Monotonic::from_nanos(0), Raw::from_nanos(2_000_000_000_000_000_000));
+        Moment { host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()), now: Now { mono, raw } }
     }
 
     #[test]
@@ -188,11 +205,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("deep").join("down");
         let mut first = memory(&directory);
-        assert_eq!(first.recall(observation().reading.time), None);
-        first.note(&sure(Frequency::from_ppm(0.1), 0));
+        assert_eq!(first.recall(moment(0)), None);
+        let left = sure(Frequency::from_ppm(0.1), 0);
+        first.note(&left);
         first.keep();
-        let (frequency, error) = memory(&directory).recall(observation().reading.time).unwrap();
-        assert!((frequency.ppm() - 1.5).abs() < 1e-6 && error.ppm() < 0.2);
+        let found = memory(&directory).recall(moment(100)).unwrap();
+        assert!((found.frequency.ppm() - 1.5).abs() < 1e-6 && found.error.ppm() < 0.2, "{found:?}");
+        // To the microsecond in which two clocks are read that tell how long the machine has slept.
+        let gone_on = left.reading.time + Span::from_secs(100) + Span::from_micros(150);
+        assert!((found.time.unwrap() - gone_on).abs() < Span::from_secs(1), "{found:?}");
         let files: Vec<_> = fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(files, ["turbine_7_a.frequency"]);
     }
@@ -213,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_was_set_is_kept_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut memory = memory(dir.path());
+        let mut keep = |at_s, ahead| {
+            let _ = fs::remove_file(&memory.path);
+            let mut at = sure(Frequency::from_ppm(0.1), at_s);
+            at.reading.time += Span::from_secs(ahead);
+            memory.note(&at);
+            memory.keep_if_due();
+            memory.path.exists()
+        };
+        assert!(keep(0, 0) && !keep(5, 0));
+        assert!(keep(10, 3_600) && !keep(15, 3_600));
+        assert!(keep(20, -60));
+    }
+
+    #[test]
     fn a_directory_that_is_not_there_is_made_and_nothing_is_left_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("deep").join("down");
@@ -230,7 +268,7 @@ mod tests {
         let mut memory = memory(&in_the_way);
         memory.prepare();
         assert!(memory.warned);
-        assert_eq!(memory.recall(observation().reading.time), None);
+        assert_eq!(memory.recall(moment(0)), None);
         memory.note(&sure(Frequency::from_ppm(0.1), 0));
         memory.keep();
         assert!(memory.warned);

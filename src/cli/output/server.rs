@@ -159,7 +159,10 @@ impl Tell for ServerEvent {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
             Undecided { members, agreeing } => {
-                format!("Undecided: no more than {agreeing} clocks of {members} agree; nobody is corrected")
+                format!(
+                    "Undecided: no more than {agreeing} clocks of {members} agree; nobody is corrected until the others are put \
+                     right, or lose their vote (`meantime members remove`)"
+                )
             }
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
             Deposed { offset } => {

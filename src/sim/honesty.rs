@@ -30,7 +30,7 @@ impl Honesty {
         }
     }
 
-    /// Counts the moments at which two good clocks are farther apart than the bounds that they state.
+    /// Counts the moments at which two good clocks of one cluster are farther apart than the bounds that they state.
     pub fn look_at_bounds(&mut self, sample: &Sample) {
         self.violations += u64::from(sample.beyond_bounds() > Some(Span::ZERO));
     }
@@ -65,7 +65,7 @@ const LEAST: Span = Span::from_nanos(1);
 mod tests {
     use super::*;
     use crate::sim::measure::Standing;
-    use crate::wire::ClientState;
+    use crate::wire::{ClientState, ClusterId};
 
     fn standing(off_ns: i64, error_ns: Option<i64>, bound_ns: Option<i64>) -> Option<Standing> {
         Some(Standing {
@@ -74,6 +74,7 @@ mod tests {
             state: ClientState::Synchronized,
             error: error_ns.map(Span::from_nanos),
             bound: bound_ns.map(Span::from_nanos),
+            cluster: ClusterId(1),
             lies: false,
         })
     }
@@ -125,5 +126,15 @@ mod tests {
         assert_eq!(seen(vec![server(), standing(SERVER + 300, None, Some(300))]).bound_violations(), 0);
         assert_eq!(seen(vec![server(), standing(SERVER + 300, None, Some(299))]).bound_violations(), 1);
         assert_eq!(seen(vec![server(), standing(SERVER + 300, None, None)]).bound_violations(), 0);
+    }
+
+    #[test]
+    fn a_bound_says_nothing_of_another_clusters_time() {
+        let [one, two] = [0, 1_000].map(|off| standing(off, None, Some(1)));
+        let elsewhere =
+            |clock: Option<Standing>| clock.map(|clock| Standing { cluster: ClusterId(2), ..clock });
+        assert_eq!(seen(vec![one, two]).bound_violations(), 1);
+        assert_eq!(seen(vec![one, elsewhere(two)]).bound_violations(), 0);
+        assert_eq!(seen(vec![one, elsewhere(one), elsewhere(two)]).bound_violations(), 1);
     }
 }

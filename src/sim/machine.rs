@@ -25,7 +25,7 @@ use crate::berkeley::{
     ServerEvent, StampId, Transmit,
 };
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use crate::wire::{Datagram, NodeKey};
+use crate::wire::{ClusterId, Datagram, NodeKey};
 
 /// What a process is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,11 @@ pub enum Plan {
 pub trait Boot: Node<Event = NodeEvent> {
     /// Starts a process.
     fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Self;
+
+    /// The cluster whose time its clock has; 0: none.
+    fn cluster(&self) -> ClusterId {
+        ClusterId(0)
+    }
 
     /// Somebody sets the cluster's time at this server; it may refuse.
     fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
@@ -65,22 +70,6 @@ pub enum Role {
     Client(Box<Client>),
 }
 
-impl Boot for Role {
-    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Role {
-        match plan {
-            Plan::Server(config) => Role::Server(Box::new(Server::new(config.clone(), seed, now))),
-            Plan::Client(config) => Role::Client(Box::new(Client::new(config.clone(), seed, now))),
-        }
-    }
-
-    fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
-        if let Role::Server(server) = self {
-            // Whoever could set it is told why not; here, the events say that it was set.
-            let _ = server.set_time(now, Target::By(by), how);
-        }
-    }
-}
-
 /// Hands a call to whichever node it is.
 macro_rules! either {
     ($role:expr, $node:ident => $call:expr) => {
@@ -89,6 +78,26 @@ macro_rules! either {
             Role::Client($node) => $call,
         }
     };
+}
+
+impl Boot for Role {
+    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Role {
+        match plan {
+            Plan::Server(config) => Role::Server(Box::new(Server::new(config.clone(), seed, now))),
+            Plan::Client(config) => Role::Client(Box::new(Client::new(config.clone(), seed, now))),
+        }
+    }
+
+    fn cluster(&self) -> ClusterId {
+        either!(self, node => node.cluster())
+    }
+
+    fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
+        if let Role::Server(server) = self {
+            // Whoever could set it is told why not; here, the events say that it was set.
+            let _ = server.set_time(now, Target::By(by), how);
+        }
+    }
 }
 
 impl Node for Role {

@@ -11,7 +11,7 @@ use super::{Happening, Member, NodeEvent};
 use crate::berkeley::ServerEvent;
 use crate::berkeley::event::{Exclusion, Falseticker, Outcome, Voter};
 use crate::time::{Frequency, Span};
-use crate::wire::ClientState;
+use crate::wire::{ClientState, ClusterId};
 
 /// All clocks at one moment.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,8 @@ pub struct Standing {
     pub error: Option<Span>,
     /// The farthest that its clock can be from the cluster's time, by its node's word.
     pub bound: Option<Span>,
+    /// Which cluster's time that is.
+    pub cluster: ClusterId,
     /// Whether it tells lies to the server.
     pub lies: bool,
 }
@@ -75,17 +77,18 @@ impl Sample {
         Spread::of(self.good().map(|(_, off)| off)).map(|spread| spread.max)
     }
 
-    /// By how much any two good clocks that state bounds are farther apart than those allow; negative: how much
+    /// By how much any two good clocks of one cluster that state bounds are farther apart than those allow; negative: how much
     /// they are closer.
     pub fn beyond_bounds(&self) -> Option<Span> {
-        // From where each clock says the cluster's time is at least to where another says it is at most.
-        let stated = || {
-            let good = self.clocks.iter().flatten().filter(|clock| !clock.lies);
-            good.filter_map(|clock| Some((clock.off, clock.bound?)))
-        };
-        let least = stated().map(|(off, bound)| off - bound).max()?;
-        let most = stated().map(|(off, bound)| off + bound).min()?;
-        Some(least - most)
+        // From where each clock says its cluster's time is at least to where another says it is at most.
+        let mut clusters: BTreeMap<ClusterId, (Span, Span)> = BTreeMap::new();
+        for clock in self.clocks.iter().flatten().filter(|clock| !clock.lies) {
+            let Some(bound) = clock.bound else { continue };
+            let (least, most) = (clock.off - bound, clock.off + bound);
+            let stated = clusters.entry(clock.cluster).or_insert((least, most));
+            *stated = (stated.0.max(least), stated.1.min(most));
+        }
+        clusters.values().map(|(least, most)| *least - *most).max()
     }
 
     /// The largest distance of any of these clocks from the median of the others among them.
@@ -388,7 +391,7 @@ mod tests {
         let clock = |off: &i64| {
             let (off, raw_off, error) = (us(*off), Span::ZERO, None);
             let state = ClientState::Synchronized;
-            Some(Standing { off, raw_off, state, error, bound: None, lies: false })
+            Some(Standing { off, raw_off, state, error, bound: None, cluster: ClusterId(1), lies: false })
         };
         Sample { at: Span::from_secs(at), clocks: offs.iter().map(clock).collect(), scratch: Vec::new() }
     }

@@ -4,6 +4,7 @@ use super::machine::{Boot, Role};
 use super::measure::{Measure, Sample, Standing, Summary};
 use super::{Fault, Happening, Member, START, Scenario, World};
 use crate::time::{Raw, Span, Timestamp};
+use crate::wire::ClusterId;
 
 /// Somebody who watches a run.
 pub trait Observer {
@@ -139,6 +140,7 @@ fn stand<N: Boot>(world: &mut World<N>, member: Member) -> Option<Standing> {
         state: reading.state,
         error: reading.error,
         bound: reading.bound,
+        cluster: machine.node().map_or(ClusterId(0), Boot::cluster),
         lies: machine.liar.is_some(),
     })
 }

@@ -64,6 +64,30 @@ fn a_cluster_recovers_from_faults_again_and_again() {
     assert!(endurance.slowest > s(0), "nothing ever had to be recovered from");
 }
 
+/// What bounds rest on stays whole: no clock jumps, no oscillator changes its rate at once, and what was corrupted on the way is
+/// not delivered, as UDP's checksum sees to.
+fn without_harm_to_clocks(scenario: &mut Scenario) {
+    scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::Jump(..) | Fault::FrequencyStep(..)));
+    let harmful = scenario.faults.iter_mut().filter_map(|(_, fault)| match fault {
+        Fault::Trouble(trouble) => Some(trouble),
+        _ => None,
+    });
+    harmful.for_each(|trouble| trouble.corruption = 0.0);
+}
+
+#[test]
+fn crashes_losses_and_pauses_without_end_violate_no_bound() {
+    for seed in seeds(0..4) {
+        let Soak { mut scenario, mut endurance } = Soak::new(seed, s(10_800));
+        without_harm_to_clocks(&mut scenario);
+        let _running = Running(&scenario);
+        let mut simulation = Simulation::new(&scenario);
+        simulation.run_until(scenario.duration, &mut endurance);
+        assert_eq!(endurance.failed, [], "seed {seed}");
+        assert_eq!(simulation.summary().honesty.bound_violations(), 0, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_cluster_that_does_not_recover_is_noticed() {
     let Soak { mut scenario, mut endurance } = Soak::new(5, s(7_200));

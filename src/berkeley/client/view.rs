@@ -3,12 +3,17 @@
 use super::{Client, Link};
 use crate::berkeley::view::{ClientView, CorrectionView, SettingView};
 use crate::time::Now;
-use crate::wire::Name;
+use crate::wire::{ClusterId, Name};
 
 impl Client {
     /// Its own name for itself.
     pub fn name(&self) -> Name {
         self.config.name
+    }
+
+    /// The cluster whose time its clock has; 0: none.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
     }
 
     /// How this client stands now; what its clock shows is told by [`Node::read`](crate::berkeley::Node::read).

@@ -7,12 +7,17 @@ use super::rounds::offset;
 use crate::berkeley::timescale::Timescale;
 use crate::berkeley::view::{MeasuredView, MemberView, ServerView, SettingView};
 use crate::time::Now;
-use crate::wire::Name;
+use crate::wire::{ClusterId, Name};
 
 impl Server {
     /// What the server's own clock is called.
     pub fn name(&self) -> Name {
         self.config.name
+    }
+
+    /// The cluster whose time its clock has; 0: none.
+    pub fn cluster(&self) -> ClusterId {
+        self.keeper.cluster()
     }
 
     /// How the cluster stands now.

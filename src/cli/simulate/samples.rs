@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::sim::measure::Standing;
     use crate::time::Span;
-    use crate::wire::ClientState;
+    use crate::wire::{ClientState, ClusterId};
 
     #[test]
     fn a_row_has_every_clock_and_then_every_stated_error() {
@@ -77,6 +77,7 @@ mod tests {
             state: ClientState::Synchronized,
             error: error.map(Span::from_nanos),
             bound: None,
+            cluster: ClusterId(1),
             lies: false,
         };
         let mut sample = Sample::default();

@@ -1,13 +1,15 @@
 //! The client: registers, answers probes, and follows the corrections of its own clock.
 //!
-//! What it decides: when to ask for entry and when to give a server up, which Correction to believe, whether
-//! to step or to slew. How phase and frequency follow from the exchanges, it asks its
-//! [discipline](super::discipline), by way of `trial` where it has a frequency from an earlier run. The joining lives in
-//! `registration`.
+//! What it decides: when to ask for entry (`registration`) and when to give a server up, which Correction to believe, whether
+//! to step or to slew (`correction`), which of the server's words on the cluster's `rate` and on its `setting` to follow. How
+//! phase and frequency follow from the exchanges, it asks its [discipline](super::discipline), by way of `trial` where it has a
+//! frequency from an earlier run.
 
+mod correction;
 mod limits;
 mod memory;
 mod proof;
+mod rate;
 mod registration;
 mod replay;
 mod setting;
@@ -20,27 +22,24 @@ use std::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use self::limits::Proposal;
 use self::memory::{Memory, Sent};
+use self::rate::RateCommand;
 use self::registration::{Entry, Terms};
 use self::replay::Window;
 use self::setting::Awareness;
 use self::trial::Estimator;
 use super::bound::Bound;
-use super::config::LONGEST_DELAY;
-use super::discipline::{Judgement, Trust};
-use super::event::{Adjustment, HoldoverReason, Refusal};
+use super::event::{HoldoverReason, Refusal};
 use super::lag::LeastLag;
 use super::timescale::Timescale;
 use super::view::CorrectionView;
 use super::{
     Action, ClientConfig, ClientEvent, Counters, Fate, Node, NodeKeys, Path, Reading, StampId, Transmit,
 };
-use crate::time::{self, Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use crate::time::{self, Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, ClusterId, Correction, DecodeError, Direction, Flags, Header, Heartbeat, HeartbeatAck,
-    KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, RejectReason, Report, SessionId, Setting,
-    Verdict, is_newer,
+    Body, ClientState, ClusterId, DecodeError, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId,
+    Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, RejectReason, Report, SessionId, Setting,
 };
 
 /// A machine that registers with a server and follows the cluster's time; see [`Node`] for how to drive it.
@@ -121,29 +120,6 @@ struct Session {
     /// Why a newer one was refused.
     refused_setting: Option<Refusal>,
     memory: Memory,
-}
-
-/// The newest cumulative rate command.
-#[derive(Clone, Copy, Debug, Default)]
-struct RateCommand {
-    /// Whose.
-    server: NodeId,
-    /// The command, which the clock's frequency includes.
-    rate: Frequency,
-    /// The sequence number of the datagram that brought it: a reordered one must not bring an older command back.
-    from: u32,
-    /// When it came.
-    at: Monotonic,
-}
-
-impl RateCommand {
-    /// Whether a datagram may bring a newer command: it is newer itself, if not by absurdly much, and the change is
-    /// one that a server can have made in the meantime.
-    fn is_newer(&self, header: &Header, change: Frequency, now: Monotonic) -> bool {
-        let ahead = header.sequence.wrapping_sub(self.from);
-        let possible = RATE_SLACK + RATE_OF_RATE * (now - self.at).as_secs_f64();
-        (1..SEQUENCE_AHEAD).contains(&ahead) && change.ratio().abs() <= possible
-    }
 }
 
 /// What waits to be sent.
@@ -239,44 +215,6 @@ impl Client {
         Fate::Accepted
     }
 
-    /// A new session begins with this rate command. Of the server that it has followed before, the client has missed
-    /// what is new in it; another server counts from another zero.
-    fn take_rate_base(&mut self, now: Now, header: &Header, rate: Frequency) {
-        let missed =
-            if self.command.server == header.sender { rate - self.command.rate } else { Frequency::ZERO };
-        self.command = RateCommand { server: header.sender, rate, from: header.sequence, at: now.mono };
-        match self.refuses_change(now, missed) {
-            // Nothing of it: what comes later is counted from here.
-            Some(reason) => self.refuse(now, header.round, time::Correction::default(), reason),
-            None => self.change_rate(now, missed),
-        }
-    }
-
-    /// Takes over what is new in the cumulative rate command, unless that is beyond what is accepted.
-    fn follow_rate(&mut self, now: Now, header: &Header, rate: Frequency) -> Result<(), Refusal> {
-        let change = rate - self.command.rate;
-        if self.command.is_newer(header, change, now.mono) {
-            if let Some(reason) = self.refuses_change(now, change) {
-                return Err(reason);
-            }
-            self.command = RateCommand { rate, from: header.sequence, at: now.mono, ..self.command };
-            self.change_rate(now, change);
-        }
-        Ok(())
-    }
-
-    fn change_rate(&mut self, now: Now, change: Frequency) {
-        let rho = self.rho(now.raw);
-        if let Link::Member(session) = &self.link {
-            self.bound.steer(now.raw, change, session.terms.interval, rho);
-        }
-        // What is known of the frequency outlives a sleep, and what has changed meanwhile belongs to it.
-        self.estimator.shift_frequency(now.raw, change);
-        if self.state.has_cluster_time() {
-            self.timescale.shift_frequency(now.raw, change);
-        }
-    }
-
     fn handle_heartbeat_ack(&mut self, now: Now, header: &Header, heartbeat: &HeartbeatAck) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         if session.heartbeat.take_if(|nonce| *nonce == heartbeat.nonce).is_none() {
@@ -292,165 +230,6 @@ impl Client {
         self.enter_holdover(HoldoverReason::ServerLeft);
         self.enter_later(now);
         Fate::Accepted
-    }
-
-    /// "At your report `about`, your clock was off by so much."
-    fn handle_correction(&mut self, now: Now, header: &Header, told: &Correction) -> Fate {
-        let Link::Member(session) = &mut self.link else { return Fate::Session };
-        session.heard = now.mono;
-        if session.applied != 0 && !is_newer(told.about, session.applied) {
-            return Fate::Superseded;
-        }
-        if session.memory.find(told.about).is_none() {
-            return Fate::Unasked;
-        }
-        let (refused, new_cluster) = (session.refused_setting, session.new_cluster);
-        self.note_setting(now, header.flags.setting);
-        if let Some(reason) = refused {
-            self.refuse(now, header.round, told.correction, reason);
-            return Fate::Accepted;
-        }
-        if self.knows_another_time(header.flags.setting) {
-            return Fate::Accepted;
-        }
-        if header.flags.setting == 0
-            && let Some(reason) = self.unset(now)
-        {
-            self.refuse(now, header.round, told.correction, reason);
-            return Fate::Accepted;
-        }
-        if self.is_unaware() && (new_cluster || !self.state.has_cluster_time()) {
-            // That time would not be what the others show. It is told again with the setting.
-            return Fate::Accepted;
-        }
-        let Link::Member(session) = &mut self.link else { return Fate::Session };
-        session.applied = told.about;
-        if let Some(stamps) = told.last {
-            session.memory.complete(stamps);
-        }
-        let usual = self.estimator.usual_delay();
-        let guessed = session.memory.lacks_stamps_of(told.about);
-        let mut burst = session.memory.take(header.round, told.about, told.correction, usual);
-        let limit = self.config.max_delay;
-        burst.retain(|exchange| exchange.delay() <= limit);
-        if guessed && limit < LONGEST_DELAY {
-            // What took how long is not known, and shall not be taken on trust.
-            burst.clear();
-        }
-        let trust = match (session.new_cluster, told.verdict) {
-            (true, _) => Trust::AtOnce,
-            (false, Verdict::Minority) => Trust::MINORITY,
-            (false, _) => Trust::MAJORITY,
-        };
-        let (round, correction) = (header.round, told.correction);
-        if let Err(reason) = self.follow_rate(now, header, told.rate) {
-            self.refuse(now, round, correction, reason);
-            return Fate::Accepted;
-        }
-        self.prove(now, told, guessed, &burst);
-        let mut estimator = self.estimator.clone();
-        if trust == Trust::AtOnce && self.state.has_cluster_time() {
-            // Another cluster's time may run at another rate.
-            estimator.doubt_frequency();
-            self.bound.doubt();
-        }
-        let Some(judgement) = estimator.update(&burst, trust) else { return Fate::Implausible };
-        let ignored = if let Judgement::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
-        let proposal = self.proposal(now, &estimator).filter(|_| ignored.is_none());
-        if let Some(reason) = proposal.and_then(|proposal| self.config.refuses(&proposal)) {
-            self.refuse(now, round, correction, reason);
-            return Fate::Accepted;
-        }
-        let rho = self.rho(now.raw);
-        if matches!(judgement, Judgement::Started | Judgement::Restarted) {
-            self.bound.doubt();
-        }
-        self.estimator = estimator;
-        if let Link::Member(session) = &mut self.link {
-            session.corrected = now.mono;
-        }
-        match ignored {
-            Some(in_a_row) => self.events.push_back(ClientEvent::Ignored { round, correction, in_a_row }),
-            None => {
-                let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
-                self.adjust(now, round, told, judgement, delay, rho);
-            }
-        }
-        Fate::Accepted
-    }
-
-    /// What this estimator would do to the published clock.
-    fn proposal(&self, now: Now, estimator: &Estimator) -> Option<Proposal> {
-        let known = estimator.estimate(now.raw)?;
-        let phase = self.bound.nearest(now.raw, known.phase, self.rho(now.raw));
-        let lead = |time: Timestamp| Span::from_nanos(time.as_nanos() - now.raw.as_nanos());
-        let base = Timestamp::from_nanos((now.raw + phase).as_nanos());
-        let (target, shown) = (self.target(), self.shown(now.raw));
-        let time = target.shown(base);
-        let first = !self.state.has_cluster_time();
-        let start = if first { Some(lead(shown)) } else { self.start };
-        Some(Proposal {
-            first,
-            phase,
-            difference: time - shown,
-            later: target.step_after(base),
-            since_start: start.map(|start| lead(time) - start),
-            frequency: known.frequency,
-            frequency_error: known.frequency_error,
-            time,
-        })
-    }
-
-    /// Sets the published clock by what the estimator knows now; `rho` was said about its frequency until now.
-    fn adjust(
-        &mut self,
-        now: Now,
-        round: u32,
-        told: &Correction,
-        judgement: Judgement,
-        delay: Span,
-        rho: Frequency,
-    ) {
-        let Some(known) = self.estimator.estimate(now.raw) else { return };
-        let Some(proposal) = self.proposal(now, &self.estimator) else { return };
-        let Proposal { first, phase, difference, since_start, time, .. } = proposal;
-        let adjustment = match self.config.steps(first, difference) {
-            true => Adjustment::Step,
-            false => Adjustment::Slew,
-        };
-        let confirmed = judgement == Judgement::Followed && adjustment == Adjustment::Slew;
-        let lead = Span::from_nanos(time.as_nanos() - now.raw.as_nanos());
-        self.start = since_start.filter(|_| !confirmed).map(|added| lead - added);
-        self.take_setting(now, self.target(), adjustment);
-        self.timescale.set(now.raw, phase, known.frequency, adjustment);
-        self.bound.set_frequency(now.raw, known.frequency, rho);
-        self.bound.learn(known.frequency_error);
-        self.refused = None;
-        if self.state == ClientState::Holdover {
-            self.events.push_back(ClientEvent::Recovered);
-        }
-        self.state = ClientState::Synchronized;
-        self.holdover = None;
-        let added = time::Correction::adding(difference);
-        let view = CorrectionView { added, adjustment, delay, round, ago: Span::ZERO };
-        self.last_correction = Some((now.mono, view));
-        if let Link::Member(session) = &mut self.link {
-            session.new_cluster = false;
-            self.cluster = session.terms.cluster;
-        }
-        let bound = self.bound_at(now.raw);
-        self.events.push_back(ClientEvent::Corrected {
-            round,
-            correction: told.correction,
-            added,
-            adjustment,
-            delay,
-            frequency: known.frequency,
-            error: self.error_at(now.raw).unwrap_or(known.error),
-            bound,
-            verdict: told.verdict,
-            first,
-        });
     }
 
     fn enter_holdover(&mut self, reason: HoldoverReason) {
@@ -722,12 +501,6 @@ impl Node for Client {
     }
 }
 
-/// A server changes its rate command by so much at once, at most …
-const RATE_SLACK: f64 = 2e-6;
-/// … and by so much per second, at most: twice what servers do.
-const RATE_OF_RATE: f64 = 200e-9;
-/// More datagrams than a session can lose.
-const SEQUENCE_AHEAD: u32 = 1 << 16;
 /// A report says in 32 bits how long it took to write; who was held up for longer has nothing to report.
 const LONGEST_PROCESSING: Span = Span::from_secs(2);
 /// Nobody's frequency is farther off.

@@ -10,6 +10,7 @@ mod gate;
 mod member;
 mod members;
 mod pace;
+mod packed;
 mod registration;
 mod removed;
 mod rounds;

@@ -129,6 +129,16 @@ fn words(value: &Value) -> String {
 }
 
 const EXAMPLES: &str = "\
+What a server's columns say of each client:
+  OFFSET  its clock minus the cluster's time, as last measured, before it was
+          corrected
+  ERROR   one standard deviation of such a measurement
+  BOUND   how far its clock is from the cluster's time at most
+  DELAY   the round trip of that measurement
+  PPM     how fast its clock runs over its oscillator
+  ROUNDS  in how many of the last rounds it was heard, of up to 8
+  HEARD   since when nothing was heard of it
+
 Examples:
   meantime status
   meantime status --control /run/meantime/server.sock --json";

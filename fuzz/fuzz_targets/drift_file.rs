@@ -1,13 +1,12 @@
-//! The file with the kept frequency and time, as it is and with a checksum that fits: what is believed is plausible, and means the
-//! same when it is kept again.
+//! The file in which a node keeps what it knows, as it is and with a checksum that fits: what is believed is plausible, and means
+//! the same when it is kept again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meantime::berkeley::config::PLAUSIBLE_FROM;
-use meantime::berkeley::drift;
-use meantime::cli::memory::text::{Known, MAGIC, Mark, Owner, Recalled, recalled, sealed, written};
-use meantime::clock::HostRaw;
-use meantime::time::{Frequency, Span, Timestamp};
+use meantime::berkeley::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
+use meantime::berkeley::kept::{Known, Mark, Recalled};
+use meantime::cli::memory::text::{MAGIC, Now, Owner, recalled, sealed, written};
+use meantime::time::{Raw, Span, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
@@ -17,26 +16,29 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn check(text: &str) {
-    let owner = Owner { node: "a".into(), oscillator: 7, boot: 8, drift: Frequency::from_ppm(30.0) };
-    for now in
+    let owner = Owner { node: "a".into(), oscillator: 7, boot: Some(8) };
+    for believed in
         [NOW, Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX)]
     {
-        let Ok(Recalled { frequency, error, time }) = recalled(text, &owner, now, AT) else { continue };
+        let now = Now { believed, mark: MARK, plausible_from: PLAUSIBLE_FROM };
+        let Ok(Recalled { frequency, error, time }) = recalled(text, &owner, now) else { continue };
         assert!(frequency.ppm().abs() <= 500.0 && error.ppm() >= 0.0, "{frequency:?} {error:?}");
-        assert!(time.is_none_or(|time| time >= PLAUSIBLE_FROM), "{time:?}");
-        let known = Known { time: time.unwrap_or(now), at: AT, frequency, error };
-        match recalled(&written(&owner, &known), &owner, now, AT) {
+        if let Ok(time) = time {
+            assert!((PLAUSIBLE_FROM..=PLAUSIBLE_FROM + PLAUSIBLE_FOR).contains(&time), "{time:?}");
+        }
+        let known = Known { time: time.unwrap_or(NOW), at: MARK, frequency, error };
+        match recalled(&written(&owner, &known), &owner, now) {
             Ok(again) => {
                 assert!((again.frequency.ppb() - frequency.ppb()).abs() < 1e-3, "{again:?}, not {frequency:?}");
-                assert!(time.is_none() || again.time == time, "{again:?}, not {time:?}");
+                assert!(time.is_err() || again.time == time, "{again:?}, not {time:?}");
             }
             // With age it may have become too vague to be kept.
-            Err(why) => assert!(!drift::is_plausible(frequency, error), "{why}: {known:?}"),
+            Err(why) => assert!(!known.is_plausible(), "{why}: {known:?}"),
         }
     }
 }
 
-/// The machine's oscillator read ten days then, and the machine had slept for one.
-const AT: Mark = Mark { host: HostRaw::from_nanos(864_000_000_000_000), slept: Span::from_secs(86_400) };
+/// The machine's oscillator has run for ten days, and the machine has slept for one.
+const MARK: Mark = Mark { oscillator: Raw::from_nanos(864_000_000_000_000), slept: Span::from_secs(86_400) };
 /// 2025-08-21.
 const NOW: Timestamp = Timestamp::from_nanos(1_755_793_812_123_456_789);

@@ -78,7 +78,8 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
     let name = args.name.or(owner).unwrap_or_else(host_name);
     let keys = file.map(|file| file.node_keys(&name)).transpose();
     let keys = keys.map_err(|reason| args.node.wrong_keys(&reason))?.unwrap_or_default();
-    let (memory, initial_frequency) = args.node.recall(&name, &mut clock);
+    let plausible_from = args.plausible_from.unwrap_or(PLAUSIBLE_FROM);
+    let (memory, initial_frequency) = args.node.recall(&name, &mut clock, plausible_from);
     let now = clock.now();
     let config = ClientConfig {
         name,
@@ -86,7 +87,7 @@ pub fn run(args: &ClientArgs) -> Result<(), Failure> {
         max_step: args.max_step,
         panic: args.panic,
         max_frequency: args.max_frequency,
-        plausible_from: args.plausible_from.unwrap_or(PLAUSIBLE_FROM),
+        plausible_from,
         drift_allowance: args.drift_allowance,
         keys,
         max_delay: args.max_delay,

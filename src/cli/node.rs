@@ -33,8 +33,8 @@ pub struct NodeArgs {
     /// With --clock system: steer the clock even if another program seems to do so
     #[arg(long)]
     force: bool,
-    /// Keep the oscillator's frequency, and the time while the machine runs, in this directory over restarts; it is made if it
-    /// is not there
+    /// Keep the oscillator's frequency, and the time until the machine is rebooted, in this directory over restarts; it is made
+    /// if it is not there
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Use and ask for keys: the file that `meantime keygen` has written. A change of the file is noticed
@@ -187,25 +187,26 @@ impl NodeArgs {
     }
 
     /// Where the node `name` keeps its oscillator's frequency and the time, if it shall; and the frequency that an earlier run
-    /// has left there, with one standard deviation. If it has left the time as well, the clock, which has just started, goes on
-    /// from that, unless it shall pretend to be wrong.
+    /// has left there, with one standard deviation. If it has left the time as well, and not one from before `plausible_from`, the
+    /// clock, which has just started, goes on from that, unless it shall pretend to be wrong.
     pub fn recall(
         &self,
         name: &Name,
         clock: &mut impl Clock,
+        plausible_from: Timestamp,
     ) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
         let Some(directory) = &self.state_dir else { return (None, None) };
         let mut memory = Memory::new(directory, name, self.simulate_drift);
         memory.prepare();
         let now = clock.read();
-        let known = memory.recall(now);
-        if let Some(time) = known.and_then(|known| known.time)
-            && self.simulate_offset == Span::ZERO
-            && self.clock == ClockKind::Overlay
-        {
-            clock.resume(now.host, time);
-            let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
-            log::info!("the time goes on from the last run's, by {ahead} from this machine's clock");
+        let known = memory.recall(now, plausible_from);
+        match known.map(|known| known.time) {
+            Some(Ok(time)) if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) => {
+                let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
+                log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
+            }
+            Some(Err(lost)) => log::info!("the time is this machine's clock's, not the last run's: {lost}"),
+            _ => {}
         }
         (Some(memory), known.map(|known| (known.frequency, known.error)))
     }

@@ -10,7 +10,7 @@ use super::logging::TOLD;
 use super::node::{self, Equipment, NodeArgs};
 use super::output::Listening;
 use super::units;
-use crate::berkeley::config::{PROBE_RATE, STEP_THRESHOLD};
+use crate::berkeley::config::{PLAUSIBLE_FROM, PROBE_RATE, STEP_THRESHOLD};
 use crate::berkeley::{MasterKeys, Server, ServerConfig};
 use crate::clock::Clock;
 use crate::net::Listener;
@@ -69,6 +69,10 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
+    fn plausible_from(&self) -> Timestamp {
+        self.plausible_from.unwrap_or(PLAUSIBLE_FROM)
+    }
+
     fn config(&self, initial_frequency: Option<(Frequency, Frequency)>, keys: MasterKeys) -> ServerConfig {
         let default = ServerConfig::default();
         ServerConfig {
@@ -87,7 +91,7 @@ impl ServerArgs {
             probe_rate: self.probe_rate,
             tell_each: self.tell_each as usize,
             radius: self.radius,
-            plausible_from: self.plausible_from.unwrap_or(default.plausible_from),
+            plausible_from: self.plausible_from(),
             initial_frequency,
             given: None,
         }
@@ -109,7 +113,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let mut clock = args.node.clock(STEP_THRESHOLD)?;
     let control = args.node.settle::<Server>()?;
-    let (memory, initial_frequency) = args.node.recall(&args.name, &mut clock);
+    let (memory, initial_frequency) = args.node.recall(&args.name, &mut clock, args.plausible_from());
     let now = clock.now();
     let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
     log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);

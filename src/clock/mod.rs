@@ -36,11 +36,9 @@ pub trait Clock {
         None
     }
 
-    /// The node's oscillator shows `time` when the host's reads `host`, and goes on from there. A node has the time from an
-    /// earlier run; where the machine's own clock is steered, that has it already, and nothing happens.
-    fn resume(&mut self, host: HostRaw, time: Timestamp) {
-        let _ = (host, time);
-    }
+    /// A node has the time from an earlier run: its oscillator shows `time` when the host's reads `host`, and goes on from there.
+    /// False: it does not; where the machine's own clock is steered, that has carried the time.
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool;
 
     /// The two that the core wants, read together.
     fn now(&self) -> Now {
@@ -86,8 +84,8 @@ impl<C: Clock + ?Sized> Clock for Box<C> {
         (**self).slept()
     }
 
-    fn resume(&mut self, host: HostRaw, time: Timestamp) {
-        (**self).resume(host, time);
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+        (**self).resume(host, time)
     }
 
     fn now(&self) -> Now {

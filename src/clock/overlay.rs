@@ -41,8 +41,9 @@ impl Clock for Overlay {
         self.sleep.look(before, boottime, host::monotonic())
     }
 
-    fn resume(&mut self, host: HostRaw, time: Timestamp) {
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
         self.oscillator = self.oscillator.shown(host, time);
+        true
     }
 
     fn raw_at(&self, host: HostRaw) -> Raw {
@@ -96,7 +97,7 @@ mod tests {
     fn a_clock_that_resumes_shows_the_time_that_it_was_told_and_keeps_its_drift() {
         let mut clock = Overlay::start(Span::ZERO, Frequency::from_ppm(400.0));
         let then = HostRaw::from_nanos(clock.read().host.as_nanos() - 1_000_000_000);
-        clock.resume(then, Timestamp::from_nanos(5));
+        assert!(clock.resume(then, Timestamp::from_nanos(5)));
         assert_eq!(clock.raw_at(then).as_nanos(), 5);
         let later = HostRaw::from_nanos(then.as_nanos() + 1_000_000_000);
         assert_eq!(clock.raw_at(later).as_nanos(), 5 + 1_000_400_000);

@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Member;
 use super::jitter::normal;
 use super::liar::Liar;
-use super::memory::{Memory, Recalled};
+use super::memory::Memory;
 use super::oscillator::Oscillator;
 use crate::berkeley::event::Adjustment;
 use crate::berkeley::server::Target;
@@ -324,10 +324,16 @@ impl<N: Boot> Machine<N> {
     /// What the last process has kept is known to the next one.
     fn recall(&mut self, at: Span) {
         let raw = self.oscillator.raw(at);
-        if let Some(Recalled { time, frequency, error }) = self.memory.recall(raw) {
-            self.resumed = Raw::from_nanos(time.as_nanos()) - raw;
-            self.remember(frequency, error);
+        if let Some(recalled) = self.memory.recall(raw) {
+            self.resumed = recalled.time.map_or(Span::ZERO, |time| Raw::from_nanos(time.as_nanos()) - raw);
+            self.remember(recalled.frequency, recalled.error);
         }
+    }
+
+    /// The machine sleeps for so long, and its oscillator with it; when it wakes up, its process is told.
+    pub fn sleep(&mut self, at: Span, slept: Span) {
+        self.oscillator.jump(at, -slept);
+        self.memory.sleep(slept);
     }
 
     /// Ends the process at once.
@@ -339,9 +345,6 @@ impl<N: Boot> Machine<N> {
 
     /// Gives the process an input at a true time, and takes what it gives out.
     pub fn handle(&mut self, at: Span, input: Input<'_>, output: &mut Output) {
-        if let Input::Slept(slept) = input {
-            self.memory.sleep(slept);
-        }
         let now = self.now(at);
         let last = matches!(input, Input::Shutdown);
         let raw = self.raw(self.busy_until);

@@ -35,6 +35,8 @@ pub struct World<N = Role> {
     in_flight: Slab<Flight>,
     /// What arrived at machines that stand still.
     waiting: Vec<(Member, Flight)>,
+    /// Machines that stand still, and whose question for the server's address was answered.
+    unread: Vec<Member>,
     output: Output,
     happenings: Vec<Happening>,
     sent: u64,
@@ -87,6 +89,7 @@ impl<N: Boot> World<N> {
             paths,
             in_flight: Slab::new(),
             waiting: Vec::new(),
+            unread: Vec::new(),
             output: Output::default(),
             happenings: Vec::new(),
             sent: 0,
@@ -157,7 +160,11 @@ impl<N: Boot> World<N> {
             Event::Wake(member) => self.wake(member),
             Event::Resolved(member, boots) if self.machines[member.index()].boots == boots => {
                 let server = self.address(Member::SERVER);
-                self.input(member, Input::Resolved(server));
+                match self.machines[member.index()].paused {
+                    // A process that stands still finds the answer when it goes on.
+                    true => self.unread.push(member),
+                    false => self.input(member, Input::Resolved(server)),
+                }
             }
             Event::Resolved(..) => {}
             Event::Fault(fault) => self.suffer(fault),
@@ -302,7 +309,7 @@ impl<N: Boot> World<N> {
             Fault::Resume(member) => self.resume(member),
             Fault::Jump(member, by) => self.machines[member.index()].oscillator.jump(self.now, by),
             Fault::Sleep(member, slept) => {
-                self.machines[member.index()].oscillator.jump(self.now, -slept);
+                self.machines[member.index()].sleep(self.now, slept);
                 self.input(member, Input::Slept(slept));
             }
             Fault::FrequencyStep(member, by) => {
@@ -372,6 +379,7 @@ impl<N: Boot> World<N> {
     fn kill(&mut self, member: Member) {
         self.machines[member.index()].kill();
         self.waiting.retain(|(to, _)| *to != member);
+        self.unread.retain(|asked| *asked != member);
     }
 
     /// The process goes on: everything that queued up is received now, and its timers are late.
@@ -381,6 +389,9 @@ impl<N: Boot> World<N> {
         for (to, flight) in waiting {
             if to == member { self.arrive(flight) } else { self.waiting.push((to, flight)) }
         }
+        let boots = self.machines[member.index()].boots;
+        let asked = self.unread.extract_if(.., |asked| *asked == member);
+        asked.for_each(|_| self.queue.plan(self.now, Event::Resolved(member, boots)));
         self.machines[member.index()].armed = None;
         self.arm(member);
     }

@@ -1,7 +1,7 @@
 //! What a node keeps of its oscillator's frequency over restarts: what it is good for, and that a wrong one does no
 //! harm.
 
-use meantime::berkeley::drift;
+use meantime::berkeley::kept;
 use meantime::sim::machine::Habits;
 use meantime::sim::scenario::Clock;
 use meantime::sim::{Fault, Member, Sample, Scenario, Simulation};
@@ -20,8 +20,8 @@ fn scenario(seed: u64) -> Scenario {
 fn kept(simulation: &mut Simulation, member: Member) -> (Frequency, Frequency) {
     let reading = simulation.world().read(member).unwrap();
     let error = reading.frequency_error.unwrap();
-    assert!(drift::is_plausible(reading.frequency, error), "{member}: {:?} ± {error:?}", reading.frequency);
-    (reading.frequency, drift::aged(error, AWAY, true))
+    assert!(kept::is_worth_keeping(error), "{member}: {:?} ± {error:?}", reading.frequency);
+    (reading.frequency, kept::aged(error, AWAY, true))
 }
 
 /// The server dies and is started again; then it knows `what` its kept frequency has become.

@@ -38,8 +38,8 @@ use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};
 use self::window::{WIDEST, Window};
 use super::config::PLAUSIBLE_FOR;
-use super::drift;
 use super::event::{Adjustment, Exclusion, Outcome};
+use super::kept;
 use super::timescale::Timescale;
 use super::vote;
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
@@ -214,8 +214,8 @@ impl Keeper {
     /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows, and is
     /// not to be trusted any more. It is silent, and listens, and takes the members' time, as after a restart.
     pub fn wake_up(&mut self, raw: Raw, slept: Span) {
-        let sure = self.frequency_error(raw).filter(|error| drift::is_worth_keeping(*error));
-        let learned = sure.map(|error| (self.timescale.frequency(), drift::aged(error, slept, true)));
+        let sure = self.frequency_error(raw).filter(|error| kept::is_worth_keeping(*error));
+        let learned = sure.map(|error| (self.timescale.frequency(), kept::aged(error, slept, true)));
         self.known = learned.or(self.known);
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);

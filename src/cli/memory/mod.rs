@@ -2,10 +2,9 @@
 //! the time.
 //!
 //! It is replaced as a whole, so it is never half of something. It counts only for the oscillator that it was learned on:
-//! this machine's, with its present clock source and simulated drift. What an old figure is worth, [`crate::berkeley::drift`]
-//! decides. The time counts only while the machine has not been switched off: a cluster whose processes all start anew goes on
-//! from its own time then, not from machines' clocks that nobody has set for months. No trouble with the file ever ends a node:
-//! it is told once.
+//! this machine's, with its present clock source and simulated drift. What an old figure is worth, [`crate::berkeley::kept`]
+//! decides. The time counts for the machine's boot only: a cluster whose processes all start anew goes on from its own time then,
+//! not from machines' clocks that nobody has set for months. No trouble with the file ever ends a node: it is told once.
 
 pub mod text;
 
@@ -13,18 +12,22 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use self::text::{Known, MAGIC, Mark, Owner, Recalled, hash, recalled, written};
-use crate::berkeley::drift;
-use crate::clock::{self, Moment};
+use self::text::{MAGIC, Now, Owner, hash, recalled, written};
+use crate::berkeley::kept::{Known, Mark, Recalled};
+use crate::clock::{self, HostRaw, Moment};
 use crate::net::Observation;
-use crate::time::{Frequency, Timestamp};
-use crate::wire::{ClientState, Name};
+use crate::time::{Frequency, Raw, Span, Timestamp};
+use crate::wire::Name;
 
 /// Where a node's frequency and time are kept.
 #[derive(Debug)]
 pub struct Memory {
     path: PathBuf,
     owner: Owner,
+    /// How much faster than the machine's oscillator the node's is simulated to run.
+    drift: Frequency,
+    /// For how long the machine had slept when that was looked at last.
+    slept: Span,
     /// What is known by now and not kept yet.
     newest: Option<Known>,
     written: Option<Known>,
@@ -38,14 +41,16 @@ impl Memory {
             node: name.as_str().to_owned(),
             oscillator: hash(&format!(
                 "{}\n{}\n{}",
-                first_line("/etc/machine-id"),
-                first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+                first_line("/etc/machine-id").unwrap_or_default(),
+                first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+                    .unwrap_or_default(),
                 drift.as_ppt()
             )),
-            boot: hash(&first_line("/proc/sys/kernel/random/boot_id")),
-            drift,
+            boot: boot(),
         };
-        Memory { path: directory.join(file_name(name)), owner, newest: None, written: None, warned: false }
+        let path = directory.join(file_name(name));
+        let slept = clock::suspended();
+        Memory { path, owner, drift, slept, newest: None, written: None, warned: false }
     }
 
     /// Makes sure that something can be kept; what stands against it is told now, not when it is too late.
@@ -64,27 +69,27 @@ impl Memory {
         }
     }
 
-    /// What was learned in an earlier run, as of now: a node's oscillator that shows what the machine believes in. What cannot be
-    /// used is told.
-    pub fn recall(&mut self, now: Moment) -> Option<Recalled> {
+    /// What was learned in an earlier run. `now`: the node's clocks before any of that, so that its oscillator shows the machine's
+    /// wall clock. What cannot be used is told.
+    pub fn recall(&mut self, now: Moment, plausible_from: Timestamp) -> Option<Recalled> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if self.warned || error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                log::warn!("cannot read the frequency kept in {path}: {error}; it will be learned anew");
+                log::warn!("cannot read what is kept in {path}: {error}; it will be learned anew");
                 return None;
             }
         };
         let believed = Timestamp::from_nanos(now.now.raw.as_nanos());
-        let mark = Mark { host: now.host, slept: clock::suspended() };
-        match recalled(&text, &self.owner, believed, mark) {
+        let now = Now { believed, mark: self.mark(now.host), plausible_from };
+        match recalled(&text, &self.owner, now) {
             Ok(recalled) => {
                 log::info!("the frequency is {:+.3} ppm, by {path}", recalled.frequency.ppm());
                 Some(recalled)
             }
             Err(reason) => {
-                log::warn!("the frequency kept in {path} is not used: {reason}; it will be learned anew");
+                log::warn!("what is kept in {path} is not used: {reason}; it will be learned anew");
                 None
             }
         }
@@ -92,22 +97,18 @@ impl Memory {
 
     /// Takes note of how the clock stands.
     pub fn note(&mut self, at: &Observation) {
-        let reading = at.reading;
-        let sure = reading.frequency_error.filter(|error| drift::is_plausible(reading.frequency, *error));
-        if let (ClientState::Synchronized, Some(error)) = (reading.state, sure) {
-            let at = Mark { host: at.host, slept: clock::suspended() };
-            self.newest = Some(Known { time: reading.time, at, frequency: reading.frequency, error });
+        let before = std::mem::replace(&mut self.slept, clock::suspended());
+        // Whether it has slept before that reading or after it, nobody knows.
+        if (self.slept - before).abs() < SLEEP
+            && let Some(known) = Known::of(&at.reading, self.mark(at.host))
+        {
+            self.newest = Some(known);
         }
     }
 
     /// Keeps what is known, if that was not done lately, or the time has been set since.
     pub fn keep_if_due(&mut self) {
-        let is_due = |newest: &Known| {
-            let out_of_date = |written: Known| {
-                drift::is_out_of_date(newest.at.since(written.at), newest.time - written.time)
-            };
-            self.written.is_none_or(out_of_date)
-        };
+        let is_due = |newest: &Known| self.written.is_none_or(|written| newest.replaces(&written));
         if self.newest.as_ref().is_some_and(is_due) {
             self.keep();
         }
@@ -125,6 +126,12 @@ impl Memory {
             let path = self.path.display();
             log::warn!("cannot keep frequency and time in {path}: {error}; going on without");
         }
+    }
+
+    /// The moment at which the host's oscillator reads this, by the node's own.
+    fn mark(&self, host: HostRaw) -> Mark {
+        let host = Span::from_nanos(host.as_nanos());
+        Mark { oscillator: Raw::from_nanos((host + self.drift.over(host)).as_nanos()), slept: self.slept }
     }
 }
 
@@ -167,19 +174,30 @@ fn temporary_of(path: &Path) -> PathBuf {
 fn file_name(name: &Name) -> String {
     let harmless = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let name: String = name.as_str().chars().map(harmless).collect();
-    format!("{}.frequency", if name.is_empty() { "client" } else { &name })
+    format!("{}.memory", if name.is_empty() { "client" } else { &name })
 }
 
-fn first_line(path: &str) -> String {
-    fs::read_to_string(path).ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
+/// The boot of this machine, and what shifts its clocks for some processes, hashed; `None` where nobody tells.
+fn boot() -> Option<u64> {
+    let boot = first_line("/proc/sys/kernel/random/boot_id")?;
+    let namespace = fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    Some(hash(&format!("{boot}\n{}", namespace.display())))
 }
+
+fn first_line(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().next().filter(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// No suspension is shorter, and no two readings of how long they lasted differ by it.
+const SLEEP: Span = Span::from_millis(10);
 
 #[cfg(test)]
 mod tests {
     use super::super::output::tests::observation;
     use super::*;
-    use crate::clock::HostRaw;
-    use crate::time::{Monotonic, Now, Raw, Span};
+    use crate::berkeley::config::PLAUSIBLE_FROM;
+    use crate::time::{Monotonic, Raw, Span};
 
     fn memory(directory: &Path) -> Memory {
         Memory::new(directory, &Name::new("turbine 7/a"), Frequency::ZERO)
@@ -197,7 +215,10 @@ mod tests {
     /// The clocks of a machine whose oscillator reads so much, and who believes that it is 2033.
     fn moment(at_s: i64) -> Moment {
         let (mono, raw) = (Monotonic::from_nanos(0), Raw::from_nanos(2_000_000_000_000_000_000));
-        Moment { host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()), now: Now { mono, raw } }
+        Moment {
+            host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()),
+            now: crate::time::Now { mono, raw },
+        }
     }
 
     #[test]
@@ -205,17 +226,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("deep").join("down");
         let mut first = memory(&directory);
-        assert_eq!(first.recall(moment(0)), None);
+        assert_eq!(first.recall(moment(0), PLAUSIBLE_FROM), None);
         let left = sure(Frequency::from_ppm(0.1), 0);
         first.note(&left);
         first.keep();
-        let found = memory(&directory).recall(moment(100)).unwrap();
+        let found = memory(&directory).recall(moment(100), PLAUSIBLE_FROM).unwrap();
         assert!((found.frequency.ppm() - 1.5).abs() < 1e-6 && found.error.ppm() < 0.2, "{found:?}");
-        // To the microsecond in which two clocks are read that tell how long the machine has slept.
         let gone_on = left.reading.time + Span::from_secs(100) + Span::from_micros(150);
-        assert!((found.time.unwrap() - gone_on).abs() < Span::from_secs(1), "{found:?}");
+        // How long the machine has slept is told by two clocks, which are not read in the same nanosecond.
+        let apart = found.time.unwrap() - gone_on;
+        assert!(apart.abs() < Span::from_micros(100), "{apart}");
         let files: Vec<_> = fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(files, ["turbine_7_a.frequency"]);
+        assert_eq!(files, ["turbine_7_a.memory"]);
     }
 
     #[test]
@@ -268,7 +290,7 @@ mod tests {
         let mut memory = memory(&in_the_way);
         memory.prepare();
         assert!(memory.warned);
-        assert_eq!(memory.recall(moment(0)), None);
+        assert_eq!(memory.recall(moment(0), PLAUSIBLE_FROM), None);
         memory.note(&sure(Frequency::from_ppm(0.1), 0));
         memory.keep();
         assert!(memory.warned);

@@ -93,6 +93,10 @@ impl<K: Kernel> Clock for SystemClock<K> {
         self.overlay.raw_at(host)
     }
 
+    fn resume(&mut self, _: HostRaw, _: Timestamp) -> bool {
+        false
+    }
+
     fn observe(&self) -> (Moment, Option<Timestamp>) {
         let Pair { raw: host, real: system, .. } = host::together();
         (self.overlay.at(host), Some(system))

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::berkeley::Path;
-use crate::clock::Overlay;
+use crate::clock::{HostRaw, Overlay};
 use crate::net::batch::BUFFER_LEN;
 use crate::net::{Connection, Listener, Resolver};
-use crate::time::{Frequency, Raw};
+use crate::time::{Frequency, Raw, Timestamp};
 use crate::wire::DATAGRAM_LEN;
 
 /// What the fake node saw.
@@ -129,6 +129,10 @@ impl Clock for Leading {
         self.overlay.read()
     }
 
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+        self.overlay.resume(host, time)
+    }
+
     fn follow_at(&self) -> Option<Monotonic> {
         Some(self.next)
     }
@@ -206,6 +210,10 @@ impl Clock for Sleeper {
 
     fn slept(&mut self) -> Option<Span> {
         self.1.take()
+    }
+
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+        self.0.resume(host, time)
     }
 }
 

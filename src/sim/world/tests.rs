@@ -139,6 +139,22 @@ fn a_process_that_stands_still_receives_everything_when_it_goes_on() {
 }
 
 #[test]
+fn a_process_that_stands_still_finds_the_address_that_it_has_asked_for_when_it_goes_on() {
+    let mut simulation = run(&Scenario { clients: 1, ..Scenario::default() }, 0);
+    simulation.run_for(LOOKUP.half(), &mut ());
+    simulation.inject(Fault::Crash(CLIENT));
+    simulation.inject(Fault::Start(CLIENT));
+    // It asks when it starts.
+    simulation.run_for(LOOKUP.half(), &mut ());
+    simulation.inject(Fault::Pause(CLIENT));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(heard(&mut simulation, CLIENT), 0);
+    simulation.inject(Fault::Resume(CLIENT));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert!(heard(&mut simulation, CLIENT) >= 9);
+}
+
+#[test]
 fn a_crashed_client_hears_nothing_of_its_former_life() {
     let slow = Scenario { clients: 1, delay: Span::from_millis(400), ..Scenario::default() };
     let mut simulation = run(&slow, 10);

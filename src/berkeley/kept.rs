@@ -1,0 +1,252 @@
+//! What a node keeps over restarts, and what that is worth to the next run: its oscillator's frequency, and the time. Pure
+//! arithmetic; where it is kept, others know.
+//!
+//! Between two runs an oscillator's frequency walks on: by σ_w √t after t seconds, with σ_w = 3·10⁻⁹ per √s for an
+//! ordinary crystal in a room (two orders above a good one at rest: day and night are in it). To that comes what
+//! a machine's own warmth does when a program, or the machine, starts. And a kernel that has started anew has
+//! measured its oscillator's nominal rate anew (x86: the TSC against another timer), and may err by some ppm
+//! more than the last time.
+//!
+//! The time goes on while the machine's boot lasts: by what its oscillator has run since, at the frequency that was known, and by
+//! what the machine has slept.
+
+use super::Reading;
+use super::config::PLAUSIBLE_FOR;
+use crate::time::{Frequency, Raw, Span, Timestamp};
+use crate::wire::ClientState;
+
+/// A moment of a machine's boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What its oscillator reads, which stands still while it sleeps. It counts from anywhere, the same for the whole boot.
+    pub oscillator: Raw,
+    /// For how long it has slept since the boot.
+    pub slept: Span,
+}
+
+/// What a node knows at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known {
+    /// What its clock shows.
+    pub time: Timestamp,
+    /// The moment.
+    pub at: Mark,
+    /// The clock's rate over its oscillator's, minus one.
+    pub frequency: Frequency,
+    /// One standard deviation of that.
+    pub error: Frequency,
+}
+
+/// What a later run knows of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recalled {
+    /// The clock's rate over its oscillator's, minus one.
+    pub frequency: Frequency,
+    /// One standard deviation of what that is off by now.
+    pub error: Frequency,
+    /// The time now, or why that is not known.
+    pub time: Result<Timestamp, Lost>,
+}
+
+/// Why a later run does not know the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// There is nothing by which to tell.
+    #[error("this machine has started since")]
+    Rebooted,
+    /// A virtual machine goes on from a state that was saved.
+    #[error("this machine was set back to an earlier state")]
+    SetBack,
+    /// A first vote is no more certain without it.
+    #[error("that was too long ago")]
+    TooLongAgo,
+    /// No clock shows that.
+    #[error("it is implausible")]
+    Implausible,
+}
+
+impl Known {
+    /// What a node knows that shows this, if that is worth keeping.
+    pub fn of(reading: &Reading, at: Mark) -> Option<Known> {
+        let error = reading.frequency_error?;
+        let known = Known { time: reading.time, at, frequency: reading.frequency, error };
+        (reading.state == ClientState::Synchronized && known.is_plausible()).then_some(known)
+    }
+
+    /// Whether a clock can have this frequency, and anybody have known it to that error.
+    pub fn is_plausible(&self) -> bool {
+        self.frequency.ratio().abs() <= LARGEST.ratio()
+            && self.error > Frequency::ZERO
+            && is_worth_keeping(self.error)
+    }
+
+    /// Whether this is to be kept in the place of what was known before: that is ten minutes old, or the time was set since.
+    pub fn replaces(&self, before: &Known) -> bool {
+        let ran = self.at.oscillator - before.at.oscillator;
+        let expected = before.time_at(self.at).is_ok_and(|time| (self.time - time).abs() < SET);
+        ran >= PERIOD || !expected
+    }
+
+    /// What is known of it later in the same boot. No time before `plausible_from` is one.
+    pub fn recalled(&self, now: Mark, plausible_from: Timestamp) -> Recalled {
+        let age = now.oscillator - self.at.oscillator + (now.slept - self.at.slept);
+        let error = aged(self.error, age, true);
+        let plausible = plausible_from..=plausible_from + PLAUSIBLE_FOR;
+        let time = match self.time_at(now) {
+            Ok(_) if error.over(age) > USELESS => Err(Lost::TooLongAgo),
+            Ok(time) if !plausible.contains(&time) => Err(Lost::Implausible),
+            time => time,
+        };
+        Recalled { frequency: self.frequency, error, time }
+    }
+
+    /// What is known of it after so long, in which the machine has started anew.
+    pub fn recalled_after_boot(&self, age: Span) -> Recalled {
+        let error = aged(self.error, age, false);
+        Recalled { frequency: self.frequency, error, time: Err(Lost::Rebooted) }
+    }
+
+    /// The time at a later moment of the same boot. What the machine has slept was not measured by its oscillator.
+    fn time_at(&self, now: Mark) -> Result<Timestamp, Lost> {
+        let (ran, slept) = (now.oscillator - self.at.oscillator, now.slept - self.at.slept);
+        if ran < Span::ZERO || slept < -NO_SLEEP {
+            return Err(Lost::SetBack);
+        }
+        Ok(self.time + ran + self.frequency.over(ran) + slept)
+    }
+}
+
+/// Whether a frequency is known well enough to be kept for the next run.
+pub fn is_worth_keeping(error: Frequency) -> bool {
+    error <= WORTH_KEEPING
+}
+
+/// One standard deviation of a frequency that was known to `error` so long ago; `same_boot` if the machine's
+/// kernel has been running since.
+pub fn aged(error: Frequency, age: Span, same_boot: bool) -> Frequency {
+    let walk = WANDER * age.as_secs_f64().max(0.0).sqrt();
+    let start = if same_boot { RESTART } else { REBOOT };
+    let squares = [error.ratio(), walk, start.ratio()].map(|deviation| deviation.powi(2));
+    Frequency::from_ratio(squares.iter().sum::<f64>().sqrt().min(UNKNOWN.ratio()))
+}
+
+/// As the members whose frequency counts for the cluster's rate: then it is known, not guessed.
+const WORTH_KEEPING: Frequency = Frequency::from_ppm(1.0);
+/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in hours.
+const PERIOD: Span = Span::from_secs(600);
+/// A frequency that is known to 1 ppm gathers less than 1 ms in that time.
+const SET: Span = Span::from_millis(100);
+/// Two readings of how long a machine has slept that never did differ by less.
+const NO_SLEEP: Span = Span::from_millis(100);
+/// One standard deviation: a first vote keeps clocks within 30 s of the median.
+const USELESS: Span = Span::from_secs(10);
+/// Kernels steer by no more than this; no oscillator that works is farther off.
+const LARGEST: Frequency = Frequency::from_ppm(500.0);
+/// σ_w per √s.
+const WANDER: f64 = 3e-9;
+/// Some degrees, at 10 to 100 ppb per degree.
+const RESTART: Frequency = Frequency::from_ppm(0.1);
+/// What calibrations of the TSC differ by, boot to boot.
+const REBOOT: Frequency = Frequency::from_ppm(5.0);
+/// After that long, it is as if nothing had been known.
+const UNKNOWN: Frequency = Frequency::from_ppm(200.0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SURE: Frequency = Frequency::from_ppm(0.01);
+
+    #[test]
+    fn what_was_known_a_moment_ago_is_nearly_as_good() {
+        let now = aged(SURE, Span::from_secs(5), true);
+        assert!(now > SURE && now.ppm() < 0.11, "{now:?}");
+    }
+
+    #[test]
+    fn it_fades_with_the_root_of_time_and_with_a_new_start_of_the_machine() {
+        let day = aged(SURE, Span::from_secs(86_400), true);
+        assert!((0.85..0.92).contains(&day.ppm()), "{day:?}");
+        assert!(aged(SURE, Span::from_secs(60), false).ppm() >= 5.0);
+        assert_eq!(aged(SURE, Span::MAX, false), aged(SURE, Span::MAX, true));
+        assert!(
+            aged(SURE, Span::from_secs(-60), true) < Frequency::from_ppm(0.2),
+            "clocks may differ a little"
+        );
+    }
+
+    fn mark(oscillator_s: i64, slept_s: i64) -> Mark {
+        Mark { oscillator: Raw::from_nanos(oscillator_s * 1_000_000_000), slept: Span::from_secs(slept_s) }
+    }
+
+    const FROM: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
+
+    fn known() -> Known {
+        let time = FROM + Span::from_secs(1_000_000);
+        Known { time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
+    }
+
+    /// How far the time has gone on by then.
+    fn went(now: Mark) -> Result<Span, Lost> {
+        known().recalled(now, FROM).time.map(|time| time - known().time)
+    }
+
+    #[test]
+    fn time_goes_on_at_the_rate_that_was_known_and_by_what_was_slept() {
+        assert_eq!(went(known().at), Ok(Span::ZERO));
+        assert_eq!(went(mark(2_000, 10)), Ok(Span::from_secs(1_000) - Span::from_millis(2)));
+        assert_eq!(went(mark(2_000, 3_610)), Ok(Span::from_secs(4_600) - Span::from_millis(2)));
+    }
+
+    #[test]
+    fn a_machine_that_was_set_back_does_not_know_the_time() {
+        assert_eq!(went(mark(999, 10)), Err(Lost::SetBack));
+        assert_eq!(went(mark(9_000, 9)), Err(Lost::SetBack));
+        let little = Mark { slept: Span::from_secs(10) - Span::from_millis(50), ..mark(2_000, 0) };
+        assert!(went(little).is_ok(), "readings differ a little");
+    }
+
+    #[test]
+    fn nor_does_one_that_was_away_for_so_long_that_it_could_be_half_a_minute_off() {
+        let after = |days: i64| went(mark(1_000 + days * 86_400, 10)).map(drop);
+        assert_eq!((after(20), after(40)), (Ok(()), Err(Lost::TooLongAgo)));
+        assert_eq!(
+            went(Mark { oscillator: Raw::from_nanos(i64::MAX), slept: Span::MAX }),
+            Err(Lost::TooLongAgo)
+        );
+    }
+
+    #[test]
+    fn a_time_that_no_clock_can_show_is_none() {
+        let at = |time| Known { time, ..known() }.recalled(known().at, FROM).time;
+        assert_eq!(at(FROM), Ok(FROM));
+        assert_eq!(at(FROM - Span::from_nanos(1)), Err(Lost::Implausible));
+        assert_eq!(at(FROM + PLAUSIBLE_FOR + Span::from_nanos(1)), Err(Lost::Implausible));
+        assert_eq!(at(Timestamp::from_nanos(i64::MAX)), Err(Lost::Implausible));
+    }
+
+    #[test]
+    fn what_is_kept_is_renewed_after_ten_minutes_and_when_the_time_was_set() {
+        let later = |s: i64, set: Span| {
+            let at = mark(1_000 + s, 10);
+            let time = known().recalled(at, FROM).time.expect("a time") + set;
+            Known { time, at, ..known() }.replaces(&known())
+        };
+        assert!(!later(599, Span::ZERO) && later(600, Span::ZERO));
+        let set = Span::from_millis(100);
+        assert!(later(5, set) && later(5, -set) && !later(5, set - Span::from_nanos(1)));
+        let set_back = Known { at: mark(5, 10), ..known() };
+        assert!(set_back.replaces(&known()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_implausible() {
+        let plausible = |frequency, error| Known { frequency, error, ..known() }.is_plausible();
+        assert!(plausible(Frequency::from_ppm(-499.0), SURE));
+        assert!(!plausible(Frequency::from_ppm(501.0), SURE));
+        assert!(!plausible(Frequency::from_ratio(f64::NAN), SURE));
+        for error in [0.0, -1.0, 1.1, f64::NAN] {
+            assert!(!plausible(Frequency::ZERO, Frequency::from_ppm(error)), "{error}");
+        }
+    }
+}

@@ -109,8 +109,8 @@ unit() {
     say "${role}_state" ls -lnd /var/lib/private/meantime
 
     kill -STOP "$pid"
-    say "${role}_again" within 90 again "$role" "$pid"
-    say "${role}_again_joined" within 60 "$joined_again"
+    say "${role}_again" within 75 again "$role" "$pid"
+    again "$role" "$pid" && say "${role}_again_joined" within 60 "$joined_again"
     say "${role}_again_shown" shown "$role"
     say "${role}_again_status" status "$role"
     say "${role}_again_ahead" ahead
@@ -180,7 +180,7 @@ scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "tree:$dir/etc:/etc" "tree:$un
     "program:$journald:/lib/systemd/systemd-journald" "program:$systemctl" "program:$journalctl" \
     "program:$touch:/bin/touch" "program:$chmod:/bin/chmod" "program:$chown:/bin/chown" || exit 1
 
-timeout 400 "$qemu" -accel "$accelerator" -m 512 -smp 1 -no-reboot -nodefaults -display none \
+timeout 600 "$qemu" -accel "$accelerator" -m 512 -smp 1 -no-reboot -nodefaults -display none \
     -kernel "$kernel" -initrd "$dir/initrd" \
     -append "console=ttyS0 quiet panic=-1 tsc=reliable systemd.unit=test.service systemd.show_status=0" \
     -rtc base=2026-03-01T12:00:00 -serial "file:$dir/console" -serial "file:$dir/out" </dev/null ||

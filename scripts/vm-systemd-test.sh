@@ -85,7 +85,8 @@ synchronized() { status client | grep -q '"state":"synchronized","server":"127.0
 kept() { [ $(($(adjtimex | sed -n 's/^.*status: *\([0-9]*\).*/\1/p') & 64)) = 0 ]; }
 shown() { systemctl show "meantime-$1" -p ActiveState -p SubState -p Result -p NRestarts -p MainPID -p StatusText; }
 main_pid() { systemctl show "meantime-$1" -p MainPID --value; }
-again() { [ "$(systemctl show "meantime-$1" -p ActiveState --value)" = active ] && [ "$(main_pid "$1")" != "$2" ]; }
+# Asked at once: between two questions it may be killed.
+again() { [ "$(systemctl show "meantime-$1" -p ActiveState -p NRestarts | sort | tr '\n' ' ')" = "ActiveState=active NRestarts=1 " ]; }
 # How far the clock is from one that is never set.
 ahead() { awk -v real="$(date +%s)" '{ print int(real - $1) }' /proc/uptime; }
 
@@ -109,8 +110,8 @@ unit() {
     say "${role}_state" ls -lnd /var/lib/private/meantime
 
     kill -STOP "$pid"
-    say "${role}_again" within 75 again "$role" "$pid"
-    again "$role" "$pid" && say "${role}_again_joined" within 60 "$joined_again"
+    say "${role}_again" within 75 again "$role"
+    again "$role" && say "${role}_again_joined" within 60 "$joined_again"
     say "${role}_again_shown" shown "$role"
     say "${role}_again_status" status "$role"
     say "${role}_again_ahead" ahead

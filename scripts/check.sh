@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that has to be right before a change goes in: format, lints, tests, documents, a short fuzzing, the systemd units,
-# the demo, terminals, the dashboard in a browser, and what needs a kernel of its own: the machine's clock, bad networks, and the
-# laboratory.
+# the demo, terminals, the dashboard in a browser, and what needs a kernel of its own: the machine's clock, the units
+# again, bad networks, and the laboratory.
 # This is what CI runs. Asks nothing, ends within its time limits, and says at the end what it found.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -69,10 +69,11 @@ if step "dependencies" 600 cargo fetch --locked; then
     step "the dashboard" 900 scripts/dashboard-test.py
     # Long enough to fetch a kernel and qemu before.
     step "the machine's clock" 900 scripts/vm-clock-test.sh
+    step "the systemd units in a virtual machine" 900 env MEANTIME=target/release/meantime scripts/vm-systemd-test.sh
     step "bad networks" 900 scripts/netem-test.sh
     step "the laboratory" 900 scripts/lab --short
 else
-    not_run "format, lints, tests, documents, fuzzing, the systemd units, demo, terminals, the dashboard, the machine's clock, bad networks, the laboratory: the dependencies cannot be had"
+    not_run "format, lints, tests, documents, fuzzing, the systemd units, demo, terminals, the dashboard, the machine's clock, the systemd units in a virtual machine, bad networks, the laboratory: the dependencies cannot be had"
 fi
 
 printf '\n== summary\n'

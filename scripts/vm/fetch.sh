@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the tests in virtual machines need, without installing it: from Debian's packages into target/vm.
 #
-#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony qemu     # whichever of these are needed
+#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu     # whichever of these are needed
 #
 # Prints where things are, as assignments for `eval`, with absolute paths; fetches nothing that is there already.
 #
@@ -10,6 +10,8 @@
 #   iproute2   ip=…, tc=…, TC_LIB_DIR=…: the last for tc's distributions (normal and others), which it reads from there
 #   nftables   nft=…
 #   chrony     chronyd=…, chronyc=…
+#   systemd    systemd=…, journald=…, systemctl=…, journalctl=…, units=…: the last a directory; touch=…, chmod=…, chown=…:
+#              coreutils', for units that call them
 #   qemu       qemu=…, accelerator=… (kvm or tcg): installed, as root, if it is missing
 #
 # and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run here and
@@ -142,6 +144,13 @@ fetch_chrony() {
     tell chronyd sbin/chronyd chronyc bin/chronyc
 }
 
+fetch_systemd() {
+    fetch systemd
+    fetch coreutils
+    tell systemd lib/systemd/systemd journald lib/systemd/systemd-journald units lib/systemd/system \
+        systemctl bin/systemctl journalctl bin/journalctl touch bin/touch chmod bin/chmod chown bin/chown
+}
+
 fetch_qemu() {
     local accelerator=tcg
     if ! command -v qemu-system-x86_64 >/dev/null; then
@@ -163,12 +172,12 @@ exec 9>"$vm/lock"
 flock 9
 for what; do
     case $what in
-        kernel | busybox | iproute2 | nftables | chrony | qemu) "fetch_$what" || exit ;;
-        *) echo "usage: scripts/vm/fetch.sh [kernel|busybox|iproute2|nftables|chrony|qemu]..." >&2; exit 2 ;;
+        kernel | busybox | iproute2 | nftables | chrony | systemd | qemu) "fetch_$what" || exit ;;
+        *) echo "usage: scripts/vm/fetch.sh [kernel|busybox|iproute2|nftables|chrony|systemd|qemu]..." >&2; exit 2 ;;
     esac
 done
 libraries=
-for directory in lib/x86_64-linux-gnu usr/lib/x86_64-linux-gnu; do
+for directory in {,usr/}lib/x86_64-linux-gnu{,/systemd}; do
     [[ -d $root/$directory ]] && libraries+=${libraries:+:}$root/$directory
 done
 echo "libraries=$libraries"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Makes the initramfs of a virtual machine that does one thing.
 #
-#   scripts/vm/initramfs.sh OUTPUT MAIN [program:PATH | file:PATH:TARGET | module:NAME]...
+#   scripts/vm/initramfs.sh OUTPUT MAIN [program:PATH[:TARGET] | file:PATH:TARGET | tree:PATH:TARGET | module:NAME]...
 #
 # MAIN is a script for busybox' sh that runs as process 1, with PATH=/usr/bin:/bin, when the file systems are mounted,
 # the modules are loaded (with all that they need, in the order given) and the loopback interface is up; it ends the
-# machine with `poweroff -f`. A program goes to /usr/bin with its shared libraries, a file to TARGET; busybox and all
-# its applets are in /bin. To busybox' shell an applet comes before any program of that name: iproute2's ip has to be
-# called as /usr/bin/ip.
+# machine with `poweroff -f`. A program goes to /usr/bin, or to TARGET, with its shared libraries; a file to TARGET, and
+# so does what is in a tree, a directory. Busybox and all its applets are in /bin. To busybox' shell an applet comes
+# before any program of that name: iproute2's ip has to be called as /usr/bin/ip.
 set -euo pipefail
 (($# >= 2)) || { sed -n '2,4s/^# \?//p' "$0" >&2; exit 2; }
 output=$(realpath "$1") main=$(realpath "$2")
@@ -28,7 +28,7 @@ cp "$main" "$root/main"
 
 add_program() {
     local library
-    cp -L "$1" "$root/usr/bin/"
+    add_file "$1" "${2:-/usr/bin/$(basename "$1")}"
     LD_LIBRARY_PATH=$libraries ldd "$1" | grep -o '/[^ ]*' | while read -r library; do
         mkdir -p "$root$(dirname "${library#"$fetched"}")"
         cp -L "$library" "$root${library#"$fetched"}"
@@ -38,6 +38,11 @@ add_program() {
 add_file() {
     mkdir -p "$root$(dirname "$2")"
     cp -L "$1" "$root$2"
+}
+
+add_tree() {
+    mkdir -p "$root$2"
+    cp -R "$1/." "$root$2"
 }
 
 # The line of a module in modules.dep names what it needs, nearest first. What is built into the kernel has none.
@@ -58,10 +63,11 @@ add_module() {
 for item; do
     IFS=: read -r kind what target <<<"$item"
     case $kind in
-        program) add_program "$what" ;;
+        program) add_program "$what" "$target" ;;
         file) add_file "$what" "$target" ;;
+        tree) add_tree "$what" "$target" ;;
         module) add_module "$what" ;;
-        *) echo "not program:, file: or module:: $item" >&2; exit 2 ;;
+        *) echo "not program:, file:, tree: or module:: $item" >&2; exit 2 ;;
     esac
 done
 

@@ -5,7 +5,7 @@
 #   scripts/fuzz.sh [--seconds N] [--runs N] [--fast] [TARGET...]   60 s for each target unless given; --runs ends it sooner
 #   scripts/fuzz.sh --merge [TARGET...]                             afterwards: adds what was found worth keeping to fuzz/corpus
 #
-# With --fast nobody looks at what is compared with what, which takes a third of the time: for long runs over a good corpus.
+# With --fast nobody looks at what is compared with what: half as many executions more, for long runs over a good corpus.
 #
 # Needs cargo-fuzz (installed here if cargo can) and a C++ compiler; the stable toolchain will do, since the core has no unsafe
 # code that a sanitizer could watch. What it finds is in fuzz/artifacts. Exits 0 if nothing was found, 77 (NOT RUN) without

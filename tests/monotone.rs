@@ -21,7 +21,7 @@ use meantime::berkeley::{
 };
 use meantime::clock::{Clock, HostRaw, Moment, Overlay};
 use meantime::net::{Connection, EventLoop, Observation, Observer, Resolver};
-use meantime::time::{Frequency, Monotonic, Now, Raw, Span};
+use meantime::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use meantime::wire::Name;
 use serde_json::Value;
 use support::{Process, pause};
@@ -100,6 +100,10 @@ impl Clock for Jumpy {
 
     fn raw_at(&self, host: HostRaw) -> Raw {
         self.overlay.raw_at(host) + self.jump.get()
+    }
+
+    fn resume(&mut self, _: HostRaw, _: Timestamp) -> bool {
+        false
     }
 }
 

@@ -37,3 +37,42 @@ impl Memory {
         Mark { oscillator: raw, slept: self.slept }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{Frequency, Timestamp};
+    use crate::wire::ClientState;
+
+    fn raw(s: i64) -> Raw {
+        Raw::from_nanos(PLAUSIBLE_FROM.as_nanos()) + Span::from_secs(s)
+    }
+
+    /// What a clock shows so many seconds later, and a quarter of a second ahead of its oscillator.
+    fn reading(s: i64) -> Reading {
+        Reading {
+            time: PLAUSIBLE_FROM + Span::from_secs(s) + Span::from_millis(250),
+            state: ClientState::Synchronized,
+            error: None,
+            bound: None,
+            frequency: Frequency::ZERO,
+            frequency_error: Some(Frequency::from_ppm(0.1)),
+        }
+    }
+
+    #[test]
+    fn the_next_process_knows_the_time_also_if_the_machine_has_slept_in_between() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.recall(raw(0)), None);
+        memory.note(raw(5), &reading(5), false);
+        // Too soon for another word, until the last one.
+        memory.note(raw(10), &reading(10), false);
+        memory.sleep(Span::from_secs(3_600));
+        let time = |memory: Memory| memory.recall(raw(20)).and_then(|known| known.time.ok());
+        let expected: Timestamp = reading(3_620).time;
+        assert_eq!(time(memory), Some(expected));
+        let set = Reading { time: reading(3_612).time + Span::from_secs(7), ..reading(0) };
+        memory.note(raw(12), &set, true);
+        assert_eq!(time(memory), Some(expected + Span::from_secs(7)));
+    }
+}

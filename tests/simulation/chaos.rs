@@ -1,7 +1,7 @@
 //! A thousand worlds in which everything goes wrong for a while, and one in which it does again and again.
 
 use meantime::sim::chaos::Soak;
-use meantime::sim::{Fault, Member, Scenario, Simulation};
+use meantime::sim::{Fault, Member, Observer, Sample, Scenario, Simulation};
 
 use crate::support::{Running, s, seeds, us};
 
@@ -45,7 +45,7 @@ fn the_faults_of_random_worlds_do_harm() {
         let scenario = Scenario::random_faults(seed);
         let mut simulation = Simulation::new(&scenario);
         let mut apart = 0;
-        simulation.run_until(scenario.settle, &mut |sample: &meantime::sim::Sample| {
+        simulation.run_until(scenario.settle, &mut |sample: &Sample| {
             let late = sample.at > scenario.start_within + s(30);
             apart += i32::from(late && sample.disagreement() > Some(us(1_000)));
         });
@@ -82,8 +82,15 @@ fn crashes_losses_and_pauses_without_end_violate_no_bound() {
         without_harm_to_clocks(&mut scenario);
         let _running = Running(&scenario);
         let mut simulation = Simulation::new(&scenario);
-        simulation.run_until(scenario.duration, &mut endurance);
+        let (mut samples, mut bounded) = (0, 0);
+        simulation.run_until(scenario.duration, &mut |sample: &Sample| {
+            endurance.sampled(sample);
+            samples += 1;
+            let stated = sample.clocks.iter().flatten().filter(|clock| clock.bound.is_some());
+            bounded += usize::from(stated.count() >= 3);
+        });
         assert_eq!(endurance.failed, [], "seed {seed}");
+        assert!(2 * bounded > samples, "seed {seed}: bounds at {bounded} of {samples} samples only");
         assert_eq!(simulation.summary().honesty.bound_violations(), 0, "seed {seed}");
     }
 }

@@ -15,7 +15,7 @@ impl Server {
         self.config.name
     }
 
-    /// The cluster whose time its clock has; 0: none.
+    /// The cluster whose time its clock has, or has had until the machine slept; 0: none yet.
     pub fn cluster(&self) -> ClusterId {
         self.keeper.cluster()
     }

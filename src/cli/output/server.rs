@@ -160,8 +160,8 @@ impl Tell for ServerEvent {
             }
             Undecided { members, agreeing } => {
                 format!(
-                    "Undecided: no more than {agreeing} clocks of {members} agree; nobody is corrected until the others are put \
-                     right, or lose their vote (`meantime members remove`)"
+                    "Undecided: no more than {agreeing} clocks of {members} agree; nobody is corrected until the others are \
+                     right, or have no vote (`meantime members remove`)"
                 )
             }
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),

@@ -117,6 +117,9 @@ pub struct SimulateArgs {
     /// With --faults-seed: half an hour of faults and recovery after the other, for so long, as in 90d
     #[arg(long, value_name = "SPAN", requires = "faults_seed", value_parser = units::positive_span)]
     soak: Option<Span>,
+    /// With --soak: let processes forget what they know when they end, as nodes without --state-dir do
+    #[arg(long, requires = "soak")]
+    forget: bool,
     /// How to print the results
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: Format,
@@ -186,8 +189,9 @@ impl SimulateArgs {
     pub(super) fn world(&self) -> Result<(Scenario, Option<Endurance>), Failure> {
         match (self.faults_seed, self.soak) {
             (Some(seed), Some(length)) => {
-                let soak = Soak::new(seed, length);
-                Ok((soak.scenario, Some(soak.endurance)))
+                let Soak { mut scenario, endurance } = Soak::new(seed, length);
+                scenario.habits.keeps = !self.forget;
+                Ok((scenario, Some(endurance)))
             }
             _ => Ok((self.scenario()?, None)),
         }

@@ -205,6 +205,9 @@ impl NodeArgs {
                 let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
                 log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
             }
+            Some(Ok(_)) if self.simulate_offset != Span::ZERO => {
+                log::info!("the last run's time is not used: --simulate-offset");
+            }
             Some(Err(lost)) => log::info!("the time is this machine's clock's, not the last run's: {lost}"),
             _ => {}
         }

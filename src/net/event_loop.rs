@@ -309,6 +309,9 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     fn follow(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let (changed, node) = (std::mem::take(&mut self.changed), &self.node);
         for event in self.clock.follow(changed, &|raw| node.read(raw)) {
+            if matches!(event, SystemEvent::Stepped { .. }) {
+                self.stamps.stepped(self.clock.now().mono);
+            }
             observer.system_clock(self.observe(), event)?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::clock::{Clock, Converter, Doubt};
-use crate::time::{Raw, Timestamp};
+use crate::time::{Monotonic, Raw, Span, Timestamp};
 
 /// Where the times come from at which datagrams are received and sent. A network card's own timestamps would be
 /// a third kind.
@@ -36,6 +36,8 @@ pub(super) struct Stamps {
     untold: u32,
     /// Whether people know that none are told of.
     warned: bool,
+    /// Until then it is no wonder that none can be used.
+    excused_until: Option<Monotonic>,
 }
 
 impl Stamps {
@@ -47,6 +49,7 @@ impl Stamps {
             bare: 0,
             untold: 0,
             warned: false,
+            excused_until: None,
         }
     }
 
@@ -71,7 +74,7 @@ impl Stamps {
         self.bare = if received.is_some() { 0 } else { self.bare.saturating_add(1) };
         let kind = match (self.kind, received) {
             (Timestamps::User, None) => Timestamps::User,
-            (_, None) if self.bare >= PATIENCE => Timestamps::User,
+            (_, None) if self.bare >= PATIENCE && !self.is_excused(clock) => Timestamps::User,
             _ => Timestamps::Kernel,
         };
         if kind != self.kind {
@@ -94,6 +97,15 @@ impl Stamps {
                 "the kernel stamps what is received but not what is sent: the network card's driver does not"
             );
         }
+    }
+
+    /// This process itself has stepped the machine's clock: until all is past that was stamped before, no stamp is believed.
+    pub(super) fn stepped(&mut self, now: Monotonic) {
+        self.excused_until = Some(now + EXCUSE);
+    }
+
+    fn is_excused(&self, clock: &impl Clock) -> bool {
+        self.excused_until.is_some_and(|until| clock.now().mono < until)
     }
 
     /// The socket's buffer was full: then the kernel has no room for what it would tell either, and that says nothing.
@@ -124,12 +136,14 @@ const LOOKS: usize = 4;
 const PATIENCE: u32 = 8;
 /// So many datagrams sent, and none of them told of: some batches.
 const UNTOLD: u32 = 1_024;
+/// Longer than stamps are doubted after a step.
+const EXCUSE: Span = Span::from_secs(3);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Overlay;
-    use crate::time::{Frequency, Span};
+    use crate::time::Frequency;
 
     #[test]
     fn the_kind_in_use_follows_what_comes() {
@@ -153,5 +167,24 @@ mod tests {
         let passed = received - before;
         assert!(passed > Span::from_millis(-1) && passed < Span::from_secs(1), "{passed}");
         assert_eq!(stamps.kind(), Timestamps::Kernel);
+    }
+
+    /// The kind in use after a round's worth of datagrams without a stamp.
+    fn after_bare_ones(stamps: &mut Stamps, clock: &Overlay) -> Timestamps {
+        for _ in 0..PATIENCE {
+            assert_eq!(stamps.received(clock, None), None);
+        }
+        stamps.kind()
+    }
+
+    #[test]
+    fn stamps_that_do_not_come_are_given_up_unless_this_process_has_stepped_the_clock() {
+        let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
+        let mut stamps = Stamps::new(&clock);
+        let now = clock.now().mono;
+        stamps.stepped(now);
+        assert_eq!(after_bare_ones(&mut stamps, &clock), Timestamps::Kernel);
+        stamps.stepped(now - EXCUSE);
+        assert_eq!(after_bare_ones(&mut stamps, &clock), Timestamps::User);
     }
 }

@@ -159,9 +159,11 @@ impl Tell for ServerEvent {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
             Undecided { members, agreeing } => {
+                // Whose vote remains alone decides nothing either.
+                let or = if *members > 2 { ", or take votes away (`meantime members remove`)" } else { "" };
                 format!(
-                    "Undecided: no more than {agreeing} clocks of {members} agree; nobody is corrected until the others are \
-                     right, or have no vote (`meantime members remove`)"
+                    "Undecided: only {agreeing} of {members} clocks are near the median; nobody is corrected. Put clocks \
+                     right and start those nodes again{or}"
                 )
             }
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),

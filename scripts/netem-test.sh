@@ -81,7 +81,7 @@ tar -cf /dev/vda -C /out .
 sync
 poweroff -f
 MAIN
-    scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime" "program:$ip" "program:$tc" \
+    scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime:/usr/bin/meantime" "program:$ip" "program:$tc" \
         file:scripts/netem/cases.sh:/cases.sh "file:$TC_LIB_DIR/normal.dist:/usr/lib/x86_64-linux-gnu/tc/normal.dist" \
         module:sch_netem module:veth module:bridge module:virtio_blk module:virtio_pci || return
     truncate -s 256M "$dir/disk"

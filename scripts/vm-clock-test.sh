@@ -16,7 +16,6 @@ not_run() {
 
 command -v python3 >/dev/null || not_run "python3 is missing"
 where=$(scripts/vm/fetch.sh qemu kernel busybox 2>&1) || not_run "${where##*$'\n'}"
-eval "$where"
 
 meantime=${MEANTIME:-}
 if [[ -z $meantime ]]; then
@@ -79,15 +78,7 @@ for file in report *.json *.err; do echo "=== file $file"; cat "$file"; done >/d
 echo "=== complete" >/dev/ttyS1
 sync; sleep 1; poweroff -f
 MAIN
-scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime" "file:$dir/passwd:/etc/passwd" || exit 1
+scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime:/usr/bin/meantime" "file:$dir/passwd:/etc/passwd" || exit 1
 
-timeout 300 "$qemu" -accel "$accelerator" -m 256 -smp 1 -no-reboot -nodefaults -display none \
-    -kernel "$kernel" -initrd "$dir/initrd" -append "console=ttyS0 quiet panic=-1 tsc=reliable" \
-    -rtc base=2026-03-01T12:00:00 -serial "file:$dir/console" -serial "file:$dir/out" </dev/null ||
-    not_run "the virtual machine did not end"
-if ! grep -q '^=== complete' "$dir/out"; then
-    tail -n 20 "$dir/console" "$dir/out"
-    not_run "the virtual machine did not get to its end"
-fi
-[[ -z ${KEEP:-} ]] || cp "$dir/out" "$KEEP"
+why=$(scripts/vm/run.sh "$dir" 300 256) || not_run "$why"
 exec python3 scripts/vm-clock-test.py "$dir/out"

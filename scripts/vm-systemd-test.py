@@ -4,28 +4,17 @@ import json
 import re
 import sys
 
+from vm.report import Report
+
 UNSYNCHRONIZED, CAP_SYS_TIME = 0x40, 1 << 25
 # Whoever sets the clock disturbs the kernel's timestamps of the moment, and so says every node on the machine.
 OF_A_STEP = "timestamps: user; the kernel's do not come, or somebody sets the machine's clock"
 # What systemd says about a process that does not answer any more.
 OF_THE_WATCHDOG = ("Watchdog timeout", "code=killed, status=6/ABRT", "Failed with result 'watchdog'")
 
-files, name = {}, None
-for line in open(sys.argv[1], errors="replace").read().replace("\r", "").splitlines():
-    if line.startswith("=== file "):
-        name = line.removeprefix("=== file ")
-        files[name] = []
-    elif name and not line.startswith("=== "):
-        files[name].append(line)
+machine = Report(sys.argv[1])
+files, report, check = machine.files, machine.said, machine.check
 
-report = dict(re.findall(r"== (\w+)\n(.*?)(?=\n== |\Z)", "\n".join(files["report"]), re.S))
-failed = []
-
-
-def check(what, good, seen=""):
-    print(f"{'ok      ' if good else 'FAILED  '} {what}{f': {seen}' if seen != '' else ''}")
-    if not good:
-        failed.append(what)
 
 
 def told(key):
@@ -97,7 +86,7 @@ def unit(role):
 
     # A node tries that at its start, and would warn. A fresh cluster may need minutes until there is something to keep.
     can_keep = "nothing can be kept" not in told(f"{role}_journal")
-    kept = "a frequency" if ".frequency" in told(f"{role}_files") else "nothing sure enough yet"
+    kept = "what it knows" if ".memory" in told(f"{role}_files") else "nothing sure enough yet"
     check("in which it can keep what it learns", can_keep, kept)
 
     state, again = shown(f"{role}_again_shown"), ahead(f"{role}_again_ahead")
@@ -142,10 +131,9 @@ for role, other in (("client", "server"), ("server", "client")):
 others = [line for line in told("warnings").splitlines() if "meantime" in line]
 others = [line for line in others if not any(part in line for part in OF_THE_WATCHDOG)]
 check("systemd warns of nothing else in the units", not others, others or "")
-if failed:
+if machine.failed:
     for key in ("server_systemd", "client_systemd", "warnings"):
         print(f"-- {key}\n{told(key)}")
     for role in ("server", "client"):
         print(f"-- {role}_journal, its warnings", *warnings(told(f"{role}_journal").splitlines()), sep="\n")
-print("FAILED" if failed else "PASS", "the systemd units in a virtual machine")
-sys.exit(bool(failed))
+machine.end("the systemd units in a virtual machine")

@@ -181,16 +181,7 @@ scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "tree:$dir/etc:/etc" "tree:$un
     "program:$journald:/lib/systemd/systemd-journald" "program:$systemctl" "program:$journalctl" \
     "program:$touch:/bin/touch" "program:$chmod:/bin/chmod" "program:$chown:/bin/chown" || exit 1
 
-timeout 600 "$qemu" -accel "$accelerator" -m 512 -smp 1 -no-reboot -nodefaults -display none \
-    -kernel "$kernel" -initrd "$dir/initrd" \
-    -append "console=ttyS0 quiet panic=-1 tsc=reliable systemd.unit=test.service systemd.show_status=0" \
-    -rtc base=2026-03-01T12:00:00 -serial "file:$dir/console" -serial "file:$dir/out" </dev/null ||
-    not_run "the virtual machine did not end"
-if ! grep -q '^=== complete' "$dir/out"; then
-    tail -n 20 "$dir/console" "$dir/out"
-    not_run "the virtual machine did not get to its end"
-fi
-[[ -z ${KEEP:-} ]] || cp "$dir/out" "$KEEP"
+why=$(scripts/vm/run.sh "$dir" 600 512 systemd.unit=test.service systemd.show_status=0) || not_run "$why"
 python3 scripts/vm-systemd-test.py "$dir/out" && exit
 tail -n 20 "$dir/console"
 exit 1

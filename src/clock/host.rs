@@ -57,12 +57,19 @@ pub(super) fn realtime() -> Timestamp {
 /// The oscillator and the wall clock, read together: of some tries the one that took the least time, or the first
 /// that took very little.
 pub(super) fn pair() -> Pair {
+    narrowest(PAIR_TRIES, attempt, |pair| pair.width)
+}
+
+fn narrowest<T>(tries: usize, attempt: impl Fn() -> T, width: impl Fn(&T) -> Span) -> T {
     let mut best = attempt();
-    for _ in 1..PAIR_TRIES {
-        if best.width <= CLOSE {
+    for _ in 1..tries {
+        if width(&best) <= CLOSE {
             break;
         }
-        best = [best, attempt()].into_iter().min_by_key(|pair| pair.width).unwrap_or(best);
+        let next = attempt();
+        if width(&next) < width(&best) {
+            best = next;
+        }
     }
     best
 }
@@ -82,13 +89,14 @@ fn attempt() -> Pair {
 
 /// How long the machine has been suspended since it started; zero where that cannot be known.
 pub fn suspended() -> Span {
-    // Whoever is held up between the readings would take that for sleep: of some tries, the one that took the least time.
-    let tries = (0..TRIES).filter_map(|_| {
-        let (before, boottime, after) = (monotonic(), boottime()?, monotonic());
+    // Whoever is held up between the readings would take that for sleep.
+    let attempt = || {
+        let (before, boottime, after) = (monotonic(), boottime(), monotonic());
         let width = after - before;
-        Some((width, boottime - Span::from_nanos((before + width.half()).as_nanos())))
-    });
-    tries.min_by_key(|(width, _)| *width).map_or(Span::ZERO, |(_, slept)| slept)
+        let awake = Span::from_nanos((before + width.half()).as_nanos());
+        (width, boottime.map_or(Span::ZERO, |boottime| boottime - awake))
+    };
+    narrowest(TRIES, attempt, |(width, _)| *width).1
 }
 
 /// Two readings without a system call take less; half of this is far below what a network adds.

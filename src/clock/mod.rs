@@ -17,7 +17,7 @@ pub mod system;
 pub use host::{HostRaw, monotonic, suspended};
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
-pub use sleep::SleepWatch;
+pub use sleep::{SHORTEST_SLEEP, SleepWatch};
 pub use stamps::{Converter, Doubt, Pair};
 pub use system::SystemClock;
 pub use system::steering::{Disturbance, SystemEvent};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use self::text::{MAGIC, Now, Owner, hash, recalled, written};
 use crate::berkeley::kept::{Known, Mark, Recalled};
-use crate::clock::{self, HostRaw, Moment};
+use crate::clock::{self, HostRaw, Moment, SHORTEST_SLEEP};
 use crate::net::Observation;
 use crate::time::{Frequency, Raw, Span, Timestamp};
 use crate::wire::Name;
@@ -99,7 +99,7 @@ impl Memory {
     pub fn note(&mut self, at: &Observation) {
         let before = std::mem::replace(&mut self.slept, clock::suspended());
         // Whether it has slept before that reading or after it, nobody knows.
-        if (self.slept - before).abs() < SLEEP
+        if (self.slept - before).abs() < SHORTEST_SLEEP
             && let Some(known) = Known::of(&at.reading, self.mark(at.host))
         {
             self.newest = Some(known);
@@ -188,9 +188,6 @@ fn first_line(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().next().filter(|line| !line.is_empty()).map(str::to_owned)
 }
-
-/// No suspension is shorter, and no two readings of how long they lasted differ by it.
-const SLEEP: Span = Span::from_millis(10);
 
 #[cfg(test)]
 mod tests {

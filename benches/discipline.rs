@@ -6,9 +6,9 @@ mod support;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion};
-use meantime::berkeley::discipline::{Discipline, Trust};
-use meantime::berkeley::kalman::Bank;
-use meantime::time::Frequency;
+use meantime_core::estimation::discipline::{Discipline, Trust};
+use meantime_core::estimation::kalman::Bank;
+use meantime_core::time::Frequency;
 use support::bursts_of_start;
 use support::path::Path;
 

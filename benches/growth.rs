@@ -5,8 +5,8 @@
 
 mod support;
 
-use meantime::berkeley::{ServerConfig, ServerEvent};
-use meantime::time::Span;
+use meantime_core::time::Span;
+use meantime_core::{ServerConfig, ServerEvent};
 use support::counting::{heap, peak};
 use support::hall::Hall;
 

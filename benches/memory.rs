@@ -5,9 +5,9 @@ mod support;
 
 use std::hint::black_box;
 
-use meantime::berkeley::Client;
-use meantime::berkeley::discipline::{Discipline, Trust};
-use meantime::berkeley::kalman::Bank;
+use meantime_core::Client;
+use meantime_core::estimation::discipline::{Discipline, Trust};
+use meantime_core::estimation::kalman::Bank;
 use support::bursts_of_start;
 use support::counting::{heap, peak};
 use support::island::Island;

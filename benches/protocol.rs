@@ -5,8 +5,8 @@ mod support;
 use std::hint::black_box;
 
 use criterion::Criterion;
-use meantime::time::{Frequency, Span, Timestamp};
-use meantime::wire::{
+use meantime_core::time::{Frequency, Span, Timestamp};
+use meantime_core::wire::{
     Body, ClusterId, Direction, Header, Master, Message, Name, NodeId, Probe, Report, SessionId, Stamps,
 };
 use support::island::Island;

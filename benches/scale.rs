@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion};
-use meantime::berkeley::ServerConfig;
-use meantime::berkeley::timers::Timers;
-use meantime::berkeley::vote::{Reading, agreement, winsorised_mean};
-use meantime::time::{Monotonic, Span};
+use meantime_core::ServerConfig;
+use meantime_core::consensus::vote::{Reading, agreement, winsorised_mean};
+use meantime_core::time::{Monotonic, Span};
+use meantime_core::timers::Timers;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use support::hall::Hall;

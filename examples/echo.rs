@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use meantime::clock::monotonic;
-use meantime::time::{Monotonic, Span};
-use meantime::wire::{Body, Header, Heartbeat, Message, Name, NodeId, Register, SessionId};
+use meantime_core::time::{Monotonic, Span};
+use meantime_core::wire::{Body, Header, Heartbeat, Message, Name, NodeId, Register, SessionId};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{

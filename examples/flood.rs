@@ -17,7 +17,7 @@ use std::error::Error;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use meantime::wire::{Body, DATAGRAM_LEN, Datagram, Header, Message, Name, NodeId, Register};
+use meantime_core::wire::{Body, DATAGRAM_LEN, Datagram, Header, Message, Name, NodeId, Register};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

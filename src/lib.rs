@@ -4,31 +4,26 @@
 //! fault-tolerant mean in which its own clock is one vote among equals, and sends every machine the
 //! correction of its own clock: the Berkeley algorithm, made fit for today.
 //!
-//! # The house
+//! This package is the program around the core. The decisions are made in [`meantime_core`], which does no I/O;
+//! [`meantime_sim`] is the simulated world and [`meantime_load`] the load generator.
 //!
-//! Three rings; arrows point inward only.
-//!
-//! | room | ring | what lives there |
-//! |---|---|---|
-//! | [`time`] | 0 | the types of time; reads no clock |
-//! | [`wire`] | 0 | bytes to messages and back |
-//! | [`berkeley`] | 0 | every decision, without I/O: server, client, vote, discipline |
-//! | [`sim`] | 0 | the simulated world: oscillators, links, faults, seeds |
-//! | [`clock`] | 1 | the only place that reads a clock |
-//! | [`process`] | 1 | what the process may do, and who looks after it |
-//! | [`net`] | 1 | the only place that touches sockets; the event loop |
-//! | `dashboard` | 2 | a node's page, metrics and JSON over HTTP; with the feature `dashboard` |
-//! | [`cli`] | 2 | humans: arguments, text and JSON, logging |
-//!
-//! The contract between the core and whoever drives it stands on [`berkeley::Node`].
+//! | module | what lives there |
+//! |---|---|
+//! | [`clock`] | the only place that reads or sets a clock |
+//! | [`udp`] | the only place that touches UDP sockets |
+//! | [`event_loop`] | the loop that drives a node |
+//! | [`process`] | rights of the process, and the service manager |
+//! | [`store`] | files that the program keeps: state file, key file, record |
+//! | [`control`] | what programs ask a node |
+//! | `dashboard` | web page, metrics and JSON over HTTP; with the feature `dashboard` |
+//! | [`cli`] | arguments, text and JSON output, logging |
 
-pub mod berkeley;
 pub mod cli;
 pub mod clock;
+pub mod control;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
-pub mod net;
+pub mod event_loop;
 pub mod process;
-pub mod sim;
-pub mod time;
-pub mod wire;
+pub mod store;
+pub mod udp;

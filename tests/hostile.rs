@@ -11,7 +11,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use meantime::wire::{Body, DATAGRAM_LEN, Datagram, Header, Message, Reject, RejectReason, VERSION};
+use meantime_core::wire::{Body, DATAGRAM_LEN, Datagram, Header, Message, Reject, RejectReason, VERSION};
 use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

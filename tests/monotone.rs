@@ -13,16 +13,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use meantime::berkeley::config::MAX_FREQUENCY;
-use meantime::berkeley::event::Adjustment;
-use meantime::berkeley::timescale::SLEW_LIMIT;
-use meantime::berkeley::{
+use meantime::clock::{Clock, HostRaw, Moment, Overlay};
+use meantime::event_loop::{EventLoop, Observation, Observer};
+use meantime::udp::{Connection, Resolver};
+use meantime_core::config::MAX_FREQUENCY;
+use meantime_core::estimation::timescale::SLEW_LIMIT;
+use meantime_core::event::Adjustment;
+use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use meantime_core::wire::Name;
+use meantime_core::{
     Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, StampId, Transmit,
 };
-use meantime::clock::{Clock, HostRaw, Moment, Overlay};
-use meantime::net::{Connection, EventLoop, Observation, Observer, Resolver};
-use meantime::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use meantime::wire::Name;
 use serde_json::Value;
 use support::{Process, pause};
 

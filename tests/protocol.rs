@@ -2,13 +2,13 @@
 
 mod pair;
 
-use meantime::berkeley::event::{Adjustment, HoldoverReason, Refusal};
-use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
-use meantime::time::{Frequency, Span};
-use meantime::wire::{
+use meantime_core::event::{Adjustment, HoldoverReason, Refusal};
+use meantime_core::time::{Frequency, Span};
+use meantime_core::wire::{
     Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason,
     Message, NodeId, Reject, RejectReason, SessionId, VERSION,
 };
+use meantime_core::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
 use pair::*;
 use proptest::prelude::*;
 use rand::{Rng, RngExt, SeedableRng};
@@ -212,8 +212,11 @@ fn a_client_of_another_version_says_so_once_and_goes_on_trying_slowly() {
         for transmit in drain(&mut client, now) {
             tries += 1;
             let Body::Register(register) = read(&transmit.datagram).body else { panic!("{transmit:?}") };
-            let reject =
-                meantime::wire::Reject { nonce: register.nonce, reason: RejectReason::Version, version: 2 };
+            let reject = meantime_core::wire::Reject {
+                nonce: register.nonce,
+                reason: RejectReason::Version,
+                version: 2,
+            };
             let mut datagram = Message { header: Header::default(), body: Body::Reject(reject) }.encode();
             datagram[2] = 2;
             client.handle_datagram(now, from(SERVER), &datagram);

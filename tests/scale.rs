@@ -6,9 +6,9 @@ mod counting;
 mod hall;
 
 use hall::Hall;
-use meantime::berkeley::event::Outcome;
-use meantime::berkeley::{ServerConfig, ServerEvent};
-use meantime::time::Span;
+use meantime_core::event::Outcome;
+use meantime_core::time::Span;
+use meantime_core::{ServerConfig, ServerEvent};
 
 /// What a server with so many members has on the heap once they are members like all others, and no newcomers any more: a
 /// timer for each takes 26 bytes more for two minutes.

@@ -4,14 +4,14 @@
 
 mod pair;
 
-use meantime::berkeley::{
-    Client, ClientConfig, ClientEvent, Fate, Keyring, Node, Server, ServerConfig, ServerEvent,
-};
-use meantime::time::{Frequency, Span};
-use meantime::wire::{
+use meantime_core::time::{Frequency, Span};
+use meantime_core::wire::{
     Body, Challenge, ClientState, Correction, DATAGRAM_LEN, Datagram, Direction, Header, Heartbeat,
     HeartbeatAck, KeyId, Kind, Leave, LeaveReason, Master, Message, Name, NodeId, NodeKey, Probe, Reject,
     RejectReason, Report, SessionId, VERSION, Verdict, Welcome,
+};
+use meantime_core::{
+    Client, ClientConfig, ClientEvent, Fate, Keyring, Node, Server, ServerConfig, ServerEvent,
 };
 use pair::*;
 use rand::{Rng, RngExt, SeedableRng};
@@ -320,7 +320,7 @@ fn recorded(pair: &Pair) -> Vec<(Message, Datagram)> {
 }
 
 /// The client's and the server's clocks, and who is a member.
-fn standing(pair: &Pair) -> (meantime::berkeley::Reading, meantime::berkeley::Reading, usize) {
+fn standing(pair: &Pair) -> (meantime_core::Reading, meantime_core::Reading, usize) {
     let (client, server) = (pair.client_now().raw, pair.server_now().raw);
     (pair.client.read(client), pair.server.read(server), pair.server.clients())
 }
@@ -498,7 +498,7 @@ fn to_client(rng: &mut ChaCha8Rng) -> Vec<Body> {
         Body::Probe(Probe { nonce: rng.next_u64(), ..Probe::default() }),
         Body::Correction(Correction {
             about: rng.random_range(1..200),
-            correction: meantime::time::Correction::adding(second),
+            correction: meantime_core::time::Correction::adding(second),
             last: None,
             rate: Frequency::ZERO,
             window: second,

@@ -2,12 +2,12 @@
 
 mod pair;
 
-use meantime::berkeley::event::{Adjustment, Refusal};
-use meantime::berkeley::keeper::Unsettable;
-use meantime::berkeley::server::Target;
-use meantime::berkeley::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig};
-use meantime::time::Span;
-use meantime::wire::{Body, ClientState, ClusterId, Flags, Header, Kind, Message, Setting};
+use meantime_core::consensus::Unsettable;
+use meantime_core::event::{Adjustment, Refusal};
+use meantime_core::server::Target;
+use meantime_core::time::Span;
+use meantime_core::wire::{Body, ClientState, ClusterId, Flags, Header, Kind, Message, Setting};
+use meantime_core::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig};
 use pair::*;
 
 /// How far the client's clock is ahead of the server's now, as both show them.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use meantime::berkeley::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig, StampId};
-use meantime::time::{Monotonic, Now, Raw, Span};
-use meantime::wire::{Body, ClientState, Datagram, Message, Report};
+use meantime_core::time::{Monotonic, Now, Raw, Span};
+use meantime_core::wire::{Body, ClientState, Datagram, Message, Report};
+use meantime_core::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig, StampId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

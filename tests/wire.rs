@@ -1,7 +1,7 @@
 //! The wire from outside: whatever is written is read back, and whatever is read is safe.
 
-use meantime::time::{self, Frequency, Span, Timestamp};
-use meantime::wire::{
+use meantime_core::time::{self, Frequency, Span, Timestamp};
+use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, DecodeError, Flags, Header, Heartbeat,
     HeartbeatAck, KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject,
     RejectReason, Report, SessionId, Setting, Stamps, VERSION, Verdict, Welcome,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use meantime::time::{self, Frequency, Offset, Span, Timestamp};
-use meantime::wire::{
+use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
+use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Direction, Flags, Header,
     Heartbeat, HeartbeatAck, KeyBytes, KeyId, Leave, LeaveReason, Master, Message, Name, NodeId, NodeKey,
     Probe, Register, Reject, RejectReason, Report, SessionId, Setting, Stamps, Verdict, Welcome,

@@ -8,14 +8,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 /// What it owns on the heap, in bytes.
-pub fn heap<T>(owner: T) -> usize {
+pub(crate) fn heap<T>(owner: T) -> usize {
     let before = LIVE.get();
     drop(owner);
     usize::try_from(before - LIVE.get()).unwrap_or(0)
 }
 
 /// How many more bytes there are on the heap at a time, while this happens.
-pub fn peak(happens: impl FnOnce()) -> usize {
+pub(crate) fn peak(happens: impl FnOnce()) -> usize {
     let before = LIVE.get();
     PEAK.set(before);
     happens();

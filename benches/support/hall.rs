@@ -3,13 +3,13 @@
 
 #![allow(dead_code, reason = "each program uses a part of this")]
 
-use meantime::berkeley::{MasterKeys, Node, Path, Server, ServerConfig, ServerEvent};
 use meantime::clock::monotonic;
-use meantime::sim::crowd::{Crowd, CrowdEvent, CrowdPlan, Measure, Seats};
-use meantime::time::{Monotonic, Now, Raw, Span};
+use meantime_core::time::{Monotonic, Now, Raw, Span};
+use meantime_core::{MasterKeys, Node, Path, Server, ServerConfig, ServerEvent};
+use meantime_load::{Crowd, CrowdEvent, CrowdPlan, Measure, Seats};
 
 /// Both, and the true time.
-pub struct Hall {
+pub(crate) struct Hall {
     /// The server.
     pub server: Server,
     crowd: Crowd,
@@ -29,7 +29,7 @@ pub struct Hall {
 
 impl Hall {
     /// A server and so many clients that begin to join.
-    pub fn new(config: ServerConfig, clients: usize) -> Hall {
+    pub(crate) fn new(config: ServerConfig, clients: usize) -> Hall {
         let start = now(Span::ZERO);
         let plan = CrowdPlan {
             keys: MasterKeys::default(),
@@ -60,7 +60,7 @@ impl Hall {
     }
 
     /// Lets so much time pass.
-    pub fn run(&mut self, span: Span) {
+    pub(crate) fn run(&mut self, span: Span) {
         let end = self.at + span;
         while self.at < end {
             self.step();
@@ -73,7 +73,7 @@ impl Hall {
     }
 
     /// What the crowd has found out since everybody was in and no newcomer any more; ends it.
-    pub fn finish(&mut self) -> Box<Measure> {
+    pub(crate) fn finish(&mut self) -> Box<Measure> {
         self.crowd.handle_shutdown(now(self.at));
         while let Some(event) = self.crowd.poll_event() {
             if let CrowdEvent::Over(measure, ..) = event {
@@ -84,7 +84,7 @@ impl Hall {
     }
 
     /// The server says goodbye; how many datagrams that takes.
-    pub fn shut_down(&mut self) -> usize {
+    pub(crate) fn shut_down(&mut self) -> usize {
         self.server.handle_shutdown(now(self.at));
         std::iter::from_fn(|| self.server.poll_transmit(now(self.at))).count()
     }

@@ -5,15 +5,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use meantime::berkeley::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig};
-use meantime::sim::oscillator::Oscillator;
-use meantime::time::{Monotonic, Now, Span};
-use meantime::wire::{ClientState, DEFAULT_PORT, Name};
+use meantime_core::time::{Monotonic, Now, Span};
+use meantime_core::wire::{ClientState, DEFAULT_PORT, Name};
+use meantime_core::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig};
+use meantime_sim::oscillator::Oscillator;
 
 use super::{INTERVAL, Way, oscillator};
 
 /// The nodes, and the true time.
-pub struct Island {
+pub(crate) struct Island {
     /// The server.
     pub server: Server,
     /// Its clients.
@@ -26,7 +26,7 @@ pub struct Island {
 
 impl Island {
     /// Nodes that have just been started.
-    pub fn new(clients: usize) -> Island {
+    pub(crate) fn new(clients: usize) -> Island {
         let mut oscillators: Vec<Oscillator> = (0..=clients).map(oscillator).collect();
         let server = Server::new(ServerConfig::default(), [0; 32], now(Span::ZERO, &mut oscillators[0]));
         let client = |number: usize| {
@@ -41,7 +41,7 @@ impl Island {
     }
 
     /// Lets so many rounds pass.
-    pub fn run(&mut self, rounds: i64) {
+    pub(crate) fn run(&mut self, rounds: i64) {
         let end = self.at + INTERVAL.times(rounds);
         while self.at < end {
             self.wake();
@@ -51,7 +51,7 @@ impl Island {
     }
 
     /// How many clients have the cluster's time.
-    pub fn synchronized(&mut self) -> usize {
+    pub(crate) fn synchronized(&mut self) -> usize {
         let at = self.at;
         let clocks = self.clients.iter().zip(&mut self.oscillators[1..]);
         let states = clocks.map(|(client, oscillator)| client.read(oscillator.raw(at)).state);

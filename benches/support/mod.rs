@@ -3,31 +3,31 @@
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
-pub mod counting;
-pub mod hall;
-pub mod island;
-pub mod path;
+pub(crate) mod counting;
+pub(crate) mod hall;
+pub(crate) mod island;
+pub(crate) mod path;
 
 use std::time::Duration;
 
 use criterion::Criterion;
-use meantime::sim::Jitter;
-use meantime::sim::oscillator::{Errs, Oscillator};
-use meantime::sim::seed::{Purpose, Seed};
-use meantime::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::Jitter;
+use meantime_sim::oscillator::{Errs, Oscillator};
+use meantime_sim::seed::{Purpose, Seed};
 use rand_chacha::ChaCha8Rng;
 
 /// From one round to the next.
-pub const INTERVAL: Span = Span::from_secs(5);
+pub(crate) const INTERVAL: Span = Span::from_secs(5);
 
 /// With so many bursts of this size, a discipline replays its start for the last time: it then has 2,048 observations, two
 /// of each exchange.
-pub fn bursts_of_start(size: usize) -> usize {
+pub(crate) fn bursts_of_start(size: usize) -> usize {
     1024 / size
 }
 
 /// How it is measured: long enough to tell a tenth from noise, short enough for all benches in two minutes.
-pub fn criterion() -> Criterion {
+pub(crate) fn criterion() -> Criterion {
     let criterion = Criterion::default().warm_up_time(Duration::from_secs(1));
     criterion.measurement_time(Duration::from_secs(3)).configure_from_args()
 }

@@ -1,15 +1,15 @@
 //! One client's exchanges with a server that is always right.
 
-use meantime::berkeley::discipline::{Discipline, Trust};
-use meantime::berkeley::exchange::Exchange;
-use meantime::sim::START;
-use meantime::sim::oscillator::Oscillator;
-use meantime::time::{Raw, Span, Timestamp};
+use meantime_core::estimation::discipline::{Discipline, Trust};
+use meantime_core::estimation::exchange::Exchange;
+use meantime_core::time::{Raw, Span, Timestamp};
+use meantime_sim::START;
+use meantime_sim::oscillator::Oscillator;
 
 use super::{INTERVAL, Way, oscillator};
 
 /// Where the exchanges come from, in bursts of one size.
-pub struct Path {
+pub(crate) struct Path {
     size: usize,
     client: Oscillator,
     way: Way,
@@ -18,12 +18,12 @@ pub struct Path {
 
 impl Path {
     /// A path on which nothing was measured yet.
-    pub fn new(size: usize) -> Path {
+    pub(crate) fn new(size: usize) -> Path {
         Path { size, client: oscillator(1), way: Way::new(), next: INTERVAL }
     }
 
     /// The next round's burst.
-    pub fn burst(&mut self) -> Vec<Exchange<Timestamp, Raw>> {
+    pub(crate) fn burst(&mut self) -> Vec<Exchange<Timestamp, Raw>> {
         let mut at = self.next;
         self.next += INTERVAL;
         let exchanges = (0..self.size).map(|_| {
@@ -35,7 +35,7 @@ impl Path {
     }
 
     /// A discipline that has followed the next so many bursts, and nothing before.
-    pub fn discipline(&mut self, bursts: usize) -> Discipline {
+    pub(crate) fn discipline(&mut self, bursts: usize) -> Discipline {
         let mut discipline = Discipline::default();
         for _ in 0..bursts {
             discipline.update(&self.burst(), Trust::MAJORITY);

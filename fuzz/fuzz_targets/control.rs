@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use meantime::berkeley::{Client, ClientConfig, Server, ServerConfig};
-use meantime::cli::control::{Desk, Subject};
+use meantime_core::{Client, ClientConfig, Server, ServerConfig};
+use meantime::control::{Control, Desk, Subject};
 use meantime::clock::HostRaw;
-use meantime::net::{Control, Observation, Timestamps};
-use meantime::time::{Monotonic, Now, Raw, Span};
+use meantime::event_loop::Observation;
+use meantime::udp::Timestamps;
+use meantime_core::time::{Monotonic, Now, Raw, Span};
 use mio::{Events, Poll};
 
 fuzz_target!(|bytes: &[u8]| {

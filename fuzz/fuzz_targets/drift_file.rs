@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meantime::berkeley::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
-use meantime::berkeley::kept::{Known, Mark, Recalled};
-use meantime::cli::memory::text::{MAGIC, Now, Owner, recalled, sealed, written};
-use meantime::time::{Raw, Span, Timestamp};
+use meantime_core::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
+use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime::store::state_file::text::{MAGIC, Now, Owner, recalled, sealed, written};
+use meantime_core::time::{Raw, Span, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);

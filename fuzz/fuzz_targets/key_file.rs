@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meantime::cli::keys::{KeyFile, MOST_KEYS};
-use meantime::wire::Name;
+use meantime::store::key_file::{KeyFile, MOST_KEYS};
+use meantime_core::wire::Name;
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use meantime::cli::plot::history::History;
 use meantime::cli::plot::read::entries;
-use meantime::cli::record::COLUMNS;
+use meantime::store::record::COLUMNS;
 
 fuzz_target!(|bytes: &[u8]| {
     let headless = entries(bytes);

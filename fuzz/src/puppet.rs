@@ -1,8 +1,8 @@
 //! A client that costs nothing: it registers, reports what its clock shows, and takes every correction as a step. To a server
 //! that is all that a client is.
 
-use meantime::time::{Now, Span, Timestamp};
-use meantime::wire::{
+use meantime_core::time::{Now, Span, Timestamp};
+use meantime_core::wire::{
     Body, ClientState, ClusterId, Datagram, Direction, Flags, Header, KeyId, Message, Name, NodeId, NodeKey,
     Probe, Register, Report, SessionId,
 };

@@ -10,14 +10,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use meantime::berkeley::event::Adjustment;
-use meantime::berkeley::server::Target;
-use meantime::berkeley::{
+use meantime_core::event::Adjustment;
+use meantime_core::server::Target;
+use meantime_core::{
     Action, ClientConfig, ClientEvent, Fate, Keyring, Node, Path, Reading, ServerConfig, ServerEvent, StampId,
 };
-use meantime::sim::{Boot, NodeEvent, Role, START, machine as plan};
-use meantime::time::{Monotonic, Now, Raw, Span};
-use meantime::wire::{
+use meantime_sim::{Boot, NodeEvent, Role, START, machine as plan};
+use meantime_core::time::{Monotonic, Now, Raw, Span};
+use meantime_core::wire::{
     DATAGRAM_LEN, DEFAULT_PORT, Datagram, Direction, KeyId, Master, Message, Name, NodeKey, TAG_LEN,
 };
 

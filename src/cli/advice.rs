@@ -1,10 +1,10 @@
 //! What a person may look after when the server does not answer. The node goes on knocking all the same.
 
-use crate::net::ServerName;
+use crate::udp::ServerName;
 
 /// Counts how often a client has knocked in vain, and knows what to say then: once, until somebody answers.
 #[derive(Debug)]
-pub struct Advice {
+pub(super) struct Advice {
     hint: String,
     /// Attempts since somebody answered last.
     attempts: u32,
@@ -14,7 +14,7 @@ pub struct Advice {
 
 impl Advice {
     /// What to look after when this server does not answer; whether this client has a key matters.
-    pub fn about(server: &ServerName, keyed: bool) -> Advice {
+    pub(super) fn about(server: &ServerName, keyed: bool) -> Advice {
         let port = server.port();
         let mut hint = format!(
             "no answer from {server}: does \"meantime server\" run there, does its firewall let UDP port {port} in, and "
@@ -31,7 +31,7 @@ impl Advice {
     }
 
     /// What is to be said after an event of this kind, if anything.
-    pub fn after(&mut self, kind: &str) -> Option<&str> {
+    pub(super) fn after(&mut self, kind: &str) -> Option<&str> {
         match kind {
             "registering" => self.attempts = self.attempts.saturating_add(1),
             "registered" => (self.attempts, self.refused) = (0, false),

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::Failure;
-use super::control::ask::Whom;
 use super::units;
-use crate::berkeley::bound::DRIFT_ALLOWANCE;
-use crate::time::Span;
+use crate::control::ask::Whom;
+use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
+use meantime_core::time::Span;
 
 /// Exit with 0 if any two nodes are guaranteed to be within a limit now, 1 if they are not, 2 if that cannot be told
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// No two clocks, the server's included, may differ by more than this
     #[arg(long, value_name = "SPAN", value_parser = units::positive_span)]
     max: Span,
@@ -34,7 +34,7 @@ enum Finding {
 }
 
 /// Asks the server on this machine, and says in one line on stdout what came of it.
-pub fn run(args: &CheckArgs) -> ExitCode {
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let answer = args.whom.connect().and_then(|mut line| line.ask("status", Value::Null));
     let (finding, line) = match &answer {
         Ok(answer) => judge(answer, args.max, args.min_members),

@@ -4,21 +4,21 @@ use std::io;
 
 use super::Failure;
 use super::advice::Advice;
-use super::keys::KeyFile;
 use super::logging::TOLD;
 use super::node::{self, Equipment, NodeArgs};
 use super::units;
-use crate::berkeley::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
-use crate::berkeley::{Client, ClientConfig};
 use crate::clock::Clock;
-use crate::net::{Connection, Resolver, ServerName};
-use crate::time::{Frequency, Span, Timestamp};
-use crate::wire::Name;
+use crate::store::key_file::KeyFile;
+use crate::udp::{Connection, Resolver, ServerName};
+use meantime_core::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
+use meantime_core::time::{Frequency, Span, Timestamp};
+use meantime_core::wire::Name;
+use meantime_core::{Client, ClientConfig};
 
 /// Register with a server and follow the cluster's time
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ClientArgs {
+pub(super) struct ClientArgs {
     /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1 or
     /// [fd00::1]:7000
     #[arg(value_name = "SERVER[:PORT]")]
@@ -65,7 +65,7 @@ pub struct ClientArgs {
 /// # Errors
 /// When the server's name cannot be resolved, the system's clock is asked for and cannot be had, or the log or
 /// output cannot be written.
-pub fn run(args: &ClientArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
     let resolver = resolver(&args.server)?;

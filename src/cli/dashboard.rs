@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::control::ask::{Line, Whom};
 use super::logging::LogArgs;
+use crate::control::ask::{Line, Whom};
 use crate::dashboard::{self, Answers, Hosts, Source};
 
 /// Serve a page with live plots, and metrics for Prometheus, of the cluster on this machine's server, or of this client
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct DashboardArgs {
+pub(super) struct DashboardArgs {
     /// Where to listen, TCP; whoever can connect there can read everything
     #[arg(long, value_name = "ADDR:PORT", default_value_t = loopback(), value_parser = listen_address)]
     listen: SocketAddr,
@@ -30,7 +30,7 @@ pub struct DashboardArgs {
 ///
 /// # Errors
 /// When it cannot listen where it should, or cannot write its log.
-pub fn run(args: &DashboardArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &DashboardArgs) -> Result<(), Failure> {
     args.log.start(false)?;
     let listener = TcpListener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(args.listen, &error))?;
@@ -104,7 +104,7 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The one after the protocol's.
-const PORT: u16 = crate::wire::DEFAULT_PORT + 1;
+const PORT: u16 = meantime_core::wire::DEFAULT_PORT + 1;
 
 const EXAMPLES: &str = "\
 Examples:

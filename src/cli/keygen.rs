@@ -6,14 +6,14 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::keys::{KeyFile, MOST_KEYS};
 use super::node;
-use crate::wire::{KeyId, Master, Name};
+use crate::store::key_file::{KeyFile, MOST_KEYS};
+use meantime_core::wire::{KeyId, Master, Name};
 
 /// Make a file with a key for --key-file, readable by nobody else
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct KeygenArgs {
+pub(super) struct KeygenArgs {
     /// The file to write
     file: PathBuf,
     /// Add a further key to the file: it counts as the newest
@@ -37,7 +37,7 @@ pub struct KeygenArgs {
 ///
 /// # Errors
 /// When it is there already and not to be changed, or is not there and should be, or cannot be written.
-pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let path = &args.file;
     let (file, done) = match (&args.owner, &args.from, args.remove) {
         (Some(owner), Some(from), _) => (of_client(owner, from)?, format!("the keys of {owner}")),

@@ -15,11 +15,11 @@ use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
 use super::Failure;
 
 /// The target of what stdout tells as well.
-pub const TOLD: &str = "told";
+pub(super) const TOLD: &str = "told";
 
 /// Where the log goes and how much of it.
 #[derive(Debug, clap::Args)]
-pub struct LogArgs {
+pub(super) struct LogArgs {
     /// Append the log to this file as well, with all events that matter
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
@@ -34,7 +34,7 @@ impl LogArgs {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn start(&self, told: bool) -> Result<(), Failure> {
+    pub(super) fn start(&self, told: bool) -> Result<(), Failure> {
         let mut stderr = config();
         if told {
             stderr.add_filter_ignore_str(TOLD);

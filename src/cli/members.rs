@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::control::ask::Whom;
+use crate::control::ask::Whom;
 
 /// Take a client's vote away, or give it back, at this machine's server
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct MembersArgs {
+pub(super) struct MembersArgs {
     #[command(subcommand)]
     command: Command,
 }
@@ -34,7 +34,7 @@ struct Member {
 ///
 /// # Errors
 /// When there is none, or it is not clear who is meant.
-pub fn run(args: &MembersArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
     let (request, Member { member, whom }) = match &args.command {
         Command::Remove(member) => ("remove", member),
         Command::Pin(member) => ("pin", member),

@@ -6,20 +6,16 @@
 mod advice;
 mod check;
 mod client;
-pub mod control;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
 mod keygen;
-pub mod keys;
 mod load;
 mod logging;
 mod members;
-pub mod memory;
 mod node;
 pub mod output;
 pub mod plot;
-pub mod record;
 mod server;
 mod set_time;
 pub mod simulate;

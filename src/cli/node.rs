@@ -8,24 +8,26 @@ use rand::rngs::SysRng;
 
 use super::Failure;
 use super::advice::Advice;
-use super::control::{Desk, Subject, desk};
-use super::keys::{KeyFile, KeyWatch, Keyed};
 use super::logging::{LogArgs, TOLD};
-use super::memory::Memory;
 use super::output::{Format, Output, Tell};
-use super::record::{RecordArgs, Recorded, Recorder};
 use super::standing::Standing;
 use super::units;
 use crate::clock::system::steering::Settings;
 use crate::clock::{Clock, Overlay, SystemEvent};
-use crate::net::{self, Answer, Ask, Control, EventLoop, Link, Observation, Observer};
+use crate::control::{Answer, Ask, Control};
+use crate::control::{Desk, Subject, desk};
+use crate::event_loop::{EventLoop, Observation, Observer};
 use crate::process::{self, Account, Need, Supervisor};
-use crate::time::{Frequency, Now, Offset, Span, Timestamp};
-use crate::wire::Name;
+use crate::store::key_file::{KeyFile, KeyWatch, Keyed};
+use crate::store::record::{RecordArgs, Recorded, Recorder};
+use crate::store::state_file::Memory;
+use crate::udp::Link;
+use meantime_core::time::{Frequency, Now, Offset, Span, Timestamp};
+use meantime_core::wire::Name;
 
 /// The options that every node has.
 #[derive(Debug, clap::Args)]
-pub struct NodeArgs {
+pub(super) struct NodeArgs {
     /// Which clock to keep: overlay, one of meantime's own, which needs no privilege and sets nothing; or system, which
     /// makes the machine's own clock follow that one (needs CAP_SYS_TIME)
     #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
@@ -73,7 +75,7 @@ pub struct NodeArgs {
 
 /// What a node has beside its link and its clock.
 #[derive(Debug)]
-pub struct Equipment {
+pub(super) struct Equipment {
     /// Where it can be asked.
     pub control: Option<Control>,
     /// Where it keeps its oscillator's frequency and the time.
@@ -105,7 +107,7 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn start_log(&self) -> Result<(), Failure> {
+    pub(super) fn start_log(&self) -> Result<(), Failure> {
         self.log.start(self.output == Format::Text)
     }
 
@@ -113,7 +115,7 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When they do not.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let simulated = self.simulate_offset != Span::ZERO || self.simulate_drift != Frequency::ZERO;
         match self.clock {
             ClockKind::System if simulated => Err(Failure::Usage(
@@ -133,8 +135,8 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When it must and cannot.
-    pub fn wants_kernel_timestamps(&self) -> Result<bool, Failure> {
-        match (self.timestamps, net::require_kernel_timestamps()) {
+    pub(super) fn wants_kernel_timestamps(&self) -> Result<bool, Failure> {
+        match (self.timestamps, crate::udp::require_kernel_timestamps()) {
             (Whose::Kernel, Err(error)) => Err(Failure::Runtime(format!(
                 "the kernel takes no timestamps: {error}; --timestamps auto does without"
             ))),
@@ -146,7 +148,7 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When the system's clock cannot be had.
-    pub fn clock(&self, step_threshold: Span) -> Result<Box<dyn Clock>, Failure> {
+    pub(super) fn clock(&self, step_threshold: Span) -> Result<Box<dyn Clock>, Failure> {
         let settings = Settings { step_threshold, force: self.force };
         match self.clock {
             ClockKind::Overlay => Ok(Box::new(Overlay::start(self.simulate_offset, self.simulate_drift))),
@@ -158,13 +160,13 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn keys(&self) -> Result<Option<KeyFile>, Failure> {
+    pub(super) fn keys(&self) -> Result<Option<KeyFile>, Failure> {
         let read = |path| KeyFile::read(path).map_err(|reason| unusable(path, &reason));
         self.key_file.as_deref().map(read).transpose()
     }
 
     /// What is wrong with the keys of the key file.
-    pub fn wrong_keys(&self, reason: &str) -> Failure {
+    pub(super) fn wrong_keys(&self, reason: &str) -> Failure {
         unusable(self.key_file.as_deref().unwrap_or(Path::new("")), reason)
     }
 
@@ -173,7 +175,7 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When the user of `--user` is not there or cannot be had, or the control socket that was asked for.
-    pub fn settle<N: Subject>(&self) -> Result<Option<Control>, Failure> {
+    pub(super) fn settle<N: Subject>(&self) -> Result<Option<Control>, Failure> {
         let account = self.user.as_deref().map(account).transpose()?;
         if let (Some(account), Some(directory)) = (&account, &self.state_dir) {
             prepare_for(account, directory);
@@ -189,7 +191,7 @@ impl NodeArgs {
     /// Where the node `name` keeps its oscillator's frequency and the time, if it shall; and the frequency that an earlier run
     /// has left there, with one standard deviation. If it has left the time as well, and not one from before `plausible_from`, the
     /// clock, which has just started, goes on from that, unless it shall pretend to be wrong.
-    pub fn recall(
+    pub(super) fn recall(
         &self,
         name: &Name,
         clock: &mut impl Clock,
@@ -218,7 +220,7 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When the system has no descriptors left, or what is printed cannot be written.
-    pub fn run<N>(
+    pub(super) fn run<N>(
         &self,
         node: N,
         link: impl Link,
@@ -371,7 +373,7 @@ fn clock_kind(text: &str) -> Result<ClockKind, String> {
 ///
 /// # Errors
 /// When the system has none.
-pub fn seed() -> Result<[u8; 32], Failure> {
+pub(super) fn seed() -> Result<[u8; 32], Failure> {
     let mut seed = [0; 32];
     match SysRng.try_fill_bytes(&mut seed) {
         Ok(()) => Ok(seed),
@@ -383,7 +385,7 @@ pub fn seed() -> Result<[u8; 32], Failure> {
 ///
 /// # Errors
 /// When it does not, or cannot be printed.
-pub fn name(text: &str) -> Result<Name, String> {
+pub(super) fn name(text: &str) -> Result<Name, String> {
     let name = Name::new(text);
     match name.as_str() == text {
         true => Ok(name),
@@ -395,7 +397,7 @@ pub fn name(text: &str) -> Result<Name, String> {
 ///
 /// # Errors
 /// Why it cannot be.
-pub fn own_name(text: &str) -> Result<Name, String> {
+pub(super) fn own_name(text: &str) -> Result<Name, String> {
     match name(text)? {
         name if name.as_str().trim().is_empty() => {
             Err("a client has a name; leave it out for the host's".into())
@@ -412,7 +414,7 @@ fn tick_period(text: &str) -> Result<Span, String> {
 }
 
 /// A key file that cannot be used.
-pub fn unusable(path: &Path, reason: &str) -> Failure {
+pub(super) fn unusable(path: &Path, reason: &str) -> Failure {
     Failure::Runtime(format!("cannot use the key file {}: {reason}", path.display()))
 }
 

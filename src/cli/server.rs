@@ -10,17 +10,17 @@ use super::logging::TOLD;
 use super::node::{self, Equipment, NodeArgs};
 use super::output::Listening;
 use super::units;
-use crate::berkeley::config::{PLAUSIBLE_FROM, PROBE_RATE, STEP_THRESHOLD};
-use crate::berkeley::{MasterKeys, Server, ServerConfig};
 use crate::clock::Clock;
-use crate::net::Listener;
-use crate::time::{Frequency, Span, Timestamp};
-use crate::wire::{DEFAULT_PORT, Name};
+use crate::udp::Listener;
+use meantime_core::config::{PLAUSIBLE_FROM, PROBE_RATE, STEP_THRESHOLD};
+use meantime_core::time::{Frequency, Span, Timestamp};
+use meantime_core::wire::{DEFAULT_PORT, Name};
+use meantime_core::{MasterKeys, Server, ServerConfig};
 
 /// Coordinate a cluster: measure the clocks of all clients, vote, and send each its correction
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ServerArgs {
+pub(super) struct ServerArgs {
     /// Where to listen; [::] serves IPv6 and IPv4
     #[arg(long, value_name = "ADDR:PORT", default_value_t = any_address(), value_parser = listen_address)]
     listen: SocketAddr,
@@ -102,7 +102,7 @@ impl ServerArgs {
 ///
 /// # Errors
 /// When it cannot listen where it should, cannot set the clock that it should, or cannot write its log or output.
-pub fn run(args: &ServerArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
     let keys = args.node.keys()?.map(|file| file.master_keys()).transpose();

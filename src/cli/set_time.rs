@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::control::ask::Whom;
 use super::units;
-use crate::berkeley::config::MAX_STEP;
-use crate::time::{Span, Timestamp};
+use crate::control::ask::Whom;
+use meantime_core::config::MAX_STEP;
+use meantime_core::time::{Span, Timestamp};
 
 /// Set the time of the whole cluster, at this machine's server: all its clocks slew together, or step
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct SetTimeArgs {
+pub(super) struct SetTimeArgs {
     /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to set it, as in +1.5s
     /// or -200ms
     #[arg(value_name = "TIME|+OFFSET", allow_hyphen_values = true, value_parser = target)]
@@ -34,7 +34,7 @@ enum Target {
 ///
 /// # Errors
 /// When there is none, or that cannot be.
-pub fn run(args: &SetTimeArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &SetTimeArgs) -> Result<(), Failure> {
     let mut fields = match args.target {
         Target::By(by) => json!({ "by_ns": by.as_nanos() }),
         Target::To(to) => json!({ "to_ns": to.as_nanos() }),

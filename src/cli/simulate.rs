@@ -16,10 +16,10 @@ use std::path::Path;
 pub use arguments::SimulateArgs;
 
 use super::Failure;
-use crate::sim::chaos::Endurance;
-use crate::sim::{Happening, Observer, Sample, Scenario, Simulation, Summary};
-use crate::time::Span;
 use arguments::Format;
+use meantime_core::time::Span;
+use meantime_sim::chaos::Endurance;
+use meantime_sim::{Happening, Observer, Sample, Scenario, Simulation, Summary};
 use progress::Progress;
 use samples::Samples;
 

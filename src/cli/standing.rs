@@ -1,11 +1,11 @@
 //! How a node stands, in one line: for the service manager, which shows it to people.
 
 use super::output::snake_case;
-use crate::berkeley::{Client, Node, Server};
-use crate::time::{Now, Span};
+use meantime_core::time::{Now, Span};
+use meantime_core::{Client, Node, Server};
 
 /// A node that can say in one line how it stands.
-pub trait Standing: Node {
+pub(super) trait Standing: Node {
     /// As in `synchronized, bound 120.0 µs, 3 members`.
     fn standing(&self, now: Now) -> String;
 }

@@ -1,21 +1,21 @@
 //! `meantime status`: how a cluster stands, as its server sees it, or a client, as it sees itself.
 
-pub mod client;
-pub mod server;
-pub mod table;
+pub(super) mod client;
+pub(super) mod server;
+pub(super) mod table;
 
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
 use super::Failure;
-use super::control::ask::Whom;
-use crate::time::Span;
+use crate::control::ask::Whom;
+use meantime_core::time::Span;
 
 /// Show how the cluster stands: every member's offset, bound and vote; or how this client does
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     /// Print the answer as JSON, as docs/CONTROL.md describes it
     #[arg(long)]
     json: bool,
@@ -27,7 +27,7 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// When there is none, or it does not answer.
-pub fn run(args: &StatusArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
     let answer = args.whom.connect()?.ask("status", Value::Null)?;
     let page = match args.json {
         true => format!("{answer}\n"),
@@ -59,7 +59,7 @@ fn width() -> usize {
 
 /// Whether words are coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Paint {
+pub(super) enum Paint {
     /// As terminals do it.
     Ansi,
     /// Not at all.
@@ -68,13 +68,13 @@ pub enum Paint {
 
 impl Paint {
     /// Colours on a terminal whose user has not asked for none (no-color.org).
-    pub fn for_stdout() -> Paint {
+    pub(super) fn for_stdout() -> Paint {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         if wanted && io::stdout().is_terminal() { Paint::Ansi } else { Paint::Plain }
     }
 
     /// How good the state is that a word tells of, as the number of a style of terminals: green, yellow, dim or red.
-    pub fn code(word: &str) -> &'static str {
+    pub(super) fn code(word: &str) -> &'static str {
         match word {
             "synchronized" | "in" | "agreed" => "32",
             "holdover" | "following" | "unsure" | "server_in_doubt" => "33",
@@ -84,7 +84,7 @@ impl Paint {
     }
 
     /// A word about a state, in the colour of how good that is.
-    pub fn state(self, word: &str) -> String {
+    pub(super) fn state(self, word: &str) -> String {
         match self {
             Paint::Ansi => format!("\x1b[{}m{word}\x1b[0m", Paint::code(word)),
             Paint::Plain => word.to_owned(),

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
-use crate::berkeley::config::LONGEST_DELAY;
-use crate::time::{Frequency, Span, Timestamp};
+use meantime_core::config::LONGEST_DELAY;
+use meantime_core::time::{Frequency, Span, Timestamp};
 
 /// Reads a length of time with its unit, of either sign: `250ms`, `-2.5s`, `1h`, `0`.
 ///

@@ -6,7 +6,7 @@
 use nix::time::{ClockId, clock_gettime};
 
 use super::Pair;
-use crate::time::{Monotonic, Span, Timestamp};
+use meantime_core::time::{Monotonic, Span, Timestamp};
 
 /// A reading of the host's own oscillator, in nanoseconds since an arbitrary origin (usually the boot).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

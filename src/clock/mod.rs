@@ -1,7 +1,7 @@
 //! RING 1. The only place that reads or sets a clock.
 //!
 //! It decides which of the machine's clocks serves as which of the three timescales of
-//! [`crate::time`], and never what to do with a reading. There are two kinds of [`Clock`]. The
+//! [`meantime_core::time`], and never what to do with a reading. There are two kinds of [`Clock`]. The
 //! [`Overlay`] sets nothing of the machine: the disciplined clock is arithmetic in the core over
 //! the oscillator read here. The [`SystemClock`] is an overlay as well, and makes the machine's
 //! own time follow it. [`Converter`] brings the kernel's timestamps of datagrams, which are readings
@@ -22,8 +22,8 @@ pub use stamps::{Converter, Doubt, Pair};
 pub use system::SystemClock;
 pub use system::steering::{Disturbance, SystemEvent};
 
-use crate::berkeley::Reading;
-use crate::time::{Monotonic, Now, Raw, Span, Timestamp};
+use meantime_core::Reading;
+use meantime_core::time::{Monotonic, Now, Raw, Span, Timestamp};
 
 /// A node's two clocks, and the host's oscillator under them.
 pub trait Clock {

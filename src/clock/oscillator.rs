@@ -12,7 +12,7 @@
 //! `(h − h₀)(1 + d)` in floating point would be for a hundred days only.
 
 use super::HostRaw;
-use crate::time::{Frequency, Raw, Span, Timestamp};
+use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 
 /// An oscillator that is never stepped or steered; real, or simulated on top of the real one.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
 use super::{Clock, HostRaw, Moment, Oscillator, Pair, SleepWatch, host};
-use crate::time::{Frequency, Now, Raw, Span, Timestamp};
+use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 
 /// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
 #[derive(Clone, Copy, Debug)]

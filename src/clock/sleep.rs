@@ -5,7 +5,7 @@
 //! sleep. So the monotonic clock is read before and after: the time slept since the boot then lies between two
 //! limits, and only what is certain counts.
 
-use crate::time::{Monotonic, Span};
+use meantime_core::time::{Monotonic, Span};
 
 /// Notices that the machine has slept since it last looked.
 #[derive(Clone, Copy, Debug, Default)]

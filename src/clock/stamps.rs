@@ -17,7 +17,7 @@
 //! show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that none are.
 
 use super::HostRaw;
-use crate::time::{Frequency, Span, Timestamp};
+use meantime_core::time::{Frequency, Span, Timestamp};
 
 /// The oscillator and the wall clock, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

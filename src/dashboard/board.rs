@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::Answers;
 use super::history::History;
 use super::roster::{Member, Presence, Roster};
-use crate::time::Span;
+use meantime_core::time::Span;
 
 /// Everything that the dashboard shows.
 #[derive(Debug)]
-pub struct Board {
+pub(super) struct Board {
     standing: Result<Standing, String>,
     roster: Roster,
     history: History,
@@ -27,7 +27,7 @@ pub struct Board {
 
 /// A node's answer.
 #[derive(Debug)]
-pub struct Standing {
+pub(super) struct Standing {
     /// As docs/CONTROL.md describes it.
     pub status: Value,
     /// When it came.
@@ -49,7 +49,7 @@ impl Default for Board {
 
 impl Board {
     /// Takes over what a node has answered, or why it has not.
-    pub fn hear(&mut self, answer: Result<Answers, String>, now: Instant) {
+    pub(super) fn hear(&mut self, answer: Result<Answers, String>, now: Instant) {
         match answer {
             Ok(answers) => self.take(answers, now),
             Err(why) => {
@@ -115,17 +115,17 @@ impl Board {
     ///
     /// # Errors
     /// Why it does not, in one line.
-    pub fn standing(&self) -> Result<&Standing, &str> {
+    pub(super) fn standing(&self) -> Result<&Standing, &str> {
         self.standing.as_ref().map_err(String::as_str)
     }
 
     /// Whom the node lists, and for a while who is gone.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
         self.roster.iter().map(|(_, member)| member)
     }
 
     /// What the page shows at its top and in its table: trouble first, and not more rows than people read.
-    pub fn overview(&self, now: Instant) -> Value {
+    pub(super) fn overview(&self, now: Instant) -> Value {
         let mut members: Vec<_> = self.roster.iter().collect();
         let total = members.len();
         members.sort_by_cached_key(|(id, member)| {
@@ -166,12 +166,12 @@ impl Board {
     }
 
     /// The rounds after this number.
-    pub fn history(&self, since: u64) -> Value {
+    pub(super) fn history(&self, since: u64) -> Value {
         self.history.since(since)
     }
 
     /// The events after this number.
-    pub fn events(&self, since: u64) -> Value {
+    pub(super) fn events(&self, since: u64) -> Value {
         let after = |event: &&Value| event["number"].as_u64() > Some(since);
         json!({ "newest": self.newest, "events": self.events.iter().filter(after).collect::<Vec<_>>() })
     }
@@ -180,7 +180,7 @@ impl Board {
     ///
     /// # Errors
     /// Why not, in one line.
-    pub fn health(&self, now: Instant) -> Result<String, String> {
+    pub(super) fn health(&self, now: Instant) -> Result<String, String> {
         let standing = self.standing.as_ref().map_err(Clone::clone)?;
         let (status, age) = (&standing.status, now - standing.heard);
         if age > STALE {
@@ -213,14 +213,14 @@ impl Board {
     }
 
     /// How many events the node has told since it was started.
-    pub fn told(&self) -> Option<u64> {
+    pub(super) fn told(&self) -> Option<u64> {
         self.standing.as_ref().ok().and_then(|standing| standing.status["newest_event"].as_u64())
     }
 }
 
 impl Member {
     /// Whether the member counts as up; `None`: it has gone in good order.
-    pub fn is_up(&self) -> Option<bool> {
+    pub(super) fn is_up(&self) -> Option<bool> {
         (self.presence != Presence::Left).then_some(self.presence == Presence::Present)
     }
 }

@@ -8,7 +8,7 @@ use super::roster::{Id, Roster};
 
 /// The last rounds, and of some members how they did.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     samples: VecDeque<Sample>,
     /// The number of the newest sample.
     newest: u64,
@@ -28,7 +28,7 @@ struct Sample {
 
 impl History {
     /// Adds a round, unless it was added already. `status` is a node's answer.
-    pub fn add(&mut self, status: &Value, roster: &Roster) {
+    pub(super) fn add(&mut self, status: &Value, roster: &Roster) {
         let (round, members) = match status["role"].as_str() {
             Some("server") => (self.round(status), self.members(roster)),
             _ => (correction(status), vec![own(status)]),
@@ -45,7 +45,7 @@ impl History {
     }
 
     /// The rounds after this number, oldest first.
-    pub fn since(&self, number: u64) -> Value {
+    pub(super) fn since(&self, number: u64) -> Value {
         let samples = self.samples.iter().filter(|sample| sample.number > number).map(|sample| {
             let mut fields = sample.round.clone();
             fields["number"] = sample.number.into();
@@ -56,7 +56,7 @@ impl History {
     }
 
     /// Whether there are lines of this member.
-    pub fn keeps(&self, id: Id) -> bool {
+    pub(super) fn keeps(&self, id: Id) -> bool {
         self.kept.contains(&id)
     }
 
@@ -119,7 +119,7 @@ fn own(status: &Value) -> Value {
 }
 
 /// The number of the node that is asked, where a member's would stand.
-pub const OWN: Id = 0;
+pub(super) const OWN: Id = 0;
 
 /// What stands where in a row of a member.
 const COLUMNS: [&str; 6] = ["id", "offset_ns", "bound_ns", "delay_ns", "frequency_ppb", "vote"];

@@ -53,7 +53,7 @@ impl Hosts {
 }
 
 /// Lets readers in, for ever.
-pub async fn accept(listener: TcpListener, hosts: Rc<Hosts>, board: Rc<RefCell<Board>>) {
+pub(super) async fn accept(listener: TcpListener, hosts: Rc<Hosts>, board: Rc<RefCell<Board>>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // Whoever comes when there is no room waits in the kernel's queue.

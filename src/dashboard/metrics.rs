@@ -22,7 +22,7 @@ type Gauge = prometheus_client::metrics::gauge::Gauge<f64, std::sync::atomic::At
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// Prometheus' text format, version 0.0.4.
@@ -31,7 +31,7 @@ pub enum Format {
 
 impl Format {
     /// What a reader wants that sends this header `Accept`.
-    pub fn wanted(accept: &str) -> Format {
+    pub(super) fn wanted(accept: &str) -> Format {
         match accept.contains("application/openmetrics-text") {
             true => Format::OpenMetrics,
             false => Format::Classic,
@@ -39,7 +39,7 @@ impl Format {
     }
 
     /// The media type of it.
-    pub fn media_type(self) -> &'static str {
+    pub(super) fn media_type(self) -> &'static str {
         match self {
             Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Format::Classic => "text/plain; version=0.0.4; charset=utf-8",
@@ -51,7 +51,7 @@ impl Format {
 ///
 /// # Errors
 /// None that could come from a string.
-pub fn page(board: &Board, now: Instant, format: Format) -> Result<String, Error> {
+pub(super) fn page(board: &Board, now: Instant, format: Format) -> Result<String, Error> {
     let mut sheet = Sheet(Registry::with_prefix("meantime"));
     sheet.add(
         "build",

@@ -8,11 +8,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 /// The number by which history and page know a member.
-pub type Id = u32;
+pub(super) type Id = u32;
 
 /// All who were seen.
 #[derive(Debug, Default)]
-pub struct Roster {
+pub(super) struct Roster {
     members: BTreeMap<Id, Member>,
     /// Those whom the server lists, and where they are.
     listed: HashMap<String, Id>,
@@ -21,7 +21,7 @@ pub struct Roster {
 
 /// Somebody who was seen.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(super) struct Member {
     /// What the server has said last, as docs/CONTROL.md describes it.
     pub said: Value,
     /// Whether it is there.
@@ -32,7 +32,7 @@ pub struct Member {
 
 /// Whether a member is there. The worst comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Presence {
+pub(super) enum Presence {
     /// The server has waited for it in vain, and dropped it.
     Lost,
     /// It was not heard in the last two rounds.
@@ -45,7 +45,7 @@ pub enum Presence {
 
 impl Presence {
     /// As the page and programs read it.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Presence::Lost => "lost",
             Presence::Silent => "silent",
@@ -57,24 +57,24 @@ impl Presence {
 
 impl Member {
     /// What it calls itself.
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.said["name"].as_str().unwrap_or("")
     }
 
     /// Where it is, or was.
-    pub fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         self.said["address"].as_str().unwrap_or("")
     }
 
     /// Whether the server lists it.
-    pub fn is_listed(&self) -> bool {
+    pub(super) fn is_listed(&self) -> bool {
         matches!(self.presence, Presence::Present | Presence::Silent)
     }
 }
 
 impl Roster {
     /// Takes over whom the server lists now.
-    pub fn update(&mut self, clients: &[Value], now: Instant) {
+    pub(super) fn update(&mut self, clients: &[Value], now: Instant) {
         let before = std::mem::take(&mut self.listed);
         let mut strangers = Vec::new();
         for said in clients {
@@ -102,7 +102,7 @@ impl Roster {
     }
 
     /// Takes note of a goodbye.
-    pub fn farewell(&mut self, address: &str) {
+    pub(super) fn farewell(&mut self, address: &str) {
         let gone = |member: &&mut Member| member.presence == Presence::Lost && member.address() == address;
         if let Some(member) = self.members.values_mut().find(gone) {
             member.presence = Presence::Left;
@@ -110,12 +110,12 @@ impl Roster {
     }
 
     /// All members in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = (Id, &Member)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, &Member)> {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
     /// Whether somebody is still known.
-    pub fn knows(&self, id: Id) -> bool {
+    pub(super) fn knows(&self, id: Id) -> bool {
         self.members.contains_key(&id)
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use sd_notify::NotifyState;
 
-use crate::time::Span;
+use meantime_core::time::Span;
 
 /// The service manager.
 #[derive(Debug)]

@@ -4,43 +4,45 @@
 
 use std::net::SocketAddr;
 
-use meantime::berkeley::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig, Transmit};
-use meantime::time::{Monotonic, Now, Raw, Span, Timestamp};
-use meantime::wire::{Body, ClientState, Datagram, Header, Kind, Message, Name, NodeId, Register, SessionId};
+use meantime_core::time::{Monotonic, Now, Raw, Span, Timestamp};
+use meantime_core::wire::{
+    Body, ClientState, Datagram, Header, Kind, Message, Name, NodeId, Register, SessionId,
+};
+use meantime_core::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig, Transmit};
 
-pub const SERVER: &str = "192.0.2.1:5525";
-pub const CLIENT: &str = "192.0.2.7:40000";
-pub const STRANGER: &str = "192.0.2.66:6666";
+pub(crate) const SERVER: &str = "192.0.2.1:5525";
+pub(crate) const CLIENT: &str = "192.0.2.7:40000";
+pub(crate) const STRANGER: &str = "192.0.2.66:6666";
 
-pub fn address(text: &str) -> SocketAddr {
+pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-pub fn from(text: &str) -> Path {
+pub(crate) fn from(text: &str) -> Path {
     Path { peer: address(text), local: None }
 }
 
 /// A moment: seconds since everything began. Both sides' oscillators are perfect; the client's is ahead.
-pub fn at(seconds: f64, ahead: Span) -> Now {
+pub(crate) fn at(seconds: f64, ahead: Span) -> Now {
     let since = Span::from_secs_f64(seconds);
     let raw = Raw::from_nanos(1_800_000_000_000_000_000) + since + ahead;
     Now { mono: Monotonic::from_nanos(0) + since, raw }
 }
 
-pub fn read(datagram: &Datagram) -> Message {
+pub(crate) fn read(datagram: &Datagram) -> Message {
     Message::decode(datagram).expect("what a node sends can be read")
 }
 
-pub fn drain<N: Node>(node: &mut N, now: Now) -> Vec<Transmit> {
+pub(crate) fn drain<N: Node>(node: &mut N, now: Now) -> Vec<Transmit> {
     std::iter::from_fn(|| node.poll_transmit(now)).collect()
 }
 
-pub fn events<N: Node>(node: &mut N) -> Vec<N::Event> {
+pub(crate) fn events<N: Node>(node: &mut N) -> Vec<N::Event> {
     std::iter::from_fn(|| node.poll_event()).collect()
 }
 
 /// A server and a client with 100 µs between them, each way.
-pub struct Pair {
+pub(crate) struct Pair {
     pub server: Server,
     pub client: Client,
     /// The client's oscillator minus the true time, and the server's.
@@ -53,11 +55,11 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn new(config: ServerConfig, ahead: Span) -> Pair {
+    pub(crate) fn new(config: ServerConfig, ahead: Span) -> Pair {
         Pair::of(config, ClientConfig::default(), ahead)
     }
 
-    pub fn of(config: ServerConfig, client: ClientConfig, ahead: Span) -> Pair {
+    pub(crate) fn of(config: ServerConfig, client: ClientConfig, ahead: Span) -> Pair {
         let server = Server::new(config, [1; 32], at(0.0, Span::ZERO));
         let name = Name::new("lab-7");
         let client = Client::new(ClientConfig { name, ..client }, [2; 32], at(0.0, ahead));
@@ -65,32 +67,32 @@ impl Pair {
     }
 
     /// A pair that has agreed.
-    pub fn agreed() -> Pair {
+    pub(crate) fn agreed() -> Pair {
         let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
         pair.run(22.0);
         assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
         pair
     }
 
-    pub fn client_now(&self) -> Now {
+    pub(crate) fn client_now(&self) -> Now {
         at(self.now, self.ahead)
     }
 
-    pub fn server_now(&self) -> Now {
+    pub(crate) fn server_now(&self) -> Now {
         at(self.now, self.server_ahead)
     }
 
-    pub fn run(&mut self, seconds: f64) {
+    pub(crate) fn run(&mut self, seconds: f64) {
         self.run_through(seconds, |_| true);
     }
 
     /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through.
-    pub fn run_through(&mut self, seconds: f64, mut passes: impl FnMut(&Message) -> bool) {
+    pub(crate) fn run_through(&mut self, seconds: f64, mut passes: impl FnMut(&Message) -> bool) {
         self.run_altering(seconds, |message| passes(message));
     }
 
     /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through, and as it has left them.
-    pub fn run_altering(&mut self, seconds: f64, mut passes: impl FnMut(&mut Message) -> bool) {
+    pub(crate) fn run_altering(&mut self, seconds: f64, mut passes: impl FnMut(&mut Message) -> bool) {
         let end = self.now + seconds;
         while self.now < end {
             self.now += 0.000_1;
@@ -136,52 +138,52 @@ impl Pair {
         arrives.then(|| if message == sent { transmit.datagram } else { message.encode() })
     }
 
-    pub fn note(&mut self, transmit: &Transmit) -> &Message {
+    pub(crate) fn note(&mut self, transmit: &Transmit) -> &Message {
         self.seen.push(read(&transmit.datagram));
         self.wire.push(transmit.datagram);
         &self.seen[self.seen.len() - 1]
     }
 
     /// Nothing happens before somebody's timeout: skip there.
-    pub fn sleep(&mut self, end: f64) {
+    pub(crate) fn sleep(&mut self, end: f64) {
         let next = [self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min();
         let next = next.map_or(end, |due| due.as_nanos() as f64 * 1e-9);
         self.now = self.now.max(next.min(end) - 0.000_1);
     }
 
     /// Client's published time minus the server's.
-    pub fn difference(&self) -> Span {
+    pub(crate) fn difference(&self) -> Span {
         let client = self.client.read(self.client_now().raw).time;
         client - self.server.read(self.server_now().raw).time
     }
 
-    pub fn count(&self, kind: Kind) -> usize {
+    pub(crate) fn count(&self, kind: Kind) -> usize {
         self.seen.iter().filter(|message| message.body.kind() == kind).count()
     }
 
-    pub fn last(&self, kind: Kind) -> Message {
+    pub(crate) fn last(&self, kind: Kind) -> Message {
         *self.seen.iter().rfind(|message| message.body.kind() == kind).expect("one of that kind")
     }
 }
 
-pub fn register(nonce: u64, cookie: u64, sender: u64) -> Message {
+pub(crate) fn register(nonce: u64, cookie: u64, sender: u64) -> Message {
     let body = Register { nonce, cookie, name: Name::new("x"), ..Register::default() };
     Message { header: Header { sender: NodeId(sender), ..Header::default() }, body: Body::Register(body) }
 }
 
 /// Sends one datagram to a server, returns what it answers.
-pub fn ask(server: &mut Server, seconds: f64, path: Path, message: &Message) -> Vec<Message> {
+pub(crate) fn ask(server: &mut Server, seconds: f64, path: Path, message: &Message) -> Vec<Message> {
     let now = at(seconds, Span::ZERO);
     server.handle_datagram(now, path, &message.encode());
     drain(server, now).iter().map(|transmit| read(&transmit.datagram)).collect()
 }
 
 /// Registers by hand; returns the session.
-pub fn enter(server: &mut Server, path: Path, nonce: u64, sender: u64) -> SessionId {
+pub(crate) fn enter(server: &mut Server, path: Path, nonce: u64, sender: u64) -> SessionId {
     enter_at(server, 1.0, path, nonce, sender)
 }
 
-pub fn enter_at(server: &mut Server, seconds: f64, path: Path, nonce: u64, sender: u64) -> SessionId {
+pub(crate) fn enter_at(server: &mut Server, seconds: f64, path: Path, nonce: u64, sender: u64) -> SessionId {
     let challenged = ask(server, seconds, path, &register(nonce, 0, sender));
     let [Message { body: Body::Challenge(challenge), .. }] = challenged[..] else {
         panic!("{challenged:?}");
@@ -193,11 +195,11 @@ pub fn enter_at(server: &mut Server, seconds: f64, path: Path, nonce: u64, sende
     }
 }
 
-pub fn a_server() -> Server {
+pub(crate) fn a_server() -> Server {
     Server::new(ServerConfig::default(), [3; 32], at(0.0, Span::ZERO))
 }
 impl Pair {
-    pub fn server_now_as_time(&self) -> Timestamp {
+    pub(crate) fn server_now_as_time(&self) -> Timestamp {
         Timestamp::from_nanos(self.server_now().raw.as_nanos())
     }
 }

@@ -3,8 +3,8 @@
 //! Eight clients, one exchange a round on the 20 µs link, 20 % loss. The worst good client stays within
 //! 20 µs of the others; a server that was wrong is back within 30 s.
 
-use meantime::sim::{Fault, Lie, Member, Sample};
-use meantime::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::{Fault, Lie, Member, Sample};
 
 use crate::support::{Running, battery, distance, s, seeds, settled, us, worst_client};
 

@@ -1,8 +1,8 @@
 //! The guaranteed bound: no two good clocks are ever farther apart than the sum of what they state. And the estimated
 //! error: as large as the error is.
 
-use meantime::sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, SlowQueue, Ways};
-use meantime::time::Span;
+use meantime_core::time::Span;
+use meantime_sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, SlowQueue, Ways};
 
 use crate::support::{Running, battery, loss, s, seeds, us};
 

@@ -1,7 +1,7 @@
 //! Lasting changes in the middle of a run: of the temperature of one machine, of the route to it.
 
-use meantime::sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, Ways};
-use meantime::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, Ways};
 
 use crate::support::{Running, distance, s, seeds, us};
 

@@ -1,7 +1,7 @@
 //! A thousand worlds in which everything goes wrong for a while, and one in which it does again and again.
 
-use meantime::sim::chaos::Soak;
-use meantime::sim::{Fault, Member, Observer, Sample, Scenario, Simulation};
+use meantime_sim::chaos::Soak;
+use meantime_sim::{Fault, Member, Observer, Sample, Scenario, Simulation};
 
 use crate::support::{Running, s, seeds, us};
 

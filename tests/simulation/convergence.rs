@@ -1,8 +1,8 @@
 //! A cluster comes together within a few rounds, and stays together.
 
-use meantime::berkeley::ClientEvent;
-use meantime::sim::{Happening, NodeEvent, Observer, Sample, Scenario, Simulation};
-use meantime::time::Span;
+use meantime_core::ClientEvent;
+use meantime_core::time::Span;
+use meantime_sim::{Happening, NodeEvent, Observer, Sample, Scenario, Simulation};
 
 use crate::support::{Running, loss, s, seeds, us};
 

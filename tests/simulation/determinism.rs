@@ -1,6 +1,6 @@
 //! The same seed gives the same run, to the last bit.
 
-use meantime::sim::{Scenario, Simulation};
+use meantime_sim::{Scenario, Simulation};
 
 use crate::support::{loss, s};
 

@@ -1,9 +1,9 @@
 //! Somebody on a client's path, who has no key: he can delay, and so move that client's clock within its bound; and he can cut
 //! it off. Nothing else, and nobody else.
 
-use meantime::sim::{Fault, Intrusion, Member, Sample, Scenario, Simulation, Ways};
-use meantime::time::{Frequency, Span};
-use meantime::wire::ClientState;
+use meantime_core::time::{Frequency, Span};
+use meantime_core::wire::ClientState;
+use meantime_sim::{Fault, Intrusion, Member, Sample, Scenario, Simulation, Ways};
 
 use crate::support::{Running, distance, s, seeds, us};
 

@@ -1,8 +1,8 @@
 //! Machines that come later, with clocks that may be anything.
 
-use meantime::sim::scenario::Clock;
-use meantime::sim::{Member, Sample, Scenario, Simulation};
-use meantime::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::scenario::Clock;
+use meantime_sim::{Member, Sample, Scenario, Simulation};
 
 use crate::support::{Running, distance, s, seeds, us};
 
@@ -53,13 +53,13 @@ fn a_joiner_an_hour_off_moves_nobody() {
 
 #[test]
 fn a_joiner_at_1970_moves_nobody() {
-    joins(Span::from_nanos(-meantime::sim::START.as_nanos()), Frequency::from_ppm(95.0));
+    joins(Span::from_nanos(-meantime_sim::START.as_nanos()), Frequency::from_ppm(95.0));
 }
 
 #[test]
 fn a_clock_at_1970_among_the_first_is_thrown_out_and_named() {
     for seed in seeds(0..5) {
-        let offset = Some(Span::from_nanos(-meantime::sim::START.as_nanos()));
+        let offset = Some(Span::from_nanos(-meantime_sim::START.as_nanos()));
         let clocks = vec![(JOINER, Clock { offset, ..Clock::default() })];
         let scenario = Scenario { clients: 4, clocks, ..Scenario::seeded(seed) };
         let _running = Running(&scenario);

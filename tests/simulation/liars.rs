@@ -1,7 +1,7 @@
 //! Up to the largest minority lies, in every way there is.
 
-use meantime::sim::{Fault, Lie, Member, Scenario, Simulation};
-use meantime::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::{Fault, Lie, Member, Scenario, Simulation};
 
 use crate::support::{Running, battery, s, seeds, us};
 

@@ -1,11 +1,11 @@
 //! What a node keeps of its oscillator's frequency over restarts: what it is good for, and that a wrong one does no
 //! harm.
 
-use meantime::berkeley::kept;
-use meantime::sim::machine::Habits;
-use meantime::sim::scenario::Clock;
-use meantime::sim::{Fault, Member, Sample, Scenario, Simulation};
-use meantime::time::{Frequency, Span};
+use meantime_core::saved_state;
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::machine::Habits;
+use meantime_sim::scenario::Clock;
+use meantime_sim::{Fault, Member, Sample, Scenario, Simulation};
 
 use crate::support::{Running, distance, s, seeds, settled, us};
 
@@ -20,8 +20,8 @@ fn scenario(seed: u64) -> Scenario {
 fn kept(simulation: &mut Simulation, member: Member) -> (Frequency, Frequency) {
     let reading = simulation.world().read(member).unwrap();
     let error = reading.frequency_error.unwrap();
-    assert!(kept::is_worth_keeping(error), "{member}: {:?} ± {error:?}", reading.frequency);
-    (reading.frequency, kept::aged(error, AWAY, true))
+    assert!(saved_state::is_worth_keeping(error), "{member}: {:?} ± {error:?}", reading.frequency);
+    (reading.frequency, saved_state::aged(error, AWAY, true))
 }
 
 /// The server dies and is started again; then it knows `what` its kept frequency has become.

@@ -1,8 +1,8 @@
 //! The cluster's rate is its members' fault-tolerant mean rate. (Three days here; thirty in
 //! `scripts/long.sh`.)
 
-use meantime::sim::{Scenario, Simulation};
-use meantime::time::Frequency;
+use meantime_core::time::Frequency;
+use meantime_sim::{Scenario, Simulation};
 
 use crate::support::{Running, loss, s, seeds};
 

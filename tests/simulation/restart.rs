@@ -1,8 +1,8 @@
 //! Servers and clients that die and come back.
 
-use meantime::berkeley::{ClientEvent, ServerEvent};
-use meantime::sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenario};
-use meantime::time::Span;
+use meantime_core::time::Span;
+use meantime_core::{ClientEvent, ServerEvent};
+use meantime_sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenario};
 
 use crate::support::{Running, s, seeds, settled, us};
 

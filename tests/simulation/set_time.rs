@@ -1,9 +1,9 @@
 //! The cluster's time, set by hand: everybody does the same, nobody's bound is violated, and the vote sees nothing of it.
 
-use meantime::berkeley::event::Adjustment;
-use meantime::berkeley::{ClientEvent, ServerEvent};
-use meantime::sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenario, Simulation, Ways};
-use meantime::time::Span;
+use meantime_core::event::Adjustment;
+use meantime_core::time::Span;
+use meantime_core::{ClientEvent, ServerEvent};
+use meantime_sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenario, Simulation, Ways};
 
 use crate::support::{Running, loss, s, seeds, us};
 

@@ -1,10 +1,10 @@
 //! What the simulation tests share.
 
-use meantime::sim::{Member, Sample, Scenario, Simulation, Trouble};
-use meantime::time::Span;
+use meantime_core::time::Span;
+use meantime_sim::{Member, Sample, Scenario, Simulation, Trouble};
 
 /// The seeds of a test: these, or the one in `MEANTIME_SEED`.
-pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
+pub(crate) fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
     match std::env::var("MEANTIME_SEED") {
         Ok(seed) => vec![seed.parse().expect("MEANTIME_SEED is a number")],
         Err(_) => range.collect(),
@@ -12,7 +12,7 @@ pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
 }
 
 /// Prints what was being run if the test panics, wherever that may be.
-pub struct Running<'a>(pub &'a Scenario);
+pub(crate) struct Running<'a>(pub &'a Scenario);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -24,24 +24,24 @@ impl Drop for Running<'_> {
 }
 
 /// Loss, and nothing else.
-pub fn loss(loss: f64) -> Trouble {
+pub(crate) fn loss(loss: f64) -> Trouble {
     Trouble { loss, ..Trouble::default() }
 }
 
 /// Eight clients, one exchange a round, the 20 µs link, 20 % loss: where a fault's harm is measured.
-pub fn battery(seed: u64) -> Scenario {
+pub(crate) fn battery(seed: u64) -> Scenario {
     Scenario { clients: 8, burst: 1, trouble: loss(0.2), ..Scenario::seeded(seed) }
 }
 
 /// A cluster that has been running for so long.
-pub fn settled(scenario: &Scenario, span: Span) -> Simulation {
+pub(crate) fn settled(scenario: &Scenario, span: Span) -> Simulation {
     let mut simulation = Simulation::new(scenario);
     simulation.run_until(span, &mut ());
     simulation
 }
 
 /// Runs for so long; the worst distance of the clients (of those that `count`) from their median.
-pub fn worst_client(simulation: &mut Simulation, span: Span, count: impl Fn(Member) -> bool) -> Span {
+pub(crate) fn worst_client(simulation: &mut Simulation, span: Span, count: impl Fn(Member) -> bool) -> Span {
     let mut worst = Span::ZERO;
     simulation.run_for(span, &mut |sample: &Sample| {
         let found = sample.worst(|member| member != Member::SERVER && count(member));
@@ -51,7 +51,7 @@ pub fn worst_client(simulation: &mut Simulation, span: Span, count: impl Fn(Memb
 }
 
 /// How far a member's clock is from the median of the other good, synchronized clients'.
-pub fn distance(sample: &Sample, member: Member) -> Option<Span> {
+pub(crate) fn distance(sample: &Sample, member: Member) -> Option<Span> {
     let own = sample.clocks[member.index()]?.off;
     let others = sample.synchronized().filter(|(other, _)| *other != member && *other != Member::SERVER);
     let mut others: Vec<Span> = others.map(|(_, off)| off).collect();
@@ -61,11 +61,11 @@ pub fn distance(sample: &Sample, member: Member) -> Option<Span> {
 }
 
 /// A number of seconds.
-pub const fn s(seconds: i64) -> Span {
+pub(crate) const fn s(seconds: i64) -> Span {
     Span::from_secs(seconds)
 }
 
 /// A number of microseconds.
-pub const fn us(micros: i64) -> Span {
+pub(crate) const fn us(micros: i64) -> Span {
     Span::from_micros(micros)
 }

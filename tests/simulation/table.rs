@@ -5,8 +5,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use meantime::sim::{Jitter, Scenario, Simulation};
-use meantime::time::Span;
+use meantime_core::time::Span;
+use meantime_sim::{Jitter, Scenario, Simulation};
 
 use crate::support::{loss, s, us};
 

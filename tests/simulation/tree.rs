@@ -6,12 +6,12 @@
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use meantime::berkeley::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig};
-use meantime::sim::Jitter;
-use meantime::sim::oscillator::{Errs, Oscillator};
-use meantime::sim::seed::{Purpose, Seed};
-use meantime::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use meantime::wire::{ClientState, ClusterId};
+use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use meantime_core::wire::{ClientState, ClusterId};
+use meantime_core::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig};
+use meantime_sim::Jitter;
+use meantime_sim::oscillator::{Errs, Oscillator};
+use meantime_sim::seed::{Purpose, Seed};
 use rand_chacha::ChaCha8Rng;
 
 use crate::support::us;

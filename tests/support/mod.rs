@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-pub mod ticks;
+pub(crate) mod ticks;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A running `meantime`.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     name: String,
     dir: TempDir,
@@ -27,19 +27,19 @@ pub struct Process {
 
 impl Process {
     /// Starts `meantime` with these arguments.
-    pub fn start(name: &str, arguments: &[&str]) -> Process {
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Process {
         Process::start_by(name, Command::new(env!("CARGO_BIN_EXE_meantime")), arguments)
     }
 
     /// Starts it inside a network namespace.
-    pub fn start_in(namespace: &str, name: &str, arguments: &[&str]) -> Process {
+    pub(crate) fn start_in(namespace: &str, name: &str, arguments: &[&str]) -> Process {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_meantime")]);
         Process::start_by(name, command, arguments)
     }
 
     /// Starts a command with these arguments at its end.
-    pub fn start_by(name: &str, mut command: Command, arguments: &[&str]) -> Process {
+    pub(crate) fn start_by(name: &str, mut command: Command, arguments: &[&str]) -> Process {
         let dir = TempDir::new().expect("a directory for the output");
         let file = |name| File::create(dir.path().join(name)).expect("a file for the output");
         command.args(arguments).stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
@@ -48,7 +48,7 @@ impl Process {
     }
 
     /// Everything it has told so far.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let text = self.read("out");
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let parse =
@@ -57,17 +57,17 @@ impl Process {
     }
 
     /// Everything of one kind that it has told so far.
-    pub fn events_of(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn events_of(&self, kind: &str) -> Vec<Value> {
         self.events().into_iter().filter(|event| event["event"] == kind).collect()
     }
 
     /// What it has said on stdout so far, to people.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.read("out")
     }
 
     /// Its log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.read("err")
     }
 
@@ -76,7 +76,7 @@ impl Process {
     }
 
     /// Waits for an event of this kind that satisfies `wanted`, counted from the `skip`th of that kind.
-    pub fn wait_for(&self, kind: &str, skip: usize, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, kind: &str, skip: usize, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut found = None;
         wait_until(PATIENCE, &format!("{} to tell of '{kind}'\n{}", self.name, self.log()), || {
             found = self.events_of(kind).into_iter().skip(skip).find(|event| wanted(event));
@@ -86,34 +86,34 @@ impl Process {
     }
 
     /// Waits for the first event of this kind.
-    pub fn wait_for_any(&self, kind: &str) -> Value {
+    pub(crate) fn wait_for_any(&self, kind: &str) -> Value {
         self.wait_for(kind, 0, |_| true)
     }
 
     /// The address that a server listens on.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let listening = self.wait_for_any("listening");
         listening["address"].as_str().expect("an address").to_owned()
     }
 
     /// The port that a server listens on.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let address: std::net::SocketAddr = self.address().parse().expect("an address with a port");
         address.port()
     }
 
     /// What it is called in the tests' messages.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("the process is there");
     }
 
     /// Ends it by a signal, and says how it ended and how long that took.
-    pub fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+    pub(crate) fn end(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let started = now();
         self.signal(signal);
         let status = self.wait(PATIENCE);
@@ -121,7 +121,7 @@ impl Process {
     }
 
     /// Waits until it ends by itself.
-    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+    pub(crate) fn wait(&mut self, patience: Duration) -> ExitStatus {
         let mut status = None;
         let (child, name) = (&mut self.child, &self.name);
         wait_until(patience, &format!("{name} to end"), || {
@@ -132,17 +132,17 @@ impl Process {
     }
 
     /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
     /// Its resident memory, in kilobytes.
-    pub fn resident_kb(&self) -> u64 {
+    pub(crate) fn resident_kb(&self) -> u64 {
         self.status("VmRSS").trim_end_matches(" kB").parse().expect("a number of kilobytes")
     }
 
     /// What the system says of it under this name, in `/proc/PID/status`.
-    pub fn status(&self, name: &str) -> String {
+    pub(crate) fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let lines = status.lines().filter_map(|line| line.split_once(':'));
         let mut named = lines.filter(|(found, _)| *found == name);
@@ -150,7 +150,7 @@ impl Process {
     }
 
     /// How long it has used a processor, in hundredths of a second.
-    pub fn processor_ticks(&self) -> u64 {
+    pub(crate) fn processor_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let after_name = stat.rsplit(')').next().expect("fields after the name");
         let fields: Vec<i64> = after_name.split_whitespace().filter_map(|field| field.parse().ok()).collect();
@@ -172,25 +172,25 @@ impl Drop for Process {
 }
 
 /// A server on a free port of `listen`, which stands in for the port as `:0`.
-pub fn server(listen: &str, arguments: &[&str]) -> Process {
+pub(crate) fn server(listen: &str, arguments: &[&str]) -> Process {
     let mut all = vec!["server", "--listen", listen, "--output", "json", "--tick", "100ms"];
     all.extend(arguments);
     Process::start("server", &all)
 }
 
 /// A client of the server at `server`.
-pub fn client(server: &str, name: &str, arguments: &[&str]) -> Process {
+pub(crate) fn client(server: &str, name: &str, arguments: &[&str]) -> Process {
     let mut all = vec!["client", server, "--name", name, "--output", "json", "--tick", "100ms"];
     all.extend(arguments);
     Process::start(name, &all)
 }
 
 /// Processes that keep both processors busy until they are dropped.
-pub struct Spinners(Vec<Child>);
+pub(crate) struct Spinners(Vec<Child>);
 
 impl Spinners {
     /// Starts `count` of them.
-    pub fn start(count: usize) -> Spinners {
+    pub(crate) fn start(count: usize) -> Spinners {
         let spin = |_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell");
         Spinners((0..count).map(spin).collect())
     }
@@ -206,7 +206,7 @@ impl Drop for Spinners {
 }
 
 /// Waits until `done`, and fails with what was waited for if that takes longer than `patience`.
-pub fn wait_until(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let end = now() + patience;
     while !done() {
         assert!(now() < end, "waited {patience:?} in vain for {what}");
@@ -215,17 +215,17 @@ pub fn wait_until(patience: Duration, what: &str, mut done: impl FnMut() -> bool
 }
 
 /// Lets the processes run.
-pub fn pause(length: Duration) {
+pub(crate) fn pause(length: Duration) {
     std::thread::sleep(length);
 }
 
 /// Says that a test did not run: past the capture of the test runner, so that it cannot be missed.
-pub fn not_run(why: &str) {
+pub(crate) fn not_run(why: &str) {
     let _ = writeln!(std::io::stderr(), "NOT RUN: {why}");
 }
 
 /// Where a file of a test may be written.
-pub fn scratch() -> (TempDir, PathBuf) {
+pub(crate) fn scratch() -> (TempDir, PathBuf) {
     let dir = TempDir::new().expect("a directory");
     let path = dir.path().to_owned();
     (dir, path)
@@ -233,9 +233,9 @@ pub fn scratch() -> (TempDir, PathBuf) {
 
 /// The time, to measure waits with.
 #[expect(clippy::disallowed_methods, reason = "a test has to know when to give up")]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// Longer than anything takes that works, on a machine that has other work.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

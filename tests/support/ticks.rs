@@ -5,7 +5,7 @@ use super::Process;
 
 /// A tick of one node.
 #[derive(Clone, Debug)]
-pub struct Tick {
+pub(crate) struct Tick {
     /// The host's oscillator.
     pub raw: i64,
     /// The node's clock.
@@ -15,7 +15,7 @@ pub struct Tick {
 }
 
 /// All ticks of a node so far.
-pub fn of(process: &Process) -> Vec<Tick> {
+pub(crate) fn of(process: &Process) -> Vec<Tick> {
     let tick = |event: &serde_json::Value| Tick {
         raw: event["raw_ns"].as_i64().expect("a whole number"),
         cluster: event["cluster_ns"].as_i64().expect("a whole number"),
@@ -25,7 +25,7 @@ pub fn of(process: &Process) -> Vec<Tick> {
 }
 
 /// What the clock showed when the host's oscillator read `raw`; `None` outside of its ticks.
-pub fn shown(ticks: &[Tick], raw: i64) -> Option<i64> {
+pub(crate) fn shown(ticks: &[Tick], raw: i64) -> Option<i64> {
     let after = ticks.partition_point(|tick| tick.raw < raw);
     let (before, after) = (ticks.get(after.checked_sub(1)?)?, ticks.get(after)?);
     let gained = i128::from((after.cluster - before.cluster) - (after.raw - before.raw));
@@ -36,7 +36,7 @@ pub fn shown(ticks: &[Tick], raw: i64) -> Option<i64> {
 
 /// The largest difference between any two of these nodes, in nanoseconds, over the last `seconds`; and how
 /// many moments were compared.
-pub fn disagreement(nodes: &[&Process], seconds: i64) -> (i64, usize) {
+pub(crate) fn disagreement(nodes: &[&Process], seconds: i64) -> (i64, usize) {
     let all: Vec<Vec<Tick>> = nodes.iter().map(|node| of(node)).collect();
     let last = |ticks: &Vec<Tick>| ticks.last().map_or(0, |tick| tick.raw);
     let newest = all.iter().map(last).min().unwrap_or(0);
@@ -49,7 +49,7 @@ pub fn disagreement(nodes: &[&Process], seconds: i64) -> (i64, usize) {
 }
 
 /// Asserts that these nodes agreed within `limit_ns` during the last `seconds`.
-pub fn assert_agreement(nodes: &[&Process], seconds: i64, limit_ns: i64, when: &str) {
+pub(crate) fn assert_agreement(nodes: &[&Process], seconds: i64, limit_ns: i64, when: &str) {
     let (worst, moments) = disagreement(nodes, seconds);
     assert!(moments as i64 >= seconds * 5, "{when}: only {moments} moments could be compared");
     println!("{when}: at most {worst} ns apart over {moments} moments");
@@ -58,7 +58,7 @@ pub fn assert_agreement(nodes: &[&Process], seconds: i64, limit_ns: i64, when: &
 
 /// The largest jump of a node's clock against the host's oscillator from one tick to the next, in
 /// nanoseconds, from the reading `since` on.
-pub fn largest_jump(node: &Process, since: i64) -> i64 {
+pub(crate) fn largest_jump(node: &Process, since: i64) -> i64 {
     let ticks: Vec<Tick> = of(node).into_iter().filter(|tick| tick.raw >= since).collect();
     let gained = |pair: &[Tick]| (pair[1].cluster - pair[0].cluster) - (pair[1].raw - pair[0].raw);
     ticks.windows(2).map(|pair| gained(pair).abs()).max().unwrap_or(0)

@@ -1,28 +1,31 @@
 //! `meantime load`: play many clients to measure a server.
 
 mod report;
+mod sources;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::keys::KeyFile;
 use super::logging::LogArgs;
 use super::node;
 use super::output::Format;
 use super::units;
-use crate::berkeley::{MasterKeys, Node};
 use crate::clock::{Clock, Overlay};
-use crate::net::{EventLoop, Observation, Observer, Resolver, ServerName, Sources};
-use crate::sim::crowd::{Crowd, CrowdEvent, CrowdPlan};
-use crate::time::{Frequency, Span};
+use crate::event_loop::{EventLoop, Observation, Observer};
+use crate::store::key_file::KeyFile;
+use crate::udp::{Resolver, ServerName};
+use meantime_core::time::{Frequency, Span};
+use meantime_core::{MasterKeys, Node};
+use meantime_load::{Crowd, CrowdEvent, CrowdPlan};
 use report::Reporter;
+use sources::Sources;
 
 /// Play many clients, honestly, to measure what a server can carry
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct LoadArgs {
+pub(super) struct LoadArgs {
     /// The server: an address or a name, with :PORT if it is not 5525
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
@@ -110,7 +113,7 @@ impl LoadArgs {
 ///
 /// # Errors
 /// When the server cannot be found or may not be loaded, or the system has not enough sockets.
-pub fn run(args: &LoadArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
     args.log.start(false)?;
     if args.settle >= args.duration {
         return Err(Failure::Usage(
@@ -161,7 +164,13 @@ impl Observer<Crowd> for Audience {
         if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
-    fn witness(&mut self, node: &Crowd, _now: crate::time::Now, _at: &Observation, event: &CrowdEvent) {
+    fn witness(
+        &mut self,
+        node: &Crowd,
+        _now: meantime_core::time::Now,
+        _at: &Observation,
+        event: &CrowdEvent,
+    ) {
         self.has_measured |= matches!(event, CrowdEvent::Measuring);
         self.is_over |= matches!(event, CrowdEvent::Over(..));
         self.reporter.tell(event, node.counters());

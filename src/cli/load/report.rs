@@ -4,13 +4,13 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::{Map, Value, json};
 
-use crate::berkeley::Counters;
 use crate::cli::output::Format;
-use crate::sim::crowd::{CrowdEvent, Measure};
-use crate::time::Span;
+use meantime_core::Counters;
+use meantime_core::time::Span;
+use meantime_load::{CrowdEvent, Measure};
 
 /// Writes to stdout.
-pub struct Reporter {
+pub(super) struct Reporter {
     format: Format,
     clients: usize,
     out: BufWriter<io::Stdout>,
@@ -19,12 +19,12 @@ pub struct Reporter {
 
 impl Reporter {
     /// A reporter on so many clients.
-    pub fn new(format: Format, clients: usize) -> Reporter {
+    pub(super) fn new(format: Format, clients: usize) -> Reporter {
         Reporter { format, clients, out: BufWriter::new(io::stdout()), failed: None }
     }
 
     /// Tells what has happened.
-    pub fn tell(&mut self, event: &CrowdEvent, counters: &Counters) {
+    pub(super) fn tell(&mut self, event: &CrowdEvent, counters: &Counters) {
         let line = match self.format {
             Format::Json => self.json(event, counters).to_string(),
             Format::Text => self.text(event, counters),
@@ -38,7 +38,7 @@ impl Reporter {
     ///
     /// # Errors
     /// When something could not be written.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), Err)?;
         self.out.flush()
     }

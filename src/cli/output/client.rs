@@ -4,11 +4,11 @@ use log::Level;
 
 use super::Tell;
 use super::record::{Record, classic_time, snake_case, time_set};
-use crate::berkeley::ClientEvent::{self, *};
-use crate::berkeley::config::SILENT_ROUNDS;
-use crate::net::Observation;
-use crate::time::Span;
-use crate::wire::{ClientState, ClusterId, RejectReason, VERSION};
+use crate::event_loop::Observation;
+use meantime_core::ClientEvent::{self, *};
+use meantime_core::config::SILENT_ROUNDS;
+use meantime_core::time::Span;
+use meantime_core::wire::{ClientState, ClusterId, RejectReason, VERSION};
 
 impl Tell for ClientEvent {
     fn kind(&self) -> &'static str {
@@ -115,7 +115,7 @@ impl Tell for ClientEvent {
                  version {VERSION}; run the same meantime on both"
             ),
             Refused { server, reason, .. } => format!("Refused by {server}: {reason}; trying again"),
-            Corrected { .. } => self.synchronized(at),
+            Corrected { .. } => synchronized(self, at),
             Ignored { correction, in_a_row, .. } => {
                 format!("Correction {correction} held for an outlier, {in_a_row} in a row")
             }
@@ -178,20 +178,18 @@ fn bound(at: &Observation) -> String {
 /// So many attempts are all told, of the later ones those whose number is a power of two.
 const EACH: u32 = 5;
 
-impl ClientEvent {
-    /// The classic line about a correction, and the figures after it.
-    fn synchronized(&self, at: &Observation) -> String {
-        let time = classic_time(at.reading.time);
-        let line = format!("Synchronized time at the client is: {time}");
-        match self {
-            Corrected { correction, adjustment, delay, frequency, error, bound, .. } => format!(
-                "{line} (correction {correction}, {adjustment}, delay {delay}, frequency {:+.3} ppm, error {error}, \
-                 bound {})",
-                frequency.ppm(),
-                bound.map_or("unknown".into(), |bound| bound.to_string())
-            ),
-            _ => line,
-        }
+/// The classic line about a correction, and the figures after it.
+fn synchronized(event: &ClientEvent, at: &Observation) -> String {
+    let time = classic_time(at.reading.time);
+    let line = format!("Synchronized time at the client is: {time}");
+    match event {
+        Corrected { correction, adjustment, delay, frequency, error, bound, .. } => format!(
+            "{line} (correction {correction}, {adjustment}, delay {delay}, frequency {:+.3} ppm, error {error}, \
+             bound {})",
+            frequency.ppm(),
+            bound.map_or("unknown".into(), |bound| bound.to_string())
+        ),
+        _ => line,
     }
 }
 
@@ -200,9 +198,9 @@ mod tests {
     use super::super::Format;
     use super::super::tests::{observation, printed};
     use super::*;
-    use crate::berkeley::event::{Adjustment, HoldoverReason};
-    use crate::time::{Correction, Frequency};
-    use crate::wire::Verdict;
+    use meantime_core::event::{Adjustment, HoldoverReason};
+    use meantime_core::time::{Correction, Frequency};
+    use meantime_core::wire::Verdict;
 
     fn corrected() -> ClientEvent {
         Corrected {

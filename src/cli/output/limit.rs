@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::clock::HostRaw;
-use crate::time::Span;
+use meantime_core::time::Span;
 
 /// Decides which lines go to the log.
 #[derive(Debug, Default)]

@@ -22,9 +22,9 @@ pub use record::{Record, classic_time, rfc3339, rounded_ppb, snake_case, time_se
 pub use server::report_fields;
 
 use super::logging::TOLD;
-use crate::net::Observation;
-use crate::time::Span;
-use crate::wire::Name;
+use crate::event_loop::Observation;
+use meantime_core::time::Span;
+use meantime_core::wire::Name;
 
 /// What is printed on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -158,16 +158,16 @@ impl Tell for Tick {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::berkeley::Reading;
     use crate::clock::HostRaw;
-    use crate::net::Timestamps;
-    use crate::time::{Frequency, Timestamp};
-    use crate::wire::ClientState;
+    use crate::udp::Timestamps;
+    use meantime_core::Reading;
+    use meantime_core::time::{Frequency, Timestamp};
+    use meantime_core::wire::ClientState;
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
-    pub(in crate::cli) fn observation() -> Observation {
+    pub(crate) fn observation() -> Observation {
         Observation {
             host: HostRaw::from_nanos(77),
             reading: Reading {

@@ -6,10 +6,10 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use crate::berkeley::event::{Adjustment, Peer, Voter};
-use crate::net::Observation;
-use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, Setting};
+use crate::event_loop::Observation;
+use meantime_core::event::{Adjustment, Peer, Voter};
+use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
+use meantime_core::wire::{ClientState, ClusterId, Setting};
 
 /// An event as a JSON object; the order of the fields is kept.
 #[derive(Clone, Debug)]
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn variants_are_written_in_snake_case() {
-        assert_eq!(snake_case(crate::berkeley::event::Outcome::ServerInDoubt), "server_in_doubt");
+        assert_eq!(snake_case(meantime_core::event::Outcome::ServerInDoubt), "server_in_doubt");
         assert_eq!(state(ClientState::Holdover), "holdover");
     }
 }

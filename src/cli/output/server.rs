@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::Tell;
 use super::record::{Record, rounded_ppb, snake_case, state, time_set};
-use crate::berkeley::ServerEvent::{self, *};
-use crate::berkeley::event::{Peer, RoundReport};
-use crate::net::Observation;
-use crate::time::{Offset, Span};
-use crate::wire::{KeyId, Name, RejectReason, VERSION};
+use crate::event_loop::Observation;
+use meantime_core::ServerEvent::{self, *};
+use meantime_core::event::{Peer, RoundReport};
+use meantime_core::time::{Offset, Span};
+use meantime_core::wire::{KeyId, Name, RejectReason, VERSION};
 
 impl Tell for ServerEvent {
     fn kind(&self) -> &'static str {
@@ -258,8 +258,8 @@ mod tests {
     use super::super::Format;
     use super::super::tests::printed;
     use super::*;
-    use crate::time::Correction;
-    use crate::wire::{Name, Verdict};
+    use meantime_core::time::Correction;
+    use meantime_core::wire::{Name, Verdict};
 
     fn alice() -> Peer {
         Peer { name: Name::new("alice"), address: "192.0.2.7:4000".parse().unwrap() }
@@ -269,7 +269,7 @@ mod tests {
     fn the_words_of_the_classic_demonstration_are_kept() {
         let text = |event| printed(Format::Text, &event);
         let (correction, verdict) = (Correction::adding(Span::from_millis(-3)), Verdict::Agrees);
-        let state = crate::wire::ClientState::Unsynchronized;
+        let state = meantime_core::wire::ClientState::Unsynchronized;
         assert_eq!(
             text(Connected { client: alice(), state }),
             "alice (192.0.2.7:4000) got connected successfully\n"

@@ -7,7 +7,7 @@ use super::Tell;
 use super::record::Record;
 use crate::clock::Disturbance;
 use crate::clock::SystemEvent::{self, *};
-use crate::net::Observation;
+use crate::event_loop::Observation;
 
 impl Tell for SystemEvent {
     fn kind(&self) -> &'static str {
@@ -75,7 +75,7 @@ mod tests {
     use super::super::Format;
     use super::super::tests::printed;
     use super::*;
-    use crate::time::{Correction, Span};
+    use meantime_core::time::{Correction, Span};
 
     #[test]
     fn a_disturbance_says_what_was_done_and_that_it_is_taken_back() {

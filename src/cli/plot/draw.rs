@@ -27,7 +27,7 @@ type Failed = Box<dyn Error>;
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn svg(history: &History, path: &Path) -> Result<(), Failed> {
+pub(super) fn svg(history: &History, path: &Path) -> Result<(), Failed> {
     let mut text = String::new();
     draw(history, SVGBackend::with_string(&mut text, SIZE), 1)?;
     Ok(fs::write(path, text)?)
@@ -37,7 +37,7 @@ pub fn svg(history: &History, path: &Path) -> Result<(), Failed> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn png(history: &History, path: &Path) -> Result<(), Failed> {
+pub(super) fn png(history: &History, path: &Path) -> Result<(), Failed> {
     draw(history, BitMapBackend::new(path, (2 * SIZE.0, 2 * SIZE.1)), 2)
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::units;
-use crate::time::Timestamp;
 use history::History;
+use meantime_core::time::Timestamp;
 
 /// Draw a record: offset, delay and frequency of every member over time
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::DateTime;
 use csv::StringRecord;
 
-use crate::cli::record::COLUMNS;
+use crate::store::record::COLUMNS;
 
 /// A row of a record.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use chrono::DateTime;
 
 /// An axis of values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scale {
+pub(super) struct Scale {
     /// Where the values lie, from the lowest place to the highest.
     pub range: (f64, f64),
     /// Places with their names.
@@ -26,7 +26,7 @@ enum Shape {
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantity {
+pub(super) enum Quantity {
     /// A length of time, in nanoseconds.
     Time,
     /// A frequency, in parts per billion.
@@ -63,7 +63,7 @@ impl Quantity {
 
 impl Scale {
     /// A scale that shows all of these values, zero among them if `from_zero`. Without values, some scale.
-    pub fn of(quantity: Quantity, values: impl IntoIterator<Item = f64>, from_zero: bool) -> Scale {
+    pub(super) fn of(quantity: Quantity, values: impl IntoIterator<Item = f64>, from_zero: bool) -> Scale {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (values.first().copied().unwrap_or(0.0), values.last().copied().unwrap_or(0.0));
@@ -118,7 +118,7 @@ impl Scale {
     }
 
     /// Where a value is on the axis.
-    pub fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         match self.shape {
             Shape::Linear => value,
             Shape::Logarithmic(linear) => value.signum() * (1.0 + value.abs() / linear).log10(),
@@ -126,7 +126,7 @@ impl Scale {
     }
 
     /// An axis of time, from one moment to another, in nanoseconds since 1970. Its places are seconds since the first.
-    pub fn time(begin_ns: i64, end_ns: i64) -> Scale {
+    pub(super) fn time(begin_ns: i64, end_ns: i64) -> Scale {
         let span = (end_ns.saturating_sub(begin_ns) as f64 / 1e9).max(1e-3);
         let step_ns = TIME_STEPS_NS.iter().copied().find(|step| span / (*step as f64 / 1e9) <= 9.0);
         let step_ns = step_ns.unwrap_or_else(|| DAY_NS * nice(span / 86_400.0 / 8.0).ceil() as i64);

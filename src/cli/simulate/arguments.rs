@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::fault;
 use crate::cli::{Failure, units};
-use crate::sim::chaos::{Endurance, Soak};
-use crate::sim::machine::Habits;
-use crate::sim::scenario::Clock;
-use crate::sim::seed::Seed;
-use crate::sim::{Fault, Jitter, Lie, Member, Scenario, SlowQueue, Trouble};
-use crate::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::chaos::{Endurance, Soak};
+use meantime_sim::machine::Habits;
+use meantime_sim::scenario::Clock;
+use meantime_sim::seed::Seed;
+use meantime_sim::{Fault, Jitter, Lie, Member, Scenario, SlowQueue, Trouble};
 
 /// Run server and clients in a simulated world with bad clocks, bad networks and liars
 #[derive(Debug, clap::Args)]
@@ -137,7 +137,7 @@ pub struct SimulateArgs {
 
 /// What is printed on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// Sentences, for people
     Text,
     /// One JSON object a line, the last one being the summary

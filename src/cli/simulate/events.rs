@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::berkeley::{ClientEvent, ServerEvent};
 use crate::cli::output::time_set;
-use crate::sim::{Happening, Member, NodeEvent};
-use crate::time::Span;
+use meantime_core::time::Span;
+use meantime_core::{ClientEvent, ServerEvent};
+use meantime_sim::{Happening, Member, NodeEvent};
 
 /// A milestone of a run.
-pub struct Told {
+pub(super) struct Told {
     at: Span,
     member: Member,
     kind: &'static str,
@@ -17,12 +17,12 @@ pub struct Told {
 
 impl Told {
     /// For people.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{:12.6} s  {:<10} {}", self.at.as_secs_f64(), self.member, self.sentence)
     }
 
     /// For programs.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         json!({
             "event": self.kind,
             "true_s": self.at.as_nanos() as f64 / 1e9,
@@ -33,7 +33,7 @@ impl Told {
 }
 
 /// What is told of something that happened, if it is a milestone.
-pub fn tell(happening: &Happening) -> Option<Told> {
+pub(super) fn tell(happening: &Happening) -> Option<Told> {
     let (kind, sentence) = match &happening.event {
         NodeEvent::Server(event) => server(event)?,
         NodeEvent::Client(event) => client(event)?,

@@ -1,15 +1,15 @@
 //! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`, `600s:ramp:client-1:1ppm:10min`.
 
-use crate::berkeley::event::Adjustment;
 use crate::cli::units;
-use crate::sim::{Fault, Intrusion, Member, Ways};
-use crate::time::Span;
+use meantime_core::event::Adjustment;
+use meantime_core::time::Span;
+use meantime_sim::{Fault, Intrusion, Member, Ways};
 
 /// A fault and its time.
 ///
 /// # Errors
 /// What is wrong with it, and what to type instead.
-pub fn fault(text: &str) -> Result<(Span, Fault), String> {
+pub(super) fn fault(text: &str) -> Result<(Span, Fault), String> {
     let mut parts = text.split(':');
     let (Some(at), Some(what), Some(who)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(format!("a fault is WHEN:WHAT:WHO, as in {EXAMPLE}"));
@@ -59,13 +59,13 @@ fn set_time(by: &str, how: &[&str]) -> Result<Fault, String> {
 ///
 /// # Errors
 /// What is wrong with it, and what to type instead.
-pub fn join(text: &str) -> Result<(Member, Span), String> {
+pub(super) fn join(text: &str) -> Result<(Member, Span), String> {
     let (who, at) = text.split_once('@').ok_or("type WHO@WHEN, as in client-3@600s")?;
     Ok((member(who)?, units::unsigned_span(at)?))
 }
 
 /// The member that a fault strikes.
-pub fn victim(fault: &Fault) -> Option<Member> {
+pub(super) fn victim(fault: &Fault) -> Option<Member> {
     match *fault {
         Fault::Crash(who) | Fault::Shutdown(who) | Fault::Start(who) | Fault::Pause(who) => Some(who),
         Fault::Resume(who) | Fault::Jump(who, _) | Fault::FrequencyStep(who, _) => Some(who),
@@ -122,7 +122,7 @@ const KINDS: &str = "there are crash, leave, start, pause, resume, jump, sleep, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Frequency;
+    use meantime_core::time::Frequency;
 
     #[test]
     fn faults_read_as_they_are_written() {

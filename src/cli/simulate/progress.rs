@@ -2,11 +2,11 @@
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 
-use crate::time::Span;
+use meantime_core::time::Span;
 
 /// A line on stderr that is written over again and again; nothing if nobody looks at a terminal.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     total: Span,
     shown: Option<usize>,
     visible: bool,
@@ -14,12 +14,12 @@ pub struct Progress {
 
 impl Progress {
     /// A run of this length.
-    pub fn new(total: Span) -> Progress {
+    pub(super) fn new(total: Span) -> Progress {
         Progress { total, shown: None, visible: stdout().is_terminal() && stderr().is_terminal() }
     }
 
     /// Shows how far it is.
-    pub fn show(&mut self, at: Span) {
+    pub(super) fn show(&mut self, at: Span) {
         let percent = (at.as_secs_f64() / self.total.as_secs_f64() * 100.0) as usize;
         if self.visible && self.shown != Some(percent) {
             self.shown = Some(percent);
@@ -29,7 +29,7 @@ impl Progress {
     }
 
     /// Makes room for the results.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         if self.shown.is_some() {
             let _ = write!(stderr(), "\r{:WIDTH$}\r", "");
         }

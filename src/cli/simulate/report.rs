@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::sim::chaos::Endurance;
-use crate::sim::measure::{Excluded, word};
-use crate::sim::{Scenario, Summary};
-use crate::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
+use meantime_sim::chaos::Endurance;
+use meantime_sim::measure::{Excluded, word};
+use meantime_sim::{Scenario, Summary};
 
 /// For people.
-pub fn text(scenario: &Scenario, summary: &Summary, endurance: Option<&Endurance>) -> String {
+pub(super) fn text(scenario: &Scenario, summary: &Summary, endurance: Option<&Endurance>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write_text(&mut text, scenario, summary);
@@ -89,7 +89,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
 }
 
 /// For programs: the summary line.
-pub fn json(summary: &Summary, endurance: Option<&Endurance>) -> Value {
+pub(super) fn json(summary: &Summary, endurance: Option<&Endurance>) -> Value {
     let [ms, us100, us10] = summary.agreed.map(|since| since.map(seconds));
     let mut line = json!({
         "event": "summary",
@@ -150,8 +150,8 @@ fn rate(frequency: Frequency) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::berkeley::event::Exclusion;
-    use crate::sim::measure::{Measure, Rounds};
+    use meantime_core::event::Exclusion;
+    use meantime_sim::measure::{Measure, Rounds};
 
     fn summary() -> Summary {
         let reason = Exclusion::OutsideWindow;

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use crate::sim::{Sample, Scenario};
+use meantime_sim::{Sample, Scenario};
 
 /// A CSV file: a row for each look at the clocks; for each node a column of its clock, and then one of the error it states.
 #[derive(Debug)]
-pub struct Samples {
+pub(super) struct Samples {
     file: BufWriter<File>,
 }
 
@@ -17,7 +17,7 @@ impl Samples {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn create(path: &Path, scenario: &Scenario) -> io::Result<Samples> {
+    pub(super) fn create(path: &Path, scenario: &Scenario) -> io::Result<Samples> {
         let mut file = BufWriter::new(File::create(path)?);
         write!(file, "true_s")?;
         for member in scenario.members() {
@@ -35,7 +35,7 @@ impl Samples {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&mut self, sample: &Sample) -> io::Result<()> {
+    pub(super) fn write(&mut self, sample: &Sample) -> io::Result<()> {
         write!(self.file, "{}", sample.at.as_nanos() as f64 / 1e9)?;
         let median = sample.median();
         for clock in &sample.clocks {
@@ -57,7 +57,7 @@ impl Samples {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
 }
@@ -65,9 +65,9 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::measure::Standing;
-    use crate::time::Span;
-    use crate::wire::{ClientState, ClusterId};
+    use meantime_core::time::Span;
+    use meantime_core::wire::{ClientState, ClusterId};
+    use meantime_sim::measure::Standing;
 
     #[test]
     fn a_row_has_every_clock_and_then_every_stated_error() {

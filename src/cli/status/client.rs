@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Paint, ppm, signed, span, words};
 
 /// One line for each thing that matters.
-pub fn page(answer: &Value, paint: Paint) -> String {
+pub(crate) fn page(answer: &Value, paint: Paint) -> String {
     let state = answer["state"].as_str().unwrap_or("-");
     let why =
         answer["holdover"].as_str().map_or(String::new(), |_| format!(": {}", words(&answer["holdover"])));

@@ -6,7 +6,7 @@ use super::table::{self, Cell, Side, lines};
 use super::{Paint, being_set, ppm, signed, span, words};
 
 /// The cluster's lines first, then one line for each member; without the addresses if they do not fit into this width.
-pub fn page(answer: &Value, paint: Paint, width: usize) -> String {
+pub(crate) fn page(answer: &Value, paint: Paint, width: usize) -> String {
     let empty = Vec::new();
     let clients = answer["clients"].as_array().unwrap_or(&empty);
     let mut page = head(answer, paint);
@@ -22,7 +22,7 @@ pub fn page(answer: &Value, paint: Paint, width: usize) -> String {
 }
 
 /// The cluster's lines.
-pub fn head(answer: &Value, paint: Paint) -> String {
+pub(crate) fn head(answer: &Value, paint: Paint) -> String {
     let clients = answer["clients"].as_array().map_or(0, Vec::len);
     let round = &answer["last_round"];
     let state = paint.state(answer["state"].as_str().unwrap_or("-"));
@@ -69,7 +69,7 @@ fn members(clients: &[Value], paint: Paint, width: usize) -> String {
 }
 
 /// What is told of each member; the last of these is what one can do without most easily.
-pub fn columns() -> [(&'static str, Side); 11] {
+pub(crate) fn columns() -> [(&'static str, Side); 11] {
     [
         ("NAME", Side::Left),
         ("STATE", Side::Left),
@@ -94,7 +94,7 @@ fn row(client: &Value, paint: Paint) -> Vec<Cell> {
 }
 
 /// The member's line: for each column what it shows, and the state that this tells of, empty if it tells of none.
-pub fn cells(client: &Value) -> Vec<(String, String)> {
+pub(crate) fn cells(client: &Value) -> Vec<(String, String)> {
     let word = |field: &str| {
         let word = client[field].as_str().unwrap_or("-");
         (short(word).to_owned(), word.to_owned())

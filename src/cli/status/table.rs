@@ -2,7 +2,7 @@
 
 /// One cell: what it shows, and how that is dressed, which takes no width.
 #[derive(Clone, Debug, Default)]
-pub struct Cell {
+pub(crate) struct Cell {
     text: String,
     dressed: Option<String>,
 }
@@ -15,14 +15,14 @@ impl From<String> for Cell {
 
 impl Cell {
     /// A cell whose text is written as `dressed`.
-    pub fn dressed(text: String, dressed: String) -> Cell {
+    pub(crate) fn dressed(text: String, dressed: String) -> Cell {
         Cell { text, dressed: Some(dressed) }
     }
 }
 
 /// To which side a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// Words.
     Left,
     /// Figures.
@@ -39,13 +39,13 @@ fn widths(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> Vec<usize> {
 }
 
 /// How wide the whole table is.
-pub fn width(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> usize {
+pub(crate) fn width(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> usize {
     widths(header, rows).iter().map(|width| width + 2).sum::<usize>().saturating_sub(2)
 }
 
 /// Lines of a header and rows under it, two spaces between columns, none at the ends of lines. Cells without a title are
 /// left out.
-pub fn lines(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> String {
+pub(crate) fn lines(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> String {
     let widths = widths(header, rows);
     let titles: Vec<Cell> = header.iter().map(|(title, _)| Cell::from((*title).to_owned())).collect();
     let mut page = String::new();

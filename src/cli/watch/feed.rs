@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::Failure;
-use crate::cli::control::ask::{Line, Whom};
+use crate::control::ask::{Line, Whom};
 
 /// What is known of a node.
 #[derive(Debug)]
-pub struct Feed {
+pub(super) struct Feed {
     whom: Whom,
     line: Option<Line>,
     /// The number of the newest event that was heard of.
@@ -20,7 +20,7 @@ pub struct Feed {
 
 /// What was heard at one time.
 #[derive(Debug)]
-pub struct Look {
+pub(super) struct Look {
     /// How the node stands.
     pub status: Value,
     /// What has happened since the last look, oldest first.
@@ -29,7 +29,7 @@ pub struct Look {
 
 impl Feed {
     /// A feed that is not connected yet.
-    pub fn of(whom: Whom) -> Feed {
+    pub(super) fn of(whom: Whom) -> Feed {
         Feed { whom, line: None, newest: 0, patience: FIRST_PATIENCE }
     }
 
@@ -37,7 +37,7 @@ impl Feed {
     ///
     /// # Errors
     /// When there is no node now. The next look tries again.
-    pub fn look(&mut self) -> Result<Look, Failure> {
+    pub(super) fn look(&mut self) -> Result<Look, Failure> {
         let result = self.ask();
         self.patience = PATIENCE;
         if result.is_err() {

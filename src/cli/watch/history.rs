@@ -6,14 +6,14 @@ use serde_json::Value;
 
 /// The last rounds of every member.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     rounds: HashMap<String, VecDeque<Option<i64>>>,
     newest: Option<u64>,
 }
 
 impl History {
     /// Takes in what a server has said, if a round has ended since.
-    pub fn note(&mut self, status: &Value) {
+    pub(super) fn note(&mut self, status: &Value) {
         let round = status["last_round"]["round"].as_u64();
         if round.is_none() || round == self.newest {
             return;
@@ -39,7 +39,7 @@ impl History {
     }
 
     /// The member's last rounds as bars, the newest last, at most `width` of them.
-    pub fn bars(&self, member: &Value, width: usize) -> String {
+    pub(super) fn bars(&self, member: &Value, width: usize) -> String {
         let (low, high) = self.range(width);
         let Some(rounds) = self.rounds.get(&key(member)) else { return String::new() };
         let shown = rounds.iter().skip(rounds.len().saturating_sub(width));

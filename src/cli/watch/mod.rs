@@ -17,16 +17,16 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use self::feed::Feed;
 use self::screen::Screen;
 use super::Failure;
-use super::control::ask::Whom;
 use super::status::Paint;
 use super::units;
 use crate::clock::monotonic;
-use crate::time::Span;
+use crate::control::ask::Whom;
+use meantime_core::time::Span;
 
 /// Watch the cluster live, on the whole screen: every member's offset, bound and vote, and what happens
 #[derive(Debug, clap::Args)]
 #[command(after_help = KEYS)]
-pub struct WatchArgs {
+pub(super) struct WatchArgs {
     /// From one look to the next
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::span)]
     every: Span,
@@ -38,7 +38,7 @@ pub struct WatchArgs {
 ///
 /// # Errors
 /// When there is no terminal, or no node to begin with.
-pub fn run(args: &WatchArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &WatchArgs) -> Result<(), Failure> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Failure::Usage("watch needs a terminal; `meantime status` prints the same once".into()));
     }

@@ -18,7 +18,7 @@ use crate::cli::status::{Paint, client, server};
 
 /// Everything that is shown, and how.
 #[derive(Debug)]
-pub struct Screen {
+pub(super) struct Screen {
     paint: Paint,
     status: Value,
     history: History,
@@ -33,7 +33,7 @@ pub struct Screen {
 
 impl Screen {
     /// A screen on which nothing was seen yet.
-    pub fn new(paint: Paint) -> Screen {
+    pub(super) fn new(paint: Paint) -> Screen {
         Screen {
             paint,
             status: Value::Null,
@@ -47,7 +47,7 @@ impl Screen {
     }
 
     /// Takes in what the node has said.
-    pub fn take(&mut self, look: Look) {
+    pub(super) fn take(&mut self, look: Look) {
         self.lost = None;
         self.history.note(&look.status);
         self.status = look.status;
@@ -57,27 +57,27 @@ impl Screen {
     }
 
     /// The node did not answer: what it has said before stays, and that it is old is shown.
-    pub fn lose(&mut self, failure: &Failure) {
+    pub(super) fn lose(&mut self, failure: &Failure) {
         self.lost = Some(failure.to_string());
     }
 
     /// Sorts the members.
-    pub fn sort(&mut self, by: Key) {
+    pub(super) fn sort(&mut self, by: Key) {
         (self.key, self.reversed) = (by, false);
     }
 
     /// Sorts them the other way round.
-    pub fn reverse(&mut self) {
+    pub(super) fn reverse(&mut self) {
         self.reversed = !self.reversed;
     }
 
     /// Shows members further down, or up if negative.
-    pub fn scroll(&mut self, lines: isize) {
+    pub(super) fn scroll(&mut self, lines: isize) {
         self.above = self.above.saturating_add_signed(lines);
     }
 
     /// Draws it all.
-    pub fn draw(&mut self, frame: &mut Frame) {
+    pub(super) fn draw(&mut self, frame: &mut Frame) {
         let head = self.head();
         let members = self.members();
         let wanted = if members.is_empty() { 0 } else { members.len() + 2 };

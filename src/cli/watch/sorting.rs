@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// What they are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Key {
+pub(super) enum Key {
     /// Name, then address.
     #[default]
     Name,
@@ -26,7 +26,7 @@ pub enum Key {
 
 impl Key {
     /// The key that this letter asks for.
-    pub fn of(letter: char) -> Option<Key> {
+    pub(super) fn of(letter: char) -> Option<Key> {
         Some(match letter {
             'n' => Key::Name,
             'o' => Key::Offset,
@@ -40,7 +40,7 @@ impl Key {
     }
 
     /// The title of the column that it sorts by.
-    pub fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Key::Name => "NAME",
             Key::Offset => "OFFSET",
@@ -53,7 +53,7 @@ impl Key {
     }
 
     /// Which of two members comes first.
-    pub fn compare(self, one: &Value, other: &Value) -> Ordering {
+    pub(super) fn compare(self, one: &Value, other: &Value) -> Ordering {
         let largest_first = |field: &str, size: fn(f64) -> f64| {
             let of = |member: &Value| member[field].as_f64().map_or(f64::INFINITY, size);
             of(other).total_cmp(&of(one))

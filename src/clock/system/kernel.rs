@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Span};
 
 /// The kernel's clock, as something that can be steered.
 pub trait Kernel {

@@ -5,7 +5,7 @@
 use std::io;
 
 use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
-use crate::time::Span;
+use meantime_core::time::Span;
 
 /// The kernel that this program runs on.
 #[derive(Clone, Copy, Debug, Default)]

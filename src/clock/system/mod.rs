@@ -19,8 +19,8 @@ pub use self::linux::Linux;
 use self::lock::{ClockLock, LockError};
 use self::steering::{Seen, Settings, Steering, SystemEvent};
 use super::{Clock, HostRaw, Moment, Overlay, Pair, host};
-use crate::berkeley::Reading;
-use crate::time::{Frequency, Monotonic, Raw, Span, Timestamp};
+use meantime_core::Reading;
+use meantime_core::time::{Frequency, Monotonic, Raw, Span, Timestamp};
 
 /// The overlay, and the system's clock following it.
 #[derive(Debug)]
@@ -267,7 +267,7 @@ mod tests {
         let mut clock = SystemClock::with(kernel, settings, None);
         let ignorant = |raw: Raw| Reading {
             time: Timestamp::from_nanos(raw.as_nanos()),
-            state: crate::wire::ClientState::Unsynchronized,
+            state: meantime_core::wire::ClientState::Unsynchronized,
             error: None,
             bound: None,
             frequency: Frequency::ZERO,

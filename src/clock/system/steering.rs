@@ -26,9 +26,9 @@
 use std::io;
 
 use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
-use crate::berkeley::Reading;
-use crate::berkeley::timescale::SLEW_LIMIT;
-use crate::time::{Correction, Frequency, Raw, Span, Timestamp};
+use meantime_core::Reading;
+use meantime_core::estimation::timescale::SLEW_LIMIT;
+use meantime_core::time::{Correction, Frequency, Raw, Span, Timestamp};
 
 /// Steers a kernel's clock.
 #[derive(Debug)]

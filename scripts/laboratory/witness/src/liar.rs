@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
-use meantime::sim::liar::{Liar, Lie};
-use meantime::time::Span;
-use meantime::wire::{DATAGRAM_LEN, DEFAULT_PORT, Datagram};
+use meantime_core::time::Span;
+use meantime_core::wire::{DATAGRAM_LEN, DEFAULT_PORT, Datagram};
+use meantime_sim::liar::{Liar, Lie};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 

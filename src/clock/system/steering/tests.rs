@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
-use crate::berkeley::event::Adjustment;
-use crate::berkeley::timescale::Timescale;
-use crate::wire::ClientState;
+use meantime_core::estimation::timescale::Timescale;
+use meantime_core::event::Adjustment;
+use meantime_core::wire::ClientState;
 
 /// A machine: its oscillator, its kernel, and a node that publishes a time on it.
 #[derive(Debug)]

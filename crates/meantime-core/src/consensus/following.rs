@@ -1,0 +1,85 @@
+//! Following: the server learns phase and frequency of the time that its clients carry.
+
+use super::ensemble::Observation;
+use super::window::WIDEST;
+use super::{Ballot, Conclusion, Keeper, Phase, Reading, Turn, deviation_of_median};
+use crate::config::{SILENT_ROUNDS, STEP_THRESHOLD};
+use crate::consensus::vote;
+use crate::event::{Adjustment, Outcome};
+use crate::time::Raw;
+use alloc::vec::Vec;
+
+impl Keeper {
+    /// Following: learn the time that the members carry.
+    pub(super) fn follow(
+        &mut self,
+        left: u32,
+        now: Raw,
+        ballots: &[Ballot<'_>],
+        conclusion: &mut Conclusion,
+    ) {
+        conclusion.report.outcome = Outcome::Unsure;
+        if !self.follow_members(now, ballots, conclusion) {
+            self.be_unsure();
+            return;
+        }
+        self.unsure = 0;
+        conclusion.report.outcome = Outcome::Following;
+        self.phase = Phase::Following(left.saturating_sub(1));
+        if left <= 1 {
+            self.become_steady();
+            conclusion.turn = Some(Turn::Resumed);
+        }
+    }
+
+    /// Feeds this round's median of the members that carry the cluster's time to the ensemble's filter, and
+    /// sets the server's clock by it. Does nothing and says so if no majority of them agrees.
+    pub(super) fn follow_members(
+        &mut self,
+        now: Raw,
+        ballots: &[Ballot<'_>],
+        conclusion: &mut Conclusion,
+    ) -> bool {
+        let frequency = self.timescale.frequency();
+        let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
+        let members = carriers.clone().count();
+        let readings: Vec<Reading> = carriers
+            .filter_map(|ballot| ballot.reading)
+            .filter(|reading| reading.fresh && self.implausible(reading).is_none())
+            .collect();
+        let votes: Vec<vote::Reading> = readings
+            .iter()
+            .map(|reading| vote::Reading {
+                offset: reading.phase + frequency.over(now - reading.at),
+                error: reading.excess,
+            })
+            .collect();
+        let agreement = vote::agreement(&votes, WIDEST, members);
+        conclusion.report.members = members + 1;
+        conclusion.report.heard = readings.len();
+        conclusion.report.agreeing = agreement.agreeing;
+        conclusion.report.window = WIDEST;
+        conclusion.report.spread = agreement.spread;
+        if !agreement.majority {
+            return false;
+        }
+        let first = self.ensemble.estimate(now).is_none();
+        let deviation_s = deviation_of_median(&votes, &readings);
+        let believed = self.ensemble.observe(Observation { at: now, phase: agreement.median, deviation_s });
+        let Some(known) = self.ensemble.estimate(now).filter(|_| believed) else {
+            return false;
+        };
+        let published = self.timescale.phase_at(now) + self.timescale.residue_at(now);
+        let far = (known.phase - published).abs() > STEP_THRESHOLD;
+        conclusion.adjustment = if first || far { Adjustment::Step } else { Adjustment::Slew };
+        conclusion.correction = self.timescale.set(now, known.phase, known.frequency, conclusion.adjustment);
+        true
+    }
+
+    pub(super) fn begin_following(&mut self) {
+        self.phase = Phase::Following(SILENT_ROUNDS);
+        self.doubt = None;
+        self.unsure = 0;
+        self.undecided = false;
+    }
+}

@@ -1,0 +1,79 @@
+//! The agreement window: how far a reading may be from the median and still agree.
+//!
+//! A fixed window is either so wide that a server's step of 10 ms is followed by all, or so narrow that a slow
+//! path's honest members are called liars. So it is learned: six times a slow average of the readings' robust
+//! deviation, and more in a small cluster, where the median absolute deviation of a handful says less. The
+//! average is slow, and each sample counts at most as four times the average, so that a fault
+//! cannot open the window for itself.
+
+use crate::time::Span;
+
+/// Learns how closely the members' readings usually agree.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    usual: Option<Span>,
+    samples: i64,
+}
+
+impl Window {
+    /// The window now among so many members, given the deviation that the readings' own noise has.
+    pub(super) fn width(&self, noise: Span, members: usize) -> Span {
+        match self.usual {
+            Some(usual) => usual.scaled(6.0 + 12.0 / members as f64).max(noise.times(4)).min(WIDEST),
+            None => WIDEST,
+        }
+    }
+
+    /// Takes in the robust deviation of one round's readings.
+    pub(super) fn learn(&mut self, deviation: Span) {
+        let deviation = deviation.clamp(LEAST, WIDEST);
+        let usual = self.usual.unwrap_or(deviation);
+        self.samples = (self.samples + 1).min(MEMORY);
+        self.usual = Some((usual + (deviation.min(usual.times(4)) - usual).over(self.samples)).max(LEAST));
+    }
+
+    /// Forgets what was learned.
+    pub(super) fn forget(&mut self) {
+        *self = Window::default();
+    }
+}
+
+/// γ: no honest reading on any path that this protocol is made for is farther off.
+pub(super) const WIDEST: Span = Span::from_millis(50);
+/// Timestamps agree no better than this; it also lets the average grow again from nothing.
+const LEAST: Span = Span::from_nanos(500);
+/// Rounds over which the average is taken.
+const MEMORY: i64 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(us: i64) -> Window {
+        let mut window = Window::default();
+        (0..100).for_each(|_| window.learn(Span::from_micros(us)));
+        window
+    }
+
+    #[test]
+    fn the_window_is_six_times_the_usual_deviation_and_more_among_few() {
+        assert_eq!(learned(10).width(Span::ZERO, 1_200), Span::from_nanos(60_100));
+        assert_eq!(learned(10).width(Span::ZERO, 4), Span::from_micros(90));
+        assert_eq!(learned(10).width(Span::from_micros(50), 4), Span::from_micros(200));
+        assert_eq!(Window::default().width(Span::ZERO, 4), WIDEST);
+    }
+
+    #[test]
+    fn one_wild_round_opens_the_window_by_a_sixteenth_at_most() {
+        let mut window = learned(10);
+        window.learn(Span::from_secs(3_600));
+        assert!(window.width(Span::ZERO, 12) <= Span::from_micros(75));
+    }
+
+    #[test]
+    fn a_window_of_perfect_readings_can_grow_again() {
+        let mut window = learned(0);
+        (0..500).for_each(|_| window.learn(Span::from_micros(10)));
+        assert!(window.width(Span::ZERO, 12) > Span::from_micros(50));
+    }
+}

@@ -1,0 +1,103 @@
+//! What became of every datagram: each one received ends in exactly one [`Fate`].
+
+use core::fmt;
+
+/// Defines the fates with the words that describe them, and their number.
+macro_rules! fates {
+    ($($(#[$doc:meta])* $name:ident = $words:literal,)*) => {
+        /// What became of a datagram.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Fate {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fate {
+            /// Every fate there is.
+            pub const ALL: &'static [Fate] = &[$(Fate::$name),*];
+        }
+
+        impl fmt::Display for Fate {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Fate::$name => $words,)* })
+            }
+        }
+    };
+}
+
+fates! {
+    /// It was what it should be and did what it is for.
+    Accepted = "accepted",
+    /// Not 96 bytes.
+    Length = "wrong length",
+    /// Not of this protocol.
+    Magic = "not meantime",
+    /// Another version of the protocol.
+    Version = "other protocol version",
+    /// A kind or field value that the protocol does not have.
+    Malformed = "malformed",
+    /// Its tag is not that of a key which this side knows and expects there.
+    Tag = "bad tag",
+    /// A kind that this side never receives.
+    Misdirected = "wrong direction",
+    /// It came from an address that `--allow` and `--deny` keep out.
+    Denied = "address not allowed",
+    /// It came from an address that it may not come from.
+    Stranger = "unknown address",
+    /// Its session is not known (any more).
+    Session = "unknown session",
+    /// Its cookie is wrong or too old.
+    Cookie = "bad cookie",
+    /// There is no room for another client.
+    Full = "no room",
+    /// There are too many like it at the moment.
+    Busy = "too many at a time",
+    /// It asks for a new session right after the last.
+    Hasty = "registered too soon again",
+    /// It answers nothing that was asked: late, doubled, or made up.
+    Unasked = "unasked, late or doubled",
+    /// It has come before, or is older than what has come: told by its sequence number, which its tag vouches for.
+    Replayed = "replayed",
+    /// Its timestamps make no sense, or it took longer than is accepted.
+    Implausible = "implausible timestamps",
+    /// An older Correction than the newest applied.
+    Superseded = "superseded",
+}
+
+/// How many datagrams met each [`Fate`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    fates: [u64; Fate::ALL.len()],
+    lost: u64,
+}
+
+impl Counters {
+    /// Counts one datagram.
+    pub fn count(&mut self, fate: Fate) {
+        self.fates[fate as usize] += 1;
+    }
+
+    /// How many datagrams met this fate.
+    pub fn of(&self, fate: Fate) -> u64 {
+        self.fates[fate as usize]
+    }
+
+    /// How many datagrams were received in all.
+    pub fn received(&self) -> u64 {
+        self.fates.iter().sum()
+    }
+
+    /// Counts datagrams that were never received, since there was no room for them at this end.
+    pub fn lose(&mut self, datagrams: u32) {
+        self.lost += u64::from(datagrams);
+    }
+
+    /// How many datagrams this end had no room for.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many datagrams were received and did nothing.
+    pub fn dropped(&self) -> u64 {
+        self.received() - self.of(Fate::Accepted)
+    }
+}

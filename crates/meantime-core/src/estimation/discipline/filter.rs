@@ -1,0 +1,227 @@
+//! One filter: an assumed-density estimate of clock and path.
+//!
+//! State z = (x, f, b_f, b_b): the oscillator is x seconds ahead of the cluster's time and runs faster by f; b_f and
+//! b_b are the least delays of the way to this node and back. Each one-way difference is one scalar observation
+//!
+//! ```text
+//! forward   d_f = t2 − t1 =  x + f τ + b_f + noise
+//! backward  d_b = t4 − t3 = −x − f τ + b_b + noise        τ: from the state's instant to the observation
+//! ```
+//!
+//! whose noise has the [`Density`] of the path. After each, the posterior is replaced by the Gaussian of the same mean
+//! and covariance: with the logarithm's slope D and curvature C of the density at the residual, z ← z − P h D and
+//! P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential noise, the exact moments of a
+//! Gaussian that is cut off at an edge. So the edges of both ways cut the offset from both sides.
+
+use super::density::{Density, Shares};
+
+/// A Gaussian belief about clock and path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filter {
+    z: [f64; STATES],
+    p: [[f64; STATES]; STATES],
+}
+
+/// One one-way difference.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observation {
+    /// Which way.
+    pub way: Way,
+    /// From the instant of the filter's state, in seconds.
+    pub tau: f64,
+    /// The difference, in seconds.
+    pub difference: f64,
+}
+
+/// The two ways of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From the server to this node.
+    Forward,
+    /// From this node to the server.
+    Backward,
+}
+
+impl Way {
+    /// Both.
+    pub(super) const BOTH: [Way; 2] = [Way::Forward, Way::Backward];
+
+    /// The state's index of this way's least delay.
+    fn base(self) -> usize {
+        2 + self as usize
+    }
+}
+
+impl Filter {
+    /// What is known after one exchange of round-trip delay `delay` (s): the offset is zero by definition, give or
+    /// take half the delay; the ways are as long as each other, as far as anybody knows.
+    pub(super) fn start(delay: f64, frequency: f64, frequency_error: f64) -> Filter {
+        let mut p = [[0.0; STATES]; STATES];
+        let quarter = delay * delay / 4.0;
+        p[0][0] = quarter;
+        p[1][1] = frequency_error * frequency_error;
+        for (i, j) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
+            p[i][j] = quarter;
+        }
+        Filter { z: [0.0, frequency, delay / 2.0, delay / 2.0], p }
+    }
+
+    /// Moves the state on by `dt` seconds, for an oscillator of this wander (per √s).
+    pub(super) fn predict(&mut self, dt: f64, wander: f64) {
+        let q = wander * wander * dt;
+        self.z[0] += self.z[1] * dt;
+        // F P Fᵀ with F = 1 + dt e₀e₁ᵀ: first the row, then the column.
+        for j in 0..STATES {
+            self.p[0][j] += dt * self.p[1][j];
+        }
+        for i in 0..STATES {
+            self.p[i][0] += dt * self.p[i][1];
+        }
+        self.p[0][0] += q * dt * dt / 3.0;
+        self.p[0][1] += q * dt / 2.0;
+        self.p[1][0] += q * dt / 2.0;
+        self.p[1][1] += q;
+    }
+
+    /// Lets the least delays walk a little, both together: routes change, and a wrong idea must not last for ever.
+    pub(super) fn loosen_path(&mut self, by: f64) {
+        for (i, j) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
+            self.p[i][j] += by * by;
+        }
+    }
+
+    /// The least delay of this way may be another by about so much.
+    pub(super) fn doubt_way(&mut self, way: Way, by: f64) {
+        self.p[way.base()][way.base()] += by * by;
+    }
+
+    /// The phase was taken anew, from an exchange of round-trip delay `delay` (s): all is as at the start but for the
+    /// frequency, which may have changed by about `drift`. How much one way is longer than the other is forgotten, too:
+    /// that was known by the phase alone.
+    pub(super) fn forget_phase(&mut self, delay: f64, drift: f64) {
+        *self = Filter::start(delay, self.z[1], self.p[1][1].sqrt().hypot(drift));
+    }
+
+    /// The frequency may have changed by about so much.
+    pub(super) fn doubt_frequency(&mut self, by: f64) {
+        self.p[1][1] += by * by;
+    }
+
+    /// What is left of an observation after the expectation, and the variance of the expectation.
+    pub(super) fn residual(&self, observation: &Observation) -> (f64, f64) {
+        let (_, variance, residual) = self.compare(observation);
+        (residual, variance)
+    }
+
+    /// Takes in an observation; returns the logarithm of its density. `depth` says which components of the density are
+    /// left out, see [`Density::evidence`]; `share` times what each explains is added to `shares`.
+    pub(super) fn assimilate(
+        &mut self,
+        observation: &Observation,
+        density: &Density,
+        depth: (f64, f64),
+        share: f64,
+        shares: &mut Shares,
+    ) -> f64 {
+        let (ph, variance, residual) = self.compare(observation);
+        let evidence = density.evidence(residual, variance, depth, share, shares);
+        // The variance after the update must stay a variance, and not grow without reason.
+        let after =
+            (variance + variance * variance * evidence.curvature).clamp(1e-4 * variance, 4.0 * variance);
+        let curvature = (after - variance) / (variance * variance);
+        for i in 0..STATES {
+            self.z[i] -= ph[i] * evidence.slope;
+            for j in 0..STATES {
+                self.p[i][j] += ph[i] * ph[j] * curvature;
+            }
+        }
+        evidence.ln_density
+    }
+
+    /// P h, h P h and the residual.
+    fn compare(&self, observation: &Observation) -> ([f64; STATES], f64, f64) {
+        let base = observation.way.base();
+        let (one, tau) = match observation.way {
+            Way::Forward => (1.0, observation.tau),
+            Way::Backward => (-1.0, -observation.tau),
+        };
+        let ph: [f64; STATES] =
+            core::array::from_fn(|i| one * self.p[i][0] + tau * self.p[i][1] + self.p[i][base]);
+        let variance = (one * ph[0] + tau * ph[1] + ph[base]).max(LEAST_VARIANCE);
+        let expected = one * self.z[0] + tau * self.z[1] + self.z[base];
+        (ph, variance, observation.difference - expected)
+    }
+
+    /// Offset and frequency at `dt` seconds after the state's instant, with variance of both, for this wander.
+    pub(super) fn clock(&self, dt: f64, wander: f64) -> Clock {
+        let q = wander * wander * dt.max(0.0);
+        let p = &self.p;
+        Clock {
+            x: self.z[0] + self.z[1] * dt,
+            f: self.z[1],
+            xx: p[0][0] + 2.0 * dt * p[0][1] + dt * dt * p[1][1] + q * dt * dt / 3.0,
+            ff: p[1][1] + q,
+        }
+    }
+
+    /// The moments of a weighted mixture of filters; the weights add up to one.
+    pub(super) fn mixture(parts: &[(f64, &Filter)]) -> Filter {
+        let mut merged = Filter { z: [0.0; STATES], p: [[0.0; STATES]; STATES] };
+        for (weight, filter) in parts {
+            for i in 0..STATES {
+                merged.z[i] += weight * filter.z[i];
+            }
+        }
+        for (weight, filter) in parts {
+            let apart: [f64; STATES] = core::array::from_fn(|i| filter.z[i] - merged.z[i]);
+            for i in 0..STATES {
+                for j in 0..STATES {
+                    merged.p[i][j] += weight * (filter.p[i][j] + apart[i] * apart[j]);
+                }
+            }
+        }
+        merged
+    }
+}
+
+/// The clock's part of a belief.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    /// How far the oscillator is ahead, in seconds.
+    pub x: f64,
+    /// By how much it runs fast.
+    pub f: f64,
+    /// Variance of x.
+    pub xx: f64,
+    /// Variance of f.
+    pub ff: f64,
+}
+
+impl Clock {
+    /// Whether an oscillator can be like that.
+    pub(super) fn is_possible(&self) -> bool {
+        let known = self.x.is_finite() && self.xx.is_finite() && self.ff.is_finite();
+        known && self.f.abs() <= FASTEST_FREQUENCY
+    }
+
+    /// The moments of a weighted mixture; the weights add up to one.
+    pub(super) fn mixture(parts: impl Iterator<Item = (f64, Clock)> + Clone) -> Clock {
+        let mut merged = Clock::default();
+        for (weight, clock) in parts.clone() {
+            merged.x += weight * clock.x;
+            merged.f += weight * clock.f;
+        }
+        for (weight, clock) in parts {
+            merged.xx += weight * (clock.xx + (clock.x - merged.x).powi(2));
+            merged.ff += weight * (clock.ff + (clock.f - merged.f).powi(2));
+        }
+        merged
+    }
+}
+
+/// No two oscillators' frequencies are farther apart than this.
+const FASTEST_FREQUENCY: f64 = 600e-6;
+/// x, f, b_f, b_b.
+const STATES: usize = 4;
+/// (10 ps)²: keeps divisions finite on perfect links.
+const LEAST_VARIANCE: f64 = 1e-22;

@@ -1,0 +1,184 @@
+//! The 32 bytes that start every datagram.
+
+use byteorder::{BigEndian, ByteOrder};
+
+use super::{BODY, DATAGRAM_LEN, Datagram, DecodeError, KeyId, MAGIC, VERSION};
+
+/// What every datagram carries, its magic, version and kind aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The sender's state and abilities.
+    pub flags: Flags,
+    /// Which pre-shared key made the tag.
+    pub key_id: KeyId,
+    /// Who sends: drawn at random when the process starts.
+    pub sender: NodeId,
+    /// The registration that this datagram belongs to; 0 before there is one.
+    pub session: SessionId,
+    /// Counts the datagrams of a sender within a session: 1, 2, … and after the largest again 1. A
+    /// Report's is its *report number*, so a Report cannot have 0.
+    pub sequence: u32,
+    /// The server's round; 0 where a datagram belongs to none.
+    pub round: u32,
+}
+
+/// A process that speaks the protocol, named by a random number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+/// A registration: a random number that server and client share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A cluster's time line: survives the server as long as members carry the time on. 0: none yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u64);
+
+/// How a client's clock stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientState {
+    /// It has never been told the cluster's time.
+    #[default]
+    Unsynchronized,
+    /// It follows the cluster's time.
+    Synchronized,
+    /// It carries the cluster's time on, on its own.
+    Holdover,
+}
+
+impl ClientState {
+    /// Whether the clock shows the cluster's time, by the server's word or by holdover.
+    pub fn has_cluster_time(self) -> bool {
+        self != ClientState::Unsynchronized
+    }
+}
+
+/// The header's flags: in a client's datagrams, its state; in everybody's, how often somebody has set the cluster's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The client's state; `Unsynchronized` in a server's datagrams.
+    pub state: ClientState,
+    /// The number of the newest setting of the cluster's time that the sender knows; 0: none.
+    pub setting: u8,
+}
+
+impl Flags {
+    fn to_bits(self) -> u16 {
+        let state = match self.state {
+            ClientState::Unsynchronized => 0,
+            ClientState::Synchronized => 1,
+            ClientState::Holdover => 2,
+        };
+        state | u16::from(self.setting) << SETTING_SHIFT
+    }
+
+    fn from_bits(bits: u16) -> Result<Flags, DecodeError> {
+        let state = match bits & STATE_BITS {
+            0 => ClientState::Unsynchronized,
+            1 => ClientState::Synchronized,
+            2 => ClientState::Holdover,
+            _ => return Err(DecodeError::Field("client state")),
+        };
+        Ok(Flags { state, setting: (bits >> SETTING_SHIFT) as u8 })
+    }
+}
+
+/// What a datagram is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "described at the variants of Body")]
+pub enum Kind {
+    Register = 1,
+    Challenge = 2,
+    Welcome = 3,
+    Reject = 4,
+    Probe = 5,
+    Report = 6,
+    Correction = 7,
+    Heartbeat = 8,
+    HeartbeatAck = 9,
+    Leave = 10,
+    Setting = 11,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Kind> {
+        Some(match byte {
+            1 => Kind::Register,
+            2 => Kind::Challenge,
+            3 => Kind::Welcome,
+            4 => Kind::Reject,
+            5 => Kind::Probe,
+            6 => Kind::Report,
+            7 => Kind::Correction,
+            8 => Kind::Heartbeat,
+            9 => Kind::HeartbeatAck,
+            10 => Kind::Leave,
+            11 => Kind::Setting,
+            _ => return None,
+        })
+    }
+}
+
+impl Header {
+    pub(super) fn encode(&self, kind: Kind, datagram: &mut Datagram) {
+        BigEndian::write_u16(&mut datagram[field::MAGIC], MAGIC);
+        datagram[field::VERSION] = VERSION;
+        datagram[field::KIND] = kind as u8;
+        BigEndian::write_u16(&mut datagram[field::FLAGS], self.flags.to_bits());
+        BigEndian::write_u16(&mut datagram[field::KEY_ID], self.key_id.0);
+        BigEndian::write_u64(&mut datagram[field::SENDER], self.sender.0);
+        BigEndian::write_u64(&mut datagram[field::SESSION], self.session.0);
+        BigEndian::write_u32(&mut datagram[field::SEQUENCE], self.sequence);
+        BigEndian::write_u32(&mut datagram[field::ROUND], self.round);
+    }
+
+    pub(super) fn decode(datagram: &Datagram) -> Result<(Header, Kind), DecodeError> {
+        if BigEndian::read_u16(&datagram[field::MAGIC]) != MAGIC {
+            return Err(DecodeError::Magic);
+        }
+        let session = SessionId(BigEndian::read_u64(&datagram[field::SESSION]));
+        let (version, kind) = (datagram[field::VERSION], datagram[field::KIND]);
+        if version != VERSION {
+            let nonce = BigEndian::read_u64(&datagram[BODY.start..BODY.start + 8]);
+            return Err(DecodeError::Version { version, kind, session, nonce });
+        }
+        let kind = Kind::from_byte(kind).ok_or(DecodeError::Kind(kind))?;
+        let header = Header {
+            flags: Flags::from_bits(BigEndian::read_u16(&datagram[field::FLAGS]))?,
+            key_id: KeyId(BigEndian::read_u16(&datagram[field::KEY_ID])),
+            sender: NodeId(BigEndian::read_u64(&datagram[field::SENDER])),
+            session,
+            sequence: BigEndian::read_u32(&datagram[field::SEQUENCE]),
+            round: BigEndian::read_u32(&datagram[field::ROUND]),
+        };
+        Ok((header, kind))
+    }
+}
+
+/// Whether a number is newer than another, of a sequence that wraps around.
+pub fn is_newer(number: u32, than: u32) -> bool {
+    number.wrapping_sub(than).cast_signed() > 0
+}
+
+/// The flag bits that hold the client's state.
+const STATE_BITS: u16 = 0b11;
+/// The upper half of the flags is the number of the newest setting.
+const SETTING_SHIFT: u32 = 8;
+
+/// Where the header's fields lie in a datagram.
+mod field {
+    use core::ops::Range;
+
+    pub(super) const MAGIC: Range<usize> = 0..2;
+    pub(super) const VERSION: usize = 2;
+    pub(super) const KIND: usize = 3;
+    pub(super) const FLAGS: Range<usize> = 4..6;
+    pub(super) const KEY_ID: Range<usize> = 6..8;
+    pub(super) const SENDER: Range<usize> = 8..16;
+    pub(super) const SESSION: Range<usize> = 16..24;
+    pub(super) const SEQUENCE: Range<usize> = 24..28;
+    pub(super) const ROUND: Range<usize> = 28..32;
+}
+
+const _: () = assert!(field::ROUND.end == super::HEADER_LEN && BODY.end + 16 == DATAGRAM_LEN);

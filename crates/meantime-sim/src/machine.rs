@@ -1,0 +1,545 @@
+//! One machine: an oscillator, and a process of the protocol that runs, stands still or is dead.
+//!
+//! A process needs time: it sends a little later than what made it send, and is busy until then. Its
+//! events are handled in the order of their arrival even so, each with the time of its receipt.
+//!
+//! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of
+//! the published time is seen exactly, whatever the oscillator does. A jump that the node does not tell of as a step,
+//! or a clock that between two readings goes back or runs faster or slower than slews and frequencies allow, ends the
+//! run.
+
+use std::net::SocketAddr;
+
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+use super::Member;
+use super::jitter::normal;
+use super::liar::Liar;
+use super::memory::Memory;
+use super::oscillator::Oscillator;
+use meantime_core::event::Adjustment;
+use meantime_core::server::Target;
+use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use meantime_core::wire::{ClusterId, Datagram, NodeKey};
+use meantime_core::{
+    Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, Server, ServerConfig,
+    ServerEvent, StampId, Transmit,
+};
+
+/// What a process is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// A server.
+    Server(ServerConfig),
+    /// A client.
+    Client(ClientConfig),
+}
+
+/// A node that a simulated machine can start.
+pub trait Boot: Node<Event = NodeEvent> {
+    /// Starts a process.
+    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Self;
+
+    /// The cluster whose time its clock has; 0: none.
+    fn cluster(&self) -> ClusterId {
+        ClusterId(0)
+    }
+
+    /// Somebody sets the cluster's time at this server; it may refuse.
+    fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
+        let _ = (now, by, how);
+    }
+}
+
+/// What a node tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeEvent {
+    /// A server's event.
+    Server(ServerEvent),
+    /// A client's event.
+    Client(ClientEvent),
+}
+
+/// The real thing: server or client.
+#[derive(Debug)]
+pub enum Role {
+    /// A server.
+    Server(Box<Server>),
+    /// A client.
+    Client(Box<Client>),
+}
+
+/// Hands a call to whichever node it is.
+macro_rules! either {
+    ($role:expr, $node:ident => $call:expr) => {
+        match $role {
+            Role::Server($node) => $call,
+            Role::Client($node) => $call,
+        }
+    };
+}
+
+impl Boot for Role {
+    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Role {
+        match plan {
+            Plan::Server(config) => Role::Server(Box::new(Server::new(config.clone(), seed, now))),
+            Plan::Client(config) => Role::Client(Box::new(Client::new(config.clone(), seed, now))),
+        }
+    }
+
+    fn cluster(&self) -> ClusterId {
+        either!(self, node => node.cluster())
+    }
+
+    fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
+        if let Role::Server(server) = self {
+            // Whoever could set it is told why not; here, the events say that it was set.
+            let _ = server.set_time(now, Target::By(by), how);
+        }
+    }
+}
+
+impl Node for Role {
+    type Event = NodeEvent;
+
+    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        either!(self, node => node.handle_datagram(now, path, datagram));
+    }
+
+    fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
+        either!(self, node => node.handle_received(now, received, path, datagram));
+    }
+
+    fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
+        either!(self, node => node.handle_transmitted(id, raw));
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        either!(self, node => node.handle_timeout(now));
+    }
+
+    fn handle_shutdown(&mut self, now: Now) {
+        either!(self, node => node.handle_shutdown(now));
+    }
+
+    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
+        either!(self, node => node.handle_resolved(now, server));
+    }
+
+    fn handle_suspended(&mut self, now: Now, slept: Span) {
+        either!(self, node => node.handle_suspended(now, slept));
+    }
+
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        either!(self, node => node.poll_transmit(now))
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        either!(self, node => node.poll_action())
+    }
+
+    fn poll_event(&mut self) -> Option<NodeEvent> {
+        match self {
+            Role::Server(node) => node.poll_event().map(NodeEvent::Server),
+            Role::Client(node) => node.poll_event().map(NodeEvent::Client),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        either!(self, node => node.poll_timeout())
+    }
+
+    fn read(&self, raw: Raw) -> Reading {
+        either!(self, node => node.read(raw))
+    }
+
+    fn counters(&self) -> &Counters {
+        either!(self, node => node.counters())
+    }
+}
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A datagram arrived.
+    Datagram(Path, &'a Datagram),
+    /// The deadline has passed.
+    Timeout,
+    /// The server's name was looked up.
+    Resolved(SocketAddr),
+    /// Its machine has slept for so long.
+    Slept(Span),
+    /// Somebody sets the cluster's time there by so much.
+    SetTime(Span, Adjustment),
+    /// It is asked to end.
+    Shutdown,
+}
+
+/// What a process gives out after an input; kept and emptied, never given away.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Datagrams with the true times at which they leave.
+    pub transmits: Vec<(Span, Transmit)>,
+    /// What it tells.
+    pub events: Vec<NodeEvent>,
+    /// It wants the server's name looked up.
+    pub resolve: bool,
+}
+
+/// How a machine treats time, beyond its oscillator.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Habits {
+    /// How long the process needs for an input, and for each datagram that it sends.
+    pub turnaround: Span,
+    /// Standard deviation of the noise of each timestamp.
+    pub noise: Span,
+    /// Timers fire up to so much later than asked.
+    pub latency: Span,
+    /// Whether a process finds again what the one before it has learned, as with a state directory.
+    pub keeps: bool,
+}
+
+/// Jumps of the time that a node publishes, once it has the cluster's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jumps {
+    /// How many there were.
+    pub count: u64,
+    /// How many of them went backwards.
+    pub backwards: u64,
+    /// The largest, with its sign.
+    pub largest: Span,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub struct Machine<N> {
+    /// Which.
+    pub member: Member,
+    /// Its clock.
+    pub oscillator: Oscillator,
+    /// What it says is not what it knows.
+    pub liar: Option<Liar>,
+    /// The process stands still.
+    pub paused: bool,
+    /// When the world is to wake it; `None`: not planned.
+    pub armed: Option<Span>,
+    /// How often in a row a deadline was past again right after a timeout.
+    pub spins: u32,
+    /// How its published time has jumped.
+    pub jumps: Jumps,
+    /// The cluster's time was set by so much at once: somewhere between two readings the clock steps, once.
+    pub may_step: Option<Span>,
+    /// How often a process was started.
+    pub boots: u16,
+    /// The last reading of its published time, if that is the cluster's.
+    shown: Option<(Raw, Timestamp)>,
+    node: Option<N>,
+    plan: Plan,
+    habits: Habits,
+    memory: Memory,
+    /// What the process calls its oscillator's reading, minus that: it starts at the time that it has kept.
+    resumed: Span,
+    busy_until: Span,
+    processes: ChaCha8Rng,
+    stamping: ChaCha8Rng,
+}
+
+impl<N: Boot> Machine<N> {
+    /// A machine that is switched on, without a process.
+    pub fn new(
+        member: Member,
+        plan: Plan,
+        oscillator: Oscillator,
+        habits: Habits,
+        processes: ChaCha8Rng,
+        stamping: ChaCha8Rng,
+    ) -> Machine<N> {
+        Machine {
+            member,
+            oscillator,
+            liar: None,
+            paused: false,
+            armed: None,
+            spins: 0,
+            jumps: Jumps::default(),
+            may_step: None,
+            boots: 0,
+            shown: None,
+            node: None,
+            plan,
+            habits,
+            memory: Memory::default(),
+            resumed: Span::ZERO,
+            busy_until: Span::ZERO,
+            processes,
+            stamping,
+        }
+    }
+
+    /// A client's key, if it has one.
+    pub fn key(&self) -> Option<NodeKey> {
+        match &self.plan {
+            Plan::Client(config) => config.keys.find(config.keys.newest()).cloned(),
+            Plan::Server(_) => None,
+        }
+    }
+
+    /// Whether a process runs (or stands still).
+    pub fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// The process.
+    pub fn node(&self) -> Option<&N> {
+        self.node.as_ref()
+    }
+
+    /// From its next start on, the process knows from an earlier run at which frequency the cluster's time runs over
+    /// its oscillator, and one standard deviation of that.
+    pub fn remember(&mut self, frequency: Frequency, error: Frequency) {
+        let known = Some((frequency, error));
+        match &mut self.plan {
+            Plan::Server(config) => config.initial_frequency = known,
+            Plan::Client(config) => config.initial_frequency = known,
+        }
+    }
+
+    /// Starts a process at a true time, unless one runs.
+    pub fn start(&mut self, at: Span, output: &mut Output) {
+        if self.node.is_some() {
+            return;
+        }
+        let mut seed = [0; 32];
+        self.processes.fill_bytes(&mut seed);
+        self.recall(at);
+        let now = self.now(at);
+        self.boots += 1;
+        self.paused = false;
+        self.shown = None;
+        self.node = Some(N::boot(&self.plan, seed, now));
+        self.drain(output);
+    }
+
+    /// What the last process has kept is known to the next one.
+    fn recall(&mut self, at: Span) {
+        let raw = self.oscillator.raw(at);
+        if let Some(recalled) = self.memory.recall(raw) {
+            self.resumed = recalled.time.map_or(Span::ZERO, |time| Raw::from_nanos(time.as_nanos()) - raw);
+            self.remember(recalled.frequency, recalled.error);
+        }
+    }
+
+    /// The machine sleeps for so long, and its oscillator with it; when it wakes up, its process is told.
+    pub fn sleep(&mut self, at: Span, slept: Span) {
+        self.oscillator.jump(at, -slept);
+        self.memory.sleep(slept);
+    }
+
+    /// Ends the process at once.
+    pub fn kill(&mut self) {
+        self.node = None;
+        self.armed = None;
+        self.paused = false;
+    }
+
+    /// Gives the process an input at a true time, and takes what it gives out.
+    pub fn handle(&mut self, at: Span, input: Input<'_>, output: &mut Output) {
+        let now = self.now(at);
+        let last = matches!(input, Input::Shutdown);
+        let raw = self.raw(self.busy_until);
+        let Some(node) = &mut self.node else { return };
+        let before = node.read(raw);
+        match input {
+            Input::Datagram(path, datagram) => node.handle_datagram(now, path, datagram),
+            Input::Timeout => node.handle_timeout(now),
+            Input::Resolved(server) => node.handle_resolved(now, Some(server)),
+            Input::Slept(slept) => node.handle_suspended(now, slept),
+            Input::SetTime(by, how) => node.set_time(now, by, how),
+            Input::Shutdown => node.handle_shutdown(now),
+        }
+        let after = node.read(raw);
+        self.show(raw, &before);
+        self.shown = None;
+        self.show(raw, &after);
+        if self.habits.keeps {
+            let reading = if last { &before } else { &after };
+            self.memory.note(raw - self.resumed, reading, last);
+        }
+        self.drain(output);
+        if before.state.has_cluster_time() {
+            let jump = after.time - before.time;
+            self.jumps.note(jump);
+            // The node has set its clock by a reading of before it was free: since then it would have run otherwise.
+            let bent = FASTEST.over((raw - now.raw).abs()).times(2);
+            let told = jump.abs() <= ROUNDING + bent || output.events.iter().any(is_step);
+            assert!(told, "{}: published time jumped by {jump} at {at}, and that was not told", self.member);
+        }
+    }
+
+    /// The true time at which the process wants to be woken, never before `at`.
+    pub fn deadline(&mut self, at: Span) -> Option<Span> {
+        let deadline = self.node.as_ref()?.poll_timeout()? - BOOT;
+        let mut late = Span::ZERO;
+        if self.habits.latency > Span::ZERO {
+            late = self.habits.latency.scaled(self.stamping.random());
+        }
+        Some(Span::from_nanos(deadline.as_nanos()).max(at) + late)
+    }
+
+    /// Whether the process's deadline has passed at a true time.
+    pub fn is_due(&self, at: Span) -> bool {
+        let deadline = self.node.as_ref().and_then(Node::poll_timeout);
+        deadline.is_some_and(|deadline| deadline <= mono(at))
+    }
+
+    /// What its clock shows at a true time; `None` without a process.
+    pub fn read(&mut self, at: Span) -> Option<Reading> {
+        let raw = self.raw(at);
+        let reading = self.node.as_ref().map(|node| node.read(raw))?;
+        self.show(raw, &reading);
+        Some(reading)
+    }
+
+    /// Somebody reads the clock: from one reading to the next it goes forward, neither too fast nor too slowly.
+    fn show(&mut self, raw: Raw, reading: &Reading) {
+        let now = reading.state.has_cluster_time().then_some((raw, reading.time));
+        let before = std::mem::replace(&mut self.shown, now);
+        if let (Some(before), Some(now)) = (before, now) {
+            let (ran, shown) = (now.0 - before.0, now.1 - before.1);
+            let allowed = FASTEST.over(ran.abs()) + ROUNDING;
+            let mut right = (shown - ran).abs() <= allowed;
+            if !right && self.may_step.take_if(|by| (shown - ran - *by).abs() <= allowed).is_some() {
+                right = true;
+            }
+            assert!(right, "{}: published time went on by {shown} in {ran}", self.member);
+        }
+    }
+
+    /// What became of the datagrams that its process received.
+    pub fn counters(&self) -> Option<&Counters> {
+        self.node.as_ref().map(Node::counters)
+    }
+
+    /// Both clocks, for something that happened at `at` and is handled once the process is free.
+    fn now(&mut self, at: Span) -> Now {
+        self.busy_until = self.busy_until.max(at);
+        let raw = self.stamp(at);
+        Now { mono: mono(self.busy_until), raw }
+    }
+
+    /// What the process calls its oscillator's reading.
+    fn raw(&mut self, at: Span) -> Raw {
+        self.oscillator.raw(at) + self.resumed
+    }
+
+    fn stamp(&mut self, at: Span) -> Raw {
+        let raw = self.raw(at);
+        if self.habits.noise == Span::ZERO {
+            raw
+        } else {
+            raw + normal(self.habits.noise, &mut self.stamping)
+        }
+    }
+
+    /// Takes everything that the process has to give out.
+    fn drain(&mut self, output: &mut Output) {
+        loop {
+            self.busy_until += self.habits.turnaround;
+            let now = self.now(self.busy_until);
+            let Some(node) = &mut self.node else { return };
+            let Some(transmit) = node.poll_transmit(now) else { break };
+            output.transmits.push((self.busy_until, transmit));
+        }
+        let Some(node) = &mut self.node else { return };
+        while let Some(Action::Resolve) = node.poll_action() {
+            output.resolve = true;
+        }
+        while let Some(event) = node.poll_event() {
+            output.events.push(event);
+        }
+    }
+}
+
+impl Jumps {
+    fn note(&mut self, jump: Span) {
+        if jump.abs() <= ROUNDING {
+            return;
+        }
+        self.count += 1;
+        self.backwards += u64::from(jump < Span::ZERO);
+        if jump.abs() > self.largest.abs() {
+            self.largest = jump;
+        }
+    }
+}
+
+/// Whether this says that the published time was stepped.
+fn is_step(event: &NodeEvent) -> bool {
+    use Adjustment::Step;
+    matches!(
+        event,
+        NodeEvent::Client(
+            ClientEvent::Corrected { adjustment: Step, .. }
+                | ClientEvent::TimeSet { adjustment: Step, .. }
+                | ClientEvent::Suspended { .. }
+        ) | NodeEvent::Server(ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. })
+    )
+}
+
+/// The monotonic clock at a true time: these machines were switched on a while before.
+fn mono(at: Span) -> Monotonic {
+    Monotonic::from_nanos(0) + BOOTED + at
+}
+
+/// How long machines had been on at true time zero.
+const BOOTED: Span = Span::from_secs(100);
+/// True time zero on the monotonic clock.
+const BOOT: Monotonic = Monotonic::from_nanos(BOOTED.as_nanos());
+
+/// How much faster or slower than its oscillator a clock may run: the slew, and the frequency beyond which nobody
+/// believes what was learned.
+const FASTEST: Frequency = Frequency::from_ppm(500.0 + 600.0);
+
+/// Between two pieces of a clock that runs on, integers may round differently by so much.
+const ROUNDING: Span = Span::from_nanos(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Scenario, Simulation};
+    use meantime_core::wire::ClientState;
+
+    /// Reads a server's clock twice, a second apart; by then it has gone on by this much.
+    fn goes_on_by(shown: Span) {
+        let reading = |time| Reading {
+            time,
+            state: ClientState::Synchronized,
+            error: None,
+            bound: None,
+            frequency: Frequency::ZERO,
+            frequency_error: None,
+        };
+        let mut simulation = Simulation::new(&Scenario::default());
+        let machine = simulation.world().machine_mut(Member::SERVER);
+        machine.show(Raw::from_nanos(0), &reading(Timestamp::from_nanos(7)));
+        machine.show(Raw::from_nanos(0) + Span::from_secs(1), &reading(Timestamp::from_nanos(7) + shown));
+    }
+
+    #[test]
+    fn a_slew_is_no_fault() {
+        goes_on_by(Span::from_secs(1) + Span::from_micros(1_099));
+    }
+
+    #[test]
+    #[should_panic(expected = "published time went on by")]
+    fn a_clock_that_runs_too_fast_ends_the_run() {
+        goes_on_by(Span::from_secs(1) + Span::from_micros(1_101));
+    }
+
+    #[test]
+    #[should_panic(expected = "published time went on by")]
+    fn a_clock_that_goes_back_ends_the_run() {
+        goes_on_by(Span::from_nanos(-1));
+    }
+}

@@ -1,0 +1,78 @@
+//! What a machine keeps over restarts of its process, as a node with a state directory does: the frequency, and the time by its
+//! oscillator.
+
+use meantime_core::Reading;
+use meantime_core::config::PLAUSIBLE_FROM;
+use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime_core::time::{Raw, Span};
+
+/// The memory of a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Memory {
+    kept: Option<Known>,
+    /// For how long the machine has slept.
+    slept: Span,
+}
+
+impl Memory {
+    /// The process's clock shows this when the oscillator reads `raw`. It is kept if it is time, or the `last` occasion.
+    pub fn note(&mut self, raw: Raw, reading: &Reading, last: bool) {
+        let Some(known) = Known::of(reading, self.mark(raw)) else { return };
+        if last || self.kept.is_none_or(|kept| known.replaces(&kept)) {
+            self.kept = Some(known);
+        }
+    }
+
+    /// The machine has slept for so long, and its oscillator with it.
+    pub fn sleep(&mut self, slept: Span) {
+        self.slept += slept;
+    }
+
+    /// What is known of it when the oscillator reads `raw`.
+    pub fn recall(&self, raw: Raw) -> Option<Recalled> {
+        self.kept.map(|kept| kept.recalled(self.mark(raw), PLAUSIBLE_FROM))
+    }
+
+    fn mark(&self, raw: Raw) -> Mark {
+        Mark { oscillator: raw, slept: self.slept }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meantime_core::time::{Frequency, Timestamp};
+    use meantime_core::wire::ClientState;
+
+    fn raw(s: i64) -> Raw {
+        Raw::from_nanos(PLAUSIBLE_FROM.as_nanos()) + Span::from_secs(s)
+    }
+
+    /// What a clock shows so many seconds later, and a quarter of a second ahead of its oscillator.
+    fn reading(s: i64) -> Reading {
+        Reading {
+            time: PLAUSIBLE_FROM + Span::from_secs(s) + Span::from_millis(250),
+            state: ClientState::Synchronized,
+            error: None,
+            bound: None,
+            frequency: Frequency::ZERO,
+            frequency_error: Some(Frequency::from_ppm(0.1)),
+        }
+    }
+
+    #[test]
+    fn the_next_process_knows_the_time_also_if_the_machine_has_slept_in_between() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.recall(raw(0)), None);
+        memory.note(raw(5), &reading(5), false);
+        // Too soon for another word, until the last one.
+        memory.note(raw(10), &reading(10), false);
+        memory.sleep(Span::from_secs(3_600));
+        let time = |memory: Memory| memory.recall(raw(20)).and_then(|known| known.time.ok());
+        let expected: Timestamp = reading(3_620).time;
+        assert_eq!(time(memory), Some(expected));
+        let set = Reading { time: reading(3_612).time + Span::from_secs(7), ..reading(0) };
+        memory.note(raw(12), &set, true);
+        assert_eq!(time(memory), Some(expected + Span::from_secs(7)));
+    }
+}

@@ -1,0 +1,254 @@
+//! A world described: every parameter there is, each with a default.
+//!
+//! The default is a good LAN with three clients whose clocks are seconds apart. Tests and people
+//! override two or three fields.
+
+use rand::{Rng, RngExt};
+
+use super::fault::Fault;
+use super::jitter::{Jitter, SlowQueue};
+use super::link::{Link, Trouble};
+use super::machine::{Boot, Habits, Machine, Plan};
+use super::oscillator::{Errs, Oscillator};
+use super::seed::{Purpose, Seed};
+use super::{Lie, Member, World};
+use meantime_core::config::LONGEST_DELAY;
+use meantime_core::time::{Frequency, Span};
+use meantime_core::wire::{KeyBytes, KeyId, Master, Name};
+use meantime_core::{ClientConfig, Keyring, ServerConfig};
+
+/// A world described.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Everything random follows from it.
+    pub seed: Seed,
+    /// How many clients there are, liars included.
+    pub clients: usize,
+    /// For how long the world runs.
+    pub duration: Span,
+    /// Disagreement is summed up only after this time.
+    pub settle: Span,
+    /// How often the truth is looked at.
+    pub sample: Span,
+    /// From one round to the next.
+    pub interval: Span,
+    /// Exchanges with each member in each round.
+    pub burst: u8,
+
+    /// The least delay of each way.
+    pub delay: Span,
+    /// How much longer than `delay` the way from server to client is.
+    pub asymmetry: Span,
+    /// What each datagram waits on top, either way.
+    pub jitter: Jitter,
+    /// A slow queue on top of that, one for each way.
+    pub queue: Option<SlowQueue>,
+    /// How often datagrams come to harm, either way.
+    pub trouble: Trouble,
+    /// Whether the nodes have keys.
+    pub keys: bool,
+    /// Exchanges that take longer measure nothing, on either side.
+    pub max_delay: Span,
+
+    /// What processes and timestamps are like.
+    pub habits: Habits,
+    /// Clocks start within so much of the truth, either way.
+    pub offset: Span,
+    /// Frequency errors lie within this, either way.
+    pub drift: Frequency,
+    /// Random walk of every oscillator's frequency, per √s.
+    pub wander: f64,
+    /// What is different about single oscillators.
+    pub clocks: Vec<(Member, Clock)>,
+
+    /// How many clients lie: those with the highest numbers.
+    pub liars: usize,
+    /// What they tell, in turn.
+    pub lies: Vec<Lie>,
+    /// What goes wrong, and when.
+    pub faults: Vec<(Span, Fault)>,
+    /// When the server starts.
+    pub server_start: Span,
+    /// Clients start at random within so much of the beginning.
+    pub start_within: Span,
+    /// Clients that start at a time of their own.
+    pub joins: Vec<(Member, Span)>,
+}
+
+/// What is different about one oscillator; `None`: as for all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Clock {
+    /// Its reading at true time zero minus the truth.
+    pub offset: Option<Span>,
+    /// Its constant frequency error.
+    pub drift: Option<Frequency>,
+    /// The random walk of its frequency, per √s.
+    pub wander: Option<f64>,
+}
+
+impl Default for Scenario {
+    fn default() -> Scenario {
+        Scenario {
+            seed: Seed(1),
+            clients: 3,
+            duration: Span::from_secs(600),
+            settle: Span::from_secs(60),
+            sample: Span::from_secs(1),
+            interval: Span::from_secs(5),
+            burst: 4,
+            delay: Span::from_micros(100),
+            asymmetry: Span::ZERO,
+            jitter: Jitter::Exponential { mean: Span::from_micros(20) },
+            queue: None,
+            trouble: Trouble::default(),
+            keys: false,
+            max_delay: LONGEST_DELAY,
+            habits: Habits { turnaround: Span::from_micros(10), ..Habits::default() },
+            offset: Span::from_secs(10),
+            drift: Frequency::from_ppm(100.0),
+            wander: 1e-9,
+            clocks: Vec::new(),
+            liars: 0,
+            lies: vec![Lie::Constant(Span::from_secs(1))],
+            faults: Vec::new(),
+            server_start: Span::ZERO,
+            start_within: Span::from_millis(200),
+            joins: Vec::new(),
+        }
+    }
+}
+
+impl Scenario {
+    /// The default scenario with this seed.
+    pub fn seeded(seed: u64) -> Scenario {
+        Scenario { seed: Seed(seed), ..Scenario::default() }
+    }
+
+    /// All members, the server first.
+    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
+        (0..=self.clients).map(Member)
+    }
+
+    /// Whether a member lies from the start.
+    pub fn is_liar(&self, member: Member) -> bool {
+        member != Member::SERVER && member.index() + self.liars > self.clients
+    }
+
+    /// When a member's process starts.
+    pub fn start(&self, member: Member) -> Span {
+        if member == Member::SERVER {
+            return self.server_start;
+        }
+        match self.joins.iter().find(|(joiner, _)| *joiner == member) {
+            Some((_, at)) => *at,
+            None => self.start_within.scaled(self.seed.stream(Purpose::Process, member.index()).random()),
+        }
+    }
+
+    /// The world as it is described, with all that is going to go wrong planned.
+    pub fn world<N: Boot>(&self) -> World<N> {
+        let machines = self.members().map(|member| self.machine(member)).collect();
+        let paths = (1..=self.clients).map(|number| self.path(number)).collect();
+        let mut world = World::new(self.seed, machines, paths);
+        for member in self.members().filter(|member| self.is_liar(*member)) {
+            let turn = member.index() + self.liars - self.clients - 1;
+            if let Some(lie) = self.lies.get(turn % self.lies.len().max(1)) {
+                world.plan(Span::ZERO, Fault::Lie(member, *lie));
+            }
+        }
+        for member in self.members() {
+            world.plan(self.start(member), Fault::Start(member));
+        }
+        for (at, fault) in &self.faults {
+            world.plan(*at, *fault);
+        }
+        world
+    }
+
+    fn machine<N: Boot>(&self, member: Member) -> Machine<N> {
+        let wander = self.seed.stream(Purpose::Wander, member.index());
+        let oscillator = Oscillator::new(self.errs(member), wander);
+        let processes = self.seed.stream(Purpose::Process, member.index() + SEEDS_APART);
+        let stamping = self.seed.stream(Purpose::Stamping, member.index());
+        Machine::new(member, self.plan(member), oscillator, self.habits, processes, stamping)
+    }
+
+    fn errs(&self, member: Member) -> Errs {
+        let mut rng = self.seed.stream(Purpose::Start, member.index());
+        let drawn_offset = self.offset.scaled(rng.random_range(-1.0..=1.0));
+        let drawn_drift = self.drift.ratio() * rng.random_range(-1.0..=1.0);
+        let special = self.clocks.iter().find(|(whose, _)| *whose == member).map(|(_, clock)| clock.clone());
+        let Clock { offset, drift, wander } = special.unwrap_or_default();
+        Errs {
+            offset: offset.unwrap_or(drawn_offset),
+            drift: drift.unwrap_or(Frequency::from_ratio(drawn_drift)),
+            wander: wander.unwrap_or(self.wander),
+        }
+    }
+
+    fn plan(&self, member: Member) -> Plan {
+        let name = Name::new(&member.to_string());
+        if member == Member::SERVER {
+            let (interval, burst, max_delay) = (self.interval, self.burst, self.max_delay);
+            let keys = self.ring(|master| master);
+            Plan::Server(ServerConfig { name, interval, burst, max_delay, keys, ..ServerConfig::default() })
+        } else {
+            let (max_delay, keys) = (self.max_delay, self.ring(|master| master.node(&name)));
+            Plan::Client(ClientConfig { name, max_delay, keys, ..ClientConfig::default() })
+        }
+    }
+
+    /// What a node knows of keys.
+    fn ring<K>(&self, made: impl Fn(Master) -> K) -> Keyring<K> {
+        let mut secret = KeyBytes::default();
+        self.seed.stream(Purpose::Keys, 0).fill_bytes(&mut secret);
+        let key = self.keys.then(|| (KeyId(1), made(Master::new(&secret))));
+        Keyring::new(key.into_iter().collect())
+    }
+
+    fn path(&self, number: usize) -> (Link, Link) {
+        let link = |base, purpose| {
+            let mut link = Link::new(base, self.jitter, self.seed.stream(purpose, number));
+            (link.queue, link.trouble) = (self.queue, self.trouble);
+            link
+        };
+        (link(self.delay + self.asymmetry, Purpose::Down), link(self.delay, Purpose::Up))
+    }
+}
+
+/// Start times and seeds of processes come from different streams.
+const SEEDS_APART: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_clients_are_the_liars() {
+        let scenario = Scenario { clients: 5, liars: 2, ..Scenario::default() };
+        let liars: Vec<usize> =
+            scenario.members().filter(|m| scenario.is_liar(*m)).map(Member::index).collect();
+        assert_eq!(liars, [4, 5]);
+        assert!(!Scenario { liars: 99, ..scenario }.is_liar(Member::SERVER));
+    }
+
+    #[test]
+    fn another_client_changes_nothing_for_those_before_it() {
+        let small = Scenario { clients: 3, ..Scenario::default() };
+        let large =
+            Scenario { clients: 8, trouble: Trouble { loss: 0.2, ..Trouble::default() }, ..small.clone() };
+        for member in small.members() {
+            assert_eq!(small.errs(member), large.errs(member));
+            assert_eq!(small.start(member), large.start(member));
+        }
+    }
+
+    #[test]
+    fn clocks_start_within_the_range() {
+        let scenario = Scenario { clients: 200, ..Scenario::default() };
+        let errs: Vec<Errs> = scenario.members().map(|member| scenario.errs(member)).collect();
+        assert!(errs.iter().all(|errs| errs.offset.abs() <= scenario.offset));
+        assert!(errs.iter().any(|errs| errs.offset > Span::from_secs(8)));
+        assert!(errs.iter().any(|errs| errs.drift.ppm() < -80.0));
+    }
+}

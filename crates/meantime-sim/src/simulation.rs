@@ -1,0 +1,146 @@
+//! A scenario run: the world, looked at every second of true time.
+
+use super::machine::{Boot, Role};
+use super::measure::{Measure, Sample, Standing, Summary};
+use super::{Fault, Happening, Member, START, Scenario, World};
+use meantime_core::time::{Raw, Span, Timestamp};
+use meantime_core::wire::ClusterId;
+
+/// Somebody who watches a run.
+pub trait Observer {
+    /// All clocks were looked at.
+    fn sampled(&mut self, sample: &Sample) {
+        let _ = sample;
+    }
+
+    /// A node told something.
+    fn happened(&mut self, happening: &Happening) {
+        let _ = happening;
+    }
+}
+
+/// Nobody watches.
+impl Observer for () {}
+
+/// A closure watches the clocks.
+impl<F: FnMut(&Sample)> Observer for F {
+    fn sampled(&mut self, sample: &Sample) {
+        self(sample);
+    }
+}
+
+/// A scenario, running.
+#[derive(Debug)]
+pub struct Simulation<N = Role> {
+    world: World<N>,
+    measure: Measure,
+    sample: Sample,
+    next_sample: Span,
+    period: Span,
+    end: Span,
+    seed: u64,
+}
+
+impl Simulation<Role> {
+    /// A scenario's world with the real server and the real clients.
+    pub fn new(scenario: &Scenario) -> Simulation<Role> {
+        Simulation::of(scenario)
+    }
+}
+
+impl<N: Boot> Simulation<N> {
+    /// A scenario's world with nodes of any kind.
+    pub fn of(scenario: &Scenario) -> Simulation<N> {
+        Simulation {
+            world: scenario.world(),
+            measure: Measure::new(scenario.settle),
+            sample: Sample::default(),
+            next_sample: scenario.sample,
+            period: scenario.sample.max(Span::from_nanos(1)),
+            end: scenario.duration,
+            seed: scenario.seed.0,
+        }
+    }
+
+    /// Runs to the scenario's end.
+    pub fn run(&mut self) -> Summary {
+        self.run_until(self.end, &mut ());
+        self.summary()
+    }
+
+    /// Runs for so long, watched.
+    pub fn run_for(&mut self, span: Span, observer: &mut impl Observer) {
+        self.run_until(self.world.now() + span, observer);
+    }
+
+    /// Runs up to a true time, watched.
+    pub fn run_until(&mut self, until: Span, observer: &mut impl Observer) {
+        while self.next_sample <= until {
+            self.advance(self.next_sample, observer);
+            self.look();
+            observer.sampled(&self.sample);
+            self.next_sample += self.period;
+        }
+        self.advance(until, observer);
+    }
+
+    /// Makes something happen now.
+    pub fn inject(&mut self, fault: Fault) {
+        self.world.plan(self.world.now(), fault);
+    }
+
+    /// All clocks, as they were looked at last.
+    pub fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// The world, for what only a test wants to know.
+    pub fn world(&mut self) -> &mut World<N> {
+        &mut self.world
+    }
+
+    /// What has been shown so far.
+    pub fn summary(&self) -> Summary {
+        let clients = (self.world.members() - 1).max(1) as f64;
+        let seconds = self.world.now().as_secs_f64().max(1e-9);
+        Summary {
+            seed: self.seed,
+            packets_per_client_per_s: self.world.sent() as f64 / clients / seconds,
+            trace: self.world.trace(),
+            ..self.measure.summary()
+        }
+    }
+
+    fn advance(&mut self, until: Span, observer: &mut impl Observer) {
+        self.world.run_until(until);
+        for happening in self.world.drain_happenings() {
+            self.measure.note(&happening);
+            observer.happened(&happening);
+        }
+    }
+
+    fn look(&mut self) {
+        self.sample.at = self.world.now();
+        self.sample.clocks.clear();
+        for index in 0..self.world.members() {
+            let standing = stand(&mut self.world, Member(index));
+            self.sample.clocks.push(standing);
+        }
+        self.measure.look(&mut self.sample);
+    }
+}
+
+fn stand<N: Boot>(world: &mut World<N>, member: Member) -> Option<Standing> {
+    let at = world.now();
+    let reading = world.read(member)?;
+    let machine = world.machine_mut(member);
+    Some(Standing {
+        off: reading.time - (Timestamp::from_nanos(START.as_nanos()) + at),
+        raw_off: machine.oscillator.raw(at) - (Raw::from_nanos(START.as_nanos()) + at),
+        state: reading.state,
+        error: reading.error,
+        bound: reading.bound,
+        cluster: machine.node().map_or(ClusterId(0), Boot::cluster),
+        lies: machine.liar.is_some(),
+    })
+}

@@ -1,0 +1,202 @@
+//! The world, tested with nodes that only say what time it is.
+
+use super::*;
+use crate::{Plan, Scenario, Simulation, Trouble};
+use meantime_core::time::{Frequency, Monotonic, Now, Raw, Timestamp};
+use meantime_core::wire::ClientState;
+use meantime_core::{Action, Counters, Node};
+
+/// A client asks once a second; a server answers with the same bytes. Nobody corrects anything.
+struct Fake {
+    is_server: bool,
+    server: Option<SocketAddr>,
+    next: Option<Monotonic>,
+    last: Monotonic,
+    outbox: Vec<Transmit>,
+    heard: u64,
+    ask: bool,
+    counters: Counters,
+}
+
+impl Boot for Fake {
+    fn boot(plan: &Plan, _seed: [u8; 32], now: Now) -> Fake {
+        let is_server = matches!(plan, Plan::Server(_));
+        Fake {
+            is_server,
+            server: None,
+            next: None,
+            last: now.mono,
+            outbox: Vec::new(),
+            heard: 0,
+            ask: !is_server,
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Fake {
+    fn at(&mut self, now: Now) {
+        assert!(now.mono >= self.last, "monotonic time ran backwards");
+        self.last = now.mono;
+    }
+}
+
+impl Node for Fake {
+    type Event = NodeEvent;
+    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
+        self.at(now);
+        self.heard += 1;
+        if self.is_server {
+            self.outbox.push(Transmit { path, datagram: datagram.try_into().unwrap(), stamp: None });
+        }
+    }
+    fn handle_timeout(&mut self, now: Now) {
+        self.at(now);
+        assert!(self.next.is_some_and(|next| next <= now.mono), "woken too early");
+        self.next = Some(now.mono + Span::from_secs(1));
+        if let Some(peer) = self.server {
+            self.outbox.push(Transmit { path: Path { peer, local: None }, datagram: [7; 96], stamp: None });
+        }
+    }
+    fn handle_shutdown(&mut self, _now: Now) {}
+    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
+        (self.server, self.next) = (server, Some(now.mono));
+    }
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        self.at(now);
+        self.outbox.pop()
+    }
+    fn poll_action(&mut self) -> Option<Action> {
+        std::mem::take(&mut self.ask).then_some(Action::Resolve)
+    }
+    fn poll_event(&mut self) -> Option<NodeEvent> {
+        None
+    }
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.next
+    }
+    fn read(&self, raw: Raw) -> Reading {
+        Reading {
+            time: Timestamp::from_nanos(raw.as_nanos()),
+            state: ClientState::Synchronized,
+            error: None,
+            bound: None,
+            frequency: Frequency::ZERO,
+            frequency_error: None,
+        }
+    }
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+fn heard(simulation: &mut Simulation<Fake>, member: Member) -> u64 {
+    simulation.world().machine(member).node().map_or(0, |node| node.heard)
+}
+
+fn run(scenario: &Scenario, seconds: i64) -> Simulation<Fake> {
+    let mut simulation = Simulation::of(scenario);
+    simulation.run_until(Span::from_secs(seconds), &mut ());
+    simulation
+}
+
+const CLIENT: Member = Member::client(1);
+
+#[test]
+fn every_question_is_heard_and_answered() {
+    let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 100);
+    assert_eq!(heard(&mut simulation, Member::SERVER), 200);
+    assert_eq!(heard(&mut simulation, CLIENT), 100);
+    assert!((simulation.summary().packets_per_client_per_s - 2.0).abs() < 0.01);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    let scenario =
+        |seed| Scenario { trouble: Trouble { loss: 0.2, ..Trouble::default() }, ..Scenario::seeded(seed) };
+    let trace = |seed| run(&scenario(seed), 100).summary().trace;
+    assert_eq!(trace(5), trace(5));
+    assert_ne!(trace(5), trace(6));
+}
+
+#[test]
+fn clocks_that_nobody_corrects_disagree_and_are_seen_to() {
+    let summary = run(&Scenario::default(), 100).summary();
+    assert_eq!(summary.agreed, [None; 3]);
+    assert!(summary.spreads.max() > Some(Span::from_millis(100)));
+}
+
+#[test]
+fn a_process_that_stands_still_receives_everything_when_it_goes_on() {
+    let mut simulation = run(&Scenario { clients: 1, ..Scenario::default() }, 10);
+    let before = heard(&mut simulation, Member::SERVER);
+    simulation.inject(Fault::Pause(Member::SERVER));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(heard(&mut simulation, Member::SERVER), before);
+    simulation.inject(Fault::Resume(Member::SERVER));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(heard(&mut simulation, Member::SERVER), before + 20);
+}
+
+#[test]
+fn a_process_that_stands_still_finds_the_address_that_it_has_asked_for_when_it_goes_on() {
+    let mut simulation = run(&Scenario { clients: 1, ..Scenario::default() }, 0);
+    simulation.run_for(LOOKUP.half(), &mut ());
+    simulation.inject(Fault::Crash(CLIENT));
+    simulation.inject(Fault::Start(CLIENT));
+    // It asks when it starts.
+    simulation.run_for(LOOKUP.half(), &mut ());
+    simulation.inject(Fault::Pause(CLIENT));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(heard(&mut simulation, CLIENT), 0);
+    simulation.inject(Fault::Resume(CLIENT));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert!(heard(&mut simulation, CLIENT) >= 9);
+}
+
+#[test]
+fn a_crashed_client_hears_nothing_of_its_former_life() {
+    let slow = Scenario { clients: 1, delay: Span::from_millis(400), ..Scenario::default() };
+    let mut simulation = run(&slow, 10);
+    assert!(heard(&mut simulation, CLIENT) >= 9);
+    simulation.run_for(Span::from_millis(700), &mut ());
+    simulation.inject(Fault::Crash(CLIENT));
+    simulation.inject(Fault::Start(CLIENT));
+    simulation.run_for(Span::from_millis(500), &mut ());
+    assert_eq!(heard(&mut simulation, CLIENT), 0);
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert!(heard(&mut simulation, CLIENT) >= 9);
+}
+
+#[test]
+fn a_cut_path_lets_nothing_through_until_it_heals() {
+    let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
+    let before = heard(&mut simulation, CLIENT);
+    simulation.inject(Fault::Cut(CLIENT, super::super::Ways::Down));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(heard(&mut simulation, CLIENT), before);
+    assert_eq!(heard(&mut simulation, Member::client(2)), 20);
+    simulation.inject(Fault::Heal(CLIENT));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(heard(&mut simulation, CLIENT), before + 10);
+}
+
+#[test]
+fn a_jump_of_the_oscillator_is_no_jump_of_the_nodes_making() {
+    let mut simulation = run(&Scenario::default(), 10);
+    simulation.inject(Fault::Jump(CLIENT, Span::from_secs(3_600)));
+    simulation.run_for(Span::from_secs(10), &mut ());
+    assert_eq!(simulation.world().machine(CLIENT).jumps.count, 0);
+    let off = simulation.sample().clocks[1].unwrap().off;
+    assert!((off - Span::from_secs(3_600)).abs() <= Span::from_millis(10_010), "{off}");
+}
+
+#[test]
+fn a_route_changes_in_the_direction_and_for_the_client_that_were_asked_for() {
+    let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
+    let (short, long) = (Span::from_micros(100), Span::from_micros(400));
+    simulation.inject(Fault::Base(CLIENT, super::super::Ways::Down, long));
+    simulation.run_for(Span::from_secs(1), &mut ());
+    let bases: Vec<_> = simulation.world().paths.iter().map(|(down, up)| (down.base, up.base)).collect();
+    assert_eq!(bases, [(long, short), (short, short)]);
+}

@@ -1,0 +1,128 @@
+//! The sockets of a crowd of clients: some ports, and on loopback many addresses.
+//!
+//! To its node, a path's other side is the *client*, one of ours, and not the server, which is the same for all. On loopback
+//! every address of 127/8 is ours: a socket at a few ports receives what comes to any of them, and sends from whichever it is told
+//! to. Elsewhere each client has a socket.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mio::{Registry, Token};
+
+use crate::udp::Link;
+use crate::udp::Timestamps;
+use crate::udp::Udp;
+use crate::udp::{Arrivals, Received};
+use meantime_core::time::Timestamp;
+use meantime_core::{Path, StampId, Transmit};
+use meantime_load::Seats;
+
+/// The sockets of a crowd.
+#[derive(Debug)]
+pub(super) struct Sources {
+    server: SocketAddr,
+    seats: Seats,
+    sockets: Vec<Udp>,
+    stamped: bool,
+    /// The socket that was received from last.
+    current: usize,
+    batch: Vec<Transmit>,
+}
+
+impl Sources {
+    /// Sockets for so many clients of a server.
+    ///
+    /// # Errors
+    /// When the system does not have so many.
+    pub(super) fn open(server: SocketAddr, clients: usize) -> io::Result<Sources> {
+        let spread = server.ip().is_loopback() && server.is_ipv4();
+        let count = if spread { clients.min(PORTS) } else { clients };
+        let any = if server.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            "::".parse().map_err(io::Error::other)?
+        };
+        let mut sockets = Vec::with_capacity(count);
+        for _ in 0..count {
+            sockets.push(if spread { Udp::bound(SocketAddr::new(any, 0))? } else { Udp::connected(server)? });
+        }
+        let addresses = sockets.iter().map(Udp::local_address).collect::<io::Result<Vec<_>>>()?;
+        let first = if spread { IpAddr::V4(FIRST) } else { addresses.first().map_or(any, SocketAddr::ip) };
+        let seats = Seats::new(first, addresses.iter().map(SocketAddr::port).collect());
+        let mut sources = Sources { server, seats, sockets, stamped: false, current: 0, batch: Vec::new() };
+        sources.stamped = sources.sockets.iter_mut().all(|socket| socket.request_stamps().is_ok());
+        Ok(sources)
+    }
+
+    /// Where the clients sit.
+    pub(super) fn seats(&self) -> &Seats {
+        &self.seats
+    }
+}
+
+impl Link for Sources {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.register(registry, token))
+    }
+
+    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+        for _ in 0..self.sockets.len() {
+            match self.sockets[self.current].receive(arrivals) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.current = (self.current + 1) % self.sockets.len();
+                }
+                result => return result,
+            }
+        }
+        Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn lost(&mut self) -> u32 {
+        self.sockets.iter_mut().map(Udp::lost).sum()
+    }
+
+    fn path(&self, received: &Received<'_>) -> Option<Path> {
+        let port = self.seats.seat(self.current).port();
+        let ip = received.local.unwrap_or(self.seats.seat(0).ip());
+        Some(Path { peer: SocketAddr::new(ip, port), local: None })
+    }
+
+    fn send(&mut self, _registry: &Registry, transmits: &[Transmit]) -> io::Result<usize> {
+        let Some(first) = transmits.first() else { return Ok(0) };
+        let port = first.path.peer.port();
+        let number = self.seats.number_of(port).ok_or(ErrorKind::NotFound)?;
+        let same = transmits.iter().take_while(|transmit| transmit.path.peer.port() == port);
+        let turned = |transmit: &Transmit| Transmit {
+            path: Path { peer: self.server, local: Some(transmit.path.peer.ip()) },
+            ..*transmit
+        };
+        self.batch.clear();
+        self.batch.extend(same.map(turned));
+        self.sockets[number].send(&self.batch)
+    }
+
+    fn departed(&mut self, left: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+        let mut all = Err(ErrorKind::WouldBlock.into());
+        for socket in &mut self.sockets {
+            match (socket.departed(left), &all) {
+                (Ok(done), Ok(before)) => all = Ok(done && *before),
+                (Ok(done), Err(_)) => all = Ok(done),
+                (Err(_), _) => {}
+            }
+        }
+        all
+    }
+
+    fn timestamps(&self) -> Timestamps {
+        if self.stamped { Timestamps::Kernel } else { Timestamps::User }
+    }
+
+    fn resolve(&mut self) -> io::Result<SocketAddr> {
+        Ok(self.server)
+    }
+}
+
+/// Few, so that what is received and sent together is much.
+const PORTS: usize = 4;
+/// Behind the addresses that people use themselves.
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 0);

@@ -1,0 +1,58 @@
+//! The requests that tell a server to change something. Whoever may open its control socket may ask for them.
+
+use serde_json::{Value, json};
+
+use crate::cli::output::snake_case;
+use meantime_core::Server;
+use meantime_core::event::{Adjustment, Peer};
+use meantime_core::server::{Changed, Target, Unchangeable};
+use meantime_core::time::{Now, Span, Timestamp};
+
+/// What such requests are called.
+pub(super) const NAMES: [&str; 3] = ["remove", "pin", "set_time"];
+
+/// Does what a request tells a server to; `None`: it is another kind of request.
+pub(super) fn server(server: &mut Server, now: Now, request: &Value) -> Option<Result<Value, String>> {
+    let member = || request["member"].as_str().ok_or("the request has no field 'member' with a string in it");
+    Some(match request["request"].as_str()? {
+        "remove" => member().map_err(str::to_owned).and_then(|whom| told(server.remove_from_vote(whom))),
+        "pin" => member().map_err(str::to_owned).and_then(|whom| told(server.pin_to_vote(whom))),
+        "set_time" => set_time(server, now, request),
+        _ => return None,
+    })
+}
+
+fn told(result: Result<Changed, Unchangeable>) -> Result<Value, String> {
+    let Changed { client, changed } = result.map_err(|error| error.to_string())?;
+    let mut answer = peer(&client);
+    answer["changed"] = changed.into();
+    Ok(answer)
+}
+
+fn set_time(server: &mut Server, now: Now, request: &Value) -> Result<Value, String> {
+    let how = match request["step"].as_bool() {
+        Some(true) => Adjustment::Step,
+        Some(false) => Adjustment::Slew,
+        None => return Err("the request has no field 'step' that is true or false".into()),
+    };
+    let target = match (request["by_ns"].as_i64(), request["to_ns"].as_i64()) {
+        (Some(by), None) => Target::By(Span::from_nanos(by)),
+        (None, Some(to)) => Target::To(Timestamp::from_nanos(to)),
+        _ => {
+            return Err("the request has either a field 'by_ns' or a field 'to_ns', whole nanoseconds".into());
+        }
+    };
+    let setting = server.set_time(now, target, how).map_err(|error| error.to_string())?;
+    let starts = server.overview(now).setting.map(|setting| setting.starts_in.as_nanos());
+    Ok(json!({
+        "amount_ns": setting.amount.as_nanos(),
+        "adjustment": snake_case(how),
+        "starts_in_ns": starts,
+        "takes_ns": setting.length().as_nanos(),
+    }))
+}
+
+/// Who.
+pub(super) fn peer(peer: &Peer) -> Value {
+    json!({ "name": peer.name.as_str(), "address": peer.address.to_string() })
+}

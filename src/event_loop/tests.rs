@@ -1,0 +1,304 @@
+//! The loop with a node that does as little as possible, over real sockets.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::*;
+use crate::clock::{HostRaw, Overlay};
+use crate::udp::BUFFER_LEN;
+use crate::udp::{Connection, Listener, Resolver};
+use meantime_core::Path;
+use meantime_core::time::{Frequency, Raw, Timestamp};
+use meantime_core::wire::DATAGRAM_LEN;
+
+/// What the fake node saw.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Datagram(Path, usize),
+    Timeout,
+    Shutdown,
+    Resolved(Option<SocketAddr>),
+    Suspended(Span),
+}
+
+/// Answers every datagram with itself, and tells everything it sees.
+#[derive(Default)]
+struct Echo {
+    seen: VecDeque<Seen>,
+    answers: VecDeque<Transmit>,
+    wants_server: bool,
+    deadline: Option<Monotonic>,
+    counters: Counters,
+}
+
+impl Node for Echo {
+    type Event = Seen;
+
+    fn handle_datagram(&mut self, _now: Now, path: Path, datagram: &[u8]) {
+        self.seen.push_back(Seen::Datagram(path, datagram.len()));
+        if let Ok(datagram) = datagram.try_into() {
+            self.answers.push_back(Transmit { path, datagram, stamp: None });
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono), "a timer was early");
+        self.seen.push_back(Seen::Timeout);
+    }
+
+    fn handle_shutdown(&mut self, _now: Now) {
+        self.seen.push_back(Seen::Shutdown);
+    }
+
+    fn handle_suspended(&mut self, _now: Now, slept: Span) {
+        self.seen.push_back(Seen::Suspended(slept));
+    }
+
+    fn handle_resolved(&mut self, _now: Now, server: Option<SocketAddr>) {
+        let path = server.map(|peer| Path { peer, local: None });
+        self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN], stamp: None }));
+        self.seen.push_back(Seen::Resolved(server));
+    }
+
+    fn poll_transmit(&mut self, _now: Now) -> Option<Transmit> {
+        self.answers.pop_front()
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        std::mem::take(&mut self.wants_server).then_some(Action::Resolve)
+    }
+
+    fn poll_event(&mut self) -> Option<Seen> {
+        self.seen.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Monotonic> {
+        self.deadline
+    }
+
+    fn read(&self, raw: Raw) -> Reading {
+        Reading::unsynchronized(raw)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// Collects what it is told, and ends the loop after so many events or ticks.
+struct Until {
+    left: usize,
+    seen: Vec<Seen>,
+}
+
+impl Until {
+    fn told(&mut self) -> io::Result<()> {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+}
+
+impl Observer<Echo> for Until {
+    fn event(&mut self, _at: Observation, event: Seen) -> io::Result<()> {
+        self.seen.push(event);
+        self.told()
+    }
+
+    fn tick(&mut self, _at: Observation) -> io::Result<()> {
+        self.told()
+    }
+
+    fn system_clock(&mut self, _at: Observation, event: SystemEvent) -> io::Result<()> {
+        assert_eq!(event, SystemEvent::GivenUp);
+        self.told()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A clock that makes another one follow every 10 ms, and tells of it each time.
+struct Leading {
+    overlay: Overlay,
+    next: Monotonic,
+}
+
+impl Clock for Leading {
+    fn read(&self) -> crate::clock::Moment {
+        self.overlay.read()
+    }
+
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+        self.overlay.resume(host, time)
+    }
+
+    fn follow_at(&self) -> Option<Monotonic> {
+        Some(self.next)
+    }
+
+    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+        let Now { mono, raw } = self.now();
+        assert_eq!(node(raw).time.as_nanos(), raw.as_nanos());
+        if mono < self.next {
+            return Vec::new();
+        }
+        self.next = mono + Span::from_millis(10);
+        vec![SystemEvent::GivenUp]
+    }
+}
+
+fn overlay() -> Overlay {
+    Overlay::start(Span::ZERO, Frequency::ZERO)
+}
+
+/// Runs a node until it has told `count` things, and what those were.
+fn run(node: Echo, link: impl Link, count: usize) -> Vec<Seen> {
+    let mut until = Until { left: count, seen: Vec::new() };
+    let error = EventLoop::new(node, link, overlay()).unwrap().run(&mut until).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    until.seen
+}
+
+fn listener() -> (Listener, SocketAddr) {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address().unwrap();
+    (listener, address)
+}
+
+fn connection(server: SocketAddr) -> Connection {
+    Connection::new(Resolver::new(server.to_string().parse().unwrap()))
+}
+
+#[test]
+fn a_client_finds_its_server_and_hears_nobody_else() {
+    let (mut server, address) = listener();
+    let mut client = connection(address);
+    let poll = Poll::new().unwrap();
+    let greeting =
+        Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN], stamp: None };
+    client.send(poll.registry(), &[greeting]).unwrap();
+    let mut arrivals = Arrivals::new();
+    patiently(|| server.receive(&mut arrivals));
+    let path = server.path(&arrivals.get(0)).unwrap();
+    let (mut stranger, _) = listener();
+    stranger.send(poll.registry(), &[Transmit { path, datagram: [2; DATAGRAM_LEN], stamp: None }]).unwrap();
+    server.send(poll.registry(), &[Transmit { path, datagram: [3; DATAGRAM_LEN], stamp: None }]).unwrap();
+    patiently(|| client.receive(&mut arrivals));
+    assert_eq!((arrivals.len(), arrivals.get(0).bytes), (1, &[3; DATAGRAM_LEN][..]));
+}
+
+#[test]
+fn a_name_is_resolved_when_the_node_asks_and_refused_connections_do_no_harm() {
+    let (listener, address) = listener();
+    drop(listener);
+    let deadline = Some(overlay().now().mono + Span::from_millis(30));
+    let node = Echo { wants_server: true, deadline, ..Echo::default() };
+    assert_eq!(
+        run(node, connection(address), 2),
+        [Seen::Resolved(Some(address)), Seen::Timeout, Seen::Shutdown]
+    );
+}
+
+/// The machine's clocks, of a machine that has slept for so long.
+struct Sleeper(Overlay, Option<Span>);
+
+impl Clock for Sleeper {
+    fn read(&self) -> crate::clock::Moment {
+        self.0.read()
+    }
+
+    fn slept(&mut self) -> Option<Span> {
+        self.1.take()
+    }
+
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+        self.0.resume(host, time)
+    }
+}
+
+#[test]
+fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
+    let (server, address) = listener();
+    let client = crate::udp::Udp::connected(address).unwrap();
+    client.send_bytes(&[9; 3]);
+    let slept = Span::from_secs(3);
+    let mut until = Until { left: 2, seen: Vec::new() };
+    // In a box, as clocks are run: that passes everything on.
+    let clock: Box<dyn Clock> = Box::new(Sleeper(overlay(), Some(slept)));
+    EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
+    assert_eq!(until.seen[0], Seen::Suspended(slept));
+    assert!(matches!(until.seen[1], Seen::Datagram(..)), "{:?}", until.seen);
+}
+
+#[test]
+fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
+    let (server, address) = listener();
+    let client = crate::udp::Udp::connected(address).unwrap();
+    for length in [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, 1_400] {
+        client.send_bytes(&vec![9; length]);
+    }
+    let lengths: Vec<_> = run(Echo::default(), server, 5)
+        .into_iter()
+        .filter_map(|seen| if let Seen::Datagram(_, length) = seen { Some(length) } else { None })
+        .collect();
+    assert_eq!(lengths, [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, BUFFER_LEN]);
+}
+
+#[test]
+fn a_flood_does_not_starve_the_timer() {
+    let (server, address) = listener();
+    let client = crate::udp::Udp::connected(address).unwrap();
+    for _ in 0..200 {
+        client.send_bytes(&[9; 3]);
+    }
+    let node = Echo { deadline: Some(overlay().now().mono), ..Echo::default() };
+    let seen = run(node, server, 201);
+    let fired = seen.iter().position(|seen| *seen == Seen::Timeout).unwrap();
+    assert!(fired <= BATCH, "the timer waited for {fired} datagrams");
+}
+
+#[test]
+fn ticks_come_at_their_period_and_missed_ones_are_left_out() {
+    let at = |ms| Monotonic::default() + Span::from_millis(ms);
+    let mut ticker = Ticker { period: Span::from_millis(100), next: at(100) };
+    let due: Vec<_> =
+        [99, 101, 150, 200, 555, 599, 600].into_iter().filter(|ms| ticker.is_due(at(*ms))).collect();
+    assert_eq!(due, [101, 200, 555, 600]);
+}
+
+#[test]
+fn the_loop_ticks_without_any_traffic() {
+    let (server, _) = listener();
+    let mut until = Until { left: 3, seen: Vec::new() };
+    let mut event_loop =
+        EventLoop::new(Echo::default(), server, overlay()).unwrap().with_tick(Some(Span::from_millis(10)));
+    let started = overlay().now().mono;
+    event_loop.run(&mut until).unwrap_err();
+    let took = overlay().now().mono - started;
+    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three ticks of 10 ms took {took}");
+}
+
+#[test]
+fn a_clock_that_another_one_follows_is_asked_when_it_wants_to_be() {
+    let (server, _) = listener();
+    let mut until = Until { left: 3, seen: Vec::new() };
+    let started = overlay().now().mono;
+    let clock = Leading { overlay: overlay(), next: started + Span::from_millis(10) };
+    EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
+    let took = overlay().now().mono - started;
+    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three times 10 ms took {took}");
+}
+
+/// Tries again for two seconds while there is nothing yet.
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+    for _ in 0..400 {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
+            result => return result.unwrap(),
+        }
+    }
+    panic!("nothing came within two seconds");
+}

@@ -1,0 +1,99 @@
+//! Which rows an event calls for.
+
+use super::row::{Role, Row};
+use crate::event_loop::Observation;
+use meantime_core::time::{Correction, Now, Offset};
+use meantime_core::view::MemberView;
+use meantime_core::wire::Verdict;
+use meantime_core::{Client, ClientEvent, Node, Server, ServerEvent};
+
+/// A node that can be recorded.
+pub trait Recorded: Node {
+    /// Adds the rows that this event calls for, if any. It has just happened, and the node stands as it does after it.
+    fn record(&self, now: Now, at: &Observation, event: &Self::Event, rows: &mut Vec<Row>);
+}
+
+impl Recorded for Server {
+    /// When a round is over, and the server knows how far its own clock was off: itself, and every client.
+    fn record(&self, now: Now, at: &Observation, event: &ServerEvent, rows: &mut Vec<Row>) {
+        let ServerEvent::OwnClock { round, correction, .. } = event else { return };
+        let view = self.view(now);
+        let time = at.reading.time;
+        let has_time = view.state.has_cluster_time();
+        rows.push(Row {
+            round: Some(*round),
+            heard: true,
+            offset: has_time.then(|| before(*correction)),
+            error: at.reading.error,
+            bound: view.bound,
+            frequency: Some(view.frequency),
+            frequency_error: view.frequency_error,
+            vote: has_time.then_some(view.exclusion.is_none()),
+            exclusion: view.exclusion,
+            report: view.last_round,
+            ..Row::new(time, Role::Server, self.name(), view.state)
+        });
+        rows.extend(view.members.iter().map(|member| Row { round: Some(*round), ..client(member, at) }));
+    }
+}
+
+fn client(member: &MemberView, at: &Observation) -> Row {
+    let row = Row {
+        address: Some(member.peer.address),
+        ..Row::new(at.reading.time, Role::Client, member.peer.name, member.state)
+    };
+    // The lowest bit is this round. What was known before is in the rows before.
+    let Some(measured) = member.measured.filter(|_| member.heard & 1 == 1) else { return row };
+    Row {
+        heard: true,
+        offset: Some(measured.offset),
+        offset_error: Some(measured.error),
+        delay: Some(measured.delay),
+        error: member.error,
+        bound: member.bound,
+        frequency: member.frequency,
+        frequency_error: member.frequency_error,
+        vote: Some(member.exclusion.is_none()),
+        exclusion: member.exclusion,
+        ..row
+    }
+}
+
+impl Recorded for Client {
+    /// Whenever a correction came, and while the clock runs on its own, whenever the client knocks at the server.
+    fn record(&self, _now: Now, at: &Observation, event: &ClientEvent, rows: &mut Vec<Row>) {
+        let reading = at.reading;
+        let row = Row {
+            error: reading.error,
+            bound: reading.bound,
+            frequency: Some(reading.frequency),
+            frequency_error: reading.frequency_error,
+            ..Row::new(reading.time, Role::Client, self.name(), reading.state)
+        };
+        rows.push(match event {
+            ClientEvent::Corrected { round, added, delay, verdict, .. } => Row {
+                round: Some(*round),
+                heard: true,
+                offset: Some(before(*added)),
+                delay: Some(*delay),
+                vote: match verdict {
+                    Verdict::Unjudged => None,
+                    Verdict::Agrees => Some(true),
+                    Verdict::Minority => Some(false),
+                },
+                ..row
+            },
+            ClientEvent::Ignored { round, correction, .. }
+            | ClientEvent::RefusedCorrection { round, correction, .. } => {
+                Row { round: Some(*round), heard: true, offset: Some(before(*correction)), ..row }
+            }
+            ClientEvent::Holdover { .. } | ClientEvent::Registering { .. } => row,
+            _ => return,
+        });
+    }
+}
+
+/// How far a clock was off that got this correction.
+fn before(correction: Correction) -> Offset {
+    Offset::ahead_by(-correction.span())
+}

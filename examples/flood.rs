@@ -129,7 +129,7 @@ impl Relay {
         let mut datagram = [0; DATAGRAM_LEN];
         while let Ok((_, from)) = self.inside.recv_from(&mut datagram) {
             self.client = Some(from);
-            if self.tape.len() < MOST_RECORDED {
+            if self.tape.len() < MAX_RECORDED {
                 self.tape.push(datagram);
             }
             let _ = self.outside.send(&datagram);
@@ -144,4 +144,4 @@ impl Relay {
 /// So many between two looks at the clock.
 const BATCH: usize = 64;
 /// A minute of what a client says, and no more.
-const MOST_RECORDED: usize = 256;
+const MAX_RECORDED: usize = 256;

@@ -258,12 +258,12 @@ impl Relay {
 }
 
 /// Noise of any length, or a genuine datagram with some bits changed or its end missing.
-fn hostile(rng: &mut ChaCha8Rng, genuine: &Datagram) -> ([u8; LONGEST], usize) {
-    let mut bytes = [0; LONGEST];
+fn hostile(rng: &mut ChaCha8Rng, genuine: &Datagram) -> ([u8; MAX], usize) {
+    let mut bytes = [0; MAX];
     rng.fill_bytes(&mut bytes);
     let choice = rng.next_u32();
     if choice.is_multiple_of(8) {
-        return (bytes, (choice / 8) as usize % LONGEST);
+        return (bytes, (choice / 8) as usize % MAX);
     }
     if choice % 8 > 1 {
         bytes[..DATAGRAM_LEN].copy_from_slice(genuine);
@@ -293,7 +293,7 @@ fn queued(port: u16) -> u64 {
     queue.unwrap_or(0)
 }
 
-const LONGEST: usize = 200;
+const MAX: usize = 200;
 
 /// Fits into the smallest receive buffer that systems have.
 const BATCH: usize = 100;

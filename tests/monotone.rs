@@ -22,7 +22,7 @@ use meantime_core::event::Adjustment;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use meantime_core::wire::Name;
 use meantime_core::{
-    Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, StampId, Transmit,
+    Action, Client, ClientConfig, ClientEvent, ClockReading, Counters, Node, Path, StampId, Transmit,
 };
 use serde_json::Value;
 use support::{Process, pause};
@@ -185,7 +185,7 @@ impl Node for Watched {
         Some(Monotonic::from_nanos(0))
     }
 
-    fn read(&self, raw: Raw) -> Reading {
+    fn read(&self, raw: Raw) -> ClockReading {
         self.client.read(raw)
     }
 

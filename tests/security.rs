@@ -6,7 +6,7 @@ mod pair;
 
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{
-    Body, Challenge, ClientState, Correction, DATAGRAM_LEN, Datagram, Direction, Header, Heartbeat,
+    Body, Challenge, ClientState, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Header, Heartbeat,
     HeartbeatAck, KeyId, Kind, Leave, LeaveReason, Master, Message, Name, NodeId, NodeKey, Probe, Reject,
     RejectReason, Report, SessionId, VERSION, Verdict, Welcome,
 };
@@ -320,7 +320,7 @@ fn recorded(pair: &Pair) -> Vec<(Message, Datagram)> {
 }
 
 /// The client's and the server's clocks, and who is a member.
-fn standing(pair: &Pair) -> (meantime_core::Reading, meantime_core::Reading, usize) {
+fn standing(pair: &Pair) -> (meantime_core::ClockReading, meantime_core::ClockReading, usize) {
     let (client, server) = (pair.client_now().raw, pair.server_now().raw);
     (pair.client.read(client), pair.server.read(server), pair.server.clients())
 }
@@ -496,7 +496,7 @@ fn to_client(rng: &mut ChaCha8Rng) -> Vec<Body> {
         reject(rng.next_u64(), RejectReason::UnknownSession),
         reject(rng.next_u64(), RejectReason::Full),
         Body::Probe(Probe { nonce: rng.next_u64(), ..Probe::default() }),
-        Body::Correction(Correction {
+        Body::Correction(CorrectionMessage {
             about: rng.random_range(1..200),
             correction: meantime_core::time::Correction::adding(second),
             last: None,

@@ -2,9 +2,9 @@
 
 use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
-    Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, DecodeError, Flags, Header, Heartbeat,
-    HeartbeatAck, KeyId, Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, Register, Reject,
-    RejectReason, Report, SessionId, Setting, Stamps, VERSION, Verdict, Welcome,
+    Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
+    Heartbeat, HeartbeatAck, KeyId, Kind, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId, Probe,
+    Register, Reject, RejectReason, Report, SessionId, Stamps, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -97,7 +97,7 @@ fn values_outside_of_an_enumeration_are_refused() {
             Body::Reject(_) => refused(&message, 40, 1..=3, "reason"),
             Body::Correction(_) => refused(&message, 72, 0..=2, "verdict"),
             Body::Leave(_) => refused(&message, 40, 1..=1, "reason"),
-            Body::Setting(_) => {
+            Body::ManualAdjustment(_) => {
                 refused(&message, 64, 1..=255, "setting number");
                 refused(&message, 65, 0..=1, "step");
             }
@@ -136,7 +136,7 @@ fn the_extremes_of_time_survive() {
         let probe = Probe { before: Some(Stamps { report: u32::MAX, t1: at, t4: at }), ..Probe::default() };
         let report = Report { t2: at, ..Report::default() };
         let correction = time::Correction::adding(Span::from_nanos(ns));
-        let correction = Correction { correction, ..a_correction() };
+        let correction = CorrectionMessage { correction, ..a_correction() };
         for body in [Body::Probe(probe), Body::Report(report), Body::Correction(correction)] {
             let message = Message { header: header(), body };
             assert_eq!(Message::decode(&message.encode()), Ok(message));
@@ -147,7 +147,7 @@ fn the_extremes_of_time_survive() {
 #[test]
 fn the_window_of_a_correction_saturates() {
     let sent = |ns| {
-        let body = Body::Correction(Correction { window: Span::from_nanos(ns), ..a_correction() });
+        let body = Body::Correction(CorrectionMessage { window: Span::from_nanos(ns), ..a_correction() });
         match Message::decode(&Message { header: header(), body }.encode()).unwrap().body {
             Body::Correction(read) => read.window.as_nanos(),
             other => panic!("{other:?}"),
@@ -210,7 +210,7 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
         Kind::Welcome => 48..72,
         Kind::Reject | Kind::Leave => 40..41,
         Kind::Correction => 72..75,
-        Kind::Setting => 64..66,
+        Kind::ManualAdjustment => 64..66,
         _ => 0..0,
     }
 }
@@ -226,7 +226,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Heartbeat => (40..56).contains(&at),
         Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
-        Kind::Setting => at >= 66,
+        Kind::ManualAdjustment => at >= 66,
     };
     at == 5 || at >= 80 || (at >= 32 && in_body)
 }
@@ -247,8 +247,8 @@ fn header() -> Header {
     }
 }
 
-fn a_correction() -> Correction {
-    Correction {
+fn a_correction() -> CorrectionMessage {
+    CorrectionMessage {
         about: 3,
         correction: time::Correction::adding(Span::from_nanos(-5)),
         last: Some(stamps()),
@@ -294,7 +294,7 @@ fn one_of_each() -> [Message; 11] {
         lifetime: terms.2,
         rate: Frequency::from_ppt(-3),
     };
-    let setting = Setting {
+    let setting = ManualAdjustment {
         cluster: ClusterId(1),
         number: 2,
         before: Span::from_nanos(-3),
@@ -321,7 +321,7 @@ fn one_of_each() -> [Message; 11] {
         Body::Heartbeat(Heartbeat { nonce: 1, name: Name::new("lab-7") }),
         Body::HeartbeatAck(HeartbeatAck { nonce: 2 }),
         Body::Leave(Leave { reason: LeaveReason::Shutdown }),
-        Body::Setting(setting),
+        Body::ManualAdjustment(setting),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -392,7 +392,7 @@ fn settings() -> impl Strategy<Value = Body> {
         |((cluster, before, amount, start, step), number)| {
             let (before, amount) = (Span::from_nanos(before), Span::from_nanos(amount));
             let (cluster, start) = (ClusterId(cluster), Timestamp::from_nanos(start));
-            Body::Setting(Setting { cluster, number, before, amount, start, step })
+            Body::ManualAdjustment(ManualAdjustment { cluster, number, before, amount, start, step })
         },
     )
 }
@@ -438,7 +438,7 @@ fn corrections() -> impl Strategy<Value = Body> {
     let verdicts = prop_oneof![Just(Verdict::Unjudged), Just(Verdict::Agrees), Just(Verdict::Minority)];
     (1..=u32::MAX, any::<(i64, u32, u32, bool, bool, u8)>(), some_stamps(), rates(), verdicts).prop_map(
         |(about, (correction, window, members, learning, brisk, heard), last, rate, verdict)| {
-            Body::Correction(Correction {
+            Body::Correction(CorrectionMessage {
                 about,
                 correction: time::Correction::adding(Span::from_nanos(correction)),
                 last,

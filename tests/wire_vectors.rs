@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{
-    Body, Challenge, ClientState, ClusterId, Correction, DATAGRAM_LEN, Datagram, Direction, Flags, Header,
-    Heartbeat, HeartbeatAck, KeyBytes, KeyId, Leave, LeaveReason, Master, Message, Name, NodeId, NodeKey,
-    Probe, Register, Reject, RejectReason, Report, SessionId, Setting, Stamps, Verdict, Welcome,
+    Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Flags,
+    Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Leave, LeaveReason, ManualAdjustment, Master, Message,
+    Name, NodeId, NodeKey, Probe, Register, Reject, RejectReason, Report, SessionId, Stamps, Verdict,
+    Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -294,7 +295,7 @@ impl Vector {
                 assert_eq!(self.number::<u8>("reason"), LeaveReason::Shutdown as u8);
                 Body::Leave(Leave { reason: LeaveReason::Shutdown })
             }
-            11 => Body::Setting(Setting {
+            11 => Body::ManualAdjustment(ManualAdjustment {
                 cluster: ClusterId(self.number("cluster")),
                 number: self.number("number"),
                 before: self.span("before"),
@@ -369,14 +370,14 @@ impl Vector {
         }
     }
 
-    fn correction(&self) -> Correction {
+    fn correction(&self) -> CorrectionMessage {
         let verdict = match self.number("verdict") {
             0u8 => Verdict::Unjudged,
             1 => Verdict::Agrees,
             2 => Verdict::Minority,
             other => panic!("verdict {other}"),
         };
-        Correction {
+        CorrectionMessage {
             about: self.number("about"),
             correction: time::Correction::adding(self.span("correction")),
             last: self.stamps(),

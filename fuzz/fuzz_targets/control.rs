@@ -78,7 +78,7 @@ impl Bench {
     fn turn<N: Subject>(&mut self, node: &mut N) {
         self.talks += 1;
         let now = Now { mono: NOW.mono + Span::from_micros(self.talks), ..NOW };
-        for _ in 0..MOST_TURNS {
+        for _ in 0..MAX_TURNS {
             let mut events = Events::with_capacity(16);
             self.poll.poll(&mut events, Some(Duration::ZERO)).expect("a poll");
             events.iter().for_each(|event| self.control.note(event));
@@ -105,4 +105,4 @@ thread_local! {
 const NOW: Now =
     Now { mono: Monotonic::from_nanos(1_000_000_000), raw: Raw::from_nanos(1_798_761_600_000_000_000) };
 /// One for each line that fits into the longest input, and some to let in and out.
-const MOST_TURNS: usize = 10_000;
+const MAX_TURNS: usize = 10_000;

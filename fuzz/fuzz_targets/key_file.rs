@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meantime::store::key_file::{KeyFile, MOST_KEYS};
+use meantime::store::key_file::{KeyFile, MAX_KEYS};
 use meantime_core::wire::Name;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -21,7 +21,7 @@ fn check(text: &str) {
             return;
         }
     };
-    assert!((1..=MOST_KEYS).contains(&file.keys().len()));
+    assert!((1..=MAX_KEYS).contains(&file.keys().len()));
     assert!(KeyFile::parse(&file.text()) == Ok(file.clone()), "written and read again it is another");
     let name = file.owner().unwrap_or(Name::new("a"));
     assert!(file.node_keys(&name).is_ok_and(|keys| !keys.is_empty()));

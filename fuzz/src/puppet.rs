@@ -67,7 +67,7 @@ impl Puppet {
                 (self.added, self.applied) = (Span::from_nanos(added), correction.about);
                 None
             }
-            Body::Setting(setting) => {
+            Body::ManualAdjustment(setting) => {
                 self.setting = setting.number;
                 None
             }

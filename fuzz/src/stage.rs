@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use meantime_core::event::Adjustment;
 use meantime_core::server::Target;
 use meantime_core::{
-    Action, ClientConfig, ClientEvent, Fate, Keyring, Node, Path, Reading, ServerConfig, ServerEvent, StampId,
+    Action, ClientConfig, ClientEvent, Fate, Keyring, Node, Path, ClockReading, ServerConfig, ServerEvent, StampId,
 };
 use meantime_sim::{Boot, NodeEvent, Role, START, machine as plan};
 use meantime_core::time::{Monotonic, Now, Raw, Span};
@@ -38,7 +38,7 @@ pub fn play(side: Side, input: &[u8]) {
     let mut bytes = Bytes(input);
     let Some(settings) = bytes.byte() else { return };
     let mut stage = Stage::new(side as usize, settings);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         if stage.step(&mut bytes).is_none() {
             break;
         }
@@ -104,7 +104,7 @@ impl Stage {
             genuine: HashSet::new(),
             plans: VecDeque::new(),
             received: 0,
-            turns_left: MOST_TURNS,
+            turns_left: MAX_TURNS,
         };
         for index in 0..CLIENTS {
             stage.puppets[index].rekey(puppet_key(settings, index, 0));
@@ -255,7 +255,7 @@ impl Stage {
         if to != self.target {
             return self.deliver(from, to, &datagram);
         }
-        if self.seen.len() < MOST_SEEN {
+        if self.seen.len() < MAX_SEEN {
             self.seen.push(datagram.clone());
         }
         let plan = self.plans.pop_front().unwrap_or(Plan::Pass);
@@ -299,12 +299,12 @@ impl Stage {
         let counted = self.player(self.target).map_or(0, |player| player.role.counters().received());
         assert_eq!(counted, self.received, "each datagram ends in one counter");
         if let Role::Server(server) = &self.server.role {
-            assert!(server.clients() <= MOST_CLIENTS, "{} members", server.clients());
+            assert!(server.clients() <= MAX_CLIENTS, "{} members", server.clients());
         }
     }
 
     /// What somebody has accepted so far, and what it shows.
-    fn state(&mut self, who: usize) -> Option<(u64, Reading)> {
+    fn state(&mut self, who: usize) -> Option<(u64, ClockReading)> {
         let raw = self.moment(who).raw;
         self.player(who).map(|Player { role, .. }| (role.counters().of(Fate::Accepted), role.read(raw)))
     }
@@ -330,7 +330,7 @@ impl Stage {
         if has_keys(self.settings) {
             self.genuine.insert(*datagram);
         }
-        if self.flying.len() < MOST_FLYING {
+        if self.flying.len() < MAX_FLYING {
             self.flying.push_back(Flight { from, to, datagram: datagram.to_vec() });
         }
     }
@@ -420,7 +420,7 @@ impl Player {
             0 => plan::Plan::Server(ServerConfig {
                 interval: INTERVALS[usize::from(settings) % INTERVALS.len()],
                 burst: 1 + settings / 64,
-                max_clients: MOST_CLIENTS,
+                max_clients: MAX_CLIENTS,
                 keys: if has_keys(settings) { ring(RINGS[0], master) } else { Keyring::default() },
                 ..ServerConfig::default()
             }),
@@ -445,7 +445,7 @@ impl Player {
         let after = self.role.read(now.raw);
         self.told.clear();
         self.told.extend(std::iter::from_fn(|| self.role.poll_event()));
-        assert!(self.told.len() <= MOST_TOLD, "{} events at once", self.told.len());
+        assert!(self.told.len() <= MAX_TOLD, "{} events at once", self.told.len());
         if before.state.has_cluster_time() && !self.told.iter().any(is_step) {
             let jump = after.time - before.time;
             assert!(jump.abs() <= ROUNDING, "published time jumped by {jump}, and that was not told");
@@ -512,14 +512,14 @@ const UNDER_TEST: &str = "under test";
 const RINGS: [&[u16]; 4] = [&[1], &[1, 2], &[2], &[2, 3]];
 const NODES: usize = CLIENTS + 1;
 /// One fewer than there are addresses to register from.
-const MOST_CLIENTS: usize = 2;
+const MAX_CLIENTS: usize = 2;
 const INTERVALS: [Span; 4] =
     [Span::from_millis(50), Span::from_secs(1), Span::from_secs(5), Span::from_secs(3_600)];
 /// So that no input takes longer than some milliseconds.
-const MOST_STEPS: usize = 96;
-const MOST_TURNS: u32 = 100;
-const MOST_SEEN: usize = 256;
-const MOST_FLYING: usize = 64;
+const MAX_STEPS: usize = 96;
+const MAX_TURNS: u32 = 100;
+const MAX_SEEN: usize = 256;
+const MAX_FLYING: usize = 64;
 /// Who knows no cookie, and is never let in: its address is the one after the nodes'.
 const STRANGER: usize = NODES;
 /// To one datagram of its server a client may say one thing, and another that it had to say anyway.
@@ -527,7 +527,7 @@ const ANSWERS: usize = 2;
 /// After any other input: a burst's probes, settings, corrections and heartbeats of two members, and goodbyes.
 const MANY: usize = 10;
 /// At the end of a round: what it found, what it corrects and whom it loses, for each of three clocks.
-const MOST_TOLD: usize = 24;
+const MAX_TOLD: usize = 24;
 /// Between two pieces of a clock that runs on, integers may round differently by so much.
 const ROUNDING: Span = Span::from_nanos(2);
 const ON_THE_WAY: Span = Span::from_micros(100);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::node;
-use crate::store::key_file::{KeyFile, MOST_KEYS};
+use crate::store::key_file::{KeyFile, MAX_KEYS};
 use meantime_core::wire::{KeyId, Master, Name};
 
 /// Make a file with a key for --key-file, readable by nobody else
@@ -90,9 +90,9 @@ fn with_another(path: &Path) -> Result<(KeyFile, String), Failure> {
             path.display()
         )));
     }
-    if file.keys().len() >= MOST_KEYS {
+    if file.keys().len() >= MAX_KEYS {
         return Err(Failure::Runtime(format!(
-            "{} has {MOST_KEYS} keys, and may have no more: remove an old one first",
+            "{} has {MAX_KEYS} keys, and may have no more: remove an old one first",
             path.display()
         )));
     }

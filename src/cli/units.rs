@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
-use meantime_core::config::LONGEST_DELAY;
+use meantime_core::config::MAX_DELAY;
 use meantime_core::time::{Frequency, Span, Timestamp};
 
 /// Reads a length of time with its unit, of either sign: `250ms`, `-2.5s`, `1h`, `0`.
@@ -35,7 +35,7 @@ pub fn span(text: &str) -> Result<Span, String> {
     let value: f64 =
         number.parse().map_err(|_| format!("'{number}' is not a number; type for example 250ms"))?;
     let ns = value * factor;
-    if !ns.is_finite() || ns.abs() > LONGEST_NS {
+    if !ns.is_finite() || ns.abs() > MAX_NS {
         return Err(format!("{text} makes no sense here; at most 36500d"));
     }
     Ok(Span::from_nanos(ns.round() as i64))
@@ -69,8 +69,8 @@ pub fn unsigned_span(text: &str) -> Result<Span, String> {
 /// As [`span`], and when it is not more than zero, or more than anybody waits.
 pub fn max_delay(text: &str) -> Result<Span, String> {
     match positive_span(text)? {
-        span if span <= LONGEST_DELAY => Ok(span),
-        _ => Err(format!("at most {LONGEST_DELAY}: what takes longer was held up, and is never used")),
+        span if span <= MAX_DELAY => Ok(span),
+        _ => Err(format!("at most {MAX_DELAY}: what takes longer was held up, and is never used")),
     }
 }
 
@@ -91,12 +91,12 @@ pub fn frequency(text: &str) -> Result<Frequency, String> {
     let value: f64 =
         number.parse().map_err(|_| format!("'{number}' is not a number; type for example 50ppm"))?;
     let ratio = value * factor;
-    if unit.is_empty() && ratio.abs() > MOST_RATIO {
+    if unit.is_empty() && ratio.abs() > MAX_RATIO {
         return Err(format!(
             "a unit is missing; for parts per million type {number}ppm, per billion {number}ppb"
         ));
     }
-    if ratio.is_nan() || ratio.abs() > MOST_RATIO {
+    if ratio.is_nan() || ratio.abs() > MAX_RATIO {
         return Err(format!("{text} is more than any clock drifts; at most 500ppm either way"));
     }
     Ok(Frequency::from_ratio(ratio))
@@ -177,10 +177,10 @@ fn split(text: &str) -> (&str, &str) {
 }
 
 /// 500 ppm, the limit of all that slews clocks, and a little for rounding.
-const MOST_RATIO: f64 = 500.5e-6;
+const MAX_RATIO: f64 = 500.5e-6;
 
 /// A hundred years: whoever types more has slipped.
-const LONGEST_NS: f64 = 36_500.0 * 86_400e9;
+const MAX_NS: f64 = 36_500.0 * 86_400e9;
 
 #[cfg(test)]
 mod tests {

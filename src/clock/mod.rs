@@ -17,12 +17,12 @@ pub mod system;
 pub use host::{HostRaw, monotonic, suspended};
 pub use oscillator::Oscillator;
 pub use overlay::Overlay;
-pub use sleep::{SHORTEST_SLEEP, SleepWatch};
+pub use sleep::{MIN_SLEEP, SleepWatch};
 pub use stamps::{Converter, Doubt, Pair};
 pub use system::SystemClock;
 pub use system::steering::{Disturbance, SystemEvent};
 
-use meantime_core::Reading;
+use meantime_core::ClockReading;
 use meantime_core::time::{Monotonic, Now, Raw, Span, Timestamp};
 
 /// A node's two clocks, and the host's oscillator under them.
@@ -68,7 +68,7 @@ pub trait Clock {
 
     /// Makes the system's time follow the node's, which is a function of its oscillator; `changed` if that may
     /// have become another one. Does nothing before it is due. Returns what there is to tell.
-    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         let _ = (changed, node);
         Vec::new()
     }
@@ -108,7 +108,7 @@ impl<C: Clock + ?Sized> Clock for Box<C> {
         (**self).follow_at()
     }
 
-    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         (**self).follow(changed, node)
     }
 }

@@ -21,7 +21,7 @@ impl SleepWatch {
         let counted = |monotonic: Monotonic| boottime - Span::from_nanos(monotonic.as_nanos());
         let (least, most) = (counted(after), counted(before));
         let known = self.most.replace(most)?;
-        if least - known > SHORTEST_SLEEP {
+        if least - known > MIN_SLEEP {
             return Some(least - known);
         }
         self.most = Some(known.min(most));
@@ -30,7 +30,7 @@ impl SleepWatch {
 }
 
 /// No suspension is shorter than this, and no clocks of one machine differ by it for other reasons.
-pub const SHORTEST_SLEEP: Span = Span::from_millis(10);
+pub const MIN_SLEEP: Span = Span::from_millis(10);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,9 @@ use super::place::Role;
 use crate::cli::output::{Record, report_fields, rounded_ppb, snake_case};
 use meantime_core::event::RoundReport;
 use meantime_core::time::{Now, Span};
-use meantime_core::view::{ClientView, CorrectionView, MeasuredView, MemberView, ServerView, SettingView};
+use meantime_core::view::{
+    ClientView, CorrectionView, ManualAdjustmentView, MeasuredView, MemberView, ServerView,
+};
 use meantime_core::{Client, Node, Server};
 
 /// A part of a list that is too long to be told at once.
@@ -141,7 +143,7 @@ fn client(view: &ClientView, answer: &mut Record) {
     answer.system();
 }
 
-fn setting(setting: &SettingView) -> Value {
+fn setting(setting: &ManualAdjustmentView) -> Value {
     json!({
         "amount_ns": setting.amount.as_nanos(),
         "adjustment": snake_case(setting.adjustment),

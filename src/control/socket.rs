@@ -145,12 +145,12 @@ impl Control {
     }
 
     fn accept(&mut self, registry: &Registry, now: Monotonic) {
-        for _ in 0..MOST_CONNECTIONS {
+        for _ in 0..MAX_CONNECTIONS {
             if !self.acceptable {
                 return;
             }
             match self.listener.accept() {
-                Ok((stream, _)) if self.connections.len() >= MOST_CONNECTIONS => drop(stream),
+                Ok((stream, _)) if self.connections.len() >= MAX_CONNECTIONS => drop(stream),
                 Ok((mut stream, _)) => {
                     let entry = self.connections.vacant_entry();
                     let token = Token(FIRST_CONNECTION + entry.key());
@@ -240,14 +240,14 @@ impl Connection {
     }
 
     fn read(&mut self, now: Monotonic) -> io::Result<Standing> {
-        let mut buffer = [0; LONGEST_REQUEST];
+        let mut buffer = [0; MAX_REQUEST];
         while self.readable && !self.has_a_request() {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Ok(Standing::Over),
                 Ok(count) => {
                     self.request.extend_from_slice(&buffer[..count]);
                     self.active = now;
-                    if self.request.len() > LONGEST_REQUEST {
+                    if self.request.len() > MAX_REQUEST {
                         return Ok(Standing::Over);
                     }
                 }
@@ -308,11 +308,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 const LISTENER: Token = Token(100);
 const FIRST_CONNECTION: usize = 101;
 /// More than people and programs that look after one node need.
-const MOST_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: usize = 16;
 /// Who waits to be let in, or turned away, as all systems count it.
 const WAITING: i32 = 128;
 /// Longer than any request.
-const LONGEST_REQUEST: usize = 4096;
+const MAX_REQUEST: usize = 4096;
 /// So much is written in well under a millisecond.
 const WRITTEN_A_TURN: usize = 1 << 18;
 /// Who has not read on for so long is dropped.
@@ -429,12 +429,12 @@ mod tests {
     #[test]
     fn neither_connections_nor_requests_grow_without_end() {
         let mut bench = Bench::new();
-        let mut clients: Vec<Client> = (0..MOST_CONNECTIONS + 5).map(|_| bench.connect()).collect();
+        let mut clients: Vec<Client> = (0..MAX_CONNECTIONS + 5).map(|_| bench.connect()).collect();
         bench.turn(at(0), 1);
-        assert_eq!(bench.control.connections.len(), MOST_CONNECTIONS);
-        clients[0].write_all(&[b'a'; 2 * LONGEST_REQUEST]).unwrap();
+        assert_eq!(bench.control.connections.len(), MAX_CONNECTIONS);
+        clients[0].write_all(&[b'a'; 2 * MAX_REQUEST]).unwrap();
         bench.turn(at(0), 1);
-        assert_eq!(bench.control.connections.len(), MOST_CONNECTIONS - 1);
+        assert_eq!(bench.control.connections.len(), MAX_CONNECTIONS - 1);
     }
 
     #[test]

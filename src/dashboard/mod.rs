@@ -95,14 +95,14 @@ async fn keep_asking(mut source: impl Source, board: Rc<RefCell<Board>>) {
 /// time at most.
 fn pause(answer: Option<&Answers>, took: Duration) -> Duration {
     let interval = answer.and_then(|answer| answer.status["interval_ns"].as_u64()).map(Duration::from_nanos);
-    let wanted = interval.map_or(SHORTEST_PAUSE * 2, |interval| interval / 5).max(took * 5);
-    wanted.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    let wanted = interval.map_or(MIN_PAUSE * 2, |interval| interval / 5).max(took * 5);
+    wanted.clamp(MIN_PAUSE, MAX_PAUSE)
 }
 
 /// People see no more than two pictures a second.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const MIN_PAUSE: Duration = Duration::from_millis(500);
 /// Older than this nothing should be on the page.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -116,9 +116,9 @@ mod tests {
             |interval_ns: i64| Answers { status: json!({ "interval_ns": interval_ns }), events: vec![] };
         let quick = Duration::from_millis(1);
         assert_eq!(pause(Some(&answers(5_000_000_000)), quick), Duration::from_secs(1));
-        assert_eq!(pause(Some(&answers(50_000_000)), quick), SHORTEST_PAUSE);
-        assert_eq!(pause(Some(&answers(3_600_000_000_000)), quick), LONGEST_PAUSE);
+        assert_eq!(pause(Some(&answers(50_000_000)), quick), MIN_PAUSE);
+        assert_eq!(pause(Some(&answers(3_600_000_000_000)), quick), MAX_PAUSE);
         assert_eq!(pause(Some(&answers(50_000_000)), Duration::from_millis(200)), Duration::from_secs(1));
-        assert_eq!(pause(None, Duration::from_secs(5)), LONGEST_PAUSE);
+        assert_eq!(pause(None, Duration::from_secs(5)), MAX_PAUSE);
     }
 }

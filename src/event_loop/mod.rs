@@ -25,7 +25,7 @@ use crate::udp::Troubles;
 use crate::udp::{Arrivals, BATCH};
 use crate::udp::{Stamps, Timestamps};
 use meantime_core::time::{Monotonic, Now, Span, Timestamp};
-use meantime_core::{Action, Counters, Node, Reading, StampId, Transmit};
+use meantime_core::{Action, ClockReading, Counters, Node, StampId, Transmit};
 
 /// Whoever wants to know what a node does.
 ///
@@ -87,7 +87,7 @@ pub struct Observation {
     /// The host's oscillator.
     pub host: HostRaw,
     /// The node's clock.
-    pub reading: Reading,
+    pub reading: ClockReading,
     /// Which timestamps it measures with.
     pub timestamps: Timestamps,
     /// The system's time, if it is made to follow the node's.
@@ -441,7 +441,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         let idle = self.control.as_ref().and_then(Control::deadline);
         let deadlines = [self.node.poll_timeout(), tick, pulse, self.clock.follow_at(), idle];
         let deadline = deadlines.into_iter().flatten().min();
-        let wait = deadline.map_or(LONGEST_WAIT, |deadline| (deadline - mono).min(LONGEST_WAIT));
+        let wait = deadline.map_or(MAX_WAIT, |deadline| (deadline - mono).min(MAX_WAIT));
         Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))
     }
 
@@ -494,7 +494,7 @@ const LINK: Token = Token(0);
 const SIGNALS: Token = Token(1);
 
 /// Without any deadline, the loop still turns once a minute; nothing depends on it.
-const LONGEST_WAIT: Span = Span::from_secs(60);
+const MAX_WAIT: Span = Span::from_secs(60);
 
 #[cfg(test)]
 mod tests;

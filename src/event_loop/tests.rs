@@ -76,8 +76,8 @@ impl Node for Echo {
         self.deadline
     }
 
-    fn read(&self, raw: Raw) -> Reading {
-        Reading::unsynchronized(raw)
+    fn read(&self, raw: Raw) -> ClockReading {
+        ClockReading::unsynchronized(raw)
     }
 
     fn counters(&self) -> &Counters {
@@ -137,7 +137,7 @@ impl Clock for Leading {
         Some(self.next)
     }
 
-    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         let Now { mono, raw } = self.now();
         assert_eq!(node(raw).time.as_nanos(), raw.as_nanos());
         if mono < self.next {

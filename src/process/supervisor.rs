@@ -36,7 +36,7 @@ impl Supervisor {
     /// a status that people may look at.
     pub fn period(&self) -> Span {
         let watched = self.patience.map_or(STATUS_PERIOD, |patience| patience.over(3));
-        watched.min(STATUS_PERIOD).max(SHORTEST)
+        watched.min(STATUS_PERIOD).max(MIN)
     }
 
     /// The process has started, and does what it is for.
@@ -88,7 +88,7 @@ fn address(socket: &OsStr) -> io::Result<SocketAddr> {
 /// Like a round's.
 const STATUS_PERIOD: Span = Span::from_secs(5);
 /// Nobody's patience is measured in less than that.
-const SHORTEST: Span = Span::from_millis(50);
+const MIN: Span = Span::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -146,7 +146,7 @@ mod tests {
         for (patience, period) in [
             (Some(Span::from_secs(9)), Span::from_secs(3)),
             (Some(Span::from_secs(180)), STATUS_PERIOD),
-            (Some(Span::from_millis(3)), SHORTEST),
+            (Some(Span::from_millis(3)), MIN),
             (None, STATUS_PERIOD),
         ] {
             assert_eq!(supervisor(patience).2.period(), period);

@@ -38,7 +38,7 @@ impl KeyFile {
         let about = file.metadata().map_err(|error| error.to_string())?;
         refuse_open_doors(&about)?;
         let mut text = String::new();
-        file.take(LONGEST).read_to_string(&mut text).map_err(|_| "it is no text".to_owned())?;
+        file.take(MAX).read_to_string(&mut text).map_err(|_| "it is no text".to_owned())?;
         KeyFile::parse(&text)
     }
 
@@ -66,8 +66,8 @@ impl KeyFile {
             if keys.iter().any(|(known, _)| *known == id) {
                 return Err(format!("line {}: a second key {id}", index + 1));
             }
-            if keys.len() == MOST_KEYS {
-                return Err(format!("line {}: more than {MOST_KEYS} keys", index + 1));
+            if keys.len() == MAX_KEYS {
+                return Err(format!("line {}: more than {MAX_KEYS} keys", index + 1));
             }
             keys.push((id, bytes));
         }
@@ -251,9 +251,9 @@ const HEAD: &str = "\
 # Keys of meantime, one a line, the newest last. Whoever can read this can speak for its nodes.
 ";
 /// A file of so many keys has some kilobytes; what is longer is something else.
-const LONGEST: u64 = 64 << 10;
+const MAX: u64 = 64 << 10;
 /// More than any rotation needs; each costs a comparison for each datagram.
-pub const MOST_KEYS: usize = 64;
+pub const MAX_KEYS: usize = 64;
 /// How often the file is looked at: a matter of microseconds, and nobody waits for it.
 const LOOK_EVERY: Span = Span::from_secs(2);
 

@@ -61,7 +61,7 @@ impl Default for ServerConfig {
             allow: Vec::new(),
             deny: Vec::new(),
             keys: MasterKeys::default(),
-            max_delay: LONGEST_DELAY,
+            max_delay: MAX_DELAY,
             probe_rate: PROBE_RATE,
             tell_each: 1_000,
             radius: Span::from_secs(30),
@@ -127,7 +127,7 @@ impl Default for ClientConfig {
             plausible_from: PLAUSIBLE_FROM,
             drift_allowance: DRIFT_ALLOWANCE,
             keys: NodeKeys::default(),
-            max_delay: LONGEST_DELAY,
+            max_delay: MAX_DELAY,
             asymmetry: Span::ZERO,
             initial_frequency: None,
         }
@@ -141,7 +141,7 @@ pub const PROBE_RATE: u32 = 100_000;
 pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_000_000);
 
 /// A longer way there and back than any network's: by way of a satellite it is 0.6 s. What takes longer was held up.
-pub const LONGEST_DELAY: Span = Span::from_secs(2);
+pub const MAX_DELAY: Span = Span::from_secs(2);
 
 /// How far past [`PLAUSIBLE_FROM`] (or what was set instead) a clock may be: 50 years.
 pub const PLAUSIBLE_FOR: Span = Span::from_secs(50 * 365 * 86_400);

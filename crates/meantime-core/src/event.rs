@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use crate::time::{Correction, Frequency, Offset, Span};
-use crate::wire::{ClientState, ClusterId, KeyId, Name, RejectReason, Setting, Verdict};
+use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 
 /// A client, as people know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -250,7 +250,7 @@ pub enum ServerEvent {
     /// Somebody has set the cluster's time: it will begin soon.
     TimeSet {
         /// By how much, when and how.
-        setting: Setting,
+        setting: ManualAdjustment,
     },
     /// The first vote: the cluster has a time.
     TimeAgreed {
@@ -440,7 +440,7 @@ pub enum ClientEvent {
     /// Somebody has set the cluster's time, and this clock does the same.
     TimeSet {
         /// By how much, when and how.
-        setting: Setting,
+        setting: ManualAdjustment,
         /// What is added now because this client hears of it late.
         late: Correction,
         /// How.

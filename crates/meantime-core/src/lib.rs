@@ -13,7 +13,7 @@
 //! | [`consensus`] | what the cluster's time is: the vote and its phases |
 //! | [`server`], [`client`] | what a node remembers of its peers, and when it sends |
 //! | [`node`] | the contract of a node |
-//! | [`config`], [`keys`], [`adjustment`] | what operators decide: limits, keys, manual time adjustments |
+//! | [`config`], [`keys`], [`manual_adjustment`] | what operators decide: limits, keys, manual time adjustments |
 //! | [`event`], [`view`], [`counters`] | what a node reports |
 //! | [`saved_state`] | what a node knows of the time and its frequency after a restart |
 //! | [`timers`], [`transmit_latency`] | shared helpers |
@@ -27,7 +27,6 @@ extern crate std;
 #[cfg(not(test))]
 extern crate std as _;
 
-pub mod adjustment;
 pub mod client;
 pub mod config;
 pub mod consensus;
@@ -35,6 +34,7 @@ pub mod counters;
 pub mod estimation;
 pub mod event;
 pub mod keys;
+pub mod manual_adjustment;
 pub mod node;
 pub mod saved_state;
 pub mod server;
@@ -49,5 +49,5 @@ pub use config::{ClientConfig, ServerConfig};
 pub use counters::{Counters, Fate};
 pub use event::{ClientEvent, ServerEvent};
 pub use keys::{Keyring, MasterKeys, NodeKeys};
-pub use node::{Action, Node, Path, Reading, StampId, Transmit};
+pub use node::{Action, ClockReading, Node, Path, StampId, Transmit};
 pub use server::Server;

@@ -81,7 +81,7 @@ pub trait Node {
     fn poll_timeout(&self) -> Option<Monotonic>;
 
     /// What this node's clock shows when its oscillator reads `raw`, and how good that is.
-    fn read(&self, raw: Raw) -> Reading;
+    fn read(&self, raw: Raw) -> ClockReading;
 
     /// What became of every datagram received.
     fn counters(&self) -> &Counters;
@@ -120,7 +120,7 @@ pub enum Action {
 
 /// A node's clock, read.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
+pub struct ClockReading {
     /// What it shows: cluster time, if `state` says so; else the machine's own idea.
     pub time: Timestamp,
     /// How the clock stands. (A server's clock is a member like any other.)
@@ -135,10 +135,10 @@ pub struct Reading {
     pub frequency_error: Option<Frequency>,
 }
 
-impl Reading {
+impl ClockReading {
     /// Of a clock that shows what its oscillator does, and knows nothing else.
-    pub fn unsynchronized(raw: Raw) -> Reading {
-        Reading {
+    pub fn unsynchronized(raw: Raw) -> ClockReading {
+        ClockReading {
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Unsynchronized,
             error: None,

@@ -10,7 +10,7 @@
 //! The time goes on while the machine's boot lasts: by what its oscillator has run since, at the frequency that was known, and by
 //! what the machine has slept.
 
-use super::Reading;
+use super::ClockReading;
 use super::config::PLAUSIBLE_FOR;
 use crate::time::{Frequency, Raw, Span, Timestamp};
 use crate::wire::ClientState;
@@ -67,7 +67,7 @@ pub enum Lost {
 
 impl Known {
     /// What a node knows that shows this, if that is worth keeping.
-    pub fn of(reading: &Reading, at: Mark) -> Option<Known> {
+    pub fn of(reading: &ClockReading, at: Mark) -> Option<Known> {
         let error = reading.frequency_error?;
         let known = Known { time: reading.time, at, frequency: reading.frequency, error };
         (reading.state == ClientState::Synchronized && known.is_plausible()).then_some(known)
@@ -75,7 +75,7 @@ impl Known {
 
     /// Whether a clock can have this frequency, and anybody have known it to that error.
     pub fn is_plausible(&self) -> bool {
-        self.frequency.ratio().abs() <= LARGEST.ratio()
+        self.frequency.ratio().abs() <= MAX.ratio()
             && self.error > Frequency::ZERO
             && is_worth_keeping(self.error)
     }
@@ -141,7 +141,7 @@ const NO_SLEEP: Span = Span::from_millis(100);
 /// One standard deviation: a first vote keeps clocks within 30 s of the median.
 const USELESS: Span = Span::from_secs(10);
 /// Kernels steer by no more than this; no oscillator that works is farther off.
-const LARGEST: Frequency = Frequency::from_ppm(500.0);
+const MAX: Frequency = Frequency::from_ppm(500.0);
 /// σ_w per √s.
 const WANDER: f64 = 3e-9;
 /// Some degrees, at 10 to 100 ppb per degree.

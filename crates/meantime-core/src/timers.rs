@@ -84,12 +84,12 @@ impl<T: Ord + Copy> Timers<T> {
 
 /// By how much there is to be more room: little, for many timers are not to hold twice the memory that they need.
 fn step(len: usize) -> usize {
-    len / 16 + LEAST_STEP
+    len / 16 + MIN_STEP
 }
 
 /// How much room there is still to be, if there is far too much.
 fn spare(len: usize, capacity: usize) -> Option<usize> {
-    (capacity > 4 * len + 8 * LEAST_STEP).then_some(2 * len + LEAST_STEP)
+    (capacity > 4 * len + 8 * MIN_STEP).then_some(2 * len + MIN_STEP)
 }
 
 /// Fields in the order in which they decide.
@@ -104,7 +104,7 @@ struct Entry<T> {
 /// newcomer's next burst), and some more, which those that are set rarely and far ahead may keep to themselves.
 const QUEUES: usize = 8;
 /// The least by which room for timers grows.
-const LEAST_STEP: usize = 16;
+const MIN_STEP: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -9,17 +9,17 @@ use crate::time::Span;
 
 /// The least of the last lags; zero until one was measured.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LeastLag {
+pub struct MinTransmitLatency {
     current: Option<Span>,
     before: Option<Span>,
     count: u32,
 }
 
-impl LeastLag {
+impl MinTransmitLatency {
     /// Takes in a lag that was measured.
     pub fn learn(&mut self, lag: Span) {
         if self.count == STRETCH {
-            *self = LeastLag { current: None, before: self.current, count: 0 };
+            *self = MinTransmitLatency { current: None, before: self.current, count: 0 };
         }
         self.current = Some(self.current.map_or(lag, |least| least.min(lag)));
         self.count += 1;
@@ -41,12 +41,12 @@ mod tests {
 
     #[test]
     fn nothing_is_expected_before_anything_was_measured() {
-        assert_eq!(LeastLag::default().expected(), Span::ZERO);
+        assert_eq!(MinTransmitLatency::default().expected(), Span::ZERO);
     }
 
     #[test]
     fn the_least_counts_and_is_forgotten_after_two_stretches() {
-        let mut lag = LeastLag::default();
+        let mut lag = MinTransmitLatency::default();
         lag.learn(Span::from_micros(9));
         lag.learn(Span::from_micros(5));
         for _ in 0..STRETCH {

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, KeyId, Setting};
+use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment};
 
 /// A cluster, as its server sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub struct ServerView {
     /// Why the vote leaves the server's own clock out, if it does.
     pub exclusion: Option<Exclusion>,
     /// What somebody has set the cluster's time by, if that is not over.
-    pub setting: Option<SettingView>,
+    pub setting: Option<ManualAdjustmentView>,
     /// The server's own clock's guaranteed distance from the cluster's time.
     pub bound: Option<Span>,
     /// Exchanges with each client in a round.
@@ -45,7 +45,7 @@ pub struct ServerView {
 
 /// Somebody has set the cluster's time, and that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SettingView {
+pub struct ManualAdjustmentView {
     /// By how much.
     pub amount: Span,
     /// How.
@@ -56,13 +56,17 @@ pub struct SettingView {
     pub ends_in: Span,
 }
 
-impl SettingView {
+impl ManualAdjustmentView {
     /// What is still to be seen of a setting when the cluster's base time is `base`.
-    pub fn of(setting: &Setting, base: Timestamp) -> Option<SettingView> {
+    pub fn of(setting: &ManualAdjustment, base: Timestamp) -> Option<ManualAdjustmentView> {
         let (starts_in, ends_in) = (setting.start - base, setting.end() - base);
         let adjustment = if setting.step { Adjustment::Step } else { Adjustment::Slew };
-        let view =
-            SettingView { amount: setting.amount, adjustment, starts_in: starts_in.max(Span::ZERO), ends_in };
+        let view = ManualAdjustmentView {
+            amount: setting.amount,
+            adjustment,
+            starts_in: starts_in.max(Span::ZERO),
+            ends_in,
+        };
         (setting.number != 0 && ends_in > Span::ZERO).then_some(view)
     }
 }
@@ -123,7 +127,7 @@ pub struct ClientView {
     /// From one of the server's rounds to the next; `None`: not registered.
     pub interval: Option<Span>,
     /// What somebody has set the cluster's time by, if that is not over.
-    pub setting: Option<SettingView>,
+    pub setting: Option<ManualAdjustmentView>,
     /// The last correction that it has followed.
     pub last_correction: Option<CorrectionView>,
     /// Why it is in holdover, if it is.

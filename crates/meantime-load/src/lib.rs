@@ -22,12 +22,12 @@ pub use self::seats::Seats;
 
 use self::light::{Errs, Light};
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span};
-use meantime_core::transmit_latency::LeastLag;
+use meantime_core::transmit_latency::MinTransmitLatency;
 use meantime_core::wire::{
-    Body, Correction, Datagram, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Leave, LeaveReason,
-    Message, Name, NodeKey, Probe, Register, Report, SessionId, Welcome,
+    Body, CorrectionMessage, Datagram, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Leave,
+    LeaveReason, Message, Name, NodeKey, Probe, Register, Report, SessionId, Welcome,
 };
-use meantime_core::{Counters, Fate, MasterKeys, Node, Path, Reading, StampId, Transmit};
+use meantime_core::{ClockReading, Counters, Fate, MasterKeys, Node, Path, StampId, Transmit};
 
 /// What a crowd does.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,7 @@ pub struct Crowd {
     beating: VecDeque<(u32, u64, Monotonic)>,
     unanswered: usize,
     next: Monotonic,
-    lag: LeastLag,
+    lag: MinTransmitLatency,
     /// By port, so that what goes out together can go together.
     outgoing: Vec<VecDeque<Outgoing>>,
     current: usize,
@@ -146,7 +146,7 @@ impl Crowd {
             beating: VecDeque::new(),
             unanswered: 0,
             next: now.mono,
-            lag: LeastLag::default(),
+            lag: MinTransmitLatency::default(),
             current: 0,
             over: false,
             gone: 0,
@@ -183,7 +183,7 @@ impl Crowd {
             Body::Probe(probe) => return self.answer(now, received, client, header, probe, silent),
             Body::Correction(correction) => return self.follow(now, client, header, correction),
             Body::HeartbeatAck(heartbeat) => return self.acknowledge(client, heartbeat),
-            Body::Setting(setting) => self.setting = setting.number,
+            Body::ManualAdjustment(setting) => self.setting = setting.number,
             Body::Reject(_) | Body::Leave(_) => self.drop_out(client),
             _ => return Fate::Misdirected,
         }
@@ -247,7 +247,7 @@ impl Crowd {
         Fate::Accepted
     }
 
-    fn follow(&mut self, now: Now, client: usize, header: &Header, told: &Correction) -> Fate {
+    fn follow(&mut self, now: Now, client: usize, header: &Header, told: &CorrectionMessage) -> Fate {
         let light = &mut self.clients[client];
         if told.about.wrapping_sub(light.applied) as i32 <= 0 {
             return Fate::Superseded;
@@ -528,8 +528,8 @@ impl Node for Crowd {
         (!self.over || self.verdict.is_some()).then_some(self.next)
     }
 
-    fn read(&self, raw: Raw) -> Reading {
-        Reading::unsynchronized(raw)
+    fn read(&self, raw: Raw) -> ClockReading {
+        ClockReading::unsynchronized(raw)
     }
 
     fn counters(&self) -> &Counters {

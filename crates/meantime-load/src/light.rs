@@ -204,7 +204,7 @@ impl Light {
     pub fn left(&mut self, number: u32, host: Raw) -> Option<Span> {
         let sent = &mut self.reports[number as usize % REMEMBERED];
         let lag = host - sent.leaves;
-        let sensible = sent.number == number && lag.abs() < LONGEST_LAG;
+        let sensible = sent.number == number && lag.abs() < MAX_LAG;
         sensible.then(|| {
             sent.lag = lag;
             lag
@@ -227,7 +227,7 @@ impl Light {
             Some(bank) if off < JUMP_S => {
                 self.usual_s += (off.min(4.0 * self.usual_s) - self.usual_s) / 16.0;
                 // What is far more than usual was a bad measurement, until it becomes usual.
-                bank.observe(at, phase, self.usual_s.max(LEAST_S).max(off / 3.0));
+                bank.observe(at, phase, self.usual_s.max(MIN_S).max(off / 3.0));
                 bank
             }
             Some(bank) => {
@@ -258,11 +258,11 @@ const SETTLED: u8 = 3;
 /// What the first corrections are off by, as a guess.
 const FIRST_S: f64 = 50e-6;
 /// Corrections are no better than this.
-const LEAST_S: f64 = 0.2e-6;
+const MIN_S: f64 = 0.2e-6;
 /// The cluster's time was set anew.
 const JUMP_S: f64 = 5e-3;
 /// Nothing leaves later than this.
-const LONGEST_LAG: Span = Span::from_secs(1);
+const MAX_LAG: Span = Span::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -100,7 +100,7 @@ impl Measure {
             return;
         }
         if let Some((_, before)) =
-            self.newest.replace((round, now)).filter(|_| self.periods.len() < MOST_ROUNDS)
+            self.newest.replace((round, now)).filter(|_| self.periods.len() < MAX_ROUNDS)
         {
             self.periods.push(now - before);
         }
@@ -173,7 +173,7 @@ fn root_mean((squares, free): (f64, f64)) -> Option<f64> {
 /// Corrections of a round come within the next but one.
 const OPEN_ROUNDS: usize = 3;
 /// Of so many rounds the periods are kept: two months of them.
-const MOST_ROUNDS: usize = 1 << 20;
+const MAX_ROUNDS: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,7 @@ impl Honesty {
     }
 
     fn add(&mut self, error: Span, stated: Span) {
-        let ratio = error.as_nanos() as f64 / stated.max(LEAST).as_nanos() as f64;
+        let ratio = error.as_nanos() as f64 / stated.max(MIN).as_nanos() as f64;
         self.looks += 1;
         self.squares += ratio * ratio;
         self.within += u64::from(ratio.abs() <= 1.0);
@@ -59,7 +59,7 @@ impl Honesty {
 }
 
 /// Errors are stated in whole nanoseconds: one of zero says as much as one of 1 ns.
-const LEAST: Span = Span::from_nanos(1);
+const MIN: Span = Span::from_nanos(1);
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,7 @@ impl Jitter {
             },
             Jitter::Pareto { alpha, scale } => {
                 let uniform: f64 = 1.0 - rng.random::<f64>();
-                scale.scaled(uniform.powf(-1.0 / alpha)).min(LONGEST)
+                scale.scaled(uniform.powf(-1.0 / alpha)).min(MAX)
             }
             Jitter::Gaussian { sigma } => normal(sigma, rng),
             Jitter::Mixture { mean, chance, extra } => {
@@ -114,7 +114,7 @@ pub fn normal(sigma: Span, rng: &mut ChaCha8Rng) -> Span {
 }
 
 /// No queue holds a datagram longer than this: heavy tails are cut here.
-const LONGEST: Span = Span::from_secs(10);
+const MAX: Span = Span::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn correction(about: u32, correction: Span, window: Span) -> Datagram {
-        let body = wire::Correction {
+        let body = wire::CorrectionMessage {
             about,
             correction: Correction::adding(correction),
             last: None,

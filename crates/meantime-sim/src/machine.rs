@@ -23,7 +23,7 @@ use meantime_core::server::Target;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use meantime_core::wire::{ClusterId, Datagram, NodeKey};
 use meantime_core::{
-    Action, Client, ClientConfig, ClientEvent, Counters, Node, Path, Reading, Server, ServerConfig,
+    Action, Client, ClientConfig, ClientEvent, ClockReading, Counters, Node, Path, Server, ServerConfig,
     ServerEvent, StampId, Transmit,
 };
 
@@ -150,7 +150,7 @@ impl Node for Role {
         either!(self, node => node.poll_timeout())
     }
 
-    fn read(&self, raw: Raw) -> Reading {
+    fn read(&self, raw: Raw) -> ClockReading {
         either!(self, node => node.read(raw))
     }
 
@@ -394,7 +394,7 @@ impl<N: Boot> Machine<N> {
     }
 
     /// What its clock shows at a true time; `None` without a process.
-    pub fn read(&mut self, at: Span) -> Option<Reading> {
+    pub fn read(&mut self, at: Span) -> Option<ClockReading> {
         let raw = self.raw(at);
         let reading = self.node.as_ref().map(|node| node.read(raw))?;
         self.show(raw, &reading);
@@ -402,7 +402,7 @@ impl<N: Boot> Machine<N> {
     }
 
     /// Somebody reads the clock: from one reading to the next it goes forward, neither too fast nor too slowly.
-    fn show(&mut self, raw: Raw, reading: &Reading) {
+    fn show(&mut self, raw: Raw, reading: &ClockReading) {
         let now = reading.state.has_cluster_time().then_some((raw, reading.time));
         let before = std::mem::replace(&mut self.shown, now);
         if let (Some(before), Some(now)) = (before, now) {
@@ -512,7 +512,7 @@ mod tests {
 
     /// Reads a server's clock twice, a second apart; by then it has gone on by this much.
     fn goes_on_by(shown: Span) {
-        let reading = |time| Reading {
+        let reading = |time| ClockReading {
             time,
             state: ClientState::Synchronized,
             error: None,

@@ -1,7 +1,7 @@
 //! What a machine keeps over restarts of its process, as a node with a state directory does: the frequency, and the time by its
 //! oscillator.
 
-use meantime_core::Reading;
+use meantime_core::ClockReading;
 use meantime_core::config::PLAUSIBLE_FROM;
 use meantime_core::saved_state::{Known, Mark, Recalled};
 use meantime_core::time::{Raw, Span};
@@ -16,7 +16,7 @@ pub struct Memory {
 
 impl Memory {
     /// The process's clock shows this when the oscillator reads `raw`. It is kept if it is time, or the `last` occasion.
-    pub fn note(&mut self, raw: Raw, reading: &Reading, last: bool) {
+    pub fn note(&mut self, raw: Raw, reading: &ClockReading, last: bool) {
         let Some(known) = Known::of(reading, self.mark(raw)) else { return };
         if last || self.kept.is_none_or(|kept| known.replaces(&kept)) {
             self.kept = Some(known);
@@ -49,8 +49,8 @@ mod tests {
     }
 
     /// What a clock shows so many seconds later, and a quarter of a second ahead of its oscillator.
-    fn reading(s: i64) -> Reading {
-        Reading {
+    fn reading(s: i64) -> ClockReading {
+        ClockReading {
             time: PLAUSIBLE_FROM + Span::from_secs(s) + Span::from_millis(250),
             state: ClientState::Synchronized,
             error: None,
@@ -71,7 +71,7 @@ mod tests {
         let time = |memory: Memory| memory.recall(raw(20)).and_then(|known| known.time.ok());
         let expected: Timestamp = reading(3_620).time;
         assert_eq!(time(memory), Some(expected));
-        let set = Reading { time: reading(3_612).time + Span::from_secs(7), ..reading(0) };
+        let set = ClockReading { time: reading(3_612).time + Span::from_secs(7), ..reading(0) };
         memory.note(raw(12), &set, true);
         assert_eq!(time(memory), Some(expected + Span::from_secs(7)));
     }

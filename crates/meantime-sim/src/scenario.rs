@@ -12,7 +12,7 @@ use super::machine::{Boot, Habits, Machine, Plan};
 use super::oscillator::{Errs, Oscillator};
 use super::seed::{Purpose, Seed};
 use super::{Lie, Member, World};
-use meantime_core::config::LONGEST_DELAY;
+use meantime_core::config::MAX_DELAY;
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{KeyBytes, KeyId, Master, Name};
 use meantime_core::{ClientConfig, Keyring, ServerConfig};
@@ -102,7 +102,7 @@ impl Default for Scenario {
             queue: None,
             trouble: Trouble::default(),
             keys: false,
-            max_delay: LONGEST_DELAY,
+            max_delay: MAX_DELAY,
             habits: Habits { turnaround: Span::from_micros(10), ..Habits::default() },
             offset: Span::from_secs(10),
             drift: Frequency::from_ppm(100.0),

@@ -17,7 +17,7 @@ use super::{Fault, Member, Ways, liar::Liar};
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Datagram};
-use meantime_core::{Path, Reading, Transmit};
+use meantime_core::{ClockReading, Path, Transmit};
 
 /// The world.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl<N: Boot> World<N> {
     }
 
     /// What a member's clock shows now; `None`: its process does not run.
-    pub fn read(&mut self, member: Member) -> Option<Reading> {
+    pub fn read(&mut self, member: Member) -> Option<ClockReading> {
         self.machines[member.index()].read(self.now)
     }
 
@@ -211,7 +211,7 @@ impl<N: Boot> World<N> {
         let (now, seed) = (self.now, self.seed.0);
         let machine = &mut self.machines[member.index()];
         machine.spins = if machine.is_due(now) { machine.spins + 1 } else { 0 };
-        assert!(machine.spins < MOST_SPINS, "{member} is due again and again at {now}, seed {seed}");
+        assert!(machine.spins < MAX_SPINS, "{member} is due again and again at {now}, seed {seed}");
     }
 
     fn input(&mut self, member: Member, input: Input<'_>) {
@@ -435,7 +435,7 @@ const NETWORK: u32 = 0x0a00_0001;
 /// Clients use the ports after this one.
 const FIRST_PORT: u16 = 40_000;
 /// Deadlines that may fall due at one moment, one after the other.
-const MOST_SPINS: u32 = 1_000;
+const MAX_SPINS: u32 = 1_000;
 /// How long it takes to look up a name.
 const LOOKUP: Span = Span::from_millis(1);
 /// Datagrams that the system keeps for a process that does not read: a common default of 208 KiB.

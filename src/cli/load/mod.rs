@@ -100,9 +100,9 @@ impl LoadArgs {
             )));
         }
         let ports = !ip.is_loopback() || ip.is_ipv6();
-        if ports && self.clients > MOST_PORTS {
+        if ports && self.clients > MAX_PORTS {
             return Err(Failure::Usage(format!(
-                "each client needs a port of its own: at most {MOST_PORTS}, but for a server at 127.0.0.1"
+                "each client needs a port of its own: at most {MAX_PORTS}, but for a server at 127.0.0.1"
             )));
         }
         Ok(server)
@@ -194,7 +194,7 @@ fn duration(text: &str) -> Result<Span, String> {
 }
 
 /// A socket for each, with its buffers: 150 MB.
-const MOST_PORTS: u32 = 2_000;
+const MAX_PORTS: u32 = 2_000;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -162,7 +162,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::clock::HostRaw;
     use crate::udp::Timestamps;
-    use meantime_core::Reading;
+    use meantime_core::ClockReading;
     use meantime_core::time::{Frequency, Timestamp};
     use meantime_core::wire::ClientState;
 
@@ -170,7 +170,7 @@ pub(crate) mod tests {
     pub(crate) fn observation() -> Observation {
         Observation {
             host: HostRaw::from_nanos(77),
-            reading: Reading {
+            reading: ClockReading {
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789),
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),

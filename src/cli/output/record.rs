@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::event_loop::Observation;
 use meantime_core::event::{Adjustment, Peer, Voter};
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
-use meantime_core::wire::{ClientState, ClusterId, Setting};
+use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
 
 /// An event as a JSON object; the order of the fields is kept.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl Record {
     }
 
     /// Adds what somebody has set the cluster's time by.
-    pub(super) fn setting(&mut self, setting: &Setting) {
+    pub(super) fn setting(&mut self, setting: &ManualAdjustment) {
         self.span("amount_ns", setting.amount);
         self.put("adjustment", snake_case(pace(setting)));
         self.put("starts", rfc3339(setting.start + setting.before));
@@ -113,7 +113,7 @@ impl fmt::Display for Record {
 }
 
 /// The cluster's time was set: what people read of it.
-pub fn time_set(setting: &Setting) -> String {
+pub fn time_set(setting: &ManualAdjustment) -> String {
     let (amount, start) = (setting.amount, classic_time(setting.start + setting.before));
     if setting.number == 0 {
         return "The cluster's time is one that nobody has set".into();
@@ -127,7 +127,7 @@ pub fn time_set(setting: &Setting) -> String {
     }
 }
 
-fn pace(setting: &Setting) -> Adjustment {
+fn pace(setting: &ManualAdjustment) -> Adjustment {
     if setting.step { Adjustment::Step } else { Adjustment::Slew }
 }
 

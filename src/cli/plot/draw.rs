@@ -155,7 +155,7 @@ where
         let stretches = places.windows(if zoom > 1 { 2 } else { places.len().max(2) });
         chart.draw_series(stretches.map(|stretch| PathElement::new(stretch, line)))?;
     }
-    let every = (count / MOST_MARKS).max(1);
+    let every = (count / MAX_MARKS).max(1);
     for piece in pieces {
         let is_marked = |n: usize| piece.len() == 1 || (style.named && n.is_multiple_of(every));
         for (_, mark) in piece.iter().enumerate().filter(|(n, _)| is_marked(*n)) {
@@ -344,10 +344,10 @@ where
 fn shortened(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     match chars.len() {
-        0..=LONGEST_NAME => name.to_owned(),
+        0..=MAX_NAME => name.to_owned(),
         len => {
             let part = |chars: &[char]| chars.iter().collect::<String>();
-            let half = LONGEST_NAME / 2;
+            let half = MAX_NAME / 2;
             format!("{}…{}", part(&chars[..half]), part(&chars[len - half + 1..]))
         }
     }
@@ -415,9 +415,9 @@ const LABELS_WIDTH: i32 = 90;
 const MARGIN: i32 = 16;
 const LINE_HEIGHT: i32 = 26;
 /// In characters, of a usual width.
-const LONGEST_NAME: usize = 26;
+const MAX_NAME: usize = 26;
 /// A line with more points than this has marks on some of them only.
-const MOST_MARKS: usize = 40;
+const MAX_MARKS: usize = 40;
 /// And one with more than this is thin.
 const DENSE: usize = 400;
 

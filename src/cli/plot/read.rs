@@ -104,7 +104,7 @@ impl Columns {
         let number = |place: usize, name: &str| match text(place) {
             "" => Ok(None),
             text => match text.parse::<f64>() {
-                Ok(value) if value.abs() <= MOST => Ok(Some(value)),
+                Ok(value) if value.abs() <= MAX => Ok(Some(value)),
                 _ => Err(format!("'{text}' is no {name}")),
             },
         };
@@ -129,7 +129,7 @@ impl Columns {
 }
 
 /// Six centuries in nanoseconds: no clock is so far off.
-const MOST: f64 = 2e19;
+const MAX: f64 = 2e19;
 
 const NO_RECORD: &str =
     "its columns are not those of a record; is it what --record has written, by this version of meantime?";

@@ -222,10 +222,10 @@ fn aligned(span: Span<'static>, side: Side) -> Line<'static> {
 /// end of the head.
 fn heights(total: usize, head: usize, members: usize) -> [usize; 4] {
     let foot = total.min(1);
-    let least_members = members.min(LEAST_MEMBERS);
+    let least_members = members.min(MIN_MEMBERS);
     let head = head.min((total - foot).saturating_sub(least_members).max(1)).min(total - foot);
     let rest = total - foot - head;
-    let events = LEAST_EVENTS.min(rest.saturating_sub(least_members));
+    let events = MIN_EVENTS.min(rest.saturating_sub(least_members));
     let members = members.min(rest - events);
     [head, members, rest - members, foot]
 }
@@ -238,9 +238,9 @@ fn size(count: usize) -> u16 {
 /// Events that are remembered: more than fit on a screen.
 const EVENTS: usize = 256;
 /// A blank line, a title, and three events: if there is room for anything.
-const LEAST_EVENTS: usize = 5;
+const MIN_EVENTS: usize = 5;
 /// A blank line, the titles, and three members.
-const LEAST_MEMBERS: usize = 5;
+const MIN_MEMBERS: usize = 5;
 /// Between two columns.
 const GAP: usize = 2;
 /// What is left out on narrow screens, in this order, as long as there is no room for so many rounds of history.

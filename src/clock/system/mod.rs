@@ -19,7 +19,7 @@ pub use self::linux::Linux;
 use self::lock::{ClockLock, LockError};
 use self::steering::{Seen, Settings, Steering, SystemEvent};
 use super::{Clock, HostRaw, Moment, Overlay, Pair, host};
-use meantime_core::Reading;
+use meantime_core::ClockReading;
 use meantime_core::time::{Frequency, Monotonic, Raw, Span, Timestamp};
 
 /// The overlay, and the system's clock following it.
@@ -106,7 +106,7 @@ impl<K: Kernel> Clock for SystemClock<K> {
         Some(self.next)
     }
 
-    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         let now = self.read().now.mono;
         if changed {
             self.next = self.next.min(now.max(self.soonest));
@@ -114,7 +114,7 @@ impl<K: Kernel> Clock for SystemClock<K> {
         if now < self.next {
             return Vec::new();
         }
-        (self.next, self.soonest) = (now + PERIOD, now + SHORTEST);
+        (self.next, self.soonest) = (now + PERIOD, now + MIN);
         let Pair { raw: host, real: system, .. } = host::together();
         let seen = Seen { raw: self.overlay.at(host).now.raw, system, suspended: host::suspended() };
         self.steering.follow(seen, node)
@@ -172,7 +172,7 @@ fn foreign(before: &KernelState, after: &KernelState, left_behind: bool) -> Opti
 /// The clock is set so often.
 const PERIOD: Span = Span::from_secs(1);
 /// A server tells of hundreds of things a second; none of them needs the system's clock at once.
-const SHORTEST: Span = Span::from_millis(100);
+const MIN: Span = Span::from_millis(100);
 /// The kernel works in seconds: in a little more than one, whatever is going on shows. The looks are an odd part of
 /// a second apart, so that nothing that comes back to the same in between can hide.
 const LOOKS: u32 = 9;
@@ -265,7 +265,7 @@ mod tests {
         let kernel = Recorded::new(FREE, FREE);
         let settings = Settings { step_threshold: Span::from_millis(128), force: false };
         let mut clock = SystemClock::with(kernel, settings, None);
-        let ignorant = |raw: Raw| Reading {
+        let ignorant = |raw: Raw| ClockReading {
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: meantime_core::wire::ClientState::Unsynchronized,
             error: None,
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(clock.follow_at(), Some(second));
         clock.follow(true, &ignorant);
         let sooner = clock.follow_at().unwrap();
-        assert!(sooner < second && sooner - before >= SHORTEST);
+        assert!(sooner < second && sooner - before >= MIN);
         assert!(clock.observe().1.is_some());
     }
 

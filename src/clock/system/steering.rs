@@ -26,7 +26,7 @@
 use std::io;
 
 use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
-use meantime_core::Reading;
+use meantime_core::ClockReading;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::time::{Correction, Frequency, Raw, Span, Timestamp};
 
@@ -137,7 +137,7 @@ impl<K: Kernel> Steering<K> {
 
     /// Compares the system's clock with the published time, and sets it accordingly. `node` is the published time
     /// as a function of the oscillator.
-    pub fn follow(&mut self, seen: Seen, node: &dyn Fn(Raw) -> Reading) -> Vec<SystemEvent> {
+    pub fn follow(&mut self, seen: Seen, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         let mut events = Vec::new();
         let published = node(seen.raw);
         if self.given_up {
@@ -172,8 +172,8 @@ impl<K: Kernel> Steering<K> {
     fn steer(
         &mut self,
         seen: Seen,
-        published: Reading,
-        node: &dyn Fn(Raw) -> Reading,
+        published: ClockReading,
+        node: &dyn Fn(Raw) -> ClockReading,
         events: &mut Vec<SystemEvent>,
     ) -> io::Result<()> {
         let state = self.kernel.state()?;
@@ -205,7 +205,7 @@ impl<K: Kernel> Steering<K> {
         let frequency = ScaledPpm::nearest(rate_ahead(seen.raw, &published, node) + pull);
         let distance = if step.is_some() { Span::ZERO } else { missing.abs() };
         let (max, estimated) = self.errors(seen.raw, &published, distance);
-        let unsynchronized = if max > LARGEST_ERROR { Status::UNSYNCHRONIZED } else { Status::default() };
+        let unsynchronized = if max > MAX_ERROR { Status::UNSYNCHRONIZED } else { Status::default() };
         self.kernel.adjust(&Adjust {
             step,
             frequency: Some(frequency),
@@ -285,7 +285,7 @@ impl<K: Kernel> Steering<K> {
     }
 
     /// The largest error that the clock may have, and the estimated one, when it is so far from the published time.
-    fn errors(&mut self, now: Raw, published: &Reading, distance: Span) -> (Span, Span) {
+    fn errors(&mut self, now: Raw, published: &ClockReading, distance: Span) -> (Span, Span) {
         if let Some(bound) = published.bound {
             self.guaranteed = Some((now, bound));
         }
@@ -297,7 +297,7 @@ impl<K: Kernel> Steering<K> {
 }
 
 /// The published rate over the oscillator's in the time until the clock is set again, minus one.
-fn rate_ahead(raw: Raw, published: &Reading, node: &dyn Fn(Raw) -> Reading) -> Frequency {
+fn rate_ahead(raw: Raw, published: &ClockReading, node: &dyn Fn(Raw) -> ClockReading) -> Frequency {
     let ran = node(raw + HORIZON).time - published.time;
     Frequency::from_ratio((ran - HORIZON).as_secs_f64() / HORIZON.as_secs_f64())
 }
@@ -333,7 +333,7 @@ const PATIENCE: usize = 3;
 /// RFC 5905 (PHI): how fast the error of a clock may grow that nobody corrects.
 const FREE_RUN: Frequency = Frequency::from_ppm(15.0);
 /// RFC 5905 (MAXDIST): with a larger error a clock does not count as synchronized.
-const LARGEST_ERROR: Span = Span::from_secs(1);
+const MAX_ERROR: Span = Span::from_secs(1);
 /// What the kernel says of a clock that nobody keeps.
 const UNKNOWN_ERROR: Span = Span::from_secs(16);
 

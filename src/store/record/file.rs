@@ -187,7 +187,7 @@ fn check(file: &mut File, len: u64) -> io::Result<bool> {
     if head != expected.as_bytes() {
         return Err(refused("it has other columns than a record of this version, or is something else"));
     }
-    let tail_len = len.min(LONGEST_LINE);
+    let tail_len = len.min(MAX_LINE);
     file.seek(SeekFrom::Start(len - tail_len))?;
     let mut tail = Vec::new();
     Read::by_ref(file).take(tail_len).read_to_end(&mut tail)?;
@@ -209,7 +209,7 @@ fn refused(why: &str) -> io::Error {
 const HEAD_LEN: u64 = COLUMNS.len() as u64 + 1;
 
 /// Several times that of a row with the longest of all values.
-const LONGEST_LINE: u64 = 4096;
+const MAX_LINE: u64 = 4096;
 
 /// A disk that is full by turns leaves no more than two lines in the log in this time.
 const RETRY: Span = Span::from_secs(10);

@@ -84,13 +84,13 @@ impl Recorder {
 /// A file's size that makes sense here.
 fn size(text: &str) -> Result<u64, String> {
     match units::size(text)? {
-        size if size < LEAST_SIZE => Err("too small; at least 4KiB".into()),
+        size if size < MIN_SIZE => Err("too small; at least 4KiB".into()),
         size => Ok(size),
     }
 }
 
 /// Room for the columns' names and some rounds.
-const LEAST_SIZE: u64 = 4 << 10;
+const MIN_SIZE: u64 = 4 << 10;
 
 /// Whether an error says that there is no room, which may be otherwise tomorrow.
 fn is_full(error: &io::Error) -> bool {

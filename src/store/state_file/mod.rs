@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use self::text::{MAGIC, Now, Owner, hash, recalled, written};
-use crate::clock::{self, HostRaw, Moment, SHORTEST_SLEEP};
+use crate::clock::{self, HostRaw, MIN_SLEEP, Moment};
 use crate::event_loop::Observation;
 use meantime_core::saved_state::{Known, Mark, Recalled};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
@@ -99,7 +99,7 @@ impl Memory {
     pub fn note(&mut self, at: &Observation) {
         let before = std::mem::replace(&mut self.slept, clock::suspended());
         // Whether it has slept before that reading or after it, nobody knows.
-        if (self.slept - before).abs() < SHORTEST_SLEEP
+        if (self.slept - before).abs() < MIN_SLEEP
             && let Some(known) = Known::of(&at.reading, self.mark(at.host))
         {
             self.newest = Some(known);

@@ -3,17 +3,17 @@
 use super::limits::Proposal;
 use super::trial::Estimator;
 use super::{Client, Link};
-use crate::config::LONGEST_DELAY;
+use crate::config::MAX_DELAY;
 use crate::estimation::discipline::{Judgement, Trust};
 use crate::event::Adjustment;
 use crate::time::{self, Frequency, Now, Span, Timestamp};
 use crate::view::CorrectionView;
-use crate::wire::{ClientState, Correction, Header, Verdict, is_newer};
+use crate::wire::{ClientState, CorrectionMessage, Header, Verdict, is_newer};
 use crate::{ClientEvent, Fate};
 
 impl Client {
     /// "At your report `about`, your clock was off by so much."
-    pub(super) fn handle_correction(&mut self, now: Now, header: &Header, told: &Correction) -> Fate {
+    pub(super) fn handle_correction(&mut self, now: Now, header: &Header, told: &CorrectionMessage) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.heard = now.mono;
         if session.applied != 0 && !is_newer(told.about, session.applied) {
@@ -51,7 +51,7 @@ impl Client {
         let mut burst = session.memory.take(header.round, told.about, told.correction, usual);
         let limit = self.config.max_delay;
         burst.retain(|exchange| exchange.delay() <= limit);
-        if guessed && limit < LONGEST_DELAY {
+        if guessed && limit < MAX_DELAY {
             // What took how long is not known, and shall not be taken on trust.
             burst.clear();
         }
@@ -124,7 +124,7 @@ impl Client {
         &mut self,
         now: Now,
         round: u32,
-        told: &Correction,
+        told: &CorrectionMessage,
         judgement: Judgement,
         delay: Span,
         rho: Frequency,

@@ -77,7 +77,7 @@ impl Memory {
     pub(super) fn leave(&mut self, number: u32, left: Raw) -> Option<Span> {
         let entry = self.ring.iter_mut().find(|entry| number != 0 && entry.sent.number == number)?;
         let lag = left - entry.sent.handed;
-        if entry.left.is_some() || lag < Span::ZERO || lag > LONGEST_LAG {
+        if entry.left.is_some() || lag < Span::ZERO || lag > MAX_LAG {
             return None;
         }
         entry.left = Some(left);
@@ -136,7 +136,7 @@ impl Memory {
 }
 
 /// What takes longer to leave than this says nothing any more.
-const LONGEST_LAG: Span = Span::from_secs(2);
+const MAX_LAG: Span = Span::from_secs(2);
 /// Two of the longest bursts: a Correction that comes later than that has nothing to say any more.
 const REPORTS: usize = 64;
 
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(memory.leave(2, Raw::from_nanos(1_000_050)), None);
         assert_eq!(memory.leave(0, Raw::from_nanos(1)), None);
         assert_eq!(memory.leave(1, Raw::from_nanos(1_000_006)), None);
-        assert_eq!(memory.leave(1, Raw::from_nanos(1_000_008) + LONGEST_LAG), None);
+        assert_eq!(memory.leave(1, Raw::from_nanos(1_000_008) + MAX_LAG), None);
         assert_eq!(memory.lag_of(1), Span::ZERO);
         assert!(memory.leave(1, Raw::from_nanos(1_000_009)).is_some());
         assert_eq!(memory.lag_of(1), Span::from_nanos(-1));

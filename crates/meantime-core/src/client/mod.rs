@@ -7,12 +7,12 @@
 
 mod correction;
 mod limits;
+mod manual_adjustment;
 mod memory;
 mod proof;
 mod rate;
 mod registration;
 mod replay;
-mod setting;
 mod trial;
 mod view;
 
@@ -24,24 +24,25 @@ use core::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::manual_adjustment::Awareness;
 use self::memory::{Memory, Sent};
 use self::rate::RateCommand;
 use self::registration::{Entry, Terms};
 use self::replay::Window;
-use self::setting::Awareness;
 use self::trial::Estimator;
 use crate::estimation::bound::Bound;
 use crate::estimation::timescale::Timescale;
 use crate::event::{HoldoverReason, Refusal};
 use crate::time::{self, Frequency, Monotonic, Now, Raw, Span};
-use crate::transmit_latency::LeastLag;
+use crate::transmit_latency::MinTransmitLatency;
 use crate::view::CorrectionView;
 use crate::wire::{
     Body, ClientState, ClusterId, DecodeError, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyId,
-    Kind, Leave, LeaveReason, Message, Name, NodeId, Probe, RejectReason, Report, SessionId, Setting,
+    Kind, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId, Probe, RejectReason, Report,
+    SessionId,
 };
 use crate::{
-    Action, ClientConfig, ClientEvent, Counters, Fate, Node, NodeKeys, Path, Reading, StampId, Transmit,
+    Action, ClientConfig, ClientEvent, ClockReading, Counters, Fate, Node, NodeKeys, Path, StampId, Transmit,
 };
 
 /// A machine that registers with a server and follows the cluster's time; see [`Node`] for how to drive it.
@@ -59,7 +60,7 @@ pub struct Client {
     /// The base time that is agreed on.
     timescale: Timescale,
     /// What somebody has set the cluster's time by; none as long as the clock does not have that time.
-    setting: Setting,
+    setting: ManualAdjustment,
     awareness: Awareness,
     /// The clock's lead over its oscillator when it had no cluster time, until the time that it was given then is confirmed:
     /// by a later correction that was followed without a step.
@@ -73,7 +74,7 @@ pub struct Client {
     /// Why the clock is in holdover, if it is.
     holdover: Option<HoldoverReason>,
     command: RateCommand,
-    lag: LeastLag,
+    lag: MinTransmitLatency,
     outgoing: VecDeque<Outgoing>,
     actions: VecDeque<Action>,
     events: VecDeque<ClientEvent>,
@@ -116,7 +117,7 @@ struct Session {
     /// Whether this session's server has proved something about its time.
     proved: bool,
     /// What its cluster's time was set by, by the server's last word, and until it has said one, by the client's own knowledge.
-    setting: Setting,
+    setting: ManualAdjustment,
     /// The number of that setting as this server counts; 0: it has told none.
     number: u8,
     /// Why a newer one was refused.
@@ -155,7 +156,7 @@ impl Client {
             state: ClientState::Unsynchronized,
             cluster: ClusterId::default(),
             timescale: Timescale::free_running(now.raw),
-            setting: Setting::NONE,
+            setting: ManualAdjustment::NONE,
             awareness: Awareness::begin(now.raw),
             start: None,
             estimator,
@@ -164,7 +165,7 @@ impl Client {
             last_correction: None,
             holdover: None,
             command: RateCommand::default(),
-            lag: LeastLag::default(),
+            lag: MinTransmitLatency::default(),
             outgoing: VecDeque::new(),
             actions: VecDeque::from([Action::Resolve]),
             events: VecDeque::new(),
@@ -191,7 +192,7 @@ impl Client {
                     Body::Correction(correction) => self.handle_correction(now, header, correction),
                     Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, header, heartbeat),
                     Body::Leave(_) => self.handle_leave(now),
-                    Body::Setting(setting) => self.handle_setting(now, setting),
+                    Body::ManualAdjustment(setting) => self.handle_setting(now, setting),
                     _ => Fate::Misdirected,
                 }
             }
@@ -306,7 +307,7 @@ impl Client {
         let early = self.config.asymmetry.half();
         let Link::Member(session) = &mut self.link else { return None };
         let processing = published_t3 - published_t2;
-        if processing < Span::ZERO || processing > LONGEST_PROCESSING {
+        if processing < Span::ZERO || processing > MAX_PROCESSING {
             return None;
         }
         let number = session.sequence.wrapping_add(1).max(1);
@@ -383,7 +384,13 @@ impl Session {
     }
 
     /// The server keeps this cluster's time; if that is not the one that the clock has, it must be told anew.
-    fn learn_cluster(&mut self, cluster: ClusterId, own: ClusterId, state: ClientState, setting: &Setting) {
+    fn learn_cluster(
+        &mut self,
+        cluster: ClusterId,
+        own: ClusterId,
+        state: ClientState,
+        setting: &ManualAdjustment,
+    ) {
         if cluster != ClusterId::default() && cluster != self.terms.cluster {
             self.terms.cluster = cluster;
             self.begin_setting(setting, own);
@@ -486,9 +493,9 @@ impl Node for Client {
         }
     }
 
-    fn read(&self, raw: Raw) -> Reading {
+    fn read(&self, raw: Raw) -> ClockReading {
         let known = self.estimator.estimate(raw).filter(|_| self.state.has_cluster_time());
-        Reading {
+        ClockReading {
             time: self.shown(raw),
             state: self.state,
             error: self.error_at(raw),
@@ -504,6 +511,6 @@ impl Node for Client {
 }
 
 /// A report says in 32 bits how long it took to write; who was held up for longer has nothing to report.
-const LONGEST_PROCESSING: Span = Span::from_secs(2);
+const MAX_PROCESSING: Span = Span::from_secs(2);
 /// Nobody's frequency is farther off.
 const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(500.0);

@@ -9,7 +9,7 @@ use crate::ClientEvent;
 use crate::estimation::exchange::Exchange;
 use crate::event::Adjustment;
 use crate::time::{Frequency, Now, Raw, Span, Timestamp};
-use crate::wire::{ClientState, Correction, Setting};
+use crate::wire::{ClientState, CorrectionMessage, ManualAdjustment};
 
 impl Client {
     /// The largest difference between the cluster's true rate over this oscillator and the clock's frequency.
@@ -46,7 +46,7 @@ impl Client {
     pub(super) fn prove(
         &mut self,
         now: Now,
-        told: &Correction,
+        told: &CorrectionMessage,
         guessed: bool,
         burst: &[Exchange<Timestamp, Raw>],
     ) {
@@ -79,7 +79,7 @@ impl Client {
     pub(super) fn wake_up(&mut self, now: Now, slept: Span) {
         let added = self.setting.added_at(self.timescale.estimate(now.raw));
         let phase = self.timescale.phase_at(now.raw) + slept + added;
-        self.setting = Setting::NONE;
+        self.setting = ManualAdjustment::NONE;
         self.timescale.set(now.raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.bound.forget();
         self.state = ClientState::Unsynchronized;

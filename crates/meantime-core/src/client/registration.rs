@@ -10,7 +10,7 @@ use super::{Client, Link, Outgoing, Session};
 use crate::event::HoldoverReason;
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{
-    Body, Challenge, ClusterId, Header, KeyId, Register, Reject, RejectReason, Setting, Welcome,
+    Body, Challenge, ClusterId, Header, KeyId, ManualAdjustment, Register, Reject, RejectReason, Welcome,
 };
 use crate::{Action, ClientEvent, Fate};
 
@@ -176,8 +176,8 @@ impl Client {
         let terms = Terms {
             cluster: welcome.cluster,
             interval: welcome.interval,
-            heartbeat: welcome.heartbeat.max(SHORTEST_TERM),
-            lifetime: welcome.lifetime.max(SHORTEST_TERM),
+            heartbeat: welcome.heartbeat.max(MIN_TERM),
+            lifetime: welcome.lifetime.max(MIN_TERM),
         };
         let known = self.state.has_cluster_time() && welcome.cluster == self.cluster;
         let mut session = Session {
@@ -193,7 +193,7 @@ impl Client {
             heartbeat: None,
             new_cluster: welcome.cluster != ClusterId::default() && !known,
             proved: false,
-            setting: Setting::NONE,
+            setting: ManualAdjustment::NONE,
             number: 0,
             refused_setting: None,
             memory: Memory::default(),
@@ -248,4 +248,4 @@ const SLOWEST: Span = Span::from_secs(8);
 /// garbled or a forged one.
 const SLOWEST_REFUSED: Span = Span::from_secs(30);
 /// No server can make its clients wake up more often.
-const SHORTEST_TERM: Span = Span::from_millis(10);
+const MIN_TERM: Span = Span::from_millis(10);

@@ -2,7 +2,7 @@
 
 use super::{Client, Link};
 use crate::time::Now;
-use crate::view::{ClientView, CorrectionView, SettingView};
+use crate::view::{ClientView, CorrectionView, ManualAdjustmentView};
 use crate::wire::{ClusterId, Name};
 
 impl Client {
@@ -28,7 +28,7 @@ impl Client {
             registered: session.is_some(),
             cluster: self.cluster,
             interval: session.map(|session| session.terms.interval),
-            setting: SettingView::of(&self.setting, self.timescale.published(now.raw)),
+            setting: ManualAdjustmentView::of(&self.setting, self.timescale.published(now.raw)),
             last_correction: self.last_correction.map(last),
             holdover: self.holdover,
             heard_ago: session.map(|session| now.mono - session.heard),

@@ -1,21 +1,23 @@
 //! Following: the server learns phase and frequency of the time that its clients carry.
 
 use super::ensemble::Observation;
-use super::window::WIDEST;
-use super::{Ballot, Conclusion, Keeper, Phase, Reading, Turn, deviation_of_median};
+use super::window::MAX_WINDOW;
+use super::{
+    Conclusion, MemberReading, Phase, PhaseReading, PhaseTransition, Timekeeper, deviation_of_median,
+};
 use crate::config::{SILENT_ROUNDS, STEP_THRESHOLD};
 use crate::consensus::vote;
 use crate::event::{Adjustment, Outcome};
 use crate::time::Raw;
 use alloc::vec::Vec;
 
-impl Keeper {
+impl Timekeeper {
     /// Following: learn the time that the members carry.
     pub(super) fn follow(
         &mut self,
         left: u32,
         now: Raw,
-        ballots: &[Ballot<'_>],
+        ballots: &[MemberReading<'_>],
         conclusion: &mut Conclusion,
     ) {
         conclusion.report.outcome = Outcome::Unsure;
@@ -28,7 +30,7 @@ impl Keeper {
         self.phase = Phase::Following(left.saturating_sub(1));
         if left <= 1 {
             self.become_steady();
-            conclusion.turn = Some(Turn::Resumed);
+            conclusion.turn = Some(PhaseTransition::Resumed);
         }
     }
 
@@ -37,28 +39,28 @@ impl Keeper {
     pub(super) fn follow_members(
         &mut self,
         now: Raw,
-        ballots: &[Ballot<'_>],
+        ballots: &[MemberReading<'_>],
         conclusion: &mut Conclusion,
     ) -> bool {
         let frequency = self.timescale.frequency();
         let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
         let members = carriers.clone().count();
-        let readings: Vec<Reading> = carriers
+        let readings: Vec<PhaseReading> = carriers
             .filter_map(|ballot| ballot.reading)
             .filter(|reading| reading.fresh && self.implausible(reading).is_none())
             .collect();
-        let votes: Vec<vote::Reading> = readings
+        let votes: Vec<vote::VoteReading> = readings
             .iter()
-            .map(|reading| vote::Reading {
+            .map(|reading| vote::VoteReading {
                 offset: reading.phase + frequency.over(now - reading.at),
                 error: reading.excess,
             })
             .collect();
-        let agreement = vote::agreement(&votes, WIDEST, members);
+        let agreement = vote::agreement(&votes, MAX_WINDOW, members);
         conclusion.report.members = members + 1;
         conclusion.report.heard = readings.len();
         conclusion.report.agreeing = agreement.agreeing;
-        conclusion.report.window = WIDEST;
+        conclusion.report.window = MAX_WINDOW;
         conclusion.report.spread = agreement.spread;
         if !agreement.majority {
             return false;

@@ -1,20 +1,23 @@
 //! Listening: there is no cluster time yet. Take it over from those who carry it, or agree on one.
 
 use super::ensemble::Ensemble;
-use super::{Ballot, Conclusion, Judged, Keeper, PATIENCE, Phase, Reading, Turn, setting};
+use super::{
+    Conclusion, Judgement, MemberReading, PATIENCE, Phase, PhaseReading, PhaseTransition, Timekeeper,
+    manual_adjustment,
+};
 use crate::consensus::vote;
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::time::{Frequency, Offset, Raw, Span};
-use crate::wire::{ClusterId, Setting};
+use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
-impl Keeper {
+impl Timekeeper {
     /// Listening: is there a time to take over, or can one be agreed on?
     pub(super) fn listen(
         &mut self,
         votes: u32,
         now: Raw,
-        ballots: &[Ballot<'_>],
+        ballots: &[MemberReading<'_>],
         fresh_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
@@ -24,22 +27,26 @@ impl Keeper {
             return;
         }
         self.phase = Phase::Listening(votes + 1);
-        let plausible =
-            |ballot: &&Ballot<'_>| ballot.reading.is_none_or(|reading| self.implausible(&reading).is_none());
+        let plausible = |ballot: &&MemberReading<'_>| {
+            ballot.reading.is_none_or(|reading| self.implausible(&reading).is_none())
+        };
         let carriers =
             ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter(plausible).count();
         if 2 * carriers > ballots.len() {
             // A server that had a time before, and has only slept, goes on with its name.
             let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
             let cluster = own.or_else(|| commonest_cluster(ballots)).unwrap_or(fresh_cluster);
-            let setting =
-                if own.is_some() { Some(self.setting) } else { setting::commonest(ballots, cluster) };
+            let setting = if own.is_some() {
+                Some(self.setting)
+            } else {
+                manual_adjustment::commonest(ballots, cluster)
+            };
             // One round more than a cold start needs: by then each of them has sent a heartbeat.
             if votes > 0
                 && let Some(setting) = setting
                 && self.follow_members(now, ballots, conclusion)
             {
-                conclusion.turn = Some(Turn::Adopted);
+                conclusion.turn = Some(PhaseTransition::Adopted);
                 (self.cluster, self.setting) = (cluster, setting);
                 self.anchor.rest(REST);
                 self.begin_following();
@@ -61,19 +68,19 @@ impl Keeper {
     pub(super) fn first_vote(
         &mut self,
         now: Raw,
-        ballots: &[Ballot<'_>],
+        ballots: &[MemberReading<'_>],
         fresh_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
-        let own = Reading {
+        let own = PhaseReading {
             at: now,
             phase: self.timescale.phase_at(now),
             noise: Span::ZERO,
             excess: Span::ZERO,
             fresh: true,
         };
-        let all: Vec<Option<Reading>> =
-            core::iter::once(Some(own)).chain(ballots.iter().map(Ballot::shown)).collect();
+        let all: Vec<Option<PhaseReading>> =
+            core::iter::once(Some(own)).chain(ballots.iter().map(MemberReading::shown)).collect();
         let excluded: Vec<Option<Exclusion>> =
             all.iter().map(|reading| reading.and_then(|reading| self.implausible(&reading))).collect();
         let votes = || {
@@ -87,7 +94,7 @@ impl Keeper {
         conclusion.report.agreeing = agreeing;
         conclusion.report.window = self.settings.radius;
         if !vote.majority {
-            conclusion.turn = (!self.undecided).then_some(Turn::Undecided);
+            conclusion.turn = (!self.undecided).then_some(PhaseTransition::Undecided);
             self.undecided = true;
             return;
         }
@@ -97,27 +104,27 @@ impl Keeper {
             let offset = Offset::ahead_by(reading.phase - vote.mean);
             let outside = why.is_none() && !kept.next().copied().unwrap_or_default();
             let exclusion = why.or(outside.then_some(Exclusion::OutsideWindow));
-            Some(Judged::vote(offset, exclusion))
+            Some(Judgement::vote(offset, exclusion))
         });
         let in_mean = || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|(phase, _)| *phase);
         conclusion.report.spread = in_mean().max().unwrap_or_default() - in_mean().min().unwrap_or_default();
         conclusion.own = judged.next().flatten();
         conclusion.judged = judged.collect();
         conclusion.report.outcome = Outcome::Agreed;
-        conclusion.turn = Some(Turn::Agreed);
+        conclusion.turn = Some(PhaseTransition::Agreed);
         // As good a rate as any is that of the server's own oscillator; a better one is that of the cluster that its
         // members remember as well.
         let frequency = self.known.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
-        (self.cluster, self.setting) = (fresh_cluster, Setting::NONE);
+        (self.cluster, self.setting) = (fresh_cluster, ManualAdjustment::NONE);
         self.ensemble = Ensemble::knowing(self.known);
         self.become_steady();
     }
 }
 
 /// The cluster that most of the clients carry, if they carry one.
-fn commonest_cluster(ballots: &[Ballot<'_>]) -> Option<ClusterId> {
+fn commonest_cluster(ballots: &[MemberReading<'_>]) -> Option<ClusterId> {
     let mut carried: Vec<ClusterId> = ballots
         .iter()
         .filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster != ClusterId(0))

@@ -1,6 +1,6 @@
 //! The keeper of the cluster's time: what the server believes, and whom it tells.
 //!
-//! It is asked once a round, with a [`Ballot`] for each client, and is in one of three phases.
+//! It is asked once a round, with a [`MemberReading`] for each client, and is in one of three phases.
 //!
 //! * **Listening**: there is no cluster time. When every client was heard, the classic algorithm decides it
 //!   once: the mean of all clocks within a wide radius of their median, if they are a majority. But if most
@@ -18,12 +18,12 @@
 //! All readings are kept relative to the server's free-running oscillator, so that whatever happens to the
 //! cluster's time does not make old readings wrong.
 
-mod anchor;
-mod ballot;
 mod ensemble;
 mod following;
 mod listening;
-mod setting;
+mod manual_adjustment;
+mod rate_anchor;
+mod reading;
 mod steady;
 #[cfg(test)]
 mod tests;
@@ -33,30 +33,32 @@ mod window;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-pub use self::ballot::{Audience, Ballot, Claim, Conclusion, Judged, Reading, Turn};
-pub use self::setting::Unsettable;
+pub use self::manual_adjustment::Unsettable;
+pub use self::reading::{
+    Conclusion, FrequencyReport, Judgement, MemberReading, PhaseReading, PhaseTransition, Recipients,
+};
 
-use self::anchor::Anchor;
 use self::ensemble::{Ensemble, Observation};
-use self::window::{WIDEST, Window};
+use self::rate_anchor::Anchor;
+use self::window::{MAX_WINDOW, Window};
 use crate::config::PLAUSIBLE_FOR;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::saved_state;
 
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, Setting};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 
 /// Keeps the cluster's time.
 #[derive(Clone, Debug)]
-pub struct Keeper {
-    settings: Settings,
+pub struct Timekeeper {
+    settings: TimekeeperConfig,
     timescale: Timescale,
     cluster: ClusterId,
     /// What somebody has set that time by.
-    setting: Setting,
+    setting: ManualAdjustment,
     phase: Phase,
-    audience: Audience,
+    audience: Recipients,
     window: Window,
     last_window: Span,
     anchor: Anchor,
@@ -74,7 +76,7 @@ pub struct Keeper {
 
 /// What a keeper needs to know.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct TimekeeperConfig {
     /// From one round to the next.
     pub interval: Span,
     /// At the start, readings farther than this from the median are thrown out.
@@ -97,21 +99,21 @@ enum Phase {
     Steady,
 }
 
-impl Keeper {
+impl Timekeeper {
     /// The keeper of a server whose oscillator reads `raw` now.
-    pub fn new(settings: Settings, raw: Raw) -> Keeper {
+    pub fn new(settings: TimekeeperConfig, raw: Raw) -> Timekeeper {
         let known = settings.known.filter(|(frequency, _)| ensemble::is_acceptable(*frequency));
         let mut timescale = Timescale::free_running(raw);
         timescale.shift_frequency(raw, known.map_or(Frequency::ZERO, |(frequency, _)| frequency));
-        Keeper {
+        Timekeeper {
             settings,
             timescale,
             cluster: settings.given.unwrap_or_default(),
-            setting: Setting::NONE,
+            setting: ManualAdjustment::NONE,
             phase: if settings.given.is_some() { Phase::Steady } else { Phase::Listening(0) },
-            audience: if settings.given.is_some() { Audience::Everybody } else { Audience::Nobody },
+            audience: if settings.given.is_some() { Recipients::All } else { Recipients::None },
             window: Window::default(),
-            last_window: WIDEST,
+            last_window: MAX_WINDOW,
             anchor: Anchor::default(),
             known,
             ensemble: Ensemble::knowing(known),
@@ -143,7 +145,7 @@ impl Keeper {
     }
 
     /// Whom the server may tell the cluster's time now.
-    pub fn audience(&self) -> Audience {
+    pub fn audience(&self) -> Recipients {
         self.audience
     }
 
@@ -222,7 +224,7 @@ impl Keeper {
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.phase = Phase::Listening(0);
-        self.audience = Audience::Nobody;
+        self.audience = Recipients::None;
         self.ensemble = Ensemble::knowing(self.known);
         self.doubt = None;
         self.unsure = 0;
@@ -235,12 +237,12 @@ impl Keeper {
         &mut self,
         round: u32,
         now: Raw,
-        ballots: &[Ballot<'_>],
+        ballots: &[MemberReading<'_>],
         fresh_cluster: ClusterId,
     ) -> Conclusion {
         // Whoever has no vote does not count as a member either.
         let some_removed = ballots.iter().any(|ballot| ballot.removed);
-        let voters: Cow<'_, [Ballot<'_>]> = match some_removed {
+        let voters: Cow<'_, [MemberReading<'_>]> = match some_removed {
             true => ballots.iter().filter(|ballot| !ballot.removed).copied().collect(),
             false => ballots.into(),
         };
@@ -256,10 +258,10 @@ impl Keeper {
         }
         self.audience = match conclusion.report.outcome {
             // Whoever has no time yet is better off with the server's than with none.
-            Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Audience::Newcomers,
-            Outcome::Listening | Outcome::Unsure | Outcome::ServerInDoubt => Audience::Nobody,
-            Outcome::Following => Audience::Newcomers,
-            Outcome::Agreed => Audience::Everybody,
+            Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Recipients::Joining,
+            Outcome::Listening | Outcome::Unsure | Outcome::ServerInDoubt => Recipients::None,
+            Outcome::Following => Recipients::Joining,
+            Outcome::Agreed => Recipients::All,
         };
         self.last_window = conclusion.report.window;
         conclusion.report.mean_frequency = self.anchor.mean();
@@ -268,15 +270,15 @@ impl Keeper {
     }
 
     /// Puts the vote's word on those that have none of their own among the others': they are told how they stand, too.
-    fn judge_removed(&self, ballots: &[Ballot<'_>], conclusion: &mut Conclusion) {
+    fn judge_removed(&self, ballots: &[MemberReading<'_>], conclusion: &mut Conclusion) {
         let (median, window) = (conclusion.report.median.span(), conclusion.report.window);
-        let set_since = matches!(conclusion.turn, Some(Turn::Deposed(_)));
+        let set_since = matches!(conclusion.turn, Some(PhaseTransition::Deposed(_)));
         let nobody = conclusion.own.is_none() || set_since;
-        let removed = |ballot: &Ballot<'_>| {
+        let removed = |ballot: &MemberReading<'_>| {
             let reading = ballot.reading.filter(|_| ballot.state.has_cluster_time() && !nobody)?;
             let offset = self.offset(&reading).span() - median;
             let agrees = offset.abs() <= window + reading.excess && self.implausible(&reading).is_none();
-            Some(Judged { offset: Offset::ahead_by(offset), agrees, exclusion: Some(Exclusion::ByHand) })
+            Some(Judgement { offset: Offset::ahead_by(offset), agrees, exclusion: Some(Exclusion::ByHand) })
         };
         let mut voters = core::mem::take(&mut conclusion.judged).into_iter();
         conclusion.judged = ballots
@@ -286,11 +288,11 @@ impl Keeper {
     }
 
     /// The client's clock minus the cluster's time, at the reading.
-    fn offset(&self, reading: &Reading) -> Offset {
+    fn offset(&self, reading: &PhaseReading) -> Offset {
         Offset::ahead_by(reading.phase - self.timescale.phase_at(reading.at))
     }
 
-    fn implausible(&self, reading: &Reading) -> Option<Exclusion> {
+    fn implausible(&self, reading: &PhaseReading) -> Option<Exclusion> {
         let from = self.settings.plausible_from;
         match reading.clock() {
             clock if clock < from => Some(Exclusion::BeforePlausible),
@@ -308,14 +310,14 @@ impl Keeper {
     }
 }
 
-fn typical_noise(readings: &[Reading]) -> Span {
+fn typical_noise(readings: &[PhaseReading]) -> Span {
     let noises: Vec<Span> = readings.iter().map(|reading| reading.noise).collect();
     vote::median(&noises).unwrap_or_default()
 }
 
 /// One standard deviation of a median of readings, in seconds: from their scatter where there are enough of
 /// them, never less than their own noise allows.
-fn deviation_of_median(votes: &[vote::Reading], readings: &[Reading]) -> f64 {
+fn deviation_of_median(votes: &[vote::VoteReading], readings: &[PhaseReading]) -> f64 {
     let offsets: Vec<Span> = votes.iter().map(|reading| reading.offset).collect();
     let scatter = vote::robust_deviation(&offsets).unwrap_or_default();
     let noise = typical_noise(readings);

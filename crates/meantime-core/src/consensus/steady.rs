@@ -2,32 +2,34 @@
 
 use super::ensemble::{Ensemble, Observation};
 use super::{
-    Ballot, Claim, Conclusion, Judged, Keeper, Phase, Reading, Turn, deviation_of_median, typical_noise,
+    Conclusion, FrequencyReport, Judgement, MemberReading, Phase, PhaseReading, PhaseTransition, Timekeeper,
+    deviation_of_median, typical_noise,
 };
 use crate::consensus::vote::{self, Agreement};
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::time::{Frequency, Offset, Raw, Span};
 use alloc::vec::Vec;
 
-impl Keeper {
+impl Timekeeper {
     /// Steady: does the majority agree with the server's clock?
-    pub(super) fn watch(&mut self, now: Raw, ballots: &[Ballot<'_>], conclusion: &mut Conclusion) {
-        let voice = |ballot: &Ballot<'_>| {
+    pub(super) fn watch(&mut self, now: Raw, ballots: &[MemberReading<'_>], conclusion: &mut Conclusion) {
+        let voice = |ballot: &MemberReading<'_>| {
             let reading = ballot.reading.filter(|reading| self.implausible(reading).is_none())?;
             ballot.state.has_cluster_time().then_some((ballot.excluded, reading))
         };
-        let (excluded, readings): (Vec<bool>, Vec<Reading>) = ballots.iter().filter_map(voice).unzip();
+        let (excluded, readings): (Vec<bool>, Vec<PhaseReading>) = ballots.iter().filter_map(voice).unzip();
         let members = 1 + ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).count();
-        let clients: Vec<vote::Reading> = readings
+        let clients: Vec<vote::VoteReading> = readings
             .iter()
-            .map(|reading| vote::Reading { offset: self.offset(reading).span(), error: reading.excess })
+            .map(|reading| vote::VoteReading { offset: self.offset(reading).span(), error: reading.excess })
             .collect();
         let noise = typical_noise(&readings);
         let window = self.window.width(noise, members);
         // Deposing the server takes more than half of all, newcomers included: they have no vote yet.
         let among_clients = vote::agreement(&without_errors(&clients), window, 1 + ballots.len());
-        let own = vote::Reading { offset: Span::ZERO, error: Span::ZERO };
-        let everybody: Vec<vote::Reading> = core::iter::once(own).chain(clients.iter().copied()).collect();
+        let own = vote::VoteReading { offset: Span::ZERO, error: Span::ZERO };
+        let everybody: Vec<vote::VoteReading> =
+            core::iter::once(own).chain(clients.iter().copied()).collect();
         let agreement = vote::agreement(&everybody, window, members);
         let heard = 1 + readings.iter().filter(|reading| reading.fresh).count();
         self.report(&agreement, members, heard, window, conclusion);
@@ -81,7 +83,7 @@ impl Keeper {
         let Some(before) = self.doubt.replace(observed) else {
             return;
         };
-        conclusion.turn = Some(Turn::Deposed(Offset::ahead_by(-clients.median)));
+        conclusion.turn = Some(PhaseTransition::Deposed(Offset::ahead_by(-clients.median)));
         self.ensemble.start_anew(before, observed);
         let Some(known) = self.ensemble.estimate(now) else {
             return;
@@ -115,10 +117,10 @@ impl Keeper {
     }
 
     /// Steers the cluster's rate towards the mean of the members' oscillators.
-    fn steer_rate(&mut self, now: Raw, ballots: &[Ballot<'_>], members: usize) {
+    fn steer_rate(&mut self, now: Raw, ballots: &[MemberReading<'_>], members: usize) {
         let own = self.timescale.frequency() - self.anchor.rate();
         let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
-        let claims: Vec<Claim> = carriers.filter_map(|ballot| ballot.claim).collect();
+        let claims: Vec<FrequencyReport> = carriers.filter_map(|ballot| ballot.claim).collect();
         let adjustments: Vec<Frequency> =
             core::iter::once(own).chain(claims.iter().map(|claim| claim.adjustment)).collect();
         let change = self.anchor.steer(&adjustments, members, self.settings.interval);
@@ -132,14 +134,14 @@ impl Keeper {
         &self,
         agreement: &Agreement,
         window: Span,
-        ballots: &[Ballot<'_>],
+        ballots: &[MemberReading<'_>],
         conclusion: &mut Conclusion,
     ) {
         let judged = |offset: Offset, excess: Span, implausible: Option<Exclusion>| {
-            let reading = vote::Reading { offset: offset.span(), error: excess };
+            let reading = vote::VoteReading { offset: offset.span(), error: excess };
             let outside = !agreement.includes(&reading, window);
             let exclusion = implausible.or(outside.then_some(Exclusion::OutsideWindow));
-            Judged::vote(Offset::ahead_by(offset.span() - agreement.median), exclusion)
+            Judgement::vote(Offset::ahead_by(offset.span() - agreement.median), exclusion)
         };
         conclusion.own = Some(judged(Offset::ZERO, Span::ZERO, None));
         conclusion.judged = ballots
@@ -173,7 +175,7 @@ impl Keeper {
 /// server's oscillator: had that just jumped, they would still agree with it, and the fresh ones would be told that
 /// they are wrong.
 fn contradicted<'a>(
-    fresh: impl Iterator<Item = &'a vote::Reading>,
+    fresh: impl Iterator<Item = &'a vote::VoteReading>,
     agreement: &Agreement,
     window: Span,
 ) -> bool {
@@ -185,8 +187,8 @@ fn contradicted<'a>(
     2 * agreeing < heard
 }
 
-fn without_errors(readings: &[vote::Reading]) -> Vec<vote::Reading> {
-    readings.iter().map(|reading| vote::Reading { error: Span::ZERO, ..*reading }).collect()
+fn without_errors(readings: &[vote::VoteReading]) -> Vec<vote::VoteReading> {
+    readings.iter().map(|reading| vote::VoteReading { error: Span::ZERO, ..*reading }).collect()
 }
 
 /// Unsure rounds after which the window is learned afresh: the members may have drifted apart.

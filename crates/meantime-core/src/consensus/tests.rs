@@ -14,7 +14,7 @@ const CLIENTS_ERROR: Frequency = Frequency::from_ppm(0.02);
 
 /// A server whose oscillator starts at a plausible time, and the rounds it has lived through.
 struct Story {
-    keeper: Keeper,
+    keeper: Timekeeper,
     now: Raw,
     round: u32,
 }
@@ -28,8 +28,9 @@ impl Story {
     fn knowing(known: Option<(Frequency, Frequency)>) -> Story {
         let now = Raw::from_nanos((PLAUSIBLE_FROM + Span::from_secs(86_400)).as_nanos());
         let (interval, radius) = (SECOND.times(5), SECOND.times(30));
-        let settings = Settings { interval, radius, plausible_from: PLAUSIBLE_FROM, known, given: None };
-        Story { keeper: Keeper::new(settings, now), now, round: 0 }
+        let settings =
+            TimekeeperConfig { interval, radius, plausible_from: PLAUSIBLE_FROM, known, given: None };
+        Story { keeper: Timekeeper::new(settings, now), now, round: 0 }
     }
 
     /// A story in its steady phase: clients that agree with the server, for some rounds.
@@ -46,7 +47,7 @@ impl Story {
     fn round(&mut self, clients: &[Client]) -> Conclusion {
         self.round += 1;
         self.now += SECOND.times(5);
-        let ballots: Vec<Ballot> = clients.iter().map(|client| client.ballot(self.now)).collect();
+        let ballots: Vec<MemberReading> = clients.iter().map(|client| client.ballot(self.now)).collect();
         self.keeper.conclude(self.round, self.now, &ballots, FRESH)
     }
 
@@ -67,8 +68,8 @@ struct Client {
 }
 
 impl Client {
-    fn ballot(&self, now: Raw) -> Ballot<'static> {
-        let reading = self.phase.map(|phase| Reading {
+    fn ballot(&self, now: Raw) -> MemberReading<'static> {
+        let reading = self.phase.map(|phase| PhaseReading {
             at: now,
             phase,
             noise: Span::from_micros(5),
@@ -76,14 +77,15 @@ impl Client {
             fresh: true,
         });
         let carries = self.state.has_cluster_time();
-        Ballot {
+        MemberReading {
             state: self.state,
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
-            setting: Some(&Setting::NONE),
+            setting: Some(&ManualAdjustment::NONE),
             reading,
             excluded: false,
             removed: self.removed,
-            claim: Some(Claim { adjustment: self.adjustment, error: CLIENTS_ERROR }).filter(|_| carries),
+            claim: Some(FrequencyReport { adjustment: self.adjustment, error: CLIENTS_ERROR })
+                .filter(|_| carries),
         }
     }
 
@@ -109,10 +111,10 @@ fn member(phase: Span) -> Client {
 fn the_first_vote_is_the_mean_of_all_clocks_the_servers_among_them() {
     let mut story = Story::begin();
     let end = story.round(&[newcomer(SECOND.times(3)), newcomer(SECOND.times(6))]);
-    assert_eq!((end.report.outcome, end.turn), (Outcome::Agreed, Some(Turn::Agreed)));
+    assert_eq!((end.report.outcome, end.turn), (Outcome::Agreed, Some(PhaseTransition::Agreed)));
     assert_eq!((end.correction.span(), end.adjustment), (SECOND.times(3), Adjustment::Step));
     assert_eq!(story.keeper.cluster(), FRESH);
-    assert_eq!(story.keeper.audience(), Audience::Everybody);
+    assert_eq!(story.keeper.audience(), Recipients::All);
 }
 
 #[test]
@@ -139,11 +141,11 @@ fn a_clock_from_1970_is_named_and_does_not_count() {
 fn two_wild_clocks_that_disagree_follow_nothing_and_that_is_said_once() {
     let mut story = Story::begin();
     let end = story.round(&[newcomer(HOUR)]);
-    assert_eq!((end.report.outcome, end.turn), (Outcome::Listening, Some(Turn::Undecided)));
+    assert_eq!((end.report.outcome, end.turn), (Outcome::Listening, Some(PhaseTransition::Undecided)));
     assert_eq!(story.round(&[newcomer(HOUR)]).turn, None);
-    assert_eq!(story.keeper.audience(), Audience::Nobody);
+    assert_eq!(story.keeper.audience(), Recipients::None);
     let end = story.round(&[newcomer(HOUR), newcomer(HOUR)]);
-    assert_eq!(end.turn, Some(Turn::Agreed));
+    assert_eq!(end.turn, Some(PhaseTransition::Agreed));
 }
 
 #[test]
@@ -194,19 +196,21 @@ fn a_server_that_jumped_is_silent_then_deposed_then_follows_then_resumes() {
     let clients = jumped(&story);
     let end = story.round(&clients);
     assert_eq!((end.report.outcome, end.turn), (Outcome::ServerInDoubt, None));
-    assert_eq!(story.keeper.audience(), Audience::Nobody);
+    assert_eq!(story.keeper.audience(), Recipients::None);
     let end = story.round(&clients);
-    assert!(matches!(end.turn, Some(Turn::Deposed(offset)) if (offset.span() - HOUR).abs() < SECOND));
+    assert!(
+        matches!(end.turn, Some(PhaseTransition::Deposed(offset)) if (offset.span() - HOUR).abs() < SECOND)
+    );
     assert!((end.correction.span() + HOUR).abs() < Span::from_micros(10));
     for _ in 1..SILENT_ROUNDS {
         let end = story.round(&clients);
         assert_eq!((end.report.outcome, end.turn), (Outcome::Following, None));
         assert!(
-            story.keeper.audience() == Audience::Newcomers
+            story.keeper.audience() == Recipients::Joining
                 && end.correction.span().abs() < Span::from_micros(20)
         );
     }
-    assert_eq!(story.round(&clients).turn, Some(Turn::Resumed));
+    assert_eq!(story.round(&clients).turn, Some(PhaseTransition::Resumed));
     assert_eq!(story.round(&clients).report.outcome, Outcome::Agreed);
 }
 
@@ -230,7 +234,7 @@ fn losses_do_not_turn_a_minority_into_a_majority() {
     let silent = wrong.unheard();
     let end = story.round(&[wrong, wrong, silent, silent]);
     assert_eq!(end.report.outcome, Outcome::Unsure);
-    assert_eq!(story.keeper.audience(), Audience::Newcomers);
+    assert_eq!(story.keeper.audience(), Recipients::Joining);
 }
 
 #[test]
@@ -258,25 +262,25 @@ fn a_restarted_server_takes_over_its_members_time_whatever_it_believes_itself() 
     let clients = [member(HOUR), member(HOUR + Span::from_micros(8)), newcomer(Span::ZERO)];
     assert_eq!(story.round(&clients).report.outcome, Outcome::Listening);
     let end = story.round(&clients);
-    assert_eq!(end.turn, Some(Turn::Adopted));
+    assert_eq!(end.turn, Some(PhaseTransition::Adopted));
     assert!((end.correction.span() - HOUR).abs() < Span::from_micros(10));
     assert_eq!(story.keeper.cluster(), ClusterId(5));
-    assert_eq!(story.keeper.audience(), Audience::Newcomers);
+    assert_eq!(story.keeper.audience(), Recipients::Joining);
 }
 
 #[test]
 fn a_time_whose_clusters_name_nobody_has_heard_yet_is_taken_over_too() {
     let mut story = Story::begin();
-    let ballots = |now: Raw| -> Vec<Ballot> {
-        let nameless = |ballot: Ballot<'static>| Ballot { cluster: ClusterId(0), ..ballot };
+    let ballots = |now: Raw| -> Vec<MemberReading> {
+        let nameless = |ballot: MemberReading<'static>| MemberReading { cluster: ClusterId(0), ..ballot };
         [HOUR, HOUR + Span::from_micros(8)].map(|phase| nameless(member(phase).ballot(now))).to_vec()
     };
-    for (round, turn) in [(1, None), (2, Some(Turn::Adopted))] {
+    for (round, turn) in [(1, None), (2, Some(PhaseTransition::Adopted))] {
         story.now += SECOND.times(5);
         let end = story.keeper.conclude(round, story.now, &ballots(story.now), FRESH);
         assert_eq!(end.turn, turn);
     }
-    assert_eq!((story.keeper.cluster(), *story.keeper.setting()), (FRESH, Setting::NONE));
+    assert_eq!((story.keeper.cluster(), *story.keeper.setting()), (FRESH, ManualAdjustment::NONE));
 }
 
 #[test]
@@ -284,7 +288,7 @@ fn one_client_that_claims_to_have_a_time_does_not_make_it_everybodys() {
     let mut story = Story::begin();
     let clients = [member(HOUR), newcomer(Span::ZERO), newcomer(SECOND)];
     let end = story.round(&clients);
-    assert_eq!(end.turn, Some(Turn::Agreed));
+    assert_eq!(end.turn, Some(PhaseTransition::Agreed));
     assert_eq!(end.judged[0].and_then(|judged| judged.exclusion), Some(Exclusion::OutsideWindow));
 }
 
@@ -295,7 +299,7 @@ fn a_deposed_server_learns_its_new_frequency_from_the_two_readings_that_deposed_
     let base = story.keeper.timescale.phase_at(story.now);
     let behind = |round: i64| vec![member(base - Span::from_micros(750 * round)); 4];
     story.round(&behind(1));
-    assert!(matches!(story.round(&behind(2)).turn, Some(Turn::Deposed(_))));
+    assert!(matches!(story.round(&behind(2)).turn, Some(PhaseTransition::Deposed(_))));
     assert!((story.keeper.timescale.frequency().ppm() + 150.0).abs() < 2.0);
     let end = story.round(&behind(3));
     assert!(end.correction.span().abs() < Span::from_micros(20), "{:?}", end.correction);
@@ -334,7 +338,7 @@ fn fast(round: i64) -> Vec<Client> {
 fn a_restarted_server_that_knows_its_frequency_has_it_from_the_first_reading() {
     let mut story = Story::knowing(Some((KNOWN, SURE)));
     story.round(&fast(0));
-    assert_eq!(story.round(&fast(1)).turn, Some(Turn::Adopted));
+    assert_eq!(story.round(&fast(1)).turn, Some(PhaseTransition::Adopted));
     assert!((story.keeper.timescale.frequency() - KNOWN).ppb().abs() < 1e-6);
     assert!(story.keeper.frequency_error(story.now).is_some_and(|error| error.ppm() < 0.11));
     let end = story.round(&fast(2));
@@ -358,9 +362,10 @@ fn the_rate_is_known_as_well_as_the_members_follow_it_and_as_it_is_going_to_stay
     assert_eq!(story.keeper.frequency_error(story.now), Some(CLIENTS_ERROR));
     // One of the members claims a frequency that makes the mean, towards which the rate goes, another one.
     story.now += SECOND.times(5);
-    let mut ballots: Vec<Ballot> = story.agreeing(3).iter().map(|client| client.ballot(story.now)).collect();
+    let mut ballots: Vec<MemberReading> =
+        story.agreeing(3).iter().map(|client| client.ballot(story.now)).collect();
     let adjustment = Frequency::from_ppm(8.0);
-    ballots[0].claim = Some(Claim { adjustment, error: CLIENTS_ERROR });
+    ballots[0].claim = Some(FrequencyReport { adjustment, error: CLIENTS_ERROR });
     story.keeper.conclude(100, story.now, &ballots, FRESH);
     let error = story.keeper.frequency_error(story.now).unwrap();
     assert!((error.ppm() - 2.0).abs() < 0.01, "{error:?}");
@@ -398,7 +403,7 @@ fn carriers_of_a_time_that_cannot_be_are_not_followed() {
     let clients = [member(-since_1970), member(-since_1970), newcomer(Span::ZERO)];
     for _ in 0..10 {
         let turn = story.round(&clients).turn;
-        assert!(!matches!(turn, Some(Turn::Adopted)), "{turn:?}");
+        assert!(!matches!(turn, Some(PhaseTransition::Adopted)), "{turn:?}");
     }
     let turns: Vec<_> = (0..10).filter_map(|_| story.round(&[newcomer(Span::ZERO); 3]).turn).collect();
     assert!(story.keeper.state().has_cluster_time(), "{turns:?}");
@@ -413,7 +418,7 @@ fn a_server_that_slept_goes_on_with_its_clusters_name() {
         story.round += 1;
         story.now += SECOND.times(5);
         // One of them had registered from another cluster, the others as newcomers.
-        let mut ballots: Vec<Ballot> =
+        let mut ballots: Vec<MemberReading> =
             story.agreeing(3).iter().map(|client| client.ballot(story.now)).collect();
         ballots[0].cluster = ClusterId(5);
         ballots[1..].iter_mut().for_each(|ballot| ballot.cluster = ClusterId(0));
@@ -480,7 +485,7 @@ fn the_frequency_of_a_removed_clock_does_not_count_either() {
 fn the_first_vote_neither_counts_nor_waits_for_who_was_removed() {
     let mut story = Story::begin();
     let end = story.round(&[newcomer(SECOND), newcomer(HOUR).removed(), newcomer(HOUR).unheard().removed()]);
-    assert_eq!((end.turn, end.report.members), (Some(Turn::Agreed), 2));
+    assert_eq!((end.turn, end.report.members), (Some(PhaseTransition::Agreed), 2));
     assert_eq!(end.correction.span(), SECOND.half());
-    assert_eq!(story.keeper.audience(), Audience::Everybody);
+    assert_eq!(story.keeper.audience(), Recipients::All);
 }

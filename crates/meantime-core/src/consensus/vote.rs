@@ -38,7 +38,7 @@ pub fn robust_deviation(values: &[Span]) -> Option<Span> {
 
 /// One member's reading in a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct VoteReading {
     /// The member's clock against the reference of the vote.
     pub offset: Span,
     /// How much more than usual this reading may be off; not negative.
@@ -60,13 +60,13 @@ pub struct Agreement {
 
 impl Agreement {
     /// Whether a reading agrees with the median of this vote.
-    pub fn includes(&self, reading: &Reading, window: Span) -> bool {
+    pub fn includes(&self, reading: &VoteReading, window: Span) -> bool {
         (reading.offset - self.median).abs() <= window + reading.error
     }
 }
 
 /// Asks whether more than half of `members` agree with the median within `window`.
-pub fn agreement(readings: &[Reading], window: Span, members: usize) -> Agreement {
+pub fn agreement(readings: &[VoteReading], window: Span, members: usize) -> Agreement {
     let offsets: Vec<Span> = readings.iter().map(|reading| reading.offset).collect();
     let mut agreement = Agreement { median: median(&offsets).unwrap_or_default(), ..Agreement::default() };
     let agreeing = || readings.iter().filter(|reading| agreement.includes(reading, window)).map(|r| r.offset);
@@ -129,8 +129,8 @@ mod tests {
         values.iter().map(|ns| Span::from_nanos(*ns)).collect()
     }
 
-    fn exact(values: &[i64]) -> Vec<Reading> {
-        spans(values).into_iter().map(|offset| Reading { offset, error: Span::ZERO }).collect()
+    fn exact(values: &[i64]) -> Vec<VoteReading> {
+        spans(values).into_iter().map(|offset| VoteReading { offset, error: Span::ZERO }).collect()
     }
 
     const HOUR: i64 = 3_600_000_000_000;

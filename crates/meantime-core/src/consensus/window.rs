@@ -19,17 +19,17 @@ impl Window {
     /// The window now among so many members, given the deviation that the readings' own noise has.
     pub(super) fn width(&self, noise: Span, members: usize) -> Span {
         match self.usual {
-            Some(usual) => usual.scaled(6.0 + 12.0 / members as f64).max(noise.times(4)).min(WIDEST),
-            None => WIDEST,
+            Some(usual) => usual.scaled(6.0 + 12.0 / members as f64).max(noise.times(4)).min(MAX_WINDOW),
+            None => MAX_WINDOW,
         }
     }
 
     /// Takes in the robust deviation of one round's readings.
     pub(super) fn learn(&mut self, deviation: Span) {
-        let deviation = deviation.clamp(LEAST, WIDEST);
+        let deviation = deviation.clamp(MIN, MAX_WINDOW);
         let usual = self.usual.unwrap_or(deviation);
         self.samples = (self.samples + 1).min(MEMORY);
-        self.usual = Some((usual + (deviation.min(usual.times(4)) - usual).over(self.samples)).max(LEAST));
+        self.usual = Some((usual + (deviation.min(usual.times(4)) - usual).over(self.samples)).max(MIN));
     }
 
     /// Forgets what was learned.
@@ -39,9 +39,9 @@ impl Window {
 }
 
 /// γ: no honest reading on any path that this protocol is made for is farther off.
-pub(super) const WIDEST: Span = Span::from_millis(50);
+pub(super) const MAX_WINDOW: Span = Span::from_millis(50);
 /// Timestamps agree no better than this; it also lets the average grow again from nothing.
-const LEAST: Span = Span::from_nanos(500);
+const MIN: Span = Span::from_nanos(500);
 /// Rounds over which the average is taken.
 const MEMORY: i64 = 50;
 
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(learned(10).width(Span::ZERO, 1_200), Span::from_nanos(60_100));
         assert_eq!(learned(10).width(Span::ZERO, 4), Span::from_micros(90));
         assert_eq!(learned(10).width(Span::from_micros(50), 4), Span::from_micros(200));
-        assert_eq!(Window::default().width(Span::ZERO, 4), WIDEST);
+        assert_eq!(Window::default().width(Span::ZERO, 4), MAX_WINDOW);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Bank {
         let likelihoods = self.filters.each_mut().map(|filter| filter.update(dt, observed, variance));
         let best = likelihoods.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         for (filter, log) in self.filters.iter_mut().zip(likelihoods) {
-            filter.weight = (filter.weight * (log - best).exp()).max(LEAST_WEIGHT);
+            filter.weight = (filter.weight * (log - best).exp()).max(MIN_WEIGHT);
         }
         self.normalise();
     }
@@ -259,7 +259,7 @@ pub(super) const EXPECTED: [f64; WANDERS.len()] = [0.475, 0.475, 0.0475, 0.0025]
 /// The probability that an oscillator changes to the next lower wander between two observations.
 const CHANGE: f64 = 0.003;
 /// No filter's weight falls below this: it must be able to come back.
-const LEAST_WEIGHT: f64 = 1e-12;
+const MIN_WEIGHT: f64 = 1e-12;
 
 #[cfg(test)]
 mod tests {

@@ -85,7 +85,7 @@ impl Heard {
 
     /// Whether its timestamps can be, give or take the guesses in them.
     fn is_possible(&self) -> bool {
-        self.exchange().delay() >= -LARGEST_GUESS && self.t4 - self.asked.t1 <= LONGEST_DELAY
+        self.exchange().delay() >= -MAX_GUESS && self.t4 - self.asked.t1 <= MAX_DELAY
     }
 
     /// What it has measured; `None` if its timestamps cannot be, as far as they are known by now.
@@ -138,7 +138,7 @@ impl Burst {
         let answered = self.exchanges.iter_mut().map(|heard| &mut heard.asked);
         let asked = waiting.chain(answered).find(|asked| asked.number == number)?;
         let lag = raw - asked.handed;
-        if lag < Span::ZERO || lag > LONGEST_DELAY {
+        if lag < Span::ZERO || lag > MAX_DELAY {
             return None;
         }
         asked.t1 = raw;
@@ -173,9 +173,9 @@ impl Burst {
 /// How many probes may be on their way at a time.
 const OUTSTANDING: usize = 4;
 /// A longer way than any network's: by way of a satellite and back is 0.6 s. What takes longer was held up.
-const LONGEST_DELAY: Span = Span::from_secs(2);
+const MAX_DELAY: Span = Span::from_secs(2);
 /// By how much a node may be wrong about when its datagram will leave.
-const LARGEST_GUESS: Span = Span::from_millis(1);
+const MAX_GUESS: Span = Span::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -270,7 +270,7 @@ mod tests {
         burst.probe(asked(77, 1_000));
         assert_eq!(burst.leave(76, raw(1_001)), None);
         assert_eq!(burst.leave(77, raw(999)), None);
-        assert_eq!(burst.leave(77, raw(1_001) + LONGEST_DELAY), None);
+        assert_eq!(burst.leave(77, raw(1_001) + MAX_DELAY), None);
         assert_eq!(burst.answers(1, &report(77)), Some(asked(77, 1_000)));
     }
 

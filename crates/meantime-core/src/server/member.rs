@@ -14,7 +14,8 @@ use crate::consensus;
 use crate::event::{Exclusion, Peer};
 use crate::time::{Correction, Frequency, Monotonic, Raw, Span};
 use crate::wire::{
-    ClientState, ClusterId, Flags, Header, KeyId, Name, NodeId, Report, SessionId, Setting, Verdict, is_newer,
+    ClientState, ClusterId, Flags, Header, KeyId, ManualAdjustment, Name, NodeId, Report, SessionId, Verdict,
+    is_newer,
 };
 
 /// A registered client.
@@ -213,7 +214,7 @@ impl Member {
     }
 
     /// What it says of its frequency, if it is sure of it and has said so not too long ago.
-    pub(super) fn claim(&self, now: Monotonic) -> Option<consensus::Claim> {
+    pub(super) fn claim(&self, now: Monotonic) -> Option<consensus::FrequencyReport> {
         self.claim.get(now)
     }
 
@@ -333,16 +334,16 @@ impl Member {
         raw: Raw,
         round: u32,
         oldest: Span,
-        carried: Option<&'a Setting>,
-    ) -> consensus::Ballot<'a> {
+        carried: Option<&'a ManualAdjustment>,
+    ) -> consensus::MemberReading<'a> {
         let setting = match self.setting {
             // Until it has reported, it has not said that there is none.
-            0 => self.reading().map(|_| &Setting::NONE),
+            0 => self.reading().map(|_| &ManualAdjustment::NONE),
             number => carried.filter(|setting| setting.number == number),
         };
         let reading = self.reading().filter(|measured| raw - measured.t4 <= oldest).map(|measured| {
             let excess = self.delays.excess(measured.delay);
-            consensus::Reading {
+            consensus::PhaseReading {
                 at: measured.at(),
                 phase: measured.phase,
                 noise: self.delays.noise(),
@@ -350,7 +351,7 @@ impl Member {
                 fresh: self.round == round && self.marks.has(Marks::FRESH),
             }
         });
-        consensus::Ballot {
+        consensus::MemberReading {
             state: self.state,
             cluster: self.cluster,
             setting,

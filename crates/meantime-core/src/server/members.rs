@@ -64,7 +64,7 @@ impl Members {
             "whoever was there is to be dismissed first"
         );
         if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact(self.slots.len() / STEP + LEAST_STEP);
+            self.slots.reserve_exact(self.slots.len() / STEP + MIN_STEP);
         }
         let slot = Slot::try_from(self.slots.insert(Member::new(now, newcomer, local))).ok()?;
         let (slots, hasher) = (&self.slots, &self.hasher);
@@ -226,7 +226,7 @@ impl Members {
         if let Some(index) = self.locals.iter().position(|known| *known == local) {
             return u16::try_from(index + 1).ok();
         }
-        if self.locals.len() == MOST_LOCALS {
+        if self.locals.len() == MAX_LOCALS {
             return None;
         }
         self.locals.push(local);
@@ -276,9 +276,9 @@ impl BuildHasher for KeyedHasher {
 /// The table grows by such a part of it: what lies idle is little, and what is copied is copied some sixty times at most.
 const STEP: usize = 64;
 /// And by no less than this.
-const LEAST_STEP: usize = 16;
+const MIN_STEP: usize = 16;
 /// No machine is talked to at so many of its addresses, but on loopback somebody may try.
-const MOST_LOCALS: usize = 4_096;
+const MAX_LOCALS: usize = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ mod authentication;
 mod burst;
 mod cookie;
 mod gate;
+mod manual_adjustment;
 mod member;
 mod members;
 mod pace;
@@ -14,7 +15,6 @@ mod packed;
 mod registration;
 mod removed;
 mod rounds;
-mod setting;
 mod view;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -28,21 +28,21 @@ use self::authentication::{Seal, ToldForgery};
 use self::burst::Asked;
 use self::cookie::Cookies;
 use self::gate::Gate;
+pub use self::manual_adjustment::Target;
 use self::members::{Members, Slot};
 use self::removed::Removed;
 pub use self::removed::{Changed, Unchangeable};
 use self::rounds::{Probing, Telling};
-pub use self::setting::Target;
-use crate::consensus::{Keeper, Settings};
+use crate::consensus::{Timekeeper, TimekeeperConfig};
 use crate::event::{Exclusion, RoundReport};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
-use crate::transmit_latency::LeastLag;
+use crate::transmit_latency::MinTransmitLatency;
 use crate::wire::{
     Body, ClientState, DecodeError, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Leave, LeaveReason,
-    Message, NodeId, Probe, Reject, RejectReason, Report, SessionId, Setting, Stamps, VERSION,
+    ManualAdjustment, Message, NodeId, Probe, Reject, RejectReason, Report, SessionId, Stamps, VERSION,
 };
-use crate::{Counters, Fate, Node, Path, Reading, ServerConfig, ServerEvent, StampId, Transmit};
+use crate::{ClockReading, Counters, Fate, Node, Path, ServerConfig, ServerEvent, StampId, Transmit};
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ pub struct Server {
     members: Members,
     removed: Removed,
     /// What members have told of the setting of the time that they carry, as long as the server does not know.
-    carried: BTreeMap<Slot, Setting>,
-    keeper: Keeper,
+    carried: BTreeMap<Slot, ManualAdjustment>,
+    keeper: Timekeeper,
     round: u32,
     next_round: Monotonic,
     /// How many bursts the round's vote still waits for; `None` between rounds.
@@ -84,7 +84,7 @@ pub struct Server {
     told: Vec<(RejectReason, Monotonic)>,
     /// When wrong tags were told last.
     told_forgery: ToldForgery,
-    lag: LeastLag,
+    lag: MinTransmitLatency,
     timers: Timers<Timer>,
     outgoing: VecDeque<Outgoing>,
     events: VecDeque<ServerEvent>,
@@ -127,7 +127,7 @@ impl Server {
         let (mut secret, mut gate) = ([0; 32], [0; 16]);
         rng.fill_bytes(&mut secret);
         rng.fill_bytes(&mut gate);
-        let settings = Settings {
+        let settings = TimekeeperConfig {
             interval: config.interval,
             radius: config.radius,
             plausible_from: config.plausible_from,
@@ -146,7 +146,7 @@ impl Server {
             members: Members::new(table_key(seed)),
             removed: Removed::default(),
             carried: BTreeMap::new(),
-            keeper: Keeper::new(settings, now.raw),
+            keeper: Timekeeper::new(settings, now.raw),
             round: 0,
             next_round,
             pending: None,
@@ -161,7 +161,7 @@ impl Server {
             own_exclusion: None,
             told: Vec::new(),
             told_forgery: ToldForgery::default(),
-            lag: LeastLag::default(),
+            lag: MinTransmitLatency::default(),
             timers,
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
@@ -188,7 +188,7 @@ impl Server {
         let header = &message.header;
         match &message.body {
             Body::Register(register) => return self.handle_register(now, path, &seal, header, register),
-            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) | Body::Setting(_) => {}
+            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) | Body::ManualAdjustment(_) => {}
             _ => return Fate::Misdirected,
         }
         let Some(slot) = self.member_of(path.peer, header.session) else {
@@ -206,7 +206,7 @@ impl Server {
         match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
-            Body::Setting(setting) => self.handle_setting(now, slot, header, setting),
+            Body::ManualAdjustment(setting) => self.handle_setting(now, slot, header, setting),
             _ => self.handle_leave(now, slot),
         }
     }
@@ -464,8 +464,8 @@ impl Node for Server {
         self.timers.next()
     }
 
-    fn read(&self, raw: Raw) -> Reading {
-        Reading {
+    fn read(&self, raw: Raw) -> ClockReading {
+        ClockReading {
             time: self.keeper.shown(raw),
             state: self.keeper.state(),
             error: self.keeper.own_error(raw),

@@ -40,7 +40,7 @@ impl Plan {
         next: Monotonic,
     ) -> Monotonic {
         let (asked, most) = (begun + self.last_probe(config), config.most_patience());
-        let least = LEAST_PATIENCE.min(most);
+        let least = MIN_PATIENCE.min(most);
         let latest = next - config.interval.over(TELLING);
         (asked + patience.clamp(least, most)).min(latest).max(asked + least)
     }
@@ -60,7 +60,7 @@ impl ServerConfig {
         let needed = Span::from_secs_f64(members as f64 * f64::from(burst) / rate);
         let loose = SPREAD.times(i64::try_from(members).unwrap_or(i64::MAX)).min(self.interval.scaled(0.4));
         let mut plan = Plan { burst, spread: loose.max(needed), rounds_left_out: 0 };
-        let length = plan.probing(self) + LEAST_PATIENCE.min(self.most_patience());
+        let length = plan.probing(self) + MIN_PATIENCE.min(self.most_patience());
         plan.rounds_left_out = (length.as_nanos() - 1) / self.interval.as_nanos().max(1);
         plan
     }
@@ -85,11 +85,11 @@ const WINDOW: f64 = 0.8;
 /// One part in so many of the interval is left for the vote and the first corrections.
 const TELLING: i64 = 10;
 /// However quick a path was so far, an answer may take this long.
-pub(super) const LEAST_PATIENCE: Span = Span::from_millis(20);
+pub(super) const MIN_PATIENCE: Span = Span::from_millis(20);
 /// Bursts that go on at a time, all together at most: some 8 MB, and more than a second's worth of half a million members.
-pub(super) const MOST_BURSTS: usize = 16_384;
+pub(super) const MAX_BURSTS: usize = 16_384;
 /// Of these, bursts outside of rounds: newcomers by the thousand must not crowd out the round.
-pub(super) const MOST_ALONE: usize = 1_024;
+pub(super) const MAX_ALONE: usize = 1_024;
 /// Bursts that begin at a time, and timers that fire at a time, before what has been received gets its turn. As many as
 /// datagrams are received in a turn: so a server that has no time sends no more probes than it takes in reports, and becomes
 /// slower instead of deaf.
@@ -141,7 +141,7 @@ mod tests {
             let next = start + config.interval.times(1 + plan.rounds_left_out);
             let over = plan.over(&config, start + plan.spread, config.most_patience(), next);
             let asked = start + plan.probing(&config);
-            assert!(over >= asked + LEAST_PATIENCE && over < next, "{members}: {over:?}");
+            assert!(over >= asked + MIN_PATIENCE && over < next, "{members}: {over:?}");
         }
         // With few, the slowest path has all its time.
         let patience = config.most_patience();

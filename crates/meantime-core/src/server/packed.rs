@@ -167,9 +167,9 @@ impl Claim {
         self.at.until(now) > CLAIM_AGE
     }
 
-    pub(super) fn get(&self, now: Monotonic) -> Option<consensus::Claim> {
+    pub(super) fn get(&self, now: Monotonic) -> Option<consensus::FrequencyReport> {
         let error = Frequency::from_ppt(self.error.checked_sub(1)?.try_into().unwrap_or(i32::MAX));
-        let claim = consensus::Claim { adjustment: Frequency::from_ppt(self.adjustment), error };
+        let claim = consensus::FrequencyReport { adjustment: Frequency::from_ppt(self.adjustment), error };
         (!self.is_old(now)).then_some(claim)
     }
 }

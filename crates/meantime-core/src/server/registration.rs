@@ -56,7 +56,7 @@ impl Server {
             return Fate::Full;
         };
         self.welcome(slot, ask.nonce);
-        if self.members.alone() < pace::MOST_ALONE {
+        if self.members.alone() < pace::MAX_ALONE {
             // Not so close behind the Welcome that it could overtake it.
             self.begin_burst(slot, now.mono + AFTER_WELCOME, true);
         }
@@ -71,7 +71,7 @@ impl Server {
         self.gate.leave(member.address().ip());
         let until = now.mono + cookie::LIFETIME - member.admitted_ago(now.mono) + ADMITTED_WITHIN;
         if now.mono < until {
-            self.gone.truncate(MOST_GONE);
+            self.gone.truncate(MAX_GONE);
             self.gone.push_front((until, member.nonce()));
         }
         Some(member)
@@ -168,7 +168,7 @@ impl Server {
             self.timers.set(now.mono + period, Timer::Hurry(slot, session));
         }
         // Among many newcomers not everybody's turn comes each time.
-        let room = self.members.alone() < pace::MOST_ALONE && self.members.bursts() < pace::MOST_BURSTS;
+        let room = self.members.alone() < pace::MAX_ALONE && self.members.bursts() < pace::MAX_BURSTS;
         if hurries && idle && room && !self.is_still_to_be_asked(slot) {
             self.begin_burst(slot, now.mono, true);
         }
@@ -181,7 +181,7 @@ fn short(session: SessionId) -> u32 {
 }
 
 /// More are forgotten before their cookies have expired: whoever can bring that about could as well be let in.
-const MOST_GONE: usize = 1_023;
+const MAX_GONE: usize = 1_023;
 /// When a member was let in is kept to a fifteenth of a second.
 const ADMITTED_WITHIN: Span = Span::from_millis(100);
 /// Nobody needs a new session more often than this.

@@ -79,7 +79,7 @@ impl Removed {
 
     /// Takes a client's vote away; false if there is no room for more.
     fn add(&mut self, peer: Peer, by_name: bool) -> bool {
-        let room = self.0.len() < MOST_REMOVED;
+        let room = self.0.len() < MAX_REMOVED;
         if room {
             self.0.push(Entry { peer, by_name });
         }
@@ -109,7 +109,7 @@ impl Server {
         let namesakes = self.members.iter().filter(|member| member.name == client.name).count();
         let by_name = client.name != Name::default() && namesakes == 1;
         if !self.removed.add(client, by_name) {
-            return Err(Unchangeable::Full(MOST_REMOVED));
+            return Err(Unchangeable::Full(MAX_REMOVED));
         }
         self.note_removed();
         self.events.push_back(ServerEvent::Removed { client });
@@ -195,7 +195,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// More than anybody takes away by hand.
-const MOST_REMOVED: usize = 256;
+const MAX_REMOVED: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -240,7 +240,7 @@ mod tests {
         assert!(!removed.includes(&peer("twin", "192.0.2.3:4000")), "its name was not its own");
         assert!(removed.forget(&peer("a", "192.0.2.9:5000")));
         assert!(!removed.forget(&peer("a", "192.0.2.1:4000")));
-        let added = (0..2 * MOST_REMOVED).filter(|_| removed.add(peer("", "192.0.2.1:1"), false)).count();
-        assert_eq!(added, MOST_REMOVED - 1);
+        let added = (0..2 * MAX_REMOVED).filter(|_| removed.add(peer("", "192.0.2.1:1"), false)).count();
+        assert_eq!(added, MAX_REMOVED - 1);
     }
 }

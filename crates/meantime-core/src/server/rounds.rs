@@ -15,10 +15,10 @@ use super::members::{LargestBounds, Slot};
 use super::pace::{self, Plan};
 use super::{Outgoing, Server, Timer};
 use crate::ServerEvent;
-use crate::consensus::{Ballot, Conclusion, Judged, Turn};
+use crate::consensus::{Conclusion, Judgement, MemberReading, PhaseTransition};
 use crate::event::{Adjustment, Exclusion, Falseticker, Voter};
 use crate::time::{self, Monotonic, Now, Offset, Raw, Span};
-use crate::wire::{Body, ClusterId, Correction, Stamps, Verdict};
+use crate::wire::{Body, ClusterId, CorrectionMessage, Stamps, Verdict};
 
 /// The beginning of the bursts, as far as it has come.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,7 @@ impl Server {
                 return;
             };
             let due = probing.since + probing.plan.begins(probing.begun, probing.members);
-            let crowded = self.members.bursts() >= pace::MOST_BURSTS;
+            let crowded = self.members.bursts() >= pace::MAX_BURSTS;
             if due > now.mono || crowded {
                 self.timers
                     .set(due.max(now.mono + if crowded { pace::PAUSE } else { Span::ZERO }), Timer::Begin);
@@ -132,7 +132,7 @@ impl Server {
     pub(super) fn probe_is_due(&mut self, now: Now, place: u32, id: u32) {
         let (gap, most) = (self.config.gap(), self.config.most_patience());
         // Among few, a burst waits for the vote; among many, the next ones wait for it to be over.
-        let few = self.members.len() <= pace::MOST_BURSTS;
+        let few = self.members.len() <= pace::MAX_BURSTS;
         let Some(burst) = self.members.burst(place, id) else { return };
         let (alone, slot) = (burst.alone, burst.member);
         let (is_first, is_last) = (burst.sent == 0, burst.sent + 1 >= burst.size);
@@ -141,7 +141,7 @@ impl Server {
         } else if alone {
             let seen = burst.best.map(|best| best.delay.times(4));
             let usual = self.members.at(slot).and_then(|member| member.delays.patience());
-            let patience = usual.or(seen).unwrap_or(most).clamp(pace::LEAST_PATIENCE.min(most), most);
+            let patience = usual.or(seen).unwrap_or(most).clamp(pace::MIN_PATIENCE.min(most), most);
             self.timers.set(now.mono + patience, Timer::BurstOver(place, id));
         } else if !few {
             self.timers.set(now.mono + most, Timer::BurstOver(place, id));
@@ -201,7 +201,7 @@ impl Server {
         }
         let (round, oldest) = (self.round, self.config.lifetime());
         let mut bounds = LargestBounds::default();
-        let mut ballots: Vec<Ballot> = Vec::with_capacity(self.members.len());
+        let mut ballots: Vec<MemberReading> = Vec::with_capacity(self.members.len());
         for (slot, member) in self.members.iter_mut() {
             let ballot = member.ballot(now.mono, now.raw, round, oldest, self.carried.get(&slot));
             member.forget_old_claim(now.mono);
@@ -226,7 +226,7 @@ impl Server {
         self.tell(&conclusion);
         self.judge(now, &conclusion);
         self.last_round = Some((now.mono, conclusion.report));
-        if matches!(conclusion.turn, Some(Turn::Deposed(_) | Turn::Adopted)) {
+        if matches!(conclusion.turn, Some(PhaseTransition::Deposed(_) | PhaseTransition::Adopted)) {
             // It was set: what was found wrong with it is past.
             self.own_exclusion = None;
         }
@@ -236,7 +236,8 @@ impl Server {
             correction: conclusion.correction,
             adjustment: conclusion.adjustment,
         });
-        self.telling = Some(Telling { round, next: 0, agreed: conclusion.turn == Some(Turn::Agreed) });
+        self.telling =
+            Some(Telling { round, next: 0, agreed: conclusion.turn == Some(PhaseTransition::Agreed) });
         self.tell_members(now);
         if self.keeper.is_impatient(unheard) {
             self.next_round = now.mono + self.config.interval.over(5);
@@ -256,11 +257,11 @@ impl Server {
         let (members, agreeing) = (conclusion.report.members, conclusion.report.agreeing);
         let event = match conclusion.turn {
             None => return,
-            Some(Turn::Agreed) => ServerEvent::TimeAgreed { cluster, agreeing, members },
-            Some(Turn::Undecided) => ServerEvent::Undecided { members, agreeing },
-            Some(Turn::Adopted) => ServerEvent::TimeAdopted { cluster, members: agreeing },
-            Some(Turn::Deposed(offset)) => ServerEvent::Deposed { offset },
-            Some(Turn::Resumed) => ServerEvent::Resumed,
+            Some(PhaseTransition::Agreed) => ServerEvent::TimeAgreed { cluster, agreeing, members },
+            Some(PhaseTransition::Undecided) => ServerEvent::Undecided { members, agreeing },
+            Some(PhaseTransition::Adopted) => ServerEvent::TimeAdopted { cluster, members: agreeing },
+            Some(PhaseTransition::Deposed(offset)) => ServerEvent::Deposed { offset },
+            Some(PhaseTransition::Resumed) => ServerEvent::Resumed,
         };
         self.events.push_back(event);
     }
@@ -329,7 +330,7 @@ impl Server {
             let client = member.peer();
             self.events.push_back(ServerEvent::CorrectionSent { client, round, correction, verdict });
         }
-        let body = Correction { last, heard, ..self.correction(best.report, correction, verdict) };
+        let body = CorrectionMessage { last, heard, ..self.correction(best.report, correction, verdict) };
         self.send_to(slot, round, Body::Correction(body));
     }
 
@@ -348,8 +349,8 @@ impl Server {
         }
     }
 
-    fn correction(&self, about: u32, correction: time::Correction, verdict: Verdict) -> Correction {
-        Correction {
+    fn correction(&self, about: u32, correction: time::Correction, verdict: Verdict) -> CorrectionMessage {
+        CorrectionMessage {
             about,
             correction,
             last: None,
@@ -370,7 +371,7 @@ pub(super) fn offset(measured: &Measured, cluster_phase: Span) -> Offset {
 }
 
 /// What there is to tell when the vote's word on a clock changes.
-fn change(before: Option<Exclusion>, judged: Judged, voter: Voter) -> Option<ServerEvent> {
+fn change(before: Option<Exclusion>, judged: Judgement, voter: Voter) -> Option<ServerEvent> {
     match judged.exclusion {
         now if now == before => None,
         Some(reason) => Some(ServerEvent::Falseticker(Falseticker { voter, offset: judged.offset, reason })),

@@ -6,7 +6,7 @@ use super::members::Slot;
 use super::rounds::offset;
 use crate::estimation::timescale::Timescale;
 use crate::time::Now;
-use crate::view::{MeasuredView, MemberView, ServerView, SettingView};
+use crate::view::{ManualAdjustmentView, MeasuredView, MemberView, ServerView};
 use crate::wire::{ClusterId, Name};
 use alloc::vec::Vec;
 
@@ -46,7 +46,7 @@ impl Server {
             frequency: timescale.frequency(),
             frequency_error: self.keeper.frequency_error(now.raw),
             exclusion: self.own_exclusion,
-            setting: SettingView::of(self.keeper.setting(), timescale.published(now.raw)),
+            setting: ManualAdjustmentView::of(self.keeper.setting(), timescale.published(now.raw)),
             bound: self.keeper.own_bound(now.raw),
             burst: self.burst,
             lost: self.counters.lost(),

@@ -1,4 +1,4 @@
-//! Correction: the server's word on a client's clock.
+//! CorrectionMessage: the server's word on a client's clock.
 
 use core::fmt;
 
@@ -10,9 +10,9 @@ use crate::time::{self, Frequency, Span, Timestamp};
 /// Server to client: at your report `about`, your clock was off by so much.
 ///
 /// It speaks of a reading that the client remembers, not of the moment of arrival, so that a late,
-/// doubled or reordered Correction does no harm.
+/// doubled or reordered CorrectionMessage does no harm.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Correction {
+pub struct CorrectionMessage {
     /// The report number that the correction speaks of; not 0.
     pub about: u32,
     /// What had to be added to the client's clock at that report.
@@ -59,7 +59,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl Correction {
+impl CorrectionMessage {
     pub(super) fn encode(&self, body: &mut BodyBytes) {
         let last = self.last.unwrap_or_default();
         let window = self.window.as_nanos().clamp(0, u32::MAX.into()) as u32;
@@ -77,7 +77,7 @@ impl Correction {
         BigEndian::write_u32(&mut body[field::MEMBERS], self.members);
     }
 
-    pub(super) fn decode(body: &BodyBytes) -> Result<Correction, DecodeError> {
+    pub(super) fn decode(body: &BodyBytes) -> Result<CorrectionMessage, DecodeError> {
         let verdict = match body[field::VERDICT] {
             0 => Verdict::Unjudged,
             1 => Verdict::Agrees,
@@ -99,7 +99,7 @@ impl Correction {
             t4: Timestamp::from_nanos(BigEndian::read_i64(&body[field::T4])),
         };
         let correction = Span::from_nanos(BigEndian::read_i64(&body[field::CORRECTION]));
-        Ok(Correction {
+        Ok(CorrectionMessage {
             about,
             correction: time::Correction::adding(correction),
             last: (last.report != 0).then_some(last),

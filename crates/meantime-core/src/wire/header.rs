@@ -98,7 +98,7 @@ pub enum Kind {
     Heartbeat = 8,
     HeartbeatAck = 9,
     Leave = 10,
-    Setting = 11,
+    ManualAdjustment = 11,
 }
 
 impl Kind {
@@ -114,7 +114,7 @@ impl Kind {
             8 => Kind::Heartbeat,
             9 => Kind::HeartbeatAck,
             10 => Kind::Leave,
-            11 => Kind::Setting,
+            11 => Kind::ManualAdjustment,
             _ => return None,
         })
     }

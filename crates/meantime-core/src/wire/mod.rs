@@ -13,26 +13,26 @@ mod correction;
 mod header;
 mod heartbeat;
 mod leave;
+mod manual_adjustment;
 mod name;
 mod probe;
 mod register;
 mod reject;
 mod report;
-mod setting;
 mod tag;
 mod welcome;
 
 pub use challenge::Challenge;
-pub use correction::{Correction, Verdict};
+pub use correction::{CorrectionMessage, Verdict};
 pub use header::{ClientState, ClusterId, Flags, Header, Kind, NodeId, SessionId, is_newer};
 pub use heartbeat::{Heartbeat, HeartbeatAck};
 pub use leave::{Leave, LeaveReason};
+pub use manual_adjustment::ManualAdjustment;
 pub use name::Name;
 pub use probe::{Probe, Stamps};
 pub use register::Register;
 pub use reject::{Reject, RejectReason};
 pub use report::Report;
-pub use setting::Setting;
 pub use tag::{Direction, KeyBytes, KeyId, Master, NodeKey, TAG_LEN};
 pub use welcome::Welcome;
 
@@ -80,7 +80,7 @@ pub enum Body {
     /// Client to server: the answer to a probe.
     Report(Report),
     /// Server to client: at that report, your clock was off by so much.
-    Correction(Correction),
+    Correction(CorrectionMessage),
     /// Client to server: I am alive; are you?
     Heartbeat(Heartbeat),
     /// Server to client: the answer to a heartbeat.
@@ -88,7 +88,7 @@ pub enum Body {
     /// Either way: goodbye.
     Leave(Leave),
     /// Either way: by how much somebody has set the cluster's time.
-    Setting(Setting),
+    ManualAdjustment(ManualAdjustment),
 }
 
 impl Body {
@@ -105,7 +105,7 @@ impl Body {
             Body::Heartbeat(_) => Kind::Heartbeat,
             Body::HeartbeatAck(_) => Kind::HeartbeatAck,
             Body::Leave(_) => Kind::Leave,
-            Body::Setting(_) => Kind::Setting,
+            Body::ManualAdjustment(_) => Kind::ManualAdjustment,
         }
     }
 }
@@ -156,7 +156,7 @@ impl Message {
             Body::Heartbeat(body) => body.encode(&mut bytes),
             Body::HeartbeatAck(body) => body.encode(&mut bytes),
             Body::Leave(body) => body.encode(&mut bytes),
-            Body::Setting(body) => body.encode(&mut bytes),
+            Body::ManualAdjustment(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -178,11 +178,11 @@ impl Message {
             Kind::Reject => Body::Reject(Reject::decode(&bytes)?),
             Kind::Probe => Body::Probe(Probe::decode(&bytes)),
             Kind::Report => Body::Report(Report::decode(header.sequence, &bytes)?),
-            Kind::Correction => Body::Correction(Correction::decode(&bytes)?),
+            Kind::Correction => Body::Correction(CorrectionMessage::decode(&bytes)?),
             Kind::Heartbeat => Body::Heartbeat(Heartbeat::decode(&bytes)?),
             Kind::HeartbeatAck => Body::HeartbeatAck(HeartbeatAck::decode(&bytes)),
             Kind::Leave => Body::Leave(Leave::decode(&bytes)?),
-            Kind::Setting => Body::Setting(Setting::decode(&bytes)?),
+            Kind::ManualAdjustment => Body::ManualAdjustment(ManualAdjustment::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

@@ -75,8 +75,8 @@ impl Node for Fake {
     fn poll_timeout(&self) -> Option<Monotonic> {
         self.next
     }
-    fn read(&self, raw: Raw) -> Reading {
-        Reading {
+    fn read(&self, raw: Raw) -> ClockReading {
+        ClockReading {
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Synchronized,
             error: None,

@@ -134,7 +134,7 @@ impl Bench {
             let (raw, system, suspended) = (machine.raw, machine.system, machine.suspended);
             let (timescale, state) = (machine.timescale, machine.state);
             let (error, bound) = (machine.error, machine.bound);
-            let reading = move |raw| Reading {
+            let reading = move |raw| ClockReading {
                 time: timescale.published(raw),
                 state,
                 error,

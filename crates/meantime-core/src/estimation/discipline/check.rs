@@ -129,12 +129,12 @@ impl Persistence {
         self.bursts += 1;
     }
 
-    /// How much the plain estimator counts, 0 to [`MOST`].
+    /// How much the plain estimator counts, 0 to [`MAX`].
     fn share(&self) -> f64 {
         if self.bursts < ENOUGH {
             return 0.0;
         }
-        ((NEVER - self.near / self.far) / (NEVER - ALWAYS)).clamp(0.0, 1.0) * MOST
+        ((NEVER - self.near / self.far) / (NEVER - ALWAYS)).clamp(0.0, 1.0) * MAX
     }
 }
 
@@ -176,7 +176,7 @@ impl Excess {
 /// where they are not, this estimator has to serve.
 const VARIANCE: f64 = 0.3;
 /// The plain estimator never counts alone: how far the two are apart is a part of the error.
-const MOST: f64 = 0.95;
+const MAX: f64 = 0.95;
 /// Bursts over which lasting changes show.
 const FAR: usize = 8;
 /// Changes count up to so many times the usual one.

@@ -159,7 +159,7 @@ impl Class {
         let total: f64 = self.ln_weights.iter().map(|ln_weight| (ln_weight - highest).exp()).sum();
         let evidence = highest + total.ln();
         for ln_weight in &mut self.ln_weights {
-            *ln_weight = (*ln_weight - evidence).max(LEAST_LN_WEIGHT);
+            *ln_weight = (*ln_weight - evidence).max(MIN_LN_WEIGHT);
         }
         evidence
     }
@@ -184,7 +184,7 @@ const DEPTH: (f64, f64) = (5e-6, 12.0);
 /// Evidence is forgotten over a thousand bursts.
 const FADING: f64 = 0.999;
 /// No filter's weight falls below e to this.
-const LEAST_LN_WEIGHT: f64 = -60.0;
+const MIN_LN_WEIGHT: f64 = -60.0;
 /// How much the least delays may walk in one burst, in units of the noise's scale: none at all locks a wrong idea in,
 /// ten times as much loses the memory of the edges.
 const PATH_WALK: f64 = 5e-4;

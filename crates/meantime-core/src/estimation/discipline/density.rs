@@ -126,7 +126,7 @@ impl Density {
         self.seen += amount;
         let gain = (amount / (self.seen + 8.0)).max(LEARNING * amount).min(0.5);
         for (weight, share) in self.weights.iter_mut().zip(shares) {
-            *weight = ((1.0 - gain) * *weight + gain * share / amount).max(LEAST_WEIGHT);
+            *weight = ((1.0 - gain) * *weight + gain * share / amount).max(MIN_WEIGHT);
         }
         let total: f64 = self.weights.iter().sum();
         for (weight, ln_weight) in self.weights.iter_mut().zip(&mut self.ln_weights) {
@@ -253,7 +253,7 @@ const LEARNING: f64 = 0.01;
 /// errors last for minutes.
 const DOUBT: f64 = 0.3;
 /// No component's weight falls below this: it must be able to come back.
-const LEAST_WEIGHT: f64 = 1e-6;
+const MIN_WEIGHT: f64 = 1e-6;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 
 /// Its square is still known to a ten-thousandth.

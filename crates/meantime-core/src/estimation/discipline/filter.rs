@@ -147,7 +147,7 @@ impl Filter {
         };
         let ph: [f64; STATES] =
             core::array::from_fn(|i| one * self.p[i][0] + tau * self.p[i][1] + self.p[i][base]);
-        let variance = (one * ph[0] + tau * ph[1] + ph[base]).max(LEAST_VARIANCE);
+        let variance = (one * ph[0] + tau * ph[1] + ph[base]).max(MIN_VARIANCE);
         let expected = one * self.z[0] + tau * self.z[1] + self.z[base];
         (ph, variance, observation.difference - expected)
     }
@@ -224,4 +224,4 @@ const FASTEST_FREQUENCY: f64 = 600e-6;
 /// x, f, b_f, b_b.
 const STATES: usize = 4;
 /// (10 ps)²: keeps divisions finite on perfect links.
-const LEAST_VARIANCE: f64 = 1e-22;
+const MIN_VARIANCE: f64 = 1e-22;

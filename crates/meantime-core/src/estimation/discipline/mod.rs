@@ -297,7 +297,7 @@ impl Belief {
         }
         let highest = leader(&self.classes).ln_evidence;
         for class in &mut self.classes {
-            class.ln_evidence = (class.ln_evidence - highest).max(LEAST_LN_EVIDENCE);
+            class.ln_evidence = (class.ln_evidence - highest).max(MIN_LN_EVIDENCE);
         }
     }
 
@@ -411,7 +411,7 @@ const YOUNG: u32 = 32;
 /// So many outliers in a row show that it does.
 const YOUNG_TRUST: u32 = 4;
 /// No class falls so far behind that a few hundred bursts could not bring it back.
-const LEAST_LN_EVIDENCE: f64 = -40.0;
+const MIN_LN_EVIDENCE: f64 = -40.0;
 /// Two crystals of 100 ppm each, one fast, one slow.
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 

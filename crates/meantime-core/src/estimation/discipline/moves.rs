@@ -118,7 +118,7 @@ fn shift(recent: &[(f64, f64, usize)], density: &Density) -> Option<f64> {
         }
         let scatter = sum / f64::from(bursts) - least;
         let clear = least > CLEAR / f64::from(bursts) * scatter;
-        if bursts >= FEWEST && clear && count as f64 * density.survival(least).ln() < UNLIKELY {
+        if bursts >= MIN && clear && count as f64 * density.survival(least).ln() < UNLIKELY {
             return Some(least);
         }
     }
@@ -214,7 +214,7 @@ const STAMP_ERROR: f64 = 20e-9;
 /// Bursts that a longer way is judged by.
 const MEMORY: usize = 24;
 /// The fewest that may show it.
-const FEWEST: u32 = 4;
+const MIN: u32 = 4;
 /// A shift is clear if it is so many times the scatter, divided by the number of bursts that show it: with less, slow
 /// queues are mistaken for new routes.
 const CLEAR: f64 = 48.0;

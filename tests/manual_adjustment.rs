@@ -6,7 +6,7 @@ use meantime_core::consensus::Unsettable;
 use meantime_core::event::{Adjustment, Refusal};
 use meantime_core::server::Target;
 use meantime_core::time::Span;
-use meantime_core::wire::{Body, ClientState, ClusterId, Flags, Header, Kind, Message, Setting};
+use meantime_core::wire::{Body, ClientState, ClusterId, Flags, Header, Kind, ManualAdjustment, Message};
 use meantime_core::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig};
 use pair::*;
 
@@ -31,7 +31,7 @@ fn a_setting_is_told_before_it_begins_and_both_sides_do_the_same() {
     let shown = pair.server.read(pair.server_now().raw).time - before;
     let more = shown - Span::from_secs(40) - Span::from_millis(4);
     assert!(more.abs() < Span::from_millis(1), "{shown}");
-    let told = pair.seen.iter().filter(|message| message.body.kind() == Kind::Setting).count();
+    let told = pair.seen.iter().filter(|message| message.body.kind() == Kind::ManualAdjustment).count();
     assert!((1..=2).contains(&told), "once a setting is known it is not told again: {told}");
     assert!(pair.seen.last().is_some_and(|message| message.header.flags.setting == 1));
 }
@@ -41,9 +41,9 @@ fn a_client_that_has_heard_of_a_setting_and_not_what_it_is_guarantees_nothing_an
     let mut pair = Pair::agreed();
     events(&mut pair.client);
     set_by(&mut pair, Span::from_secs(1), Adjustment::Slew);
-    pair.run_through(14.0, |message| message.body.kind() != Kind::Setting);
+    pair.run_through(14.0, |message| message.body.kind() != Kind::ManualAdjustment);
     assert!(pair.client.read(pair.client_now().raw).bound.is_some(), "it has not begun");
-    pair.run_through(14.0, |message| message.body.kind() != Kind::Setting);
+    pair.run_through(14.0, |message| message.body.kind() != Kind::ManualAdjustment);
     assert!(ahead_of_server(&pair) < Span::from_millis(-2));
     assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
     pair.run(30.0);
@@ -65,7 +65,7 @@ fn a_newcomer_is_not_synchronized_before_it_knows_what_the_time_was_set_by() {
     pair.run(30.0);
     assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
     pair.client = Client::new(ClientConfig::default(), [9; 32], pair.client_now());
-    pair.run_through(8.0, |message| message.body.kind() != Kind::Setting);
+    pair.run_through(8.0, |message| message.body.kind() != Kind::ManualAdjustment);
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Unsynchronized);
     pair.run(8.0);
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
@@ -108,18 +108,20 @@ fn nothing_is_not_set() {
 fn who_misses_a_setting_guarantees_nothing_before_it_begins() {
     let mut pair = Pair::agreed();
     set_by(&mut pair, Span::from_secs(1), Adjustment::Slew);
-    pair.run_through(20.9, |message| message.body.kind() != Kind::Setting);
+    pair.run_through(20.9, |message| message.body.kind() != Kind::ManualAdjustment);
     assert_eq!(pair.client.read(pair.client_now().raw).bound, None);
     assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
 }
 
 /// A client that has taken two settings, 3 s and 5 s, and then a new server that takes over from the cluster's other members what
 /// they carry: so much was said to them, and no more. That server's life begins `after` seconds since the second setting.
-fn overruled(after: f64, carried: impl Fn(Setting) -> Option<Setting>) -> Pair {
+fn overruled(after: f64, carried: impl Fn(ManualAdjustment) -> Option<ManualAdjustment>) -> Pair {
     let mut pair = Pair::agreed();
     set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
     pair.run(40.0);
-    let Body::Setting(first) = pair.last(Kind::Setting).body else { unreachable!("it is a Setting") };
+    let Body::ManualAdjustment(first) = pair.last(Kind::ManualAdjustment).body else {
+        unreachable!("it is a ManualAdjustment")
+    };
     set_by(&mut pair, Span::from_secs(5), Adjustment::Step);
     pair.run(after);
     assert_eq!(pair.last(Kind::Report).header.flags.setting, 2);
@@ -135,10 +137,10 @@ fn overruled(after: f64, carried: impl Fn(Setting) -> Option<Setting>) -> Pair {
             return true;
         }
         message.header.flags.setting = carried.map_or(0, |setting| setting.number);
-        if let Body::Setting(setting) = &mut message.body {
-            *setting = carried.unwrap_or(Setting::NONE);
+        if let Body::ManualAdjustment(setting) = &mut message.body {
+            *setting = carried.unwrap_or(ManualAdjustment::NONE);
         }
-        carried.is_some() || message.body.kind() != Kind::Setting
+        carried.is_some() || message.body.kind() != Kind::ManualAdjustment
     });
     assert!(decided);
     pair
@@ -157,11 +159,11 @@ fn assert_agreed(pair: &Pair) {
 
 #[test]
 fn a_client_takes_the_word_of_a_server_that_the_others_have_told_something_else() {
-    let older = |first: Setting| Some(first);
-    let far = |first: Setting| Some(Setting { number: 200, ..first });
-    let none = |_: Setting| None;
-    let other = |first: Setting| Some(Setting { number: 2, ..first });
-    let all: [&dyn Fn(Setting) -> Option<Setting>; 4] = [&older, &far, &none, &other];
+    let older = |first: ManualAdjustment| Some(first);
+    let far = |first: ManualAdjustment| Some(ManualAdjustment { number: 200, ..first });
+    let none = |_: ManualAdjustment| None;
+    let other = |first: ManualAdjustment| Some(ManualAdjustment { number: 2, ..first });
+    let all: [&dyn Fn(ManualAdjustment) -> Option<ManualAdjustment>; 4] = [&older, &far, &none, &other];
     for (carried, after) in all.into_iter().flat_map(|carried| [(carried, 6.0), (carried, 60.0)]) {
         let mut pair = overruled(after, carried);
         let late = events(&mut pair.client).into_iter().filter_map(|event| match event {
@@ -195,7 +197,7 @@ fn a_new_clusters_time_is_not_set_by_what_the_old_ones_was() {
             if message.header.flags.state != ClientState::Unsynchronized && !joined {
                 message.header.flags = Flags::default();
             }
-            joined || message.body.kind() != Kind::Setting
+            joined || message.body.kind() != Kind::ManualAdjustment
         });
         let told = events(&mut pair.client);
         let corrected = told.iter().any(|event| matches!(event, ClientEvent::Corrected { .. }));
@@ -243,7 +245,7 @@ fn a_setting_cannot_be_taken_back_behind_a_clients_limits() {
         }
         if !decided && message.header.flags.state != ClientState::Unsynchronized {
             message.header.flags.setting = 0;
-            return message.body.kind() != Kind::Setting;
+            return message.body.kind() != Kind::ManualAdjustment;
         }
         true
     });
@@ -272,11 +274,11 @@ fn a_newcomer_takes_no_step_that_is_still_to_come_beyond_its_limit() {
 }
 
 /// A Setting that the server has not sent.
-fn forge(pair: &mut Pair, setting: Setting) {
+fn forge(pair: &mut Pair, setting: ManualAdjustment) {
     let session = pair.last(Kind::Probe).header.session;
     let flags = Flags { setting: setting.number, ..Flags::default() };
     let header = Header { flags, session, ..Header::default() };
-    let forged = Message { header, body: Body::Setting(setting) }.encode();
+    let forged = Message { header, body: Body::ManualAdjustment(setting) }.encode();
     pair.client.handle_datagram(pair.client_now(), from(SERVER), &forged);
 }
 
@@ -287,7 +289,16 @@ fn a_time_that_is_not_decided_yet_cannot_be_set() {
         pair.run(0.1);
     }
     let start = pair.server_now_as_time();
-    forge(&mut pair, Setting { number: 1, amount: Span::from_secs(1), start, step: true, ..Setting::NONE });
+    forge(
+        &mut pair,
+        ManualAdjustment {
+            number: 1,
+            amount: Span::from_secs(1),
+            start,
+            step: true,
+            ..ManualAdjustment::NONE
+        },
+    );
     assert_eq!(pair.client.counters().of(Fate::Unasked), 1);
 }
 
@@ -298,7 +309,10 @@ fn a_slew_that_no_server_makes_is_refused() {
     events(&mut pair.client);
     let start = pair.server_now_as_time() + Span::from_secs(1);
     for amount in [Span::from_secs(86_400), Span::from_secs(-35)] {
-        forge(&mut pair, Setting { cluster: probe.cluster, number: 1, amount, start, ..Setting::NONE });
+        forge(
+            &mut pair,
+            ManualAdjustment { cluster: probe.cluster, number: 1, amount, start, ..ManualAdjustment::NONE },
+        );
     }
     let told = events(&mut pair.client);
     assert_eq!(told.len(), 2, "{told:?}");

@@ -8,18 +8,18 @@
 //! S(b) = b + before + sign(A)·min(|A|, p·max(0, b − start))           a slew, p = 400 ppm
 //! ```
 //!
-//! `before` being what earlier settings have added. The [`Setting`] is told to every member before it begins, for an
+//! `before` being what earlier settings have added. The [`ManualAdjustment`] is told to every member before it begins, for an
 //! [`announcement`], so that all of them do the same at the same base time, also one that hears nothing more of its server: two clocks that are d
 //! apart in base time are d·(1 + p) apart at most while they slew. No estimator, and no vote, sees anything of it.
 //!
 //! If the cluster's base time is within β of a node's base time b, then S of it is within max |S(b′) − S(b)| of S(b), over b′ in
 //! b ± β. S is increasing except where it steps back, so the ends of that interval, and both sides of a step in it, are enough:
-//! [`Setting::reach`]. A bound so covers the moment in which one clock has stepped and another not yet.
+//! [`ManualAdjustment::reach`]. A bound so covers the moment in which one clock has stepped and another not yet.
 
 use crate::time::{Frequency, Span, Timestamp};
-use crate::wire::Setting;
+use crate::wire::ManualAdjustment;
 
-impl Setting {
+impl ManualAdjustment {
     /// What is added when the base time is `base`.
     pub fn added_at(&self, base: Timestamp) -> Span {
         let since = base - self.start;
@@ -85,8 +85,8 @@ impl Setting {
     }
 
     /// Whether this does the same as another, whatever their numbers.
-    pub fn does_as(&self, other: &Setting) -> bool {
-        *self == Setting { number: self.number, ..*other }
+    pub fn does_as(&self, other: &ManualAdjustment) -> bool {
+        *self == ManualAdjustment { number: self.number, ..*other }
     }
 }
 
@@ -98,23 +98,23 @@ pub fn takes(amount: Span) -> Span {
 /// For how long a client that has heard of a setting, and not what it is, may rely on its not having begun. Members that hear
 /// nothing for that long are none any more.
 pub fn lead(interval: Span) -> Span {
-    interval.times(4).max(SHORTEST_LEAD)
+    interval.times(4).max(MIN_LEAD)
 }
 
 /// For how long a setting is announced before it begins: by then, who has missed it guarantees nothing any more, even if the
 /// server's clock runs ahead of his and what he heard last was long on its way.
 pub fn announcement(interval: Span) -> Span {
-    lead(interval) + SHORTEST_LEAD
+    lead(interval) + MIN_LEAD
 }
 
 /// p: as fast as operating systems let their clocks slew, less 100 ppm for the crystals.
 pub const PACE: Frequency = Frequency::from_ppm(400.0);
 /// Nobody slews for longer: what cannot be done within a day is better done at once.
-pub const LONGEST_SLEW: Span = Span::from_secs(86_400);
-/// What is slewed within [`LONGEST_SLEW`].
-pub const LARGEST_SLEW: Span = Span::from_millis(34_560);
+pub const MAX_SLEW_DURATION: Span = Span::from_secs(86_400);
+/// What is slewed within [`MAX_SLEW_DURATION`].
+pub const MAX_SLEW_AMOUNT: Span = Span::from_millis(34_560);
 /// A network may be down for a moment even if rounds are short.
-const SHORTEST_LEAD: Span = Span::from_secs(2);
+const MIN_LEAD: Span = Span::from_secs(2);
 /// What is added is a whole number of nanoseconds.
 const ROUNDING: Span = Span::from_nanos(1);
 
@@ -127,9 +127,9 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_nanos(1_800_000_000_000_000_000);
 
-    fn setting(amount: Span, step: bool) -> Setting {
+    fn setting(amount: Span, step: bool) -> ManualAdjustment {
         let before = Span::from_secs(-7);
-        Setting { cluster: ClusterId(1), number: 1, before, amount, start: START, step }
+        ManualAdjustment { cluster: ClusterId(1), number: 1, before, amount, start: START, step }
     }
 
     fn later(ms: i64) -> Timestamp {
@@ -148,7 +148,7 @@ mod tests {
             let step = setting(Span::from_secs(sign), true);
             assert_eq!((step.added_at(later(-1)), step.added_at(START)), (before, before + step.amount));
         }
-        assert_eq!(Setting::NONE.shown(START), START);
+        assert_eq!(ManualAdjustment::NONE.shown(START), START);
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn numbers_wrap_around_without_zero() {
-        let numbered = |number| Setting { number, ..Setting::NONE };
+        let numbered = |number| ManualAdjustment { number, ..ManualAdjustment::NONE };
         assert!(numbered(1).is_newer(0) && numbered(200).is_newer(0));
         assert!(numbered(2).is_newer(1) && !numbered(1).is_newer(2));
         assert!(numbered(1).is_newer(255) && !numbered(255).is_newer(1));
@@ -211,7 +211,7 @@ mod tests {
             step in any::<bool>(),
         ) {
             let (before, amount, start, at, bound) = numbers;
-            let setting = Setting {
+            let setting = ManualAdjustment {
                 before: Span::from_nanos(before),
                 amount: Span::from_nanos(amount),
                 start: Timestamp::from_nanos(start),

@@ -2,40 +2,42 @@
 
 use crate::event::{Adjustment, Exclusion, Outcome, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, Setting};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// What the keeper gets to know of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Ballot<'a> {
+pub struct MemberReading<'a> {
     /// How the client says that its clock stands.
     pub state: ClientState,
     /// The cluster whose time it says it carries.
     pub cluster: ClusterId,
     /// What it says that that time was set by; `None`: it has not said so yet.
-    pub setting: Option<&'a Setting>,
+    pub setting: Option<&'a ManualAdjustment>,
     /// Its newest reading that is not too old; `None`: not heard.
-    pub reading: Option<Reading>,
+    pub reading: Option<PhaseReading>,
     /// Whether the vote before this one left it out.
     pub excluded: bool,
     /// Whether somebody has taken its vote away: to the vote it is as if this clock did not exist.
     pub removed: bool,
     /// What it says of its frequency, if it is sure of it.
-    pub claim: Option<Claim>,
+    pub claim: Option<FrequencyReport>,
 }
 
-impl Ballot<'_> {
+impl MemberReading<'_> {
     /// Its reading as its clock is shown, with what the time that it carries was set by.
-    pub(super) fn shown(&self) -> Option<Reading> {
-        let added = |reading: &Reading| self.setting.unwrap_or(&Setting::NONE).added_at(reading.clock());
-        self.reading.map(|reading| Reading { phase: reading.phase + added(&reading), ..reading })
+    pub(super) fn shown(&self) -> Option<PhaseReading> {
+        let added = |reading: &PhaseReading| {
+            self.setting.unwrap_or(&ManualAdjustment::NONE).added_at(reading.clock())
+        };
+        self.reading.map(|reading| PhaseReading { phase: reading.phase + added(&reading), ..reading })
     }
 }
 
 /// What a client says of its frequency.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Claim {
+pub struct FrequencyReport {
     /// Its frequency adjustment less the rate command in it.
     pub adjustment: Frequency,
     /// One standard deviation of that.
@@ -44,7 +46,7 @@ pub struct Claim {
 
 /// A reading of a client's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct PhaseReading {
     /// The server's oscillator at the reading.
     pub at: Raw,
     /// The client's clock minus the server's oscillator.
@@ -57,7 +59,7 @@ pub struct Reading {
     pub fresh: bool,
 }
 
-impl Reading {
+impl PhaseReading {
     pub(super) fn clock(&self) -> Timestamp {
         Timestamp::from_nanos((self.at + self.phase).as_nanos())
     }
@@ -65,29 +67,29 @@ impl Reading {
 
 /// Whom the server may tell the cluster's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
+pub enum Recipients {
     /// Nobody: it is not sure itself.
-    Nobody,
+    None,
     /// Only those who have no cluster time yet.
-    Newcomers,
+    Joining,
     /// Every client.
-    Everybody,
+    All,
 }
 
-impl Audience {
+impl Recipients {
     /// Whether a client in this state is to be told.
     pub fn includes(self, state: ClientState) -> bool {
         match self {
-            Audience::Nobody => false,
-            Audience::Newcomers => !state.has_cluster_time(),
-            Audience::Everybody => true,
+            Recipients::None => false,
+            Recipients::Joining => !state.has_cluster_time(),
+            Recipients::All => true,
         }
     }
 }
 
 /// The vote's word on one reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
+pub struct Judgement {
     /// The reading's offset from the median of the vote.
     pub offset: Offset,
     /// Whether it agrees; one that has no vote may do so too.
@@ -96,15 +98,15 @@ pub struct Judged {
     pub exclusion: Option<Exclusion>,
 }
 
-impl Judged {
-    pub(super) fn vote(offset: Offset, exclusion: Option<Exclusion>) -> Judged {
-        Judged { offset, agrees: exclusion.is_none(), exclusion }
+impl Judgement {
+    pub(super) fn vote(offset: Offset, exclusion: Option<Exclusion>) -> Judgement {
+        Judgement { offset, agrees: exclusion.is_none(), exclusion }
     }
 }
 
 /// A turn in the cluster's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum PhaseTransition {
     /// The first vote has decided.
     Agreed,
     /// The first vote could not decide, for the first time in a row.
@@ -123,15 +125,15 @@ pub struct Conclusion {
     /// The figures for people.
     pub report: RoundReport,
     /// The vote's word on each ballot, in their order; `None`: it has none.
-    pub judged: Vec<Option<Judged>>,
+    pub judged: Vec<Option<Judgement>>,
     /// The vote's word on the server's own clock; `None`: it has none.
-    pub own: Option<Judged>,
+    pub own: Option<Judgement>,
     /// What was added to the server's own clock.
     pub correction: Correction,
     /// How.
     pub adjustment: Adjustment,
     /// What else has changed.
-    pub turn: Option<Turn>,
+    pub turn: Option<PhaseTransition>,
 }
 
 impl Conclusion {

@@ -8,9 +8,9 @@ use crate::time::{Span, Timestamp};
 /// Server to client: add this to the time that we agree on. And from a client that carries a time on, to a server that does not
 /// know it yet.
 ///
-/// What it does is derived in [`berkeley::setting`](crate::adjustment).
+/// What it does is derived in [`berkeley::setting`](crate::manual_adjustment).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Setting {
+pub struct ManualAdjustment {
     /// Whose time is set.
     pub cluster: ClusterId,
     /// Counts the settings of a cluster: 1, 2, … 255, 1, … In a datagram not 0; 0: nobody has ever set the time.
@@ -25,9 +25,9 @@ pub struct Setting {
     pub step: bool,
 }
 
-impl Setting {
+impl ManualAdjustment {
     /// Nobody has ever set the time.
-    pub const NONE: Setting = Setting {
+    pub const NONE: ManualAdjustment = ManualAdjustment {
         cluster: ClusterId(0),
         number: 0,
         before: Span::ZERO,
@@ -45,7 +45,7 @@ impl Setting {
         body[field::STEP] = self.step.into();
     }
 
-    pub(super) fn decode(body: &BodyBytes) -> Result<Setting, DecodeError> {
+    pub(super) fn decode(body: &BodyBytes) -> Result<ManualAdjustment, DecodeError> {
         let span = |field: core::ops::Range<usize>| Span::from_nanos(BigEndian::read_i64(&body[field]));
         let number = match body[field::NUMBER] {
             0 => return Err(DecodeError::Field("setting number")),
@@ -56,7 +56,7 @@ impl Setting {
             1 => true,
             _ => return Err(DecodeError::Field("step")),
         };
-        Ok(Setting {
+        Ok(ManualAdjustment {
             cluster: ClusterId(BigEndian::read_u64(&body[field::CLUSTER])),
             number,
             before: span(field::BEFORE),

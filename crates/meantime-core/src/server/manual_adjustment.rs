@@ -4,7 +4,7 @@ use super::{Server, Slot};
 use crate::consensus::Unsettable;
 use crate::event::Adjustment;
 use crate::time::{Now, Span, Timestamp};
-use crate::wire::{Body, ClusterId, Header, Setting};
+use crate::wire::{Body, ClusterId, Header, ManualAdjustment};
 use crate::{Fate, ServerEvent};
 
 /// To what the cluster's time is set.
@@ -21,7 +21,12 @@ impl Server {
     ///
     /// # Errors
     /// When that cannot be; then nothing has changed.
-    pub fn set_time(&mut self, now: Now, target: Target, how: Adjustment) -> Result<Setting, Unsettable> {
+    pub fn set_time(
+        &mut self,
+        now: Now,
+        target: Target,
+        how: Adjustment,
+    ) -> Result<ManualAdjustment, Unsettable> {
         let by = match target {
             Target::By(by) => by,
             Target::To(time) => time - self.keeper.shown(now.raw),
@@ -36,7 +41,7 @@ impl Server {
         let setting = *self.keeper.setting();
         if self.members.at(slot).is_some_and(|member| member.setting != setting.number) && setting.number != 0
         {
-            self.send_to(slot, 0, Body::Setting(setting));
+            self.send_to(slot, 0, Body::ManualAdjustment(setting));
         }
     }
 
@@ -46,7 +51,7 @@ impl Server {
         now: Now,
         slot: Slot,
         header: &Header,
-        setting: &Setting,
+        setting: &ManualAdjustment,
     ) -> Fate {
         let undecided = self.keeper.cluster() == ClusterId(0);
         let Some(member) = self.members.at(slot) else { return Fate::Session };

@@ -1,15 +1,15 @@
 //! The cluster's time, set by hand, at a client.
 //!
 //! What the client agrees on with its server is the base time; what it shows is that and what the setting adds, as
-//! [`setting`](crate::adjustment) derives. It follows a setting from the server that keeps the time it has, and tells its own to
+//! [`setting`](crate::manual_adjustment) derives. It follows a setting from the server that keeps the time it has, and tells its own to
 //! one that does not know the time yet. A client without the cluster's time shows no setting: it has to be told first.
 
 use super::{Client, Link, Outgoing, Session};
-use crate::adjustment::{LONGEST_SLEW, lead};
 use crate::config::PLAUSIBLE_FOR;
 use crate::event::{Adjustment, Refusal};
+use crate::manual_adjustment::{MAX_SLEW_DURATION, lead};
 use crate::time::{Correction, Now, Raw, Span, Timestamp};
-use crate::wire::{Body, ClusterId, Setting};
+use crate::wire::{Body, ClusterId, ManualAdjustment};
 use crate::{ClientEvent, Fate};
 
 /// Whether this client knows what its server knows.
@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// The setting that a clock that takes this server's word has.
-    pub(super) fn target(&self) -> Setting {
+    pub(super) fn target(&self) -> ManualAdjustment {
         match &self.link {
             Link::Member(session) => session.setting,
             Link::Entering(_) => self.setting,
@@ -79,12 +79,12 @@ impl Client {
     pub(super) fn tell_setting(&mut self) {
         let Link::Member(session) = &self.link else { return };
         if session.terms.cluster == ClusterId::default() && session.number != 0 {
-            self.outgoing.push_back(Outgoing::Ready(Body::Setting(session.setting)));
+            self.outgoing.push_back(Outgoing::Ready(Body::ManualAdjustment(session.setting)));
         }
     }
 
     /// Somebody has set the time.
-    pub(super) fn handle_setting(&mut self, now: Now, told: &Setting) -> Fate {
+    pub(super) fn handle_setting(&mut self, now: Now, told: &ManualAdjustment) -> Fate {
         let Link::Member(session) = &mut self.link else { return Fate::Session };
         session.heard = now.mono;
         if told.cluster != session.terms.cluster || told.cluster == ClusterId::default() {
@@ -117,7 +117,7 @@ impl Client {
         if !decided || session.number != 0 || session.setting.number == 0 {
             return None;
         }
-        let none = Setting::NONE;
+        let none = ManualAdjustment::NONE;
         let refusal = self.refuses_late(now, &none);
         let Link::Member(session) = &mut self.link else { return None };
         if refusal.is_none() {
@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// From now on the clock shows what this setting says. If that has begun already, it makes good for what it has missed.
-    fn follow_setting(&mut self, now: Now, setting: Setting) {
+    fn follow_setting(&mut self, now: Now, setting: ManualAdjustment) {
         let late = self.missed(now, &setting);
         let adjustment = match late.abs() > self.config.step_threshold {
             true => Adjustment::Step,
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// The clock has another setting from now on. Slewing, it shows the same for now.
-    pub(super) fn take_setting(&mut self, now: Now, setting: Setting, adjustment: Adjustment) {
+    pub(super) fn take_setting(&mut self, now: Now, setting: ManualAdjustment, adjustment: Adjustment) {
         if adjustment == Adjustment::Slew && !setting.does_as(&self.setting) {
             let base = setting.base_of(self.shown(now.raw));
             self.timescale.show(now.raw, base);
@@ -153,17 +153,17 @@ impl Client {
     }
 
     /// How much more this setting shows now than the one that the clock has.
-    fn missed(&self, now: Now, setting: &Setting) -> Span {
+    fn missed(&self, now: Now, setting: &ManualAdjustment) -> Span {
         setting.shown(self.timescale.published(now.raw)) - self.shown(now.raw)
     }
 
-    fn refuses_setting(&self, now: Now, told: &Setting, follows: bool) -> Option<Refusal> {
+    fn refuses_setting(&self, now: Now, told: &ManualAdjustment, follows: bool) -> Option<Refusal> {
         let (from, base) = (self.config.plausible_from, self.timescale.published(now.raw));
         let over = told.start + told.before + told.amount;
         if over < from || over > from + PLAUSIBLE_FOR {
             return Some(Refusal::ImplausibleTime);
         }
-        if told.length() > LONGEST_SLEW {
+        if told.length() > MAX_SLEW_DURATION {
             return Some(Refusal::SlewTooLong);
         }
         if !follows {
@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// Why what this clock has missed of a setting is not acceptable, if it is not.
-    fn refuses_late(&self, now: Now, told: &Setting) -> Option<Refusal> {
+    fn refuses_late(&self, now: Now, told: &ManualAdjustment) -> Option<Refusal> {
         let late = self.missed(now, told).abs();
         (late > self.config.step_threshold.max(self.config.max_step)).then_some(Refusal::StepTooLarge)
     }
@@ -185,10 +185,10 @@ impl Session {
     /// What a session's server is taken to know that keeps this cluster's time: as much as the client, if that is its own time or
     /// not decided yet. The numbers count within a session alone: what another server of the same time took over from its members
     /// may be older than what this one knows, or another setting of the same number. So the server's first word is news.
-    pub(super) fn begin_setting(&mut self, own: &Setting, cluster: ClusterId) {
+    pub(super) fn begin_setting(&mut self, own: &ManualAdjustment, cluster: ClusterId) {
         let unknown = self.terms.cluster == ClusterId::default();
         let same = unknown || cluster == self.terms.cluster;
-        self.setting = if same { *own } else { Setting::NONE };
+        self.setting = if same { *own } else { ManualAdjustment::NONE };
         self.number = if unknown { own.number } else { 0 };
         self.refused_setting = None;
     }

@@ -1,11 +1,11 @@
 //! The cluster's time is set by hand: whether it can be, and what that is; and how it outlives the server.
 
-use super::{Ballot, Keeper, Phase};
-use crate::adjustment::{LARGEST_SLEW, LONGEST_SLEW, announcement, takes};
+use super::{MemberReading, Phase, Timekeeper};
 use crate::config::PLAUSIBLE_FOR;
 use crate::event::Adjustment;
+use crate::manual_adjustment::{MAX_SLEW_AMOUNT, MAX_SLEW_DURATION, announcement, takes};
 use crate::time::{Raw, Span, Timestamp};
-use crate::wire::{ClusterId, Setting};
+use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
 /// Why the cluster's time cannot be set.
@@ -33,9 +33,9 @@ pub enum Unsettable {
     TooLong(Span, Span, Span),
 }
 
-impl Keeper {
+impl Timekeeper {
     /// What somebody has set the cluster's time by.
-    pub fn setting(&self) -> &Setting {
+    pub fn setting(&self) -> &ManualAdjustment {
         &self.setting
     }
 
@@ -54,7 +54,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When that cannot be.
-    pub fn set_time(&mut self, raw: Raw, by: Span, how: Adjustment) -> Result<Setting, Unsettable> {
+    pub fn set_time(&mut self, raw: Raw, by: Span, how: Adjustment) -> Result<ManualAdjustment, Unsettable> {
         if self.cluster == ClusterId(0) {
             return Err(Unsettable::NoTime);
         }
@@ -73,10 +73,10 @@ impl Keeper {
             return Err(Unsettable::Implausible);
         }
         let step = how == Adjustment::Step;
-        if !step && takes(by) > LONGEST_SLEW {
-            return Err(Unsettable::TooLong(by.abs(), takes(by), LARGEST_SLEW));
+        if !step && takes(by) > MAX_SLEW_DURATION {
+            return Err(Unsettable::TooLong(by.abs(), takes(by), MAX_SLEW_AMOUNT));
         }
-        self.setting = Setting {
+        self.setting = ManualAdjustment {
             cluster: self.cluster,
             number: self.setting.number.checked_add(1).unwrap_or(1),
             before: self.setting.before + self.setting.amount,
@@ -90,14 +90,14 @@ impl Keeper {
 
 /// The setting that most of the clients that carry this cluster's time carry, or that most of all carry that nobody has set it;
 /// `None` as long as it is not known of most of them what they carry. A time that has no cluster's name yet nobody has set.
-pub(super) fn commonest(ballots: &[Ballot<'_>], cluster: ClusterId) -> Option<Setting> {
+pub(super) fn commonest(ballots: &[MemberReading<'_>], cluster: ClusterId) -> Option<ManualAdjustment> {
     let carriers =
         ballots.iter().filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster == cluster);
     let count = carriers.clone().count();
     if count == 0 {
-        return Some(Setting::NONE);
+        return Some(ManualAdjustment::NONE);
     }
-    let mut known: Vec<&Setting> = carriers.filter_map(|ballot| ballot.setting).collect();
+    let mut known: Vec<&ManualAdjustment> = carriers.filter_map(|ballot| ballot.setting).collect();
     known.sort_unstable();
     let enough = 2 * known.len() > count;
     let commonest = known.chunk_by(|one, other| one == other).max_by_key(|same| same.len());

@@ -1,5 +1,6 @@
-//! What the discipline of one client costs: for each burst once the start is over, and at the start, whose bursts are
-//! replayed. Beside it the bank of two-state Kalman filters, which the cross-check and a following server run.
+//! What the discipline of one client costs: for each burst once the start is over, and at the start, whose
+//! bursts are replayed. Beside it the bank of two-state Kalman filters, which the cross-check and a following
+//! server run.
 
 mod support;
 
@@ -33,7 +34,8 @@ fn steady(criterion: &mut Criterion, size: usize) {
     });
 }
 
-/// The last burst of the start, which replays all before it, is the most expensive; and all of the start together.
+/// The last burst of the start, which replays all before it, is the most expensive; and all of the start
+/// together.
 fn start(criterion: &mut Criterion, size: usize) {
     let mut group = criterion.benchmark_group("start");
     group.sample_size(10);

@@ -1,7 +1,8 @@
-//! What a member costs as their number grows: the server's time for a round, its memory, and how exact the corrections are.
+//! What a member costs as their number grows: the server's time for a round, its memory, and how exact the
+//! corrections are.
 //!
-//! `cargo bench --bench growth -- 10 1000 1000000` takes other numbers than the usual ones. All in memory, over perfect paths:
-//! what sockets and networks add is in docs/PERFORMANCE.md.
+//! `cargo bench --bench growth -- 10 1000 1000000` takes other numbers than the usual ones. All in memory,
+//! over perfect paths: what sockets and networks add is in docs/PERFORMANCE.md.
 
 mod support;
 

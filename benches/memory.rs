@@ -1,5 +1,5 @@
-//! What a client takes of memory, counted by the allocator: its discipline, all of the client, and what the server keeps of
-//! it. What something owns on the heap is what gets free when it is dropped.
+//! What a client takes of memory, counted by the allocator: its discipline, all of the client, and what the
+//! server keeps of it. What something owns on the heap is what gets free when it is dropped.
 
 mod support;
 
@@ -25,7 +25,8 @@ fn main() {
     server();
 }
 
-/// A client weighs each burst on a copy of its discipline, which it then keeps or drops. Returns what is on the heap.
+/// A client weighs each burst on a copy of its discipline, which it then keeps or drops. Returns what is on
+/// the heap.
 fn discipline(size: usize, bursts: usize, when: &str) -> usize {
     let mut path = Path::new(size);
     let discipline = path.discipline(bursts);
@@ -49,7 +50,8 @@ fn client() {
     row("client after the start", &[size_of::<Client>(), kept, more]);
 }
 
-/// What a server has more for twice as many clients, shared among them. Powers of two, for that is how tables grow.
+/// What a server has more for twice as many clients, shared among them. Powers of two, for that is how tables
+/// grow.
 fn server() {
     let [few, many] = [CLIENTS / 2, CLIENTS].map(|clients| {
         let mut island = Island::new(clients);

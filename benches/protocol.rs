@@ -1,4 +1,5 @@
-//! What the protocol costs: a datagram to bytes and back, its tag, and a whole round of a server and one client.
+//! What the protocol costs: a datagram to bytes and back, its tag, and a whole round of a server and one
+//! client.
 
 mod support;
 

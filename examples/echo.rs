@@ -1,9 +1,10 @@
-//! The least that a server can do, and the most that can be asked of one: for comparison, by `scripts/capacity.py`.
+//! The least that a server can do, and the most that can be asked of one: for comparison, by
+//! `scripts/capacity.py`.
 //!
-//! `echo serve ADDRESS` sends every datagram back, in batches of 64 and nothing else. `echo drive ADDRESS SECONDS
-//! ntp|meantime` keeps 512 requests on their way to a server, from 16 ports, counts the answers, and prints how many there
-//! were in a second: NTP requests of 48 bytes, or heartbeats of 16 registered clients of 96 bytes, which an echo sends back
-//! as well.
+//! `echo serve ADDRESS` sends every datagram back, in batches of 64 and nothing else. `echo drive ADDRESS
+//! SECONDS ntp|meantime` keeps 512 requests on their way to a server, from 16 ports, counts the answers, and
+//! prints how many there were in a second: NTP requests of 48 bytes, or heartbeats of 16 registered clients
+//! of 96 bytes, which an echo sends back as well.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -147,7 +148,8 @@ fn ntp() -> Vec<u8> {
     request
 }
 
-/// Registers a client; its heartbeat. An echo lets nobody in, but sends the heartbeat back like any other datagram.
+/// Registers a client; its heartbeat. An echo lets nobody in, but sends the heartbeat back like any other
+/// datagram.
 fn register(fd: &OwnedFd, number: u64) -> nix::Result<Vec<u8>> {
     let sender = NodeId(number << 32 | u64::from(std::process::id()));
     let mut header = Header { sender, ..Header::default() };

@@ -1,4 +1,5 @@
-//! Floods a server on this machine with datagrams as fast as they can be sent: what `scripts/flood.py` measures it under.
+//! Floods a server on this machine with datagrams as fast as they can be sent: what `scripts/flood.py`
+//! measures it under.
 //!
 //! ```console
 //! flood 127.0.0.1:5525 noise 60          # random bytes, of the right length and others
@@ -6,9 +7,9 @@
 //! flood 127.0.0.1:5525 replay 60         # what a client has sent, from that client's address
 //! ```
 //!
-//! To replay, it stands between the server and a client, which is to be told to follow the address that is printed first;
-//! it passes on what they send and records it for a quarter of a minute. Prints at the end how many it has sent. It takes no
-//! target but a loopback address.
+//! To replay, it stands between the server and a client, which is to be told to follow the address that is
+//! printed first; it passes on what they send and records it for a quarter of a minute. Prints at the end how
+//! many it has sent. It takes no target but a loopback address.
 
 #![expect(clippy::disallowed_types, reason = "somebody has to send what no node would")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]

@@ -4,8 +4,8 @@
 //! fault-tolerant mean in which its own clock is one vote among equals, and sends every machine the
 //! correction of its own clock: the Berkeley algorithm, made fit for today.
 //!
-//! This package is the program around the core. The decisions are made in [`meantime_core`], which does no I/O;
-//! [`meantime_sim`] is the simulated world and [`meantime_load`] the load generator.
+//! This package is the program around the core. The decisions are made in [`meantime_core`], which does no
+//! I/O; [`meantime_sim`] is the simulated world and [`meantime_load`] the load generator.
 //!
 //! | module | what lives there |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The way from root to a user who may set the clock, and nothing else. Alone in its process, all of which becomes that user.
+//! The way from root to a user who may set the clock, and nothing else. Alone in its process, all of which
+//! becomes that user.
 
 #![cfg(target_os = "linux")]
 

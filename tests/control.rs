@@ -114,7 +114,8 @@ fn what_is_shown_is_what_the_clocks_themselves_show() {
         let (server, client) = (cluster.status("server"), cluster.status("alice"));
         let clients = server["clients"].as_array().unwrap();
         let shown = clients.iter().find(|client| client["name"] == "alice").unwrap();
-        // Both clocks are read within milliseconds, over one oscillator: what they drift meanwhile does not count.
+        // Both clocks are read within milliseconds, over one oscillator: what they drift meanwhile does not
+        // count.
         let apart = lead(&client) - lead(&server);
         let bound = int(&shown["bound_ns"]) + int(&server["own_bound_ns"]);
         assert!(apart.abs() <= bound, "{apart} ns apart, bound {bound}: {client} {server}");
@@ -315,7 +316,8 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
             assert!(node.events_of(bad).is_empty(), "{}: {:?}", node.name(), node.events_of(bad));
         }
     }
-    // One whose clock was not set with the others would be off by 4 ms, or an hour; bob was, at the very beginning.
+    // One whose clock was not set with the others would be off by 4 ms, or an hour; bob was, at the very
+    // beginning.
     let off = |named: &&Value| int(&named["offset_ns"]).abs() > 1_000_000;
     assert_eq!(cluster.server.events_of("falseticker").iter().filter(off).count(), 1);
     assert!(cluster.status("server")["last_round"]["largest_bound_ns"].is_i64());

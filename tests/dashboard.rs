@@ -1,4 +1,5 @@
-//! The dashboard at real processes: what it serves is what the node says, whatever becomes of that, and nothing else.
+//! The dashboard at real processes: what it serves is what the node says, whatever becomes of that, and
+//! nothing else.
 
 #![cfg(feature = "dashboard")]
 

@@ -1,5 +1,6 @@
-//! Where the process meets the system, and the system says no: sending fails, disks are full or read-only, the process stands
-//! still. Each time the node goes on, says so in a line or two, and is in agreement again when it is over.
+//! Where the process meets the system, and the system says no: sending fails, disks are full or read-only,
+//! the process stands still. Each time the node goes on, says so in a line or two, and is in agreement again
+//! when it is over.
 
 #![cfg(target_os = "linux")]
 

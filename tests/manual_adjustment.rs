@@ -1,4 +1,5 @@
-//! The cluster's time, set by hand, as stories: a server and a client, with every datagram in the test's hands.
+//! The cluster's time, set by hand, as stories: a server and a client, with every datagram in the test's
+//! hands.
 
 mod pair;
 
@@ -113,8 +114,9 @@ fn who_misses_a_setting_guarantees_nothing_before_it_begins() {
     assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
 }
 
-/// A client that has taken two settings, 3 s and 5 s, and then a new server that takes over from the cluster's other members what
-/// they carry: so much was said to them, and no more. That server's life begins `after` seconds since the second setting.
+/// A client that has taken two settings, 3 s and 5 s, and then a new server that takes over from the
+/// cluster's other members what they carry: so much was said to them, and no more. That server's life begins
+/// `after` seconds since the second setting.
 fn overruled(after: f64, carried: impl Fn(ManualAdjustment) -> Option<ManualAdjustment>) -> Pair {
     let mut pair = Pair::agreed();
     set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
@@ -188,7 +190,8 @@ fn a_new_clusters_time_is_not_set_by_what_the_old_ones_was() {
     set_by(&mut pair, Span::from_secs(3), Adjustment::Step);
     pair.run(40.0);
     events(&mut pair.client);
-    // A server whose clock happens to show the old cluster's base time, and which most believe to be new themselves.
+    // A server whose clock happens to show the old cluster's base time, and which most believe to be new
+    // themselves.
     pair.server_ahead = Span::from_secs(1);
     pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
     let mut joined = false;

@@ -1,4 +1,5 @@
-//! The frequency and the time that a node keeps over restarts: found again, and no trouble with them ever ends a node.
+//! The frequency and the time that a node keeps over restarts: found again, and no trouble with them ever
+//! ends a node.
 
 mod support;
 
@@ -49,8 +50,8 @@ fn a_server_goes_on_at_the_rate_that_it_had() {
     let ppb = |tick: &Value| tick["frequency_ppb"].as_f64().expect("a number");
 
     let mut first = start();
-    // The mean of both oscillators, to which the cluster's rate goes, is 0.6 ppm off the server's: half that of a
-    // client's. Were it more, minutes would pass before the rate is worth keeping.
+    // The mean of both oscillators, to which the cluster's rate goes, is 0.6 ppm off the server's: half that
+    // of a client's. Were it more, minutes would pass before the rate is worth keeping.
     let member = client(&first.address(), "member", &["--simulate-drift", "1.2ppm"]);
     wait_until(Duration::from_secs(60), "the frequency to be kept", || file.exists());
     // Enough to be told from nothing.

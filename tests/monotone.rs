@@ -1,9 +1,11 @@
-//! Published time never goes backwards, and never runs faster or slower than the slew limit on top of what its
-//! frequency may be, from the first synchronization on: on real clocks and sockets, read as fast as that goes.
+//! Published time never goes backwards, and never runs faster or slower than the slew limit on top of what
+//! its frequency may be, from the first synchronization on: on real clocks and sockets, read as fast as that
+//! goes.
 //!
-//! A node has one thread, so nobody can read its clock more often than that thread. Therefore one client runs in this
-//! process, in the loop that `meantime client` runs: it is read some millions of times, between all that it does. The
-//! server and another client are processes; of those every event counts, and a tick each millisecond.
+//! A node has one thread, so nobody can read its clock more often than that thread. Therefore one client runs
+//! in this process, in the loop that `meantime client` runs: it is read some millions of times, between all
+//! that it does. The server and another client are processes; of those every event counts, and a tick each
+//! millisecond.
 
 mod support;
 
@@ -116,8 +118,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Reads the clock so often. Never between the loop's reading of its clocks and what the client does by that:
-    /// nobody could.
+    /// Reads the clock so often. Never between the loop's reading of its clocks and what the client does by
+    /// that: nobody could.
     fn read_on(&mut self, times: u32) {
         let Some(mut reader) = self.reader.take() else { return };
         for _ in 0..times {
@@ -215,8 +217,8 @@ impl Observer<Watched> for Director {
         self.ticks += 1;
         if let Some((_, jump)) = self.jumps.iter().find(|(at, _)| *at == self.ticks) {
             self.clock.jump.set(self.clock.jump.get() + *jump);
-            // Published time is a function of the oscillator, and jumps with it until it is corrected: that is not what
-            // this is about.
+            // Published time is a function of the oscillator, and jumps with it until it is corrected: that
+            // is not what this is about.
             let mut reader = self.reader.take().expect("nobody else has it now");
             (reader.last, reader.mark) = (None, None);
             self.reader.set(Some(reader));
@@ -274,7 +276,8 @@ fn process(name: &str, arguments: &str) -> Process {
     Process::start(name, &arguments)
 }
 
-/// All that the process has told since it was synchronized, by the host's oscillator, over which its own drifts.
+/// All that the process has told since it was synchronized, by the host's oscillator, over which its own
+/// drifts.
 fn assert_told_right(node: &Process, drift: Frequency) {
     let mut reader = Reader::new(limit() + drift);
     let ns = |event: &Value, field: &str| event[field].as_i64().expect("a whole number");

@@ -1,4 +1,5 @@
-//! The protocol as stories: a server and a client, pure state machines, with every datagram in the test's hands.
+//! The protocol as stories: a server and a client, pure state machines, with every datagram in the test's
+//! hands.
 
 mod pair;
 
@@ -541,7 +542,8 @@ fn a_known_asymmetry_is_taken_out_of_both_sides_view() {
         let seen = offsets.next_back().expect("the client is measured");
         (pair.difference(), seen, bounds(&pair).0.expect("a bound"))
     };
-    // The path is symmetric; whoever says that the way to the client takes 60 µs longer moves the clock by half.
+    // The path is symmetric; whoever says that the way to the client takes 60 µs longer moves the clock by
+    // half.
     let (plain, plain_seen, plain_bound) = run(Span::ZERO);
     let (moved, moved_seen, moved_bound) = run(Span::from_micros(60));
     let by = moved - plain;
@@ -599,8 +601,8 @@ fn a_healthy_cluster_sends_nine_datagrams_a_round_and_no_heartbeats() {
     );
 }
 
-/// One million datagrams, random ones and mutations of genuine ones, at both sides, from strangers and from the right
-/// addresses: no panic, nothing piles up, the cluster goes on.
+/// One million datagrams, random ones and mutations of genuine ones, at both sides, from strangers and from
+/// the right addresses: no panic, nothing piles up, the cluster goes on.
 #[test]
 fn a_million_bad_datagrams_change_nothing() {
     let mut pair = Pair::agreed();

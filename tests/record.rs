@@ -1,4 +1,5 @@
-//! Records of real processes: what is in them, what becomes of them when the disk is in the way, and their pictures.
+//! Records of real processes: what is in them, what becomes of them when the disk is in the way, and their
+//! pictures.
 
 mod support;
 

@@ -18,7 +18,8 @@ const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
 
 fn assert_no_rights(node: &Process) {
     for set in SETS {
-        // Whoever lacks CAP_SETPCAP cannot narrow what he might be given, and with no_new_privs is given nothing.
+        // Whoever lacks CAP_SETPCAP cannot narrow what he might be given, and with no_new_privs is given
+        // nothing.
         if set != "CapBnd" || geteuid().is_root() {
             assert_eq!(node.status(set).trim_start_matches('0'), "", "{} of the {}", set, node.name());
         }

@@ -1,6 +1,8 @@
-//! Who may be believed: keys, replays, forgeries and limits, as stories of a server, a client and somebody between them.
+//! Who may be believed: keys, replays, forgeries and limits, as stories of a server, a client and somebody
+//! between them.
 //!
-//! A client's or a server's clock that is wrong changes nothing of this: nothing of it looks at a clock that can be wrong.
+//! A client's or a server's clock that is wrong changes nothing of this: nothing of it looks at a clock that
+//! can be wrong.
 
 mod pair;
 
@@ -335,7 +337,8 @@ fn a_recorded_session_does_nothing_in_the_same_session() {
         let accepted = (server_fate(&pair, Fate::Accepted), client_fate(&pair, Fate::Accepted));
         replay(&mut pair, &tape);
         assert_eq!(standing(&pair), before, "{later} s later");
-        // Only first Registers, which are answered by Challenges, and repeated ones while their cookie is good.
+        // Only first Registers, which are answered by Challenges, and repeated ones while their cookie is
+        // good.
         let registers = tape.iter().filter(|(it, _)| it.body.kind() == Kind::Register).count() as u64;
         assert!(server_fate(&pair, Fate::Accepted) <= accepted.0 + registers);
         assert_eq!(client_fate(&pair, Fate::Accepted), accepted.1);
@@ -447,8 +450,8 @@ fn a_replayed_sign_of_life_keeps_nobody_alive() {
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Holdover);
 }
 
-/// Without a key: whoever cannot see the datagrams has to guess 64 bits, whatever he forges. He knows all else: addresses,
-/// ports, the process numbers, the newest round and report number.
+/// Without a key: whoever cannot see the datagrams has to guess 64 bits, whatever he forges. He knows all
+/// else: addresses, ports, the process numbers, the newest round and report number.
 #[test]
 fn off_the_path_every_forgery_needs_64_bits_that_cannot_be_guessed() {
     let mut pair = Pair::agreed();

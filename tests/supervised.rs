@@ -1,4 +1,5 @@
-//! A node under a service manager, which here is a socket that listens: ready, alive, how it stands, stopping.
+//! A node under a service manager, which here is a socket that listens: ready, alive, how it stands,
+//! stopping.
 
 mod support;
 

@@ -49,7 +49,8 @@ fn where_the_kernel_takes_timestamps_they_are_used_on_both_sides() {
         assert!(node.log().contains("timestamps: kernel"), "{}", node.log());
     }
     assert_agreement(&nodes, 200_000, "with the kernel's timestamps");
-    // The delay shows it: from one call to the other a datagram takes longer than from one stamp to the other.
+    // The delay shows it: from one call to the other a datagram takes longer than from one stamp to the
+    // other.
     let delays = |process: &Process| -> Vec<i64> {
         process.events_of("updated").iter().filter_map(|event| event["delay_ns"].as_i64()).collect()
     };

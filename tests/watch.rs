@@ -1,4 +1,5 @@
-//! `meantime watch` on a terminal: what is on the screen, and what keys, another size, and a server's restart do to it.
+//! `meantime watch` on a terminal: what is on the screen, and what keys, another size, and a server's restart
+//! do to it.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! A server and a crowd, as pure state machines, with nothing between them but 50 µs each way: whole rounds of very many
-//! members, in memory.
+//! A server and a crowd, as pure state machines, with nothing between them but 50 µs each way: whole rounds
+//! of very many members, in memory.
 
 #![allow(dead_code, reason = "each program uses a part of this")]
 

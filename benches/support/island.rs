@@ -1,7 +1,7 @@
 //! A server and its clients, as pure state machines, with nothing between them but delays.
 //!
-//! One datagram travels at a time: who has something to send, sends it, and it arrives. So there is no queue of events
-//! whose work would be measured, too.
+//! One datagram travels at a time: who has something to send, sends it, and it arrives. So there is no queue
+//! of events whose work would be measured, too.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

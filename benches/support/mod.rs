@@ -1,5 +1,5 @@
-//! What is measured: exchanges for a discipline alone, and whole nodes; over the simulator's oscillators and waits, so
-//! that the work is that of real noise. Each way takes 100 µs and an exponential wait of 20 µs.
+//! What is measured: exchanges for a discipline alone, and whole nodes; over the simulator's oscillators and
+//! waits, so that the work is that of real noise. Each way takes 100 µs and an exponential wait of 20 µs.
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
@@ -20,8 +20,8 @@ use rand_chacha::ChaCha8Rng;
 /// From one round to the next.
 pub(crate) const INTERVAL: Span = Span::from_secs(5);
 
-/// With so many bursts of this size, a discipline replays its start for the last time: it then has 2,048 observations, two
-/// of each exchange.
+/// With so many bursts of this size, a discipline replays its start for the last time: it then has 2,048
+/// observations, two of each exchange.
 pub(crate) fn bursts_of_start(size: usize) -> usize {
     1024 / size
 }

@@ -1,5 +1,5 @@
-//! The file in which a node keeps what it knows, as it is and with a checksum that fits: what is believed is plausible, and means
-//! the same when it is kept again.
+//! The file in which a node keeps what it knows, as it is and with a checksum that fits: what is believed is
+//! plausible, and means the same when it is kept again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

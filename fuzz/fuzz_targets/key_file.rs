@@ -1,5 +1,5 @@
-//! A key file: as it is, and with lines that are nearly right. What is read means the same when it is written again, and what is
-//! wrong is told without a part of any key.
+//! A key file: as it is, and with lines that are nearly right. What is read means the same when it is written
+//! again, and what is wrong is told without a part of any key.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

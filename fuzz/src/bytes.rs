@@ -1,4 +1,5 @@
-//! An input, read piece by piece. So that a change of one byte changes one thing, everything has a fixed size.
+//! An input, read piece by piece. So that a change of one byte changes one thing, everything has a fixed
+//! size.
 
 /// What is left of an input.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,5 @@
-//! A client that costs nothing: it registers, reports what its clock shows, and takes every correction as a step. To a server
-//! that is all that a client is.
+//! A client that costs nothing: it registers, reports what its clock shows, and takes every correction as a
+//! step. To a server that is all that a client is.
 
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::wire::{

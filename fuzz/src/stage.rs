@@ -1,11 +1,11 @@
-//! A server and two clients, and between them and within them whatever the input says. Who is under test is real; the server
-//! always is; other clients are puppets, which are cheap.
+//! A server and two clients, and between them and within them whatever the input says. Who is under test is
+//! real; the server always is; other clients are puppets, which are cheap.
 //!
-//! What holds whatever happens is asserted after every single input: nothing panics; each datagram ends in exactly one
-//! counter; a stranger gets at most one datagram for one from a server and none from a client; what is sent can be read; what
-//! is told stays bounded; published time never jumps unless that is told as a step; bounds are never negative; the table of members stays
-//! within its limit. Where there are keys, a datagram that nobody with a key has written does nothing at all: no answer, no
-//! event, no nanosecond.
+//! What holds whatever happens is asserted after every single input: nothing panics; each datagram ends in
+//! exactly one counter; a stranger gets at most one datagram for one from a server and none from a client;
+//! what is sent can be read; what is told stays bounded; published time never jumps unless that is told as a
+//! step; bounds are never negative; the table of members stays within its limit. Where there are keys, a
+//! datagram that nobody with a key has written does nothing at all: no answer, no event, no nanosecond.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -164,7 +164,8 @@ impl Stage {
         Some(())
     }
 
-    /// Whoever has stolen the second puppet's key writes something with it: to a server that is this puppet, to a client nobody.
+    /// Whoever has stolen the second puppet's key writes something with it: to a server that is this puppet,
+    /// to a client nobody.
     fn steal(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
         let (from, mut datagram) = (sender(bytes)?, self.remembered(bytes.byte()?));
         Plan::Overwrite(bytes.byte()?, bytes.number()?).apply(&mut datagram);
@@ -524,7 +525,8 @@ const MAX_FLYING: usize = 64;
 const STRANGER: usize = NODES;
 /// To one datagram of its server a client may say one thing, and another that it had to say anyway.
 const ANSWERS: usize = 2;
-/// After any other input: a burst's probes, settings, corrections and heartbeats of two members, and goodbyes.
+/// After any other input: a burst's probes, settings, corrections and heartbeats of two members, and
+/// goodbyes.
 const MANY: usize = 10;
 /// At the end of a round: what it found, what it corrects and whom it loses, for each of three clocks.
 const MAX_TOLD: usize = 24;

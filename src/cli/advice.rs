@@ -43,8 +43,8 @@ impl Advice {
     }
 }
 
-/// The fifth attempt begins some four seconds after the first: whoever has started both at the same time by hand, or
-/// lost a datagram, is not bothered.
+/// The fifth attempt begins some four seconds after the first: whoever has started both at the same time by
+/// hand, or lost a datagram, is not bothered.
 const ENOUGH: u32 = 5;
 
 #[cfg(test)]

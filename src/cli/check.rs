@@ -1,5 +1,5 @@
-//! `meantime check`: may the clocks of this cluster be relied on to be so close? For monitoring, and before something starts
-//! that needs it.
+//! `meantime check`: may the clocks of this cluster be relied on to be so close? For monitoring, and before
+//! something starts that needs it.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,8 @@ use crate::control::ask::Whom;
 use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
 use meantime_core::time::Span;
 
-/// Exit with 0 if any two nodes are guaranteed to be within a limit now, 1 if they are not, 2 if that cannot be told
+/// Exit with 0 if any two nodes are guaranteed to be within a limit now, 1 if they are not, 2 if that cannot
+/// be told
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
@@ -70,15 +71,16 @@ fn judge(answer: &Value, max: Span, min_members: u64) -> (Finding, String) {
     let Some(stated) = round["largest_bound_ns"].as_i64() else {
         return (Finding::Unknown, "not every member was heard and knows how far it may be off".into());
     };
-    // Both clocks' bounds have grown since they were stated; until the round was over, for less than another round.
+    // Both clocks' bounds have grown since they were stated; until the round was over, for less than another
+    // round.
     let grown = growth(answer).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
     let bound = Span::from_nanos(stated.saturating_add(grown));
     let line = format!("any two of {heard} clocks differ by {bound} at most, {max} is allowed");
     (if bound <= max { Finding::Within } else { Finding::Beyond }, line)
 }
 
-/// How fast the bounds of two clocks grow together at most, in parts per billion: what crystals are allowed by default, and six
-/// standard deviations of the least certain frequency.
+/// How fast the bounds of two clocks grow together at most, in parts per billion: what crystals are allowed
+/// by default, and six standard deviations of the least certain frequency.
 fn growth(answer: &Value) -> i64 {
     let clients = answer["clients"].as_array().into_iter().flatten();
     let errors = clients.map(|client| client["frequency_error_ppb"].as_f64().unwrap_or(UNKNOWN_PPB));

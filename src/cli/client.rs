@@ -19,15 +19,16 @@ use meantime_core::{Client, ClientConfig};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ClientArgs {
-    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1 or
-    /// [fd00::1]:7000
+    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1
+    /// or [fd00::1]:7000
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
-    /// What to call this machine, at most 24 bytes [default: the name that its key file is for, or its host name]
+    /// What to call this machine, at most 24 bytes [default: the name that its key file is for, or its host
+    /// name]
     #[arg(long, value_name = "NAME", value_parser = node::own_name)]
     name: Option<Name>,
-    /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or slower) if
-    /// by less [default: 128ms]
+    /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or
+    /// slower) if by less [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
     /// Once a second correction has confirmed the first, refuse steps of more than this; 0 refuses all
@@ -48,8 +49,8 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     drift_allowance: Frequency,
-    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on the path can
-    /// make this clock wrong by
+    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on
+    /// the path can make this clock wrong by
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
     /// How much longer datagrams take from the server than to it, if you know (negative: shorter)
@@ -63,8 +64,8 @@ pub(super) struct ClientArgs {
 /// Runs a client until a signal ends it.
 ///
 /// # Errors
-/// When the server's name cannot be resolved, the system's clock is asked for and cannot be had, or the log or
-/// output cannot be written.
+/// When the server's name cannot be resolved, the system's clock is asked for and cannot be had, or the log
+/// or output cannot be written.
 pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
@@ -105,8 +106,8 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.run(client, connection, clock, None, equipment)
 }
 
-/// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where there is nobody to
-/// ask yet, as after a power cut, the client tries again like everything else.
+/// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where
+/// there is nobody to ask yet, as after a power cut, the client tries again like everything else.
 fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
     let failure = |error: io::Error| {
         Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
@@ -121,7 +122,8 @@ fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
     Ok(resolver)
 }
 
-/// Whether the system's resolver could not be asked (EAI_AGAIN); of its errors the standard library gives only the words.
+/// Whether the system's resolver could not be asked (EAI_AGAIN); of its errors the standard library gives
+/// only the words.
 fn is_temporary(error: &io::Error) -> bool {
     error.to_string().contains("Temporary failure")
 }

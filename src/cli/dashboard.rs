@@ -10,14 +10,16 @@ use super::logging::LogArgs;
 use crate::control::ask::{Line, Whom};
 use crate::dashboard::{self, Answers, Hosts, Source};
 
-/// Serve a page with live plots, and metrics for Prometheus, of the cluster on this machine's server, or of this client
+/// Serve a page with live plots, and metrics for Prometheus, of the cluster on this machine's server, or of
+/// this client
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DashboardArgs {
     /// Where to listen, TCP; whoever can connect there can read everything
     #[arg(long, value_name = "ADDR:PORT", default_value_t = loopback(), value_parser = listen_address)]
     listen: SocketAddr,
-    /// A name of this machine by which browsers may ask, besides localhost and all addresses; may be given several times
+    /// A name of this machine by which browsers may ask, besides localhost and all addresses; may be given
+    /// several times
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
     #[command(flatten)]

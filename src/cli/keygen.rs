@@ -56,8 +56,8 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A client's file is not written over the server's, for instance over the one that it follows from: all clients would have to get
-/// new ones.
+/// A client's file is not written over the server's, for instance over the one that it follows from: all
+/// clients would have to get new ones.
 fn keep_masters(path: &Path) -> Result<(), Failure> {
     match KeyFile::read(path) {
         Ok(KeyFile::Masters(_)) => Err(Failure::Runtime(format!(

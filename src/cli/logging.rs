@@ -1,9 +1,9 @@
 //! The log: to stderr, and to a file if one is named. Timestamps are RFC 3339 in UTC, by the *machine's*
 //! wall clock, which may well be wrong: the cluster's time is in the events.
 //!
-//! Everything is said once to each reader. Events go to stdout. If that is text, stderr has only what is no event:
-//! troubles of the program and its surroundings. If it is JSON, for programs, stderr also tells people the events that
-//! matter; and the log file does so always.
+//! Everything is said once to each reader. Events go to stdout. If that is text, stderr has only what is no
+//! event: troubles of the program and its surroundings. If it is JSON, for programs, stderr also tells people
+//! the events that matter; and the log file does so always.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

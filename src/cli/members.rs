@@ -15,7 +15,8 @@ pub(super) struct MembersArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Take a client's vote away: it is measured and corrected as before, but neither the vote nor the cluster's rate counts it
+    /// Take a client's vote away: it is measured and corrected as before, but neither the vote nor the
+    /// cluster's rate counts it
     Remove(Member),
     /// Give a client its vote back; from then on it is judged as all others are
     Pin(Member),

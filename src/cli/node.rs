@@ -28,22 +28,22 @@ use meantime_core::wire::Name;
 /// The options that every node has.
 #[derive(Debug, clap::Args)]
 pub(super) struct NodeArgs {
-    /// Which clock to keep: overlay, one of meantime's own, which needs no privilege and sets nothing; or system, which
-    /// makes the machine's own clock follow that one (needs CAP_SYS_TIME)
+    /// Which clock to keep: overlay, one of meantime's own, which needs no privilege and sets nothing; or
+    /// system, which makes the machine's own clock follow that one (needs CAP_SYS_TIME)
     #[arg(long, value_name = "CLOCK", default_value = "overlay", value_parser = clock_kind)]
     clock: ClockKind,
     /// With --clock system: steer the clock even if another program seems to do so
     #[arg(long)]
     force: bool,
-    /// Keep the oscillator's frequency, and the time until the machine is rebooted, in this directory over restarts; it is made
-    /// if it is not there
+    /// Keep the oscillator's frequency, and the time until the machine is rebooted, in this directory over
+    /// restarts; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Use and ask for keys: the file that `meantime keygen` has written. A change of the file is noticed
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Once everything is open, become this user, with its groups (needs root); all rights are given up in any case, but
-    /// CAP_SYS_TIME with --clock system
+    /// Once everything is open, become this user, with its groups (needs root); all rights are given up in
+    /// any case, but CAP_SYS_TIME with --clock system
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Pretend that this machine's clock is ahead by this at the start, as in 2.5s (negative: behind)
@@ -60,8 +60,8 @@ pub(super) struct NodeArgs {
     /// Also print the clock's state once in each period, as in 100ms
     #[arg(long, value_name = "PERIOD", allow_hyphen_values = true, value_parser = tick_period)]
     tick: Option<Span>,
-    /// Answer `meantime status` and its like at this Unix socket [default: server.sock or client.sock in /run/meantime for
-    /// root, in $XDG_RUNTIME_DIR/meantime or /tmp/meantime-UID for others]
+    /// Answer `meantime status` and its like at this Unix socket [default: server.sock or client.sock in
+    /// /run/meantime for root, in $XDG_RUNTIME_DIR/meantime or /tmp/meantime-UID for others]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Who notes when datagrams come and go
@@ -170,8 +170,8 @@ impl NodeArgs {
         unusable(self.key_file.as_deref().unwrap_or(Path::new("")), reason)
     }
 
-    /// Opens what only whoever has started the process may open, and gives up all rights that a node does not need. The rest
-    /// is opened as the user that the node goes on as, and so will be again.
+    /// Opens what only whoever has started the process may open, and gives up all rights that a node does not
+    /// need. The rest is opened as the user that the node goes on as, and so will be again.
     ///
     /// # Errors
     /// When the user of `--user` is not there or cannot be had, or the control socket that was asked for.
@@ -188,9 +188,10 @@ impl NodeArgs {
         Ok(control)
     }
 
-    /// Where the node `name` keeps its oscillator's frequency and the time, if it shall; and the frequency that an earlier run
-    /// has left there, with one standard deviation. If it has left the time as well, and not one from before `plausible_from`, the
-    /// clock, which has just started, goes on from that, unless it shall pretend to be wrong.
+    /// Where the node `name` keeps its oscillator's frequency and the time, if it shall; and the frequency
+    /// that an earlier run has left there, with one standard deviation. If it has left the time as well, and
+    /// not one from before `plausible_from`, the clock, which has just started, goes on from that, unless it
+    /// shall pretend to be wrong.
     pub(super) fn recall(
         &self,
         name: &Name,
@@ -259,8 +260,8 @@ impl NodeArgs {
     }
 }
 
-/// Who watches a node: the output, the memory of its frequency and time, who knows what to do when nobody answers, the record, the
-/// service manager, and who looks after the key file.
+/// Who watches a node: the output, the memory of its frequency and time, who knows what to do when nobody
+/// answers, the record, the service manager, and who looks after the key file.
 struct Audience<W: io::Write> {
     output: Output<W>,
     memory: Option<Memory>,
@@ -353,8 +354,8 @@ fn account(name: &str) -> Result<Account, Failure> {
     }
 }
 
-/// Makes the state directory for this user, if it is not there: the user may not be allowed to. What stands against it is told
-/// when something shall be kept in it.
+/// Makes the state directory for this user, if it is not there: the user may not be allowed to. What stands
+/// against it is told when something shall be kept in it.
 fn prepare_for(account: &Account, directory: &Path) {
     if !directory.exists() && std::fs::create_dir_all(directory).is_ok() {
         let _ = account.own(directory);

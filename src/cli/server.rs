@@ -45,11 +45,12 @@ pub(super) struct ServerArgs {
     /// Read nothing that comes from this network, even so. May be repeated
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     deny: Vec<IpNet>,
-    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on a client's
-    /// path can make its clock wrong by
+    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on
+    /// a client's path can make its clock wrong by
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
-    /// How many probes to send in a second at most; with so many clients that a round would not fit, bursts become shorter
+    /// How many probes to send in a second at most; with so many clients that a round would not fit, bursts
+    /// become shorter
     #[arg(long, value_name = "N", default_value_t = PROBE_RATE, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     probe_rate: u32,
     /// Print every measurement and correction of each client as long as there are at most so many clients
@@ -101,7 +102,8 @@ impl ServerArgs {
 /// Runs a server until a signal ends it.
 ///
 /// # Errors
-/// When it cannot listen where it should, cannot set the clock that it should, or cannot write its log or output.
+/// When it cannot listen where it should, cannot set the clock that it should, or cannot write its log or
+/// output.
 pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;

@@ -12,8 +12,8 @@ use meantime_core::time::{Span, Timestamp};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct SetTimeArgs {
-    /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to set it, as in +1.5s
-    /// or -200ms
+    /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to
+    /// set it, as in +1.5s or -200ms
     #[arg(value_name = "TIME|+OFFSET", allow_hyphen_values = true, value_parser = target)]
     target: Target,
     /// Set all clocks at once, not within the hours that a slew takes

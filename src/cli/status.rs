@@ -73,7 +73,8 @@ impl Paint {
         if wanted && io::stdout().is_terminal() { Paint::Ansi } else { Paint::Plain }
     }
 
-    /// How good the state is that a word tells of, as the number of a style of terminals: green, yellow, dim or red.
+    /// How good the state is that a word tells of, as the number of a style of terminals: green, yellow, dim
+    /// or red.
     pub(super) fn code(word: &str) -> &'static str {
         match word {
             "synchronized" | "in" | "agreed" => "32",

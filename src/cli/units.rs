@@ -1,4 +1,5 @@
-//! Lengths of time, frequencies, sizes and dates as people type them: `250ms`, `-2.5s`, `50ppm`, `64MiB`, `2026-01-31`.
+//! Lengths of time, frequencies, sizes and dates as people type them: `250ms`, `-2.5s`, `50ppm`, `64MiB`,
+//! `2026-01-31`.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
@@ -74,8 +75,8 @@ pub fn max_delay(text: &str) -> Result<Span, String> {
     }
 }
 
-/// Reads a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, or as a ratio, `1e-6`. What would be no sensible
-/// ratio lacks its unit.
+/// Reads a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, or as a ratio, `1e-6`. What would be no
+/// sensible ratio lacks its unit.
 ///
 /// # Errors
 /// What is wrong with it, and what to type instead.

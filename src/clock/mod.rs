@@ -30,14 +30,15 @@ pub trait Clock {
     /// All of them, read together.
     fn read(&self) -> Moment;
 
-    /// For how long the machine has slept since this was last asked, and its oscillator with it; `None`: it has not,
-    /// or nobody can tell.
+    /// For how long the machine has slept since this was last asked, and its oscillator with it; `None`: it
+    /// has not, or nobody can tell.
     fn slept(&mut self) -> Option<Span> {
         None
     }
 
-    /// A node has the time from an earlier run: its oscillator shows `time` when the host's reads `host`, and goes on from there.
-    /// False: it does not; where the machine's own clock is steered, that has carried the time.
+    /// A node has the time from an earlier run: its oscillator shows `time` when the host's reads `host`, and
+    /// goes on from there. False: it does not; where the machine's own clock is steered, that has carried the
+    /// time.
     fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool;
 
     /// The two that the core wants, read together.
@@ -66,8 +67,8 @@ pub trait Clock {
         None
     }
 
-    /// Makes the system's time follow the node's, which is a function of its oscillator; `changed` if that may
-    /// have become another one. Does nothing before it is due. Returns what there is to tell.
+    /// Makes the system's time follow the node's, which is a function of its oscillator; `changed` if that
+    /// may have become another one. Does nothing before it is due. Returns what there is to tell.
     fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         let _ = (changed, node);
         Vec::new()

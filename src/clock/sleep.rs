@@ -1,9 +1,9 @@
-//! Whether the machine has slept: `CLOCK_BOOTTIME` counts the time of a suspension, `CLOCK_MONOTONIC` does not, nor
-//! does the oscillator.
+//! Whether the machine has slept: `CLOCK_BOOTTIME` counts the time of a suspension, `CLOCK_MONOTONIC` does
+//! not, nor does the oscillator.
 //!
-//! The two cannot be read in one moment, and a process may be held up between two readings for longer than a short
-//! sleep. So the monotonic clock is read before and after: the time slept since the boot then lies between two
-//! limits, and only what is certain counts.
+//! The two cannot be read in one moment, and a process may be held up between two readings for longer than a
+//! short sleep. So the monotonic clock is read before and after: the time slept since the boot then lies
+//! between two limits, and only what is certain counts.
 
 use meantime_core::time::{Monotonic, Span};
 
@@ -15,8 +15,8 @@ pub struct SleepWatch {
 }
 
 impl SleepWatch {
-    /// The monotonic clock, the clock that counts sleep as well, and the monotonic clock again. Returns how long the
-    /// machine has slept since the last call, if that is certain.
+    /// The monotonic clock, the clock that counts sleep as well, and the monotonic clock again. Returns how
+    /// long the machine has slept since the last call, if that is certain.
     pub fn look(&mut self, before: Monotonic, boottime: Span, after: Monotonic) -> Option<Span> {
         let counted = |monotonic: Monotonic| boottime - Span::from_nanos(monotonic.as_nanos());
         let (least, most) = (counted(after), counted(before));

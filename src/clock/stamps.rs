@@ -1,8 +1,8 @@
 //! From the kernel's timestamps to the host's oscillator.
 //!
 //! The kernel stamps datagrams with `CLOCK_REALTIME`, which anybody may step or bend at any time; the node
-//! measures on the oscillator. The bridge is a [`Pair`]: both clocks read together, after the stamp was taken. A
-//! stamp that is `age` older than the pair belongs to the oscillator's reading
+//! measures on the oscillator. The bridge is a [`Pair`]: both clocks read together, after the stamp was
+//! taken. A stamp that is `age` older than the pair belongs to the oscillator's reading
 //!
 //! ```text
 //! raw = pair.raw − age / (1 + rate),    age = pair.real − stamp
@@ -11,10 +11,11 @@
 //! where `rate` is by how much `CLOCK_REALTIME` is bent, as seen between pairs at least a second apart.
 //!
 //! That holds only if nobody has stepped `CLOCK_REALTIME` between the stamp and the pair. So every pair is
-//! compared with the one before it. If they differ by more than slewing can explain, no stamp is believed until
-//! all that are older than the step must have been used up. A step too small to be told from slewing, in just the
-//! moment between stamp and pair, moves the stamp by as much. Four timestamps with such an error may
-//! show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that none are.
+//! compared with the one before it. If they differ by more than slewing can explain, no stamp is believed
+//! until all that are older than the step must have been used up. A step too small to be told from slewing,
+//! in just the moment between stamp and pair, moves the stamp by as much. Four timestamps with such an error
+//! may show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that
+//! none are.
 
 use super::HostRaw;
 use meantime_core::time::{Frequency, Span, Timestamp};
@@ -53,7 +54,8 @@ pub struct Converter {
     base: Pair,
     /// The wall clock's rate over the oscillator's, minus one.
     rate: Frequency,
-    /// The narrowest pair of the current and of the last stretch of [`STRETCH`] pairs: the clock source may become a slower one.
+    /// The narrowest pair of the current and of the last stretch of [`STRETCH`] pairs: the clock source may
+    /// become a slower one.
     narrowest: [Span; 2],
     pairs: u32,
     doubt_until: Option<HostRaw>,
@@ -73,8 +75,8 @@ impl Converter {
         }
     }
 
-    /// What the oscillator showed when the wall clock showed `stamp`, by the pair that was watched last, which was read
-    /// after that. Never later than the pair.
+    /// What the oscillator showed when the wall clock showed `stamp`, by the pair that was watched last,
+    /// which was read after that. Never later than the pair.
     ///
     /// # Errors
     /// When that cannot be known: user-space time has to do.
@@ -139,7 +141,8 @@ const SPARE: Span = Span::from_micros(1);
 const OLDEST: Span = Span::from_secs(2);
 /// Pairs after which it is learned afresh how narrow they are.
 const STRETCH: u32 = 256;
-/// Two pairs so far apart show the rate to a fraction of a ppm, though each may be off by tens of nanoseconds.
+/// Two pairs so far apart show the rate to a fraction of a ppm, though each may be off by tens of
+/// nanoseconds.
 const RATE_OVER: Span = Span::from_secs(1);
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub trait Subject: Node {
         None
     }
 
-    /// Does what a request tells it to, if it is one of those that change something; the answer's own fields, or why not.
+    /// Does what a request tells it to, if it is one of those that change something; the answer's own fields,
+    /// or why not.
     fn command(&mut self, now: Now, request: &Value) -> Option<Result<Value, String>>;
 }
 

@@ -14,7 +14,8 @@ use crate::cli::Failure;
 /// Which node to ask.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Whom {
-    /// The control socket of the server or client to ask [default: this user's server, else client, on this machine]
+    /// The control socket of the server or client to ask [default: this user's server, else client, on this
+    /// machine]
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 }

@@ -89,8 +89,9 @@ fn refusal(why: &str) -> String {
     json!({ "version": VERSION, "error": why }).to_string()
 }
 
-/// Opens a node's control socket: at `path`, or at the default place. There, somebody else's is left alone, with a line in the
-/// log: several nodes may run on one machine. It belongs to the account that the node goes on as, if that is another.
+/// Opens a node's control socket: at `path`, or at the default place. There, somebody else's is left alone,
+/// with a line in the log: several nodes may run on one machine. It belongs to the account that the node goes
+/// on as, if that is another.
 ///
 /// # Errors
 /// When it cannot be had where it was asked for.
@@ -125,8 +126,8 @@ fn bind(path: &Path, account: Option<&Account>) -> io::Result<Control> {
     Ok(control)
 }
 
-/// Makes the directory of a default socket, for its owner alone; one that is somebody else's is not trusted. Only root can have
-/// made root's: that becomes whose the node is, so that it can be tidied up.
+/// Makes the directory of a default socket, for its owner alone; one that is somebody else's is not trusted.
+/// Only root can have made root's: that becomes whose the node is, so that it can be tidied up.
 fn prepare(path: &Path, account: Option<&Account>) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     let directory: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The control interface: what a node answers at its control socket, and how commands ask there.
 //!
-//! A request is a JSON object on one line, and so is its answer; docs/CONTROL.md describes both. [`Desk`] is the node's
-//! side, [`ask`] the other.
+//! A request is a JSON object on one line, and so is its answer; docs/CONTROL.md describes both. [`Desk`] is
+//! the node's side, [`ask`] the other.
 
 mod answer;
 pub mod ask;

@@ -22,8 +22,8 @@ impl Role {
         }
     }
 
-    /// Where a node of this kind has its socket unless it is told otherwise: under `/run` for root, else in the user's
-    /// runtime directory, or in a directory of the user's own under `/tmp` where there is none.
+    /// Where a node of this kind has its socket unless it is told otherwise: under `/run` for root, else in
+    /// the user's runtime directory, or in a directory of the user's own under `/tmp` where there is none.
     pub fn default_path(self) -> PathBuf {
         directory().join(self.file())
     }

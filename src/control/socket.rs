@@ -1,10 +1,12 @@
-//! The control socket: a Unix socket by which people and programs ask a node how it stands, and tell it what to do.
+//! The control socket: a Unix socket by which people and programs ask a node how it stands, and tell it what
+//! to do.
 //!
-//! Each line is a request, and each gets one line in answer. Who may connect is the business of the file system: the socket
-//! is its owner's alone. The node has other things to do, so everything here is bounded: the connections, what one of them
-//! may ask before it has read the answer (one thing), the length of a request, what is written in a turn of the loop. Who
-//! does not read what he has asked for, and who asks nothing for long, is dropped. A long answer comes in pieces: the next one is
-//! made when the one before it is written.
+//! Each line is a request, and each gets one line in answer. Who may connect is the business of the file
+//! system: the socket is its owner's alone. The node has other things to do, so everything here is bounded:
+//! the connections, what one of them may ask before it has read the answer (one thing), the length of a
+//! request, what is written in a turn of the loop. Who does not read what he has asked for, and who asks
+//! nothing for long, is dropped. A long answer comes in pieces: the next one is made when the one before it
+//! is written.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -122,7 +124,8 @@ impl Control {
         self.connections.iter().map(|(_, connection)| connection.deadline()).min()
     }
 
-    /// Does a turn's worth of work: lets in, reads, writes, drops; and has one request answered at most, or one piece.
+    /// Does a turn's worth of work: lets in, reads, writes, drops; and has one request answered at most, or
+    /// one piece.
     pub fn serve(&mut self, registry: &Registry, now: Monotonic, answer: impl FnOnce(Ask<'_>) -> Answer) {
         self.accept(registry, now);
         let mut answer = Some(answer);
@@ -279,8 +282,9 @@ impl Connection {
     }
 }
 
-/// A socket at `path` that is its owner's alone from the first moment: Linux makes its file with the mode that the socket has.
-/// Other systems make it with the mode that all files get, and it is changed a moment later.
+/// A socket at `path` that is its owner's alone from the first moment: Linux makes its file with the mode
+/// that the socket has. Other systems make it with the mode that all files get, and it is changed a moment
+/// later.
 #[expect(clippy::disallowed_types, reason = "a socket whose mode is set before it is bound")]
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;

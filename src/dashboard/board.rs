@@ -82,7 +82,8 @@ impl Board {
         self.standing = Ok(Standing { status: answers.status, heard: now });
     }
 
-    /// Adds what a node has told, unless it has told that before: its numbers begin again when it is restarted.
+    /// Adds what a node has told, unless it has told that before: its numbers begin again when it is
+    /// restarted.
     fn tell(&mut self, mut event: Value) -> bool {
         if !event.is_object() {
             return false;

@@ -1,8 +1,9 @@
 //! HTTP: who is let in, and what is answered.
 //!
-//! There are no passwords here: what keeps strangers out is the address that is listened on. What is left is the browser of
-//! somebody who may read: pages from elsewhere must not read through it. They get no permission to (there are no CORS
-//! headers), and none by a name of theirs that suddenly means this machine ([`Hosts`]). Nothing can be changed over HTTP.
+//! There are no passwords here: what keeps strangers out is the address that is listened on. What is left is
+//! the browser of somebody who may read: pages from elsewhere must not read through it. They get no
+//! permission to (there are no CORS headers), and none by a name of theirs that suddenly means this machine
+//! ([`Hosts`]). Nothing can be changed over HTTP.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -28,8 +29,8 @@ use super::metrics::{self, Format};
 
 /// By which names browsers may ask.
 ///
-/// A page of an attacker may have its own name lead to this machine, and its browser then takes the two for one site. Such a
-/// request has that name in its header `Host`; addresses have no owner who could do that.
+/// A page of an attacker may have its own name lead to this machine, and its browser then takes the two for
+/// one site. Such a request has that name in its header `Host`; addresses have no owner who could do that.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts(Vec<String>);
 
@@ -74,7 +75,8 @@ pub(super) async fn accept(listener: TcpListener, hosts: Rc<Hosts>, board: Rc<Re
     }
 }
 
-/// Answers what is asked over a connection, and ends it after a while: it might be one that does not go on reading.
+/// Answers what is asked over a connection, and ends it after a while: it might be one that does not go on
+/// reading.
 async fn converse(stream: TcpStream, hosts: &Hosts, board: &RefCell<Board>) {
     let service = service_fn(|request: Request<Incoming>| {
         let answer = answer(&request, hosts, board);

@@ -289,7 +289,8 @@ impl Sheet {
     }
 }
 
-/// OpenMetrics as the older format has it: a family is called as its samples are, there are no units and no end.
+/// OpenMetrics as the older format has it: a family is called as its samples are, there are no units and no
+/// end.
 fn classic(text: &str) -> String {
     let suffix = |kind: &str| match kind {
         "counter" => ("_total", "counter"),

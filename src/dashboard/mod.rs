@@ -1,12 +1,13 @@
-//! RING 2. The dashboard: a page, metrics and a JSON interface over HTTP, for one node that is asked again and again.
+//! RING 2. The dashboard: a page, metrics and a JSON interface over HTTP, for one node that is asked again
+//! and again.
 //!
-//! It is a process of its own, so that nothing a browser does can come between a node's datagram and its timestamp. It
-//! knows the node only through a [`Source`], keeps what it has heard on a `Board`, and shows that to
-//! whoever asks: a hundred readers cost the node as much as one.
+//! It is a process of its own, so that nothing a browser does can come between a node's datagram and its
+//! timestamp. It knows the node only through a [`Source`], keeps what it has heard on a `Board`, and shows
+//! that to whoever asks: a hundred readers cost the node as much as one.
 //!
-//! All of it runs on one thread, an event loop, but for the asking: that waits, for seconds if the node hangs, and the page has to
-//! be there meanwhile to say so. Everything that a reader can make it keep is bounded: connections, the time one may last, the
-//! length of a request.
+//! All of it runs on one thread, an event loop, but for the asking: that waits, for seconds if the node
+//! hangs, and the page has to be there meanwhile to say so. Everything that a reader can make it keep is
+//! bounded: connections, the time one may last, the length of a request.
 
 mod board;
 mod history;
@@ -91,8 +92,8 @@ async fn keep_asking(mut source: impl Source, board: Rc<RefCell<Board>>) {
     }
 }
 
-/// How long to wait before the node is asked again: some times a round, and so long that answering takes it a sixth of its
-/// time at most.
+/// How long to wait before the node is asked again: some times a round, and so long that answering takes it a
+/// sixth of its time at most.
 fn pause(answer: Option<&Answers>, took: Duration) -> Duration {
     let interval = answer.and_then(|answer| answer.status["interval_ns"].as_u64()).map(Duration::from_nanos);
     let wanted = interval.map_or(MIN_PAUSE * 2, |interval| interval / 5).max(took * 5);

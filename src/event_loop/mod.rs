@@ -1,11 +1,12 @@
 //! The loop that drives one node: wait, read clocks, call the node, carry out what it wants.
 //!
-//! It follows the contract on [`Node`] to the letter: what has come in together is handed over, then datagrams, actions and
-//! events are drained. Datagrams are received and sent in batches, with one reading of the clocks for each batch, right after
-//! it is received or right before it is sent; the kernel's timestamps tell the datagrams of a batch apart. Where there are
-//! none, those that came together count as received together, and one whose time of sending matters is sent alone. Events are handed to an [`Observer`] with a reading of the node's
-//! clock and the host's oscillator, taken together. If the clock steers the system's time, it is asked to do so
-//! once a turn, and knows itself when that is due.
+//! It follows the contract on [`Node`] to the letter: what has come in together is handed over, then
+//! datagrams, actions and events are drained. Datagrams are received and sent in batches, with one reading of
+//! the clocks for each batch, right after it is received or right before it is sent; the kernel's timestamps
+//! tell the datagrams of a batch apart. Where there are none, those that came together count as received
+//! together, and one whose time of sending matters is sent alone. Events are handed to an [`Observer`] with a
+//! reading of the node's clock and the host's oscillator, taken together. If the clock steers the system's
+//! time, it is asked to do so once a turn, and knows itself when that is due.
 //!
 //! mio is edge-triggered, so readiness is remembered until the socket runs dry; and at most
 //! [`BATCH`] datagrams are taken before timers get their turn, so that a flood cannot starve
@@ -63,13 +64,15 @@ pub trait Observer<N: Node> {
         Ok(())
     }
 
-    /// Somebody asks something of the node at the control socket, or tells it something, or wants the rest of an answer.
+    /// Somebody asks something of the node at the control socket, or tells it something, or wants the rest of
+    /// an answer.
     fn request(&mut self, node: &mut N, now: Now, at: Observation, ask: Ask<'_>) -> Answer {
         let _ = (node, now, at, ask);
         Answer::default()
     }
 
-    /// Time for what is neither network nor clock, as looking whether a file has changed. Called in every turn.
+    /// Time for what is neither network nor clock, as looking whether a file has changed. Called in every
+    /// turn.
     fn upkeep(&mut self, node: &mut N, now: Now) {
         let _ = (node, now);
     }
@@ -240,7 +243,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         }
     }
 
-    /// Tells the node if the machine has slept: before anything else, since all that follows is of another time.
+    /// Tells the node if the machine has slept: before anything else, since all that follows is of another
+    /// time.
     fn wake_up(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
         let Some(slept) = self.clock.slept() else { return Ok(()) };
         self.node.handle_suspended(self.clock.now(), slept);
@@ -370,8 +374,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         }
     }
 
-    /// Sends what is ready. Mostly a datagram has left before the call that sends it returns: what is known already is heard
-    /// at once, so that the error queue does not fill up.
+    /// Sends what is ready. Mostly a datagram has left before the call that sends it returns: what is known
+    /// already is heard at once, so that the error queue does not fill up.
     fn send(&mut self, now: Monotonic, stamped: bool) {
         let mut rest = &self.outgoing[..];
         while !rest.is_empty() {
@@ -390,7 +394,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         self.hear_departures();
     }
 
-    /// Tells the node when datagrams really left, but of no more than a batch; false if there was nothing to tell.
+    /// Tells the node when datagrams really left, but of no more than a batch; false if there was nothing to
+    /// tell.
     fn hear_departures(&mut self) -> bool {
         if !self.departing {
             return false;

@@ -1,8 +1,9 @@
 //! What the process may do: as little as it needs.
 //!
-//! The order matters. Groups are set while that is still allowed, then the user; the kernel would take all capabilities
-//! together with the user root, so they are kept over that step, and then cut down to the one that is needed. The bounding set
-//! and `no_new_privs` close the way back: nothing that this process might be made to execute gets more.
+//! The order matters. Groups are set while that is still allowed, then the user; the kernel would take all
+//! capabilities together with the user root, so they are kept over that step, and then cut down to the one
+//! that is needed. The bounding set and `no_new_privs` close the way back: nothing that this process might be
+//! made to execute gets more.
 
 use std::ffi::CString;
 use std::io;
@@ -62,8 +63,8 @@ pub fn may_become_others() -> bool {
     has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
 }
 
-/// Becomes this user, with its groups, and gives up every right but `need`, for good. A right that is not there is not
-/// missed here. Without an account the user stays, but gets no rights by being root.
+/// Becomes this user, with its groups, and gives up every right but `need`, for good. A right that is not
+/// there is not missed here. Without an account the user stays, but gets no rights by being root.
 ///
 /// # Errors
 /// When the system refuses: then some rights may be given up and others not, and the process should end.

@@ -1,7 +1,8 @@
 //! The service manager that has started this process, if one has: systemd, or whoever speaks sd_notify(3).
 //!
-//! It is told when the process is ready and when it stops, how it stands, and that it is alive. Telling never waits: a
-//! service manager that does not read its mail holds nobody up, and what it misses is told again with the next sign of life.
+//! It is told when the process is ready and when it stops, how it stands, and that it is alive. Telling never
+//! waits: a service manager that does not read its mail holds nobody up, and what it misses is told again
+//! with the next sign of life.
 
 use std::ffi::OsStr;
 use std::io;
@@ -32,8 +33,8 @@ impl Supervisor {
         Some(Supervisor { socket: socket.into(), patience, told: String::new() })
     }
 
-    /// How often [`alive`](Supervisor::alive) wants to be called: three times before its patience ends, and often enough for
-    /// a status that people may look at.
+    /// How often [`alive`](Supervisor::alive) wants to be called: three times before its patience ends, and
+    /// often enough for a status that people may look at.
     pub fn period(&self) -> Span {
         let watched = self.patience.map_or(STATUS_PERIOD, |patience| patience.over(3));
         watched.min(STATUS_PERIOD).max(MIN)

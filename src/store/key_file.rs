@@ -7,8 +7,9 @@
 //! node 1 64-hexadecimal-digits lab-7       the key of the node lab-7 alone
 //! ```
 //!
-//! A file is either a server's, of `master` lines, or one client's, of `node` lines with its name. It is refused if
-//! others than its owner and its group may read it (systemd's credentials are their group's), or its group may write it.
+//! A file is either a server's, of `master` lines, or one client's, of `node` lines with its name. It is
+//! refused if others than its owner and its group may read it (systemd's credentials are their group's), or
+//! its group may write it.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -203,7 +204,8 @@ impl Keyed for Client {
     }
 }
 
-/// Looks every few seconds whether a key file has changed. One that cannot be used is told once, and changes nothing.
+/// Looks every few seconds whether a key file has changed. One that cannot be used is told once, and changes
+/// nothing.
 #[derive(Debug)]
 pub struct KeyWatch {
     path: PathBuf,

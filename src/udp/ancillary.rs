@@ -1,7 +1,8 @@
-//! Control messages and socket addresses as the bytes that the kernel reads and writes: what travels beside a datagram.
+//! Control messages and socket addresses as the bytes that the kernel reads and writes: what travels beside a
+//! datagram.
 //!
-//! A control message is a header (its length, level and type), then its data, padded to the size of a word. Everything
-//! here is plain slices: what does not fit is not written, and what makes no sense is not read.
+//! A control message is a header (its length, level and type), then its data, padded to the size of a word.
+//! Everything here is plain slices: what does not fit is not written, and what makes no sense is not read.
 
 use std::ffi::c_int;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};

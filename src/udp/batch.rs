@@ -1,7 +1,7 @@
 //! Many datagrams in one system call: `recvmmsg` and `sendmmsg`. All buffers are made once and used again.
 //!
-//! nix has both calls, but with the same control messages for all datagrams that are sent, and those received lose theirs
-//! from the second call on. So they are called here, by way of libc.
+//! nix has both calls, but with the same control messages for all datagrams that are sent, and those received
+//! lose theirs from the second call on. So they are called here, by way of libc.
 
 use std::fmt;
 use std::io;
@@ -33,7 +33,8 @@ pub struct Received<'a> {
     pub local: Option<IpAddr>,
     /// When it came, by the kernel's wall clock; `None` where the kernel takes no timestamps.
     pub stamp: Option<Timestamp>,
-    /// How many datagrams the socket has lost so far since its buffer was full; `None`: none, or nobody counts.
+    /// How many datagrams the socket has lost so far since its buffer was full; `None`: none, or nobody
+    /// counts.
     pub lost: Option<u32>,
 }
 
@@ -127,7 +128,8 @@ impl Departing {
         true
     }
 
-    /// Sends all, and forgets them. Returns how many were sent: if fewer than there were, then the next one has been tried.
+    /// Sends all, and forgets them. Returns how many were sent: if fewer than there were, then the next one
+    /// has been tried.
     ///
     /// # Errors
     /// When the first could not be sent.
@@ -186,7 +188,8 @@ impl Headers {
     ) -> io::Result<usize> {
         let count = self.aim(to, |_| (NAME, CONTROL, BUFFER_LEN));
         let no_timeout = std::ptr::null_mut();
-        // SAFETY: `count` headers point to buffers of the lengths that they state, which nobody else uses meanwhile.
+        // SAFETY: `count` headers point to buffers of the lengths that they state, which nobody else uses
+        // meanwhile.
         let received = unsafe {
             libc::recvmmsg(socket.as_raw_fd(), self.messages.as_mut_ptr(), count as _, flags as _, no_timeout)
         };
@@ -197,12 +200,14 @@ impl Headers {
         let lengths = std::mem::take(&mut self.lengths);
         let count = self.aim(from, |index| (lengths[index].0, lengths[index].1, DATAGRAM_LEN));
         self.lengths = lengths;
-        // SAFETY: `count` headers point to buffers of the lengths that they state, which nobody else uses meanwhile.
+        // SAFETY: `count` headers point to buffers of the lengths that they state, which nobody else uses
+        // meanwhile.
         let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), self.messages.as_mut_ptr(), count as _, 0) };
         counted(sent)
     }
 
-    /// Points the headers to the envelopes, with the lengths of name, control messages and bytes of each. How many there are.
+    /// Points the headers to the envelopes, with the lengths of name, control messages and bytes of each. How
+    /// many there are.
     fn aim(&mut self, at: &mut [Envelope], lengths: impl Fn(usize) -> (usize, usize, usize)) -> usize {
         let headers = self.messages.iter_mut().zip(self.vectors.iter_mut());
         let mut count = 0;
@@ -241,10 +246,11 @@ fn counted(result: libc::c_int) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// As many as are handled in well under a millisecond; with more of them the calls are hardly cheaper for each.
+/// As many as are handled in well under a millisecond; with more of them the calls are hardly cheaper for
+/// each.
 pub const BATCH: usize = 64;
 /// Longer than a datagram, so that one that is too long does not look right when its end is cut off.
 pub(crate) const BUFFER_LEN: usize = DATAGRAM_LEN + 32;
-/// Room for all control messages that a datagram, or an entry of the error queue, may have: three timestamps, the address of
-/// ours, the count of what was lost; or an error and the address that has caused it.
+/// Room for all control messages that a datagram, or an entry of the error queue, may have: three timestamps,
+/// the address of ours, the count of what was lost; or an error and the address that has caused it.
 const CONTROL: usize = 224;

@@ -1,10 +1,10 @@
-//! What Linux tells beside a datagram: which of our addresses it came to, when, and how many were lost before it
-//! (`SO_TIMESTAMPING`, `IP_PKTINFO`, `SO_RXQ_OVFL`); and when a datagram has left.
+//! What Linux tells beside a datagram: which of our addresses it came to, when, and how many were lost before
+//! it (`SO_TIMESTAMPING`, `IP_PKTINFO`, `SO_RXQ_OVFL`); and when a datagram has left.
 //!
-//! A receive timestamp comes with its datagram, as a control message. A transmit timestamp is asked for in the same way, by
-//! the datagrams whose time of leaving matters, and is put into the socket's error queue, without the datagram but with its
-//! number: the kernel counts from zero what is to be stamped. We count along. After such a send has failed nobody knows
-//! whether it was counted, so both begin anew.
+//! A receive timestamp comes with its datagram, as a control message. A transmit timestamp is asked for in
+//! the same way, by the datagrams whose time of leaving matters, and is put into the socket's error queue,
+//! without the datagram but with its number: the kernel counts from zero what is to be stamped. We count
+//! along. After such a send has failed nobody knows whether it was counted, so both begin anew.
 
 use std::ffi::c_int;
 use std::io;
@@ -44,8 +44,8 @@ impl Departures {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// A datagram that was to be stamped could not be sent: the kernel may have counted it or not. Stamps of datagrams sent
-    /// before are taken for those of later ones then, and found to lie before them.
+    /// A datagram that was to be stamped could not be sent: the kernel may have counted it or not. Stamps of
+    /// datagrams sent before are taken for those of later ones then, and found to lie before them.
     ///
     /// # Errors
     /// When the system refuses; it does not.
@@ -129,7 +129,8 @@ pub(super) fn count_lost(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::RxqOvfl, &1)?)
 }
 
-/// Asks for buffers of this size, beyond what the system grants to everybody where this process may have that.
+/// Asks for buffers of this size, beyond what the system grants to everybody where this process may have
+/// that.
 pub(super) fn enlarge_buffers(socket: &impl AsFd, receive: usize, send: usize) {
     if setsockopt(socket, sockopt::RcvBufForce, &receive).is_err() {
         // More is welcome and less will do: the system may grant less.
@@ -160,7 +161,8 @@ fn number_of(error: &[u8]) -> Option<u32> {
     array(error, 12).filter(|_| is_stamp).map(u32::from_ne_bytes)
 }
 
-/// Stamps by the kernel's clock of what comes, and of what goes where it is asked for, with a number instead of the datagram.
+/// Stamps by the kernel's clock of what comes, and of what goes where it is asked for, with a number instead
+/// of the datagram.
 fn wanted() -> TimestampingFlag {
     TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
@@ -213,7 +215,8 @@ mod tests {
         ((0..arrivals.len()).map(|index| arrivals.get(index).stamp).collect(), path)
     }
 
-    /// Sends until something comes with a stamp: the kernel begins to take them a moment after it was asked to.
+    /// Sends until something comes with a stamp: the kernel begins to take them a moment after it was asked
+    /// to.
     fn has_begun(client: &mut Udp, server: &mut Udp) -> bool {
         let begun = (0..400).any(|_| {
             client.send(&[stamped(None)]).unwrap();

@@ -20,7 +20,8 @@ pub trait Link {
     /// When the system refuses.
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
 
-    /// Takes in the datagrams that have come, up to a batch. What is longer than a datagram is cut off somewhere behind that.
+    /// Takes in the datagrams that have come, up to a batch. What is longer than a datagram is cut off
+    /// somewhere behind that.
     ///
     /// # Errors
     /// `WouldBlock` when there are none; anything else concerns one datagram only.
@@ -38,7 +39,8 @@ pub trait Link {
     /// When the first of them could not be sent; the next may well be.
     fn send(&mut self, registry: &Registry, transmits: &[Transmit]) -> io::Result<usize>;
 
-    /// Says when datagrams really left, as far as that is known, up to a batch. False if there may be more to say.
+    /// Says when datagrams really left, as far as that is known, up to a batch. False if there may be more to
+    /// say.
     ///
     /// # Errors
     /// `WouldBlock` when nothing more is known.

@@ -29,7 +29,8 @@ pub struct Udp {
     local: Option<IpAddr>,
     departing: Departing,
     departures: Option<Departures>,
-    /// How many datagrams it has lost because its buffer was full, by the system's count; and when that was asked last.
+    /// How many datagrams it has lost because its buffer was full, by the system's count; and when that was
+    /// asked last.
     lost: u32,
     lost_before: u32,
 }
@@ -157,7 +158,8 @@ impl Udp {
         sent
     }
 
-    /// Says which datagrams have really left when, as far as the error queue tells, up to a batch. False if there may be more.
+    /// Says which datagrams have really left when, as far as the error queue tells, up to a batch. False if
+    /// there may be more.
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing.
@@ -252,8 +254,9 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 const ONE_IS_ENOUGH: nix::libc::c_int = nix::libc::MSG_WAITFORONE;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const ONE_IS_ENOUGH: nix::libc::c_int = 0;
-/// Room for 20,000 reports, should the program be kept from its work for a moment: each takes less than a kilobyte of the
-/// system's accounting. Without the privilege to have so much, the system grants what it grants to everybody.
+/// Room for 20,000 reports, should the program be kept from its work for a moment: each takes less than a
+/// kilobyte of the system's accounting. Without the privilege to have so much, the system grants what it
+/// grants to everybody.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Probes and corrections are paced; this is for many at once all the same.
 const SEND_BUFFER: usize = 4 << 20;

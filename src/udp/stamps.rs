@@ -5,8 +5,8 @@ use std::fmt;
 use crate::clock::{Clock, Converter, Doubt};
 use meantime_core::time::{Monotonic, Raw, Span, Timestamp};
 
-/// Where the times come from at which datagrams are received and sent. A network card's own timestamps would be
-/// a third kind.
+/// Where the times come from at which datagrams are received and sent. A network card's own timestamps would
+/// be a third kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timestamps {
@@ -99,7 +99,8 @@ impl Stamps {
         }
     }
 
-    /// This process itself has stepped the machine's clock: until all is past that was stamped before, no stamp is believed.
+    /// This process itself has stepped the machine's clock: until all is past that was stamped before, no
+    /// stamp is believed.
     pub fn stepped(&mut self, now: Monotonic) {
         self.excused_until = Some(now + EXCUSE);
     }
@@ -108,7 +109,8 @@ impl Stamps {
         self.excused_until.is_some_and(|until| clock.now().mono < until)
     }
 
-    /// The socket's buffer was full: then the kernel has no room for what it would tell either, and that says nothing.
+    /// The socket's buffer was full: then the kernel has no room for what it would tell either, and that says
+    /// nothing.
     pub fn excuse(&mut self) {
         self.untold = 0;
     }

@@ -91,7 +91,8 @@ impl Pair {
         self.run_altering(seconds, |message| passes(message));
     }
 
-    /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through, and as it has left them.
+    /// Lets so much time pass, in which only those datagrams arrive that `passes` lets through, and as it has
+    /// left them.
     pub(crate) fn run_altering(&mut self, seconds: f64, mut passes: impl FnMut(&mut Message) -> bool) {
         let end = self.now + seconds;
         while self.now < end {

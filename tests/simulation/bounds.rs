@@ -1,5 +1,5 @@
-//! The guaranteed bound: no two good clocks are ever farther apart than the sum of what they state. And the estimated
-//! error: as large as the error is.
+//! The guaranteed bound: no two good clocks are ever farther apart than the sum of what they state. And the
+//! estimated error: as large as the error is.
 
 use meantime_core::time::Span;
 use meantime_sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, SlowQueue, Ways};
@@ -107,7 +107,8 @@ fn it_holds_when_routes_change() {
     }
 }
 
-/// A client that hears nothing for two hours, while the others go on; and one whose server is gone for as long.
+/// A client that hears nothing for two hours, while the others go on; and one whose server is gone for as
+/// long.
 #[test]
 fn it_holds_in_two_hours_of_holdover() {
     for seed in seeds(0..3) {

@@ -97,6 +97,7 @@ fn published_time_neither_jumps_nor_runs_backwards_once_synchronized() {
 fn packets_stay_few() {
     let duration = Span::from_secs(4 * 3_600);
     let summary = Simulation::new(&Scenario { duration, ..Scenario::default() }).run();
-    // Four probes, four reports and a correction in five seconds; five times as many in the first two minutes.
+    // Four probes, four reports and a correction in five seconds; five times as many in the first two
+    // minutes.
     assert!((1.7..2.0).contains(&summary.packets_per_client_per_s), "{summary:?}");
 }

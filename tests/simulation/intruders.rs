@@ -1,5 +1,5 @@
-//! Somebody on a client's path, who has no key: he can delay, and so move that client's clock within its bound; and he can cut
-//! it off. Nothing else, and nobody else.
+//! Somebody on a client's path, who has no key: he can delay, and so move that client's clock within its
+//! bound; and he can cut it off. Nothing else, and nobody else.
 
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::ClientState;
@@ -16,8 +16,8 @@ fn intruded(seed: u64, intrusion: Intrusion) -> Scenario {
     Scenario { clients: 5, keys: true, duration: s(1_800), faults, ..Scenario::seeded(seed) }
 }
 
-/// The same in a cluster that has settled, whose rate is not steered much any more, for ten minutes; and what takes longer than
-/// 2 ms is not believed.
+/// The same in a cluster that has settled, whose rate is not steered much any more, for ten minutes; and what
+/// takes longer than 2 ms is not believed.
 fn later(seed: u64, intrusion: Intrusion) -> Scenario {
     let faults = vec![(s(2_400), Fault::Intrude(VICTIM, intrusion)), (s(3_000), Fault::Withdraw(VICTIM))];
     Scenario { duration: s(3_600), faults, max_delay: us(2_000), ..intruded(seed, intrusion) }
@@ -26,7 +26,8 @@ fn later(seed: u64, intrusion: Intrusion) -> Scenario {
 /// What a run has shown.
 #[derive(Default)]
 struct Shown {
-    /// The largest distance of the victim from the others, and of the others from one another, after the second minute.
+    /// The largest distance of the victim from the others, and of the others from one another, after the
+    /// second minute.
     victim: Span,
     others: Span,
     /// The same at the end.
@@ -38,7 +39,8 @@ struct Shown {
     state: ClientState,
 }
 
-/// Runs it. At no moment may a good clock be outside of what it guarantees, nor the time of one that had it be lost.
+/// Runs it. At no moment may a good clock be outside of what it guarantees, nor the time of one that had it
+/// be lost.
 fn run(scenario: &Scenario) -> Shown {
     let _running = Running(scenario);
     let mut shown = Shown::default();

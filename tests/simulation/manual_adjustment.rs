@@ -1,4 +1,5 @@
-//! The cluster's time, set by hand: everybody does the same, nobody's bound is violated, and the vote sees nothing of it.
+//! The cluster's time, set by hand: everybody does the same, nobody's bound is violated, and the vote sees
+//! nothing of it.
 
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
@@ -7,7 +8,8 @@ use meantime_sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenar
 
 use crate::support::{Running, loss, s, seeds, us};
 
-/// When somebody sets the time, and when that begins: four rounds and two seconds later, when every member knows it.
+/// When somebody sets the time, and when that begins: four rounds and two seconds later, when every member
+/// knows it.
 const ASKED: Span = s(1_200);
 const BEGINS: Span = s(1_222);
 /// By so much, and so long does that take.
@@ -115,7 +117,8 @@ fn all_clocks_slew_together_and_neither_vote_nor_bound_notices() {
                     calm.worst
                 );
                 assert!(watch.largest_bound <= calm.largest_bound + us(50), "seed {seed}");
-                // The exchange of datagrams is another one from then on, and the server's own clock runs by itself.
+                // The exchange of datagrams is another one from then on, and the server's own clock runs by
+                // itself.
                 let (begins, ends) = (BEGINS - s(1), BEGINS + TAKES + s(1));
                 assert!(
                     moved(&watch, &calm, begins).abs() < us(20),

@@ -1,5 +1,5 @@
-//! What a node keeps of its oscillator's frequency over restarts: what it is good for, and that a wrong one does no
-//! harm.
+//! What a node keeps of its oscillator's frequency over restarts: what it is good for, and that a wrong one
+//! does no harm.
 
 use meantime_core::saved_state;
 use meantime_core::time::{Frequency, Span};
@@ -34,7 +34,8 @@ fn restart(simulation: &mut Simulation, what: Option<(Frequency, Frequency)>) {
     simulation.inject(Fault::Start(Member::SERVER));
 }
 
-/// Runs for so long; the worst distance of the server's clock, once it has the time, from its clients' median.
+/// Runs for so long; the worst distance of the server's clock, once it has the time, from its clients'
+/// median.
 fn worst_server(simulation: &mut Simulation, span: Span) -> Span {
     let mut worst = Span::ZERO;
     simulation.run_for(span, &mut |sample: &Sample| {
@@ -119,7 +120,8 @@ fn a_wrong_frequency_does_the_members_no_harm() {
     }
 }
 
-/// Everybody loses power and comes back; the largest disagreement from ten seconds after that on, for two minutes.
+/// Everybody loses power and comes back; the largest disagreement from ten seconds after that on, for two
+/// minutes.
 fn island_restarts(seed: u64, kept_by: impl Fn(Member) -> bool) -> Span {
     let scenario = scenario(seed);
     let _running = Running(&scenario);
@@ -156,8 +158,8 @@ fn after_a_power_cut_on_the_whole_island_what_was_kept_helps_if_the_server_kept_
     assert!(clients < nobody.times(2), "{clients}, {nobody}");
 }
 
-/// A client of a running cluster is started again, with its frequency wrong by so many ppm, or without one: its worst
-/// distance from the others in the first half minute, and in the second.
+/// A client of a running cluster is started again, with its frequency wrong by so many ppm, or without one:
+/// its worst distance from the others in the first half minute, and in the second.
 fn client_restarts(seed: u64, wrong_by: Option<f64>) -> [Span; 2] {
     const BACK: Member = Member::client(2);
     // Who knows nothing of it is far off within a second.
@@ -205,8 +207,9 @@ fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
     }
 }
 
-/// An island whose machines' clocks came to be minutes apart, as those do that nobody sets for months, and whose processes all
-/// end and start again: how far the cluster's time has moved over that against the truth, if the clocks agree on one.
+/// An island whose machines' clocks came to be minutes apart, as those do that nobody sets for months, and
+/// whose processes all end and start again: how far the cluster's time has moved over that against the truth,
+/// if the clocks agree on one.
 fn processes_restart(seed: u64, keeps: bool) -> Option<Span> {
     let default = scenario(seed);
     let faults = default.members().map(|member| {
@@ -238,7 +241,8 @@ fn a_cluster_whose_processes_all_start_again_goes_on_from_its_own_time_if_that_w
         assert_eq!(processes_restart(seed, false), None, "seed {seed}: machines' clocks are minutes apart");
         let moved = processes_restart(seed, true).expect("agreement");
         println!("seed {seed}: the cluster's time moved by {moved}");
-        // Two minutes at the cluster's rate, which is not the truth's by up to 100 ppm, and what a minute alone has cost.
+        // Two minutes at the cluster's rate, which is not the truth's by up to 100 ppm, and what a minute
+        // alone has cost.
         assert!(moved.abs() < s(120).scaled(100e-6) + Span::from_millis(1), "seed {seed}: {moved}");
     }
 }

@@ -1,7 +1,8 @@
 //! A tree of servers: one that is a client of another tells its own members the time that it follows.
 //!
-//! The lower server's oscillator is the upper client's published clock, and that is *given*: no vote moves it. A leaf proves a
-//! bound to its relay's clock, the relay one to the root's; a leaf is off the root's time by the sum at most.
+//! The lower server's oscillator is the upper client's published clock, and that is *given*: no vote moves
+//! it. A leaf proves a bound to its relay's clock, the relay one to the root's; a leaf is off the root's time
+//! by the sum at most.
 
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ impl Machine {
         Now { mono: Monotonic::from_nanos(0) + at, raw: self.oscillator.raw(at) }
     }
 
-    /// What the server takes for its oscillator: of the root the machine's own, of a relay its client's clock.
+    /// What the server takes for its oscillator: of the root the machine's own, of a relay its client's
+    /// clock.
     fn server_now(&mut self, at: Span) -> Now {
         let now = self.now(at);
         match &self.client {
@@ -236,7 +238,8 @@ fn in_a_tree_of_servers_the_bounds_add_up() {
     let (relays, leaves) = (rms(relays), rms(leaves));
     assert!(bounded > STEPS as usize * (RELAYS + RELAYS * LEAVES) * 9 / 10, "only {bounded} bounds");
     assert!(relays > 0.1 && relays < 20.0, "relays are off by {relays} us");
-    // More than the root of the sum of squares: a relay's clock is bent by its corrections, and its members follow late.
+    // More than the root of the sum of squares: a relay's clock is bent by its corrections, and its members
+    // follow late.
     assert!(
         leaves > relays && leaves < 10.0 * relays,
         "leaves are off by {leaves} us, relays by {relays} us"

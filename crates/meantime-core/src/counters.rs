@@ -55,7 +55,8 @@ fates! {
     Hasty = "registered too soon again",
     /// It answers nothing that was asked: late, doubled, or made up.
     Unasked = "unasked, late or doubled",
-    /// It has come before, or is older than what has come: told by its sequence number, which its tag vouches for.
+    /// It has come before, or is older than what has come: told by its sequence number, which its tag vouches
+    /// for.
     Replayed = "replayed",
     /// Its timestamps make no sense, or it took longer than is accepted.
     Implausible = "implausible timestamps",

@@ -113,7 +113,8 @@ pub struct RoundReport {
     pub outcome: Outcome,
     /// Members with a vote, the server's own clock included.
     pub members: usize,
-    /// Of these, how many were heard in this round. Others may agree by their last readings, for up to three rounds.
+    /// Of these, how many were heard in this round. Others may agree by their last readings, for up to three
+    /// rounds.
     pub heard: usize,
     /// Of the members, how many agree within the window.
     pub agreeing: usize,
@@ -123,8 +124,8 @@ pub struct RoundReport {
     pub window: Span,
     /// From the lowest to the highest agreeing reading.
     pub spread: Span,
-    /// No two members' clocks differ by more than this: the sum of the two largest bounds, as they were stated
-    /// in this round; `None`: there are no two, or one has none, or was not heard.
+    /// No two members' clocks differ by more than this: the sum of the two largest bounds, as they were
+    /// stated in this round; `None`: there are no two, or one has none, or was not heard.
     pub largest_bound: Option<Span>,
     /// The fault-tolerant mean of the members' frequency adjustments, which the anchor steers to zero;
     /// `None`: not known yet.
@@ -182,7 +183,8 @@ pub enum ServerEvent {
         /// The protocol version that it speaks.
         version: u8,
     },
-    /// A datagram was dropped because its tag is not what it should be. Told once in a while, for each way of being wrong.
+    /// A datagram was dropped because its tag is not what it should be. Told once in a while, for each way of
+    /// being wrong.
     Unauthentic {
         /// Where it came from.
         address: SocketAddr,
@@ -446,8 +448,8 @@ pub enum ClientEvent {
         /// How.
         adjustment: Adjustment,
     },
-    /// What was proved of the cluster's time does not fit to what is proved now: an assumption of the bound was
-    /// wrong, be it about this oscillator, a timestamp, or the server's clock. The bound began anew.
+    /// What was proved of the cluster's time does not fit to what is proved now: an assumption of the bound
+    /// was wrong, be it about this oscillator, a timestamp, or the server's clock. The bound began anew.
     BoundBroken {
         /// By how much they miss each other.
         gap: Span,

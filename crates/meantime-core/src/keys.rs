@@ -1,8 +1,9 @@
 //! The keys that a node knows, by their numbers.
 //!
-//! Every key of the ring is accepted; so a cluster can change to a new one without a moment in which it does not work. A
-//! client uses the newest that its server knows, and the server answers with the key that it was asked with. An empty ring
-//! is a node without keys: it neither tags nor checks, and takes no datagram that is tagged.
+//! Every key of the ring is accepted; so a cluster can change to a new one without a moment in which it does
+//! not work. A client uses the newest that its server knows, and the server answers with the key that it was
+//! asked with. An empty ring is a node without keys: it neither tags nor checks, and takes no datagram that
+//! is tagged.
 
 use crate::wire::{KeyId, Master, NodeKey};
 use alloc::vec::Vec;

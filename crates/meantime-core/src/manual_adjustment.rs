@@ -1,20 +1,22 @@
 //! The cluster's time, set by hand: everybody adds the same function of the time that is agreed on.
 //!
-//! The vote, the discipline and the bounds know only the **base** time b, on which the cluster agrees and which nobody ever
-//! sets. Timestamps on the wire are base time. What a node *shows* is
+//! The vote, the discipline and the bounds know only the **base** time b, on which the cluster agrees and
+//! which nobody ever sets. Timestamps on the wire are base time. What a node *shows* is
 //!
 //! ```text
 //! S(b) = b + before + A·[b ≥ start]                                   a step
 //! S(b) = b + before + sign(A)·min(|A|, p·max(0, b − start))           a slew, p = 400 ppm
 //! ```
 //!
-//! `before` being what earlier settings have added. The [`ManualAdjustment`] is told to every member before it begins, for an
-//! [`announcement`], so that all of them do the same at the same base time, also one that hears nothing more of its server: two clocks that are d
-//! apart in base time are d·(1 + p) apart at most while they slew. No estimator, and no vote, sees anything of it.
+//! `before` being what earlier settings have added. The [`ManualAdjustment`] is told to every member before
+//! it begins, for an [`announcement`], so that all of them do the same at the same base time, also one that
+//! hears nothing more of its server: two clocks that are d apart in base time are d·(1 + p) apart at most
+//! while they slew. No estimator, and no vote, sees anything of it.
 //!
-//! If the cluster's base time is within β of a node's base time b, then S of it is within max |S(b′) − S(b)| of S(b), over b′ in
-//! b ± β. S is increasing except where it steps back, so the ends of that interval, and both sides of a step in it, are enough:
-//! [`ManualAdjustment::reach`]. A bound so covers the moment in which one clock has stepped and another not yet.
+//! If the cluster's base time is within β of a node's base time b, then S of it is within max |S(b′) − S(b)|
+//! of S(b), over b′ in b ± β. S is increasing except where it steps back, so the ends of that interval, and
+//! both sides of a step in it, are enough: [`ManualAdjustment::reach`]. A bound so covers the moment in which
+//! one clock has stepped and another not yet.
 
 use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::ManualAdjustment;
@@ -37,7 +39,8 @@ impl ManualAdjustment {
         base + self.added_at(base)
     }
 
-    /// The base time at which clocks show `shown`; at which they step over it, if they do. Of two, the earlier.
+    /// The base time at which clocks show `shown`; at which they step over it, if they do. Of two, the
+    /// earlier.
     pub fn base_of(&self, shown: Timestamp) -> Timestamp {
         let before = shown - self.before;
         if before < self.start {
@@ -61,8 +64,8 @@ impl ManualAdjustment {
         self.start + self.length()
     }
 
-    /// How far from what the cluster's clocks should show a clock may be at most that is at `base`, if it is `bound` from the
-    /// cluster's base time at most.
+    /// How far from what the cluster's clocks should show a clock may be at most that is at `base`, if it is
+    /// `bound` from the cluster's base time at most.
     pub fn reach(&self, base: Timestamp, bound: Span) -> Span {
         let (low, high) = (base - bound, base + bound);
         let here = self.shown(base);
@@ -95,14 +98,14 @@ pub fn takes(amount: Span) -> Span {
     amount.abs().scaled(1.0 / PACE.ratio())
 }
 
-/// For how long a client that has heard of a setting, and not what it is, may rely on its not having begun. Members that hear
-/// nothing for that long are none any more.
+/// For how long a client that has heard of a setting, and not what it is, may rely on its not having begun.
+/// Members that hear nothing for that long are none any more.
 pub fn lead(interval: Span) -> Span {
     interval.times(4).max(MIN_LEAD)
 }
 
-/// For how long a setting is announced before it begins: by then, who has missed it guarantees nothing any more, even if the
-/// server's clock runs ahead of his and what he heard last was long on its way.
+/// For how long a setting is announced before it begins: by then, who has missed it guarantees nothing any
+/// more, even if the server's clock runs ahead of his and what he heard last was long on its way.
 pub fn announcement(interval: Span) -> Span {
     lead(interval) + MIN_LEAD
 }

@@ -10,12 +10,12 @@ use crate::wire::{ClientState, Datagram};
 ///
 /// # Contract
 ///
-/// Call one `handle_*`, or several for what came together, then drain: [`poll_transmit`](Node::poll_transmit) until `None`, then
-/// [`poll_action`](Node::poll_action) until `None`, then [`poll_event`](Node::poll_event) until `None`;
-/// then sleep until [`poll_timeout`](Node::poll_timeout) or the next datagram. `now` never goes
-/// backwards; its `raw` is read as close as possible to what it stamps: for `handle_datagram` the moment
-/// of receipt, for `poll_transmit` the moment just before sending. Timeouts may be late, never early; late
-/// ones are caught up with.
+/// Call one `handle_*`, or several for what came together, then drain: [`poll_transmit`](Node::poll_transmit)
+/// until `None`, then [`poll_action`](Node::poll_action) until `None`, then [`poll_event`](Node::poll_event)
+/// until `None`; then sleep until [`poll_timeout`](Node::poll_timeout) or the next datagram. `now` never goes
+/// backwards; its `raw` is read as close as possible to what it stamps: for `handle_datagram` the moment of
+/// receipt, for `poll_transmit` the moment just before sending. Timeouts may be late, never early; late ones
+/// are caught up with.
 ///
 /// Who knows better when a datagram came (the kernel's timestamp) calls
 /// [`handle_received`](Node::handle_received) instead, whose `received` may lie before any reading of
@@ -41,7 +41,8 @@ pub trait Node {
         let _ = (id, raw);
     }
 
-    /// So many datagrams were lost at this end, because the system had no room for them until they were received.
+    /// So many datagrams were lost at this end, because the system had no room for them until they were
+    /// received.
     fn handle_lost(&mut self, datagrams: u32) {
         let _ = datagrams;
     }
@@ -107,7 +108,8 @@ pub struct Transmit {
     pub stamp: Option<StampId>,
 }
 
-/// Names a datagram whose time of leaving matters. The node chooses it; to everybody else it is just a number.
+/// Names a datagram whose time of leaving matters. The node chooses it; to everybody else it is just a
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StampId(pub u64);
 

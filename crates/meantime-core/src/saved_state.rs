@@ -1,14 +1,14 @@
-//! What a node keeps over restarts, and what that is worth to the next run: its oscillator's frequency, and the time. Pure
-//! arithmetic; where it is kept, others know.
+//! What a node keeps over restarts, and what that is worth to the next run: its oscillator's frequency, and
+//! the time. Pure arithmetic; where it is kept, others know.
 //!
-//! Between two runs an oscillator's frequency walks on: by σ_w √t after t seconds, with σ_w = 3·10⁻⁹ per √s for an
-//! ordinary crystal in a room (two orders above a good one at rest: day and night are in it). To that comes what
-//! a machine's own warmth does when a program, or the machine, starts. And a kernel that has started anew has
-//! measured its oscillator's nominal rate anew (x86: the TSC against another timer), and may err by some ppm
-//! more than the last time.
+//! Between two runs an oscillator's frequency walks on: by σ_w √t after t seconds, with σ_w = 3·10⁻⁹ per √s
+//! for an ordinary crystal in a room (two orders above a good one at rest: day and night are in it). To that
+//! comes what a machine's own warmth does when a program, or the machine, starts. And a kernel that has
+//! started anew has measured its oscillator's nominal rate anew (x86: the TSC against another timer), and may
+//! err by some ppm more than the last time.
 //!
-//! The time goes on while the machine's boot lasts: by what its oscillator has run since, at the frequency that was known, and by
-//! what the machine has slept.
+//! The time goes on while the machine's boot lasts: by what its oscillator has run since, at the frequency
+//! that was known, and by what the machine has slept.
 
 use super::ClockReading;
 use super::config::PLAUSIBLE_FOR;
@@ -18,7 +18,8 @@ use crate::wire::ClientState;
 /// A moment of a machine's boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What its oscillator reads, which stands still while it sleeps. It counts from anywhere, the same for the whole boot.
+    /// What its oscillator reads, which stands still while it sleeps. It counts from anywhere, the same for
+    /// the whole boot.
     pub oscillator: Raw,
     /// For how long it has slept since the boot.
     pub slept: Span,
@@ -80,7 +81,8 @@ impl Known {
             && is_worth_keeping(self.error)
     }
 
-    /// Whether this is to be kept in the place of what was known before: that is ten minutes old, or the time was set since.
+    /// Whether this is to be kept in the place of what was known before: that is ten minutes old, or the time
+    /// was set since.
     pub fn replaces(&self, before: &Known) -> bool {
         let ran = self.at.oscillator - before.at.oscillator;
         let expected = before.time_at(self.at).is_ok_and(|time| (self.time - time).abs() < SET);
@@ -106,7 +108,8 @@ impl Known {
         Recalled { frequency: self.frequency, error, time: Err(Lost::Rebooted) }
     }
 
-    /// The time at a later moment of the same boot. What the machine has slept was not measured by its oscillator.
+    /// The time at a later moment of the same boot. What the machine has slept was not measured by its
+    /// oscillator.
     fn time_at(&self, now: Mark) -> Result<Timestamp, Lost> {
         let (ran, slept) = (now.oscillator - self.at.oscillator, now.slept - self.at.slept);
         if ran < Span::ZERO || slept < -NO_SLEEP {
@@ -132,7 +135,8 @@ pub fn aged(error: Frequency, age: Span, same_boot: bool) -> Frequency {
 
 /// As the members whose frequency counts for the cluster's rate: then it is known, not guessed.
 const WORTH_KEEPING: Frequency = Frequency::from_ppm(1.0);
-/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in hours.
+/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in
+/// hours.
 const PERIOD: Span = Span::from_secs(600);
 /// A frequency that is known to 1 ppm gathers less than 1 ms in that time.
 const SET: Span = Span::from_millis(100);

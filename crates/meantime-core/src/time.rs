@@ -115,8 +115,8 @@ impl Neg for Span {
     }
 }
 
-/// For people: in the unit that reads best, to two or three digits. Without a plus: `2.0 s`, `350 µs`, `-1.2 ms`; with
-/// `{:+}` always with a sign, for what has a direction: `+2.0 s`.
+/// For people: in the unit that reads best, to two or three digits. Without a plus: `2.0 s`, `350 µs`, `-1.2
+/// ms`; with `{:+}` always with a sign, for what has a direction: `+2.0 s`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.0 {

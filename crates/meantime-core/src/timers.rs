@@ -1,9 +1,9 @@
-//! Deadlines in order. A timer is never cancelled; whoever set it ignores it when it fires too late for its purpose, which it
-//! recognises by the number in the timer.
+//! Deadlines in order. A timer is never cancelled; whoever set it ignores it when it fires too late for its
+//! purpose, which it recognises by the number in the timer.
 //!
-//! Most timers are set for a fixed time from now, so their deadlines come in ascending order, kind by kind. Such timers wait
-//! in a few queues, each of which is in order by itself: setting and firing one costs O(1), amortised. Whatever fits behind no
-//! queue goes into a binary heap, at O(log n).
+//! Most timers are set for a fixed time from now, so their deadlines come in ascending order, kind by kind.
+//! Such timers wait in a few queues, each of which is in order by itself: setting and firing one costs O(1),
+//! amortised. Whatever fits behind no queue goes into a binary heap, at O(log n).
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
@@ -25,7 +25,8 @@ impl<T: Ord> Default for Timers<T> {
 }
 
 impl<T: Ord + Copy> Timers<T> {
-    /// Sets a timer. Of timers for the same moment, the one that was set first fires first (once in four billion times not).
+    /// Sets a timer. Of timers for the same moment, the one that was set first fires first (once in four
+    /// billion times not).
     pub fn set(&mut self, at: Monotonic, timer: T) {
         self.set = self.set.wrapping_add(1);
         let entry = Entry { at, order: self.set, timer };
@@ -82,7 +83,8 @@ impl<T: Ord + Copy> Timers<T> {
     }
 }
 
-/// By how much there is to be more room: little, for many timers are not to hold twice the memory that they need.
+/// By how much there is to be more room: little, for many timers are not to hold twice the memory that they
+/// need.
 fn step(len: usize) -> usize {
     len / 16 + MIN_STEP
 }
@@ -100,8 +102,9 @@ struct Entry<T> {
     timer: T,
 }
 
-/// As many as a server has kinds of timers that are set by the thousand (a probe now, the next one, a burst's end by two patiences, a
-/// newcomer's next burst), and some more, which those that are set rarely and far ahead may keep to themselves.
+/// As many as a server has kinds of timers that are set by the thousand (a probe now, the next one, a burst's
+/// end by two patiences, a newcomer's next burst), and some more, which those that are set rarely and far
+/// ahead may keep to themselves.
 const QUEUES: usize = 8;
 /// The least by which room for timers grows.
 const MIN_STEP: usize = 16;

@@ -1,9 +1,9 @@
 //! How long a datagram takes from being handed over to really leaving, as far as that can be foreseen.
 //!
-//! A datagram states when it is sent before it is. The kernel's transmit timestamp tells the truth afterwards,
-//! and later datagrams carry it; but the last report of a burst has none after it. So what is stated includes
-//! the *least* lag of late. What is left of the true lag is then never (hardly ever) negative, like a queue:
-//! it makes an exchange look longer, and the shortest one counts.
+//! A datagram states when it is sent before it is. The kernel's transmit timestamp tells the truth
+//! afterwards, and later datagrams carry it; but the last report of a burst has none after it. So what is
+//! stated includes the *least* lag of late. What is left of the true lag is then never (hardly ever)
+//! negative, like a queue: it makes an exchange look longer, and the shortest one counts.
 
 use crate::time::Span;
 

@@ -1,7 +1,7 @@
 //! What can be seen of a node at a moment: for whoever looks after it, and for their programs.
 //!
-//! Plain data, taken by [`Server::view`](super::Server::view) and [`Client::view`](super::Client::view); nothing in here
-//! changes anything.
+//! Plain data, taken by [`Server::view`](super::Server::view) and [`Client::view`](super::Client::view);
+//! nothing in here changes anything.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;

@@ -1,12 +1,12 @@
 //! A crowd: many light clients in one process, to measure a real server.
 //!
-//! To whoever drives it, the crowd is one [`Node`], whose paths lead to its clients' own addresses ([`Seats`]); the sockets
-//! turn that around. Everything that a client does is in [`light`]; here is when: clients are let in a few at a time, look
-//! every now and then for whether they have to ask again or to give a sign of life, and, if the server is to be driven as fast
-//! as it answers, keep heartbeats on their way, each from the next client in turn: up to a fixed number, and when half of that is
-//! answered, as many again. For each of them the server does
-//! what it does for any datagram of a member: receive and stamp it, read it, find the member and its session, note the sign of
-//! life, write an answer and send that.
+//! To whoever drives it, the crowd is one [`Node`], whose paths lead to its clients' own addresses
+//! ([`Seats`]); the sockets turn that around. Everything that a client does is in [`light`]; here is when:
+//! clients are let in a few at a time, look every now and then for whether they have to ask again or to give
+//! a sign of life, and, if the server is to be driven as fast as it answers, keep heartbeats on their way,
+//! each from the next client in turn: up to a fixed number, and when half of that is answered, as many again.
+//! For each of them the server does what it does for any datagram of a member: receive and stamp it, read it,
+//! find the member and its session, note the sign of life, write an answer and send that.
 
 pub mod light;
 pub mod measure;
@@ -70,7 +70,8 @@ pub struct Crowd {
     keys: Vec<NodeKey>,
     rng: ChaCha8Rng,
     terms: Welcome,
-    /// The newest setting of the cluster's time that it was told of. What its clocks are measured by is the time without it.
+    /// The newest setting of the cluster's time that it was told of. What its clocks are measured by is the
+    /// time without it.
     setting: u8,
     began: Monotonic,
     /// How many have asked to be let in, and how many are.
@@ -552,7 +553,8 @@ const TICK: Span = Span::from_millis(2);
 const GOODBYES: usize = 64;
 /// Who is not let in asks again after this.
 const ASK_AGAIN: Span = Span::from_millis(1_500);
-/// Within a burst, probes come closer together than this; from one burst to the next it takes longer, but for newcomers.
+/// Within a burst, probes come closer together than this; from one burst to the next it takes longer, but for
+/// newcomers.
 const CUT_SHORT: Span = Span::from_millis(500);
 /// A heartbeat that is not acknowledged within this is lost.
 const HEARTBEAT_PATIENCE: Span = Span::from_millis(500);

@@ -1,9 +1,10 @@
-//! A light client: all of the protocol that a server can see, and a clock that is really followed, but no more.
+//! A light client: all of the protocol that a server can see, and a clock that is really followed, but no
+//! more.
 //!
-//! Its oscillator is off by an offset and a drift that the crowd knows. It answers probes by its own clock, says when its
-//! reports really left, and follows corrections and rate commands as a client does, with the bank of two-state Kalman filters
-//! in place of a client's discipline: that would be too heavy a hundred thousand times. It sets its clock at once instead of
-//! slewing it, guarantees no bound, and refuses nothing.
+//! Its oscillator is off by an offset and a drift that the crowd knows. It answers probes by its own clock,
+//! says when its reports really left, and follows corrections and rate commands as a client does, with the
+//! bank of two-state Kalman filters in place of a client's discipline: that would be too heavy a hundred
+//! thousand times. It sets its clock at once instead of slewing it, guarantees no bound, and refuses nothing.
 
 use meantime_core::estimation::kalman::Bank;
 use meantime_core::estimation::timescale::Timescale;
@@ -182,8 +183,8 @@ impl Light {
         self.answered.count = self.answered.count.saturating_add(1);
     }
 
-    /// Another burst begins: how many reports of the one before the server has said nothing of. Of a newcomer none is counted, whose
-    /// bursts may cut each other short.
+    /// Another burst begins: how many reports of the one before the server has said nothing of. Of a newcomer
+    /// none is counted, whose bursts may cut each other short.
     pub fn begin_burst(&mut self, now: Monotonic, interval: Span) -> u8 {
         let before = std::mem::take(&mut self.answered);
         let is_new = now - self.entered < interval.times(NEW_ROUNDS);
@@ -216,7 +217,8 @@ impl Light {
         self.sent(number).map_or(Span::ZERO, |sent| sent.lag)
     }
 
-    /// Follows a correction of the clock at one of its reports; what that reading was. `None` if it is not known.
+    /// Follows a correction of the clock at one of its reports; what that reading was. `None` if it is not
+    /// known.
     pub fn correct(&mut self, host: Raw, about: u32, correction: Correction) -> Option<Truth> {
         let Sent { shown, host: read, .. } = self.sent(about)?;
         let at = self.oscillator.at(read);

@@ -1,15 +1,17 @@
 //! What a crowd finds out about its server.
 //!
-//! The crowd knows each client's oscillator, so it knows what each clock showed against the host's oscillator when a report
-//! was made. With the server's word on that clock added, that is the cluster's time at that moment as this client was told:
+//! The crowd knows each client's oscillator, so it knows what each clock showed against the host's oscillator
+//! when a report was made. With the server's word on that clock added, that is the cluster's time at that
+//! moment as this client was told:
 //!
 //! ```text
 //! k = shown + correction − host
 //! ```
 //!
-//! If all were told the truth, the k of a round lay on one line over the host's oscillator, the cluster's time. How far they
-//! scatter about that line, fitted by least squares, is the error of the corrections; what all have in common cannot be seen.
-//! The readings themselves, shown − host, scatter by what the clocks disagree.
+//! If all were told the truth, the k of a round lay on one line over the host's oscillator, the cluster's
+//! time. How far they scatter about that line, fitted by least squares, is the error of the corrections; what
+//! all have in common cannot be seen. The readings themselves, shown − host, scatter by what the clocks
+//! disagree.
 
 use std::collections::BTreeMap;
 
@@ -66,8 +68,8 @@ pub struct Measure {
     pub lost_probes: u64,
     /// Reports that, by the server's own word, were not heard when their burst was over: lost, or too late.
     pub lost_reports: u64,
-    /// Reports of bursts of which the server never said anything: none was heard, or the Correction was lost, or the server
-    /// corrected nobody in that round.
+    /// Reports of bursts of which the server never said anything: none was heard, or the Correction was lost,
+    /// or the server corrected nobody in that round.
     pub unconfirmed_reports: u64,
     /// Heartbeats that were not acknowledged in time.
     pub lost_heartbeats: u64,
@@ -106,8 +108,8 @@ impl Measure {
         }
     }
 
-    /// In this round a client that showed `clock` more than the host's oscillator at `host` was told to add `correction`; if
-    /// it is `settled`, its clock should have agreed.
+    /// In this round a client that showed `clock` more than the host's oscillator at `host` was told to add
+    /// `correction`; if it is `settled`, its clock should have agreed.
     pub fn corrected(&mut self, round: u32, host: Raw, clock: Span, correction: Span, settled: bool) {
         if self.since.is_none() {
             return;

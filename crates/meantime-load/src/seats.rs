@@ -12,7 +12,8 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// Seats at these ports, of `first` and as many addresses behind it as it takes (of IPv6, of `first` alone).
+    /// Seats at these ports, of `first` and as many addresses behind it as it takes (of IPv6, of `first`
+    /// alone).
     pub fn new(first: IpAddr, ports: Vec<u16>) -> Seats {
         let numbers = ports.iter().enumerate().map(|(number, port)| (*port, number)).collect();
         Seats { first, ports, numbers }

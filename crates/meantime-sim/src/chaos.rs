@@ -1,4 +1,5 @@
-//! Worlds of random faults: everything that can go wrong goes wrong for a while, then nothing; once, or again and again.
+//! Worlds of random faults: everything that can go wrong goes wrong for a while, then nothing; once, or again
+//! and again.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -38,8 +39,8 @@ impl Scenario {
     }
 }
 
-/// A world in which episodes of faults come one after the other, for as long as anybody wants; at the end of each the cluster
-/// must be in agreement.
+/// A world in which episodes of faults come one after the other, for as long as anybody wants; at the end of
+/// each the cluster must be in agreement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Soak {
     /// The world.
@@ -48,14 +49,16 @@ pub struct Soak {
     pub endurance: Endurance,
 }
 
-/// Whether a cluster that is tried again and again comes back into agreement each time. It wants to see every sample.
+/// Whether a cluster that is tried again and again comes back into agreement each time. It wants to see every
+/// sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endurance {
     /// How many episodes are over.
     pub episodes: usize,
     /// When those ended, in true time, after which the cluster was not in agreement.
     pub failed: Vec<Span>,
-    /// The longest that it has taken from the end of the faults until the cluster was in agreement and stayed so.
+    /// The longest that it has taken from the end of the faults until the cluster was in agreement and stayed
+    /// so.
     pub slowest: Span,
     /// When the faults of this episode are over.
     quiet: Vec<Span>,
@@ -68,7 +71,8 @@ impl Soak {
     pub fn new(seed: u64, length: Span) -> Soak {
         let mut rng = Seed(seed).stream(Purpose::Chaos, 1);
         let clients = rng.random_range(3..=8);
-        // The same all the time: what an oscillator has jumped stays, and after a restart that is what its machine believes.
+        // The same all the time: what an oscillator has jumped stays, and after a restart that is what its
+        // machine believes.
         let wild = wild_ones(&mut rng, clients);
         let episodes = (length.as_nanos() / EPISODE.as_nanos()).max(1);
         let (mut faults, mut quiet) = (Vec::new(), Vec::new());
@@ -88,7 +92,8 @@ impl Soak {
         let scenario = Scenario {
             seed: Seed(seed),
             clients,
-            // For months nobody sets these machines' clocks: their processes had better know the time themselves.
+            // For months nobody sets these machines' clocks: their processes had better know the time
+            // themselves.
             habits: Habits { keeps: true, ..default.habits },
             faults,
             duration: EPISODE.times(episodes),
@@ -116,7 +121,8 @@ impl Observer for Endurance {
     }
 }
 
-/// What has to be undone at the end of an episode, so that months of them do not add up to an oscillator that there is not.
+/// What has to be undone at the end of an episode, so that months of them do not add up to an oscillator that
+/// there is not.
 fn undone(fault: Fault) -> Option<Fault> {
     match fault {
         Fault::FrequencyStep(member, by) => {
@@ -179,7 +185,8 @@ fn random_jump(rng: &mut ChaCha8Rng) -> Span {
     Span::from_secs_f64(if rng.random() { size } else { -size })
 }
 
-/// Five minutes of faults at most, then what a cluster with rounds of five seconds needs to recover, and a while.
+/// Five minutes of faults at most, then what a cluster with rounds of five seconds needs to recover, and a
+/// while.
 const EPISODE: Span = Span::from_secs(1_800);
 /// Clocks this close have recovered; as in the tests of single worlds of faults.
 const TOGETHER: Span = Span::from_micros(200);

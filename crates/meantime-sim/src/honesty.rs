@@ -1,9 +1,9 @@
 //! What nodes say of their own errors, held against the truth.
 //!
 //! A client states one standard deviation of its distance from the cluster's time. Over many looks at many
-//! clients the distance divided by what was stated should have a root mean square of 1, and be within 1 for 68 of
-//! a hundred looks: a larger ratio is too bold, a smaller one too cautious. The cluster's time is what the server
-//! publishes, while it carries that time: only then does it state a bound.
+//! clients the distance divided by what was stated should have a root mean square of 1, and be within 1 for
+//! 68 of a hundred looks: a larger ratio is too bold, a smaller one too cautious. The cluster's time is what
+//! the server publishes, while it carries that time: only then does it state a bound.
 
 use super::{Member, Sample};
 use meantime_core::time::Span;
@@ -30,7 +30,8 @@ impl Honesty {
         }
     }
 
-    /// Counts the moments at which two good clocks of one cluster are farther apart than the bounds that they state.
+    /// Counts the moments at which two good clocks of one cluster are farther apart than the bounds that they
+    /// state.
     pub fn look_at_bounds(&mut self, sample: &Sample) {
         self.violations += u64::from(sample.beyond_bounds() > Some(Span::ZERO));
     }
@@ -40,7 +41,8 @@ impl Honesty {
         (self.looks > 0).then(|| (self.squares / self.looks as f64).sqrt())
     }
 
-    /// The share of looks at which a client's error was within the one it states, 0 to 1; `None` if nothing was stated.
+    /// The share of looks at which a client's error was within the one it states, 0 to 1; `None` if nothing
+    /// was stated.
     pub fn within_share(&self) -> Option<f64> {
         (self.looks > 0).then(|| self.within as f64 / self.looks as f64)
     }

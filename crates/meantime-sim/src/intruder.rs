@@ -1,7 +1,8 @@
-//! Somebody on the path between the server and a client: he sees everything and does with it what he likes. What he does
-//! not have is their key.
+//! Somebody on the path between the server and a client: he sees everything and does with it what he likes.
+//! What he does not have is their key.
 //!
-//! He remembers what has passed. What he sends instead travels on over the rest of the path like everything else.
+//! He remembers what has passed. What he sends instead travels on over the rest of the path like everything
+//! else.
 
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -13,15 +14,15 @@ use meantime_core::wire::{Body, DATAGRAM_LEN, Datagram, Message};
 /// What an intruder does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Intrusion {
-    /// Everything, at random: he drops, holds back, doubles, changes, strips of its tag, sends old ones again and sends
-    /// back where it came from.
+    /// Everything, at random: he drops, holds back, doubles, changes, strips of its tag, sends old ones again
+    /// and sends back where it came from.
     Chaos,
     /// Nothing genuine gets through any more, but for everything something old.
     Replay,
     /// He adds so much to every time that the server tells.
     Forge(Span),
-    /// He holds back, on one way, everything for as long as this has gained since he began: slowly enough, a delay looks like a
-    /// clock that runs wrong.
+    /// He holds back, on one way, everything for as long as this has gained since he began: slowly enough, a
+    /// delay looks like a clock that runs wrong.
     Creep(Ways, Frequency),
 }
 
@@ -52,7 +53,8 @@ impl Intruder {
         Intruder { intrusion, rng, since: None, tape: Vec::new() }
     }
 
-    /// Gets hold of a datagram at a true time, on its way up or down. What he makes of it is added to `passed`.
+    /// Gets hold of a datagram at a true time, on its way up or down. What he makes of it is added to
+    /// `passed`.
     pub fn seize(&mut self, at: Span, way: Ways, datagram: Datagram, passed: &mut Vec<Passed>) {
         let since = *self.since.get_or_insert(at);
         self.record(way, datagram);

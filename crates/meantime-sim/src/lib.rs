@@ -1,7 +1,7 @@
 //! RING 0. The simulated world: the same server and client code under virtual time.
 //!
-//! Everything that happens follows from a [`Scenario`] and its seed, to the last bit; nothing in here
-//! reads a clock, the environment or the network. True time is a [`Span`](meantime_core::time::Span) since the
+//! Everything that happens follows from a [`Scenario`] and its seed, to the last bit; nothing in here reads a
+//! clock, the environment or the network. True time is a [`Span`](meantime_core::time::Span) since the
 //! world's beginning, which is [`START`]; no node ever sees it.
 //!
 //! | file | what lives there |

@@ -3,10 +3,10 @@
 //! A process needs time: it sends a little later than what made it send, and is busy until then. Its
 //! events are handled in the order of their arrival even so, each with the time of its receipt.
 //!
-//! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of
-//! the published time is seen exactly, whatever the oscillator does. A jump that the node does not tell of as a step,
-//! or a clock that between two readings goes back or runs faster or slower than slews and frequencies allow, ends the
-//! run.
+//! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of the
+//! published time is seen exactly, whatever the oscillator does. A jump that the node does not tell of as a
+//! step, or a clock that between two readings goes back or runs faster or slower than slews and frequencies
+//! allow, ends the run.
 
 use std::net::SocketAddr;
 
@@ -295,8 +295,8 @@ impl<N: Boot> Machine<N> {
         self.node.as_ref()
     }
 
-    /// From its next start on, the process knows from an earlier run at which frequency the cluster's time runs over
-    /// its oscillator, and one standard deviation of that.
+    /// From its next start on, the process knows from an earlier run at which frequency the cluster's time
+    /// runs over its oscillator, and one standard deviation of that.
     pub fn remember(&mut self, frequency: Frequency, error: Frequency) {
         let known = Some((frequency, error));
         match &mut self.plan {
@@ -370,7 +370,8 @@ impl<N: Boot> Machine<N> {
         if before.state.has_cluster_time() {
             let jump = after.time - before.time;
             self.jumps.note(jump);
-            // The node has set its clock by a reading of before it was free: since then it would have run otherwise.
+            // The node has set its clock by a reading of before it was free: since then it would have run
+            // otherwise.
             let bent = FASTEST.over((raw - now.raw).abs()).times(2);
             let told = jump.abs() <= ROUNDING + bent || output.events.iter().any(is_step);
             assert!(told, "{}: published time jumped by {jump} at {at}, and that was not told", self.member);
@@ -401,7 +402,8 @@ impl<N: Boot> Machine<N> {
         Some(reading)
     }
 
-    /// Somebody reads the clock: from one reading to the next it goes forward, neither too fast nor too slowly.
+    /// Somebody reads the clock: from one reading to the next it goes forward, neither too fast nor too
+    /// slowly.
     fn show(&mut self, raw: Raw, reading: &ClockReading) {
         let now = reading.state.has_cluster_time().then_some((raw, reading.time));
         let before = std::mem::replace(&mut self.shown, now);
@@ -497,8 +499,8 @@ const BOOTED: Span = Span::from_secs(100);
 /// True time zero on the monotonic clock.
 const BOOT: Monotonic = Monotonic::from_nanos(BOOTED.as_nanos());
 
-/// How much faster or slower than its oscillator a clock may run: the slew, and the frequency beyond which nobody
-/// believes what was learned.
+/// How much faster or slower than its oscillator a clock may run: the slew, and the frequency beyond which
+/// nobody believes what was learned.
 const FASTEST: Frequency = Frequency::from_ppm(500.0 + 600.0);
 
 /// Between two pieces of a clock that runs on, integers may round differently by so much.

@@ -77,8 +77,8 @@ impl Sample {
         Spread::of(self.good().map(|(_, off)| off)).map(|spread| spread.max)
     }
 
-    /// By how much any two good clocks of one cluster that state bounds are farther apart than those allow; negative: how much
-    /// they are closer.
+    /// By how much any two good clocks of one cluster that state bounds are farther apart than those allow;
+    /// negative: how much they are closer.
     pub fn beyond_bounds(&self) -> Option<Span> {
         // From where each clock says its cluster's time is at least to where another says it is at most.
         let mut clusters: BTreeMap<ClusterId, (Span, Span)> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! What a machine keeps over restarts of its process, as a node with a state directory does: the frequency, and the time by its
-//! oscillator.
+//! What a machine keeps over restarts of its process, as a node with a state directory does: the frequency,
+//! and the time by its oscillator.
 
 use meantime_core::ClockReading;
 use meantime_core::config::PLAUSIBLE_FROM;
@@ -15,7 +15,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The process's clock shows this when the oscillator reads `raw`. It is kept if it is time, or the `last` occasion.
+    /// The process's clock shows this when the oscillator reads `raw`. It is kept if it is time, or the
+    /// `last` occasion.
     pub fn note(&mut self, raw: Raw, reading: &ClockReading, last: bool) {
         let Some(known) = Known::of(reading, self.mark(raw)) else { return };
         if last || self.kept.is_none_or(|kept| known.replaces(&kept)) {

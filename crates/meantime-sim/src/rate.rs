@@ -81,7 +81,8 @@ fn winsorised_mean(values: &mut [f64]) -> f64 {
 }
 
 /// Long against the anchor's time constant of five minutes, within which the cluster's rate has to follow the
-/// server's oscillator: over ten minutes even an all-knowing anchor would be off by 9 ppb at a wander of 1e-9.
+/// server's oscillator: over ten minutes even an all-knowing anchor would be off by 9 ppb at a wander of
+/// 1e-9.
 const WINDOW: Span = Span::from_secs(3_600);
 /// The reach of the winsorised mean: see research on the anchor, 25 ppm.
 const REACH: f64 = 25e-6;

@@ -41,7 +41,8 @@ pub(super) struct LoadArgs {
     /// How many clients ask to be let in in a second
     #[arg(long, value_name = "N", default_value = "5000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     join_rate: u32,
-    /// How fast to drive the server: round, as clients do, at its own pace; or max, with heartbeats, as fast as it answers
+    /// How fast to drive the server: round, as clients do, at its own pace; or max, with heartbeats, as fast
+    /// as it answers
     #[arg(long, value_name = "RATE", default_value = "round")]
     rate: Rate,
     /// With --rate max: how many heartbeats to have on their way at a time, at most

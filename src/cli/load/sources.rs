@@ -1,8 +1,8 @@
 //! The sockets of a crowd of clients: some ports, and on loopback many addresses.
 //!
-//! To its node, a path's other side is the *client*, one of ours, and not the server, which is the same for all. On loopback
-//! every address of 127/8 is ours: a socket at a few ports receives what comes to any of them, and sends from whichever it is told
-//! to. Elsewhere each client has a socket.
+//! To its node, a path's other side is the *client*, one of ours, and not the server, which is the same for
+//! all. On loopback every address of 127/8 is ours: a socket at a few ports receives what comes to any of
+//! them, and sends from whichever it is told to. Elsewhere each client has a socket.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

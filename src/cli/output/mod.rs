@@ -1,11 +1,11 @@
 //! What a node does, for people (text) and for programs (JSON), on stdout.
 //!
 //! Every event knows its kind, its fields and its sentence ([`Tell`]); this module decides how they are
-//! framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time),
-//! `raw_ns` and `cluster_ns` (the host's oscillator and this node's cluster time, read together), `error_ns` and
-//! `bound_ns` (how far that is estimated and guaranteed to be from the cluster's time; null: nobody knows), then
-//! the fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so that
-//! a slow reader does not come between a datagram and its timestamp.
+//! framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time), `raw_ns`
+//! and `cluster_ns` (the host's oscillator and this node's cluster time, read together), `error_ns` and
+//! `bound_ns` (how far that is estimated and guaranteed to be from the cluster's time; null: nobody knows),
+//! then the fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so
+//! that a slow reader does not come between a datagram and its timestamp.
 
 mod client;
 mod limit;

@@ -1,8 +1,8 @@
 //! The picture: three panels over one axis of time, and a legend beside them.
 //!
-//! Colours are those of Okabe and Ito, which people with any kind of colour blindness can tell apart; members of the same colour
-//! have points of another shape. Of many members those farthest off have a name, and the rest is grey. However long the record
-//! is, a line has no more points than the picture can show.
+//! Colours are those of Okabe and Ito, which people with any kind of colour blindness can tell apart; members
+//! of the same colour have points of another shape. Of many members those farthest off have a name, and the
+//! rest is grey. However long the record is, a line has no more points than the picture can show.
 
 use std::error::Error;
 use std::fs;
@@ -194,7 +194,8 @@ fn pieces(member: &Member, value: fn(&Point) -> Option<f64>, begin_ns: i64) -> V
     pieces
 }
 
-/// The points that a picture can show: of each column of pixels the first, the last, the lowest and the highest.
+/// The points that a picture can show: of each column of pixels the first, the last, the lowest and the
+/// highest.
 fn thinned(piece: &[Mark], time: &Scale) -> Vec<Mark> {
     let width = (time.range.1 - time.range.0) / f64::from(SIZE.0);
     let column = |mark: &Mark| (mark.at / width).floor();
@@ -340,7 +341,8 @@ where
     Ok(())
 }
 
-/// A name that fits into the legend: of a longer one the middle is left out, for addresses differ at their ends.
+/// A name that fits into the legend: of a longer one the middle is left out, for addresses differ at their
+/// ends.
 fn shortened(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     match chars.len() {

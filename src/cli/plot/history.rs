@@ -1,7 +1,7 @@
 //! What a record tells, sorted by members.
 //!
-//! Rounds before the cluster had a time are left out: their offsets are to nobody's time, and a server that starts with a wrong
-//! clock would stretch the picture to 1970.
+//! Rounds before the cluster had a time are left out: their offsets are to nobody's time, and a server that
+//! starts with a wrong clock would stretch the picture to 1970.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,7 +1,8 @@
 //! How values become places on an axis, and which of them are named there.
 //!
-//! A cluster that comes together has offsets of seconds and of nanoseconds in one picture: where the largest value is far beyond
-//! the usual, the axis is logarithmic on both sides of zero, asinh-like: y = sign(v)·log₁₀(1 + |v|/l), linear within ± l.
+//! A cluster that comes together has offsets of seconds and of nanoseconds in one picture: where the largest
+//! value is far beyond the usual, the axis is logarithmic on both sides of zero, asinh-like: y =
+//! sign(v)·log₁₀(1 + |v|/l), linear within ± l.
 
 use chrono::DateTime;
 
@@ -125,7 +126,8 @@ impl Scale {
         }
     }
 
-    /// An axis of time, from one moment to another, in nanoseconds since 1970. Its places are seconds since the first.
+    /// An axis of time, from one moment to another, in nanoseconds since 1970. Its places are seconds since
+    /// the first.
     pub(super) fn time(begin_ns: i64, end_ns: i64) -> Scale {
         let span = (end_ns.saturating_sub(begin_ns) as f64 / 1e9).max(1e-3);
         let step_ns = TIME_STEPS_NS.iter().copied().find(|step| span / (*step as f64 / 1e9) <= 9.0);

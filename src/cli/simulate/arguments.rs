@@ -111,11 +111,12 @@ pub struct SimulateArgs {
     /// Everything random follows from this number
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Replay the scenario of random faults with this seed; it brings a world of its own, whatever the options say
+    /// Replay the scenario of random faults with this seed; it brings a world of its own, whatever the
+    /// options say
     #[arg(long, value_name = "N")]
     pub(super) faults_seed: Option<u64>,
-    /// With --faults-seed: half an hour of faults and recovery after the other, for so long, as in 90d. Clocks jump in it, which
-    /// no stated bound allows for
+    /// With --faults-seed: half an hour of faults and recovery after the other, for so long, as in 90d.
+    /// Clocks jump in it, which no stated bound allows for
     #[arg(long, value_name = "SPAN", requires = "faults_seed", value_parser = units::positive_span)]
     soak: Option<Span>,
     /// With --soak: let processes forget what they know when they end, as nodes without --state-dir do

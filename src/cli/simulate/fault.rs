@@ -1,4 +1,5 @@
-//! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`, `600s:ramp:client-1:1ppm:10min`.
+//! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`,
+//! `600s:ramp:client-1:1ppm:10min`.
 
 use crate::cli::units;
 use meantime_core::event::Adjustment;

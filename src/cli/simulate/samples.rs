@@ -6,7 +6,8 @@ use std::path::Path;
 
 use meantime_sim::{Sample, Scenario};
 
-/// A CSV file: a row for each look at the clocks; for each node a column of its clock, and then one of the error it states.
+/// A CSV file: a row for each look at the clocks; for each node a column of its clock, and then one of the
+/// error it states.
 #[derive(Debug)]
 pub(super) struct Samples {
     file: BufWriter<File>,
@@ -30,8 +31,8 @@ impl Samples {
         Ok(Samples { file })
     }
 
-    /// Adds a row: each node's clock minus the median of the good clocks, empty if it does not run; then one sigma of
-    /// each clock's error by its node's word, empty if it states none.
+    /// Adds a row: each node's clock minus the median of the good clocks, empty if it does not run; then one
+    /// sigma of each clock's error by its node's word, empty if it states none.
     ///
     /// # Errors
     /// When it cannot be written.

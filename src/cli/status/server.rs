@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::table::{self, Cell, Side, lines};
 use super::{Paint, being_set, ppm, signed, span, words};
 
-/// The cluster's lines first, then one line for each member; without the addresses if they do not fit into this width.
+/// The cluster's lines first, then one line for each member; without the addresses if they do not fit into
+/// this width.
 pub(crate) fn page(answer: &Value, paint: Paint, width: usize) -> String {
     let empty = Vec::new();
     let clients = answer["clients"].as_array().unwrap_or(&empty);
@@ -93,7 +94,8 @@ fn row(client: &Value, paint: Paint) -> Vec<Cell> {
     cells(client).into_iter().map(dress).collect()
 }
 
-/// The member's line: for each column what it shows, and the state that this tells of, empty if it tells of none.
+/// The member's line: for each column what it shows, and the state that this tells of, empty if it tells of
+/// none.
 pub(crate) fn cells(client: &Value) -> Vec<(String, String)> {
     let word = |field: &str| {
         let word = client[field].as_str().unwrap_or("-");

@@ -43,8 +43,8 @@ pub(crate) fn width(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> usize {
     widths(header, rows).iter().map(|width| width + 2).sum::<usize>().saturating_sub(2)
 }
 
-/// Lines of a header and rows under it, two spaces between columns, none at the ends of lines. Cells without a title are
-/// left out.
+/// Lines of a header and rows under it, two spaces between columns, none at the ends of lines. Cells without
+/// a title are left out.
 pub(crate) fn lines(header: &[(&str, Side)], rows: &[Vec<Cell>]) -> String {
     let widths = widths(header, rows);
     let titles: Vec<Cell> = header.iter().map(|(title, _)| Cell::from((*title).to_owned())).collect();

@@ -1,7 +1,7 @@
 //! `meantime watch`: how a cluster stands, live, on the whole screen.
 //!
-//! A `feed` asks the node; the `screen` remembers what it has said and draws it; this file turns keys and time into
-//! both.
+//! A `feed` asks the node; the `screen` remembers what it has said and draws it; this file turns keys and
+//! time into both.
 
 mod feed;
 mod history;

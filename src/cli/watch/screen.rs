@@ -218,8 +218,8 @@ fn aligned(span: Span<'static>, side: Side) -> Line<'static> {
     }
 }
 
-/// How many of `total` lines the head, the members, the events and the foot get. On a low screen the events go first, then the
-/// end of the head.
+/// How many of `total` lines the head, the members, the events and the foot get. On a low screen the events
+/// go first, then the end of the head.
 fn heights(total: usize, head: usize, members: usize) -> [usize; 4] {
     let foot = total.min(1);
     let least_members = members.min(MIN_MEMBERS);
@@ -243,7 +243,8 @@ const MIN_EVENTS: usize = 5;
 const MIN_MEMBERS: usize = 5;
 /// Between two columns.
 const GAP: usize = 2;
-/// What is left out on narrow screens, in this order, as long as there is no room for so many rounds of history.
+/// What is left out on narrow screens, in this order, as long as there is no room for so many rounds of
+/// history.
 const SPARED: [(&str, usize); 7] =
     [("ADDRESS", 16), ("ROUNDS", 8), ("ERROR", 8), ("HEARD", 0), ("DELAY", 0), ("PPM", 0), ("BOUND", 0)];
 

@@ -1,11 +1,11 @@
-//! What the kernel lets be set about its clock, as a trait: so that the steering can be tested against a kernel
-//! that is only remembered.
+//! What the kernel lets be set about its clock, as a trait: so that the steering can be tested against a
+//! kernel that is only remembered.
 //!
 //! The kernel's arithmetic (adjtimex(2), `kernel/time/ntp.c`): `CLOCK_REALTIME` runs as `CLOCK_MONOTONIC_RAW`
 //! does, times 1 + frequency + (tick − 10,000 µs)/10,000 µs, plus whatever an `adjtime()` or the kernel's own
-//! phase-locked loop still slews. A step forgets those two, and the kernel calls the clock unsynchronized. Unless
-//! it does, it writes the hardware clock every 11 minutes. The maximum error grows by 500 µs each second by
-//! itself, and at 16 s the kernel calls the clock unsynchronized.
+//! phase-locked loop still slews. A step forgets those two, and the kernel calls the clock unsynchronized.
+//! Unless it does, it writes the hardware clock every 11 minutes. The maximum error grows by 500 µs each
+//! second by itself, and at 16 s the kernel calls the clock unsynchronized.
 
 use std::io;
 
@@ -25,7 +25,8 @@ pub trait Kernel {
     /// [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_TIME`, else the system's.
     fn adjust(&mut self, wanted: &Adjust) -> io::Result<()>;
 
-    /// Ends every slew that somebody else has begun and sets the tick to its nominal length; the frequency stays.
+    /// Ends every slew that somebody else has begun and sets the tick to its nominal length; the frequency
+    /// stays.
     ///
     /// # Errors
     /// As [`adjust`](Kernel::adjust).
@@ -109,7 +110,8 @@ impl Status {
     pub const UNSYNCHRONIZED: Status = Status(0x0040);
     /// `STA_PLL`, `STA_PPSFREQ`, `STA_PPSTIME`, `STA_FLL`: the kernel steers the clock by itself.
     pub const LOOPS: Status = Status(0x0001 | 0x0002 | 0x0004 | 0x0008);
-    /// `STA_INS`, `STA_DEL`, `STA_FREQHOLD`: a leap second is coming (to an island it is not); a detail of a loop.
+    /// `STA_INS`, `STA_DEL`, `STA_FREQHOLD`: a leap second is coming (to an island it is not); a detail of a
+    /// loop.
     pub const LEAPS: Status = Status(0x0010 | 0x0020 | 0x0080);
 
     /// These bits.

@@ -1,6 +1,6 @@
-//! The real kernel, through clock_adjtime(2): the one place that sets the machine's clock, and the one with unsafe
-//! code. The wrapper crates (clock-steering, nix) can neither read the status bits nor set several things in
-//! one call, which a step needs: it makes the kernel call the clock unsynchronized.
+//! The real kernel, through clock_adjtime(2): the one place that sets the machine's clock, and the one with
+//! unsafe code. The wrapper crates (clock-steering, nix) can neither read the status bits nor set several
+//! things in one call, which a step needs: it makes the kernel call the clock unsynchronized.
 
 use std::io;
 
@@ -56,7 +56,8 @@ fn fill(timex: &mut libc::timex, wanted: &Adjust) {
     if let Some(status) = wanted.status {
         timex.modes |= libc::ADJ_STATUS;
         if wanted.step.is_none() {
-            // A step has made the kernel speak of nanoseconds to everybody; at its start it speaks of microseconds.
+            // A step has made the kernel speak of nanoseconds to everybody; at its start it speaks of
+            // microseconds.
             timex.modes |= libc::ADJ_MICRO;
         }
         timex.status = status.bits();
@@ -80,7 +81,8 @@ fn call(fill: impl FnOnce(&mut libc::timex)) -> io::Result<libc::timex> {
     // SAFETY: timex is a C struct of integers, for which all bits zero is a value.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     fill(&mut timex);
-    // SAFETY: the pointer is to a whole timex of ours that outlives the call; the kernel checks what is in it.
+    // SAFETY: the pointer is to a whole timex of ours that outlives the call; the kernel checks what is in
+    // it.
     let result = unsafe { libc::clock_adjtime(libc::CLOCK_REALTIME, &mut timex) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(timex) }
 }

@@ -1,8 +1,8 @@
 //! One `meantime` a machine steers the clock: whoever holds the lock file.
 //!
-//! The lock is the kernel's (flock(2)) and goes with the process, whatever it dies of. What stands in the file,
-//! the process's number, is there while the clock is being steered; found in a file that nobody has locked it
-//! means that the last one had no chance to leave the clock as it should.
+//! The lock is the kernel's (flock(2)) and goes with the process, whatever it dies of. What stands in the
+//! file, the process's number, is there while the clock is being steered; found in a file that nobody has
+//! locked it means that the last one had no chance to leave the clock as it should.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -79,8 +79,8 @@ pub fn places() -> Vec<PathBuf> {
     directories.map(|directory| directory.join(FILE)).collect()
 }
 
-/// Opens it for writing, or if somebody else's for reading, which is enough to lock it. Never through a link that
-/// somebody may have put there.
+/// Opens it for writing, or if somebody else's for reading, which is enough to lock it. Never through a link
+/// that somebody may have put there.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW.bits();
     let mut options = OpenOptions::new();

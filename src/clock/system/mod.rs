@@ -1,8 +1,8 @@
 //! The system's clock: `CLOCK_REALTIME`, made to follow the node's published time.
 //!
-//! The node's own clocks are those of the [`Overlay`]; what is steered is seen by nobody but the machine's other
-//! programs. [`kernel`] is what can be set, [`steering`] what is set to what, [`lock`] keeps a second one away.
-//! It needs `CAP_SYS_TIME` and nothing else.
+//! The node's own clocks are those of the [`Overlay`]; what is steered is seen by nobody but the machine's
+//! other programs. [`kernel`] is what can be set, [`steering`] what is set to what, [`lock`] keeps a second
+//! one away. It needs `CAP_SYS_TIME` and nothing else.
 
 pub mod kernel;
 #[cfg(target_os = "linux")]
@@ -58,8 +58,8 @@ pub enum Refusal {
 
 #[cfg(target_os = "linux")]
 impl SystemClock<Linux> {
-    /// Takes the lock, makes sure that the clock can be set and that nobody else does, which takes a second or
-    /// two. Sets nothing yet.
+    /// Takes the lock, makes sure that the clock can be set and that nobody else does, which takes a second
+    /// or two. Sets nothing yet.
     ///
     /// # Errors
     /// Why it cannot be, for people.
@@ -127,8 +127,9 @@ impl<K: Kernel> Drop for SystemClock<K> {
     }
 }
 
-/// Finds out whether the clock can be set, by setting it to what it is, and whether somebody else sets it, by looking
-/// several times. `left_behind`: the last one of ours died and could not say that the clock is unsynchronized.
+/// Finds out whether the clock can be set, by setting it to what it is, and whether somebody else sets it, by
+/// looking several times. `left_behind`: the last one of ours died and could not say that the clock is
+/// unsynchronized.
 fn admit(kernel: &mut impl Kernel, force: bool, left_behind: bool, wait: impl Fn()) -> Result<(), Refusal> {
     let mut before = kernel.state()?;
     let same = Adjust { frequency: Some(before.frequency), ..Adjust::default() };
@@ -173,8 +174,8 @@ fn foreign(before: &KernelState, after: &KernelState, left_behind: bool) -> Opti
 const PERIOD: Span = Span::from_secs(1);
 /// A server tells of hundreds of things a second; none of them needs the system's clock at once.
 const MIN: Span = Span::from_millis(100);
-/// The kernel works in seconds: in a little more than one, whatever is going on shows. The looks are an odd part of
-/// a second apart, so that nothing that comes back to the same in between can hide.
+/// The kernel works in seconds: in a little more than one, whatever is going on shows. The looks are an odd
+/// part of a second apart, so that nothing that comes back to the same in between can hide.
 const LOOKS: u32 = 9;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(137);
 /// The kernel adds 500 µs a second to the error, and daemons poll up to every 2048 s.

@@ -1,27 +1,28 @@
 //! Makes `CLOCK_REALTIME` follow the time that a node publishes.
 //!
-//! The published time is the truth and a function p(r) of the oscillator, `CLOCK_MONOTONIC_RAW`, which nobody can
-//! steer; so nothing that is done here is ever seen by a measurement. Once a second, and after each correction,
-//! p(r) is compared with the system's time s read at the same r. The kernel's frequency, by which s runs faster
-//! than r, is then set to
+//! The published time is the truth and a function p(r) of the oscillator, `CLOCK_MONOTONIC_RAW`, which nobody
+//! can steer; so nothing that is done here is ever seen by a measurement. Once a second, and after each
+//! correction, p(r) is compared with the system's time s read at the same r. The kernel's frequency, by which
+//! s runs faster than r, is then set to
 //!
 //! ```text
 //! f = (p(r + H) − p(r))/H − 1  +  (p(r) − s)/τ        within ± 500 ppm
 //! ```
 //!
 //! The first part alone keeps a distance constant, slews of the published time included, since the kernel's
-//! arithmetic is exact; the second lets it shrink to 1/e in τ. So s is off by no more than the noise of reading
-//! two clocks together, and that is averaged over τ. A distance above a threshold is stepped: a lower one at
-//! joining, when the machine's time may be anything, a higher one after that.
+//! arithmetic is exact; the second lets it shrink to 1/e in τ. So s is off by no more than the noise of
+//! reading two clocks together, and that is averaged over τ. A distance above a threshold is stepped: a lower
+//! one at joining, when the machine's time may be anything, a higher one after that.
 //!
-//! Before each setting the kernel is asked whether it still has what was set last, and the time is compared with
-//! what it should have become. If not, somebody else sets the clock. That is told and taken back; but fighting
-//! helps nobody, so after the third time within ten minutes the clock is left to the other one.
+//! Before each setting the kernel is asked whether it still has what was set last, and the time is compared
+//! with what it should have become. If not, somebody else sets the clock. That is told and taken back; but
+//! fighting helps nobody, so after the third time within ten minutes the clock is left to the other one.
 //!
-//! The kernel is told how good its clock is, for whoever asks it. The maximum error is the node's guaranteed bound and
-//! the distance from the published time; while there is no bound, the last one, growing by 15 ppm (RFC 5905). The
-//! estimated error is the node's estimate and that distance. A clock whose error may be more than a second, of which
-//! nothing was ever guaranteed, or whose node has lost the cluster's time, is called unsynchronized.
+//! The kernel is told how good its clock is, for whoever asks it. The maximum error is the node's guaranteed
+//! bound and the distance from the published time; while there is no bound, the last one, growing by 15 ppm
+//! (RFC 5905). The estimated error is the node's estimate and that distance. A clock whose error may be more
+//! than a second, of which nothing was ever guaranteed, or whose node has lost the cluster's time, is called
+//! unsynchronized.
 
 use std::io;
 
@@ -135,8 +136,8 @@ impl<K: Kernel> Steering<K> {
         }
     }
 
-    /// Compares the system's clock with the published time, and sets it accordingly. `node` is the published time
-    /// as a function of the oscillator.
+    /// Compares the system's clock with the published time, and sets it accordingly. `node` is the published
+    /// time as a function of the oscillator.
     pub fn follow(&mut self, seen: Seen, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
         let mut events = Vec::new();
         let published = node(seen.raw);
@@ -158,8 +159,8 @@ impl<K: Kernel> Steering<K> {
         events
     }
 
-    /// Leaves the clock as somebody finds it sane who knows nothing of us: at the rate that was learned, without
-    /// what was being slewed, and called unsynchronized.
+    /// Leaves the clock as somebody finds it sane who knows nothing of us: at the rate that was learned,
+    /// without what was being slewed, and called unsynchronized.
     pub fn release(&mut self) {
         if self.last.take().is_none() || self.given_up {
             return;
@@ -223,8 +224,8 @@ impl<K: Kernel> Steering<K> {
         Ok(())
     }
 
-    /// The node has no cluster's time any more: nobody vouches for the clock, and it runs on at the learned rate.
-    /// Nothing is touched if it has not joined yet.
+    /// The node has no cluster's time any more: nobody vouches for the clock, and it runs on at the learned
+    /// rate. Nothing is touched if it has not joined yet.
     fn lapse(&mut self, seen: &Seen) -> io::Result<()> {
         if self.last.is_none() || self.lapsed {
             return Ok(());
@@ -270,9 +271,9 @@ impl<K: Kernel> Steering<K> {
         self.disturbed.len() >= PATIENCE && !self.settings.force
     }
 
-    /// After a suspension the kernel puts the system's time forward, by the hardware clock; the published time,
-    /// whose oscillator stood still, is what is wrong. It gets some time to be corrected; until then nothing is
-    /// guaranteed that was before.
+    /// After a suspension the kernel puts the system's time forward, by the hardware clock; the published
+    /// time, whose oscillator stood still, is what is wrong. It gets some time to be corrected; until then
+    /// nothing is guaranteed that was before.
     fn notice_a_nap(&mut self, seen: &Seen) {
         if self.last.is_some_and(|last| seen.suspended - last.suspended > NAP) {
             self.waking = Some(seen.raw + WAKING);
@@ -284,7 +285,8 @@ impl<K: Kernel> Steering<K> {
         self.waking.is_some_and(|until| seen.raw < until)
     }
 
-    /// The largest error that the clock may have, and the estimated one, when it is so far from the published time.
+    /// The largest error that the clock may have, and the estimated one, when it is so far from the published
+    /// time.
     fn errors(&mut self, now: Raw, published: &ClockReading, distance: Span) -> (Span, Span) {
         if let Some(bound) = published.bound {
             self.guaranteed = Some((now, bound));
@@ -315,7 +317,8 @@ fn status(now: Status) -> Status {
 
 /// H: until the clock is set again.
 const HORIZON: Span = Span::from_secs(1);
-/// τ: long against H, so that the loop is stable and averages; short enough that a slew is over when it is over.
+/// τ: long against H, so that the loop is stable and averages; short enough that a slew is over when it is
+/// over.
 const TIME_CONSTANT_S: f64 = 4.0;
 /// At joining, what would take longer than 20 s to slew is stepped.
 const JOINING: Span = Span::from_millis(10);

@@ -1,8 +1,9 @@
 //! A file that grows by whole lines, is rotated by its size, and outlives every trouble with the disk.
 //!
-//! Before each piece is written the path is looked at: a file that was moved, removed or lies in a directory that is gone is
-//! opened anew. It is locked, so that no two nodes write to it. What cannot be written is left out, and tried again some time later; of a piece that was written in part the
-//! rest is cut off, so that the file always consists of whole lines.
+//! Before each piece is written the path is looked at: a file that was moved, removed or lies in a directory
+//! that is gone is opened anew. It is locked, so that no two nodes write to it. What cannot be written is
+//! left out, and tried again some time later; of a piece that was written in part the rest is cut off, so
+//! that the file always consists of whole lines.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -175,7 +176,8 @@ fn begin(file: &mut File) -> io::Result<()> {
     written
 }
 
-/// Makes sure that a file of this length has the same columns and ends with a whole line; false: it is empty now.
+/// Makes sure that a file of this length has the same columns and ends with a whole line; false: it is empty
+/// now.
 fn check(file: &mut File, len: u64) -> io::Result<bool> {
     let mut head = Vec::new();
     Read::by_ref(file).take(HEAD_LEN).read_to_end(&mut head)?;

@@ -1,7 +1,9 @@
-//! The record: every round and member as CSV, in a file that is rotated by its size; docs/RECORD.md describes the columns.
+//! The record: every round and member as CSV, in a file that is rotated by its size; docs/RECORD.md describes
+//! the columns.
 //!
-//! A node says which rows an event calls for ([`Recorded`]); they are written out when the loop is about to wait, once for all
-//! of a round. No trouble with the file ever ends a node, or says more than that it began and that it is over.
+//! A node says which rows an event calls for ([`Recorded`]); they are written out when the loop is about to
+//! wait, once for all of a round. No trouble with the file ever ends a node, or says more than that it began
+//! and that it is over.
 
 mod file;
 mod row;
@@ -23,7 +25,8 @@ use row::Row;
 /// Where the record goes, and how much of it is kept.
 #[derive(Debug, clap::Args)]
 pub struct RecordArgs {
-    /// Append every round and member to this file, as CSV; docs/RECORD.md describes it, meantime plot draws it
+    /// Append every round and member to this file, as CSV; docs/RECORD.md describes it, meantime plot draws
+    /// it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// When the record's file would grow beyond this, it becomes FILE.1, and a new one begins

@@ -9,7 +9,8 @@ use meantime_core::{Client, ClientEvent, Node, Server, ServerEvent};
 
 /// A node that can be recorded.
 pub trait Recorded: Node {
-    /// Adds the rows that this event calls for, if any. It has just happened, and the node stands as it does after it.
+    /// Adds the rows that this event calls for, if any. It has just happened, and the node stands as it does
+    /// after it.
     fn record(&self, now: Now, at: &Observation, event: &Self::Event, rows: &mut Vec<Row>);
 }
 
@@ -60,7 +61,8 @@ fn client(member: &MemberView, at: &Observation) -> Row {
 }
 
 impl Recorded for Client {
-    /// Whenever a correction came, and while the clock runs on its own, whenever the client knocks at the server.
+    /// Whenever a correction came, and while the clock runs on its own, whenever the client knocks at the
+    /// server.
     fn record(&self, _now: Now, at: &Observation, event: &ClientEvent, rows: &mut Vec<Row>) {
         let reading = at.reading;
         let row = Row {

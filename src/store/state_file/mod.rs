@@ -1,10 +1,11 @@
-//! What a node knows, kept over restarts in a small file, whose [`text`] says what it is worth: its oscillator's frequency, and
-//! the time.
+//! What a node knows, kept over restarts in a small file, whose [`text`] says what it is worth: its
+//! oscillator's frequency, and the time.
 //!
-//! It is replaced as a whole, so it is never half of something. It counts only for the oscillator that it was learned on:
-//! this machine's, with its present clock source and simulated drift. What an old figure is worth, [`meantime_core::saved_state`]
-//! decides. The time counts for the machine's boot only: a cluster whose processes all start anew goes on from its own time then,
-//! not from machines' clocks that nobody has set for months. No trouble with the file ever ends a node: it is told once.
+//! It is replaced as a whole, so it is never half of something. It counts only for the oscillator that it was
+//! learned on: this machine's, with its present clock source and simulated drift. What an old figure is
+//! worth, [`meantime_core::saved_state`] decides. The time counts for the machine's boot only: a cluster
+//! whose processes all start anew goes on from its own time then, not from machines' clocks that nobody has
+//! set for months. No trouble with the file ever ends a node: it is told once.
 
 pub mod text;
 
@@ -35,7 +36,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The memory of the node `name` in this directory; its oscillator is the machine's with this simulated drift.
+    /// The memory of the node `name` in this directory; its oscillator is the machine's with this simulated
+    /// drift.
     pub fn new(directory: &Path, name: &Name, drift: Frequency) -> Memory {
         let owner = Owner {
             node: name.as_str().to_owned(),
@@ -69,8 +71,8 @@ impl Memory {
         }
     }
 
-    /// What was learned in an earlier run. `now`: the node's clocks before any of that, so that its oscillator shows the machine's
-    /// wall clock. What cannot be used is told.
+    /// What was learned in an earlier run. `now`: the node's clocks before any of that, so that its
+    /// oscillator shows the machine's wall clock. What cannot be used is told.
     pub fn recall(&mut self, now: Moment, plausible_from: Timestamp) -> Option<Recalled> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
@@ -177,7 +179,8 @@ fn file_name(name: &Name) -> String {
     format!("{}.memory", if name.is_empty() { "client" } else { &name })
 }
 
-/// The boot of this machine, and what shifts its clocks for some processes, hashed; `None` where nobody tells.
+/// The boot of this machine, and what shifts its clocks for some processes, hashed; `None` where nobody
+/// tells.
 fn boot() -> Option<u64> {
     let boot = first_line("/proc/sys/kernel/random/boot_id")?;
     let namespace = fs::read_link("/proc/self/ns/time").unwrap_or_default();

@@ -13,9 +13,10 @@
 //! check 0123456789abcdef
 //! ```
 //!
-//! The last line is a checksum of the lines above. It counts only for the oscillator that it was learned on. The node's clock showed
-//! `time_ns` when its oscillator read `oscillator_ns` and its machine had slept for `slept_ns`, of the boot in question; where boots
-//! cannot be told apart, that is `-`, and the time is not known afterwards.
+//! The last line is a checksum of the lines above. It counts only for the oscillator that it was learned on.
+//! The node's clock showed `time_ns` when its oscillator read `oscillator_ns` and its machine had slept for
+//! `slept_ns`, of the boot in question; where boots cannot be told apart, that is `-`, and the time is not
+//! known afterwards.
 
 use std::hash::Hasher;
 

@@ -1,4 +1,5 @@
-//! What the client does about a Correction: whether it believes it, what that would do to its clock, and doing it.
+//! What the client does about a Correction: whether it believes it, what that would do to its clock, and
+//! doing it.
 
 use super::limits::Proposal;
 use super::trial::Estimator;
@@ -119,7 +120,8 @@ impl Client {
         })
     }
 
-    /// Sets the published clock by what the estimator knows now; `rho` was said about its frequency until now.
+    /// Sets the published clock by what the estimator knows now; `rho` was said about its frequency until
+    /// now.
     fn adjust(
         &mut self,
         now: Now,

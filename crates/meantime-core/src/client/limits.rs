@@ -1,7 +1,8 @@
 //! What a client accepts from a server: a server may be broken, or be another one than people think.
 //!
-//! Whatever is outside of the limits is refused as a whole: neither phase nor frequency is learned of it. The client tells the
-//! reason and runs on in holdover; it goes on answering, and follows the server's next acceptable word.
+//! Whatever is outside of the limits is refused as a whole: neither phase nor frequency is learned of it. The
+//! client tells the reason and runs on in holdover; it goes on answering, and follows the server's next
+//! acceptable word.
 
 use super::Client;
 use crate::config::PLAUSIBLE_FOR;
@@ -20,8 +21,8 @@ pub(super) struct Proposal {
     pub difference: Span,
     /// The step of the cluster's time that would still be to come.
     pub later: Span,
-    /// What would have been added since the clock had no cluster time; `None`: the time that it was given then is
-    /// confirmed.
+    /// What would have been added since the clock had no cluster time; `None`: the time that it was given
+    /// then is confirmed.
     pub since_start: Option<Span>,
     /// The rate that the clock would have over its oscillator's, minus one.
     pub frequency: Frequency,
@@ -49,8 +50,8 @@ impl ClientConfig {
         self.refuses_step(proposal).or_else(|| self.refuses_frequency(frequency, frequency_error))
     }
 
-    /// The same for a step alone. A first one may have been garbage: until it is confirmed, the next is judged in its
-    /// place.
+    /// The same for a step alone. A first one may have been garbage: until it is confirmed, the next is
+    /// judged in its place.
     fn refuses_step(&self, proposal: &Proposal) -> Option<Refusal> {
         let Proposal { first, difference, since_start, .. } = *proposal;
         match since_start {
@@ -63,7 +64,8 @@ impl ClientConfig {
         }
     }
 
-    /// The same for a frequency alone. One that is still being learned is no reason to refuse, unless it is out of the question.
+    /// The same for a frequency alone. One that is still being learned is no reason to refuse, unless it is
+    /// out of the question.
     pub(super) fn refuses_frequency(&self, frequency: Frequency, error: Frequency) -> Option<Refusal> {
         let least = frequency.ratio().abs() - SURE * error.ratio();
         (least > self.max_frequency.ratio()).then_some(Refusal::ImplausibleFrequency)
@@ -93,7 +95,8 @@ impl Client {
     }
 }
 
-/// Standard deviations that a frequency has to lie beyond the limit: the first seconds on a bad path can suggest anything.
+/// Standard deviations that a frequency has to lie beyond the limit: the first seconds on a bad path can
+/// suggest anything.
 const SURE: f64 = 3.0;
 /// Refusals for the same reason are told once in this time.
 const TELL_AGAIN: Span = Span::from_secs(60);

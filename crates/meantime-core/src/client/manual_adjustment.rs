@@ -1,8 +1,9 @@
 //! The cluster's time, set by hand, at a client.
 //!
-//! What the client agrees on with its server is the base time; what it shows is that and what the setting adds, as
-//! [`setting`](crate::manual_adjustment) derives. It follows a setting from the server that keeps the time it has, and tells its own to
-//! one that does not know the time yet. A client without the cluster's time shows no setting: it has to be told first.
+//! What the client agrees on with its server is the base time; what it shows is that and what the setting
+//! adds, as [`setting`](crate::manual_adjustment) derives. It follows a setting from the server that keeps
+//! the time it has, and tells its own to one that does not know the time yet. A client without the cluster's
+//! time shows no setting: it has to be told first.
 
 use super::{Client, Link, Outgoing, Session};
 use crate::config::PLAUSIBLE_FOR;
@@ -62,8 +63,8 @@ impl Client {
         self.awareness.unaware
     }
 
-    /// Whether the server, which has not said yet whose time it keeps, counts another setting than this client does: then it may be
-    /// another cluster's time, and the next Probe says whose.
+    /// Whether the server, which has not said yet whose time it keeps, counts another setting than this
+    /// client does: then it may be another cluster's time, and the next Probe says whose.
     pub(super) fn knows_another_time(&self, number: u8) -> bool {
         let Link::Member(session) = &self.link else { return false };
         session.terms.cluster == ClusterId::default() && session.number != number
@@ -109,8 +110,8 @@ impl Client {
         Fate::Accepted
     }
 
-    /// The server's time was set by nobody: what this client knows of it from an earlier server is void. Returns why it does not
-    /// accept that, if it does not.
+    /// The server's time was set by nobody: what this client knows of it from an earlier server is void.
+    /// Returns why it does not accept that, if it does not.
     pub(super) fn unset(&mut self, now: Now) -> Option<Refusal> {
         let Link::Member(session) = &self.link else { return None };
         let decided = session.terms.cluster != ClusterId::default();
@@ -128,7 +129,8 @@ impl Client {
         refusal
     }
 
-    /// From now on the clock shows what this setting says. If that has begun already, it makes good for what it has missed.
+    /// From now on the clock shows what this setting says. If that has begun already, it makes good for what
+    /// it has missed.
     fn follow_setting(&mut self, now: Now, setting: ManualAdjustment) {
         let late = self.missed(now, &setting);
         let adjustment = match late.abs() > self.config.step_threshold {
@@ -182,9 +184,10 @@ impl Client {
 }
 
 impl Session {
-    /// What a session's server is taken to know that keeps this cluster's time: as much as the client, if that is its own time or
-    /// not decided yet. The numbers count within a session alone: what another server of the same time took over from its members
-    /// may be older than what this one knows, or another setting of the same number. So the server's first word is news.
+    /// What a session's server is taken to know that keeps this cluster's time: as much as the client, if
+    /// that is its own time or not decided yet. The numbers count within a session alone: what another server
+    /// of the same time took over from its members may be older than what this one knows, or another setting
+    /// of the same number. So the server's first word is news.
     pub(super) fn begin_setting(&mut self, own: &ManualAdjustment, cluster: ClusterId) {
         let unknown = self.terms.cluster == ClusterId::default();
         let same = unknown || cluster == self.terms.cluster;

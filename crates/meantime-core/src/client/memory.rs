@@ -14,7 +14,8 @@ pub(super) struct Sent {
     pub round: u32,
     /// The nonce of that probe.
     pub nonce: u64,
-    /// When the probe was received, by the oscillator. (All times less half of a known asymmetry, as reported.)
+    /// When the probe was received, by the oscillator. (All times less half of a known asymmetry, as
+    /// reported.)
     pub t2: Raw,
     /// When it was handed over for sending, by the oscillator.
     pub handed: Raw,
@@ -72,8 +73,8 @@ impl Memory {
         self.ring.iter().map(|entry| &entry.sent).find(|sent| number != 0 && sent.number == number)
     }
 
-    /// Takes in when a report really left (less the same), and returns how long after it was handed over that was; `None` if
-    /// nobody asked or that cannot be.
+    /// Takes in when a report really left (less the same), and returns how long after it was handed over that
+    /// was; `None` if nobody asked or that cannot be.
     pub(super) fn leave(&mut self, number: u32, left: Raw) -> Option<Span> {
         let entry = self.ring.iter_mut().find(|entry| number != 0 && entry.sent.number == number)?;
         let lag = left - entry.sent.handed;
@@ -102,8 +103,9 @@ impl Memory {
         self.ring.iter().any(|entry| entry.sent.number == number && entry.stamps.is_none())
     }
 
-    /// The complete exchanges of a round that were not taken before. If there is none, the one that a correction speaks of
-    /// is put together from the correction and a `usual` delay: its offset is right, its delay is a guess.
+    /// The complete exchanges of a round that were not taken before. If there is none, the one that a
+    /// correction speaks of is put together from the correction and a `usual` delay: its offset is right, its
+    /// delay is a guess.
     pub(super) fn take(
         &mut self,
         round: u32,

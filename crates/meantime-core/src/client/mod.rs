@@ -1,9 +1,9 @@
 //! The client: registers, answers probes, and follows the corrections of its own clock.
 //!
-//! What it decides: when to ask for entry (`registration`) and when to give a server up, which Correction to believe, whether
-//! to step or to slew (`correction`), which of the server's words on the cluster's `rate` and on its `setting` to follow. How
-//! phase and frequency follow from the exchanges, it asks its [discipline](super::discipline), by way of `trial` where it has a
-//! frequency from an earlier run.
+//! What it decides: when to ask for entry (`registration`) and when to give a server up, which Correction to
+//! believe, whether to step or to slew (`correction`), which of the server's words on the cluster's `rate`
+//! and on its `setting` to follow. How phase and frequency follow from the exchanges, it asks its
+//! [discipline](super::discipline), by way of `trial` where it has a frequency from an earlier run.
 
 mod correction;
 mod limits;
@@ -62,8 +62,8 @@ pub struct Client {
     /// What somebody has set the cluster's time by; none as long as the clock does not have that time.
     setting: ManualAdjustment,
     awareness: Awareness,
-    /// The clock's lead over its oscillator when it had no cluster time, until the time that it was given then is confirmed:
-    /// by a later correction that was followed without a step.
+    /// The clock's lead over its oscillator when it had no cluster time, until the time that it was given
+    /// then is confirmed: by a later correction that was followed without a step.
     start: Option<Span>,
     estimator: Estimator,
     bound: Bound,
@@ -116,7 +116,8 @@ struct Session {
     new_cluster: bool,
     /// Whether this session's server has proved something about its time.
     proved: bool,
-    /// What its cluster's time was set by, by the server's last word, and until it has said one, by the client's own knowledge.
+    /// What its cluster's time was set by, by the server's last word, and until it has said one, by the
+    /// client's own knowledge.
     setting: ManualAdjustment,
     /// The number of that setting as this server counts; 0: it has told none.
     number: u8,
@@ -285,7 +286,8 @@ impl Client {
         }
     }
 
-    /// Whether a datagram has the tag that it must have: none where there are no keys, else this node's, made by a server.
+    /// Whether a datagram has the tag that it must have: none where there are no keys, else this node's, made
+    /// by a server.
     fn is_authentic(&self, header: &Header, datagram: &[u8]) -> bool {
         if self.config.keys.is_empty() {
             return header.key_id == KeyId::NONE;
@@ -303,7 +305,8 @@ impl Client {
         let known = self.estimator.estimate(now.raw).filter(|_| self.state.has_cluster_time());
         let (frequency, bound) = (self.timescale.frequency(), self.bound_at(now.raw));
         let error = self.error_at(now.raw);
-        // A client that knows its path's asymmetry reads its clock as if the way there and back took equally long.
+        // A client that knows its path's asymmetry reads its clock as if the way there and back took equally
+        // long.
         let early = self.config.asymmetry.half();
         let Link::Member(session) = &mut self.link else { return None };
         let processing = published_t3 - published_t2;
@@ -376,8 +379,8 @@ impl Session {
         self.sent + self.terms.heartbeat
     }
 
-    /// When the clock counts as flying on its own, unless it is corrected before: the server is there, and says
-    /// nothing about this clock.
+    /// When the clock counts as flying on its own, unless it is corrected before: the server is there, and
+    /// says nothing about this clock.
     fn flying_at(&self) -> Option<Monotonic> {
         let still_there = self.heard - self.corrected >= self.terms.heartbeat;
         still_there.then(|| self.corrected + self.terms.lifetime)

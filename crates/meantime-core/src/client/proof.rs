@@ -1,8 +1,9 @@
-//! What the client can guarantee: it feeds its [bound](crate::estimation::bound) and reads it; and what becomes of
-//! it all when the machine has slept.
+//! What the client can guarantee: it feeds its [bound](crate::estimation::bound) and reads it; and what
+//! becomes of it all when the machine has slept.
 //!
 //! The bound is a distance from the time that *this session's* server carries. So it begins anew with every
-//! session, and after every gap that is long enough for the server to have been replaced or deposed meanwhile.
+//! session, and after every gap that is long enough for the server to have been replaced or deposed
+//! meanwhile.
 
 use super::{Client, Link, UNKNOWN_FREQUENCY};
 use crate::ClientEvent;
@@ -22,9 +23,9 @@ impl Client {
         self.estimator.estimate(raw).map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error)
     }
 
-    /// One standard deviation of the published clock's estimated distance from the cluster's time: what is not known, what is
-    /// still slewed away, and how far the cluster's time may have been steered since the server was heard. What is
-    /// guaranteed limits it.
+    /// One standard deviation of the published clock's estimated distance from the cluster's time: what is
+    /// not known, what is still slewed away, and how far the cluster's time may have been steered since the
+    /// server was heard. What is guaranteed limits it.
     pub(super) fn error_at(&self, raw: Raw) -> Option<Span> {
         let known = self.estimator.estimate(raw).filter(|_| self.state.has_cluster_time())?;
         let parts = [known.error, self.timescale.residue_at(raw), self.bound.unheard(raw)];
@@ -41,8 +42,8 @@ impl Client {
         Some(self.setting.reach(self.timescale.published(raw), bound))
     }
 
-    /// Takes in what the exchanges of a burst prove. The one that the Correction speaks of may have been `guessed`:
-    /// then it proves nothing.
+    /// Takes in what the exchanges of a burst prove. The one that the Correction speaks of may have been
+    /// `guessed`: then it proves nothing.
     pub(super) fn prove(
         &mut self,
         now: Now,
@@ -74,8 +75,9 @@ impl Client {
         }
     }
 
-    /// The machine slept, and the oscillator stood still. What the clock shows is put right as far as the machine
-    /// knows for how long; but that is nothing to rely on: the client has to be synchronized like a new one.
+    /// The machine slept, and the oscillator stood still. What the clock shows is put right as far as the
+    /// machine knows for how long; but that is nothing to rely on: the client has to be synchronized like a
+    /// new one.
     pub(super) fn wake_up(&mut self, now: Now, slept: Span) {
         let added = self.setting.added_at(self.timescale.estimate(now.raw));
         let phase = self.timescale.phase_at(now.raw) + slept + added;

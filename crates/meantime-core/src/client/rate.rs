@@ -1,4 +1,5 @@
-//! The cluster's rate: the server tells the sum of all that it has ever changed of it, and the client takes over what is new.
+//! The cluster's rate: the server tells the sum of all that it has ever changed of it, and the client takes
+//! over what is new.
 
 use super::{Client, Link};
 use crate::event::Refusal;
@@ -12,15 +13,16 @@ pub(super) struct RateCommand {
     server: NodeId,
     /// The command, which the clock's frequency includes.
     pub rate: Frequency,
-    /// The sequence number of the datagram that brought it: a reordered one must not bring an older command back.
+    /// The sequence number of the datagram that brought it: a reordered one must not bring an older command
+    /// back.
     from: u32,
     /// When it came.
     at: Monotonic,
 }
 
 impl RateCommand {
-    /// Whether a datagram may bring a newer command: it is newer itself, if not by absurdly much, and the change is
-    /// one that a server can have made in the meantime.
+    /// Whether a datagram may bring a newer command: it is newer itself, if not by absurdly much, and the
+    /// change is one that a server can have made in the meantime.
     fn is_newer(&self, header: &Header, change: Frequency, now: Monotonic) -> bool {
         let ahead = header.sequence.wrapping_sub(self.from);
         let possible = RATE_SLACK + RATE_OF_RATE * (now - self.at).as_secs_f64();
@@ -29,8 +31,8 @@ impl RateCommand {
 }
 
 impl Client {
-    /// A new session begins with this rate command. Of the server that it has followed before, the client has missed
-    /// what is new in it; another server counts from another zero.
+    /// A new session begins with this rate command. Of the server that it has followed before, the client has
+    /// missed what is new in it; another server counts from another zero.
     pub(super) fn take_rate_base(&mut self, now: Now, header: &Header, rate: Frequency) {
         let missed =
             if self.command.server == header.sender { rate - self.command.rate } else { Frequency::ZERO };

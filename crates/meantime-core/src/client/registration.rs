@@ -60,8 +60,8 @@ impl Entry {
         }
     }
 
-    /// The first attempt of a client that was a member: it goes on knocking as often as it sent heartbeats, so
-    /// that a server that comes back finds its members within two of them.
+    /// The first attempt of a client that was a member: it goes on knocking as often as it sent heartbeats,
+    /// so that a server that comes back finds its members within two of them.
     fn again(nonce: u64, heartbeat: Span) -> Entry {
         Entry { slowest: heartbeat.over(2).clamp(FASTEST, SLOWEST), ..Entry::first(nonce) }
     }

@@ -1,7 +1,8 @@
 //! Which datagrams of a session have come already: an old one that comes again says nothing.
 //!
-//! The sliding window of IPsec (RFC 4303, section 3.4.3). It rests on the sequence numbers, which only a tag makes
-//! trustworthy: without a key, one changed bit could move the window to where no genuine number ever comes.
+//! The sliding window of IPsec (RFC 4303, section 3.4.3). It rests on the sequence numbers, which only a tag
+//! makes trustworthy: without a key, one changed bit could move the window to where no genuine number ever
+//! comes.
 
 use crate::wire::is_newer;
 

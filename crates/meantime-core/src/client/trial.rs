@@ -1,19 +1,21 @@
 //! The trial of a frequency that was kept from an earlier run.
 //!
-//! It may be wrong by far more than it claims: after a power cut everywhere the new cluster runs at the rate of its server's
-//! oscillator, if the server has kept nothing, and what the clients have kept is the old cluster's rate. A discipline that
-//! believes such a frequency takes one burst after the other for an outlier.
+//! It may be wrong by far more than it claims: after a power cut everywhere the new cluster runs at the rate
+//! of its server's oscillator, if the server has kept nothing, and what the clients have kept is the old
+//! cluster's rate. A discipline that believes such a frequency takes one burst after the other for an
+//! outlier.
 //!
-//! So it is a hypothesis. The discipline that believes it, f_k ± σ_k, is followed; an impartial one learns f ± σ from the same
-//! bursts and nothing else. With S = σ² + σ_k² the trial ends
+//! So it is a hypothesis. The discipline that believes it, f_k ± σ_k, is followed; an impartial one learns f
+//! ± σ from the same bursts and nothing else. With S = σ² + σ_k² the trial ends
 //!
-//! * as soon as σ ≤ 20 ppm and (f − f_k)² > 6² S: the kept frequency is refuted. The impartial discipline goes on alone, as if
-//!   nothing had been kept;
-//! * at the latest when σ ≤ σ_k. The kept frequency has nothing to add any more, and a stricter measure does no harm: it is
-//!   refuted if (f − f_k)² > 3² S. Otherwise it is confirmed, and the discipline that believes it goes on alone.
+//! * as soon as σ ≤ 20 ppm and (f − f_k)² > 6² S: the kept frequency is refuted. The impartial discipline
+//!   goes on alone, as if nothing had been kept;
+//! * at the latest when σ ≤ σ_k. The kept frequency has nothing to add any more, and a stricter measure does
+//!   no harm: it is refuted if (f − f_k)² > 3² S. Otherwise it is confirmed, and the discipline that believes
+//!   it goes on alone.
 //!
-//! Until then nobody is surer of the frequency than the impartial one, and nothing else is stated: a wrong one would have a vote
-//! on the cluster's rate, and narrow the guaranteed bound.
+//! Until then nobody is surer of the frequency than the impartial one, and nothing else is stated: a wrong
+//! one would have a vote on the cluster's rate, and narrow the guaranteed bound.
 
 use crate::estimation::discipline::{Discipline, Judgement, Trust};
 use crate::estimation::exchange::Exchange;
@@ -44,15 +46,15 @@ enum Verdict {
 }
 
 impl Estimator {
-    /// An estimator for a node that has kept the cluster's rate over its oscillator, minus one, with one standard
-    /// deviation.
+    /// An estimator for a node that has kept the cluster's rate over its oscillator, minus one, with one
+    /// standard deviation.
     pub(super) fn trying(kept: Frequency, error: Frequency) -> Estimator {
         let trial = Trial { kept, error, impartial: Discipline::default() };
         Estimator { followed: Discipline::with_frequency(kept, error), trial: Some(trial) }
     }
 
-    /// Weighs in the exchanges of a burst, as [`Discipline::update`] does. If they refute the kept frequency, that is a
-    /// restart.
+    /// Weighs in the exchanges of a burst, as [`Discipline::update`] does. If they refute the kept frequency,
+    /// that is a restart.
     pub(super) fn update(
         &mut self,
         exchanges: &[Exchange<Timestamp, Raw>],
@@ -124,7 +126,8 @@ impl Trial {
 
 /// What a single burst says about the frequency is not worth the error that it states.
 const TELLING: Frequency = Frequency::from_ppm(20.0);
-/// Early estimates do not know how little they know: on a LAN, one right frequency of a hundred is refuted at this.
+/// Early estimates do not know how little they know: on a LAN, one right frequency of a hundred is refuted at
+/// this.
 const EARLY: f64 = 6.0;
 /// What is refuted in the end has been as good as unknown by then.
 const LATE: f64 = 3.0;

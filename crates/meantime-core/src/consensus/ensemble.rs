@@ -1,4 +1,5 @@
-//! The members' time over the server's oscillator: always followed, needed when the server's own clock is the wrong one.
+//! The members' time over the server's oscillator: always followed, needed when the server's own clock is the
+//! wrong one.
 
 use crate::estimation::kalman::{Bank, Estimate};
 use crate::time::{Frequency, Raw, Span};
@@ -25,8 +26,8 @@ pub(super) struct Observation {
 }
 
 impl Ensemble {
-    /// One that knows beforehand at which frequency the members' time runs over the oscillator, and one standard
-    /// deviation of that.
+    /// One that knows beforehand at which frequency the members' time runs over the oscillator, and one
+    /// standard deviation of that.
     pub(super) fn knowing(known: Option<(Frequency, Frequency)>) -> Ensemble {
         Ensemble { known, ..Ensemble::default() }
     }
@@ -36,8 +37,9 @@ impl Ensemble {
         self.bank.as_ref().map(|bank| bank.estimate(at))
     }
 
-    /// Takes in an observation. `false` if it is not believed: it is far from what is expected (a second one confirms
-    /// it), or the members' time runs as no oscillator does, since most of them slew; then all begins again.
+    /// Takes in an observation. `false` if it is not believed: it is far from what is expected (a second one
+    /// confirms it), or the members' time runs as no oscillator does, since most of them slew; then all
+    /// begins again.
     pub(super) fn observe(&mut self, observation: Observation) -> bool {
         let Observation { at, phase, deviation_s } = observation;
         let Some(bank) = &mut self.bank else {
@@ -54,8 +56,9 @@ impl Ensemble {
         self.outlier.replace(observation).is_some_and(|before| self.start_anew(before, observation))
     }
 
-    /// The server's clock was set, or its oscillator runs differently: these two observations are all that is known
-    /// of the phase, and the frequency is doubted. `false` if what comes out is no oscillator's frequency.
+    /// The server's clock was set, or its oscillator runs differently: these two observations are all that is
+    /// known of the phase, and the frequency is doubted. `false` if what comes out is no oscillator's
+    /// frequency.
     pub(super) fn start_anew(&mut self, first: Observation, second: Observation) -> bool {
         self.outlier = None;
         let Observation { at, phase, deviation_s } = second;
@@ -104,8 +107,8 @@ const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 const OUTLIER: f64 = 6.0;
 /// How far a frequency may have changed when something has.
 const SUSPECT: f64 = 100e-6;
-/// No two oscillators' frequencies are farther apart than this; but members that slew run at 500 ppm over theirs, 300
-/// at least over anybody's.
+/// No two oscillators' frequencies are farther apart than this; but members that slew run at 500 ppm over
+/// theirs, 300 at least over anybody's.
 const FASTEST_FREQUENCY: f64 = 300e-6;
 /// Nor changes one by more than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;

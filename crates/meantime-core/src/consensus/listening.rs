@@ -112,8 +112,8 @@ impl Timekeeper {
         conclusion.judged = judged.collect();
         conclusion.report.outcome = Outcome::Agreed;
         conclusion.turn = Some(PhaseTransition::Agreed);
-        // As good a rate as any is that of the server's own oscillator; a better one is that of the cluster that its
-        // members remember as well.
+        // As good a rate as any is that of the server's own oscillator; a better one is that of the cluster
+        // that its members remember as well.
         let frequency = self.known.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;

@@ -88,8 +88,9 @@ impl Timekeeper {
     }
 }
 
-/// The setting that most of the clients that carry this cluster's time carry, or that most of all carry that nobody has set it;
-/// `None` as long as it is not known of most of them what they carry. A time that has no cluster's name yet nobody has set.
+/// The setting that most of the clients that carry this cluster's time carry, or that most of all carry that
+/// nobody has set it; `None` as long as it is not known of most of them what they carry. A time that has no
+/// cluster's name yet nobody has set.
 pub(super) fn commonest(ballots: &[MemberReading<'_>], cluster: ClusterId) -> Option<ManualAdjustment> {
     let carriers =
         ballots.iter().filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster == cluster);

@@ -5,13 +5,14 @@
 //! * **Listening**: there is no cluster time. When every client was heard, the classic algorithm decides it
 //!   once: the mean of all clocks within a wide radius of their median, if they are a majority. But if most
 //!   clients already carry a cluster's time (the server has restarted), that time is taken over instead.
-//! * **Following**: the server learns phase and frequency of the time that its clients carry, and leaves those
-//!   clients alone meanwhile.
+//! * **Following**: the server learns phase and frequency of the time that its clients carry, and leaves
+//!   those clients alone meanwhile.
 //! * **Steady**: the server's disciplined clock carries the cluster's time, and the vote watches it. Each
 //!   client is told its own offset. What the vote finds is *not* fed back into every clock: a constant bias
 //!   of liars who stay inside the window would become an acceleration. If more than half of all members agree
-//!   with one another and not with the server, the server is silent, and after two such rounds it is deposed: it
-//!   follows. With f < m/2 liars a good server is never deposed, so they cannot move the cluster's phase at all.
+//!   with one another and not with the server, the server is silent, and after two such rounds it is deposed:
+//!   it follows. With f < m/2 liars a good server is never deposed, so they cannot move the cluster's phase
+//!   at all.
 //!
 //! Unsure means silent: the members fly on, and a minute of that costs them less than a microsecond.
 //!
@@ -62,8 +63,8 @@ pub struct Timekeeper {
     window: Window,
     last_window: Span,
     anchor: Anchor,
-    /// The cluster's rate over the server's oscillator, minus one, as it was known before this cluster's time was
-    /// followed; and one standard deviation of that.
+    /// The cluster's rate over the server's oscillator, minus one, as it was known before this cluster's time
+    /// was followed; and one standard deviation of that.
     known: Option<(Frequency, Frequency)>,
     ensemble: Ensemble,
     /// Where the clients' time was in the last round, if the server's own clock was in doubt then.
@@ -83,8 +84,8 @@ pub struct TimekeeperConfig {
     pub radius: Span,
     /// Clocks that show less than this do not vote.
     pub plausible_from: Timestamp,
-    /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one standard
-    /// deviation of that by now.
+    /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one
+    /// standard deviation of that by now.
     pub known: Option<(Frequency, Frequency)>,
     /// The cluster whose time the server's oscillator shows already, kept by others.
     pub given: Option<ClusterId>,
@@ -158,8 +159,8 @@ impl Timekeeper {
         }
     }
 
-    /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or the
-    /// server's own clock is in doubt, or the majority has just been lost.
+    /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or
+    /// the server's own clock is in doubt, or the majority has just been lost.
     pub fn is_impatient(&self, unheard: usize) -> bool {
         match self.phase {
             Phase::Listening(_) => self.is_waiting_for(unheard),
@@ -183,19 +184,21 @@ impl Timekeeper {
         }
     }
 
-    /// How far the server's own clock may be off the cluster's time at most: its clock *carries* that time, so all
-    /// that it can be off is what it still slews away. `None` while it has to find out what the time is.
+    /// How far the server's own clock may be off the cluster's time at most: its clock *carries* that time,
+    /// so all that it can be off is what it still slews away. `None` while it has to find out what the time
+    /// is.
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
         let carries = self.phase == Phase::Steady && self.doubt.is_none();
         let base = self.timescale.published(raw);
         carries.then(|| self.setting.reach(base, self.timescale.residue_at(raw).abs()))
     }
 
-    /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has become
-    /// quiet, one standard deviation; `None`: who knows.
+    /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has
+    /// become quiet, one standard deviation; `None`: who knows.
     ///
-    /// A server that follows has it from its filter. One that carries the time *has* the cluster's rate; what may be
-    /// off are the members, by what they know theirs to, and it is about to change by their mean F (see the anchor).
+    /// A server that follows has it from its filter. One that carries the time *has* the cluster's rate; what
+    /// may be off are the members, by what they know theirs to, and it is about to change by their mean F
+    /// (see the anchor).
     pub fn frequency_error(&self, raw: Raw) -> Option<Frequency> {
         match self.phase {
             _ if self.doubt.is_some() || self.unsure > 0 => None,
@@ -215,8 +218,9 @@ impl Timekeeper {
         !self.anchor.is_settled()
     }
 
-    /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows, and is
-    /// not to be trusted any more. It is silent, and listens, and takes the members' time, as after a restart.
+    /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows,
+    /// and is not to be trusted any more. It is silent, and listens, and takes the members' time, as after a
+    /// restart.
     pub fn wake_up(&mut self, raw: Raw, slept: Span) {
         let sure = self.frequency_error(raw).filter(|error| saved_state::is_worth_keeping(*error));
         let learned = sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, true)));
@@ -269,7 +273,8 @@ impl Timekeeper {
         conclusion
     }
 
-    /// Puts the vote's word on those that have none of their own among the others': they are told how they stand, too.
+    /// Puts the vote's word on those that have none of their own among the others': they are told how they
+    /// stand, too.
     fn judge_removed(&self, ballots: &[MemberReading<'_>], conclusion: &mut Conclusion) {
         let (median, window) = (conclusion.report.median.span(), conclusion.report.window);
         let set_since = matches!(conclusion.turn, Some(PhaseTransition::Deposed(_)));

@@ -68,8 +68,8 @@ impl Anchor {
         self.typical_error = errors.get(errors.len() / 2).copied();
     }
 
-    /// How far the rate may be off the one that the members follow, and is going to have: one standard deviation.
-    /// `None`: that is not known.
+    /// How far the rate may be off the one that the members follow, and is going to have: one standard
+    /// deviation. `None`: that is not known.
     pub(super) fn error(&self) -> Option<Frequency> {
         let (mean, error) = (self.mean?, self.typical_error?);
         Some(Frequency::from_ratio(mean.ratio().hypot(error.ratio())))
@@ -107,15 +107,15 @@ const REACH: f64 = 25e-6;
 const TIME_CONSTANT_S: f64 = 300.0;
 /// s, per second: false frequencies may ramp the cluster's rate by no more than this.
 const GENTLE: f64 = 1e-9;
-/// The same until the mean was once close to zero: a new cluster starts tens of ppm off, and would need hours.
-/// A member that misses one command at this pace is off by 2.5 µs for a round.
+/// The same until the mean was once close to zero: a new cluster starts tens of ppm off, and would need
+/// hours. A member that misses one command at this pace is off by 2.5 µs for a round.
 const FIRST: f64 = 100e-9;
 /// Two crystals of 100 ppm are brought together in this time; whoever claims more after that is not believed.
 const FIRST_FOR: Span = Span::from_secs(1_200);
 /// So close to zero counts as close.
 const CLOSE: f64 = 50e-9;
-/// After so long close to zero it is no chance: when members that are moved to the reach balance one another, the mean
-/// may be zero for the moment until one more of them is heard.
+/// After so long close to zero it is no chance: when members that are moved to the reach balance one another,
+/// the mean may be zero for the moment until one more of them is heard.
 const SETTLED: Span = Span::from_secs(60);
 
 #[cfg(test)]

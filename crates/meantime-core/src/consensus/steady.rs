@@ -109,9 +109,9 @@ impl Timekeeper {
         }
     }
 
-    /// When no majority has agreed with anybody for long, nor against the server, the server carries the time on:
-    /// there is nobody else to ask, and the members would drift apart for ever. To vote anew over all of them would
-    /// hand the time to whoever lies.
+    /// When no majority has agreed with anybody for long, nor against the server, the server carries the time
+    /// on: there is nobody else to ask, and the members would drift apart for ever. To vote anew over all of
+    /// them would hand the time to whoever lies.
     fn carries_on(&self) -> bool {
         self.unsure + 1 >= LISTEN_AGAIN
     }
@@ -171,9 +171,9 @@ impl Timekeeper {
     }
 }
 
-/// Whether most of this round's own readings disagree, those aside that did so before. Older readings are kept by the
-/// server's oscillator: had that just jumped, they would still agree with it, and the fresh ones would be told that
-/// they are wrong.
+/// Whether most of this round's own readings disagree, those aside that did so before. Older readings are
+/// kept by the server's oscillator: had that just jumped, they would still agree with it, and the fresh ones
+/// would be told that they are wrong.
 fn contradicted<'a>(
     fresh: impl Iterator<Item = &'a vote::VoteReading>,
     agreement: &Agreement,

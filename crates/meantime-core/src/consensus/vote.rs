@@ -2,8 +2,8 @@
 //!
 //! With m members of which f < m/2 lie:
 //!
-//! * The **median** of all readings lies between the lowest and the highest reading of the good members:
-//!   more than half of the readings are good, so at least one good reading lies on each side of it (or on it).
+//! * The **median** of all readings lies between the lowest and the highest reading of the good members: more
+//!   than half of the readings are good, so at least one good reading lies on each side of it (or on it).
 //! * The **mean of those within γ of the median** lies at most γ·f/m outside the range of the good readings
 //!   while the good ones are within γ of each other, else at most γ·f/(f+1).
 //! * The **winsorised mean** (readings farther than γ from the median are moved to γ) lies at most γ·f/m

@@ -1,10 +1,10 @@
 //! The agreement window: how far a reading may be from the median and still agree.
 //!
-//! A fixed window is either so wide that a server's step of 10 ms is followed by all, or so narrow that a slow
-//! path's honest members are called liars. So it is learned: six times a slow average of the readings' robust
-//! deviation, and more in a small cluster, where the median absolute deviation of a handful says less. The
-//! average is slow, and each sample counts at most as four times the average, so that a fault
-//! cannot open the window for itself.
+//! A fixed window is either so wide that a server's step of 10 ms is followed by all, or so narrow that a
+//! slow path's honest members are called liars. So it is learned: six times a slow average of the readings'
+//! robust deviation, and more in a small cluster, where the median absolute deviation of a handful says less.
+//! The average is slow, and each sample counts at most as four times the average, so that a fault cannot open
+//! the window for itself.
 
 use crate::time::Span;
 

@@ -1,7 +1,9 @@
-//! The guaranteed bound: an interval that the cluster's time cannot have left, as long as what is assumed holds.
+//! The guaranteed bound: an interval that the cluster's time cannot have left, as long as what is assumed
+//! holds.
 //!
 //! It lives where the discipline lives, on the node's free-running oscillator: it contains the phase x, the
-//! cluster's time minus the oscillator's reading. What the node does with its published clock is no part of it.
+//! cluster's time minus the oscillator's reading. What the node does with its published clock is no part of
+//! it.
 //!
 //! One exchange proves, whatever the asymmetry of the path, since delays are not negative,
 //!
@@ -9,29 +11,31 @@
 //! t1 ≤ C(t2),  C(t3) ≤ t4      hence      −θ − δ/2 − q ≤ x ≤ −θ + δ/2 + q
 //! ```
 //!
-//! with C the cluster's time and q an allowance for the timestamps ([`STAMP_ALLOWANCE`]). The intervals of all
-//! exchanges are intersected. Between exchanges the interval moves with the frequency f that the node uses, and
-//! grows on both sides, after a time t since the newest word of the server about the cluster's rate by
+//! with C the cluster's time and q an allowance for the timestamps ([`STAMP_ALLOWANCE`]). The intervals of
+//! all exchanges are intersected. Between exchanges the interval moves with the frequency f that the node
+//! uses, and grows on both sides, after a time t since the newest word of the server about the cluster's rate
+//! by
 //!
 //! ```text
 //! d(growth)/dt = ρ + s·(T + t)
 //! ```
 //!
 //! * ρ: the cluster's rate over this oscillator differs from f by at most ρ. That is an *assumption*, about
-//!   crystals and temperature; see [`Bound::rho`]. Nothing here can prove it.
-//!   An estimate cannot either: delays that somebody lets grow slowly enough look like an oscillator that runs wrong, and
-//!   teach any frequency. So what is proved counts here, too: from the first interval to one a time T later the rate is
-//!   known to within the sum of their widths over T, whatever the delays. The farthest that f is from there is
-//!   in ρ. On an honest path that is little after some minutes.
-//! * s: the server steers the cluster's rate by at most s per second, in steps, one a round of length T. What it
-//!   does is announced; s·(T + t) is for what has not been heard yet. The server says which of two values s has.
+//!   crystals and temperature; see [`Bound::rho`]. Nothing here can prove it. An estimate cannot either:
+//!   delays that somebody lets grow slowly enough look like an oscillator that runs wrong, and teach any
+//!   frequency. So what is proved counts here, too: from the first interval to one a time T later the rate is
+//!   known to within the sum of their widths over T, whatever the delays. The farthest that f is from there
+//!   is in ρ. On an honest path that is little after some minutes.
+//! * s: the server steers the cluster's rate by at most s per second, in steps, one a round of length T. What
+//!   it does is announced; s·(T + t) is for what has not been heard yet. The server says which of two values
+//!   s has.
 //!
-//! If an exchange leaves nothing of the interval, then one of the assumptions was wrong: the oscillator jumped, or
-//! changed its frequency, a timestamp lied, or the server's clock did. Nothing is repaired: the interval
-//! starts anew from that exchange, and that is told.
+//! If an exchange leaves nothing of the interval, then one of the assumptions was wrong: the oscillator
+//! jumped, or changed its frequency, a timestamp lied, or the server's clock did. Nothing is repaired: the
+//! interval starts anew from that exchange, and that is told.
 //!
-//! Intervals that are intersected, and grow at the rate of the worst clock in between, are those of Marzullo and
-//! Owicki, *Maintaining the time in a distributed system* (1983).
+//! Intervals that are intersected, and grow at the rate of the worst clock in between, are those of Marzullo
+//! and Owicki, *Maintaining the time in a distributed system* (1983).
 
 use super::exchange::Exchange;
 use crate::time::{Frequency, Raw, Span, Timestamp};
@@ -40,7 +44,8 @@ use crate::time::{Frequency, Raw, Span, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     interval: Option<Interval>,
-    /// The same without the burst that says the most, on either side: what at least two bursts prove. `None`: nothing.
+    /// The same without the burst that says the most, on either side: what at least two bursts prove. `None`:
+    /// nothing.
     supported: Option<Interval>,
     /// The frequency with which the interval moves: the one that the node's clock has.
     frequency: Frequency,
@@ -58,7 +63,8 @@ pub struct Bound {
     commanded: Frequency,
     /// The first interval since the bound began, moved as the rate commands say, and when that was.
     first: Option<(Interval, Raw)>,
-    /// The least and the most that the cluster's rate over this oscillator is proved to have been, less the rate commands.
+    /// The least and the most that the cluster's rate over this oscillator is proved to have been, less the
+    /// rate commands.
     rates: Option<(Frequency, Frequency)>,
 }
 
@@ -107,12 +113,13 @@ impl Bound {
         }
     }
 
-    /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in use, of
-    /// which one standard deviation is `error` (`None`: nothing is known).
+    /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in
+    /// use, of which one standard deviation is `error` (`None`: nothing is known).
     ///
-    /// Before the frequency is known: [`TOLERANCE`] and all of the frequency in use, which may be a wild guess. After
-    /// that: the drift allowance, for changes of temperature, shocks, ageing, and six standard deviations for what the
-    /// estimate does not know, or how far it is from what is proved; never more than before.
+    /// Before the frequency is known: [`TOLERANCE`] and all of the frequency in use, which may be a wild
+    /// guess. After that: the drift allowance, for changes of temperature, shocks, ageing, and six standard
+    /// deviations for what the estimate does not know, or how far it is from what is proved; never more than
+    /// before.
     pub fn rho(&self, error: Option<Frequency>) -> Frequency {
         let learned = error.filter(|_| self.locked);
         let learned =
@@ -231,23 +238,23 @@ impl Bound {
         }
     }
 
-    /// The farthest that a clock can be from the cluster's time that is ahead of the oscillator by `phase` when that
-    /// reads `raw`; `None`: nothing is proved.
+    /// The farthest that a clock can be from the cluster's time that is ahead of the oscillator by `phase`
+    /// when that reads `raw`; `None`: nothing is proved.
     pub fn of(&self, raw: Raw, phase: Span, rho: Frequency) -> Option<Span> {
         let interval = self.carried(self.interval.as_ref()?, raw, rho);
         Some((interval.high - phase).max(phase - interval.low).max(Span::ZERO))
     }
 
-    /// The phase nearest to this one that is not disproved by two bursts when the oscillator reads `raw`. A single one may be
-    /// of a server whose clock has just gone wrong: that must not move others.
+    /// The phase nearest to this one that is not disproved by two bursts when the oscillator reads `raw`. A
+    /// single one may be of a server whose clock has just gone wrong: that must not move others.
     pub fn nearest(&self, raw: Raw, phase: Span, rho: Frequency) -> Span {
         let Some(interval) = &self.supported else { return phase };
         let interval = self.carried(interval, raw, rho);
         phase.max(interval.low).min(interval.high)
     }
 
-    /// How far the cluster's time may have been steered away since the server was last heard; nothing in the first rounds,
-    /// in which that says little beside what is not known otherwise.
+    /// How far the cluster's time may have been steered away since the server was last heard; nothing in the
+    /// first rounds, in which that says little beside what is not known otherwise.
     pub fn unheard(&self, raw: Raw) -> Span {
         let round = self.round.as_secs_f64();
         let late = ((raw - self.heard).as_secs_f64() - 2.0 * round).max(0.0);
@@ -274,7 +281,8 @@ impl Bound {
         Interval { at: to, low: interval.low + moved - growth, high: interval.high + moved + growth }
     }
 
-    /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last word about the rate to `from`; rounded up.
+    /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last word about the rate to `from`;
+    /// rounded up.
     fn growth(&self, from: Raw, length: Span, rho: Frequency) -> Span {
         let (before, length) = ((from - self.heard).max(Span::ZERO).as_secs_f64(), length.as_secs_f64());
         let unheard = self.round.as_secs_f64() * length + length * (before + length / 2.0);
@@ -282,13 +290,14 @@ impl Bound {
     }
 }
 
-/// Two crystals of 200 ppm each, one fast, one slow: twice what the worst of those that are sold for clocks may have.
+/// Two crystals of 200 ppm each, one fast, one slow: twice what the worst of those that are sold for clocks
+/// may have.
 pub const TOLERANCE: Frequency = Frequency::from_ppm(400.0);
 /// What crystals in a room do in some minutes; a machine that is heated or shaken needs more.
 pub const DRIFT_ALLOWANCE: Frequency = Frequency::from_ppm(1.0);
-/// Timestamps of user space are taken before sending and after receipt, so what they are wrong by is delay. What is
-/// left is rounding, the conversion of the kernel's timestamps from one clock to another, and what a datagram may
-/// lie about for less than it foresees, if nobody tells when it really left.
+/// Timestamps of user space are taken before sending and after receipt, so what they are wrong by is delay.
+/// What is left is rounding, the conversion of the kernel's timestamps from one clock to another, and what a
+/// datagram may lie about for less than it foresees, if nobody tells when it really left.
 pub const STAMP_ALLOWANCE: Span = Span::from_micros(1);
 /// A frequency farther from its estimate than so many standard deviations does not occur.
 const SIGMAS: f64 = 6.0;
@@ -369,7 +378,8 @@ mod tests {
     fn a_clock_is_held_to_what_two_bursts_prove() {
         for sign in [1, -1] {
             let mut bound = calm();
-            // What a path of 100 µs each way allows is 101 µs to either side, and a little for the time between.
+            // What a path of 100 µs each way allows is 101 µs to either side, and a little for the time
+            // between.
             assert_eq!(nearest_to_zero(&mut bound, 0.0, sign * 500_000), 0, "one says nothing");
             let held = nearest_to_zero(&mut bound, 1.0, sign * 500_000);
             assert!((sign * held - 399_000).abs() < 5_000, "{held}");
@@ -489,8 +499,8 @@ mod tests {
     }
 
     proptest! {
-        /// An oscillator that does whatever it likes within ρ, links that do whatever they like, a rate that is
-        /// steered as fast as it may be, commands that are heard late: the truth is never left out.
+        /// An oscillator that does whatever it likes within ρ, links that do whatever they like, a rate that
+        /// is steered as fast as it may be, commands that are heard late: the truth is never left out.
         #[test]
         fn the_truth_is_never_left_out_while_the_assumptions_hold(
             start in -1_000_000_000i64..1_000_000_000,

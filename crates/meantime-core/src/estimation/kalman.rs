@@ -12,9 +12,9 @@
 //! and an observed phase of variance R is weighed in by the usual gain P h / (h P hᵀ + R).
 //!
 //! Nobody knows σ_w: good crystals differ from bad ones by a factor of a thousand. So one filter runs for
-//! each of a few wanders, weighted by how well it predicted (an interacting-multiple-model estimator: Blom and
-//! Bar-Shalom, 1988): before each prediction the filters are mixed by a small probability of changing model,
-//! so that none ever gets lost.
+//! each of a few wanders, weighted by how well it predicted (an interacting-multiple-model estimator: Blom
+//! and Bar-Shalom, 1988): before each prediction the filters are mixed by a small probability of changing
+//! model, so that none ever gets lost.
 
 use crate::time::{Frequency, Raw, Span};
 
@@ -103,8 +103,8 @@ impl Bank {
         }
     }
 
-    /// The time line, or the oscillator, was set anew: forget the phase, keep the frequency and how well it is
-    /// known. Only here may `at` lie before earlier ones: the oscillator itself may have jumped back.
+    /// The time line, or the oscillator, was set anew: forget the phase, keep the frequency and how well it
+    /// is known. Only here may `at` lie before earlier ones: the oscillator itself may have jumped back.
     pub fn restart_phase(&mut self, at: Raw, phase: Span, deviation_s: f64) {
         self.predict(at);
         self.at = at;

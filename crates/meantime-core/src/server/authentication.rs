@@ -1,8 +1,8 @@
-//! Whose word a datagram is. With keys, a server reads and answers only what is tagged by the key of the node that it comes
-//! from: the one that a Register or a Heartbeat names, else the member at its address.
+//! Whose word a datagram is. With keys, a server reads and answers only what is tagged by the key of the node
+//! that it comes from: the one that a Register or a Heartbeat names, else the member at its address.
 //!
-//! A node's key is made out for each datagram, from the secret and the name: that costs about as much again as the tag itself, and
-//! leaves nothing to remember of each member but which secret it was.
+//! A node's key is made out for each datagram, from the secret and the name: that costs about as much again
+//! as the tag itself, and leaves nothing to remember of each member but which secret it was.
 
 use super::Server;
 use super::member::Member;
@@ -54,14 +54,15 @@ impl Server {
         if genuine { Ok(seal) } else { Err(Fate::Tag) }
     }
 
-    /// Whether another node than this one goes by the same process number: nobody replaces a member in another's name.
+    /// Whether another node than this one goes by the same process number: nobody replaces a member in
+    /// another's name.
     fn is_usurper(&self, seal: &Seal, message: &Message) -> bool {
         let slot = self.members.of_node(message.header.sender);
         slot.and_then(|slot| self.members.look_at(slot)).is_some_and(|member| member.name != seal.name)
     }
 
-    /// Tells of somebody whose tag is wrong, at most once a minute for no key, an unknown key and a wrong one: the network decides
-    /// how many there are.
+    /// Tells of somebody whose tag is wrong, at most once a minute for no key, an unknown key and a wrong
+    /// one: the network decides how many there are.
     pub(super) fn tell_forgery(&mut self, now: Now, path: Path, message: &Message) {
         let key = message.header.key_id;
         let known = self.config.keys.find(key).is_some();
@@ -83,8 +84,8 @@ impl Server {
         self.events.push_back(ServerEvent::Unauthentic { address: path.peer, key, known, name });
     }
 
-    /// From now on these are the keys. A member whose key is not among them any more finds out by silence, and registers
-    /// again with another that it has.
+    /// From now on these are the keys. A member whose key is not among them any more finds out by silence,
+    /// and registers again with another that it has.
     pub fn set_keys(&mut self, keys: MasterKeys) {
         self.config.keys = keys;
     }

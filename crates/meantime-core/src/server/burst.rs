@@ -1,8 +1,8 @@
 //! A burst: a few exchanges with one member, of which the one with the least delay counts.
 //!
 //! When a datagram really left is known only after it has left: of a probe by the kernel's timestamp, of a
-//! report by the next report of the burst (interleaved mode, RFC 9769). So what an exchange has measured can still
-//! change while the burst is open, and so can which one is the best.
+//! report by the next report of the burst (interleaved mode, RFC 9769). So what an exchange has measured can
+//! still change while the burst is open, and so can which one is the best.
 
 use super::members::Slot;
 use crate::estimation::exchange::Exchange;
@@ -118,8 +118,9 @@ impl Burst {
         self.outstanding.iter_mut().filter(|_| current).find(asked)?.take()
     }
 
-    /// Takes in the report's reading; false if its timestamps cannot be. One that seems to have been faster than possible is
-    /// kept: a node can only guess beforehand when its datagram will leave, and corrects itself.
+    /// Takes in the report's reading; false if its timestamps cannot be. One that seems to have been faster
+    /// than possible is kept: a node can only guess beforehand when its datagram will leave, and corrects
+    /// itself.
     pub(super) fn measure(&mut self, number: u32, report: &Report, asked: Asked, t4: Raw) -> bool {
         let heard = Heard { asked, report: number, t2: report.t2, t3: report.t3(), t4 };
         if !heard.is_possible() {
@@ -131,8 +132,8 @@ impl Burst {
         true
     }
 
-    /// The probe of this number really left at `raw`. Returns how long after it was handed over that was; `None`
-    /// if it is not of this burst, or that cannot be.
+    /// The probe of this number really left at `raw`. Returns how long after it was handed over that was;
+    /// `None` if it is not of this burst, or that cannot be.
     pub(super) fn leave(&mut self, number: u32, raw: Raw) -> Option<Span> {
         let waiting = self.outstanding.iter_mut().flatten();
         let answered = self.exchanges.iter_mut().map(|heard| &mut heard.asked);

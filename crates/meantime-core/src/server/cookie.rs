@@ -1,8 +1,8 @@
 //! Stateless proof of address: a keyed hash that only this server can make, given to whoever asks and
 //! remembered by nobody. Who sends it back has received it, so its source address is real.
 //!
-//! The secret is a new one every ten seconds, and the one before it is good for as long again: whoever should find one
-//! out has little of it.
+//! The secret is a new one every ten seconds, and the one before it is good for as long again: whoever should
+//! find one out has little of it.
 
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};

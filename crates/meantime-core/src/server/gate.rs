@@ -1,7 +1,8 @@
 //! Who may come in, and how many at a time: what strangers can make a server do is bounded here.
 //!
-//! Everything takes a fixed amount of memory, however many addresses there are: counts and rates are kept in tables by a
-//! keyed hash of the address. Two networks that share a place share its limit; which ones do, nobody can choose.
+//! Everything takes a fixed amount of memory, however many addresses there are: counts and rates are kept in
+//! tables by a keyed hash of the address. Two networks that share a place share its limit; which ones do,
+//! nobody can choose.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -43,8 +44,8 @@ impl Gate {
         }
     }
 
-    /// Whether somebody who is no member may be answered now. Nobody gets more than one datagram for one anyway; this
-    /// keeps a flood of questions from costing a flood of answers.
+    /// Whether somebody who is no member may be answered now. Nobody gets more than one datagram for one
+    /// anyway; this keeps a flood of questions from costing a flood of answers.
     pub(super) fn answers(&mut self, now: Monotonic, config: &ServerConfig, address: IpAddr) -> bool {
         let a_second = answers_per_second(config);
         let place = self.place(network(address));
@@ -94,8 +95,9 @@ pub(super) fn is_allowed(config: &ServerConfig, address: IpAddr) -> bool {
     (config.allow.is_empty() || among(&config.allow)) && !among(&config.deny)
 }
 
-/// All members of a full server, from one network, can find it again within ten seconds after it has restarted, for which each needs
-/// two answers. An answer costs several times what it costs to throw a datagram away, so more of them would cost the members.
+/// All members of a full server, from one network, can find it again within ten seconds after it has
+/// restarted, for which each needs two answers. An answer costs several times what it costs to throw a
+/// datagram away, so more of them would cost the members.
 fn answers_per_second(config: &ServerConfig) -> i64 {
     i64::try_from(config.max_clients / 4).unwrap_or(i64::MAX).max(1_000)
 }
@@ -126,8 +128,8 @@ fn network(address: IpAddr) -> u128 {
     }
 }
 
-/// So many a second, of which those of one second may come at once (GCRA: only the time is kept at which the next one would
-/// come if all had come evenly).
+/// So many a second, of which those of one second may come at once (GCRA: only the time is kept at which the
+/// next one would come if all had come evenly).
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     next: Option<Monotonic>,

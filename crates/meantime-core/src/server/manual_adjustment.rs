@@ -45,7 +45,8 @@ impl Server {
         }
     }
 
-    /// A member tells what the time that it carries was set by. A server that has a cluster's time knows better.
+    /// A member tells what the time that it carries was set by. A server that has a cluster's time knows
+    /// better.
     pub(super) fn handle_setting(
         &mut self,
         now: Now,

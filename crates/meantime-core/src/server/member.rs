@@ -1,9 +1,10 @@
 //! What the server keeps of one client: as little as will do, for there may be a hundred thousand of them.
 //!
-//! A member takes 216 bytes and its places in the tables 14 to 23 more, and for two minutes 26 for a timer; `benches/memory.rs` and `tests/scale.rs` hold it to
-//! 256 in all. So numbers are no wider than what they say: moments that only matter for a while are ticks of a millisecond
-//! that wrap around after weeks, delays and errors are 32 bits of nanoseconds, as they are on the wire, and what a burst needs
-//! while it goes on is kept [elsewhere](super::burst). What comes out is as wide as everywhere else.
+//! A member takes 216 bytes and its places in the tables 14 to 23 more, and for two minutes 26 for a timer;
+//! `benches/memory.rs` and `tests/scale.rs` hold it to 256 in all. So numbers are no wider than what they
+//! say: moments that only matter for a while are ticks of a millisecond that wrap around after weeks, delays
+//! and errors are 32 bits of nanoseconds, as they are on the wire, and what a burst needs while it goes on is
+//! kept [elsewhere](super::burst). What comes out is as wide as everywhere else.
 
 use core::net::SocketAddr;
 
@@ -159,7 +160,8 @@ impl Member {
         self.admitted.until(now)
     }
 
-    /// A sign of life; false if it is an old one once more, which only numbers that a tag vouches for can tell.
+    /// A sign of life; false if it is an old one once more, which only numbers that a tag vouches for can
+    /// tell.
     pub(super) fn hear(&mut self, now: Monotonic, header: &Header) -> bool {
         let fresh = header.key_id == KeyId::NONE || is_newer(header.sequence, self.newest);
         if fresh {
@@ -173,7 +175,8 @@ impl Member {
         self.sequence.wrapping_add(1).max(1)
     }
 
-    /// Forgets what it said of its frequency too long ago, before the moment of that seems to be a recent one again.
+    /// Forgets what it said of its frequency too long ago, before the moment of that seems to be a recent one
+    /// again.
     pub(super) fn forget_old_claim(&mut self, now: Monotonic) {
         if self.claim.is_old(now) {
             self.claim = Claim::default();
@@ -305,8 +308,8 @@ impl Member {
         may
     }
 
-    /// It is to be measured more often for so long, as long as it needs that; `new`: even if it does not. True if that
-    /// begins now.
+    /// It is to be measured more often for so long, as long as it needs that; `new`: even if it does not.
+    /// True if that begins now.
     pub(super) fn hurry(&mut self, now: Monotonic, length: Span, new: bool) -> bool {
         let begins = !self.marks.has(Marks::HURRYING);
         self.marks.set(Marks::HURRYING, true);
@@ -317,8 +320,8 @@ impl Member {
         begins
     }
 
-    /// Whether it is still to be measured more often: it is new, has no time, no sure frequency, is wrong, or was not
-    /// heard last time.
+    /// Whether it is still to be measured more often: it is new, has no time, no sure frequency, is wrong, or
+    /// was not heard last time.
     pub(super) fn hurries(&mut self, now: Monotonic) -> bool {
         let unsettled = !self.state.has_cluster_time() || !self.claim.is_some();
         let needs_it = unsettled || !self.marks.has(Marks::FOUND) || self.verdict == Verdict::Minority;
@@ -327,7 +330,8 @@ impl Member {
         hurries
     }
 
-    /// What the keeper of time gets to know of it; `carried`: what it has told of the setting of the time that it carries.
+    /// What the keeper of time gets to know of it; `carried`: what it has told of the setting of the time
+    /// that it carries.
     pub(super) fn ballot<'a>(
         &self,
         now: Monotonic,
@@ -418,7 +422,8 @@ impl Delays {
         (delay - self.least().unwrap_or(delay)).max(Span::ZERO)
     }
 
-    /// One standard deviation of readings over this path: for an excess e, readings are wrong by ± e/2 at most.
+    /// One standard deviation of readings over this path: for an excess e, readings are wrong by ± e/2 at
+    /// most.
     pub(super) fn noise(&self) -> Span {
         self.mean_excess().over(3)
     }

@@ -1,7 +1,7 @@
 //! The table of clients: who is registered, and from where; and the bursts that are going on.
 //!
-//! Members have places that stay theirs. They are found by address and by process through two tables of nothing but
-//! places. All of it grows by small steps, so that little of it lies idle.
+//! Members have places that stay theirs. They are found by address and by process through two tables of
+//! nothing but places. All of it grows by small steps, so that little of it lies idle.
 
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
@@ -37,7 +37,8 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// No members; `key` is the secret of the hash tables, so that an attacker cannot choose addresses that collide.
+    /// No members; `key` is the secret of the hash tables, so that an attacker cannot choose addresses that
+    /// collide.
     pub(super) fn new(key: [u8; 16]) -> Members {
         Members {
             slots: Slab::new(),
@@ -56,8 +57,8 @@ impl Members {
         self.slots.len()
     }
 
-    /// Adds a member at an address, and of a process, that have none; `local` is the number of the address of ours that it talks to.
-    /// Returns its place; `None` if there are no more places.
+    /// Adds a member at an address, and of a process, that have none; `local` is the number of the address of
+    /// ours that it talks to. Returns its place; `None` if there are no more places.
     pub(super) fn insert(&mut self, now: Monotonic, newcomer: &Newcomer, local: u16) -> Option<Slot> {
         debug_assert!(
             !self.knows(newcomer.address, newcomer.node),
@@ -273,7 +274,8 @@ impl BuildHasher for KeyedHasher {
     }
 }
 
-/// The table grows by such a part of it: what lies idle is little, and what is copied is copied some sixty times at most.
+/// The table grows by such a part of it: what lies idle is little, and what is copied is copied some sixty
+/// times at most.
 const STEP: usize = 64;
 /// And by no less than this.
 const MIN_STEP: usize = 16;

@@ -52,11 +52,13 @@ pub struct Server {
     rng: ChaCha12Rng,
     cookies: Cookies,
     gate: Gate,
-    /// The nonces of members that have gone, and until when their cookies may be good: they are not let in once more.
+    /// The nonces of members that have gone, and until when their cookies may be good: they are not let in
+    /// once more.
     gone: VecDeque<(Monotonic, u64)>,
     members: Members,
     removed: Removed,
-    /// What members have told of the setting of the time that they carry, as long as the server does not know.
+    /// What members have told of the setting of the time that they carry, as long as the server does not
+    /// know.
     carried: BTreeMap<Slot, ManualAdjustment>,
     keeper: Timekeeper,
     round: u32,
@@ -211,8 +213,8 @@ impl Server {
         }
     }
 
-    /// Whether this is the session of a member at another address. Somebody may have copied the datagram: a refusal, with a
-    /// genuine tag, is just what he wants. Who has really moved finds out by silence.
+    /// Whether this is the session of a member at another address. Somebody may have copied the datagram: a
+    /// refusal, with a genuine tag, is just what he wants. Who has really moved finds out by silence.
     fn is_known_elsewhere(&self, header: &Header) -> bool {
         let member = self.members.of_node(header.sender).and_then(|slot| self.members.look_at(slot));
         member.is_some_and(|member| member.session == header.session)
@@ -290,7 +292,8 @@ impl Server {
         let nonce = self.rng.next_u64();
         let (rate, cluster) = (self.keeper.rate(), self.keeper.cluster());
         let timescale = *self.keeper.timescale();
-        // While the server listens, its time line may still be set: stamps on the old one would contradict those on the new.
+        // While the server listens, its time line may still be set: stamps on the old one would contradict
+        // those on the new.
         let decided = self.keeper.state() == ClientState::Synchronized;
         let expected = self.lag.expected();
         let slot = self.members.burst(place, id)?.member;

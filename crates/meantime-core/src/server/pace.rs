@@ -1,9 +1,9 @@
 //! How a round adapts to its members: when bursts begin, how long they are, and how much is done at a time.
 //!
-//! With few members bursts begin a millisecond apart. With many, what counts is how many exchanges a second both sides and
-//! the network between them can carry, [`ServerConfig::probe_rate`]. While all bursts of full length fit into
-//! [`WINDOW`] of the interval at that rate, they are spread so far that they do; then they become shorter; and when even single
-//! probes do not fit, a round takes as many intervals as it needs.
+//! With few members bursts begin a millisecond apart. With many, what counts is how many exchanges a second
+//! both sides and the network between them can carry, [`ServerConfig::probe_rate`]. While all bursts of full
+//! length fit into [`WINDOW`] of the interval at that rate, they are spread so far that they do; then they
+//! become shorter; and when even single probes do not fit, a round takes as many intervals as it needs.
 
 use crate::ServerConfig;
 use crate::time::{Monotonic, Span};
@@ -30,8 +30,9 @@ impl Plan {
         self.spread + self.last_probe(config)
     }
 
-    /// When the vote of the round comes at the latest whose last burst has `begun` now, if the slowest path may take so long to answer,
-    /// and the next round begins at `next`: early enough that telling everybody has begun by then, unless the round is late itself.
+    /// When the vote of the round comes at the latest whose last burst has `begun` now, if the slowest path
+    /// may take so long to answer, and the next round begins at `next`: early enough that telling everybody
+    /// has begun by then, unless the round is late itself.
     pub(super) fn over(
         &self,
         config: &ServerConfig,
@@ -80,19 +81,21 @@ impl ServerConfig {
 const GAP: Span = Span::from_millis(50);
 /// Bursts begin this far apart, as long as they fit into the round.
 const SPREAD: Span = Span::from_millis(1);
-/// The part of an interval in which all bursts begin at most. The rest is for the last answers, the vote and the corrections.
+/// The part of an interval in which all bursts begin at most. The rest is for the last answers, the vote and
+/// the corrections.
 const WINDOW: f64 = 0.8;
 /// One part in so many of the interval is left for the vote and the first corrections.
 const TELLING: i64 = 10;
 /// However quick a path was so far, an answer may take this long.
 pub(super) const MIN_PATIENCE: Span = Span::from_millis(20);
-/// Bursts that go on at a time, all together at most: some 8 MB, and more than a second's worth of half a million members.
+/// Bursts that go on at a time, all together at most: some 8 MB, and more than a second's worth of half a
+/// million members.
 pub(super) const MAX_BURSTS: usize = 16_384;
 /// Of these, bursts outside of rounds: newcomers by the thousand must not crowd out the round.
 pub(super) const MAX_ALONE: usize = 1_024;
-/// Bursts that begin at a time, and timers that fire at a time, before what has been received gets its turn. As many as
-/// datagrams are received in a turn: so a server that has no time sends no more probes than it takes in reports, and becomes
-/// slower instead of deaf.
+/// Bursts that begin at a time, and timers that fire at a time, before what has been received gets its turn.
+/// As many as datagrams are received in a turn: so a server that has no time sends no more probes than it
+/// takes in reports, and becomes slower instead of deaf.
 pub(super) const BEGINS_A_TURN: usize = 64;
 /// See [`BEGINS_A_TURN`].
 pub(super) const TIMERS_A_TURN: usize = 64;

@@ -83,15 +83,16 @@ impl Server {
         self.gone.iter().any(|(_, gone)| *gone == nonce)
     }
 
-    /// The place of the member whose Register this is once more: the Welcome was lost, or the request doubled.
+    /// The place of the member whose Register this is once more: the Welcome was lost, or the request
+    /// doubled.
     fn repetition(&mut self, path: Path, header: &Header, ask: &Register) -> Option<Slot> {
         let slot = self.members.find(path.peer)?;
         let same = |member: &&mut Member| member.has_registered_with(header.sender, ask.nonce);
         self.members.at(slot).filter(same).map(|_| slot)
     }
 
-    /// Whether the member at this address, or of this process, has only just come in: who registers again and again must not
-    /// make the server work, or talk, without end.
+    /// Whether the member at this address, or of this process, has only just come in: who registers again and
+    /// again must not make the server work, or talk, without end.
     fn was_just_admitted(&self, now: Now, path: Path, header: &Header) -> bool {
         let members = [self.members.find(path.peer), self.members.of_node(header.sender)];
         let mut members = members.into_iter().flatten().filter_map(|slot| self.members.look_at(slot));
@@ -180,7 +181,8 @@ fn short(session: SessionId) -> u32 {
     session.0 as u32
 }
 
-/// More are forgotten before their cookies have expired: whoever can bring that about could as well be let in.
+/// More are forgotten before their cookies have expired: whoever can bring that about could as well be let
+/// in.
 const MAX_GONE: usize = 1_023;
 /// When a member was let in is kept to a fifteenth of a second.
 const ADMITTED_WITHIN: Span = Span::from_millis(100);
@@ -188,8 +190,9 @@ const ADMITTED_WITHIN: Span = Span::from_millis(100);
 const HASTE: Span = Span::from_secs(1);
 /// From the Welcome to the first probe.
 const AFTER_WELCOME: Span = Span::from_millis(5);
-/// A newcomer is measured between rounds for so many of them. Over paths of 5 ms ± 1 ms it is within 10 µs (RMS) after
-/// five to ten minutes then, instead of ten to twenty; over a LAN after 20 s instead of up to two minutes.
+/// A newcomer is measured between rounds for so many of them. Over paths of 5 ms ± 1 ms it is within 10 µs
+/// (RMS) after five to ten minutes then, instead of ten to twenty; over a LAN after 20 s instead of up to two
+/// minutes.
 const NEWCOMER_ROUNDS: i64 = 24;
 /// Whoever is in a hurry is measured so many times a round.
 const HURRY: i64 = 5;

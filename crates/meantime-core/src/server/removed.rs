@@ -1,7 +1,8 @@
 //! Whose votes somebody has taken away by hand.
 //!
-//! A client is known again by its name or by its address when it comes back: its process may be another one by then, at
-//! another port. What a removed clock counts for, the [keeper](crate::consensus) decides: nothing.
+//! A client is known again by its name or by its address when it comes back: its process may be another one
+//! by then, at another port. What a removed clock counts for, the [keeper](crate::consensus) decides:
+//! nothing.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -95,8 +96,9 @@ impl Removed {
 }
 
 impl Server {
-    /// Takes away the vote of the client that has this name or address: it is measured and corrected as before, and to the vote
-    /// and the cluster's rate it is as if it were not there. Holds when it registers again.
+    /// Takes away the vote of the client that has this name or address: it is measured and corrected as
+    /// before, and to the vote and the cluster's rate it is as if it were not there. Holds when it registers
+    /// again.
     ///
     /// # Errors
     /// When it is not clear who is meant, or the vote cannot be taken away.
@@ -116,7 +118,8 @@ impl Server {
         Ok(Changed { client, changed: true })
     }
 
-    /// Gives the client that has this name or address its vote back; from then on the vote judges it as it judges all others.
+    /// Gives the client that has this name or address its vote back; from then on the vote judges it as it
+    /// judges all others.
     ///
     /// # Errors
     /// When it is not clear who is meant.

@@ -1,9 +1,10 @@
 //! The rounds: bursts to everybody, the vote, a correction for each.
 //!
-//! The bursts of a round begin one after the other, in the order of the members' places, spread over its first part, so that
-//! the reports do not arrive all at once. The vote comes when all bursts are answered, or when the slowest has had its time.
-//! Then all are told, again one after the other. No step of this takes long, whatever the number of members, but for the vote
-//! itself. How bursts and rounds adapt to many members, [`pace`](super::pace) says.
+//! The bursts of a round begin one after the other, in the order of the members' places, spread over its
+//! first part, so that the reports do not arrive all at once. The vote comes when all bursts are answered, or
+//! when the slowest has had its time. Then all are told, again one after the other. No step of this takes
+//! long, whatever the number of members, but for the vote itself. How bursts and rounds adapt to many
+//! members, [`pace`](super::pace) says.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -45,7 +46,8 @@ pub(super) struct Telling {
 impl Server {
     pub(super) fn begin_round(&mut self, now: Now) {
         if self.probing.is_some() {
-            // This machine, or the plan, is too slow for the interval: the round that goes on needs another one.
+            // This machine, or the plan, is too slow for the interval: the round that goes on needs another
+            // one.
             self.next_round += self.config.interval;
             self.timers.set(self.next_round, Timer::Round);
             return;
@@ -288,8 +290,9 @@ impl Server {
         }
     }
 
-    /// Tells the next members the result of the round, but no more than a turn's worth: those whom it concerns get their
-    /// correction; whoever was not heard is asked again before the next round, for a lossy path is not yet a dead member.
+    /// Tells the next members the result of the round, but no more than a turn's worth: those whom it
+    /// concerns get their correction; whoever was not heard is asked again before the next round, for a lossy
+    /// path is not yet a dead member.
     pub(super) fn tell_members(&mut self, now: Now) {
         let Some(mut telling) = self.telling.take() else { return };
         let audience = self.keeper.audience();
@@ -334,8 +337,9 @@ impl Server {
         self.send_to(slot, round, Body::Correction(body));
     }
 
-    /// The client has said which Correction it applied last: if that is not the last one sent, once more. Our side of the
-    /// burst's last exchange is not in it any more: the probe that it has just answered, or one before, had that.
+    /// The client has said which Correction it applied last: if that is not the last one sent, once more. Our
+    /// side of the burst's last exchange is not in it any more: the probe that it has just answered, or one
+    /// before, had that.
     pub(super) fn confirm_or_repeat(&mut self, slot: Slot, applied: u32) {
         let audience = self.keeper.audience();
         let Some(member) = self.members.at(slot) else { return };

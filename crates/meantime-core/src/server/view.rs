@@ -26,7 +26,8 @@ impl Server {
         ServerView { members: self.members_from(now, 0, usize::MAX).0, ..self.overview(now) }
     }
 
-    /// How `most` clients stand from this place of the server's table on, and the place after them; `None`: there are no more.
+    /// How `most` clients stand from this place of the server's table on, and the place after them; `None`:
+    /// there are no more.
     pub fn members_from(&self, now: Now, from: Slot, most: usize) -> (Vec<MemberView>, Option<Slot>) {
         let timescale = self.keeper.timescale();
         let mut members = self.members.from(from);

@@ -21,16 +21,19 @@ pub struct CorrectionMessage {
     pub last: Option<Stamps>,
     /// The server's cumulative rate command.
     pub rate: Frequency,
-    /// Readings farther than this from the median count as falsetickers; 0 to 4.29 s, the latter also for more.
+    /// Readings farther than this from the median count as falsetickers; 0 to 4.29 s, the latter also for
+    /// more.
     pub window: Span,
     /// The vote's word on this client.
     pub verdict: Verdict,
-    /// Whether the server is still learning the cluster's time from its members: then nothing is guaranteed about
-    /// the time that it tells.
+    /// Whether the server is still learning the cluster's time from its members: then nothing is guaranteed
+    /// about the time that it tells.
     pub learning: bool,
-    /// Whether the cluster's rate has never been settled: the server may steer it by 100 ppb/s, later by 1 ppb/s.
+    /// Whether the cluster's rate has never been settled: the server may steer it by 100 ppb/s, later by 1
+    /// ppb/s.
     pub brisk: bool,
-    /// How many reports of the burst the server has heard in time and could use, 1 to 255; 0: it does not say, as in a repetition.
+    /// How many reports of the burst the server has heard in time and could use, 1 to 255; 0: it does not
+    /// say, as in a repetition.
     pub heard: u8,
     /// How many members the cluster has, the server's own clock included.
     pub members: u32,

@@ -53,7 +53,8 @@ impl ClientState {
     }
 }
 
-/// The header's flags: in a client's datagrams, its state; in everybody's, how often somebody has set the cluster's time.
+/// The header's flags: in a client's datagrams, its state; in everybody's, how often somebody has set the
+/// cluster's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// The client's state; `Unsynchronized` in a server's datagrams.

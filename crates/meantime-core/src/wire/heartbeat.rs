@@ -9,8 +9,8 @@ use super::{BodyBytes, DecodeError, Name};
 pub struct Heartbeat {
     /// Random; the answer echoes it.
     pub nonce: u64,
-    /// With a tag, the node's name, as in its Register: so a server that has restarted can tell whose key made the tag.
-    /// Without one: empty.
+    /// With a tag, the node's name, as in its Register: so a server that has restarted can tell whose key
+    /// made the tag. Without one: empty.
     pub name: Name,
 }
 

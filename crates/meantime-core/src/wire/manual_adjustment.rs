@@ -5,15 +5,16 @@ use byteorder::{BigEndian, ByteOrder};
 use super::{BodyBytes, ClusterId, DecodeError};
 use crate::time::{Span, Timestamp};
 
-/// Server to client: add this to the time that we agree on. And from a client that carries a time on, to a server that does not
-/// know it yet.
+/// Server to client: add this to the time that we agree on. And from a client that carries a time on, to a
+/// server that does not know it yet.
 ///
 /// What it does is derived in [`berkeley::setting`](crate::manual_adjustment).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ManualAdjustment {
     /// Whose time is set.
     pub cluster: ClusterId,
-    /// Counts the settings of a cluster: 1, 2, … 255, 1, … In a datagram not 0; 0: nobody has ever set the time.
+    /// Counts the settings of a cluster: 1, 2, … 255, 1, … In a datagram not 0; 0: nobody has ever set the
+    /// time.
     pub number: u8,
     /// What the settings before this one have added, all in all.
     pub before: Span,

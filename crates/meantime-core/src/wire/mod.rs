@@ -1,9 +1,9 @@
 //! RING 0. Bytes to messages and back: no clocks, no sockets, no addresses, no allocation.
 //!
-//! Every datagram has the same [`DATAGRAM_LEN`] of 96 bytes, big-endian: a 32-byte [`Header`], a
-//! 48-byte body, a 16-byte authentication tag (all zero without a [key](NodeKey)). So no answer is ever larger
-//! than what asked for it. `docs/PROTOCOL.md` is the specification; the byte vectors in it are
-//! checked against this module by a test.
+//! Every datagram has the same [`DATAGRAM_LEN`] of 96 bytes, big-endian: a 32-byte [`Header`], a 48-byte
+//! body, a 16-byte authentication tag (all zero without a [key](NodeKey)). So no answer is ever larger than
+//! what asked for it. `docs/PROTOCOL.md` is the specification; the byte vectors in it are checked against
+//! this module by a test.
 //!
 //! Decoding never panics and never guesses: what cannot be read is a [`DecodeError`] with its reason.
 //! Reserved bytes are written as zero and ignored when read.

@@ -1,8 +1,9 @@
 //! The authentication tag: who has written a datagram, and that nobody has changed it.
 //!
-//! HMAC-SHA-256, cut to the 16 bytes that a datagram has for it. Every node has a key of its own, which follows from a
-//! secret and the node's name; the server knows the secret, and so every node's key. Both directions of a session are tagged
-//! with the node's key, but over different first bytes: nobody can send a node's own datagrams back to it.
+//! HMAC-SHA-256, cut to the 16 bytes that a datagram has for it. Every node has a key of its own, which
+//! follows from a secret and the node's name; the server knows the secret, and so every node's key. Both
+//! directions of a session are tagged with the node's key, but over different first bytes: nobody can send a
+//! node's own datagrams back to it.
 //!
 //! Tags are compared in constant time, by the library. Nothing here allocates.
 
@@ -128,7 +129,8 @@ fn keyed(bytes: &KeyBytes) -> Hmac<Sha256> {
 
 /// What a node's key is for, before the name.
 const LABEL: &[u8] = b"meantime 1 node key";
-/// The length of a tag, in bytes, at the end of its datagram: half of what HMAC-SHA-256 gives, as RFC 4868 cuts it.
+/// The length of a tag, in bytes, at the end of its datagram: half of what HMAC-SHA-256 gives, as RFC 4868
+/// cuts it.
 pub const TAG_LEN: usize = 16;
 const TAG: core::ops::Range<usize> = DATAGRAM_LEN - TAG_LEN..DATAGRAM_LEN;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::page::{Page, Word};
 use crate::{Failure, tsc};
 
-/// Plays a session with the machine that shares the memory at `path`, and prints between which two numbers its counter
-/// minus this one lies.
+/// Plays a session with the machine that shares the memory at `path`, and prints between which two numbers
+/// its counter minus this one lies.
 #[expect(clippy::disallowed_methods, reason = "a session is bounded in time")]
 pub fn relate(path: &str) -> Result<(), Failure> {
     let page = Page::open(Path::new(path))?;

@@ -15,8 +15,8 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::Failure;
 
-/// Passes datagrams between a client, to whom this is the server at 127.0.0.1, and `server`, for ever. The client's clock
-/// seems to be ahead by so much, and the client never learns of it.
+/// Passes datagrams between a client, to whom this is the server at 127.0.0.1, and `server`, for ever. The
+/// client's clock seems to be ahead by so much, and the client never learns of it.
 #[expect(clippy::disallowed_methods, reason = "a lie may depend on the time")]
 pub fn relay(nanoseconds: &str, server: &str) -> Result<(), Failure> {
     let lie = Lie::Constant(Span::from_nanos(nanoseconds.parse()?));

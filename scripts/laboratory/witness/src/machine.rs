@@ -25,7 +25,8 @@ pub fn observe() -> Result<(), Failure> {
     }
 }
 
-/// Sets `CLOCK_REALTIME` to what it would show now, had it shown `nanoseconds` when the counter stood at `counter`.
+/// Sets `CLOCK_REALTIME` to what it would show now, had it shown `nanoseconds` when the counter stood at
+/// `counter`.
 pub fn set_clock(counter: &str, nanoseconds: &str, khz: &str) -> Result<(), Failure> {
     let (counter, nanoseconds, khz): (u64, i64, f64) = (counter.parse()?, nanoseconds.parse()?, khz.parse()?);
     let since = tsc::read().wrapping_sub(counter) as i64;
@@ -49,8 +50,8 @@ fn shared_memory() -> Result<PathBuf, Failure> {
     Err("this machine shares no memory with its host".into())
 }
 
-/// A session of ping-pong. The host's counter was read between two readings of this machine's: that bounds their
-/// difference from both sides; each exchange can only narrow it.
+/// A session of ping-pong. The host's counter was read between two readings of this machine's: that bounds
+/// their difference from both sides; each exchange can only narrow it.
 fn play(page: &Page) {
     let session = page.get(Word::Requested);
     let (mut least, mut most) = (i64::MIN, i64::MAX);
@@ -90,8 +91,8 @@ fn sleep_counts(counts: u64, khz: u64) {
     thread::sleep(Duration::from_nanos(counts * 1_000_000 / khz));
 }
 
-/// The readings that took least time of a few: then nothing came in between. Neither may be interrupted: each clock is
-/// compared by the counter beside it.
+/// The readings that took least time of a few: then nothing came in between. Neither may be interrupted: each
+/// clock is compared by the counter beside it.
 fn sample() -> [u64; SAMPLE_WORDS] {
     let mut best = [u64::MAX; SAMPLE_WORDS];
     for _ in 0..TRIES {
@@ -145,7 +146,8 @@ const LOOK_EACH_MS: u64 = 50;
 /// How many readings the best is taken of.
 const TRIES: usize = 5;
 
-/// A ping is given up after so many counts, a fraction of a millisecond: the host's thread does not run just now.
+/// A ping is given up after so many counts, a fraction of a millisecond: the host's thread does not run just
+/// now.
 const PATIENCE: u64 = 1_000_000;
 
 /// An interval of so many counts is narrow, 0.1 µs or so; but a session has at least so many pings, ...

@@ -1,9 +1,10 @@
 //! Looks at the clocks of the laboratory's virtual machines, past everything that keeps or disturbs them.
 //!
-//! The machines share one oscillator: the time stamp counter (TSC) that a machine sees is the host's plus a constant,
-//! for as long as the machine is not paused. A page of memory that host and machine share ([`page`]) is played
-//! ping-pong with, which bounds that constant, and takes samples of the machine's clocks, each with the counter beside it.
-//! So the host knows what every machine's clock showed at one and the same moment, and no network is in between.
+//! The machines share one oscillator: the time stamp counter (TSC) that a machine sees is the host's plus a
+//! constant, for as long as the machine is not paused. A page of memory that host and machine share
+//! ([`page`]) is played ping-pong with, which bounds that constant, and takes samples of the machine's
+//! clocks, each with the counter beside it. So the host knows what every machine's clock showed at one and
+//! the same moment, and no network is in between.
 
 mod host;
 mod liar;

@@ -1,7 +1,7 @@
 //! The memory that a machine shares with its host (QEMU's `ivshmem-plain`).
 //!
-//! Words of 64 bits. Those of [`Word`] are at the beginning; from [`SAMPLES`] on, samples of [`SAMPLE_WORDS`] words each
-//! follow. `scripts/laboratory/truth.py` reads it too.
+//! Words of 64 bits. Those of [`Word`] are at the beginning; from [`SAMPLES`] on, samples of [`SAMPLE_WORDS`]
+//! words each follow. `scripts/laboratory/truth.py` reads it too.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -50,15 +50,16 @@ impl Page {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, wherever the system likes, of an open file; it touches no memory of this program.
+        // SAFETY: a new mapping, wherever the system likes, of an open file; it touches no memory of this
+        // program.
         let start = unsafe {
             libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0)
         };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the mapping is that long, begins at a page, hence is aligned, is never unmapped, and is only ever
-        // touched atomically. Any bits are a number.
+        // SAFETY: the mapping is that long, begins at a page, hence is aligned, is never unmapped, and is
+        // only ever touched atomically. Any bits are a number.
         let words = unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>(), length / 8) };
         Ok(Page { words })
     }
@@ -87,5 +88,6 @@ impl Page {
 /// The first word of the first sample.
 const SAMPLES: usize = 512;
 
-/// Counter and `CLOCK_REALTIME`, counter and `CLOCK_MONOTONIC_RAW` (ns), and how many counts the longer reading took.
+/// Counter and `CLOCK_REALTIME`, counter and `CLOCK_MONOTONIC_RAW` (ns), and how many counts the longer
+/// reading took.
 pub const SAMPLE_WORDS: usize = 5;

@@ -1,4 +1,5 @@
-//! Steering a kernel that is arithmetic: it does what `kernel/time/ntp.c` does, and remembers what it was told.
+//! Steering a kernel that is arithmetic: it does what `kernel/time/ntp.c` does, and remembers what it was
+//! told.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -89,7 +90,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// A machine whose system clock is ahead of the published time by `ahead`, and a node that is synchronized.
+    /// A machine whose system clock is ahead of the published time by `ahead`, and a node that is
+    /// synchronized.
     fn new(ahead: Span) -> Bench {
         Bench::with(ahead, Settings { step_threshold: Span::from_millis(128), force: false })
     }

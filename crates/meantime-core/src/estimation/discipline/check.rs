@@ -1,25 +1,25 @@
 //! The cross-check: a second opinion on the phase, from an estimator that errs differently.
 //!
-//! The filters hold that waiting times are independent of each other. Where they are not, in a queue that fills and
-//! empties within minutes, they trust themselves too much, and cannot see it. So a plain estimator runs beside them: of
-//! each burst the least one-way difference of either way,
+//! The filters hold that waiting times are independent of each other. Where they are not, in a queue that
+//! fills and empties within minutes, they trust themselves too much, and cannot see it. So a plain estimator
+//! runs beside them: of each burst the least one-way difference of either way,
 //!
 //! ```text
 //! x = (min d_f − min d_b) / 2,     R = 0.3 · (ē²/4 + e²)
 //! ```
 //!
-//! with e by how much the two together exceed the least of the last bursts, ē its mean, into a bank of two-state Kalman
-//! filters. It is less exact where the noise is what the filters think it is, and says so; where the two differ by more
-//! than that, the filters are not as sure as they think:
+//! with e by how much the two together exceed the least of the last bursts, ē its mean, into a bank of
+//! two-state Kalman filters. It is less exact where the noise is what the filters think it is, and says so;
+//! where the two differ by more than that, the filters are not as sure as they think:
 //!
 //! ```text
 //! σ² ← σ² + max(0, (x − x_check)² − σ_check²)
 //! ```
 //!
-//! And where the waits do hang together, the plain estimator is the better one, and takes over. The round trip tells, since
-//! no clock is in it: its changes from one burst to the next are then small beside those over [`FAR`] bursts. For
-//! independent waits the ratio of the two is 1; for a queue with a time constant of twelve bursts, 0.4; a single change
-//! of the route hardly moves it, as single changes are cut off.
+//! And where the waits do hang together, the plain estimator is the better one, and takes over. The round
+//! trip tells, since no clock is in it: its changes from one burst to the next are then small beside those
+//! over [`FAR`] bursts. For independent waits the ratio of the two is 1; for a queue with a time constant of
+//! twelve bursts, 0.4; a single change of the route hardly moves it, as single changes are cut off.
 
 use super::class::Burst;
 use super::filter::{Clock, Way};
@@ -30,7 +30,8 @@ use crate::time::{Frequency, Raw, Span};
 #[derive(Clone, Debug)]
 pub(super) struct Check {
     bank: Option<Bank>,
-    /// By how much the oscillator runs fast, as far as that was known at the start, and one standard deviation.
+    /// By how much the oscillator runs fast, as far as that was known at the start, and one standard
+    /// deviation.
     frequency: (f64, f64),
     /// The phase is to be taken anew, and the frequency may have changed by so much.
     anew: Option<Frequency>,
@@ -71,8 +72,8 @@ impl Check {
         }
     }
 
-    /// The phase was taken anew, and is counted from another base: it has to be learned again. The frequency may have
-    /// changed by `drift`.
+    /// The phase was taken anew, and is counted from another base: it has to be learned again. The frequency
+    /// may have changed by `drift`.
     pub(super) fn forget_phase(&mut self, drift: f64) {
         self.anew = Some(Frequency::from_ratio(drift));
     }
@@ -172,8 +173,8 @@ impl Excess {
     }
 }
 
-/// The variance of an offset, in units of its excess squared: three times what serves best where waits are independent, for
-/// where they are not, this estimator has to serve.
+/// The variance of an offset, in units of its excess squared: three times what serves best where waits are
+/// independent, for where they are not, this estimator has to serve.
 const VARIANCE: f64 = 0.3;
 /// The plain estimator never counts alone: how far the two are apart is a part of the error.
 const MAX: f64 = 0.95;

@@ -1,8 +1,8 @@
 //! One class: all that is believed if the noise has this sharpness.
 //!
-//! A density that is learned, and a bank of filters for different wanders of the oscillator, weighted by how well they
-//! predicted and mixed a little before each step (interacting multiple models, Blom and Bar-Shalom, 1988). The
-//! logarithm of the class's evidence says how well the sharpness itself predicts.
+//! A density that is learned, and a bank of filters for different wanders of the oscillator, weighted by how
+//! well they predicted and mixed a little before each step (interacting multiple models, Blom and Bar-Shalom,
+//! 1988). The logarithm of the class's evidence says how well the sharpness itself predicts.
 
 use super::density::{COMPONENTS, Density, Sharpness};
 use super::filter::{Clock, Filter, Observation, Way};
@@ -78,8 +78,8 @@ impl Class {
         }
     }
 
-    /// Learns about the noise from a burst, in the light of a single filter: as good for that as all of them, and cheaper.
-    /// The filter assumes the wander that has explained the most so far.
+    /// Learns about the noise from a burst, in the light of a single filter: as good for that as all of them,
+    /// and cheaper. The filter assumes the wander that has explained the most so far.
     pub(super) fn study(&mut self, student: &mut Filter, burst: &Burst) {
         if burst.dt > 0.0 {
             student.predict(burst.dt, self.likeliest_wander());
@@ -185,6 +185,6 @@ const DEPTH: (f64, f64) = (5e-6, 12.0);
 const FADING: f64 = 0.999;
 /// No filter's weight falls below e to this.
 const MIN_LN_WEIGHT: f64 = -60.0;
-/// How much the least delays may walk in one burst, in units of the noise's scale: none at all locks a wrong idea in,
-/// ten times as much loses the memory of the edges.
+/// How much the least delays may walk in one burst, in units of the noise's scale: none at all locks a wrong
+/// idea in, ten times as much loses the memory of the edges.
 const PATH_WALK: f64 = 5e-4;

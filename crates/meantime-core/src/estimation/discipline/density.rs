@@ -1,10 +1,10 @@
 //! The density of a path's noise: what a datagram waits on top of the least it has to.
 //!
-//! Waiting is one-sided, and nobody knows its law. So it is learned, as a mixture of [`COMPONENTS`] shapes: an
-//! exponential of mean m_k = 64 ns · 2^k, k = 0 … 20, convolved with a Gaussian of deviation g_k, which rounds its
-//! edge. How round the edge is, is a class of its own ([`Sharpness`]): between classes the evidence decides, within a
-//! class expectation-maximisation learns the weights. Both directions share one density: two would turn a doubt about
-//! the shape into an error of the offset.
+//! Waiting is one-sided, and nobody knows its law. So it is learned, as a mixture of [`COMPONENTS`] shapes:
+//! an exponential of mean m_k = 64 ns · 2^k, k = 0 … 20, convolved with a Gaussian of deviation g_k, which
+//! rounds its edge. How round the edge is, is a class of its own ([`Sharpness`]): between classes the
+//! evidence decides, within a class expectation-maximisation learns the weights. Both directions share one
+//! density: two would turn a doubt about the shape into an error of the offset.
 //!
 //! For a residual r = observed − expected with V = S + g² (S the variance of the expectation), L = 1/m and
 //! u = (L V − r)/√(2V), the density of one component and its derivatives are
@@ -78,9 +78,9 @@ impl Density {
         Density { shapes, weights: [weight; COMPONENTS], ln_weights: [weight.ln(); COMPONENTS], seen: 0.0 }
     }
 
-    /// Weighs a residual against an expectation of variance `variance`; adds `share` times what each component explains
-    /// to `shares`. Left out are components of no more than `rare` weight, and those that explain less than e^−`depth` of what
-    /// the best may.
+    /// Weighs a residual against an expectation of variance `variance`; adds `share` times what each
+    /// component explains to `shares`. Left out are components of no more than `rare` weight, and those that
+    /// explain less than e^−`depth` of what the best may.
     pub(super) fn evidence(
         &self,
         residual: f64,
@@ -176,8 +176,9 @@ impl Density {
     }
 }
 
-/// Farther than so many deviations before the edge (and behind a Gaussian) all is alike: the square of what is hours too early, in deviations of
-/// nanoseconds, leaves no digit of a double for what has to be subtracted from it.
+/// Farther than so many deviations before the edge (and behind a Gaussian) all is alike: the square of what
+/// is hours too early, in deviations of nanoseconds, leaves no digit of a double for what has to be
+/// subtracted from it.
 fn thinkable(residual: f64, deviation: f64) -> f64 {
     residual.max(-FARTHEST * deviation)
 }
@@ -246,11 +247,11 @@ fn ln_about(x: f64) -> f64 {
 pub(super) const COMPONENTS: usize = 21;
 /// Where the skewness of an exponential ends to matter: its mean beside the deviation.
 const GAUSSIAN: f64 = 0.05;
-/// How fast old observations fade, per observation: slow learning lets filters of a wide wander explain a noisy
-/// hour by moving the clock.
+/// How fast old observations fade, per observation: slow learning lets filters of a wide wander explain a
+/// noisy hour by moving the clock.
 const LEARNING: f64 = 0.01;
-/// The part that is put in doubt before a replay: all of it leaves too little to start from, none of it lets first
-/// errors last for minutes.
+/// The part that is put in doubt before a replay: all of it leaves too little to start from, none of it lets
+/// first errors last for minutes.
 const DOUBT: f64 = 0.3;
 /// No component's weight falls below this: it must be able to come back.
 const MIN_WEIGHT: f64 = 1e-6;

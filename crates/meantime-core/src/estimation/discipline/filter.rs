@@ -1,17 +1,19 @@
 //! One filter: an assumed-density estimate of clock and path.
 //!
-//! State z = (x, f, b_f, b_b): the oscillator is x seconds ahead of the cluster's time and runs faster by f; b_f and
-//! b_b are the least delays of the way to this node and back. Each one-way difference is one scalar observation
+//! State z = (x, f, b_f, b_b): the oscillator is x seconds ahead of the cluster's time and runs faster by f;
+//! b_f and b_b are the least delays of the way to this node and back. Each one-way difference is one scalar
+//! observation
 //!
 //! ```text
 //! forward   d_f = t2 − t1 =  x + f τ + b_f + noise
 //! backward  d_b = t4 − t3 = −x − f τ + b_b + noise        τ: from the state's instant to the observation
 //! ```
 //!
-//! whose noise has the [`Density`] of the path. After each, the posterior is replaced by the Gaussian of the same mean
-//! and covariance: with the logarithm's slope D and curvature C of the density at the residual, z ← z − P h D and
-//! P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential noise, the exact moments of a
-//! Gaussian that is cut off at an edge. So the edges of both ways cut the offset from both sides.
+//! whose noise has the [`Density`] of the path. After each, the posterior is replaced by the Gaussian of the
+//! same mean and covariance: with the logarithm's slope D and curvature C of the density at the residual, z ←
+//! z − P h D and P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential noise,
+//! the exact moments of a Gaussian that is cut off at an edge. So the edges of both ways cut the offset from
+//! both sides.
 
 use super::density::{Density, Shares};
 
@@ -53,8 +55,8 @@ impl Way {
 }
 
 impl Filter {
-    /// What is known after one exchange of round-trip delay `delay` (s): the offset is zero by definition, give or
-    /// take half the delay; the ways are as long as each other, as far as anybody knows.
+    /// What is known after one exchange of round-trip delay `delay` (s): the offset is zero by definition,
+    /// give or take half the delay; the ways are as long as each other, as far as anybody knows.
     pub(super) fn start(delay: f64, frequency: f64, frequency_error: f64) -> Filter {
         let mut p = [[0.0; STATES]; STATES];
         let quarter = delay * delay / 4.0;
@@ -83,7 +85,8 @@ impl Filter {
         self.p[1][1] += q;
     }
 
-    /// Lets the least delays walk a little, both together: routes change, and a wrong idea must not last for ever.
+    /// Lets the least delays walk a little, both together: routes change, and a wrong idea must not last for
+    /// ever.
     pub(super) fn loosen_path(&mut self, by: f64) {
         for (i, j) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
             self.p[i][j] += by * by;
@@ -95,9 +98,9 @@ impl Filter {
         self.p[way.base()][way.base()] += by * by;
     }
 
-    /// The phase was taken anew, from an exchange of round-trip delay `delay` (s): all is as at the start but for the
-    /// frequency, which may have changed by about `drift`. How much one way is longer than the other is forgotten, too:
-    /// that was known by the phase alone.
+    /// The phase was taken anew, from an exchange of round-trip delay `delay` (s): all is as at the start but
+    /// for the frequency, which may have changed by about `drift`. How much one way is longer than the other
+    /// is forgotten, too: that was known by the phase alone.
     pub(super) fn forget_phase(&mut self, delay: f64, drift: f64) {
         *self = Filter::start(delay, self.z[1], self.p[1][1].sqrt().hypot(drift));
     }
@@ -113,8 +116,9 @@ impl Filter {
         (residual, variance)
     }
 
-    /// Takes in an observation; returns the logarithm of its density. `depth` says which components of the density are
-    /// left out, see [`Density::evidence`]; `share` times what each explains is added to `shares`.
+    /// Takes in an observation; returns the logarithm of its density. `depth` says which components of the
+    /// density are left out, see [`Density::evidence`]; `share` times what each explains is added to
+    /// `shares`.
     pub(super) fn assimilate(
         &mut self,
         observation: &Observation,
@@ -152,7 +156,8 @@ impl Filter {
         (ph, variance, observation.difference - expected)
     }
 
-    /// Offset and frequency at `dt` seconds after the state's instant, with variance of both, for this wander.
+    /// Offset and frequency at `dt` seconds after the state's instant, with variance of both, for this
+    /// wander.
     pub(super) fn clock(&self, dt: f64, wander: f64) -> Clock {
         let q = wander * wander * dt.max(0.0);
         let p = &self.p;

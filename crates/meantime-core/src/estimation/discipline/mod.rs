@@ -1,23 +1,25 @@
-//! The discipline: from a round's exchanges to phase and frequency of the cluster's time over this node's oscillator,
-//! by all that every one-way difference says.
+//! The discipline: from a round's exchanges to phase and frequency of the cluster's time over this node's
+//! oscillator, by all that every one-way difference says.
 //!
-//! It works on the free-running timescale only. Whatever the node does with its published clock meanwhile, step or
-//! slew, is invisible to it; so nothing that is in flight has to be accounted for. What the server announces of the
-//! cluster's rate is taken out of the observations and put back into the estimate, so that it is invisible, too.
+//! It works on the free-running timescale only. Whatever the node does with its published clock meanwhile,
+//! step or slew, is invisible to it; so nothing that is in flight has to be accounted for. What the server
+//! announces of the cluster's rate is taken out of the observations and put back into the estimate, so that
+//! it is invisible, too.
 //!
 //! Each class holds that the path's noise has a certain sharpness, learns its density, and keeps a bank of
-//! filters for different wanders of the oscillator; the evidence weighs the classes. The first bursts are kept
-//! and replayed now and then, since what they say is understood only when the noise is known.
+//! filters for different wanders of the oscillator; the evidence weighs the classes. The first bursts are
+//! kept and replayed now and then, since what they say is understood only when the noise is known.
 //!
 //! What is impossible if waiting times are not negative means that something has moved:
 //!
-//! * the clock, if one way became shorter and the other longer by the same, or if the offset lies farther from the
-//!   expectation than half the delay allows. Such bursts are outliers: ignored, unless they persist, three in a row if
-//!   the server says that this clock is in the minority, twelve if it does not (so that a clock that is right does not
-//!   follow a server that jumped), four in the first bursts, after which all begins again; a burst in between that is
-//!   none halves their count. Then the phase is taken anew; the frequency is doubted only by as much as the
-//!   outliers drifted among themselves, for a pure step says nothing about it. What only a sudden change of the oscillator
-//!   explains is left out once, and followed if the next burst says the same;
+//! * the clock, if one way became shorter and the other longer by the same, or if the offset lies farther
+//!   from the expectation than half the delay allows. Such bursts are outliers: ignored, unless they persist,
+//!   three in a row if the server says that this clock is in the minority, twelve if it does not (so that a
+//!   clock that is right does not follow a server that jumped), four in the first bursts, after which all
+//!   begins again; a burst in between that is none halves their count. Then the phase is taken anew; the
+//!   frequency is doubted only by as much as the outliers drifted among themselves, for a pure step says
+//!   nothing about it. What only a sudden change of the oscillator explains is left out once, and followed if
+//!   the next burst says the same;
 //! * the path, if one way became shorter. Then its least delay is doubted, and nothing else.
 //!
 //! A way whose delays all became longer has moved, too; that is no impossibility, but soon very unlikely.
@@ -56,8 +58,8 @@ pub enum Judgement {
     Restarted,
 }
 
-/// How readily a persistent outlier is believed: for long not if the vote agrees with this clock, soon if it does not, and
-/// at once if the server keeps another cluster's time.
+/// How readily a persistent outlier is believed: for long not if the vote agrees with this clock, soon if it
+/// does not, and at once if the server keeps another cluster's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// After this many in a row.
@@ -90,7 +92,8 @@ impl Trust {
 /// The estimator of one node.
 #[derive(Clone, Debug)]
 pub struct Discipline {
-    /// What is known of the frequency before the first burst: the oscillator runs fast by so much, give or take.
+    /// What is known of the frequency before the first burst: the oscillator runs fast by so much, give or
+    /// take.
     frequency: (f64, f64),
     command: Command,
     usual_delay: Option<Span>,
@@ -107,8 +110,8 @@ impl Default for Discipline {
 /// Everything that is believed after the first burst.
 #[derive(Clone, Debug)]
 struct Belief {
-    /// Phases are kept relative to this one, so that a double carries them even from 1970: the oscillator's lead at
-    /// the start, or when it was taken anew.
+    /// Phases are kept relative to this one, so that a double carries them even from 1970: the oscillator's
+    /// lead at the start, or when it was taken anew.
     base: Span,
     /// The instant that all states speak of.
     at: Raw,
@@ -120,8 +123,8 @@ struct Belief {
 }
 
 impl Discipline {
-    /// An estimator that knows the frequency from before: the cluster's rate over this oscillator, minus one, with
-    /// one standard deviation.
+    /// An estimator that knows the frequency from before: the cluster's rate over this oscillator, minus one,
+    /// with one standard deviation.
     pub fn with_frequency(frequency: Frequency, error: Frequency) -> Discipline {
         Discipline {
             frequency: (-frequency.ratio(), error.ratio()),
@@ -157,8 +160,8 @@ impl Discipline {
                 }
                 self.outliers = None;
                 if young {
-                    // The first bursts were not like what has come since: what was learned of them, the frequency above
-                    // all, is worth less than nothing.
+                    // The first bursts were not like what has come since: what was learned of them, the
+                    // frequency above all, is worth less than nothing.
                     let any = (self.frequency.0, self.frequency.1.max(ANY_FREQUENCY.ratio()));
                     self.belief = Some(Box::new(Belief::start(&sensible, &self.command, any)));
                     return Some(Judgement::Restarted);
@@ -315,8 +318,9 @@ impl Belief {
         }
     }
 
-    /// The clock was set: forgets the phase, but neither the frequency, which may have changed by about `drift`, nor the
-    /// noise. Only here does the belief's instant go back: the oscillator itself may have jumped.
+    /// The clock was set: forgets the phase, but neither the frequency, which may have changed by about
+    /// `drift`, nor the noise. Only here does the belief's instant go back: the oscillator itself may have
+    /// jumped.
     fn take_phase_anew(&mut self, exchanges: &[Exchange<Timestamp, Raw>], command: &Command, drift: f64) {
         let best = &exchanges[0];
         self.base = base(best, command);
@@ -349,8 +353,9 @@ fn base(exchange: &Exchange<Timestamp, Raw>, command: &Command) -> Span {
     exchange.offset() + Span::from_secs_f64(command.phase(exchange.t2))
 }
 
-/// The exchanges that can be true, in the order of their delays: none takes less than no time, nor longer than any network,
-/// and none contradicts the best. A clock that was set in the middle of a burst makes two groups of them; what is left then is one.
+/// The exchanges that can be true, in the order of their delays: none takes less than no time, nor longer
+/// than any network, and none contradicts the best. A clock that was set in the middle of a burst makes two
+/// groups of them; what is left then is one.
 fn sensible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<Timestamp, Raw>> {
     let mut sensible: Vec<_> =
         exchanges.iter().copied().filter(|exchange| POSSIBLE.contains(&exchange.delay())).collect();
@@ -376,7 +381,8 @@ fn newest(exchanges: &[Exchange<Timestamp, Raw>]) -> Raw {
     exchanges.iter().map(|exchange| exchange.t3).max().unwrap_or_default()
 }
 
-/// What the server has announced of the cluster's rate: a time line of its own, of which only the last piece is kept.
+/// What the server has announced of the cluster's rate: a time line of its own, of which only the last piece
+/// is kept.
 #[derive(Clone, Copy, Debug, Default)]
 struct Command {
     reference: Raw,

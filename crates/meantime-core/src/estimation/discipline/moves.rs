@@ -58,8 +58,8 @@ impl Watch {
             && 2 * impossible_to(class.likeliest(), SURPRISING).len() >= exchanges.max(1);
         self.surprised = surprising && !self.surprised;
         if self.surprised {
-            // An oscillator that suddenly runs differently, or a server's clock that has just gone wrong: the next burst
-            // will tell, if the server still talks then.
+            // An oscillator that suddenly runs differently, or a server's clock that has just gone wrong: the
+            // next burst will tell, if the server still talks then.
             return Moved::Nothing { impossible: (0..burst.observations.len()).collect() };
         }
         let again =
@@ -105,8 +105,8 @@ impl Watch {
     }
 }
 
-/// By how much the last bursts' residuals have all become larger, if that is neither chance nor noise: the larger it is
-/// beside their scatter, the fewer bursts show it.
+/// By how much the last bursts' residuals have all become larger, if that is neither chance nor noise: the
+/// larger it is beside their scatter, the fewer bursts show it.
 fn shift(recent: &[(f64, f64, usize)], density: &Density) -> Option<f64> {
     let (mut least, mut sum, mut count) = (f64::INFINITY, 0.0, 0);
     for (bursts, (least_of_burst, mean_of_burst, observations)) in (1..).zip(recent.iter().rev()) {
@@ -125,8 +125,8 @@ fn shift(recent: &[(f64, f64, usize)], density: &Density) -> Option<f64> {
     None
 }
 
-/// Whether the best exchange's offset is farther from the expectation than half its delay allows, whatever the path
-/// does: by how much the clock must have moved.
+/// Whether the best exchange's offset is farther from the expectation than half its delay allows, whatever
+/// the path does: by how much the clock must have moved.
 fn beyond_half_the_delay(class: &Class, burst: &Burst) -> Option<f64> {
     let [forward, backward] = burst.observations.first_chunk::<2>()?;
     let half_delay = 0.5 * (forward.difference + backward.difference);
@@ -136,8 +136,8 @@ fn beyond_half_the_delay(class: &Class, burst: &Burst) -> Option<f64> {
     (by.abs() > half_delay + IMPOSSIBLE * expected.xx.sqrt() + STAMP_ERROR).then_some(by)
 }
 
-/// The observations that are too short for any waiting time, if the clock is where this filter has it, by so many standard
-/// deviations.
+/// The observations that are too short for any waiting time, if the clock is where this filter has it, by so
+/// many standard deviations.
 fn impossible(
     filter: &Filter,
     deviations: f64,
@@ -181,8 +181,8 @@ impl Outliers {
         Outliers { count: before.map_or(0, |outliers| outliers.count) + 1, first, last: (at, by) }
     }
 
-    /// A burst in between was none: half of them are forgotten. Where most are outliers, one that happens to be none does not
-    /// make the others wrong.
+    /// A burst in between was none: half of them are forgotten. Where most are outliers, one that happens to
+    /// be none does not make the others wrong.
     pub(super) fn fade(self) -> Option<Outliers> {
         (self.count > 1).then_some(Outliers { count: self.count / 2, ..self })
     }
@@ -192,8 +192,8 @@ impl Outliers {
         self.count
     }
 
-    /// How fast the outliers drifted away from what was expected; zero if within noise of this scale (s), and if no
-    /// oscillator drifts like that: then the clock was set more than once.
+    /// How fast the outliers drifted away from what was expected; zero if within noise of this scale (s), and
+    /// if no oscillator drifts like that: then the clock was set more than once.
     pub(super) fn drift(&self, noise: f64) -> f64 {
         let (change, dt) = (self.last.1 - self.first.1, (self.last.0 - self.first.0).as_secs_f64());
         let drifts = dt > 0.0 && change.abs() > 4.0 * noise && (change / dt).abs() < FASTEST_DRIFT;
@@ -215,8 +215,8 @@ const STAMP_ERROR: f64 = 20e-9;
 const MEMORY: usize = 24;
 /// The fewest that may show it.
 const MIN: u32 = 4;
-/// A shift is clear if it is so many times the scatter, divided by the number of bursts that show it: with less, slow
-/// queues are mistaken for new routes.
+/// A shift is clear if it is so many times the scatter, divided by the number of bursts that show it: with
+/// less, slow queues are mistaken for new routes.
 const CLEAR: f64 = 48.0;
 /// Logarithm of the probability below which a way must have become longer.
 const UNLIKELY: f64 = -20.0;

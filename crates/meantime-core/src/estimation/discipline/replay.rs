@@ -1,12 +1,13 @@
 //! The start: what the first bursts said is understood only when the noise is known.
 //!
-//! So they are kept, and replayed from the beginning: after the second, and then each time their number has grown by
-//! half. Before, a part of what was learned about the noise is put in doubt: it was learned in the wrong light of an
-//! earlier idea of clock and path, and would confirm itself. Then five times to learn about the noise, with one filter of
-//! each class, and once with what was learned, for the state and the evidence.
+//! So they are kept, and replayed from the beginning: after the second, and then each time their number has
+//! grown by half. Before, a part of what was learned about the noise is put in doubt: it was learned in the
+//! wrong light of an earlier idea of clock and path, and would confirm itself. Then five times to learn about
+//! the noise, with one filter of each class, and once with what was learned, for the state and the evidence.
 //!
-//! That is work for tens of milliseconds at the end, and the same thread has probes to answer. So a replay has classes of
-//! its own, goes on by a piece with each burst, and takes over when it has come to the present.
+//! That is work for tens of milliseconds at the end, and the same thread has probes to answer. So a replay
+//! has classes of its own, goes on by a piece with each burst, and takes over when it has come to the
+//! present.
 
 use super::class::Burst;
 use super::filter::{Filter, Way};
@@ -78,7 +79,8 @@ impl Replay {
         self.over
     }
 
-    /// Replays a piece, if it is time to, and replaces the classes if that brings the replay up to the present.
+    /// Replays a piece, if it is time to, and replaces the classes if that brings the replay up to the
+    /// present.
     pub(super) fn go_on(&mut self, classes: &mut Classes) {
         let complete = self.observations >= ENOUGH;
         if self.run.is_none() && (self.bursts.len() >= self.due || complete) {
@@ -156,8 +158,8 @@ impl Run {
 
 /// How often a replay learns about the noise.
 const LESSONS: usize = 5;
-/// What is done with each burst, in units of a burst studied by one filter of each class: some milliseconds on a slow
-/// machine.
+/// What is done with each burst, in units of a burst studied by one filter of each class: some milliseconds
+/// on a slow machine.
 const PIECE: usize = 128;
 /// A burst taken in by all filters, in the same units.
 const ALL_FILTERS: usize = 4;

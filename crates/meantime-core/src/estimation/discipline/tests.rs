@@ -152,8 +152,8 @@ fn a_delay_that_no_network_has_is_nothing() {
     assert_eq!(discipline.update(&[late], Trust::MAJORITY), None);
 }
 
-/// The first seconds of a machine that is busy coming up may look like another oscillator; and what comes after that, like
-/// outliers, all but a few of them.
+/// The first seconds of a machine that is busy coming up may look like another oscillator; and what comes
+/// after that, like outliers, all but a few of them.
 #[test]
 fn a_start_that_was_not_like_the_rest_is_given_up() {
     use rand::{RngExt, SeedableRng};

@@ -5,7 +5,7 @@
 
 mod support;
 
-use meantime::process::{Account, Need, give_up_rights};
+use meantime::process::{Account, RetainedPrivilege, drop_privileges};
 use nix::unistd::{Uid, geteuid, setuid};
 use support::not_run;
 
@@ -17,7 +17,7 @@ fn the_right_to_set_the_clock_survives_the_change_of_user_and_there_is_no_way_ba
     let Ok(Some(nobody)) = Account::find("nobody") else {
         return not_run("the test of another user who may set the clock: there is no user nobody");
     };
-    give_up_rights(Some(&nobody), Need::Clock).expect("root may");
+    drop_privileges(Some(&nobody), RetainedPrivilege::SetClock).expect("root may");
     assert_eq!(geteuid().as_raw(), nobody.id());
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("a thread");
     for set in ["CapPrm:\t0000000002000000", "CapEff:\t0000000002000000", "CapBnd:\t0000000000000000"] {

@@ -15,9 +15,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use meantime::clock::{Clock, HostRaw, Moment, Overlay};
-use meantime::event_loop::{EventLoop, Observation, Observer};
-use meantime::udp::{Connection, Resolver};
+use meantime::clock::{ClockSample, HostRaw, NodeClock, Overlay};
+use meantime::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
+use meantime::udp::{ClientSocket, Resolver};
 use meantime_core::config::MAX_FREQUENCY;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::event::Adjustment;
@@ -91,10 +91,10 @@ struct Jumpy {
     jump: Rc<Cell<Span>>,
 }
 
-impl Clock for Jumpy {
-    fn read(&self) -> Moment {
-        let Moment { host, now: Now { mono, raw } } = self.overlay.read();
-        Moment { host, now: Now { mono, raw: raw + self.jump.get() } }
+impl NodeClock for Jumpy {
+    fn read(&self) -> ClockSample {
+        let ClockSample { host, now: Now { mono, raw } } = self.overlay.read();
+        ClockSample { host, now: Now { mono, raw: raw + self.jump.get() } }
     }
 
     fn slept(&mut self) -> Option<Span> {
@@ -205,15 +205,15 @@ struct Director {
     told: Vec<(bool, Adjustment, Span)>,
 }
 
-impl Observer<Watched> for Director {
-    fn event(&mut self, _at: Observation, event: ClientEvent) -> io::Result<()> {
+impl LoopHandler<Watched> for Director {
+    fn event(&mut self, _at: ClockSnapshot, event: ClientEvent) -> io::Result<()> {
         if let ClientEvent::Corrected { first, adjustment, added, .. } = event {
             self.told.push((first, adjustment, added.span()));
         }
         Ok(())
     }
 
-    fn tick(&mut self, _at: Observation) -> io::Result<()> {
+    fn tick(&mut self, _at: ClockSnapshot) -> io::Result<()> {
         self.ticks += 1;
         if let Some((_, jump)) = self.jumps.iter().find(|(at, _)| *at == self.ticks) {
             self.clock.jump.set(self.clock.jump.get() + *jump);
@@ -251,7 +251,7 @@ fn published_time_is_monotone_and_within_the_slew_limit_however_often_it_is_read
         reader: reader.clone(),
     };
     let resolver = Resolver::new(address.parse().expect("an address"));
-    let link = Connection::new(resolver).with_kernel_timestamps();
+    let link = ClientSocket::new(resolver).with_kernel_timestamps();
     // Two milliseconds are slewed in four seconds.
     let jumps = vec![(50, Span::from_millis(2)), (120, Span::from_millis(-2))];
     let mut director =

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use meantime::process::{Need, give_up_rights};
+use meantime::process::{RetainedPrivilege, drop_privileges};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 use support::{Process, client, not_run, scratch, server, wait_until};
@@ -135,7 +135,7 @@ fn who_steers_the_clock_keeps_the_right_to_it_and_no_other() {
         return not_run("the test of the one right that is kept: only root has it");
     }
     // Capabilities are a thread's own, and this test is one.
-    give_up_rights(None, Need::Clock).expect("root may give up what it has");
+    drop_privileges(None, RetainedPrivilege::SetClock).expect("root may give up what it has");
     let status = fs::read_to_string("/proc/thread-self/status").expect("a thread");
     let held = |set: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(&format!("{set}:"))).expect(set);

@@ -11,8 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use meantime_core::{Client, ClientConfig, Server, ServerConfig};
 use meantime::control::{Control, Desk, Subject};
 use meantime::clock::HostRaw;
-use meantime::event_loop::Observation;
-use meantime::udp::Timestamps;
+use meantime::event_loop::ClockSnapshot;
+use meantime::udp::TimestampSource;
 use meantime_core::time::{Monotonic, Now, Raw, Span};
 use mio::{Events, Poll};
 
@@ -85,10 +85,10 @@ impl Bench {
             if !self.control.is_busy() && events.is_empty() {
                 return;
             }
-            let at = Observation {
+            let at = ClockSnapshot {
                 host: HostRaw::from_nanos(now.raw.as_nanos()),
                 reading: node.read(now.raw),
-                timestamps: Timestamps::User,
+                timestamps: TimestampSource::User,
                 system: None,
             };
             let desk = &self.desk;

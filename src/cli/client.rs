@@ -7,9 +7,9 @@ use super::advice::Advice;
 use super::logging::TOLD;
 use super::node::{self, Equipment, NodeArgs};
 use super::units;
-use crate::clock::Clock;
+use crate::clock::NodeClock;
 use crate::store::key_file::KeyFile;
-use crate::udp::{Connection, Resolver, ServerName};
+use crate::udp::{ClientSocket, Resolver, ServerName};
 use meantime_core::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
 use meantime_core::time::{Frequency, Span, Timestamp};
 use meantime_core::wire::Name;
@@ -99,8 +99,8 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let advice = Advice::about(&args.server, !config.keys.is_empty());
     let client = Client::new(config, node::seed()?, now);
     let connection = match args.node.wants_kernel_timestamps()? {
-        true => Connection::new(resolver).with_kernel_timestamps(),
-        false => Connection::new(resolver),
+        true => ClientSocket::new(resolver).with_kernel_timestamps(),
+        false => ClientSocket::new(resolver),
     };
     let equipment = Equipment { control, memory, advice: Some(advice) };
     args.node.run(client, connection, clock, None, equipment)

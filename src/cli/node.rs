@@ -12,16 +12,16 @@ use super::logging::{LogArgs, TOLD};
 use super::output::{Format, Output, Tell};
 use super::standing::Standing;
 use super::units;
-use crate::clock::system::steering::Settings;
-use crate::clock::{Clock, Overlay, SystemEvent};
+use crate::clock::system::steering::SteeringConfig;
+use crate::clock::{NodeClock, Overlay, SystemClockEvent};
 use crate::control::{Answer, Ask, Control};
 use crate::control::{Desk, Subject, desk};
-use crate::event_loop::{EventLoop, Observation, Observer};
-use crate::process::{self, Account, Need, Supervisor};
+use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
+use crate::process::{self, Account, RetainedPrivilege, ServiceManager};
 use crate::store::key_file::{KeyFile, KeyWatch, Keyed};
 use crate::store::record::{RecordArgs, Recorded, Recorder};
 use crate::store::state_file::Memory;
-use crate::udp::Link;
+use crate::udp::Transport;
 use meantime_core::time::{Frequency, Now, Offset, Span, Timestamp};
 use meantime_core::wire::Name;
 
@@ -148,8 +148,8 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When the system's clock cannot be had.
-    pub(super) fn clock(&self, step_threshold: Span) -> Result<Box<dyn Clock>, Failure> {
-        let settings = Settings { step_threshold, force: self.force };
+    pub(super) fn clock(&self, step_threshold: Span) -> Result<Box<dyn NodeClock>, Failure> {
+        let settings = SteeringConfig { step_threshold, force: self.force };
         match self.clock {
             ClockKind::Overlay => Ok(Box::new(Overlay::start(self.simulate_offset, self.simulate_drift))),
             ClockKind::System => system_clock(settings),
@@ -181,8 +181,12 @@ impl NodeArgs {
             prepare_for(account, directory);
         }
         let control = desk::open(self.control.as_deref(), N::ROLE, account.as_ref())?;
-        let need = if self.clock == ClockKind::System { Need::Clock } else { Need::Nothing };
-        process::give_up_rights(account.as_ref(), need).map_err(|error| {
+        let need = if self.clock == ClockKind::System {
+            RetainedPrivilege::SetClock
+        } else {
+            RetainedPrivilege::None
+        };
+        process::drop_privileges(account.as_ref(), need).map_err(|error| {
             Failure::Runtime(format!("cannot give up the rights that are not needed: {error}"))
         })?;
         Ok(control)
@@ -195,7 +199,7 @@ impl NodeArgs {
     pub(super) fn recall(
         &self,
         name: &Name,
-        clock: &mut impl Clock,
+        clock: &mut impl NodeClock,
         plausible_from: Timestamp,
     ) -> (Option<Memory>, Option<(Frequency, Frequency)>) {
         let Some(directory) = &self.state_dir else { return (None, None) };
@@ -224,8 +228,8 @@ impl NodeArgs {
     pub(super) fn run<N>(
         &self,
         node: N,
-        link: impl Link,
-        clock: impl Clock,
+        link: impl Transport,
+        clock: impl NodeClock,
         hello: Option<&dyn Tell>,
         equipment: Equipment,
     ) -> Result<(), Failure>
@@ -237,20 +241,20 @@ impl NodeArgs {
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: TOLD, "timestamps: {}", link.timestamps());
-        let start = Observation::of(&node, &clock, link.timestamps());
+        let start = ClockSnapshot::of(&node, &clock, link.timestamps());
         let hello = hello.map_or(Ok(()), |hello| output.tell(&start, hello));
         let event_loop = EventLoop::new(node, link, clock)
             .and_then(EventLoop::with_signals)
             .and_then(|event_loop| event_loop.with_control(control));
-        let mut supervisor = Supervisor::from_environment();
-        let pulse = supervisor.as_ref().map(Supervisor::period);
+        let mut supervisor = ServiceManager::from_environment();
+        let pulse = supervisor.as_ref().map(ServiceManager::period);
         let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick).with_pulse(pulse);
-        supervisor.iter_mut().for_each(Supervisor::ready);
+        supervisor.iter_mut().for_each(ServiceManager::ready);
         let keys = self.key_file.clone().map(KeyWatch::new);
         let mut audience =
             Audience { output, memory, advice, recorder, supervisor, desk: Desk::default(), keys };
         let result = hello.and_then(|()| event_loop.run(&mut audience));
-        audience.supervisor.iter_mut().for_each(Supervisor::stopping);
+        audience.supervisor.iter_mut().for_each(ServiceManager::stopping);
         audience.memory.iter_mut().for_each(Memory::keep);
         match result {
             // Whoever read this has had enough (`| head`): that is no failure.
@@ -267,16 +271,16 @@ struct Audience<W: io::Write> {
     memory: Option<Memory>,
     advice: Option<Advice>,
     recorder: Option<Recorder>,
-    supervisor: Option<Supervisor>,
+    supervisor: Option<ServiceManager>,
     desk: Desk,
     keys: Option<KeyWatch>,
 }
 
-impl<N: Subject + Recorded + Keyed + Standing, W: io::Write> Observer<N> for Audience<W>
+impl<N: Subject + Recorded + Keyed + Standing, W: io::Write> LoopHandler<N> for Audience<W>
 where
     N::Event: Tell,
 {
-    fn event(&mut self, at: Observation, event: N::Event) -> io::Result<()> {
+    fn event(&mut self, at: ClockSnapshot, event: N::Event) -> io::Result<()> {
         self.memory.iter_mut().for_each(|memory| memory.note(&at));
         self.desk.note(&at, &event);
         self.output.tell(&at, &event)?;
@@ -288,13 +292,13 @@ where
         Ok(())
     }
 
-    fn witness(&mut self, node: &N, now: Now, at: &Observation, event: &N::Event) {
+    fn witness(&mut self, node: &N, now: Now, at: &ClockSnapshot, event: &N::Event) {
         if let Some(recorder) = &mut self.recorder {
             recorder.note(node, now, at, event);
         }
     }
 
-    fn tick(&mut self, at: Observation) -> io::Result<()> {
+    fn tick(&mut self, at: ClockSnapshot) -> io::Result<()> {
         self.output.tell(&at, &super::output::Tick)
     }
 
@@ -304,12 +308,12 @@ where
         }
     }
 
-    fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
+    fn system_clock(&mut self, at: ClockSnapshot, event: SystemClockEvent) -> io::Result<()> {
         self.desk.note(&at, &event);
         self.output.tell(&at, &event)
     }
 
-    fn request(&mut self, node: &mut N, now: Now, at: Observation, ask: Ask<'_>) -> Answer {
+    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, ask: Ask<'_>) -> Answer {
         self.desk.answer(node, now, &at, ask)
     }
 
@@ -327,7 +331,7 @@ where
 }
 
 #[cfg(target_os = "linux")]
-fn system_clock(settings: Settings) -> Result<Box<dyn Clock>, Failure> {
+fn system_clock(settings: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
     let clock = crate::clock::SystemClock::start(settings);
     let clock = clock.map_err(|refusal| Failure::Runtime(refusal.to_string()))?;
     log::info!("this machine's clock will follow the cluster's time");
@@ -335,7 +339,7 @@ fn system_clock(settings: Settings) -> Result<Box<dyn Clock>, Failure> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn system_clock(_: Settings) -> Result<Box<dyn Clock>, Failure> {
+fn system_clock(_: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
     Err(Failure::Runtime("this machine's clock cannot be set".into()))
 }
 
@@ -346,7 +350,7 @@ fn account(name: &str) -> Result<Account, Failure> {
         .ok_or_else(|| {
             Failure::Usage(format!("there is no user {name}; --user takes the name of one of this machine's"))
         })?;
-    match process::may_become_others() || account.id() == nix::unistd::geteuid().as_raw() {
+    match process::can_change_user() || account.id() == nix::unistd::geteuid().as_raw() {
         true => Ok(account),
         false => Err(Failure::Runtime(format!(
             "only root can become the user {name}; start it as root, or leave out --user"

@@ -5,7 +5,7 @@
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::Pair;
+use super::ClockPair;
 use meantime_core::time::{Monotonic, Span, Timestamp};
 
 /// A reading of the host's own oscillator, in nanoseconds since an arbitrary origin (usually the boot).
@@ -56,7 +56,7 @@ pub(super) fn realtime() -> Timestamp {
 
 /// The oscillator and the wall clock, read together: of some tries the one that took the least time, or the
 /// first that took very little.
-pub(super) fn pair() -> Pair {
+pub(super) fn pair() -> ClockPair {
     narrowest(PAIR_TRIES, attempt, |pair| pair.width)
 }
 
@@ -75,16 +75,16 @@ fn narrowest<T>(tries: usize, attempt: impl Fn() -> T, width: impl Fn(&T) -> Spa
 }
 
 /// The same as well as it goes, whatever it costs.
-pub(super) fn together() -> Pair {
+pub(super) fn together() -> ClockPair {
     let tries = (0..TRIES).map(|_| attempt());
     tries.min_by_key(|pair| pair.width).expect("there is at least one try")
 }
 
-fn attempt() -> Pair {
+fn attempt() -> ClockPair {
     let before = raw();
     let real = realtime();
     let width = raw().since(before);
-    Pair { raw: before.before(-width.half()), real, width }
+    ClockPair { raw: before.before(-width.half()), real, width }
 }
 
 /// How long the machine has been suspended since it started; zero where that cannot be known.

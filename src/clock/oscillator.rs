@@ -16,26 +16,26 @@ use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 
 /// An oscillator that is never stepped or steered; real, or simulated on top of the real one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Oscillator {
+pub struct NodeOscillator {
     anchor: HostRaw,
     start: Raw,
     drift: Frequency,
 }
 
-impl Oscillator {
+impl NodeOscillator {
     /// The machine's own oscillator, which shows `believed` when the host's reads `anchor`.
-    pub fn machine(anchor: HostRaw, believed: Timestamp) -> Oscillator {
-        Oscillator { anchor, start: Raw::from_nanos(believed.as_nanos()), drift: Frequency::ZERO }
+    pub fn machine(anchor: HostRaw, believed: Timestamp) -> NodeOscillator {
+        NodeOscillator { anchor, start: Raw::from_nanos(believed.as_nanos()), drift: Frequency::ZERO }
     }
 
     /// A worse one: `offset` ahead from the start, and running fast by `drift`.
-    pub fn simulated(self, offset: Span, drift: Frequency) -> Oscillator {
-        Oscillator { start: self.start + offset, drift: self.drift + drift, ..self }
+    pub fn simulated(self, offset: Span, drift: Frequency) -> NodeOscillator {
+        NodeOscillator { start: self.start + offset, drift: self.drift + drift, ..self }
     }
 
     /// The same one, if it shows `time` when the host's reads `host`.
-    pub fn shown(self, host: HostRaw, time: Timestamp) -> Oscillator {
-        Oscillator { drift: self.drift, ..Oscillator::machine(host, time) }
+    pub fn shown(self, host: HostRaw, time: Timestamp) -> NodeOscillator {
+        NodeOscillator { drift: self.drift, ..NodeOscillator::machine(host, time) }
     }
 
     /// What it shows when the host's oscillator reads `host`.
@@ -51,8 +51,8 @@ mod tests {
 
     const YEAR: Span = Span::from_secs(365 * 86_400);
 
-    fn machine() -> Oscillator {
-        Oscillator::machine(HostRaw::from_nanos(1_000), Timestamp::from_nanos(1_755_793_812_000_000_000))
+    fn machine() -> NodeOscillator {
+        NodeOscillator::machine(HostRaw::from_nanos(1_000), Timestamp::from_nanos(1_755_793_812_000_000_000))
     }
 
     fn host(elapsed: Span) -> HostRaw {

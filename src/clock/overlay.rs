@@ -1,38 +1,38 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
-use super::{Clock, HostRaw, Moment, Oscillator, Pair, SleepWatch, host};
+use super::{ClockPair, ClockSample, HostRaw, NodeClock, NodeOscillator, SuspensionDetector, host};
 use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 
 /// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay {
-    oscillator: Oscillator,
-    sleep: SleepWatch,
+    oscillator: NodeOscillator,
+    sleep: SuspensionDetector,
 }
 
 impl Overlay {
     /// An overlay that starts at the time that the machine believes in, made worse by `offset` and `drift`.
     pub fn start(offset: Span, drift: Frequency) -> Overlay {
-        let Pair { raw, real, .. } = host::pair();
-        let oscillator = Oscillator::machine(raw, real).simulated(offset, drift);
-        let mut overlay = Overlay { oscillator, sleep: SleepWatch::default() };
+        let ClockPair { raw, real, .. } = host::pair();
+        let oscillator = NodeOscillator::machine(raw, real).simulated(offset, drift);
+        let mut overlay = Overlay { oscillator, sleep: SuspensionDetector::default() };
         // From here on a sleep counts.
         overlay.slept();
         overlay
     }
 
     /// What the clocks show when the host's oscillator reads `host`, which is just now.
-    pub(super) fn at(&self, host: HostRaw) -> Moment {
-        Moment { host, now: Now { mono: host::monotonic(), raw: self.oscillator.at(host) } }
+    pub(super) fn at(&self, host: HostRaw) -> ClockSample {
+        ClockSample { host, now: Now { mono: host::monotonic(), raw: self.oscillator.at(host) } }
     }
 }
 
-impl Clock for Overlay {
-    fn read(&self) -> Moment {
+impl NodeClock for Overlay {
+    fn read(&self) -> ClockSample {
         // The oscillator last: what is stamped with it follows this call.
         let mono = host::monotonic();
         let host = host::raw();
-        Moment { host, now: Now { mono, raw: self.oscillator.at(host) } }
+        ClockSample { host, now: Now { mono, raw: self.oscillator.at(host) } }
     }
 
     fn slept(&mut self) -> Option<Span> {

@@ -9,12 +9,12 @@ use meantime_core::time::{Monotonic, Span};
 
 /// Notices that the machine has slept since it last looked.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SleepWatch {
+pub struct SuspensionDetector {
     /// What the machine had slept at most, the last time that this was looked at.
     most: Option<Span>,
 }
 
-impl SleepWatch {
+impl SuspensionDetector {
     /// The monotonic clock, the clock that counts sleep as well, and the monotonic clock again. Returns how
     /// long the machine has slept since the last call, if that is certain.
     pub fn look(&mut self, before: Monotonic, boottime: Span, after: Monotonic) -> Option<Span> {
@@ -40,14 +40,14 @@ mod tests {
         Monotonic::from_nanos(Span::from_millis(ms).as_nanos())
     }
 
-    fn look(watch: &mut SleepWatch, before: i64, boottime: i64, after: i64) -> Option<i64> {
+    fn look(watch: &mut SuspensionDetector, before: i64, boottime: i64, after: i64) -> Option<i64> {
         let slept = watch.look(ms(before), Span::from_millis(boottime), ms(after));
         slept.map(|slept| slept.as_nanos() / 1_000_000)
     }
 
     #[test]
     fn a_sleep_is_noticed_once_and_its_length_known() {
-        let mut watch = SleepWatch::default();
+        let mut watch = SuspensionDetector::default();
         assert_eq!(
             look(&mut watch, 1_000, 5_000, 1_000),
             None,
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_process_that_was_held_up_between_two_readings_has_not_slept() {
-        let mut watch = SleepWatch::default();
+        let mut watch = SuspensionDetector::default();
         look(&mut watch, 0, 0, 0);
         assert_eq!(look(&mut watch, 100, 900, 900), None, "held up before the second reading");
         assert_eq!(look(&mut watch, 1_000, 1_000, 1_500), None, "held up before the third");
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_sleep_shows_in_spite_of_a_first_look_that_was_held_up() {
-        let mut watch = SleepWatch::default();
+        let mut watch = SuspensionDetector::default();
         look(&mut watch, 0, 800, 800);
         look(&mut watch, 1_000, 1_000, 1_000);
         assert_eq!(look(&mut watch, 2_000, 2_100, 2_000), Some(100));
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn ten_milliseconds_are_no_sleep_yet() {
-        let mut watch = SleepWatch::default();
+        let mut watch = SuspensionDetector::default();
         look(&mut watch, 0, 0, 0);
         assert_eq!(look(&mut watch, 100, 110, 100), None);
         assert_eq!(look(&mut watch, 200, 211, 200), Some(11));

@@ -1,7 +1,7 @@
 //! From the kernel's timestamps to the host's oscillator.
 //!
 //! The kernel stamps datagrams with `CLOCK_REALTIME`, which anybody may step or bend at any time; the node
-//! measures on the oscillator. The bridge is a [`Pair`]: both clocks read together, after the stamp was
+//! measures on the oscillator. The bridge is a [`ClockPair`]: both clocks read together, after the stamp was
 //! taken. A stamp that is `age` older than the pair belongs to the oscillator's reading
 //!
 //! ```text
@@ -22,7 +22,7 @@ use meantime_core::time::{Frequency, Span, Timestamp};
 
 /// The oscillator and the wall clock, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub struct ClockPair {
     /// The oscillator, in the middle of `width`.
     pub raw: HostRaw,
     /// The wall clock.
@@ -33,7 +33,7 @@ pub struct Pair {
 
 /// Why a timestamp of the kernel's is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ConversionError {
     /// The clocks could not be read closely enough together.
     Wide,
     /// Somebody has stepped the wall clock.
@@ -46,12 +46,12 @@ pub enum Doubt {
 
 /// Converts stamps, and watches the wall clock for steps.
 #[derive(Clone, Copy, Debug)]
-pub struct Converter {
+pub struct TimestampConverter {
     /// The pair by which stamps are converted, or why none are.
-    watched: Result<Pair, Doubt>,
-    last: Pair,
+    watched: Result<ClockPair, ConversionError>,
+    last: ClockPair,
     /// Where the measurement of the rate began.
-    base: Pair,
+    base: ClockPair,
     /// The wall clock's rate over the oscillator's, minus one.
     rate: Frequency,
     /// The narrowest pair of the current and of the last stretch of [`STRETCH`] pairs: the clock source may
@@ -61,10 +61,10 @@ pub struct Converter {
     doubt_until: Option<HostRaw>,
 }
 
-impl Converter {
+impl TimestampConverter {
     /// One that watches the wall clock from `pair` on.
-    pub fn new(pair: Pair) -> Converter {
-        Converter {
+    pub fn new(pair: ClockPair) -> TimestampConverter {
+        TimestampConverter {
             watched: Ok(pair),
             last: pair,
             base: pair,
@@ -80,12 +80,12 @@ impl Converter {
     ///
     /// # Errors
     /// When that cannot be known: user-space time has to do.
-    pub fn convert(&self, stamp: Timestamp) -> Result<HostRaw, Doubt> {
+    pub fn convert(&self, stamp: Timestamp) -> Result<HostRaw, ConversionError> {
         let pair = self.watched?;
         let age = pair.real - stamp;
         match age {
-            _ if age > OLDEST => Err(Doubt::Old),
-            _ if age < -pair.width => Err(Doubt::Future),
+            _ if age > OLDEST => Err(ConversionError::Old),
+            _ if age < -pair.width => Err(ConversionError::Future),
             _ => Ok(pair.raw.before((age - self.rate.over(age)).max(Span::ZERO))),
         }
     }
@@ -93,14 +93,14 @@ impl Converter {
     /// Takes in a pair, by which all stamps are converted that were taken before it, until the next one.
     ///
     /// # Errors
-    /// When none can be converted by it; also each [`convert`](Converter::convert) says so then.
-    pub fn watch(&mut self, pair: Pair) -> Result<(), Doubt> {
+    /// When none can be converted by it; also each [`convert`](TimestampConverter::convert) says so then.
+    pub fn watch(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
         let judged = self.judge(pair);
         self.watched = judged.map(|()| pair);
         judged
     }
 
-    fn judge(&mut self, pair: Pair) -> Result<(), Doubt> {
+    fn judge(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
         self.pairs += 1;
         self.narrowest = match self.pairs {
             STRETCH.. => [pair.width, self.narrowest[0]],
@@ -108,7 +108,7 @@ impl Converter {
         };
         self.pairs %= STRETCH;
         if pair.width > self.narrowest[0].min(self.narrowest[1]).times(4) + SPARE {
-            return Err(Doubt::Wide);
+            return Err(ConversionError::Wide);
         }
         let (last, elapsed) = (self.last, pair.raw.since(self.last.raw));
         let allowed = FASTEST_SLEW.over(elapsed) + last.width + pair.width + SPARE;
@@ -122,14 +122,14 @@ impl Converter {
             self.base = pair;
         }
         match self.doubt_until {
-            Some(until) if pair.raw < until => Err(Doubt::Stepped),
+            Some(until) if pair.raw < until => Err(ConversionError::Stepped),
             _ => Ok(()),
         }
     }
 }
 
 /// By how much the wall clock has run ahead of the oscillator from one pair to another.
-fn gained(from: Pair, to: Pair) -> Span {
+fn gained(from: ClockPair, to: ClockPair) -> Span {
     (to.real - from.real) - to.raw.since(from.raw)
 }
 
@@ -153,8 +153,8 @@ mod tests {
     const REAL: i64 = 1_800_000_000_000_000_000;
 
     /// The oscillator at `raw`, the wall clock ahead of it by REAL and `ahead`.
-    fn pair(raw: i64, ahead: i64) -> Pair {
-        Pair {
+    fn pair(raw: i64, ahead: i64) -> ClockPair {
+        ClockPair {
             raw: HostRaw::from_nanos(raw),
             real: Timestamp::from_nanos(REAL + raw + ahead),
             width: Span::from_nanos(60),
@@ -162,7 +162,11 @@ mod tests {
     }
 
     /// What becomes of a stamp by a pair that is read after it.
-    fn convert(converter: &mut Converter, pair: Pair, stamp: Timestamp) -> Result<HostRaw, Doubt> {
+    fn convert(
+        converter: &mut TimestampConverter,
+        pair: ClockPair,
+        stamp: Timestamp,
+    ) -> Result<HostRaw, ConversionError> {
         converter.watch(pair)?;
         converter.convert(stamp)
     }
@@ -172,8 +176,8 @@ mod tests {
     }
 
     /// What becomes of a stamp taken at `raw`, in nanoseconds, when nobody touches the wall clock.
-    fn undisturbed(raw: i64, now: i64) -> Result<i64, Doubt> {
-        let mut converter = Converter::new(pair(0, 0));
+    fn undisturbed(raw: i64, now: i64) -> Result<i64, ConversionError> {
+        let mut converter = TimestampConverter::new(pair(0, 0));
         convert(&mut converter, pair(now, 0), stamp(raw, 0)).map(HostRaw::as_nanos)
     }
 
@@ -185,15 +189,15 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_of_the_future_is_not_believed() {
-        assert_eq!(undisturbed(2_999 * MS, 5_000 * MS), Err(Doubt::Old));
+        assert_eq!(undisturbed(2_999 * MS, 5_000 * MS), Err(ConversionError::Old));
         assert_eq!(undisturbed(3_000 * MS, 5_000 * MS), Ok(3_000 * MS));
-        assert_eq!(undisturbed(5_000 * MS + 61, 5_000 * MS), Err(Doubt::Future));
+        assert_eq!(undisturbed(5_000 * MS + 61, 5_000 * MS), Err(ConversionError::Future));
         assert_eq!(undisturbed(5_000 * MS + 60, 5_000 * MS), Ok(5_000 * MS), "never later than the pair");
     }
 
     #[test]
     fn a_wall_clock_that_is_bent_is_bent_back() {
-        let mut converter = Converter::new(pair(0, 0));
+        let mut converter = TimestampConverter::new(pair(0, 0));
         // 400 ppm fast.
         let ahead = |raw: i64| raw / 2_500;
         for second in 1..5 {
@@ -208,12 +212,12 @@ mod tests {
     #[test]
     fn after_a_step_no_stamp_is_believed_until_the_old_ones_are_used_up() {
         for step in [-3_600_000 * MS, -MS, MS, 3_600_000 * MS] {
-            let mut converter = Converter::new(pair(0, 0));
+            let mut converter = TimestampConverter::new(pair(0, 0));
             let mut convert = |now: i64, taken: Timestamp| convert(&mut converter, pair(now, step), taken);
             // Stepped between the stamp and the pair: the stamp is of the time before.
-            assert_eq!(convert(100 * MS, stamp(99 * MS, 0)), Err(Doubt::Stepped), "{step}");
-            assert_eq!(convert(200 * MS, stamp(99 * MS, 0)), Err(Doubt::Stepped), "{step}");
-            assert_eq!(convert(2_099 * MS, stamp(2_098 * MS, step)), Err(Doubt::Stepped), "{step}");
+            assert_eq!(convert(100 * MS, stamp(99 * MS, 0)), Err(ConversionError::Stepped), "{step}");
+            assert_eq!(convert(200 * MS, stamp(99 * MS, 0)), Err(ConversionError::Stepped), "{step}");
+            assert_eq!(convert(2_099 * MS, stamp(2_098 * MS, step)), Err(ConversionError::Stepped), "{step}");
             let trusted = convert(2_100 * MS, stamp(2_099 * MS, step)).map(HostRaw::as_nanos);
             assert_eq!(trusted, Ok(2_099 * MS), "{step}");
         }
@@ -221,27 +225,30 @@ mod tests {
 
     #[test]
     fn a_machine_that_slept_has_stepped_its_wall_clock() {
-        let mut converter = Converter::new(pair(0, 0));
+        let mut converter = TimestampConverter::new(pair(0, 0));
         assert_eq!(
             convert(&mut converter, pair(MS, 60_000 * MS), stamp(MS, 60_000 * MS)),
-            Err(Doubt::Stepped)
+            Err(ConversionError::Stepped)
         );
     }
 
     #[test]
     fn slewing_is_no_step() {
-        let mut converter = Converter::new(pair(0, 0));
+        let mut converter = TimestampConverter::new(pair(0, 0));
         let (now, ahead) = (1_000 * MS, MS);
         assert!(convert(&mut converter, pair(now, ahead), stamp(now, ahead)).is_ok());
         let (now, ahead) = (now + MS / 10, ahead + 2_000);
-        assert_eq!(convert(&mut converter, pair(now, ahead), stamp(now, ahead)), Err(Doubt::Stepped));
+        assert_eq!(
+            convert(&mut converter, pair(now, ahead), stamp(now, ahead)),
+            Err(ConversionError::Stepped)
+        );
     }
 
     #[test]
     fn a_pair_that_was_interrupted_converts_nothing_and_is_forgotten() {
-        let mut converter = Converter::new(pair(0, 0));
-        let interrupted = Pair { width: Span::from_millis(3), ..pair(100 * MS, MS) };
-        assert_eq!(convert(&mut converter, interrupted, stamp(99 * MS, 0)), Err(Doubt::Wide));
+        let mut converter = TimestampConverter::new(pair(0, 0));
+        let interrupted = ClockPair { width: Span::from_millis(3), ..pair(100 * MS, MS) };
+        assert_eq!(convert(&mut converter, interrupted, stamp(99 * MS, 0)), Err(ConversionError::Wide));
         assert_eq!(
             convert(&mut converter, pair(101 * MS, 0), stamp(99 * MS, 0)).map(HostRaw::as_nanos),
             Ok(99 * MS)
@@ -250,9 +257,9 @@ mod tests {
 
     #[test]
     fn a_clock_source_that_becomes_slow_is_believed_again_after_a_while() {
-        let mut converter = Converter::new(pair(0, 0));
+        let mut converter = TimestampConverter::new(pair(0, 0));
         let believed = |k: i64| {
-            let slow = Pair { width: Span::from_nanos(2_500), ..pair(k * 1_000 * MS, 0) };
+            let slow = ClockPair { width: Span::from_nanos(2_500), ..pair(k * 1_000 * MS, 0) };
             convert(&mut converter, slow, stamp(k * 1_000 * MS - 10_000, 0)).is_ok()
         };
         let believed: Vec<bool> = (1..=600).map(believed).collect();

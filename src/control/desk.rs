@@ -12,7 +12,7 @@ use super::place::Role;
 use crate::cli::Failure;
 use crate::cli::output::{Record, Tell};
 use crate::control::{Answer, Ask, Control};
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use crate::process::Account;
 use meantime_core::time::Now;
 
@@ -24,12 +24,12 @@ pub struct Desk {
 
 impl Desk {
     /// Takes note of something that happened.
-    pub fn note(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) {
+    pub fn note(&mut self, at: &ClockSnapshot, what: &(impl Tell + ?Sized)) {
         self.journal.note(at, what);
     }
 
     /// The answer to a request, or a piece of one.
-    pub fn answer<N: Subject>(&self, node: &mut N, now: Now, at: &Observation, ask: Ask<'_>) -> Answer {
+    pub fn answer<N: Subject>(&self, node: &mut N, now: Now, at: &ClockSnapshot, ask: Ask<'_>) -> Answer {
         let request = match ask {
             Ask::Rest(from) => return rest(node.list(now, from, PIECE)),
             Ask::Request(line) => serde_json::from_str::<Value>(line),

@@ -6,7 +6,7 @@ use log::Level;
 use serde_json::{Value, json};
 
 use crate::cli::output::{Record, Tell, rfc3339};
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use meantime_core::time::Timestamp;
 
 /// The last events that are worth a line in a log, numbered from 1.
@@ -31,7 +31,7 @@ struct Entry {
 
 impl Journal {
     /// Takes note of an event, if it is worth it.
-    pub(super) fn note(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) {
+    pub(super) fn note(&mut self, at: &ClockSnapshot, what: &(impl Tell + ?Sized)) {
         let (Some(level), Some(text)) = (what.level(), what.text(at)) else { return };
         self.newest += 1;
         let mut record = Record::new(what.kind(), at);

@@ -4,7 +4,7 @@
 //! datagrams, actions and events are drained. Datagrams are received and sent in batches, with one reading of
 //! the clocks for each batch, right after it is received or right before it is sent; the kernel's timestamps
 //! tell the datagrams of a batch apart. Where there are none, those that came together count as received
-//! together, and one whose time of sending matters is sent alone. Events are handed to an [`Observer`] with a
+//! together, and one whose time of sending matters is sent alone. Events are handed to a [`LoopHandler`] with a
 //! reading of the node's clock and the host's oscillator, taken together. If the clock steers the system's
 //! time, it is asked to do so once a turn, and knows itself when that is due.
 //!
@@ -19,12 +19,12 @@ use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::clock::{Clock, HostRaw, SystemEvent};
+use crate::clock::{HostRaw, NodeClock, SystemClockEvent};
 use crate::control::{Answer, Ask, Control};
-use crate::udp::Link;
-use crate::udp::Troubles;
-use crate::udp::{Arrivals, BATCH};
-use crate::udp::{Stamps, Timestamps};
+use crate::udp::FailureCounter;
+use crate::udp::Transport;
+use crate::udp::{BATCH, ReceiveBatch};
+use crate::udp::{KernelTimestamps, TimestampSource};
 use meantime_core::time::{Monotonic, Now, Span, Timestamp};
 use meantime_core::{Action, ClockReading, Counters, Node, StampId, Transmit};
 
@@ -32,15 +32,15 @@ use meantime_core::{Action, ClockReading, Counters, Node, StampId, Transmit};
 ///
 /// An error from any of these ends the loop as a signal does: the node says goodbye, and the error
 /// is what [`EventLoop::run`] returns.
-pub trait Observer<N: Node> {
+pub trait LoopHandler<N: Node> {
     /// Something happened.
     ///
     /// # Errors
     /// When it cannot be passed on.
-    fn event(&mut self, at: Observation, event: N::Event) -> io::Result<()>;
+    fn event(&mut self, at: ClockSnapshot, event: N::Event) -> io::Result<()>;
 
-    /// The node as it stands after an event, of which [`event`](Observer::event) tells next.
-    fn witness(&mut self, node: &N, now: Now, at: &Observation, event: &N::Event) {
+    /// The node as it stands after an event, of which [`event`](LoopHandler::event) tells next.
+    fn witness(&mut self, node: &N, now: Now, at: &ClockSnapshot, event: &N::Event) {
         let _ = (node, now, at, event);
     }
 
@@ -48,7 +48,7 @@ pub trait Observer<N: Node> {
     ///
     /// # Errors
     /// When it cannot be passed on.
-    fn tick(&mut self, at: Observation) -> io::Result<()>;
+    fn tick(&mut self, at: ClockSnapshot) -> io::Result<()>;
 
     /// The loop is alive, and tells so in a period of its own.
     fn pulse(&mut self, node: &N, now: Now) {
@@ -59,14 +59,14 @@ pub trait Observer<N: Node> {
     ///
     /// # Errors
     /// When it cannot be passed on.
-    fn system_clock(&mut self, at: Observation, event: SystemEvent) -> io::Result<()> {
+    fn system_clock(&mut self, at: ClockSnapshot, event: SystemClockEvent) -> io::Result<()> {
         let _ = (at, event);
         Ok(())
     }
 
     /// Somebody asks something of the node at the control socket, or tells it something, or wants the rest of
     /// an answer.
-    fn request(&mut self, node: &mut N, now: Now, at: Observation, ask: Ask<'_>) -> Answer {
+    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, ask: Ask<'_>) -> Answer {
         let _ = (node, now, at, ask);
         Answer::default()
     }
@@ -86,22 +86,22 @@ pub trait Observer<N: Node> {
 
 /// A node's clock and the host's oscillator, read together.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Observation {
+pub struct ClockSnapshot {
     /// The host's oscillator.
     pub host: HostRaw,
     /// The node's clock.
     pub reading: ClockReading,
     /// Which timestamps it measures with.
-    pub timestamps: Timestamps,
+    pub timestamps: TimestampSource,
     /// The system's time, if it is made to follow the node's.
     pub system: Option<Timestamp>,
 }
 
-impl Observation {
+impl ClockSnapshot {
     /// Reads the node's clock now.
-    pub fn of<N: Node>(node: &N, clock: &impl Clock, timestamps: Timestamps) -> Observation {
+    pub fn of<N: Node>(node: &N, clock: &impl NodeClock, timestamps: TimestampSource) -> ClockSnapshot {
         let (moment, system) = clock.observe();
-        Observation { host: moment.host, reading: node.read(moment.now.raw), timestamps, system }
+        ClockSnapshot { host: moment.host, reading: node.read(moment.now.raw), timestamps, system }
     }
 }
 
@@ -115,8 +115,8 @@ pub struct EventLoop<N, L, C> {
     control: Option<Control>,
     ticker: Option<Ticker>,
     pulse: Option<Ticker>,
-    stamps: Stamps,
-    arrivals: Arrivals,
+    stamps: KernelTimestamps,
+    arrivals: ReceiveBatch,
     /// What is about to be sent.
     outgoing: Vec<Transmit>,
     /// What is just being told of datagrams that have left.
@@ -126,18 +126,18 @@ pub struct EventLoop<N, L, C> {
     departing: bool,
     /// Something has happened since the system's clock was last made to follow.
     changed: bool,
-    sending: Troubles,
-    receiving: Troubles,
+    sending: FailureCounter,
+    receiving: FailureCounter,
 }
 
-impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
+impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
     /// A loop that runs until the observer ends it.
     ///
     /// # Errors
     /// When the system has no more descriptors.
     pub fn new(node: N, mut link: L, clock: C) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let stamps = Stamps::new(&clock);
+        let stamps = KernelTimestamps::new(&clock);
         link.register(poll.registry(), LINK)?;
         Ok(EventLoop {
             node,
@@ -149,14 +149,14 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
             ticker: None,
             pulse: None,
             stamps,
-            arrivals: Arrivals::new(),
+            arrivals: ReceiveBatch::new(),
             outgoing: Vec::with_capacity(BATCH),
             told: Vec::with_capacity(BATCH),
             readable: true,
             departing: false,
             changed: false,
-            sending: Troubles::new("sending a datagram"),
-            receiving: Troubles::new("receiving a datagram"),
+            sending: FailureCounter::new("sending a datagram"),
+            receiving: FailureCounter::new("receiving a datagram"),
         })
     }
 
@@ -203,7 +203,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     ///
     /// # Errors
     /// The observer's error, or the system's if it cannot wait for events any more.
-    pub fn run(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    pub fn run(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         let result = self.turns(observer);
         self.node.handle_shutdown(self.clock.now());
         let goodbye = self.drain(observer).and_then(|()| observer.flush());
@@ -211,7 +211,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         result.and(goodbye)
     }
 
-    fn turns(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn turns(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         let mut ready = Events::with_capacity(32);
         self.drain(observer)?;
         loop {
@@ -245,14 +245,14 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
 
     /// Tells the node if the machine has slept: before anything else, since all that follows is of another
     /// time.
-    fn wake_up(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn wake_up(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         let Some(slept) = self.clock.slept() else { return Ok(()) };
         self.node.handle_suspended(self.clock.now(), slept);
         self.drain(observer)
     }
 
     /// Takes what has arrived, but no more than a turn's worth.
-    fn receive(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn receive(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         while self.readable {
             let received = self.link.receive(&mut self.arrivals);
             let now = self.clock.now();
@@ -271,8 +271,8 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Hands over what was received by `now`.
-    fn take_in(&mut self, now: Now, observer: &mut impl Observer<N>) -> io::Result<()> {
-        let stamped = self.link.timestamps() == Timestamps::Kernel;
+    fn take_in(&mut self, now: Now, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
+        let stamped = self.link.timestamps() == TimestampSource::Kernel;
         if stamped {
             self.stamps.look(&self.clock);
         }
@@ -294,7 +294,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Fires what is due: the node's timer, the tick, the sign of life.
-    fn keep_time(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn keep_time(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         let now = self.clock.now();
         if self.node.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
             self.node.handle_timeout(now);
@@ -310,10 +310,10 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Makes the system's clock follow the node's, if it is to and it is time.
-    fn follow(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn follow(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         let (changed, node) = (std::mem::take(&mut self.changed), &self.node);
         for event in self.clock.follow(changed, &|raw| node.read(raw)) {
-            if matches!(event, SystemEvent::Stepped { .. }) {
+            if matches!(event, SystemClockEvent::Stepped { .. }) {
                 self.stamps.stepped(self.clock.now().mono);
             }
             observer.system_clock(self.observe(), event)?;
@@ -322,7 +322,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Does a turn's worth of work at the control socket.
-    fn answer(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn answer(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         let Some(mut control) = self.control.take() else { return Ok(()) };
         let (now, at) = (self.clock.now(), self.observe());
         let node = &mut self.node;
@@ -332,7 +332,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     /// Carries out what the node wants, until it wants nothing more.
-    fn drain(&mut self, observer: &mut impl Observer<N>) -> io::Result<()> {
+    fn drain(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
         loop {
             self.transmit();
             match self.node.poll_action() {
@@ -354,7 +354,7 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
     }
 
     fn transmit(&mut self) {
-        let stamped = self.link.timestamps() == Timestamps::Kernel;
+        let stamped = self.link.timestamps() == TimestampSource::Kernel;
         let mut more = true;
         while more {
             let mut now = self.clock.now();
@@ -418,12 +418,12 @@ impl<N: Node, L: Link, C: Clock> EventLoop<N, L, C> {
         result.is_ok()
     }
 
-    fn observe(&self) -> Observation {
+    fn observe(&self) -> ClockSnapshot {
         let timestamps = match self.link.timestamps() {
-            Timestamps::Kernel => self.stamps.kind(),
+            TimestampSource::Kernel => self.stamps.kind(),
             granted => granted,
         };
-        Observation::of(&self.node, &self.clock, timestamps)
+        ClockSnapshot::of(&self.node, &self.clock, timestamps)
     }
 
     fn resolve(&mut self) {

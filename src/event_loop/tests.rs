@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::clock::{HostRaw, Overlay};
 use crate::udp::BUFFER_LEN;
-use crate::udp::{Connection, Listener, Resolver};
+use crate::udp::{ClientSocket, Resolver, ServerSocket};
 use meantime_core::Path;
 use meantime_core::time::{Frequency, Raw, Timestamp};
 use meantime_core::wire::DATAGRAM_LEN;
@@ -98,18 +98,18 @@ impl Until {
     }
 }
 
-impl Observer<Echo> for Until {
-    fn event(&mut self, _at: Observation, event: Seen) -> io::Result<()> {
+impl LoopHandler<Echo> for Until {
+    fn event(&mut self, _at: ClockSnapshot, event: Seen) -> io::Result<()> {
         self.seen.push(event);
         self.told()
     }
 
-    fn tick(&mut self, _at: Observation) -> io::Result<()> {
+    fn tick(&mut self, _at: ClockSnapshot) -> io::Result<()> {
         self.told()
     }
 
-    fn system_clock(&mut self, _at: Observation, event: SystemEvent) -> io::Result<()> {
-        assert_eq!(event, SystemEvent::GivenUp);
+    fn system_clock(&mut self, _at: ClockSnapshot, event: SystemClockEvent) -> io::Result<()> {
+        assert_eq!(event, SystemClockEvent::GivenUp);
         self.told()
     }
 
@@ -124,8 +124,8 @@ struct Leading {
     next: Monotonic,
 }
 
-impl Clock for Leading {
-    fn read(&self) -> crate::clock::Moment {
+impl NodeClock for Leading {
+    fn read(&self) -> crate::clock::ClockSample {
         self.overlay.read()
     }
 
@@ -137,14 +137,14 @@ impl Clock for Leading {
         Some(self.next)
     }
 
-    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
+    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemClockEvent> {
         let Now { mono, raw } = self.now();
         assert_eq!(node(raw).time.as_nanos(), raw.as_nanos());
         if mono < self.next {
             return Vec::new();
         }
         self.next = mono + Span::from_millis(10);
-        vec![SystemEvent::GivenUp]
+        vec![SystemClockEvent::GivenUp]
     }
 }
 
@@ -153,21 +153,21 @@ fn overlay() -> Overlay {
 }
 
 /// Runs a node until it has told `count` things, and what those were.
-fn run(node: Echo, link: impl Link, count: usize) -> Vec<Seen> {
+fn run(node: Echo, link: impl Transport, count: usize) -> Vec<Seen> {
     let mut until = Until { left: count, seen: Vec::new() };
     let error = EventLoop::new(node, link, overlay()).unwrap().run(&mut until).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     until.seen
 }
 
-fn listener() -> (Listener, SocketAddr) {
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+fn listener() -> (ServerSocket, SocketAddr) {
+    let listener = ServerSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address().unwrap();
     (listener, address)
 }
 
-fn connection(server: SocketAddr) -> Connection {
-    Connection::new(Resolver::new(server.to_string().parse().unwrap()))
+fn connection(server: SocketAddr) -> ClientSocket {
+    ClientSocket::new(Resolver::new(server.to_string().parse().unwrap()))
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_client_finds_its_server_and_hears_nobody_else() {
     let greeting =
         Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN], stamp: None };
     client.send(poll.registry(), &[greeting]).unwrap();
-    let mut arrivals = Arrivals::new();
+    let mut arrivals = ReceiveBatch::new();
     patiently(|| server.receive(&mut arrivals));
     let path = server.path(&arrivals.get(0)).unwrap();
     let (mut stranger, _) = listener();
@@ -203,8 +203,8 @@ fn a_name_is_resolved_when_the_node_asks_and_refused_connections_do_no_harm() {
 /// The machine's clocks, of a machine that has slept for so long.
 struct Sleeper(Overlay, Option<Span>);
 
-impl Clock for Sleeper {
-    fn read(&self) -> crate::clock::Moment {
+impl NodeClock for Sleeper {
+    fn read(&self) -> crate::clock::ClockSample {
         self.0.read()
     }
 
@@ -220,12 +220,12 @@ impl Clock for Sleeper {
 #[test]
 fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
     let (server, address) = listener();
-    let client = crate::udp::Udp::connected(address).unwrap();
+    let client = crate::udp::DatagramSocket::connected(address).unwrap();
     client.send_bytes(&[9; 3]);
     let slept = Span::from_secs(3);
     let mut until = Until { left: 2, seen: Vec::new() };
     // In a box, as clocks are run: that passes everything on.
-    let clock: Box<dyn Clock> = Box::new(Sleeper(overlay(), Some(slept)));
+    let clock: Box<dyn NodeClock> = Box::new(Sleeper(overlay(), Some(slept)));
     EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
     assert_eq!(until.seen[0], Seen::Suspended(slept));
     assert!(matches!(until.seen[1], Seen::Datagram(..)), "{:?}", until.seen);
@@ -234,7 +234,7 @@ fn a_node_is_told_that_its_machine_has_slept_before_it_gets_anything_else() {
 #[test]
 fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
     let (server, address) = listener();
-    let client = crate::udp::Udp::connected(address).unwrap();
+    let client = crate::udp::DatagramSocket::connected(address).unwrap();
     for length in [0, 1, DATAGRAM_LEN, DATAGRAM_LEN + 1, 1_400] {
         client.send_bytes(&vec![9; length]);
     }
@@ -248,7 +248,7 @@ fn a_datagram_of_any_length_reaches_the_node_with_a_telling_length() {
 #[test]
 fn a_flood_does_not_starve_the_timer() {
     let (server, address) = listener();
-    let client = crate::udp::Udp::connected(address).unwrap();
+    let client = crate::udp::DatagramSocket::connected(address).unwrap();
     for _ in 0..200 {
         client.send_bytes(&[9; 3]);
     }

@@ -3,8 +3,8 @@
 //! It decides in which order rights are given up, and never which of them a node needs; nor does it know what
 //! a node is.
 //!
-//! * [`Account`] is a user of this machine; [`give_up_rights`] keeps what is needed and no more.
-//! * [`Supervisor`] is the service manager that has started the process, if one has.
+//! * [`Account`] is a user of this machine; [`drop_privileges`] keeps what is needed and no more.
+//! * [`ServiceManager`] is the service manager that has started the process, if one has.
 //!
 //! There is no system call filter and no Landlock in here, on purpose. A client looks its server up by
 //! whatever the machine's libc is told to use, and that may call anything: a filter from inside would have to
@@ -13,11 +13,11 @@
 //! and comes back, and must.
 
 #[cfg(target_os = "linux")]
-mod rights;
+mod privileges;
 #[cfg(not(target_os = "linux"))]
-#[path = "no_rights.rs"]
-mod rights;
-mod supervisor;
+#[path = "no_privileges.rs"]
+mod privileges;
+mod service_manager;
 
-pub use rights::{Account, Need, give_up_rights, may_become_others};
-pub use supervisor::Supervisor;
+pub use privileges::{Account, RetainedPrivilege, can_change_user, drop_privileges};
+pub use service_manager::ServiceManager;

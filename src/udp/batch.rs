@@ -10,13 +10,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::ancillary::{NAME, messages, read_address, write_address};
 use super::kernel;
-use super::sockets::Beside;
+use super::sockets::SendMetadata;
 use meantime_core::time::Timestamp;
 use meantime_core::wire::DATAGRAM_LEN;
 
 /// Datagrams that were received together.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct ReceiveBatch {
     envelopes: Box<[Envelope]>,
     headers: Headers,
     count: usize,
@@ -24,7 +24,7 @@ pub struct Arrivals {
 
 /// A datagram that was received, and what the system says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received<'a> {
+pub struct ReceivedDatagram<'a> {
     /// Its bytes; if it is too long, some more than a datagram may have.
     pub bytes: &'a [u8],
     /// Who sent it.
@@ -38,10 +38,10 @@ pub struct Received<'a> {
     pub lost: Option<u32>,
 }
 
-impl Arrivals {
+impl ReceiveBatch {
     /// Room for a batch.
-    pub fn new() -> Arrivals {
-        Arrivals { envelopes: envelopes(), headers: Headers::new(), count: 0 }
+    pub fn new() -> ReceiveBatch {
+        ReceiveBatch { envelopes: envelopes(), headers: Headers::new(), count: 0 }
     }
 
     /// How many there are.
@@ -60,10 +60,10 @@ impl Arrivals {
     }
 
     /// One of them.
-    pub fn get(&self, index: usize) -> Received<'_> {
+    pub fn get(&self, index: usize) -> ReceivedDatagram<'_> {
         let (envelope, header) = (&self.envelopes[index], &self.headers.messages[index]);
         let name = &envelope.name[..NAME.min(header.msg_hdr.msg_namelen as usize)];
-        let mut received = Received {
+        let mut received = ReceivedDatagram {
             bytes: &envelope.bytes[..BUFFER_LEN.min(header.msg_len as usize)],
             peer: read_address(name),
             local: None,
@@ -93,24 +93,24 @@ impl Arrivals {
     }
 }
 
-impl Default for Arrivals {
-    fn default() -> Arrivals {
-        Arrivals::new()
+impl Default for ReceiveBatch {
+    fn default() -> ReceiveBatch {
+        ReceiveBatch::new()
     }
 }
 
 /// Datagrams that are sent together.
 #[derive(Debug)]
-pub(super) struct Departing {
+pub(super) struct SendBatch {
     envelopes: Box<[Envelope]>,
     headers: Headers,
     count: usize,
 }
 
-impl Departing {
+impl SendBatch {
     /// Room for a batch.
-    pub(super) fn new() -> Departing {
-        Departing { envelopes: envelopes(), headers: Headers::new(), count: 0 }
+    pub(super) fn new() -> SendBatch {
+        SendBatch { envelopes: envelopes(), headers: Headers::new(), count: 0 }
     }
 
     /// Adds a datagram, for the connected peer if `peer` is none; false if there is no room left.
@@ -118,7 +118,7 @@ impl Departing {
         &mut self,
         datagram: &[u8; DATAGRAM_LEN],
         peer: Option<SocketAddr>,
-        beside: &Beside,
+        beside: &SendMetadata,
     ) -> bool {
         let Some(envelope) = self.envelopes.get_mut(self.count) else { return false };
         envelope.bytes[..DATAGRAM_LEN].copy_from_slice(datagram);

@@ -14,28 +14,28 @@ use std::os::fd::AsFd;
 use nix::sys::socket::{TimestampingFlag, setsockopt, sockopt};
 
 use super::ancillary::{add, array, messages};
-use super::batch::{Arrivals, Received};
-use super::sockets::{Beside, v6_source};
+use super::batch::{ReceiveBatch, ReceivedDatagram};
+use super::sockets::{SendMetadata, v6_source};
 use meantime_core::StampId;
 use meantime_core::time::{Span, Timestamp};
 
 /// The datagrams of a socket whose transmit timestamps are still to come.
 #[derive(Debug)]
-pub(super) struct Departures {
+pub(super) struct TransmitTimestamps {
     /// The number that the kernel gives to the next datagram.
     next: u32,
     waiting: Box<[Option<(u32, StampId)>]>,
-    told: Arrivals,
+    told: ReceiveBatch,
 }
 
-impl Departures {
+impl TransmitTimestamps {
     /// Asks the kernel for the timestamps of a socket.
     ///
     /// # Errors
     /// When it has none.
-    pub(super) fn request(socket: &impl AsFd) -> io::Result<Departures> {
+    pub(super) fn request(socket: &impl AsFd) -> io::Result<TransmitTimestamps> {
         setsockopt(socket, sockopt::Timestamping, &wanted())?;
-        Ok(Departures { next: 0, waiting: vec![None; WAITING].into(), told: Arrivals::new() })
+        Ok(TransmitTimestamps { next: 0, waiting: vec![None; WAITING].into(), told: ReceiveBatch::new() })
     }
 
     /// A datagram was sent that is to be stamped.
@@ -44,7 +44,7 @@ impl Departures {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// A datagram that was to be stamped could not be sent: the kernel may have counted it or not. Stamps of
+    /// A datagram that was to be stamped could not be sent: the kernel may have counted it or not. Timestamps of
     /// datagrams sent before are taken for those of later ones then, and found to lie before them.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Departures {
 }
 
 /// Takes note of what a control message says of a datagram that was received.
-pub(super) fn read(level: c_int, kind: c_int, data: &[u8], received: &mut Received<'_>) {
+pub(super) fn read(level: c_int, kind: c_int, data: &[u8], received: &mut ReceivedDatagram<'_>) {
     match (level, kind) {
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => received.stamp = timestamp(data),
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => received.lost = array(data, 0).map(u32::from_ne_bytes),
@@ -105,7 +105,7 @@ pub(super) fn read(level: c_int, kind: c_int, data: &[u8], received: &mut Receiv
 }
 
 /// Writes the control messages of a datagram that is to be sent. Returns their length.
-pub(super) fn write(control: &mut [u8], beside: &Beside) -> usize {
+pub(super) fn write(control: &mut [u8], beside: &SendMetadata) -> usize {
     let used = match beside.local {
         None => 0,
         Some(IpAddr::V4(local)) if !beside.is_v6 => {
@@ -161,7 +161,7 @@ fn number_of(error: &[u8]) -> Option<u32> {
     array(error, 12).filter(|_| is_stamp).map(u32::from_ne_bytes)
 }
 
-/// Stamps by the kernel's clock of what comes, and of what goes where it is asked for, with a number instead
+/// Timestamps by the kernel's clock of what comes, and of what goes where it is asked for, with a number instead
 /// of the datagram.
 fn wanted() -> TimestampingFlag {
     TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
@@ -179,18 +179,18 @@ const WAITING: usize = 1024;
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::sockets::Udp;
+    use super::super::sockets::DatagramSocket;
     use super::*;
-    use crate::clock::{Clock, Overlay};
+    use crate::clock::{NodeClock, Overlay};
     use crate::udp::not_run;
     use meantime_core::time::Frequency;
     use meantime_core::wire::DATAGRAM_LEN;
     use meantime_core::{Path, Transmit};
 
     /// A stamped listener, and a stamped socket connected to it.
-    fn pair() -> Option<(Udp, Udp)> {
-        let mut server = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut client = Udp::connected(server.local_address().unwrap()).unwrap();
+    fn pair() -> Option<(DatagramSocket, DatagramSocket)> {
+        let mut server = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = DatagramSocket::connected(server.local_address().unwrap()).unwrap();
         let granted = [&mut server, &mut client].into_iter().all(|udp| udp.request_stamps().is_ok());
         if !granted {
             not_run("the kernel takes no timestamps here");
@@ -208,8 +208,8 @@ mod tests {
     }
 
     /// The stamps of the datagrams that have come, and the path of the last.
-    fn came(udp: &mut Udp) -> (Vec<Option<Timestamp>>, Path) {
-        let mut arrivals = Arrivals::new();
+    fn came(udp: &mut DatagramSocket) -> (Vec<Option<Timestamp>>, Path) {
+        let mut arrivals = ReceiveBatch::new();
         udp.receive(&mut arrivals).unwrap();
         let path = udp.path(&arrivals.get(arrivals.len() - 1)).unwrap();
         ((0..arrivals.len()).map(|index| arrivals.get(index).stamp).collect(), path)
@@ -217,7 +217,7 @@ mod tests {
 
     /// Sends until something comes with a stamp: the kernel begins to take them a moment after it was asked
     /// to.
-    fn has_begun(client: &mut Udp, server: &mut Udp) -> bool {
+    fn has_begun(client: &mut DatagramSocket, server: &mut DatagramSocket) -> bool {
         let begun = (0..400).any(|_| {
             client.send(&[stamped(None)]).unwrap();
             let stamped = came(server).0[0].is_some();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// Everything that the error queue tells within two seconds, but no more than `count`.
-    fn departures(udp: &mut Udp, count: usize) -> Vec<(StampId, Timestamp)> {
+    fn departures(udp: &mut DatagramSocket, count: usize) -> Vec<(StampId, Timestamp)> {
         let mut found = Vec::new();
         for _ in 0..400 {
             match udp.departed(&mut |id, stamp| found.push((id, stamp))) {
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn answers_of_a_listener_are_told_of_over_both_families() {
-        let mut server = match Udp::bound("[::]:0".parse().unwrap()) {
+        let mut server = match DatagramSocket::bound("[::]:0".parse().unwrap()) {
             Ok(server) => server,
             Err(error) => return not_run(&format!("this machine has no IPv6: {error}")),
         };
@@ -277,7 +277,9 @@ mod tests {
         }
         let port = server.local_address().unwrap().port();
         for (id, host) in ["127.0.0.1", "[::1]"].iter().enumerate() {
-            let Ok(mut client) = Udp::connected(format!("{host}:{port}").parse().unwrap()) else { continue };
+            let Ok(mut client) = DatagramSocket::connected(format!("{host}:{port}").parse().unwrap()) else {
+                continue;
+            };
             client.send(&[stamped(None)]).unwrap();
             let (_, path) = came(&mut server);
             let stamp = Some(StampId(id as u64));
@@ -302,14 +304,14 @@ mod tests {
         let left = departures(&mut client, 1);
         assert_eq!(left.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [4]);
         // The error queue does not swallow what the socket has to say about its peer.
-        let error = client.receive(&mut Arrivals::new()).unwrap_err();
+        let error = client.receive(&mut ReceiveBatch::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
     fn a_socket_that_asks_for_no_stamps_gets_none() {
-        let mut server = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut client = Udp::connected(server.local_address().unwrap()).unwrap();
+        let mut server = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = DatagramSocket::connected(server.local_address().unwrap()).unwrap();
         client.send(&[stamped(1)]).unwrap();
         assert_eq!(came(&mut server).0, [None]);
         assert!(!client.is_stamped() && client.departed(&mut |_, _| {}).is_err());
@@ -318,7 +320,7 @@ mod tests {
     #[test]
     fn a_batch_of_which_one_cannot_be_sent_is_sent_around_it_and_the_numbers_still_agree() {
         let Some((server, _)) = pair() else { return };
-        let mut sender = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut sender = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
         sender.request_stamps().unwrap();
         let to = |peer: SocketAddr, id: u64| Transmit { path: Path { peer, local: None }, ..stamped(id) };
         let good = server.local_address().unwrap();
@@ -335,13 +337,13 @@ mod tests {
 
     #[test]
     fn what_a_full_buffer_has_lost_is_counted() {
-        let mut server = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut client = Udp::connected(server.local_address().unwrap()).unwrap();
+        let mut server = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut client = DatagramSocket::connected(server.local_address().unwrap()).unwrap();
         server.shrink_receive_buffer();
         let batch = [stamped(None); 64];
         (0..20).for_each(|_| assert_eq!(client.send(&batch).unwrap(), 64));
         let (mut received, mut lost) = (0, 0);
-        let mut arrivals = Arrivals::new();
+        let mut arrivals = ReceiveBatch::new();
         while server.receive(&mut arrivals).is_ok() {
             received += arrivals.len();
         }

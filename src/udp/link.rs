@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use super::batch::{Arrivals, Received};
+use super::batch::{ReceiveBatch, ReceivedDatagram};
 use super::resolver::Resolver;
-use super::sockets::Udp;
-use super::stamps::Timestamps;
+use super::sockets::DatagramSocket;
+use super::stamps::TimestampSource;
 use meantime_core::time::Timestamp;
 use meantime_core::{Path, StampId, Transmit};
 
 /// A node's way to the network.
-pub trait Link {
+pub trait Transport {
     /// Joins the event loop: readiness is reported under `token`.
     ///
     /// # Errors
@@ -25,13 +25,13 @@ pub trait Link {
     ///
     /// # Errors
     /// `WouldBlock` when there are none; anything else concerns one datagram only.
-    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()>;
+    fn receive(&mut self, arrivals: &mut ReceiveBatch) -> io::Result<()>;
 
     /// How many datagrams have been lost since this was asked last, as a receive buffer was full.
     fn lost(&mut self) -> u32;
 
     /// The path that a datagram has come along; `None` if that cannot be known.
-    fn path(&self, received: &Received<'_>) -> Option<Path>;
+    fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path>;
 
     /// Sends datagrams, at most a batch, and returns how many of the first were sent.
     ///
@@ -50,8 +50,8 @@ pub trait Link {
     }
 
     /// Which timestamps the system has granted.
-    fn timestamps(&self) -> Timestamps {
-        Timestamps::User
+    fn timestamps(&self) -> TimestampSource {
+        TimestampSource::User
     }
 
     /// Looks the server up; only a client has one.
@@ -63,29 +63,29 @@ pub trait Link {
 
 /// The server's one socket. It answers from the address that was asked.
 #[derive(Debug)]
-pub struct Listener {
-    udp: Udp,
+pub struct ServerSocket {
+    udp: DatagramSocket,
 }
 
-impl Listener {
+impl ServerSocket {
     /// Listens on `address`. `[::]` serves both families, and IPv4 alone where there is no IPv6.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr) -> io::Result<Listener> {
-        let udp = match Udp::bound(address) {
+    pub fn bind(address: SocketAddr) -> io::Result<ServerSocket> {
+        let udp = match DatagramSocket::bound(address) {
             Err(error) if is_any_v6(address) && is_lack_of_v6(&error) => {
                 log::info!("no IPv6 on this machine ({error}): serving IPv4 only");
-                Udp::bound(SocketAddr::from(([0, 0, 0, 0], address.port())))?
+                DatagramSocket::bound(SocketAddr::from(([0, 0, 0, 0], address.port())))?
             }
             result => result?,
         };
-        Ok(Listener { udp })
+        Ok(ServerSocket { udp })
     }
 
     /// Has the kernel take the timestamps, if it can; else the log says why not.
     #[must_use]
-    pub fn with_kernel_timestamps(mut self) -> Listener {
+    pub fn with_kernel_timestamps(mut self) -> ServerSocket {
         request_stamps(&mut self.udp);
         self
     }
@@ -99,12 +99,12 @@ impl Listener {
     }
 }
 
-impl Link for Listener {
+impl Transport for ServerSocket {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.udp.register(registry, token)
     }
 
-    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+    fn receive(&mut self, arrivals: &mut ReceiveBatch) -> io::Result<()> {
         self.udp.receive(arrivals)
     }
 
@@ -112,7 +112,7 @@ impl Link for Listener {
         self.udp.lost()
     }
 
-    fn path(&self, received: &Received<'_>) -> Option<Path> {
+    fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path> {
         self.udp.path(received)
     }
 
@@ -124,7 +124,7 @@ impl Link for Listener {
         self.udp.departed(left)
     }
 
-    fn timestamps(&self) -> Timestamps {
+    fn timestamps(&self) -> TimestampSource {
         kind(self.udp.is_stamped())
     }
 
@@ -138,35 +138,35 @@ impl Link for Listener {
 /// server's address changes, when ours is known to have gone, and for every new try to get in after it
 /// has failed to send.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ClientSocket {
     resolver: Resolver,
     token: Option<Token>,
-    open: Option<(SocketAddr, Udp)>,
+    open: Option<(SocketAddr, DatagramSocket)>,
     has_failed: bool,
     stamped: bool,
 }
 
-impl Connection {
+impl ClientSocket {
     /// A connection, not made yet, to the server that the resolver finds.
-    pub fn new(resolver: Resolver) -> Connection {
-        Connection { resolver, token: None, open: None, has_failed: false, stamped: false }
+    pub fn new(resolver: Resolver) -> ClientSocket {
+        ClientSocket { resolver, token: None, open: None, has_failed: false, stamped: false }
     }
 
     /// Has the kernel take the timestamps, if it can; else the log says why not.
     #[must_use]
-    pub fn with_kernel_timestamps(mut self) -> Connection {
+    pub fn with_kernel_timestamps(mut self) -> ClientSocket {
         self.stamped = true;
         self
     }
 
     /// The socket connected to `peer`.
-    fn open(&mut self, registry: &Registry, peer: SocketAddr) -> io::Result<&mut Udp> {
+    fn open(&mut self, registry: &Registry, peer: SocketAddr) -> io::Result<&mut DatagramSocket> {
         if self.open.as_ref().is_some_and(|(to, _)| *to != peer) {
             // Closing a socket takes it out of the event loop.
             self.open = None;
         }
         if self.open.is_none() {
-            let mut udp = Udp::connected(peer)?;
+            let mut udp = DatagramSocket::connected(peer)?;
             self.stamped = self.stamped && request_stamps(&mut udp);
             if let Some(token) = self.token {
                 udp.register(registry, token)?;
@@ -177,13 +177,13 @@ impl Connection {
     }
 }
 
-impl Link for Connection {
+impl Transport for ClientSocket {
     fn register(&mut self, _registry: &Registry, token: Token) -> io::Result<()> {
         self.token = Some(token);
         Ok(())
     }
 
-    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+    fn receive(&mut self, arrivals: &mut ReceiveBatch) -> io::Result<()> {
         self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.receive(arrivals))
     }
 
@@ -191,7 +191,7 @@ impl Link for Connection {
         self.open.as_mut().map_or(0, |(_, udp)| udp.lost())
     }
 
-    fn path(&self, received: &Received<'_>) -> Option<Path> {
+    fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path> {
         self.open.as_ref().and_then(|(_, udp)| udp.path(received))
     }
 
@@ -214,7 +214,7 @@ impl Link for Connection {
         self.open.as_mut().map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.departed(left))
     }
 
-    fn timestamps(&self) -> Timestamps {
+    fn timestamps(&self) -> TimestampSource {
         kind(self.stamped)
     }
 
@@ -227,7 +227,7 @@ impl Link for Connection {
 }
 
 /// True if they were granted; else it is said why not.
-fn request_stamps(udp: &mut Udp) -> bool {
+fn request_stamps(udp: &mut DatagramSocket) -> bool {
     let granted = udp.request_stamps();
     if let Err(error) = &granted {
         log::warn!("timestamps: user; the kernel refuses its own: {error}");
@@ -235,8 +235,8 @@ fn request_stamps(udp: &mut Udp) -> bool {
     granted.is_ok()
 }
 
-fn kind(stamped: bool) -> Timestamps {
-    if stamped { Timestamps::Kernel } else { Timestamps::User }
+fn kind(stamped: bool) -> TimestampSource {
+    if stamped { TimestampSource::Kernel } else { TimestampSource::User }
 }
 
 fn is_any_v6(address: SocketAddr) -> bool {
@@ -261,17 +261,17 @@ mod tests {
     use meantime_core::Path;
     use meantime_core::wire::DATAGRAM_LEN;
 
-    fn listener() -> (Udp, Path) {
-        let udp = Udp::bound("127.0.0.1:0".parse().unwrap()).unwrap();
+    fn listener() -> (DatagramSocket, Path) {
+        let udp = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
         let peer = udp.local_address().unwrap();
         (udp, Path { peer, local: None })
     }
 
     /// Sends to `path`, and returns the client's address as `server` sees it.
-    fn seen_by(server: &mut Udp, client: &mut Connection, path: Path) -> SocketAddr {
+    fn seen_by(server: &mut DatagramSocket, client: &mut ClientSocket, path: Path) -> SocketAddr {
         let poll = mio::Poll::new().unwrap();
         client.send(poll.registry(), &[Transmit { path, datagram: [1; DATAGRAM_LEN], stamp: None }]).unwrap();
-        let mut arrivals = Arrivals::new();
+        let mut arrivals = ReceiveBatch::new();
         for _ in 0..400 {
             match server.receive(&mut arrivals) {
                 Ok(()) => return server.path(&arrivals.get(0)).unwrap().peer,
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn the_socket_is_kept_for_the_same_server_and_made_anew_for_another() {
         let ((mut one, to_one), (mut two, to_two)) = (listener(), listener());
-        let mut client = Connection::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
+        let mut client = ClientSocket::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
         let first = seen_by(&mut one, &mut client, to_one);
         client.resolve().unwrap();
         assert_eq!(seen_by(&mut one, &mut client, to_one), first);
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn after_a_failure_the_next_try_has_a_new_socket() {
         let (mut one, to_one) = listener();
-        let mut client = Connection::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
+        let mut client = ClientSocket::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
         seen_by(&mut one, &mut client, to_one);
         client.has_failed = true;
         client.resolve().unwrap();

@@ -4,8 +4,8 @@
 //! which order a [`Node`](meantime_core::Node) is called, and never what a datagram means. Nothing that
 //! the network does ends the loop: what fails is counted, and told at `debug` once in a while.
 //!
-//! * [`Listener`] is the server's socket, [`Connection`] the client's; both are a [`Link`].
-//! * [`Sources`] are the sockets of a crowd of clients, in one `Link`.
+//! * [`ServerSocket`] is the server's socket, [`ClientSocket`] the client's; both are a [`Transport`].
+//! * [`Sources`] are the sockets of a crowd of clients, in one `Transport`.
 //! * [`Resolver`] finds the server's address by its name.
 //! * [`Control`] is the socket by which people and programs ask and tell.
 //! * [`EventLoop`] is the loop.
@@ -17,6 +17,7 @@ mod batch;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "no_batch.rs"]
 mod batch;
+mod failure_counter;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod kernel;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -26,16 +27,15 @@ mod link;
 mod resolver;
 mod sockets;
 mod stamps;
-mod troubles;
 
 #[cfg(test)]
 pub(crate) use batch::BUFFER_LEN;
-pub use batch::{Arrivals, BATCH, Received};
-pub use link::{Connection, Link, Listener};
+pub use batch::{BATCH, ReceiveBatch, ReceivedDatagram};
+pub use failure_counter::FailureCounter;
+pub use link::{ClientSocket, ServerSocket, Transport};
 pub use resolver::{Resolver, ServerName};
-pub use sockets::{Udp, require_kernel_timestamps};
-pub use stamps::{Stamps, Timestamps};
-pub use troubles::Troubles;
+pub use sockets::{DatagramSocket, require_kernel_timestamps};
+pub use stamps::{KernelTimestamps, TimestampSource};
 
 /// Says that a test cannot run on this machine, past the test harness, which would swallow it.
 #[cfg(test)]

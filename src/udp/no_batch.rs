@@ -7,13 +7,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, sendmsg};
 
 use super::kernel;
-use super::sockets::Beside;
+use super::sockets::SendMetadata;
 use meantime_core::time::Timestamp;
 use meantime_core::wire::DATAGRAM_LEN;
 
 /// The datagram that was received.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct ReceiveBatch {
     bytes: [u8; BUFFER_LEN],
     control: Vec<u8>,
     length: Option<usize>,
@@ -23,7 +23,7 @@ pub struct Arrivals {
 
 /// A datagram that was received, and what the system says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received<'a> {
+pub struct ReceivedDatagram<'a> {
     /// Its bytes; if it is too long, some more than a datagram may have.
     pub bytes: &'a [u8],
     /// Who sent it.
@@ -36,10 +36,10 @@ pub struct Received<'a> {
     pub lost: Option<u32>,
 }
 
-impl Arrivals {
+impl ReceiveBatch {
     /// Room for one.
-    pub fn new() -> Arrivals {
-        Arrivals {
+    pub fn new() -> ReceiveBatch {
+        ReceiveBatch {
             bytes: [0; BUFFER_LEN],
             control: kernel::control_buffer(),
             length: None,
@@ -59,9 +59,9 @@ impl Arrivals {
     }
 
     /// The one that there is.
-    pub fn get(&self, _index: usize) -> Received<'_> {
+    pub fn get(&self, _index: usize) -> ReceivedDatagram<'_> {
         let bytes = &self.bytes[..self.length.unwrap_or(0)];
-        Received { bytes, peer: self.peer, local: self.local, stamp: None, lost: None }
+        ReceivedDatagram { bytes, peer: self.peer, local: self.local, stamp: None, lost: None }
     }
 
     /// Takes in what has come, in place of what was here.
@@ -80,22 +80,22 @@ impl Arrivals {
     }
 }
 
-impl Default for Arrivals {
-    fn default() -> Arrivals {
-        Arrivals::new()
+impl Default for ReceiveBatch {
+    fn default() -> ReceiveBatch {
+        ReceiveBatch::new()
     }
 }
 
 /// The datagram that is to be sent.
 #[derive(Debug)]
-pub(super) struct Departing {
-    ready: Option<([u8; DATAGRAM_LEN], Option<SocketAddr>, Beside)>,
+pub(super) struct SendBatch {
+    ready: Option<([u8; DATAGRAM_LEN], Option<SocketAddr>, SendMetadata)>,
 }
 
-impl Departing {
+impl SendBatch {
     /// Room for one.
-    pub(super) fn new() -> Departing {
-        Departing { ready: None }
+    pub(super) fn new() -> SendBatch {
+        SendBatch { ready: None }
     }
 
     /// Adds a datagram, for the connected peer if `peer` is none; false if there is no room left.
@@ -103,7 +103,7 @@ impl Departing {
         &mut self,
         datagram: &[u8; DATAGRAM_LEN],
         peer: Option<SocketAddr>,
-        beside: &Beside,
+        beside: &SendMetadata,
     ) -> bool {
         if self.ready.is_some() {
             return false;

@@ -7,16 +7,16 @@ use std::os::fd::AsFd;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, setsockopt, sockopt};
 
-use super::sockets::{Beside, v6_source};
+use super::sockets::{SendMetadata, v6_source};
 use meantime_core::StampId;
 use meantime_core::time::Timestamp;
 
 /// Never there.
 #[derive(Debug)]
-pub(super) enum Departures {}
+pub(super) enum TransmitTimestamps {}
 
-impl Departures {
-    pub(super) fn request<S>(_socket: &S) -> io::Result<Departures> {
+impl TransmitTimestamps {
+    pub(super) fn request<S>(_socket: &S) -> io::Result<TransmitTimestamps> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -52,7 +52,7 @@ pub(super) fn destination(message: ControlMessageOwned) -> Option<IpAddr> {
 }
 
 /// Sends with the control message that makes the socket send from the right address.
-pub(super) fn with_source<T>(beside: &Beside, send: impl FnOnce(&[ControlMessage<'_>]) -> T) -> T {
+pub(super) fn with_source<T>(beside: &SendMetadata, send: impl FnOnce(&[ControlMessage<'_>]) -> T) -> T {
     match beside.local {
         None => send(&[]),
         Some(IpAddr::V4(local)) if !beside.is_v6 => {

@@ -12,23 +12,23 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
-use super::batch::{Arrivals, Departing, Received};
-use super::kernel::{self, Departures};
+use super::batch::{ReceiveBatch, ReceivedDatagram, SendBatch};
+use super::kernel::{self, TransmitTimestamps};
 use meantime_core::time::Timestamp;
 use meantime_core::{Path, StampId, Transmit};
 
 /// A nonblocking UDP socket.
 #[derive(Debug)]
 #[expect(clippy::disallowed_types, reason = "the one place that owns sockets")]
-pub struct Udp {
+pub struct DatagramSocket {
     socket: socket2::Socket,
     is_v6: bool,
     /// The one other side, of a connected socket.
     peer: Option<SocketAddr>,
     /// The one address of ours, of a socket that is bound to one: what it sends leaves from there anyway.
     local: Option<IpAddr>,
-    departing: Departing,
-    departures: Option<Departures>,
+    departing: SendBatch,
+    departures: Option<TransmitTimestamps>,
     /// How many datagrams it has lost because its buffer was full, by the system's count; and when that was
     /// asked last.
     lost: u32,
@@ -36,19 +36,19 @@ pub struct Udp {
 }
 
 #[expect(clippy::disallowed_types, reason = "the one place that owns sockets")]
-impl Udp {
-    fn new(is_v6: bool) -> io::Result<Udp> {
+impl DatagramSocket {
+    fn new(is_v6: bool) -> io::Result<DatagramSocket> {
         let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         // Not to be told of losses is no reason to do without the network.
         let _ = kernel::count_lost(&socket);
-        Ok(Udp {
+        Ok(DatagramSocket {
             socket,
             is_v6,
             peer: None,
             local: None,
-            departing: Departing::new(),
+            departing: SendBatch::new(),
             departures: None,
             lost: 0,
             lost_before: 0,
@@ -56,8 +56,8 @@ impl Udp {
     }
 
     /// A socket bound to `address`; `[::]` serves both families.
-    pub fn bound(address: SocketAddr) -> io::Result<Udp> {
-        let mut udp = Udp::new(address.is_ipv6())?;
+    pub fn bound(address: SocketAddr) -> io::Result<DatagramSocket> {
+        let mut udp = DatagramSocket::new(address.is_ipv6())?;
         udp.local = Some(address.ip().to_canonical()).filter(is_one);
         if udp.is_v6 {
             udp.socket.set_only_v6(false)?;
@@ -73,10 +73,10 @@ impl Udp {
     }
 
     /// A socket that talks to `peer` only.
-    pub fn connected(peer: SocketAddr) -> io::Result<Udp> {
-        let udp = Udp::new(peer.is_ipv6())?;
+    pub fn connected(peer: SocketAddr) -> io::Result<DatagramSocket> {
+        let udp = DatagramSocket::new(peer.is_ipv6())?;
         udp.socket.connect(&peer.into())?;
-        Ok(Udp { peer: Some(peer), ..udp })
+        Ok(DatagramSocket { peer: Some(peer), ..udp })
     }
 
     /// Asks for the kernel's timestamps.
@@ -84,7 +84,7 @@ impl Udp {
     /// # Errors
     /// When there are none.
     pub fn request_stamps(&mut self) -> io::Result<()> {
-        self.departures = Some(Departures::request(&self.socket)?);
+        self.departures = Some(TransmitTimestamps::request(&self.socket)?);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Udp {
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing; anything else concerns one datagram only.
-    pub fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+    pub fn receive(&mut self, arrivals: &mut ReceiveBatch) -> io::Result<()> {
         arrivals.receive(self.socket.as_fd(), ONE_IS_ENOUGH)?;
         let newest = arrivals.len().checked_sub(1).and_then(|last| arrivals.get(last).lost);
         self.lost = newest.unwrap_or(self.lost);
@@ -124,7 +124,7 @@ impl Udp {
     }
 
     /// The path that a datagram has come along; `None` if that cannot be known.
-    pub fn path(&self, received: &Received<'_>) -> Option<Path> {
+    pub fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path> {
         if let Some(peer) = self.peer {
             return Some(Path { peer, local: None });
         }
@@ -142,7 +142,7 @@ impl Udp {
         for transmit in transmits {
             let Path { peer, local } = transmit.path;
             let to = if self.peer.is_some() { None } else { Some(addressed(peer, self.is_v6)) };
-            let beside = Beside {
+            let beside = SendMetadata {
                 is_v6: self.is_v6,
                 peer,
                 local: local.filter(|_| local != self.local),
@@ -195,7 +195,7 @@ impl Udp {
 
 /// What the system is told beside a datagram that is sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Beside {
+pub(super) struct SendMetadata {
     /// Whether the socket is an IPv6 one.
     pub is_v6: bool,
     /// Where the datagram goes.
@@ -238,7 +238,7 @@ fn is_one(address: &IpAddr) -> bool {
 /// # Errors
 /// Why not.
 pub fn require_kernel_timestamps() -> io::Result<()> {
-    Udp::new(false).or_else(|_| Udp::new(true))?.request_stamps()
+    DatagramSocket::new(false).or_else(|_| DatagramSocket::new(true))?.request_stamps()
 }
 
 /// The address with IPv4 written as IPv4.
@@ -269,16 +269,16 @@ mod tests {
     /// Sends a datagram to `to` and returns the path on which the server of `listen` saw it, after the
     /// answer along that path was received by the connected client.
     fn round_trip(listen: &str, to: &str) -> Path {
-        let mut server = Udp::bound(format!("{listen}:0").parse().unwrap()).unwrap();
+        let mut server = DatagramSocket::bound(format!("{listen}:0").parse().unwrap()).unwrap();
         let port = server.local_address().unwrap().port();
-        let mut client = Udp::connected(format!("{to}:{port}").parse().unwrap()).unwrap();
+        let mut client = DatagramSocket::connected(format!("{to}:{port}").parse().unwrap()).unwrap();
         for udp in [&server, &client] {
             udp.socket.set_nonblocking(false).unwrap();
             udp.socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
         }
         let to = Path { peer: server.local_address().unwrap(), local: None };
         client.send(&[Transmit { path: to, datagram: [1; 96], stamp: None }]).unwrap();
-        let mut arrivals = Arrivals::new();
+        let mut arrivals = ReceiveBatch::new();
         server.receive(&mut arrivals).unwrap();
         let received = arrivals.get(0);
         assert_eq!((arrivals.len(), received.bytes), (1, &[1; 96][..]));
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn one_socket_serves_both_families() {
-        if Udp::bound("[::1]:0".parse().unwrap()).is_err() {
+        if DatagramSocket::bound("[::1]:0".parse().unwrap()).is_err() {
             not_run("this machine has no IPv6");
             return;
         }

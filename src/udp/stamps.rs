@@ -2,34 +2,34 @@
 
 use std::fmt;
 
-use crate::clock::{Clock, Converter, Doubt};
+use crate::clock::{ConversionError, NodeClock, TimestampConverter};
 use meantime_core::time::{Monotonic, Raw, Span, Timestamp};
 
 /// Where the times come from at which datagrams are received and sent. A network card's own timestamps would
 /// be a third kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Timestamps {
+pub enum TimestampSource {
     /// The program reads its clock after receiving and before sending.
     User,
     /// The kernel stamps each datagram as it comes in and as it leaves.
     Kernel,
 }
 
-impl fmt::Display for Timestamps {
+impl fmt::Display for TimestampSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Timestamps::User => "user",
-            Timestamps::Kernel => "kernel",
+            TimestampSource::User => "user",
+            TimestampSource::Kernel => "kernel",
         })
     }
 }
 
 /// Converts the kernel's stamps, and keeps account of whether they come.
 #[derive(Debug)]
-pub struct Stamps {
-    converter: Converter,
-    kind: Timestamps,
+pub struct KernelTimestamps {
+    converter: TimestampConverter,
+    kind: TimestampSource,
     /// Datagrams in a row that were received without a stamp that could be used.
     bare: u32,
     /// Datagrams in a row whose leaving was asked for and not told.
@@ -40,12 +40,12 @@ pub struct Stamps {
     excused_until: Option<Monotonic>,
 }
 
-impl Stamps {
+impl KernelTimestamps {
     /// None yet.
-    pub fn new(clock: &impl Clock) -> Stamps {
-        Stamps {
-            converter: Converter::new(clock.pair()),
-            kind: Timestamps::Kernel,
+    pub fn new(clock: &impl NodeClock) -> KernelTimestamps {
+        KernelTimestamps {
+            converter: TimestampConverter::new(clock.pair()),
+            kind: TimestampSource::Kernel,
             bare: 0,
             untold: 0,
             warned: false,
@@ -54,33 +54,33 @@ impl Stamps {
     }
 
     /// The kind in use where the socket was granted the kernel's.
-    pub fn kind(&self) -> Timestamps {
+    pub fn kind(&self) -> TimestampSource {
         self.kind
     }
 
     /// Reads the clocks: what was stamped before is converted by that, until the next time.
-    pub fn look(&mut self, clock: &impl Clock) {
+    pub fn look(&mut self, clock: &impl NodeClock) {
         // All of a batch depends on it: an interruption is no reason to believe none of them.
         for _ in 0..LOOKS {
-            if self.converter.watch(clock.pair()) != Err(Doubt::Wide) {
+            if self.converter.watch(clock.pair()) != Err(ConversionError::Wide) {
                 break;
             }
         }
     }
 
     /// When a datagram was received, by its stamp; `None`: the program's own reading has to do.
-    pub fn received(&mut self, clock: &impl Clock, stamp: Option<Timestamp>) -> Option<Raw> {
+    pub fn received(&mut self, clock: &impl NodeClock, stamp: Option<Timestamp>) -> Option<Raw> {
         let received = stamp.and_then(|stamp| self.convert(clock, stamp));
         self.bare = if received.is_some() { 0 } else { self.bare.saturating_add(1) };
         let kind = match (self.kind, received) {
-            (Timestamps::User, None) => Timestamps::User,
-            (_, None) if self.bare >= PATIENCE && !self.is_excused(clock) => Timestamps::User,
-            _ => Timestamps::Kernel,
+            (TimestampSource::User, None) => TimestampSource::User,
+            (_, None) if self.bare >= PATIENCE && !self.is_excused(clock) => TimestampSource::User,
+            _ => TimestampSource::Kernel,
         };
         if kind != self.kind {
             self.kind = kind;
             match kind {
-                Timestamps::User => log::warn!(
+                TimestampSource::User => log::warn!(
                     "timestamps: user; the kernel's do not come, or somebody sets the machine's clock"
                 ),
                 _ => log::info!("timestamps: {kind}; they come again"),
@@ -105,7 +105,7 @@ impl Stamps {
         self.excused_until = Some(now + EXCUSE);
     }
 
-    fn is_excused(&self, clock: &impl Clock) -> bool {
+    fn is_excused(&self, clock: &impl NodeClock) -> bool {
         self.excused_until.is_some_and(|until| clock.now().mono < until)
     }
 
@@ -116,12 +116,12 @@ impl Stamps {
     }
 
     /// When a datagram left, by its stamp.
-    pub fn left(&mut self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
+    pub fn left(&mut self, clock: &impl NodeClock, stamp: Timestamp) -> Option<Raw> {
         self.untold = 0;
         self.convert(clock, stamp)
     }
 
-    fn convert(&self, clock: &impl Clock, stamp: Timestamp) -> Option<Raw> {
+    fn convert(&self, clock: &impl NodeClock, stamp: Timestamp) -> Option<Raw> {
         match self.converter.convert(stamp) {
             Ok(host) => Some(clock.raw_at(host)),
             Err(doubt) => {
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn the_kind_in_use_follows_what_comes() {
         let clock = Overlay::start(Span::from_secs(-40), Frequency::ZERO);
-        let mut stamps = Stamps::new(&clock);
+        let mut stamps = KernelTimestamps::new(&clock);
         // Stamped, and then looked at.
-        let fresh = |stamps: &mut Stamps| {
+        let fresh = |stamps: &mut KernelTimestamps| {
             let stamp = clock.pair().real;
             stamps.look(&clock);
             stamps.received(&clock, Some(stamp))
@@ -160,19 +160,19 @@ mod tests {
         for _ in 1..PATIENCE {
             assert_eq!(stamps.received(&clock, None), None);
         }
-        assert_eq!(stamps.kind(), Timestamps::Kernel);
+        assert_eq!(stamps.kind(), TimestampSource::Kernel);
         stamps.received(&clock, None);
-        assert_eq!(stamps.kind(), Timestamps::User);
+        assert_eq!(stamps.kind(), TimestampSource::User);
         // One that was interrupted is not used; hardly ever twice in a row.
         let before = clock.now().raw;
         let received = (0..100).find_map(|_| fresh(&mut stamps)).unwrap();
         let passed = received - before;
         assert!(passed > Span::from_millis(-1) && passed < Span::from_secs(1), "{passed}");
-        assert_eq!(stamps.kind(), Timestamps::Kernel);
+        assert_eq!(stamps.kind(), TimestampSource::Kernel);
     }
 
     /// The kind in use after a round's worth of datagrams without a stamp.
-    fn after_bare_ones(stamps: &mut Stamps, clock: &Overlay) -> Timestamps {
+    fn after_bare_ones(stamps: &mut KernelTimestamps, clock: &Overlay) -> TimestampSource {
         for _ in 0..PATIENCE {
             assert_eq!(stamps.received(clock, None), None);
         }
@@ -182,11 +182,11 @@ mod tests {
     #[test]
     fn stamps_that_do_not_come_are_given_up_unless_this_process_has_stepped_the_clock() {
         let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
-        let mut stamps = Stamps::new(&clock);
+        let mut stamps = KernelTimestamps::new(&clock);
         let now = clock.now().mono;
         stamps.stepped(now);
-        assert_eq!(after_bare_ones(&mut stamps, &clock), Timestamps::Kernel);
+        assert_eq!(after_bare_ones(&mut stamps, &clock), TimestampSource::Kernel);
         stamps.stepped(now - EXCUSE);
-        assert_eq!(after_bare_ones(&mut stamps, &clock), Timestamps::User);
+        assert_eq!(after_bare_ones(&mut stamps, &clock), TimestampSource::User);
     }
 }

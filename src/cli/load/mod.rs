@@ -12,8 +12,8 @@ use super::logging::LogArgs;
 use super::node;
 use super::output::Format;
 use super::units;
-use crate::clock::{Clock, Overlay};
-use crate::event_loop::{EventLoop, Observation, Observer};
+use crate::clock::{NodeClock, Overlay};
+use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
 use crate::store::key_file::KeyFile;
 use crate::udp::{Resolver, ServerName};
 use meantime_core::time::{Frequency, Span};
@@ -159,8 +159,8 @@ struct Audience {
     is_over: bool,
 }
 
-impl Observer<Crowd> for Audience {
-    fn event(&mut self, _at: Observation, _event: CrowdEvent) -> io::Result<()> {
+impl LoopHandler<Crowd> for Audience {
+    fn event(&mut self, _at: ClockSnapshot, _event: CrowdEvent) -> io::Result<()> {
         // What there is to say needs the counters, too: see `witness`.
         if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
@@ -169,7 +169,7 @@ impl Observer<Crowd> for Audience {
         &mut self,
         node: &Crowd,
         _now: meantime_core::time::Now,
-        _at: &Observation,
+        _at: &ClockSnapshot,
         event: &CrowdEvent,
     ) {
         self.has_measured |= matches!(event, CrowdEvent::Measuring);
@@ -177,7 +177,7 @@ impl Observer<Crowd> for Audience {
         self.reporter.tell(event, node.counters());
     }
 
-    fn tick(&mut self, _at: Observation) -> io::Result<()> {
+    fn tick(&mut self, _at: ClockSnapshot) -> io::Result<()> {
         Ok(())
     }
 

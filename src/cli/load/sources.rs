@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::{Registry, Token};
 
-use crate::udp::Link;
-use crate::udp::Timestamps;
-use crate::udp::Udp;
-use crate::udp::{Arrivals, Received};
+use crate::udp::DatagramSocket;
+use crate::udp::TimestampSource;
+use crate::udp::Transport;
+use crate::udp::{ReceiveBatch, ReceivedDatagram};
 use meantime_core::time::Timestamp;
 use meantime_core::{Path, StampId, Transmit};
 use meantime_load::Seats;
@@ -22,7 +22,7 @@ use meantime_load::Seats;
 pub(super) struct Sources {
     server: SocketAddr,
     seats: Seats,
-    sockets: Vec<Udp>,
+    sockets: Vec<DatagramSocket>,
     stamped: bool,
     /// The socket that was received from last.
     current: usize,
@@ -44,9 +44,13 @@ impl Sources {
         };
         let mut sockets = Vec::with_capacity(count);
         for _ in 0..count {
-            sockets.push(if spread { Udp::bound(SocketAddr::new(any, 0))? } else { Udp::connected(server)? });
+            sockets.push(if spread {
+                DatagramSocket::bound(SocketAddr::new(any, 0))?
+            } else {
+                DatagramSocket::connected(server)?
+            });
         }
-        let addresses = sockets.iter().map(Udp::local_address).collect::<io::Result<Vec<_>>>()?;
+        let addresses = sockets.iter().map(DatagramSocket::local_address).collect::<io::Result<Vec<_>>>()?;
         let first = if spread { IpAddr::V4(FIRST) } else { addresses.first().map_or(any, SocketAddr::ip) };
         let seats = Seats::new(first, addresses.iter().map(SocketAddr::port).collect());
         let mut sources = Sources { server, seats, sockets, stamped: false, current: 0, batch: Vec::new() };
@@ -60,12 +64,12 @@ impl Sources {
     }
 }
 
-impl Link for Sources {
+impl Transport for Sources {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.sockets.iter().try_for_each(|socket| socket.register(registry, token))
     }
 
-    fn receive(&mut self, arrivals: &mut Arrivals) -> io::Result<()> {
+    fn receive(&mut self, arrivals: &mut ReceiveBatch) -> io::Result<()> {
         for _ in 0..self.sockets.len() {
             match self.sockets[self.current].receive(arrivals) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -78,10 +82,10 @@ impl Link for Sources {
     }
 
     fn lost(&mut self) -> u32 {
-        self.sockets.iter_mut().map(Udp::lost).sum()
+        self.sockets.iter_mut().map(DatagramSocket::lost).sum()
     }
 
-    fn path(&self, received: &Received<'_>) -> Option<Path> {
+    fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path> {
         let port = self.seats.seat(self.current).port();
         let ip = received.local.unwrap_or(self.seats.seat(0).ip());
         Some(Path { peer: SocketAddr::new(ip, port), local: None })
@@ -113,8 +117,8 @@ impl Link for Sources {
         all
     }
 
-    fn timestamps(&self) -> Timestamps {
-        if self.stamped { Timestamps::Kernel } else { Timestamps::User }
+    fn timestamps(&self) -> TimestampSource {
+        if self.stamped { TimestampSource::Kernel } else { TimestampSource::User }
     }
 
     fn resolve(&mut self) -> io::Result<SocketAddr> {

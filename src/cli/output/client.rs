@@ -4,7 +4,7 @@ use log::Level;
 
 use super::Tell;
 use super::record::{Record, classic_time, snake_case, time_set};
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;
 use meantime_core::time::Span;
@@ -92,7 +92,7 @@ impl Tell for ClientEvent {
         }
     }
 
-    fn text(&self, at: &Observation) -> Option<String> {
+    fn text(&self, at: &ClockSnapshot) -> Option<String> {
         Some(match self {
             Registering { server, attempt: 1 } => format!("Connecting to the server {server}"),
             // A server may be away for days.
@@ -155,7 +155,7 @@ impl Tell for ClientEvent {
 }
 
 /// What a client that has just been let in is still to wait for.
-fn until_corrected(at: &Observation, cluster: ClusterId, interval: Span) -> String {
+fn until_corrected(at: &ClockSnapshot, cluster: ClusterId, interval: Span) -> String {
     match at.reading.state {
         ClientState::Holdover => format!(
             "\nThe clock runs on what it has learned{}, until the server is sure of the cluster's time: {SILENT_ROUNDS} \
@@ -171,7 +171,7 @@ fn until_corrected(at: &Observation, cluster: ClusterId, interval: Span) -> Stri
 }
 
 /// How far the clock is from the cluster's time at most, in brackets, if that is known.
-fn bound(at: &Observation) -> String {
+fn bound(at: &ClockSnapshot) -> String {
     at.reading.bound.map_or(String::new(), |bound| format!(" (bound {bound})"))
 }
 
@@ -179,7 +179,7 @@ fn bound(at: &Observation) -> String {
 const EACH: u32 = 5;
 
 /// The classic line about a correction, and the figures after it.
-fn synchronized(event: &ClientEvent, at: &Observation) -> String {
+fn synchronized(event: &ClientEvent, at: &ClockSnapshot) -> String {
     let time = classic_time(at.reading.time);
     let line = format!("Synchronized time at the client is: {time}");
     match event {

@@ -22,7 +22,7 @@ pub use record::{Record, classic_time, rfc3339, rounded_ppb, snake_case, time_se
 pub use server::report_fields;
 
 use super::logging::TOLD;
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use meantime_core::time::Span;
 use meantime_core::wire::Name;
 
@@ -44,7 +44,7 @@ pub trait Tell {
     fn fields(&self, record: &mut Record);
 
     /// What people read; `None` if it is for programs only.
-    fn text(&self, at: &Observation) -> Option<String>;
+    fn text(&self, at: &ClockSnapshot) -> Option<String>;
 
     /// At which level it goes to the log as well, if at all.
     fn level(&self) -> Option<Level> {
@@ -70,7 +70,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn tell(&mut self, at: &Observation, what: &(impl Tell + ?Sized)) -> io::Result<()> {
+    pub fn tell(&mut self, at: &ClockSnapshot, what: &(impl Tell + ?Sized)) -> io::Result<()> {
         let is_read = self.format == Format::Text || what.level().is_some();
         let text = if is_read { what.text(at) } else { None };
         if let (Some(level), Some(text)) = (what.level(), &text) {
@@ -123,7 +123,7 @@ impl Tell for Listening {
         record.put("timestamps", record.at().timestamps.to_string());
     }
 
-    fn text(&self, at: &Observation) -> Option<String> {
+    fn text(&self, at: &ClockSnapshot) -> Option<String> {
         Some(format!("Clock server started on {}\nTimestamps: {}", self.address, at.timestamps))
     }
 }
@@ -145,7 +145,7 @@ impl Tell for Tick {
         record.system();
     }
 
-    fn text(&self, at: &Observation) -> Option<String> {
+    fn text(&self, at: &ClockSnapshot) -> Option<String> {
         let (raw, cluster) = (at.host.as_nanos(), at.reading.time.as_nanos());
         let known = |span: Option<Span>| span.map_or("null".into(), |span| span.as_nanos().to_string());
         let (error, bound) = (known(at.reading.error), known(at.reading.bound));
@@ -161,14 +161,14 @@ impl Tell for Tick {
 pub(crate) mod tests {
     use super::*;
     use crate::clock::HostRaw;
-    use crate::udp::Timestamps;
+    use crate::udp::TimestampSource;
     use meantime_core::ClockReading;
     use meantime_core::time::{Frequency, Timestamp};
     use meantime_core::wire::ClientState;
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
-    pub(crate) fn observation() -> Observation {
-        Observation {
+    pub(crate) fn observation() -> ClockSnapshot {
+        ClockSnapshot {
             host: HostRaw::from_nanos(77),
             reading: ClockReading {
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789),
@@ -178,7 +178,7 @@ pub(crate) mod tests {
                 frequency: Frequency::from_ppm(1.5),
                 frequency_error: None,
             },
-            timestamps: Timestamps::Kernel,
+            timestamps: TimestampSource::Kernel,
             system: None,
         }
     }

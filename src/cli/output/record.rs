@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use meantime_core::event::{Adjustment, Peer, Voter};
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
@@ -14,13 +14,13 @@ use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
 /// An event as a JSON object; the order of the fields is kept.
 #[derive(Clone, Debug)]
 pub struct Record {
-    at: Observation,
+    at: ClockSnapshot,
     fields: Map<String, Value>,
 }
 
 impl Record {
     /// An event of this kind, seen at this moment.
-    pub fn new(kind: &str, at: &Observation) -> Record {
+    pub fn new(kind: &str, at: &ClockSnapshot) -> Record {
         let mut record = Record { at: *at, fields: Map::new() };
         record.put("event", kind);
         record.put("time", rfc3339(at.reading.time));
@@ -32,7 +32,7 @@ impl Record {
     }
 
     /// When it was seen.
-    pub fn at(&self) -> &Observation {
+    pub fn at(&self) -> &ClockSnapshot {
         &self.at
     }
 

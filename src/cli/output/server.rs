@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Tell;
 use super::record::{Record, rounded_ppb, snake_case, state, time_set};
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{Peer, RoundReport};
 use meantime_core::time::{Offset, Span};
@@ -121,7 +121,7 @@ impl Tell for ServerEvent {
         }
     }
 
-    fn text(&self, _at: &Observation) -> Option<String> {
+    fn text(&self, _at: &ClockSnapshot) -> Option<String> {
         Some(match self {
             Connected { client, .. } => format!("{client} got connected successfully"),
             Left { client } => format!("{client} has left"),

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::Tell;
 use super::record::Record;
-use crate::clock::Disturbance;
-use crate::clock::SystemEvent::{self, *};
-use crate::event_loop::Observation;
+use crate::clock::ForeignAdjustment;
+use crate::clock::SystemClockEvent::{self, *};
+use crate::event_loop::ClockSnapshot;
 
-impl Tell for SystemEvent {
+impl Tell for SystemClockEvent {
     fn kind(&self) -> &'static str {
         match self {
             Following { .. } => "system_following",
@@ -24,12 +24,12 @@ impl Tell for SystemEvent {
         match self {
             Following { missing } => record.correction("missing_ns", *missing),
             Stepped { added } => record.correction("added_ns", *added),
-            Disturbed { how: Disturbance::Step(added) } => {
+            Disturbed { how: ForeignAdjustment::Step(added) } => {
                 record.put("how", "step");
                 record.correction("added_ns", *added);
             }
             Disturbed { how } => {
-                record.put("how", if *how == Disturbance::Slew { "slew" } else { "frequency" });
+                record.put("how", if *how == ForeignAdjustment::Slew { "slew" } else { "frequency" });
                 record.put("added_ns", Value::Null);
             }
             GivenUp => {}
@@ -38,7 +38,7 @@ impl Tell for SystemEvent {
         record.system();
     }
 
-    fn text(&self, _at: &Observation) -> Option<String> {
+    fn text(&self, _at: &ClockSnapshot) -> Option<String> {
         Some(match self {
             Following { missing } => {
                 format!("The system's clock follows the cluster's time; it lacked {missing}")
@@ -46,9 +46,9 @@ impl Tell for SystemEvent {
             Stepped { added } => format!("The system's clock was stepped by {added}"),
             Disturbed { how } => {
                 let what = match how {
-                    Disturbance::Frequency => "has set the frequency of the system's clock".into(),
-                    Disturbance::Slew => "slews the system's clock".into(),
-                    Disturbance::Step(added) => format!("has stepped the system's clock by {added}"),
+                    ForeignAdjustment::Frequency => "has set the frequency of the system's clock".into(),
+                    ForeignAdjustment::Slew => "slews the system's clock".into(),
+                    ForeignAdjustment::Step(added) => format!("has stepped the system's clock by {added}"),
                 };
                 format!("Somebody else {what}; it is taken back")
             }
@@ -79,13 +79,13 @@ mod tests {
 
     #[test]
     fn a_disturbance_says_what_was_done_and_that_it_is_taken_back() {
-        let step = Disturbed { how: Disturbance::Step(Correction::adding(Span::from_secs(-2))) };
+        let step = Disturbed { how: ForeignAdjustment::Step(Correction::adding(Span::from_secs(-2))) };
         assert_eq!(
             printed(Format::Text, &step),
             "Somebody else has stepped the system's clock by -2.0 s; it is taken back\n"
         );
         assert!(printed(Format::Json, &step).ends_with("\"how\":\"step\",\"added_ns\":-2000000000}\n"));
-        let frequency = Disturbed { how: Disturbance::Frequency };
+        let frequency = Disturbed { how: ForeignAdjustment::Frequency };
         assert!(printed(Format::Json, &frequency).ends_with("\"how\":\"frequency\",\"added_ns\":null}\n"));
     }
 }

@@ -12,7 +12,7 @@ use std::io;
 use meantime_core::time::{Frequency, Span};
 
 /// The kernel's clock, as something that can be steered.
-pub trait Kernel {
+pub trait KernelClock {
     /// What the kernel says about its clock. Needs no privilege.
     ///
     /// # Errors
@@ -23,13 +23,13 @@ pub trait Kernel {
     ///
     /// # Errors
     /// [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_TIME`, else the system's.
-    fn adjust(&mut self, wanted: &Adjust) -> io::Result<()>;
+    fn adjust(&mut self, wanted: &KernelAdjustment) -> io::Result<()>;
 
     /// Ends every slew that somebody else has begun and sets the tick to its nominal length; the frequency
     /// stays.
     ///
     /// # Errors
-    /// As [`adjust`](Kernel::adjust).
+    /// As [`adjust`](KernelClock::adjust).
     fn quiet(&mut self) -> io::Result<()>;
 }
 
@@ -41,7 +41,7 @@ pub struct KernelState {
     /// The length of a tick in µs; nominally [`NOMINAL_TICK`](KernelState::NOMINAL_TICK).
     pub tick: i64,
     /// The status bits.
-    pub status: Status,
+    pub status: KernelStatus,
     /// What the kernel's own loop still has to slew; the unit does not matter here.
     pub offset: i64,
     /// The largest error that the clock may have, according to whoever keeps it.
@@ -54,19 +54,19 @@ impl KernelState {
 
     /// Whether nobody else's slew is going on.
     pub fn is_quiet(&self) -> bool {
-        self.offset == 0 && self.tick == KernelState::NOMINAL_TICK && !self.status.has(Status::LOOPS)
+        self.offset == 0 && self.tick == KernelState::NOMINAL_TICK && !self.status.has(KernelStatus::LOOPS)
     }
 }
 
 /// What is to be set; `None` leaves it alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Adjust {
+pub struct KernelAdjustment {
     /// Added to the clock at once.
     pub step: Option<Span>,
     /// The new frequency adjustment.
     pub frequency: Option<ScaledPpm>,
     /// The new status bits; those that cannot be set are ignored.
-    pub status: Option<Status>,
+    pub status: Option<KernelStatus>,
     /// The maximum and the estimated error; the kernel counts in µs.
     pub errors: Option<(Span, Span)>,
 }
@@ -103,20 +103,20 @@ impl ScaledPpm {
 
 /// The kernel's status bits (`STA_*` of adjtimex(2)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status(i32);
+pub struct KernelStatus(i32);
 
-impl Status {
+impl KernelStatus {
     /// `STA_UNSYNC`: nobody keeps the clock right.
-    pub const UNSYNCHRONIZED: Status = Status(0x0040);
+    pub const UNSYNCHRONIZED: KernelStatus = KernelStatus(0x0040);
     /// `STA_PLL`, `STA_PPSFREQ`, `STA_PPSTIME`, `STA_FLL`: the kernel steers the clock by itself.
-    pub const LOOPS: Status = Status(0x0001 | 0x0002 | 0x0004 | 0x0008);
+    pub const LOOPS: KernelStatus = KernelStatus(0x0001 | 0x0002 | 0x0004 | 0x0008);
     /// `STA_INS`, `STA_DEL`, `STA_FREQHOLD`: a leap second is coming (to an island it is not); a detail of a
     /// loop.
-    pub const LEAPS: Status = Status(0x0010 | 0x0020 | 0x0080);
+    pub const LEAPS: KernelStatus = KernelStatus(0x0010 | 0x0020 | 0x0080);
 
     /// These bits.
-    pub const fn from_bits(bits: i32) -> Status {
-        Status(bits)
+    pub const fn from_bits(bits: i32) -> KernelStatus {
+        KernelStatus(bits)
     }
 
     /// The bits.
@@ -125,20 +125,20 @@ impl Status {
     }
 
     /// Whether any of `bits` is set.
-    pub const fn has(self, bits: Status) -> bool {
+    pub const fn has(self, bits: KernelStatus) -> bool {
         self.0 & bits.0 != 0
     }
 
     /// With these bits set.
     #[must_use]
-    pub const fn with(self, bits: Status) -> Status {
-        Status(self.0 | bits.0)
+    pub const fn with(self, bits: KernelStatus) -> KernelStatus {
+        KernelStatus(self.0 | bits.0)
     }
 
     /// With these bits cleared.
     #[must_use]
-    pub const fn without(self, bits: Status) -> Status {
-        Status(self.0 & !bits.0)
+    pub const fn without(self, bits: KernelStatus) -> KernelStatus {
+        KernelStatus(self.0 & !bits.0)
     }
 }
 
@@ -160,9 +160,9 @@ mod tests {
 
     #[test]
     fn status_bits_are_those_of_the_kernel() {
-        let status = Status::from_bits(0x2001).with(Status::UNSYNCHRONIZED);
+        let status = KernelStatus::from_bits(0x2001).with(KernelStatus::UNSYNCHRONIZED);
         assert_eq!(status.bits(), 0x2041);
-        assert!(status.has(Status::LOOPS) && !status.has(Status::LEAPS));
-        assert_eq!(status.without(Status::LOOPS).bits(), 0x2040);
+        assert!(status.has(KernelStatus::LOOPS) && !status.has(KernelStatus::LEAPS));
+        assert_eq!(status.without(KernelStatus::LOOPS).bits(), 0x2040);
     }
 }

@@ -4,27 +4,27 @@
 
 use std::io;
 
-use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
+use super::kernel::{KernelAdjustment, KernelClock, KernelState, KernelStatus, ScaledPpm};
 use meantime_core::time::Span;
 
 /// The kernel that this program runs on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Linux;
+pub struct LinuxClock;
 
 #[expect(clippy::useless_conversion, reason = "a C long is shorter on some machines")]
-impl Kernel for Linux {
+impl KernelClock for LinuxClock {
     fn state(&self) -> io::Result<KernelState> {
         let timex = call(|_| {})?;
         Ok(KernelState {
             frequency: ScaledPpm::from_scaled(i64::from(timex.freq)),
             tick: i64::from(timex.tick),
-            status: Status::from_bits(timex.status),
+            status: KernelStatus::from_bits(timex.status),
             offset: i64::from(timex.offset),
             max_error: Span::from_micros(i64::from(timex.maxerror)),
         })
     }
 
-    fn adjust(&mut self, wanted: &Adjust) -> io::Result<()> {
+    fn adjust(&mut self, wanted: &KernelAdjustment) -> io::Result<()> {
         call(|timex| fill(timex, wanted)).map(drop)
     }
 
@@ -32,17 +32,17 @@ impl Kernel for Linux {
         // What an adjtime() has left to slew: with an offset of zero it is forgotten.
         call(|timex| timex.modes = libc::ADJ_OFFSET_SINGLESHOT)?;
         // What the kernel's loop has left to slew can be set only while that loop runs.
-        let before = self.state()?.status.without(Status::LOOPS);
+        let before = self.state()?.status.without(KernelStatus::LOOPS);
         call(|timex| {
             timex.modes = libc::ADJ_STATUS | libc::ADJ_OFFSET | libc::ADJ_TICK;
             timex.status = before.bits() | libc::STA_PLL | libc::STA_FREQHOLD;
             timex.tick = KernelState::NOMINAL_TICK as _;
         })?;
-        self.adjust(&Adjust { status: Some(before), ..Adjust::default() })
+        self.adjust(&KernelAdjustment { status: Some(before), ..KernelAdjustment::default() })
     }
 }
 
-fn fill(timex: &mut libc::timex, wanted: &Adjust) {
+fn fill(timex: &mut libc::timex, wanted: &KernelAdjustment) {
     if let Some(step) = wanted.step {
         timex.modes |= libc::ADJ_SETOFFSET | libc::ADJ_NANO;
         // The kernel wants whole seconds, rounded down, and nanoseconds where a timeval has microseconds.
@@ -95,7 +95,7 @@ mod tests {
 
     // Reading and filling in only: the clock of the machine that tests run on belongs to others.
 
-    fn filled(wanted: Adjust) -> libc::timex {
+    fn filled(wanted: KernelAdjustment) -> libc::timex {
         #[expect(unsafe_code, reason = "as in `call`")]
         // SAFETY: as in `call`.
         let mut timex: libc::timex = unsafe { std::mem::zeroed() };
@@ -105,26 +105,27 @@ mod tests {
 
     #[test]
     fn the_state_can_be_read_without_any_privilege() {
-        let state = Linux.state().unwrap();
+        let state = LinuxClock.state().unwrap();
         assert!(state.frequency.scaled().abs() <= ScaledPpm::MAX.scaled());
         assert!(state.tick > 0 && state.max_error >= Span::ZERO);
     }
 
     #[test]
     fn a_step_back_is_whole_seconds_down_and_nanoseconds_up() {
-        let timex = filled(Adjust { step: Some(Span::from_nanos(-1)), ..Adjust::default() });
+        let timex =
+            filled(KernelAdjustment { step: Some(Span::from_nanos(-1)), ..KernelAdjustment::default() });
         assert_eq!((timex.time.tv_sec, timex.time.tv_usec), (-1, 999_999_999));
         assert_eq!(timex.modes, libc::ADJ_SETOFFSET | libc::ADJ_NANO);
     }
 
     #[test]
     fn only_what_is_wanted_is_set() {
-        assert_eq!(filled(Adjust::default()).modes, 0);
-        let timex = filled(Adjust {
+        assert_eq!(filled(KernelAdjustment::default()).modes, 0);
+        let timex = filled(KernelAdjustment {
             frequency: Some(ScaledPpm::from_scaled(-77)),
-            status: Some(Status::UNSYNCHRONIZED),
+            status: Some(KernelStatus::UNSYNCHRONIZED),
             errors: Some((Span::from_nanos(1_001), Span::ZERO)),
-            ..Adjust::default()
+            ..KernelAdjustment::default()
         });
         let set = libc::ADJ_FREQUENCY | libc::ADJ_STATUS | libc::ADJ_MAXERROR | libc::ADJ_ESTERROR;
         assert_eq!(timex.modes, set | libc::ADJ_MICRO);
@@ -133,9 +134,9 @@ mod tests {
 
     #[test]
     fn the_bits_are_those_of_this_system() {
-        assert_eq!(Status::UNSYNCHRONIZED.bits(), libc::STA_UNSYNC);
+        assert_eq!(KernelStatus::UNSYNCHRONIZED.bits(), libc::STA_UNSYNC);
         let loops = libc::STA_PLL | libc::STA_PPSFREQ | libc::STA_PPSTIME | libc::STA_FLL;
-        assert_eq!(Status::LOOPS.bits(), loops);
-        assert_eq!(Status::LEAPS.bits(), libc::STA_INS | libc::STA_DEL | libc::STA_FREQHOLD);
+        assert_eq!(KernelStatus::LOOPS.bits(), loops);
+        assert_eq!(KernelStatus::LEAPS.bits(), libc::STA_INS | libc::STA_DEL | libc::STA_FREQHOLD);
     }
 }

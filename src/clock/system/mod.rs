@@ -13,18 +13,18 @@ pub mod steering;
 use std::io;
 use std::time::Duration;
 
-use self::kernel::{Adjust, Kernel, KernelState, Status};
+use self::kernel::{KernelAdjustment, KernelClock, KernelState, KernelStatus};
 #[cfg(target_os = "linux")]
-pub use self::linux::Linux;
+pub use self::linux::LinuxClock;
 use self::lock::{ClockLock, LockError};
-use self::steering::{Seen, Settings, Steering, SystemEvent};
-use super::{Clock, HostRaw, Moment, Overlay, Pair, host};
+use self::steering::{Steering, SteeringConfig, SystemClockEvent, SystemClockReading};
+use super::{ClockPair, ClockSample, HostRaw, NodeClock, Overlay, host};
 use meantime_core::ClockReading;
 use meantime_core::time::{Frequency, Monotonic, Raw, Span, Timestamp};
 
 /// The overlay, and the system's clock following it.
 #[derive(Debug)]
-pub struct SystemClock<K: Kernel> {
+pub struct SystemClock<K: KernelClock> {
     overlay: Overlay,
     steering: Steering<K>,
     next: Monotonic,
@@ -36,7 +36,7 @@ pub struct SystemClock<K: Kernel> {
 
 /// Why the system's clock is not steered.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum SystemClockError {
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -57,22 +57,22 @@ pub enum Refusal {
 }
 
 #[cfg(target_os = "linux")]
-impl SystemClock<Linux> {
+impl SystemClock<LinuxClock> {
     /// Takes the lock, makes sure that the clock can be set and that nobody else does, which takes a second
     /// or two. Sets nothing yet.
     ///
     /// # Errors
     /// Why it cannot be, for people.
-    pub fn start(settings: Settings) -> Result<SystemClock<Linux>, Refusal> {
+    pub fn start(settings: SteeringConfig) -> Result<SystemClock<LinuxClock>, SystemClockError> {
         let lock = ClockLock::take(&lock::places())?;
-        let mut kernel = Linux;
+        let mut kernel = LinuxClock;
         admit(&mut kernel, settings.force, lock.left_behind(), || std::thread::sleep(BETWEEN_LOOKS))?;
         Ok(SystemClock::with(kernel, settings, Some(lock)))
     }
 }
 
-impl<K: Kernel> SystemClock<K> {
-    fn with(kernel: K, settings: Settings, lock: Option<ClockLock>) -> SystemClock<K> {
+impl<K: KernelClock> SystemClock<K> {
+    fn with(kernel: K, settings: SteeringConfig, lock: Option<ClockLock>) -> SystemClock<K> {
         let overlay = Overlay::start(Span::ZERO, Frequency::ZERO);
         let now = overlay.read().now.mono;
         let steering = Steering::new(kernel, settings);
@@ -80,8 +80,8 @@ impl<K: Kernel> SystemClock<K> {
     }
 }
 
-impl<K: Kernel> Clock for SystemClock<K> {
-    fn read(&self) -> Moment {
+impl<K: KernelClock> NodeClock for SystemClock<K> {
+    fn read(&self) -> ClockSample {
         self.overlay.read()
     }
 
@@ -97,8 +97,8 @@ impl<K: Kernel> Clock for SystemClock<K> {
         false
     }
 
-    fn observe(&self) -> (Moment, Option<Timestamp>) {
-        let Pair { raw: host, real: system, .. } = host::together();
+    fn observe(&self) -> (ClockSample, Option<Timestamp>) {
+        let ClockPair { raw: host, real: system, .. } = host::together();
         (self.overlay.at(host), Some(system))
     }
 
@@ -106,7 +106,7 @@ impl<K: Kernel> Clock for SystemClock<K> {
         Some(self.next)
     }
 
-    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
+    fn follow(&mut self, changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemClockEvent> {
         let now = self.read().now.mono;
         if changed {
             self.next = self.next.min(now.max(self.soonest));
@@ -115,13 +115,14 @@ impl<K: Kernel> Clock for SystemClock<K> {
             return Vec::new();
         }
         (self.next, self.soonest) = (now + PERIOD, now + MIN);
-        let Pair { raw: host, real: system, .. } = host::together();
-        let seen = Seen { raw: self.overlay.at(host).now.raw, system, suspended: host::suspended() };
+        let ClockPair { raw: host, real: system, .. } = host::together();
+        let seen =
+            SystemClockReading { raw: self.overlay.at(host).now.raw, system, suspended: host::suspended() };
         self.steering.follow(seen, node)
     }
 }
 
-impl<K: Kernel> Drop for SystemClock<K> {
+impl<K: KernelClock> Drop for SystemClock<K> {
     fn drop(&mut self) {
         self.steering.release();
     }
@@ -130,12 +131,17 @@ impl<K: Kernel> Drop for SystemClock<K> {
 /// Finds out whether the clock can be set, by setting it to what it is, and whether somebody else sets it, by
 /// looking several times. `left_behind`: the last one of ours died and could not say that the clock is
 /// unsynchronized.
-fn admit(kernel: &mut impl Kernel, force: bool, left_behind: bool, wait: impl Fn()) -> Result<(), Refusal> {
+fn admit(
+    kernel: &mut impl KernelClock,
+    force: bool,
+    left_behind: bool,
+    wait: impl Fn(),
+) -> Result<(), SystemClockError> {
     let mut before = kernel.state()?;
-    let same = Adjust { frequency: Some(before.frequency), ..Adjust::default() };
+    let same = KernelAdjustment { frequency: Some(before.frequency), ..KernelAdjustment::default() };
     kernel.adjust(&same).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => Refusal::Privilege,
-        _ => Refusal::Kernel(error),
+        io::ErrorKind::PermissionDenied => SystemClockError::Privilege,
+        _ => SystemClockError::Kernel(error),
     })?;
     if force {
         return Ok(());
@@ -144,7 +150,7 @@ fn admit(kernel: &mut impl Kernel, force: bool, left_behind: bool, wait: impl Fn
         wait();
         let after = kernel.state()?;
         if let Some(sign) = foreign(&before, &after, left_behind) {
-            return Err(Refusal::Foreign(sign));
+            return Err(SystemClockError::Foreign(sign));
         }
         before = after;
     }
@@ -159,9 +165,9 @@ fn foreign(before: &KernelState, after: &KernelState, left_behind: bool) -> Opti
         Some("it is being slewed")
     } else if before.status != after.status || after.max_error < before.max_error {
         Some("its status is kept up to date")
-    } else if after.status.has(Status::UNSYNCHRONIZED) {
+    } else if after.status.has(KernelStatus::UNSYNCHRONIZED) {
         None
-    } else if after.status.has(Status::LOOPS) {
+    } else if after.status.has(KernelStatus::LOOPS) {
         Some("the kernel steers it for a daemon")
     } else if after.max_error < RECENT && !left_behind {
         Some("it was called synchronized within the last half hour")
@@ -189,7 +195,7 @@ mod tests {
     const FREE: KernelState = KernelState {
         frequency: ScaledPpm::from_scaled(0),
         tick: KernelState::NOMINAL_TICK,
-        status: Status::UNSYNCHRONIZED,
+        status: KernelStatus::UNSYNCHRONIZED,
         offset: 0,
         max_error: Span::from_secs(16),
     };
@@ -199,7 +205,7 @@ mod tests {
         first: std::cell::Cell<Option<KernelState>>,
         later: KernelState,
         privileged: bool,
-        set: Vec<Adjust>,
+        set: Vec<KernelAdjustment>,
     }
 
     impl Recorded {
@@ -208,12 +214,12 @@ mod tests {
         }
     }
 
-    impl Kernel for Recorded {
+    impl KernelClock for Recorded {
         fn state(&self) -> io::Result<KernelState> {
             Ok(self.first.take().unwrap_or(self.later))
         }
 
-        fn adjust(&mut self, wanted: &Adjust) -> io::Result<()> {
+        fn adjust(&mut self, wanted: &KernelAdjustment) -> io::Result<()> {
             self.set.push(*wanted);
             if self.privileged { Ok(()) } else { Err(io::Error::from_raw_os_error(nix::libc::EPERM)) }
         }
@@ -232,7 +238,8 @@ mod tests {
         let foreign_rate = KernelState { frequency: ScaledPpm::from_scaled(-77), ..FREE };
         let mut kernel = Recorded::new(foreign_rate, foreign_rate);
         assert!(admit(&mut kernel, false, false, || ()).is_ok());
-        let same = Adjust { frequency: Some(ScaledPpm::from_scaled(-77)), ..Adjust::default() };
+        let same =
+            KernelAdjustment { frequency: Some(ScaledPpm::from_scaled(-77)), ..KernelAdjustment::default() };
         assert_eq!(kernel.set, [same]);
     }
 
@@ -245,8 +252,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_daemon_is_noticed() {
-        let kept = KernelState { status: Status::default(), max_error: Span::from_millis(30), ..FREE };
-        let pll = KernelState { status: Status::from_bits(0x2001), max_error: Span::from_secs(8), ..FREE };
+        let kept = KernelState { status: KernelStatus::default(), max_error: Span::from_millis(30), ..FREE };
+        let pll =
+            KernelState { status: KernelStatus::from_bits(0x2001), max_error: Span::from_secs(8), ..FREE };
         for (first, later, sign) in [
             (FREE, KernelState { frequency: ScaledPpm::from_scaled(1), ..FREE }, "frequency"),
             (FREE, KernelState { tick: 10_001, ..FREE }, "frequency"),
@@ -264,7 +272,7 @@ mod tests {
     #[test]
     fn the_clock_is_set_once_a_second_and_sooner_if_something_has_happened() {
         let kernel = Recorded::new(FREE, FREE);
-        let settings = Settings { step_threshold: Span::from_millis(128), force: false };
+        let settings = SteeringConfig { step_threshold: Span::from_millis(128), force: false };
         let mut clock = SystemClock::with(kernel, settings, None);
         let ignorant = |raw: Raw| ClockReading {
             time: Timestamp::from_nanos(raw.as_nanos()),
@@ -289,14 +297,14 @@ mod tests {
 
     #[test]
     fn force_takes_any_clock() {
-        let kept = KernelState { status: Status::default(), max_error: Span::ZERO, ..FREE };
+        let kept = KernelState { status: KernelStatus::default(), max_error: Span::ZERO, ..FREE };
         let unwatched = || panic!("there is nothing to watch");
         assert!(admit(&mut Recorded::new(kept, kept), true, false, unwatched).is_ok());
     }
 
     #[test]
     fn what_our_own_predecessor_left_behind_is_no_daemon() {
-        let kept = KernelState { status: Status::default(), max_error: Span::from_millis(30), ..FREE };
+        let kept = KernelState { status: KernelStatus::default(), max_error: Span::from_millis(30), ..FREE };
         let later = KernelState { max_error: Span::from_millis(31), ..kept };
         assert!(admit(&mut Recorded::new(kept, later), false, true, || ()).is_ok());
         assert!(admit(&mut Recorded::new(later, kept), false, true, || ()).is_err(), "but this one lives");
@@ -304,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_stopped_long_ago_is_in_nobodys_way() {
-        let old = KernelState { status: Status::default(), max_error: Span::from_secs(3), ..FREE };
+        let old = KernelState { status: KernelStatus::default(), max_error: Span::from_secs(3), ..FREE };
         assert_eq!(refusal(old, old), None);
     }
 }

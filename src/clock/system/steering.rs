@@ -26,7 +26,7 @@
 
 use std::io;
 
-use super::kernel::{Adjust, Kernel, KernelState, ScaledPpm, Status};
+use super::kernel::{KernelAdjustment, KernelClock, KernelState, KernelStatus, ScaledPpm};
 use meantime_core::ClockReading;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::time::{Correction, Frequency, Raw, Span, Timestamp};
@@ -35,7 +35,7 @@ use meantime_core::time::{Correction, Frequency, Raw, Span, Timestamp};
 #[derive(Debug)]
 pub struct Steering<K> {
     kernel: K,
-    settings: Settings,
+    settings: SteeringConfig,
     /// What was set last; `None` before the clock has joined.
     last: Option<Set>,
     /// The published rate without any slew: what the kernel is left with at the end.
@@ -54,7 +54,7 @@ pub struct Steering<K> {
 
 /// How the system's clock is to be steered.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct SteeringConfig {
     /// Once joined, distances beyond this are stepped, smaller ones slewed.
     pub step_threshold: Span,
     /// Never leave the clock to somebody else.
@@ -63,7 +63,7 @@ pub struct Settings {
 
 /// The machine's clocks, read together.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Seen {
+pub struct SystemClockReading {
     /// The node's oscillator.
     pub raw: Raw,
     /// The system's time.
@@ -74,7 +74,7 @@ pub struct Seen {
 
 /// What happened to the system's clock.
 #[derive(Clone, Debug, PartialEq)]
-pub enum SystemEvent {
+pub enum SystemClockEvent {
     /// From now on it follows the cluster's time.
     Following {
         /// How much it lacked.
@@ -88,7 +88,7 @@ pub enum SystemEvent {
     /// Somebody else has set it; that is taken back.
     Disturbed {
         /// What was done.
-        how: Disturbance,
+        how: ForeignAdjustment,
     },
     /// Somebody else keeps setting it, and has it from now on.
     GivenUp,
@@ -101,7 +101,7 @@ pub enum SystemEvent {
 
 /// What somebody else did to the system's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disturbance {
+pub enum ForeignAdjustment {
     /// Set its frequency.
     Frequency,
     /// Slewed it: by `adjtime()`, the length of the tick, or the kernel's own loop.
@@ -119,9 +119,9 @@ struct Set {
     frequency: ScaledPpm,
 }
 
-impl<K: Kernel> Steering<K> {
+impl<K: KernelClock> Steering<K> {
     /// Touches nothing before the node knows the cluster's time.
-    pub fn new(kernel: K, settings: Settings) -> Steering<K> {
+    pub fn new(kernel: K, settings: SteeringConfig) -> Steering<K> {
         Steering {
             kernel,
             settings,
@@ -138,7 +138,11 @@ impl<K: Kernel> Steering<K> {
 
     /// Compares the system's clock with the published time, and sets it accordingly. `node` is the published
     /// time as a function of the oscillator.
-    pub fn follow(&mut self, seen: Seen, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemEvent> {
+    pub fn follow(
+        &mut self,
+        seen: SystemClockReading,
+        node: &dyn Fn(Raw) -> ClockReading,
+    ) -> Vec<SystemClockEvent> {
         let mut events = Vec::new();
         let published = node(seen.raw);
         if self.given_up {
@@ -153,7 +157,7 @@ impl<K: Kernel> Steering<K> {
             Err(_) if self.failing => {}
             Err(error) => {
                 self.failing = true;
-                events.push(SystemEvent::Failed { error: error.to_string() });
+                events.push(SystemClockEvent::Failed { error: error.to_string() });
             }
         }
         events
@@ -172,23 +176,23 @@ impl<K: Kernel> Steering<K> {
 
     fn steer(
         &mut self,
-        seen: Seen,
+        seen: SystemClockReading,
         published: ClockReading,
         node: &dyn Fn(Raw) -> ClockReading,
-        events: &mut Vec<SystemEvent>,
+        events: &mut Vec<SystemClockEvent>,
     ) -> io::Result<()> {
         let state = self.kernel.state()?;
         let missing = published.time - seen.system;
         self.notice_a_nap(&seen);
         match self.disturbance(&state, &seen) {
             Some(how) => {
-                events.push(SystemEvent::Disturbed { how });
+                events.push(SystemClockEvent::Disturbed { how });
                 if self.loses_patience(seen.raw) {
                     self.given_up = true;
-                    events.push(SystemEvent::GivenUp);
+                    events.push(SystemClockEvent::GivenUp);
                     // If the other one vouches for the clock, it says so by itself.
-                    let status = Some(state.status.with(Status::UNSYNCHRONIZED));
-                    return self.kernel.adjust(&Adjust { status, ..Adjust::default() });
+                    let status = Some(state.status.with(KernelStatus::UNSYNCHRONIZED));
+                    return self.kernel.adjust(&KernelAdjustment { status, ..KernelAdjustment::default() });
                 }
                 self.kernel.quiet()?;
             }
@@ -206,17 +210,18 @@ impl<K: Kernel> Steering<K> {
         let frequency = ScaledPpm::nearest(rate_ahead(seen.raw, &published, node) + pull);
         let distance = if step.is_some() { Span::ZERO } else { missing.abs() };
         let (max, estimated) = self.errors(seen.raw, &published, distance);
-        let unsynchronized = if max > MAX_ERROR { Status::UNSYNCHRONIZED } else { Status::default() };
-        self.kernel.adjust(&Adjust {
+        let unsynchronized =
+            if max > MAX_ERROR { KernelStatus::UNSYNCHRONIZED } else { KernelStatus::default() };
+        self.kernel.adjust(&KernelAdjustment {
             step,
             frequency: Some(frequency),
             status: Some(status(state.status).with(unsynchronized)),
             errors: Some((max, estimated)),
         })?;
         if self.last.is_none() {
-            events.push(SystemEvent::Following { missing: Correction::adding(missing) });
+            events.push(SystemClockEvent::Following { missing: Correction::adding(missing) });
         }
-        events.extend(step.map(|step| SystemEvent::Stepped { added: Correction::adding(step) }));
+        events.extend(step.map(|step| SystemClockEvent::Stepped { added: Correction::adding(step) }));
         let system = seen.system + step.unwrap_or_default();
         self.last = Some(Set { at: seen.raw, system, suspended: seen.suspended, frequency });
         self.rate = published.frequency;
@@ -226,7 +231,7 @@ impl<K: Kernel> Steering<K> {
 
     /// The node has no cluster's time any more: nobody vouches for the clock, and it runs on at the learned
     /// rate. Nothing is touched if it has not joined yet.
-    fn lapse(&mut self, seen: &Seen) -> io::Result<()> {
+    fn lapse(&mut self, seen: &SystemClockReading) -> io::Result<()> {
         if self.last.is_none() || self.lapsed {
             return Ok(());
         }
@@ -242,26 +247,30 @@ impl<K: Kernel> Steering<K> {
     fn leave(&mut self) -> io::Result<ScaledPpm> {
         let frequency = ScaledPpm::nearest(self.rate);
         let now = self.kernel.state()?.status;
-        let status = Some(status(now).with(Status::UNSYNCHRONIZED));
-        self.kernel.adjust(&Adjust { frequency: Some(frequency), status, ..Adjust::default() })?;
+        let status = Some(status(now).with(KernelStatus::UNSYNCHRONIZED));
+        self.kernel.adjust(&KernelAdjustment {
+            frequency: Some(frequency),
+            status,
+            ..KernelAdjustment::default()
+        })?;
         Ok(frequency)
     }
 
     /// What somebody else has done since the clock was set last.
-    fn disturbance(&self, state: &KernelState, seen: &Seen) -> Option<Disturbance> {
+    fn disturbance(&self, state: &KernelState, seen: &SystemClockReading) -> Option<ForeignAdjustment> {
         let last = self.last?;
         if state.frequency != last.frequency {
-            return Some(Disturbance::Frequency);
+            return Some(ForeignAdjustment::Frequency);
         }
         if !state.is_quiet() {
-            return Some(Disturbance::Slew);
+            return Some(ForeignAdjustment::Slew);
         }
         let elapsed = seen.raw - last.at;
         let expected = last.system + elapsed + last.frequency.frequency().over(elapsed);
         let jump = seen.system - expected;
         let tolerance = JUMP + JUMP_RATE.over(elapsed);
         let slept = seen.suspended - last.suspended > NAP;
-        (jump.abs() > tolerance && !slept).then(|| Disturbance::Step(Correction::adding(jump)))
+        (jump.abs() > tolerance && !slept).then(|| ForeignAdjustment::Step(Correction::adding(jump)))
     }
 
     /// Whether this disturbance is one too many.
@@ -274,14 +283,14 @@ impl<K: Kernel> Steering<K> {
     /// After a suspension the kernel puts the system's time forward, by the hardware clock; the published
     /// time, whose oscillator stood still, is what is wrong. It gets some time to be corrected; until then
     /// nothing is guaranteed that was before.
-    fn notice_a_nap(&mut self, seen: &Seen) {
+    fn notice_a_nap(&mut self, seen: &SystemClockReading) {
         if self.last.is_some_and(|last| seen.suspended - last.suspended > NAP) {
             self.waking = Some(seen.raw + WAKING);
             self.guaranteed = None;
         }
     }
 
-    fn is_waking(&self, seen: &Seen) -> bool {
+    fn is_waking(&self, seen: &SystemClockReading) -> bool {
         self.waking.is_some_and(|until| seen.raw < until)
     }
 
@@ -311,8 +320,8 @@ fn pull(missing: Span) -> Frequency {
 }
 
 /// The status bits of a clock that nobody but us steers.
-fn status(now: Status) -> Status {
-    now.without(Status::LOOPS).without(Status::LEAPS).without(Status::UNSYNCHRONIZED)
+fn status(now: KernelStatus) -> KernelStatus {
+    now.without(KernelStatus::LOOPS).without(KernelStatus::LEAPS).without(KernelStatus::UNSYNCHRONIZED)
 }
 
 /// H: until the clock is set again.

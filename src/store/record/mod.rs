@@ -17,7 +17,7 @@ pub use rows::Recorded;
 
 use crate::cli::{Failure, units};
 use crate::clock::HostRaw;
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use file::{Limits, RecordFile};
 use meantime_core::time::Now;
 use row::Row;
@@ -66,7 +66,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Takes note of what an event has to say.
-    pub fn note<N: Recorded>(&mut self, node: &N, now: Now, at: &Observation, event: &N::Event) {
+    pub fn note<N: Recorded>(&mut self, node: &N, now: Now, at: &ClockSnapshot, event: &N::Event) {
         node.record(now, at, event, &mut self.pending);
         self.newest = Some(at.host);
     }

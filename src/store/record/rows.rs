@@ -1,7 +1,7 @@
 //! Which rows an event calls for.
 
 use super::row::{Role, Row};
-use crate::event_loop::Observation;
+use crate::event_loop::ClockSnapshot;
 use meantime_core::time::{Correction, Now, Offset};
 use meantime_core::view::MemberView;
 use meantime_core::wire::Verdict;
@@ -11,12 +11,12 @@ use meantime_core::{Client, ClientEvent, Node, Server, ServerEvent};
 pub trait Recorded: Node {
     /// Adds the rows that this event calls for, if any. It has just happened, and the node stands as it does
     /// after it.
-    fn record(&self, now: Now, at: &Observation, event: &Self::Event, rows: &mut Vec<Row>);
+    fn record(&self, now: Now, at: &ClockSnapshot, event: &Self::Event, rows: &mut Vec<Row>);
 }
 
 impl Recorded for Server {
     /// When a round is over, and the server knows how far its own clock was off: itself, and every client.
-    fn record(&self, now: Now, at: &Observation, event: &ServerEvent, rows: &mut Vec<Row>) {
+    fn record(&self, now: Now, at: &ClockSnapshot, event: &ServerEvent, rows: &mut Vec<Row>) {
         let ServerEvent::OwnClock { round, correction, .. } = event else { return };
         let view = self.view(now);
         let time = at.reading.time;
@@ -38,7 +38,7 @@ impl Recorded for Server {
     }
 }
 
-fn client(member: &MemberView, at: &Observation) -> Row {
+fn client(member: &MemberView, at: &ClockSnapshot) -> Row {
     let row = Row {
         address: Some(member.peer.address),
         ..Row::new(at.reading.time, Role::Client, member.peer.name, member.state)
@@ -63,7 +63,7 @@ fn client(member: &MemberView, at: &Observation) -> Row {
 impl Recorded for Client {
     /// Whenever a correction came, and while the clock runs on its own, whenever the client knocks at the
     /// server.
-    fn record(&self, _now: Now, at: &Observation, event: &ClientEvent, rows: &mut Vec<Row>) {
+    fn record(&self, _now: Now, at: &ClockSnapshot, event: &ClientEvent, rows: &mut Vec<Row>) {
         let reading = at.reading;
         let row = Row {
             error: reading.error,

@@ -14,8 +14,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use self::text::{MAGIC, Now, Owner, hash, recalled, written};
-use crate::clock::{self, HostRaw, MIN_SLEEP, Moment};
-use crate::event_loop::Observation;
+use crate::clock::{self, ClockSample, HostRaw, MIN_SLEEP};
+use crate::event_loop::ClockSnapshot;
 use meantime_core::saved_state::{Known, Mark, Recalled};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 use meantime_core::wire::Name;
@@ -73,7 +73,7 @@ impl Memory {
 
     /// What was learned in an earlier run. `now`: the node's clocks before any of that, so that its
     /// oscillator shows the machine's wall clock. What cannot be used is told.
-    pub fn recall(&mut self, now: Moment, plausible_from: Timestamp) -> Option<Recalled> {
+    pub fn recall(&mut self, now: ClockSample, plausible_from: Timestamp) -> Option<Recalled> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -98,7 +98,7 @@ impl Memory {
     }
 
     /// Takes note of how the clock stands.
-    pub fn note(&mut self, at: &Observation) {
+    pub fn note(&mut self, at: &ClockSnapshot) {
         let before = std::mem::replace(&mut self.slept, clock::suspended());
         // Whether it has slept before that reading or after it, nobody knows.
         if (self.slept - before).abs() < MIN_SLEEP
@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// The observation of a node that knows its frequency to this error.
-    fn sure(error: Frequency, at_s: i64) -> Observation {
+    fn sure(error: Frequency, at_s: i64) -> ClockSnapshot {
         let mut at = observation();
         at.host = HostRaw::from_nanos(Span::from_secs(at_s).as_nanos());
         at.reading.time += Span::from_secs(at_s);
@@ -213,9 +213,9 @@ mod tests {
     }
 
     /// The clocks of a machine whose oscillator reads so much, and who believes that it is 2033.
-    fn moment(at_s: i64) -> Moment {
+    fn moment(at_s: i64) -> ClockSample {
         let (mono, raw) = (Monotonic::from_nanos(0), Raw::from_nanos(2_000_000_000_000_000_000));
-        Moment {
+        ClockSample {
             host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()),
             now: meantime_core::time::Now { mono, raw },
         }

@@ -18,7 +18,7 @@ struct Machine {
     kernel: KernelState,
     refuses: bool,
     /// What the kernel was told.
-    told: Vec<Adjust>,
+    told: Vec<KernelAdjustment>,
     quieted: u32,
     timescale: Timescale,
     state: ClientState,
@@ -29,12 +29,12 @@ struct Machine {
 #[derive(Clone, Debug)]
 struct Fake(Rc<RefCell<Machine>>);
 
-impl Kernel for Fake {
+impl KernelClock for Fake {
     fn state(&self) -> io::Result<KernelState> {
         Ok(self.0.borrow().kernel)
     }
 
-    fn adjust(&mut self, wanted: &Adjust) -> io::Result<()> {
+    fn adjust(&mut self, wanted: &KernelAdjustment) -> io::Result<()> {
         let mut machine = self.0.borrow_mut();
         if machine.refuses {
             return Err(io::Error::from_raw_os_error(nix::libc::EPERM));
@@ -60,7 +60,7 @@ impl Kernel for Fake {
         machine.quieted += 1;
         machine.kernel.offset = 0;
         machine.kernel.tick = KernelState::NOMINAL_TICK;
-        machine.kernel.status = machine.kernel.status.without(Status::LOOPS);
+        machine.kernel.status = machine.kernel.status.without(KernelStatus::LOOPS);
         Ok(())
     }
 }
@@ -70,7 +70,7 @@ impl Machine {
     fn step(&mut self, by: Span) {
         self.system += by;
         self.kernel.offset = 0;
-        self.kernel.status = self.kernel.status.with(Status::UNSYNCHRONIZED);
+        self.kernel.status = self.kernel.status.with(KernelStatus::UNSYNCHRONIZED);
         self.kernel.max_error = Span::from_secs(16);
     }
 
@@ -93,10 +93,10 @@ impl Bench {
     /// A machine whose system clock is ahead of the published time by `ahead`, and a node that is
     /// synchronized.
     fn new(ahead: Span) -> Bench {
-        Bench::with(ahead, Settings { step_threshold: Span::from_millis(128), force: false })
+        Bench::with(ahead, SteeringConfig { step_threshold: Span::from_millis(128), force: false })
     }
 
-    fn with(ahead: Span, settings: Settings) -> Bench {
+    fn with(ahead: Span, settings: SteeringConfig) -> Bench {
         let machine = Machine {
             raw: START,
             system: Timestamp::from_nanos(START.as_nanos()) + ahead,
@@ -104,7 +104,7 @@ impl Bench {
             kernel: KernelState {
                 frequency: ScaledPpm::from_scaled(1_234_567),
                 tick: 10_000,
-                status: Status::UNSYNCHRONIZED,
+                status: KernelStatus::UNSYNCHRONIZED,
                 offset: 0,
                 max_error: Span::from_secs(16),
             },
@@ -121,7 +121,7 @@ impl Bench {
     }
 
     /// Follows, as the loop does once a second, for so long.
-    fn run(&mut self, seconds: u32) -> Vec<SystemEvent> {
+    fn run(&mut self, seconds: u32) -> Vec<SystemClockEvent> {
         let mut events = Vec::new();
         for _ in 0..seconds {
             events.extend(self.follow());
@@ -130,7 +130,7 @@ impl Bench {
         events
     }
 
-    fn follow(&mut self) -> Vec<SystemEvent> {
+    fn follow(&mut self) -> Vec<SystemClockEvent> {
         let (seen, reading) = {
             let machine = self.machine.borrow();
             let (raw, system, suspended) = (machine.raw, machine.system, machine.suspended);
@@ -144,7 +144,7 @@ impl Bench {
                 frequency: timescale.frequency(),
                 frequency_error: None,
             };
-            (Seen { raw, system, suspended }, reading)
+            (SystemClockReading { raw, system, suspended }, reading)
         };
         self.steering.follow(seen, &reading)
     }
@@ -180,7 +180,7 @@ impl Bench {
     }
 
     fn is_vouched_for(&self) -> bool {
-        !self.machine.borrow().kernel.status.has(Status::UNSYNCHRONIZED)
+        !self.machine.borrow().kernel.status.has(KernelStatus::UNSYNCHRONIZED)
     }
 
     fn steps(&self) -> usize {
@@ -204,11 +204,11 @@ fn a_clock_that_is_far_off_is_stepped_at_joining_and_called_synchronized() {
     let back = Correction::adding(Span::from_secs(-3_600));
     assert_eq!(
         bench.run(1),
-        [SystemEvent::Following { missing: back }, SystemEvent::Stepped { added: back }]
+        [SystemClockEvent::Following { missing: back }, SystemClockEvent::Stepped { added: back }]
     );
     assert!(bench.ahead().abs() <= Span::from_nanos(20), "{}", bench.ahead());
     let kernel = bench.kernel(|_| {});
-    assert!(!kernel.status.has(Status::UNSYNCHRONIZED) && kernel.is_quiet());
+    assert!(!kernel.status.has(KernelStatus::UNSYNCHRONIZED) && kernel.is_quiet());
     assert!(kernel.max_error < Span::from_millis(1), "{kernel:?}");
 }
 
@@ -270,7 +270,7 @@ fn a_step_of_the_published_time_is_a_step_of_the_systems() {
     bench.run(5);
     bench.correct(Span::from_secs(-2), Frequency::from_ppm(3.0), Adjustment::Step);
     let added = Correction::adding(Span::from_secs(-2));
-    assert_eq!(bench.run(3), [SystemEvent::Stepped { added }]);
+    assert_eq!(bench.run(3), [SystemClockEvent::Stepped { added }]);
     assert!(bench.ahead().abs() < Span::from_nanos(50), "{}", bench.ahead());
 }
 
@@ -290,7 +290,7 @@ fn the_kernel_is_told_every_second_that_the_clock_is_kept() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(3_600);
     let kernel = bench.kernel(|_| {});
-    assert!(kernel.max_error < Span::from_millis(1) && !kernel.status.has(Status::UNSYNCHRONIZED));
+    assert!(kernel.max_error < Span::from_millis(1) && !kernel.status.has(KernelStatus::UNSYNCHRONIZED));
 }
 
 #[test]
@@ -380,31 +380,34 @@ fn what_a_daemon_before_us_left_slewing_is_ended() {
     bench.kernel(|kernel| {
         kernel.offset = 77;
         kernel.tick = 9_990;
-        kernel.status = Status::from_bits(0x2001 | 0x0010 | 0x0040);
+        kernel.status = KernelStatus::from_bits(0x2001 | 0x0010 | 0x0040);
     });
     let told = bench.run(3);
-    assert!(matches!(told[..], [SystemEvent::Following { .. }]), "{told:?}");
-    assert_eq!(bench.kernel(|_| {}).status, Status::from_bits(0x2000));
+    assert!(matches!(told[..], [SystemClockEvent::Following { .. }]), "{told:?}");
+    assert_eq!(bench.kernel(|_| {}).status, KernelStatus::from_bits(0x2000));
     assert!(bench.kernel(|_| {}).is_quiet());
 }
 
 #[test]
 fn whoever_else_sets_the_clock_is_noticed_and_it_is_taken_back() {
     type Tamper = fn(&Bench);
-    let disturbances: [(Tamper, Disturbance); 4] = [
-        (|bench| _ = bench.kernel(|k| k.frequency = ScaledPpm::from_scaled(9)), Disturbance::Frequency),
-        (|bench| _ = bench.kernel(|k| k.tick = 10_001), Disturbance::Slew),
-        (|bench| _ = bench.kernel(|k| k.status = k.status.with(Status::LOOPS)), Disturbance::Slew),
+    let disturbances: [(Tamper, ForeignAdjustment); 4] = [
+        (|bench| _ = bench.kernel(|k| k.frequency = ScaledPpm::from_scaled(9)), ForeignAdjustment::Frequency),
+        (|bench| _ = bench.kernel(|k| k.tick = 10_001), ForeignAdjustment::Slew),
+        (
+            |bench| _ = bench.kernel(|k| k.status = k.status.with(KernelStatus::LOOPS)),
+            ForeignAdjustment::Slew,
+        ),
         (
             |bench| bench.machine.borrow_mut().step(Span::from_millis(500)),
-            Disturbance::Step(Correction::adding(Span::from_millis(500))),
+            ForeignAdjustment::Step(Correction::adding(Span::from_millis(500))),
         ),
     ];
     for (disturb, how) in disturbances {
         let mut bench = Bench::new(Span::ZERO);
         assert_eq!(bench.run(20).len(), 1, "it follows");
         disturb(&bench);
-        assert_eq!(bench.follow()[0], SystemEvent::Disturbed { how });
+        assert_eq!(bench.follow()[0], SystemClockEvent::Disturbed { how });
         assert!(bench.run(60).is_empty(), "{how:?}");
         assert!(bench.ahead().abs() < Span::from_micros(1), "{how:?}: {}", bench.ahead());
         assert!(bench.kernel(|_| {}).is_quiet(), "{how:?}");
@@ -420,12 +423,12 @@ fn another_daemon_is_given_way_to_the_third_time() {
         bench.kernel(|kernel| kernel.frequency = ScaledPpm::from_scaled(9));
         told.extend(bench.run(60));
     }
-    let disturbed = SystemEvent::Disturbed { how: Disturbance::Frequency };
-    assert_eq!(told, [disturbed.clone(), disturbed.clone(), disturbed, SystemEvent::GivenUp]);
+    let disturbed = SystemClockEvent::Disturbed { how: ForeignAdjustment::Frequency };
+    assert_eq!(told, [disturbed.clone(), disturbed.clone(), disturbed, SystemClockEvent::GivenUp]);
     bench.steering.release();
     let kernel = bench.kernel(|_| {});
     assert_eq!(kernel.frequency, ScaledPpm::from_scaled(9), "it is the other's now");
-    assert!(kernel.status.has(Status::UNSYNCHRONIZED), "and not for us to vouch for");
+    assert!(kernel.status.has(KernelStatus::UNSYNCHRONIZED), "and not for us to vouch for");
 }
 
 #[test]
@@ -435,18 +438,19 @@ fn somebody_who_sets_the_clock_now_and_then_is_no_daemon() {
     for _ in 0..5 {
         bench.machine.borrow_mut().step(Span::from_secs(60));
         let told = bench.run(900);
-        assert!(!told.contains(&SystemEvent::GivenUp), "{told:?}");
+        assert!(!told.contains(&SystemClockEvent::GivenUp), "{told:?}");
     }
     assert!(bench.ahead().abs() < Span::from_micros(1));
 }
 
 #[test]
 fn force_never_gives_way() {
-    let mut bench = Bench::with(Span::ZERO, Settings { step_threshold: Span::from_millis(128), force: true });
+    let mut bench =
+        Bench::with(Span::ZERO, SteeringConfig { step_threshold: Span::from_millis(128), force: true });
     bench.run(5);
     for _ in 0..10 {
         bench.kernel(|kernel| kernel.frequency = ScaledPpm::from_scaled(9));
-        assert_eq!(bench.follow(), [SystemEvent::Disturbed { how: Disturbance::Frequency }]);
+        assert_eq!(bench.follow(), [SystemClockEvent::Disturbed { how: ForeignAdjustment::Frequency }]);
         bench.pass(Span::from_secs(1));
     }
 }
@@ -461,7 +465,7 @@ fn after_a_suspension_the_systems_time_is_not_put_back_to_before_it() {
     bench.machine.borrow_mut().bound = None;
     assert!(bench.run(20).is_empty());
     assert_eq!(bench.steps(), 0);
-    assert!(bench.kernel(|_| {}).status.has(Status::UNSYNCHRONIZED), "nobody vouches for it meanwhile");
+    assert!(bench.kernel(|_| {}).status.has(KernelStatus::UNSYNCHRONIZED), "nobody vouches for it meanwhile");
     bench.correct(Span::from_secs(3_000) + Span::from_millis(300), Frequency::ZERO, Adjustment::Step);
     bench.run(60);
     assert!(bench.ahead().abs() < Span::from_millis(280), "{}", bench.ahead());
@@ -484,7 +488,7 @@ fn on_leaving_the_learned_rate_stays_without_the_slew_and_nobody_vouches_for_the
     bench.steering.release();
     let kernel = bench.kernel(|_| {});
     assert_eq!(kernel.frequency, ScaledPpm::nearest(Frequency::from_ppm(-12.5)));
-    assert_eq!(kernel.status, Status::UNSYNCHRONIZED);
+    assert_eq!(kernel.status, KernelStatus::UNSYNCHRONIZED);
 }
 
 #[test]
@@ -493,11 +497,11 @@ fn a_kernel_that_refuses_is_told_of_once_and_tried_again() {
     bench.machine.borrow_mut().refuses = true;
     let told = bench.run(10);
     assert!(
-        matches!(&told[..], [SystemEvent::Failed { error }] if error.contains("not permitted")),
+        matches!(&told[..], [SystemClockEvent::Failed { error }] if error.contains("not permitted")),
         "{told:?}"
     );
     bench.machine.borrow_mut().refuses = false;
-    assert!(matches!(bench.run(1)[..], [SystemEvent::Following { .. }]));
+    assert!(matches!(bench.run(1)[..], [SystemClockEvent::Following { .. }]));
 }
 
 const START: Raw = Raw::from_nanos(1_800_000_000_000_000_000);

@@ -9,11 +9,11 @@ pub enum Account {}
 
 /// What a process still needs after its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum RetainedPrivilege {
     /// No right that others do not have.
-    Nothing,
+    None,
     /// To set the machine's clock.
-    Clock,
+    SetClock,
 }
 
 impl Account {
@@ -40,7 +40,7 @@ impl Account {
 }
 
 /// Whether this process could become another user.
-pub fn may_become_others() -> bool {
+pub fn can_change_user() -> bool {
     false
 }
 
@@ -48,6 +48,6 @@ pub fn may_become_others() -> bool {
 ///
 /// # Errors
 /// Never.
-pub fn give_up_rights(_account: Option<&Account>, _need: Need) -> io::Result<()> {
+pub fn drop_privileges(_account: Option<&Account>, _need: RetainedPrivilege) -> io::Result<()> {
     Ok(())
 }

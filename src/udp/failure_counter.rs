@@ -6,16 +6,16 @@ use meantime_core::time::{Monotonic, Span};
 
 /// Counts the failures of one kind of call and keeps them from flooding the log.
 #[derive(Debug)]
-pub struct Troubles {
+pub struct FailureCounter {
     doing: &'static str,
     count: u64,
     quiet_until: Option<Monotonic>,
 }
 
-impl Troubles {
+impl FailureCounter {
     /// No failures yet of what is described by `doing`.
-    pub fn new(doing: &'static str) -> Troubles {
-        Troubles { doing, count: 0, quiet_until: None }
+    pub fn new(doing: &'static str) -> FailureCounter {
+        FailureCounter { doing, count: 0, quiet_until: None }
     }
 
     /// Counts a failure; true if it was told.
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_failures_is_told_once_in_ten_seconds() {
-        let mut troubles = Troubles::new("sending");
+        let mut troubles = FailureCounter::new("sending");
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let told = (0..30_000)
             .filter(|ms| troubles.note(Monotonic::default() + Span::from_millis(*ms), &refused))

@@ -15,7 +15,7 @@ use meantime_core::time::Span;
 
 /// The service manager.
 #[derive(Debug)]
-pub struct Supervisor {
+pub struct ServiceManager {
     socket: PathBuf,
     /// After so long without a sign of life it takes the process for dead.
     patience: Option<Span>,
@@ -23,17 +23,17 @@ pub struct Supervisor {
     told: String,
 }
 
-impl Supervisor {
+impl ServiceManager {
     /// The one that the environment names; `None`: nobody looks after this process.
-    pub fn from_environment() -> Option<Supervisor> {
+    pub fn from_environment() -> Option<ServiceManager> {
         let socket = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())?;
         let patience = sd_notify::watchdog_enabled();
         let nanos = |patience: std::time::Duration| i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX);
         let patience = patience.map(|patience| Span::from_nanos(nanos(patience)));
-        Some(Supervisor { socket: socket.into(), patience, told: String::new() })
+        Some(ServiceManager { socket: socket.into(), patience, told: String::new() })
     }
 
-    /// How often [`alive`](Supervisor::alive) wants to be called: three times before its patience ends, and
+    /// How often [`alive`](ServiceManager::alive) wants to be called: three times before its patience ends, and
     /// often enough for a status that people may look at.
     pub fn period(&self) -> Span {
         let watched = self.patience.map_or(STATUS_PERIOD, |patience| patience.over(3));
@@ -95,12 +95,12 @@ const MIN: Span = Span::from_millis(50);
 mod tests {
     use super::*;
 
-    fn supervisor(patience: Option<Span>) -> (tempfile::TempDir, UnixDatagram, Supervisor) {
+    fn supervisor(patience: Option<Span>) -> (tempfile::TempDir, UnixDatagram, ServiceManager) {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("notify");
         let heard = UnixDatagram::bind(&socket).unwrap();
         heard.set_nonblocking(true).unwrap();
-        (dir, heard, Supervisor { socket, patience, told: String::new() })
+        (dir, heard, ServiceManager { socket, patience, told: String::new() })
     }
 
     fn heard(socket: &UnixDatagram) -> String {
@@ -161,7 +161,7 @@ mod tests {
         let name = format!("meantime-test-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let mut supervisor =
-            Supervisor { socket: format!("@{name}").into(), patience: None, told: String::new() };
+            ServiceManager { socket: format!("@{name}").into(), patience: None, told: String::new() };
         supervisor.ready();
         assert_eq!(heard(&socket), "READY=1\n");
     }

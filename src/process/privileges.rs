@@ -24,11 +24,11 @@ pub struct Account {
 
 /// What a process still needs after its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum RetainedPrivilege {
     /// No right that others do not have.
-    Nothing,
+    None,
     /// To set the machine's clock: `CAP_SYS_TIME`.
-    Clock,
+    SetClock,
 }
 
 impl Account {
@@ -59,7 +59,7 @@ impl Account {
 }
 
 /// Whether this process could become another user.
-pub fn may_become_others() -> bool {
+pub fn can_change_user() -> bool {
     has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
 }
 
@@ -68,9 +68,11 @@ pub fn may_become_others() -> bool {
 ///
 /// # Errors
 /// When the system refuses: then some rights may be given up and others not, and the process should end.
-pub fn give_up_rights(account: Option<&Account>, need: Need) -> io::Result<()> {
+pub fn drop_privileges(account: Option<&Account>, need: RetainedPrivilege) -> io::Result<()> {
     let kept = match need {
-        Need::Clock if has(Capability::CAP_SYS_TIME) => CapsHashSet::from([Capability::CAP_SYS_TIME]),
+        RetainedPrivilege::SetClock if has(Capability::CAP_SYS_TIME) => {
+            CapsHashSet::from([Capability::CAP_SYS_TIME])
+        }
         _ => CapsHashSet::new(),
     };
     if has(Capability::CAP_SETPCAP) {

@@ -202,13 +202,13 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
     assert!(said.starts_with("bob (127.0.0.1:") && said.contains("has no vote any more"), "{said}");
     let told = cluster.server.wait_for_any("removed");
     assert_eq!(told["client"], "bob");
-    assert_eq!(cluster.shown("bob")["excluded"], "by_hand", "at once");
+    assert_eq!(cluster.shown("bob")["excluded"], "removed", "at once");
     let round = cluster.status("server")["last_round"]["round"].clone();
     cluster.server.wait_for("round_ended", 0, |ended| int(&ended["round"]) > int(&round) + 1);
     let last = cluster.server.events_of("round_ended").pop().unwrap();
     assert_eq!((&last["members"], &last["heard"]), (&Value::from(2), &Value::from(2)));
     let bob = cluster.shown("bob");
-    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("by_hand")));
+    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("removed")));
     assert!(cluster.page("server").contains("bob is left out of the vote: by hand"));
     let corrected = cluster.bob.events_of("corrected").len();
     cluster.bob.wait_for("corrected", corrected, |_| true);
@@ -223,7 +223,7 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
     cluster.bob = Process::start("bob", &["client", &address, "--name", "bob", "--output", "json"]);
     cluster.bob.wait_for("corrected", 3, |_| true);
     let bob = cluster.shown("bob");
-    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("by_hand")));
+    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("removed")));
 
     let said = cluster.members("server", "pin", bob["address"].as_str().unwrap()).unwrap();
     assert!(said.contains("has its vote back"), "{said}");

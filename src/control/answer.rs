@@ -86,7 +86,7 @@ fn server(view: &ServerView, answer: &mut Record) {
     answer.known_span("own_bound_ns", view.bound);
     answer.put("burst", view.burst);
     answer.put("datagrams_lost", view.lost);
-    answer.put("setting", known(view.setting.as_ref().map(setting)));
+    answer.put("setting", known(view.manual_adjustment.as_ref().map(setting)));
     answer.put("timestamps", answer.at().timestamps.to_string());
     answer
         .put("last_round", known(view.last_round.as_ref().map(|report| round(report, view.last_round_ago))));
@@ -139,7 +139,7 @@ fn client(view: &ClientView, answer: &mut Record) {
     answer.put("holdover", known(view.holdover.map(snake_case)));
     answer.known_span("heard_ago_ns", view.heard_ago);
     answer.put("last_correction", known(view.last_correction.as_ref().map(correction)));
-    answer.put("setting", known(view.setting.as_ref().map(setting)));
+    answer.put("setting", known(view.manual_adjustment.as_ref().map(setting)));
     answer.put("timestamps", at.timestamps.to_string());
     answer.system();
 }

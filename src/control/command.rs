@@ -43,7 +43,7 @@ fn set_time(server: &mut Server, now: Now, request: &Value) -> Result<Value, Str
         }
     };
     let setting = server.set_time(now, target, how).map_err(|error| error.to_string())?;
-    let starts = server.overview(now).setting.map(|setting| setting.starts_in.as_nanos());
+    let starts = server.overview(now).manual_adjustment.map(|setting| setting.starts_in.as_nanos());
     Ok(json!({
         "amount_ns": setting.amount.as_nanos(),
         "adjustment": snake_case(how),

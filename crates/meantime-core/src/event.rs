@@ -1,4 +1,4 @@
-//! What nodes tell: the whole of what people and programs get to know about a run.
+//! What a node reports: its events, and the reasons in them. The program turns them into text and JSON.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -6,12 +6,12 @@ use core::net::SocketAddr;
 use crate::time::{Correction, Frequency, Offset, Span};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 
-/// A client, as people know it.
+/// A client, as an operator knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
-    /// Its own name for itself; may be empty.
+    /// The name that it gives itself; may be empty.
     pub name: Name,
-    /// Where it is.
+    /// Its address, as the server sees it.
     pub address: SocketAddr,
 }
 
@@ -42,53 +42,54 @@ impl fmt::Display for Voter {
     }
 }
 
-/// Why the vote leaves a reading out.
+/// Why the vote excludes a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exclusion {
     /// It lies outside the agreement window around the median.
     OutsideWindow,
-    /// It shows a time before this program was made.
+    /// It shows a time before the first release of meantime.
     BeforePlausible,
-    /// It shows a time too far ahead.
+    /// It shows a time too far in the future.
     AfterPlausible,
-    /// Somebody has taken its vote away.
-    ByHand,
+    /// An operator has removed the member from the vote.
+    Removed,
 }
 
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Exclusion::OutsideWindow => "too far from the median",
-            Exclusion::BeforePlausible => "shows a time before this program was made",
-            Exclusion::AfterPlausible => "shows a time too far ahead",
-            Exclusion::ByHand => "by hand",
+            Exclusion::BeforePlausible => "shows a time before meantime was first released",
+            Exclusion::AfterPlausible => "shows a time too far in the future",
+            Exclusion::Removed => "removed by an operator",
         })
     }
 }
 
-/// A falseticker: a reading that the vote left out, with the reason.
+/// A falseticker: a reading that the vote excludes, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Falseticker {
-    /// Whose reading.
+    /// The member that the reading is of.
     pub voter: Voter,
     /// Its offset from the median of the vote.
     pub offset: Offset,
-    /// Why it was left out.
+    /// Why it was excluded.
     pub reason: Exclusion,
 }
 
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// No cluster time yet: waiting until every member has been heard and a majority agrees.
+    /// There is no cluster time yet: the server waits until every member has been heard and a majority
+    /// agrees.
     Listening,
-    /// The majority agrees; everybody got a correction.
+    /// The majority agrees: the server corrects all members.
     Agreed,
-    /// No majority agrees: nobody got a correction.
+    /// No majority agrees: the server corrects no member.
     Unsure,
-    /// The server's clock disagrees with a majority of all members: nobody got a correction.
+    /// The server's clock disagrees with a majority of all members: the server corrects no member.
     ServerInDoubt,
-    /// The server is learning the cluster's time from its members: nobody that has it got a correction.
+    /// The server learns cluster time from its members: it corrects only those without cluster time.
     Following,
 }
 
@@ -104,42 +105,42 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a round found.
+/// The result of a round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundReport {
-    /// The round.
+    /// The round's number.
     pub round: u32,
     /// How it ended.
     pub outcome: Outcome,
-    /// Members with a vote, the server's own clock included.
+    /// Number of members with a vote, the server's own clock included.
     pub members: usize,
-    /// Of these, how many were heard in this round. Others may agree by their last readings, for up to three
+    /// How many of these were heard in this round. The last readings of the others count for up to three
     /// rounds.
     pub heard: usize,
-    /// Of the members, how many agree within the window.
+    /// How many of the members agree within the window.
     pub agreeing: usize,
     /// The median of the readings.
     pub median: Offset,
-    /// Readings farther than this from the median do not agree.
+    /// The agreement window: readings farther than this from the median do not agree.
     pub window: Span,
     /// From the lowest to the highest agreeing reading.
     pub spread: Span,
-    /// No two members' clocks differ by more than this: the sum of the two largest bounds, as they were
-    /// stated in this round; `None`: there are no two, or one has none, or was not heard.
+    /// The maximum difference of two members' clocks: the sum of the two largest bounds that members stated
+    /// in this round. `None`: there are fewer than two members, or a member has no bound or was not heard.
     pub largest_bound: Option<Span>,
-    /// The fault-tolerant mean of the members' frequency adjustments, which the anchor steers to zero;
+    /// The fault-tolerant mean of the members' frequency adjustments, which the rate anchor steers to zero;
     /// `None`: not known yet.
     pub mean_frequency: Option<Frequency>,
     /// The cumulative rate command.
     pub rate: Frequency,
 }
 
-/// How an adjustment reaches the clock.
+/// How a clock is adjusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Adjustment {
-    /// Set at once.
+    /// At once.
     Step,
-    /// The clock runs faster or slower until the difference is gone.
+    /// The clock runs faster or slower until the adjustment is complete.
     Slew,
 }
 
@@ -152,70 +153,70 @@ impl fmt::Display for Adjustment {
     }
 }
 
-/// What a server tells.
+/// What a server reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerEvent {
     /// A client has registered.
     Connected {
-        /// Who.
+        /// The client.
         client: Peer,
-        /// How its clock stands.
+        /// The state of its clock.
         state: ClientState,
     },
-    /// A client said goodbye.
+    /// A client has left.
     Left {
-        /// Who.
+        /// The client.
         client: Peer,
     },
-    /// A client was silent for too long and is no member any more.
+    /// A client was silent for too long; the server has dropped it.
     Lost {
-        /// Who.
+        /// The client.
         client: Peer,
-        /// For how long nothing was heard of it.
+        /// How long the server has received nothing from it.
         silent: Span,
     },
-    /// A request was turned away. Told once in a while, not for each request.
+    /// The server has refused a request. Reported at a limited rate, not for each request.
     Refused {
-        /// Who asked.
+        /// The sender's address.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         reason: RejectReason,
-        /// The protocol version that it speaks.
+        /// The protocol version of the request.
         version: u8,
     },
-    /// A datagram was dropped because its tag is not what it should be. Told once in a while, for each way of
-    /// being wrong.
+    /// A datagram was dropped because its tag is wrong or missing. Reported at a limited rate for each kind
+    /// of error.
     Unauthentic {
-        /// Where it came from.
+        /// The sender's address.
         address: SocketAddr,
-        /// Which key it says that its tag was made with.
+        /// The key that it claims its tag was made with.
         key: KeyId,
-        /// Whether this server has a key of that number.
+        /// Whether this server has a key with that number.
         known: bool,
-        /// What the sender calls itself, which nobody vouches for; empty: it does not say.
+        /// The sender's name as it claims, not authenticated; empty: it states none.
         name: Name,
     },
-    /// A round began.
+    /// A round has begun.
     RoundStarted {
         /// Its number, from 1.
         round: u32,
-        /// How many clients are to be measured.
+        /// How many clients will be measured.
         clients: usize,
-        /// By how many exchanges each.
+        /// Exchanges with each client.
         burst: u8,
     },
-    /// From this round on there are more or fewer exchanges with each client: so many as fit into a round.
+    /// From this round on, the number of exchanges with each client is as many as fit into a round.
     BurstAdapted {
-        /// How many clients there are.
+        /// Number of clients.
         clients: usize,
-        /// Exchanges with each.
+        /// Exchanges with each client.
         burst: u8,
-        /// How many there are to be, if they fit.
+        /// The configured number of exchanges, which is used if they fit.
         wanted: u8,
     },
-    /// A client's burst is complete: its data is up to date.
+    /// A client's burst is complete; its data is up to date.
     Updated {
-        /// Who.
+        /// The client.
         client: Peer,
         /// The round.
         round: u32,
@@ -223,90 +224,93 @@ pub enum ServerEvent {
         offset: Offset,
         /// The best exchange's round-trip delay.
         delay: Span,
-        /// How many exchanges of the burst were heard.
+        /// How many probes of the burst were answered.
         heard: u8,
-        /// One standard deviation of the client's estimated distance from cluster time, by its own word.
+        /// One standard deviation of the client's estimated distance from cluster time, as it states.
         error: Option<Span>,
-        /// The client's guaranteed distance from cluster time, by its own word.
+        /// The client's guaranteed distance from cluster time, as it states.
         bound: Option<Span>,
     },
-    /// The vote of a round is over.
+    /// A round has ended.
     RoundEnded(RoundReport),
-    /// A reading was left out of the vote, for the first time or for a new reason.
+    /// The vote has excluded a reading, for the first time or for a new reason.
     Falseticker(Falseticker),
     /// A member that was a falseticker agrees again.
     Truechimer {
-        /// Who.
+        /// The member.
         voter: Voter,
     },
-    /// Somebody has taken a client's vote away. It is measured and corrected as before.
+    /// An operator has removed a client from the vote. It is still measured and corrected.
     Removed {
-        /// Whose.
+        /// The client.
         client: Peer,
     },
-    /// Somebody has given a client its vote back.
+    /// An operator has given a removed client its vote back.
     Pinned {
-        /// Whose.
+        /// The client.
         client: Peer,
     },
-    /// Somebody has set the cluster's time: it will begin soon.
+    /// An operator has ordered a manual time adjustment, which will begin soon.
     TimeSet {
-        /// By how much, when and how.
-        setting: ManualAdjustment,
+        /// The adjustment.
+        manual_adjustment: ManualAdjustment,
     },
-    /// The first vote: the cluster has a time.
+    /// The first vote has succeeded: the cluster has a time.
     TimeAgreed {
         /// The new cluster.
         cluster: ClusterId,
-        /// How many clocks are in the mean.
+        /// Number of clocks in the mean.
         agreeing: usize,
-        /// Of how many members.
+        /// Number of members.
         members: usize,
     },
-    /// Nobody can decide: two clocks, or two halves, that disagree. Told when it begins.
+    /// No majority agrees in the first vote, for example because two clocks or two halves disagree. Reported
+    /// once, when it begins.
     Undecided {
         /// Members with a vote.
         members: usize,
-        /// The largest group that agrees.
+        /// Size of the largest group that agrees.
         agreeing: usize,
     },
-    /// The server found its members carrying the cluster's time, and takes it from them.
+    /// The members carry a cluster time already; the server adopts it from them.
     TimeAdopted {
-        /// The cluster that they carry.
+        /// The cluster whose time they carry.
         cluster: ClusterId,
-        /// How many members carry it.
+        /// Number of members that carry it.
         members: usize,
     },
-    /// The server's own clock is the falseticker: it is silent and takes the time from the members.
+    /// The server's own clock is the falseticker: the server sends no corrections and adopts the members'
+    /// time.
     Deposed {
         /// The server's clock minus the members' median.
         offset: Offset,
     },
-    /// The server is sure again and corrects the members.
+    /// A majority agrees again; the server corrects the members.
     Resumed,
     /// The server's own clock was corrected.
-    OwnClock {
+    OwnClockCorrected {
         /// The round.
         round: u32,
         /// What was added.
         correction: Correction,
-        /// How.
+        /// Step or slew.
         adjustment: Adjustment,
     },
-    /// The machine slept, and its oscillator with it: the server listens anew, and takes the members' time.
+    /// The machine was suspended, and its oscillator with it: the server listens again and adopts the
+    /// members' time.
     Suspended {
         /// For how long.
         slept: Span,
     },
     /// A correction was sent to a client.
     CorrectionSent {
-        /// Who.
+        /// The client.
         client: Peer,
         /// The round.
         round: u32,
-        /// What it is to add.
+        /// What the client is to add.
         correction: Correction,
-        /// The vote's word on its clock.
+        /// The vote's verdict on its clock.
         verdict: Verdict,
     },
 }
@@ -314,41 +318,43 @@ pub enum ServerEvent {
 /// Why a client is in holdover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HoldoverReason {
-    /// Nothing was heard of the server.
+    /// The client receives nothing from the server.
     ServerSilent,
-    /// The server said goodbye.
+    /// The server has left.
     ServerLeft,
-    /// The server does not know this session any more.
+    /// The server no longer knows this session.
     ServerForgot,
-    /// The server is there, but sends no corrections.
+    /// The server answers, but sends no corrections.
     NoCorrections,
-    /// What the server says is beyond what this client accepts.
+    /// The client refuses the server's corrections.
     CorrectionRefused,
 }
 
 /// Why a client refuses a correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The first step would be larger than the panic threshold.
+    /// The first step is larger than the panic threshold
+    /// ([`ClientConfig::panic`](crate::ClientConfig::panic)).
     FirstStepTooLarge,
-    /// The step would be larger than a synchronized clock may take.
+    /// The step is larger than the maximum step ([`ClientConfig::max_step`](crate::ClientConfig::max_step)).
     StepTooLarge,
-    /// Somebody would slew the cluster's time for longer than any server does.
+    /// The manual time adjustment would slew for longer than any server does.
     SlewTooLong,
-    /// The clock would have to run faster or slower than any clock does.
+    /// The clock would run faster or slower than its oscillator by more than the maximum frequency
+    /// ([`ClientConfig::max_frequency`](crate::ClientConfig::max_frequency)).
     ImplausibleFrequency,
-    /// The clock would show a time that cannot be.
+    /// The clock would show an implausible time.
     ImplausibleTime,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Refusal::FirstStepTooLarge => "the first step is larger than --panic allows",
-            Refusal::StepTooLarge => "the step is larger than --max-step allows",
-            Refusal::SlewTooLong => "it would be slewed for more than a day",
-            Refusal::ImplausibleFrequency => "the frequency is farther off than --max-frequency allows",
-            Refusal::ImplausibleTime => "it leads to a time that cannot be",
+            Refusal::FirstStepTooLarge => "the first step is larger than the panic threshold",
+            Refusal::StepTooLarge => "the step is larger than the maximum step",
+            Refusal::SlewTooLong => "the slew would take more than a day",
+            Refusal::ImplausibleFrequency => "the frequency exceeds the maximum frequency",
+            Refusal::ImplausibleTime => "it leads to an implausible time",
         })
     }
 }
@@ -356,114 +362,114 @@ impl fmt::Display for Refusal {
 impl fmt::Display for HoldoverReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            HoldoverReason::ServerSilent => "nothing is heard of the server",
-            HoldoverReason::ServerLeft => "the server said goodbye",
-            HoldoverReason::ServerForgot => "the server does not know this client any more",
+            HoldoverReason::ServerSilent => "the server does not answer",
+            HoldoverReason::ServerLeft => "the server has left",
+            HoldoverReason::ServerForgot => "the server no longer knows this client",
             HoldoverReason::NoCorrections => "the server sends no corrections",
-            HoldoverReason::CorrectionRefused => "what the server says is refused",
+            HoldoverReason::CorrectionRefused => "the server's corrections are refused",
         })
     }
 }
 
-/// What a client tells.
+/// What a client reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientEvent {
-    /// It asks a server to let it in.
+    /// It asks a server for a session.
     Registering {
-        /// Where.
+        /// The server's address.
         server: SocketAddr,
-        /// How often it has tried, from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
     },
     /// The server's name could not be resolved.
     Unresolved {
-        /// How often it has tried, from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
     },
     /// It is registered.
     Registered {
-        /// Where.
+        /// The server's address.
         server: SocketAddr,
-        /// The cluster that the server keeps; 0: its time is not decided yet.
+        /// The cluster whose time the server keeps; 0: it has none yet.
         cluster: ClusterId,
-        /// From one round to the next.
+        /// The time from one round to the next.
         interval: Span,
     },
-    /// The server refuses. Told once for each reason.
+    /// The server refuses to register the client. Reported once for each reason.
     Refused {
-        /// Who.
+        /// The server's address.
         server: SocketAddr,
-        /// Why.
+        /// The reason.
         reason: RejectReason,
         /// The protocol version that the server speaks.
         version: u8,
     },
-    /// A correction was applied.
+    /// A correction was applied to the clock.
     Corrected {
         /// The round.
         round: u32,
-        /// What the server said was to be added.
+        /// What the server asked to add.
         correction: Correction,
-        /// What was added in the end, by the discipline's judgement of all it knows.
+        /// What was added, by the discipline's estimate from all exchanges.
         added: Correction,
-        /// How.
+        /// Step or slew.
         adjustment: Adjustment,
-        /// The least round-trip delay of the burst, as this client knows it.
+        /// The minimum round-trip delay of the burst, as this client knows it.
         delay: Span,
         /// The clock's rate over its oscillator's, minus one.
         frequency: Frequency,
         /// One standard deviation of the estimated distance from cluster time.
         error: Span,
-        /// The guaranteed distance from cluster time; `None`: nothing is proved.
+        /// The guaranteed distance from cluster time; `None`: unknown.
         bound: Option<Span>,
-        /// The vote's word on this clock.
+        /// The vote's verdict on this clock.
         verdict: Verdict,
         /// Whether this was the correction that synchronized the clock.
         first: bool,
     },
-    /// A correction was held for an outlier and not followed.
+    /// A correction was taken for an outlier and not followed.
     Ignored {
         /// The round.
         round: u32,
-        /// What the server said was to be added.
+        /// What the server asked to add.
         correction: Correction,
-        /// How many in a row by now.
+        /// Number of consecutive outliers, this one included.
         in_a_row: u32,
     },
-    /// A correction was refused. Told when it begins, when the reason changes, and then once in a while.
+    /// A correction was refused. Reported at the first one, when the reason changes, and then once a minute.
     RefusedCorrection {
         /// The round.
         round: u32,
-        /// What was to be added.
+        /// What the server asked to add.
         correction: Correction,
-        /// Why not.
+        /// The reason.
         reason: Refusal,
     },
-    /// Somebody has set the cluster's time, and this clock does the same.
+    /// The client follows a manual time adjustment.
     TimeSet {
-        /// By how much, when and how.
-        setting: ManualAdjustment,
-        /// What is added now because this client hears of it late.
+        /// The adjustment.
+        manual_adjustment: ManualAdjustment,
+        /// What is added now because the adjustment began before the client received it.
         late: Correction,
-        /// How.
+        /// Step or slew.
         adjustment: Adjustment,
     },
-    /// What was proved of the cluster's time does not fit to what is proved now: an assumption of the bound
-    /// was wrong, be it about this oscillator, a timestamp, or the server's clock. The bound began anew.
+    /// The newest exchanges contradict the bound: one of its assumptions, about this oscillator, a timestamp
+    /// or the server's clock, was wrong. The bound has been reset.
     BoundBroken {
-        /// By how much they miss each other.
+        /// The distance between the two intervals that should overlap.
         gap: Span,
     },
-    /// The machine slept, and its oscillator with it: the clock has to be synchronized anew.
+    /// The machine was suspended, and its oscillator with it: the clock must be synchronized again.
     Suspended {
         /// For how long.
         slept: Span,
     },
-    /// From now on the clock runs on what it has learned.
+    /// Holdover begins: the clock runs on at the frequency that it has learned.
     Holdover {
-        /// Why.
+        /// The reason.
         reason: HoldoverReason,
     },
-    /// The server is back; the clock is corrected again.
+    /// Holdover has ended: the clock follows corrections again.
     Recovered,
 }

@@ -485,7 +485,9 @@ fn is_step(event: &NodeEvent) -> bool {
             ClientEvent::Corrected { adjustment: Step, .. }
                 | ClientEvent::TimeSet { adjustment: Step, .. }
                 | ClientEvent::Suspended { .. }
-        ) | NodeEvent::Server(ServerEvent::OwnClock { adjustment: Step, .. } | ServerEvent::Suspended { .. })
+        ) | NodeEvent::Server(
+            ServerEvent::OwnClockCorrected { adjustment: Step, .. } | ServerEvent::Suspended { .. }
+        )
     )
 }
 

@@ -375,7 +375,7 @@ pub fn word(reason: Exclusion) -> &'static str {
         Exclusion::OutsideWindow => "outside_window",
         Exclusion::BeforePlausible => "before_plausible",
         Exclusion::AfterPlausible => "after_plausible",
-        Exclusion::ByHand => "by_hand",
+        Exclusion::Removed => "removed",
     }
 }
 

@@ -7,6 +7,7 @@ use super::record::{Record, classic_time, snake_case, time_set};
 use crate::event_loop::ClockSnapshot;
 use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;
+use meantime_core::event::Refusal;
 use meantime_core::time::Span;
 use meantime_core::wire::{ClientState, ClusterId, RejectReason, VERSION};
 
@@ -80,8 +81,8 @@ impl Tell for ClientEvent {
                 record.correction("correction_ns", *correction);
                 record.put("reason", snake_case(reason));
             }
-            TimeSet { setting, late, adjustment } => {
-                record.setting(setting);
+            TimeSet { manual_adjustment, late, adjustment } => {
+                record.setting(manual_adjustment);
                 record.correction("late_ns", *late);
                 record.put("late_adjustment", snake_case(adjustment));
             }
@@ -120,11 +121,13 @@ impl Tell for ClientEvent {
                 format!("Correction {correction} held for an outlier, {in_a_row} in a row")
             }
             RefusedCorrection { correction, reason, .. } => {
-                format!("Correction {correction} refused: {reason}")
+                format!("Correction {correction} refused: {reason}{}", limit_option(*reason))
             }
-            TimeSet { setting, late, adjustment } => match late.span() {
-                Span::ZERO => time_set(setting),
-                _ => format!("{}; heard of late: {late} is added ({adjustment})", time_set(setting)),
+            TimeSet { manual_adjustment, late, adjustment } => match late.span() {
+                Span::ZERO => time_set(manual_adjustment),
+                _ => {
+                    format!("{}; heard of late: {late} is added ({adjustment})", time_set(manual_adjustment))
+                }
             },
             BoundBroken { gap } => format!(
                 "Bound broken by {gap}: this clock, its timestamps or the server's clock did what cannot be"
@@ -151,6 +154,16 @@ impl Tell for ClientEvent {
             Ignored { .. } | Recovered => Some(Level::Info),
             _ => None,
         }
+    }
+}
+
+/// The option that raises the limit that a refused correction exceeds, in brackets; empty: there is none.
+fn limit_option(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::FirstStepTooLarge => " (--panic)",
+        Refusal::StepTooLarge => " (--max-step)",
+        Refusal::ImplausibleFrequency => " (--max-frequency)",
+        Refusal::SlewTooLong | Refusal::ImplausibleTime => "",
     }
 }
 
@@ -278,9 +291,7 @@ mod tests {
     fn holdover_is_a_warning_with_its_reason() {
         let holdover = Holdover { reason: HoldoverReason::ServerLeft };
         let text = printed(Format::Text, &holdover);
-        assert!(
-            text.starts_with("Holdover: the server said goodbye;") && text.ends_with(" (bound 110 µs)\n")
-        );
+        assert!(text.starts_with("Holdover: the server has left;") && text.ends_with(" (bound 110 µs)\n"));
         assert!(printed(Format::Json, &holdover).ends_with("\"reason\":\"server_left\"}\n"));
         assert_eq!(holdover.level(), Some(Level::Warn));
     }

@@ -36,7 +36,7 @@ impl Tell for ServerEvent {
             Deposed { .. } => "deposed",
             Resumed => "resumed",
             Suspended { .. } => "suspended",
-            OwnClock { .. } => "own_clock",
+            OwnClockCorrected { .. } => "own_clock",
             CorrectionSent { .. } => "correction_sent",
         }
     }
@@ -89,7 +89,7 @@ impl Tell for ServerEvent {
                 record.put("reason", snake_case(falseticker.reason));
             }
             Truechimer { voter } => record.voter(voter),
-            TimeSet { setting } => record.setting(setting),
+            TimeSet { manual_adjustment } => record.setting(manual_adjustment),
             TimeAgreed { cluster, agreeing, members } => {
                 record.cluster(*cluster);
                 record.put("agreeing", *agreeing);
@@ -106,7 +106,7 @@ impl Tell for ServerEvent {
             Deposed { offset } => record.offset("offset_ns", *offset),
             Resumed => {}
             Suspended { slept } => record.span("slept_ns", *slept),
-            OwnClock { round, correction, adjustment } => {
+            OwnClockCorrected { round, correction, adjustment } => {
                 record.put("round", *round);
                 record.correction("correction_ns", *correction);
                 record.put("adjustment", snake_case(adjustment));
@@ -154,7 +154,7 @@ impl Tell for ServerEvent {
                 format!("Removed from the vote by hand: {client}; it is still measured and corrected")
             }
             Pinned { client } => format!("Pinned to the vote again: {client}"),
-            TimeSet { setting } => time_set(setting),
+            TimeSet { manual_adjustment } => time_set(manual_adjustment),
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
@@ -174,7 +174,7 @@ impl Tell for ServerEvent {
                 "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
             ),
             Resumed => "Resumed: the server is sure of the cluster's time and corrects the members".into(),
-            OwnClock { correction, adjustment, .. } => {
+            OwnClockCorrected { correction, adjustment, .. } => {
                 format!("Time set at the server itself: correction {correction} ({adjustment})")
             }
             CorrectionSent { client, correction, verdict, .. } => {

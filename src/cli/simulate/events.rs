@@ -55,7 +55,7 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
         ServerEvent::Removed { client } => ("removed", format!("{client} is removed from the vote by hand")),
         ServerEvent::Pinned { client } => ("pinned", format!("{client} has its vote back")),
-        ServerEvent::TimeSet { setting } => ("time_set", time_set(setting)),
+        ServerEvent::TimeSet { manual_adjustment } => ("time_set", time_set(manual_adjustment)),
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
             ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))
         }

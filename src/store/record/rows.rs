@@ -17,7 +17,7 @@ pub trait Recorded: Node {
 impl Recorded for Server {
     /// When a round is over, and the server knows how far its own clock was off: itself, and every client.
     fn record(&self, now: Now, at: &ClockSnapshot, event: &ServerEvent, rows: &mut Vec<Row>) {
-        let ServerEvent::OwnClock { round, correction, .. } = event else { return };
+        let ServerEvent::OwnClockCorrected { round, correction, .. } = event else { return };
         let view = self.view(now);
         let time = at.reading.time;
         let has_time = view.state.has_cluster_time();

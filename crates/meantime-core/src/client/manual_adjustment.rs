@@ -141,7 +141,7 @@ impl Client {
         self.take_setting(now, setting, adjustment);
         if news {
             let late = Correction::adding(late);
-            self.events.push_back(ClientEvent::TimeSet { setting, late, adjustment });
+            self.events.push_back(ClientEvent::TimeSet { manual_adjustment: setting, late, adjustment });
         }
     }
 

@@ -28,7 +28,7 @@ impl Client {
             registered: session.is_some(),
             cluster: self.cluster,
             interval: session.map(|session| session.terms.interval),
-            setting: ManualAdjustmentView::of(&self.setting, self.timescale.published(now.raw)),
+            manual_adjustment: ManualAdjustmentView::of(&self.setting, self.timescale.published(now.raw)),
             last_correction: self.last_correction.map(last),
             holdover: self.holdover,
             heard_ago: session.map(|session| now.mono - session.heard),

@@ -283,7 +283,7 @@ impl Timekeeper {
             let reading = ballot.reading.filter(|_| ballot.state.has_cluster_time() && !nobody)?;
             let offset = self.offset(&reading).span() - median;
             let agrees = offset.abs() <= window + reading.excess && self.implausible(&reading).is_none();
-            Some(Judgement { offset: Offset::ahead_by(offset), agrees, exclusion: Some(Exclusion::ByHand) })
+            Some(Judgement { offset: Offset::ahead_by(offset), agrees, exclusion: Some(Exclusion::Removed) })
         };
         let mut voters = core::mem::take(&mut conclusion.judged).into_iter();
         conclusion.judged = ballots

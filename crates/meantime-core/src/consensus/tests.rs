@@ -453,7 +453,7 @@ fn clocks_that_were_removed_by_hand_are_judged_but_count_for_nothing() {
         assert_eq!((end.report.heard, end.report.agreeing), (2, 2));
         for judged in &end.judged[..3] {
             let judged = judged.expect("they are told how they stand");
-            assert_eq!((judged.agrees, judged.exclusion), (false, Some(Exclusion::ByHand)));
+            assert_eq!((judged.agrees, judged.exclusion), (false, Some(Exclusion::Removed)));
             assert!((judged.offset.span() - SECOND).abs() < Span::from_millis(1), "{judged:?}");
         }
         assert_eq!(end.judged[3].map(|judged| (judged.agrees, judged.exclusion)), Some((true, None)));
@@ -462,7 +462,7 @@ fn clocks_that_were_removed_by_hand_are_judged_but_count_for_nothing() {
     let end = story.round(&[agreeing[0].removed(), agreeing[1], agreeing[2], agreeing[3]]);
     assert_eq!(end.report.members, 4);
     let removed = end.judged[0].expect("it was heard");
-    assert_eq!((removed.agrees, removed.exclusion), (true, Some(Exclusion::ByHand)));
+    assert_eq!((removed.agrees, removed.exclusion), (true, Some(Exclusion::Removed)));
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Server {
             Target::To(time) => time - self.keeper.shown(now.raw),
         };
         let setting = self.keeper.set_time(now.raw, by, how)?;
-        self.events.push_back(ServerEvent::TimeSet { setting });
+        self.events.push_back(ServerEvent::TimeSet { manual_adjustment: setting });
         Ok(setting)
     }
 

@@ -361,7 +361,7 @@ impl Member {
             setting,
             reading,
             excluded: self.exclusion.is_some(),
-            removed: self.exclusion == Some(Exclusion::ByHand),
+            removed: self.exclusion == Some(Exclusion::Removed),
             claim: self.claim(now),
         }
     }

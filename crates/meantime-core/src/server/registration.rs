@@ -120,7 +120,7 @@ impl Server {
         self.gate.enter(path.peer.ip());
         let removed = self.removed.includes(&Peer { name: ask.name, address: path.peer });
         let member = self.members.at(slot)?;
-        member.exclusion = removed.then_some(Exclusion::ByHand);
+        member.exclusion = removed.then_some(Exclusion::Removed);
         // The round that goes on is without it.
         member.round = self.round;
         self.events.push_back(ServerEvent::Connected { client: member.peer(), state: member.state });

@@ -134,8 +134,8 @@ impl Server {
 
     /// Those whose votes are taken away and that are not registered now.
     pub(super) fn removed_and_gone(&self) -> Vec<Peer> {
-        let by_hand = self.members.iter().filter(|member| member.exclusion == Some(Exclusion::ByHand));
-        let here: Vec<Peer> = by_hand.map(|member| member.peer()).collect();
+        let removed = self.members.iter().filter(|member| member.exclusion == Some(Exclusion::Removed));
+        let here: Vec<Peer> = removed.map(|member| member.peer()).collect();
         let gone = self.removed.0.iter().filter(|entry| !here.iter().any(|peer| entry.is(peer)));
         gone.map(|entry| entry.peer).collect()
     }
@@ -159,9 +159,9 @@ impl Server {
     fn note_removed(&mut self) {
         for (_, member) in self.members.iter_mut() {
             let (was, is) =
-                (member.exclusion == Some(Exclusion::ByHand), self.removed.includes(&member.peer()));
+                (member.exclusion == Some(Exclusion::Removed), self.removed.includes(&member.peer()));
             if was != is {
-                member.exclusion = is.then_some(Exclusion::ByHand);
+                member.exclusion = is.then_some(Exclusion::Removed);
             }
         }
     }

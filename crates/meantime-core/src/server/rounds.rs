@@ -233,7 +233,7 @@ impl Server {
             self.own_exclusion = None;
         }
         self.events.push_back(ServerEvent::RoundEnded(conclusion.report));
-        self.events.push_back(ServerEvent::OwnClock {
+        self.events.push_back(ServerEvent::OwnClockCorrected {
             round,
             correction: conclusion.correction,
             adjustment: conclusion.adjustment,

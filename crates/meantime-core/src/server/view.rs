@@ -47,7 +47,7 @@ impl Server {
             frequency: timescale.frequency(),
             frequency_error: self.keeper.frequency_error(now.raw),
             exclusion: self.own_exclusion,
-            setting: ManualAdjustmentView::of(self.keeper.setting(), timescale.published(now.raw)),
+            manual_adjustment: ManualAdjustmentView::of(self.keeper.setting(), timescale.published(now.raw)),
             bound: self.keeper.own_bound(now.raw),
             burst: self.burst,
             lost: self.counters.lost(),

@@ -82,7 +82,7 @@ fn report() -> Message {
         nonce: 0x0123_4567_89ab_cdef,
         t2: NOON,
         processing: Span::from_micros(12),
-        transmit_lag: Span::from_nanos(800),
+        transmit_latency: Span::from_nanos(800),
         frequency: Frequency::from_ppm(-31.2),
         frequency_error: Frequency::from_ppm(0.002),
         rate: Frequency::from_ppm(-3.5),

@@ -34,7 +34,7 @@ fn a_setting_is_told_before_it_begins_and_both_sides_do_the_same() {
     assert!(more.abs() < Span::from_millis(1), "{shown}");
     let told = pair.seen.iter().filter(|message| message.body.kind() == Kind::ManualAdjustment).count();
     assert!((1..=2).contains(&told), "once a setting is known it is not told again: {told}");
-    assert!(pair.seen.last().is_some_and(|message| message.header.flags.setting == 1));
+    assert!(pair.seen.last().is_some_and(|message| message.header.flags.manual_adjustment == 1));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn overruled(after: f64, carried: impl Fn(ManualAdjustment) -> Option<ManualAdju
     };
     set_by(&mut pair, Span::from_secs(5), Adjustment::Step);
     pair.run(after);
-    assert_eq!(pair.last(Kind::Report).header.flags.setting, 2);
+    assert_eq!(pair.last(Kind::Report).header.flags.manual_adjustment, 2);
     events(&mut pair.client);
     let carried = carried(first);
     pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
@@ -138,7 +138,7 @@ fn overruled(after: f64, carried: impl Fn(ManualAdjustment) -> Option<ManualAdju
         if decided || message.header.flags.state == ClientState::Unsynchronized {
             return true;
         }
-        message.header.flags.setting = carried.map_or(0, |setting| setting.number);
+        message.header.flags.manual_adjustment = carried.map_or(0, |setting| setting.number);
         if let Body::ManualAdjustment(setting) = &mut message.body {
             *setting = carried.unwrap_or(ManualAdjustment::NONE);
         }
@@ -155,7 +155,7 @@ fn assert_agreed(pair: &Pair) {
     let ahead = ahead_of_server(pair).abs();
     assert!(ahead < Span::from_micros(60), "{ahead}");
     assert!(reading.bound.is_some_and(|bound| bound >= ahead), "{ahead}, {:?}", reading.bound);
-    let number = |kind| pair.last(kind).header.flags.setting;
+    let number = |kind| pair.last(kind).header.flags.manual_adjustment;
     assert_eq!(number(Kind::Report), number(Kind::Probe));
 }
 
@@ -247,7 +247,7 @@ fn a_setting_cannot_be_taken_back_behind_a_clients_limits() {
             decided |= probe.cluster != ClusterId(0);
         }
         if !decided && message.header.flags.state != ClientState::Unsynchronized {
-            message.header.flags.setting = 0;
+            message.header.flags.manual_adjustment = 0;
             return message.body.kind() != Kind::ManualAdjustment;
         }
         true
@@ -279,7 +279,7 @@ fn a_newcomer_takes_no_step_that_is_still_to_come_beyond_its_limit() {
 /// A Setting that the server has not sent.
 fn forge(pair: &mut Pair, setting: ManualAdjustment) {
     let session = pair.last(Kind::Probe).header.session;
-    let flags = Flags { setting: setting.number, ..Flags::default() };
+    let flags = Flags { manual_adjustment: setting.number, ..Flags::default() };
     let header = Header { flags, session, ..Header::default() };
     let forged = Message { header, body: Body::ManualAdjustment(setting) }.encode();
     pair.client.handle_datagram(pair.client_now(), from(SERVER), &forged);

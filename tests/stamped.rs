@@ -196,7 +196,7 @@ fn a_known_asymmetry_is_taken_out_of_stamps_and_readings_alike() {
     let off = busy.difference() - Span::from_micros(20);
     assert!(off.abs() < Span::from_micros(1), "off by {off}");
     // And what it tells of when its reports left is as it was.
-    let told: Vec<Span> = busy.reports.iter().map(|report| report.transmit_lag).collect();
+    let told: Vec<Span> = busy.reports.iter().map(|report| report.transmit_latency).collect();
     assert_eq!(told[1].as_nanos(), busy.lags[0]);
 }
 
@@ -217,7 +217,8 @@ fn a_report_says_how_much_later_than_it_said_the_one_before_it_left() {
     let mut busy = Busy::new(true);
     busy.run(60);
     let pairs = busy.reports.windows(2).zip(&busy.lags);
-    let told: Vec<(i64, i64)> = pairs.map(|(pair, lag)| (pair[1].transmit_lag.as_nanos(), *lag)).collect();
+    let told: Vec<(i64, i64)> =
+        pairs.map(|(pair, lag)| (pair[1].transmit_latency.as_nanos(), *lag)).collect();
     assert!(told.len() > 40);
     // At first nothing is foreseen of the lag; later its least part is.
     assert_eq!(told[0].0, told[0].1);
@@ -233,5 +234,5 @@ fn without_timestamps_nothing_is_told_and_nothing_is_foreseen() {
     let mut busy = Busy::new(false);
     busy.run(30);
     assert!(!busy.reports.is_empty());
-    assert!(busy.reports.iter().all(|report| report.transmit_lag == Span::ZERO));
+    assert!(busy.reports.iter().all(|report| report.transmit_latency == Span::ZERO));
 }

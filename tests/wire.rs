@@ -98,7 +98,7 @@ fn values_outside_of_an_enumeration_are_refused() {
             Body::Correction(_) => refused(&message, 72, 0..=2, "verdict"),
             Body::Leave(_) => refused(&message, 40, 1..=1, "reason"),
             Body::ManualAdjustment(_) => {
-                refused(&message, 64, 1..=255, "setting number");
+                refused(&message, 64, 1..=255, "adjustment number");
                 refused(&message, 65, 0..=1, "step");
             }
             _ => {}
@@ -238,7 +238,7 @@ fn flag_bits(at: usize) -> u8 {
 
 fn header() -> Header {
     Header {
-        flags: Flags { state: ClientState::Synchronized, setting: 0xa5 },
+        flags: Flags { state: ClientState::Synchronized, manual_adjustment: 0xa5 },
         key_id: KeyId(0x0102),
         sender: NodeId(0x0304_0506_0708_090a),
         session: SessionId(0x0b0c_0d0e_0f10_1112),
@@ -278,7 +278,7 @@ fn one_of_each() -> [Message; 11] {
         nonce: 1,
         t2: Timestamp::from_nanos(-2),
         processing: Span::from_nanos(3),
-        transmit_lag: Span::from_nanos(-4),
+        transmit_latency: Span::from_nanos(-4),
         frequency: Frequency::from_ppt(-5),
         frequency_error: Frequency::from_ppt(6),
         rate: Frequency::from_ppt(-7),
@@ -343,7 +343,7 @@ fn headers() -> impl Strategy<Value = Header> {
     ];
     (states, any::<(u8, u16)>(), any::<(u64, u64)>(), any::<(u32, u32)>()).prop_map(
         |(state, (setting, key_id), (sender, session), (sequence, round))| Header {
-            flags: Flags { state, setting },
+            flags: Flags { state, manual_adjustment: setting },
             key_id: KeyId(key_id),
             sender: NodeId(sender),
             session: SessionId(session),
@@ -422,7 +422,7 @@ fn reports() -> impl Strategy<Value = Body> {
                 nonce,
                 t2: Timestamp::from_nanos(t2),
                 processing: Span::from_nanos(processing.into()),
-                transmit_lag: Span::from_nanos(lag.into()),
+                transmit_latency: Span::from_nanos(lag.into()),
                 frequency,
                 frequency_error: Frequency::from_ratio(f64::from(frequency_error) * 1e-12),
                 rate,

@@ -269,7 +269,7 @@ impl Vector {
             other => panic!("flags {other}"),
         };
         Header {
-            flags: Flags { state, setting: (flags >> 8) as u8 },
+            flags: Flags { state, manual_adjustment: (flags >> 8) as u8 },
             key_id: KeyId(self.number("key_id")),
             sender: NodeId(self.number("sender")),
             session: SessionId(self.number("session")),
@@ -360,7 +360,7 @@ impl Vector {
             nonce: self.number("nonce"),
             t2: Timestamp::from_nanos(self.number("t2")),
             processing: self.span("processing"),
-            transmit_lag: self.span("transmit_lag"),
+            transmit_latency: self.span("transmit_latency"),
             frequency: self.rate("frequency"),
             frequency_error: self.rate("frequency_error"),
             rate: self.rate("rate"),

@@ -1,7 +1,7 @@
-//! Time, as types: every quantity that could be confused with another has a type of its own.
+//! The types of time: each quantity that could be confused with another has a type of its own.
 //!
 //! Three timescales exist and never mix. [`Monotonic`] drives timers and nothing else. [`Raw`] is
-//! a node's free-running oscillator, which nobody ever adjusts; all measurements are taken on it.
+//! a node's free-running oscillator, which is never adjusted; all measurements are taken on it.
 //! [`Timestamp`] is a *disciplined* reading, what the node publishes as cluster time and what
 //! travels on the wire. Between them, [`Offset`] and [`Correction`] have opposite signs and
 //! therefore opposite types.
@@ -115,8 +115,8 @@ impl Neg for Span {
     }
 }
 
-/// For people: in the unit that reads best, to two or three digits. Without a plus: `2.0 s`, `350 µs`, `-1.2
-/// ms`; with `{:+}` always with a sign, for what has a direction: `+2.0 s`.
+/// Prints the span in a readable unit, with two or three digits: `2.0 s`, `350 µs`, `-1.2 ms`; with `{:+}`
+/// always with a sign, for quantities that have a direction: `+2.0 s`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.0 {
@@ -135,7 +135,7 @@ fn readable(ns: u64) -> String {
     }
     let in_unit = |&(size, most, unit): &(f64, f64, &'static str)| {
         let value = ns as f64 / size;
-        // A fourth digit is nobody's business.
+        // Three significant digits.
         let tenths = usize::from((value * 10.0).round() < 1_000.0);
         let power = if tenths == 1 { 10.0 } else { 1.0 };
         ((value * power).round() / power < most).then(|| format!("{value:.tenths$} {unit}"))
@@ -209,15 +209,15 @@ macro_rules! instants {
 instants! {
     /// A point on the monotonic timescale, in nanoseconds since an arbitrary origin. For timers only.
     Monotonic;
-    /// A reading of a node's free-running oscillator, in nanoseconds. It starts near the Unix time
-    /// that the machine believed in, and is never stepped or steered.
+    /// A reading of a node's free-running oscillator, in nanoseconds. It starts near the Unix time of
+    /// the system clock, and is never stepped or steered.
     Raw;
     /// A reading of a disciplined clock: nanoseconds since the Unix epoch (UTC, no leap seconds
-    /// counted). What nodes publish and what travels on the wire.
+    /// counted). Nodes publish it and send it on the wire.
     Timestamp;
 }
 
-/// Both clocks of a node, read together: what every input of the core carries.
+/// Both clocks of a node, read together. Every input of the core carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// The monotonic clock, for timers.
@@ -250,7 +250,7 @@ impl Offset {
     }
 }
 
-/// What must be *added* to a clock to make it right.
+/// What must be *added* to a clock to correct it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Correction(Span);
 
@@ -266,14 +266,14 @@ impl Correction {
     }
 }
 
-/// For people, with its sign: `+3.0 ms`, ahead.
+/// Prints the offset with its sign: `+3.0 ms` is ahead.
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{:+}", self.0))
     }
 }
 
-/// For people, with its sign: `-3.0 ms`, to be set back.
+/// Prints the correction with its sign: `-3.0 ms` sets the clock back.
 impl fmt::Display for Correction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{:+}", self.0))
@@ -323,7 +323,7 @@ impl Frequency {
         (self.0 * 1e12).round() as i32
     }
 
-    /// The phase that this frequency gathers in `span`.
+    /// The phase that accumulates at this frequency over `span`.
     pub fn over(self, span: Span) -> Span {
         span.scaled(self.0)
     }
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_prints_in_the_unit_that_reads_best() {
+    fn a_span_prints_in_a_readable_unit() {
         for (ns, shown) in [
             (0, "0 ns"),
             (-7, "-7 ns"),
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_a_direction_prints_with_a_plus() {
+    fn only_quantities_with_a_direction_print_a_plus() {
         let two = Span::from_secs(2);
         assert_eq!(two.to_string(), "2.0 s");
         assert_eq!(format!("{two:+}|{:+}|{:>8}|", -two, Span::from_nanos(64)), "+2.0 s|-2.0 s|   64 ns|");

@@ -353,7 +353,7 @@ impl Crowd {
         // Outside of a session numbers have no meaning.
         light.sequence = if light.is_member() { light.sequence.wrapping_add(1) } else { 0 };
         let header = Header {
-            flags: Flags { state: light.state(), setting: self.setting },
+            flags: Flags { state: light.state(), manual_adjustment: self.setting },
             key_id: self.key,
             sender: Light::node(self.plan.seed, client),
             session: light.session,
@@ -398,7 +398,7 @@ impl Crowd {
             nonce,
             t2,
             processing: t3 - t2,
-            transmit_lag: light.lag(number.wrapping_sub(1)),
+            transmit_latency: light.lag(number.wrapping_sub(1)),
             frequency,
             frequency_error,
             rate: light.rate,
@@ -408,7 +408,7 @@ impl Crowd {
         };
         light.report(number, t2, host, leaves);
         let header = Header {
-            flags: Flags { state: light.state(), setting: self.setting },
+            flags: Flags { state: light.state(), manual_adjustment: self.setting },
             key_id: self.key,
             sender: Light::node(self.plan.seed, client),
             session: light.session,

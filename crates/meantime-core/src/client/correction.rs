@@ -24,15 +24,15 @@ impl Client {
             return Fate::Unasked;
         }
         let (refused, new_cluster) = (session.refused_setting, session.new_cluster);
-        self.note_setting(now, header.flags.setting);
+        self.note_setting(now, header.flags.manual_adjustment);
         if let Some(reason) = refused {
             self.refuse(now, header.round, told.correction, reason);
             return Fate::Accepted;
         }
-        if self.knows_another_time(header.flags.setting) {
+        if self.knows_another_time(header.flags.manual_adjustment) {
             return Fate::Accepted;
         }
-        if header.flags.setting == 0
+        if header.flags.manual_adjustment == 0
             && let Some(reason) = self.unset(now)
         {
             self.refuse(now, header.round, told.correction, reason);

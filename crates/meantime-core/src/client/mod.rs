@@ -210,7 +210,7 @@ impl Client {
         if let Some(stamps) = probe.before {
             session.memory.complete(stamps);
         }
-        self.note_setting(now, header.flags.setting);
+        self.note_setting(now, header.flags.manual_adjustment);
         self.tell_setting();
         if let Err(reason) = self.follow_rate(now, header, probe.rate) {
             self.refuse(now, header.round, time::Correction::default(), reason);
@@ -318,7 +318,7 @@ impl Client {
             nonce,
             t2: published_t2 - early,
             processing,
-            transmit_lag: session.memory.lag_of(number.wrapping_sub(1)),
+            transmit_latency: session.memory.lag_of(number.wrapping_sub(1)),
             frequency,
             frequency_error: known.map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
             rate: self.command.rate,
@@ -344,10 +344,10 @@ impl Client {
     fn write(&mut self, now: Now, round: u32, body: Body) -> Option<Transmit> {
         let peer = self.server?;
         let key_id = self.key_for(&body);
-        let flags = Flags { state: self.state, setting: 0 };
+        let flags = Flags { state: self.state, manual_adjustment: 0 };
         let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
         if let Link::Member(session) = &mut self.link {
-            header.flags.setting = session.number;
+            header.flags.manual_adjustment = session.number;
             session.sequence = session.sequence.wrapping_add(1).max(1);
             session.sent = now.mono;
             header.session = session.id;

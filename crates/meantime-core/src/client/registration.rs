@@ -203,7 +203,7 @@ impl Client {
         }
         session.begin_setting(&self.setting, self.cluster);
         self.link = Link::Member(Box::new(session));
-        self.note_setting(now, header.flags.setting);
+        self.note_setting(now, header.flags.manual_adjustment);
         self.take_rate_base(now, header, welcome.rate);
         self.told.clear();
         let (cluster, interval) = (welcome.cluster, welcome.interval);

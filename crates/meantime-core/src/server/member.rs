@@ -191,7 +191,7 @@ impl Member {
     /// Takes over what a Report says of its clock; `sure`: its frequency is known well enough to count.
     pub(super) fn take_word(&mut self, now: Monotonic, report: &Report, flags: Flags, sure: Frequency) {
         let state = flags.state;
-        (self.state, self.setting) = (state, flags.setting);
+        (self.state, self.setting) = (state, flags.manual_adjustment);
         self.quality = Quality::of(report);
         self.marks.set(Marks::STATED, true);
         if state.has_cluster_time() && report.frequency_error <= sure {

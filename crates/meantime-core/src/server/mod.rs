@@ -230,7 +230,7 @@ impl Server {
         member.hear(now.mono, header);
         let Some(burst) = burst else { return Fate::Unasked };
         let Some(asked) = burst.answers(header.round, report) else { return Fate::Unasked };
-        burst.amend(header.sequence.wrapping_sub(1), report.transmit_lag);
+        burst.amend(header.sequence.wrapping_sub(1), report.transmit_latency);
         if t4 - asked.t1 - report.processing > self.config.max_delay
             || !burst.measure(header.sequence, report, asked, t4)
         {
@@ -255,7 +255,7 @@ impl Server {
         if !member.hear(now.mono, header) {
             return Fate::Replayed;
         }
-        (member.state, member.setting) = (header.flags.state, header.flags.setting);
+        (member.state, member.setting) = (header.flags.state, header.flags.manual_adjustment);
         self.send_to(slot, 0, Body::HeartbeatAck(HeartbeatAck { nonce: heartbeat.nonce }));
         self.tell_setting(slot);
         Fate::Accepted
@@ -319,7 +319,7 @@ impl Server {
     /// Writes the next datagram of a member's session; `None` if its key is not known any more.
     fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
         let path = self.members.path(slot)?;
-        let flags = Flags { setting: self.keeper.setting().number, ..Flags::default() };
+        let flags = Flags { manual_adjustment: self.keeper.setting().number, ..Flags::default() };
         let member = self.members.at(slot)?;
         member.sequence = member.next_number();
         let (seal, session, sequence) = (Seal::of(member), member.session, member.sequence);

@@ -4,12 +4,12 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::BodyBytes;
 
-/// Server to client: send your Register again with this cookie. The server has remembered nothing.
+/// Server to client: the client is to repeat its Register with this cookie. The server stores nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
     /// The nonce of the Register that this answers.
     pub nonce: u64,
-    /// To be sent back, unread. Valid for some seconds, for this client at this address only.
+    /// Opaque to the client, which sends it back. Valid for some seconds, for this client at this address only.
     pub cookie: u64,
 }
 

@@ -1,4 +1,4 @@
-//! CorrectionMessage: the server's word on a client's clock.
+//! Correction: how far off a client's clock was, and what the vote found.
 
 use core::fmt;
 
@@ -7,13 +7,13 @@ use byteorder::{BigEndian, ByteOrder};
 use super::{BodyBytes, DecodeError, Stamps};
 use crate::time::{self, Frequency, Span, Timestamp};
 
-/// Server to client: at your report `about`, your clock was off by so much.
+/// Server to client: how far off the client's clock was at its report number `about`.
 ///
-/// It speaks of a reading that the client remembers, not of the moment of arrival, so that a late,
-/// doubled or reordered CorrectionMessage does no harm.
+/// It refers to a reading that the client remembers, not to the moment of arrival, so a late, duplicated or
+/// reordered Correction does no harm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CorrectionMessage {
-    /// The report number that the correction speaks of; not 0.
+    /// The report number that the correction refers to; not 0.
     pub about: u32,
     /// What had to be added to the client's clock at that report.
     pub correction: time::Correction,
@@ -24,22 +24,22 @@ pub struct CorrectionMessage {
     /// Readings farther than this from the median count as falsetickers; 0 to 4.29 s, the latter also for
     /// more.
     pub window: Span,
-    /// The vote's word on this client.
+    /// The vote's judgement of this client's clock.
     pub verdict: Verdict,
-    /// Whether the server is still learning the cluster's time from its members: then nothing is guaranteed
-    /// about the time that it tells.
+    /// Whether the server is still learning the cluster's time from its members: then its time has
+    /// no guaranteed bound.
     pub learning: bool,
-    /// Whether the cluster's rate has never been settled: the server may steer it by 100 ppb/s, later by 1
-    /// ppb/s.
+    /// Whether the cluster's rate has not settled yet: the server may then change it by 100 ppb/s, and by
+    /// 1 ppb/s later.
     pub brisk: bool,
-    /// How many reports of the burst the server has heard in time and could use, 1 to 255; 0: it does not
-    /// say, as in a repetition.
+    /// How many reports of the burst arrived in time and were usable, 1 to 255; 0: unknown, as in a
+    /// repeated Correction.
     pub heard: u8,
     /// How many members the cluster has, the server's own clock included.
     pub members: u32,
 }
 
-/// The vote's word on one clock.
+/// The vote's judgement of one clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Verdict {

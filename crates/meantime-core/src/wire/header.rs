@@ -4,14 +4,14 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::{BODY, DATAGRAM_LEN, Datagram, DecodeError, KeyId, MAGIC, VERSION};
 
-/// What every datagram carries, its magic, version and kind aside.
+/// The fields of every datagram, without its magic, version and kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The sender's state and abilities.
     pub flags: Flags,
     /// Which pre-shared key made the tag.
     pub key_id: KeyId,
-    /// Who sends: drawn at random when the process starts.
+    /// The sending process: a number drawn at random when it starts.
     pub sender: NodeId,
     /// The registration that this datagram belongs to; 0 before there is one.
     pub session: SessionId,
@@ -30,37 +30,37 @@ pub struct NodeId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// A cluster's time line: survives the server as long as members carry the time on. 0: none yet.
+/// A cluster's time line. It outlives the server as long as members carry the time. 0: none yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u64);
 
-/// How a client's clock stands.
+/// The state of a client's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientState {
-    /// It has never been told the cluster's time.
+    /// It has never received the cluster's time.
     #[default]
     Unsynchronized,
     /// It follows the cluster's time.
     Synchronized,
-    /// It carries the cluster's time on, on its own.
+    /// It carries the cluster's time without corrections, on the frequency that it has learned.
     Holdover,
 }
 
 impl ClientState {
-    /// Whether the clock shows the cluster's time, by the server's word or by holdover.
+    /// Whether the clock shows the cluster's time, by corrections or in holdover.
     pub fn has_cluster_time(self) -> bool {
         self != ClientState::Unsynchronized
     }
 }
 
-/// The header's flags: in a client's datagrams, its state; in everybody's, how often somebody has set the
-/// cluster's time.
+/// The header's flags: the state of a client, and the number of the newest manual time adjustment that the
+/// sender knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// The client's state; `Unsynchronized` in a server's datagrams.
     pub state: ClientState,
-    /// The number of the newest setting of the cluster's time that the sender knows; 0: none.
-    pub setting: u8,
+    /// The number of the newest manual time adjustment that the sender knows; 0: none.
+    pub manual_adjustment: u8,
 }
 
 impl Flags {
@@ -70,7 +70,7 @@ impl Flags {
             ClientState::Synchronized => 1,
             ClientState::Holdover => 2,
         };
-        state | u16::from(self.setting) << SETTING_SHIFT
+        state | u16::from(self.manual_adjustment) << ADJUSTMENT_SHIFT
     }
 
     fn from_bits(bits: u16) -> Result<Flags, DecodeError> {
@@ -80,11 +80,11 @@ impl Flags {
             2 => ClientState::Holdover,
             _ => return Err(DecodeError::Field("client state")),
         };
-        Ok(Flags { state, setting: (bits >> SETTING_SHIFT) as u8 })
+        Ok(Flags { state, manual_adjustment: (bits >> ADJUSTMENT_SHIFT) as u8 })
     }
 }
 
-/// What a datagram is.
+/// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "described at the variants of Body")]
@@ -164,8 +164,8 @@ pub fn is_newer(number: u32, than: u32) -> bool {
 
 /// The flag bits that hold the client's state.
 const STATE_BITS: u16 = 0b11;
-/// The upper half of the flags is the number of the newest setting.
-const SETTING_SHIFT: u32 = 8;
+/// The upper half of the flags is the number of the newest manual time adjustment.
+const ADJUSTMENT_SHIFT: u32 = 8;
 
 /// Where the header's fields lie in a datagram.
 mod field {

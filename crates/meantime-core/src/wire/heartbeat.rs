@@ -1,20 +1,20 @@
-//! Heartbeat and its acknowledgement: signs of life when there is nothing else to say.
+//! Heartbeat and its acknowledgement: signs of life while no other datagrams flow.
 
 use byteorder::{BigEndian, ByteOrder};
 
 use super::{BodyBytes, DecodeError, Name};
 
-/// Client to server: I am alive, are you?
+/// Client to server: a sign of life, to be acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Random; the answer echoes it.
     pub nonce: u64,
-    /// With a tag, the node's name, as in its Register: so a server that has restarted can tell whose key
-    /// made the tag. Without one: empty.
+    /// With a tag, the node's name, as in its Register: a restarted server so finds the key
+    /// that made the tag. Without a tag: empty.
     pub name: Name,
 }
 
-/// Server to client: I am.
+/// Server to client: the acknowledgement of a Heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatAck {
     /// The Heartbeat's nonce.
@@ -51,6 +51,6 @@ mod field {
     use core::ops::Range;
 
     pub(super) const NONCE: Range<usize> = 0..8;
-    /// Where a Register has it.
+    /// The same place as in a Register.
     pub(super) const NAME: Range<usize> = 24..48;
 }

@@ -1,10 +1,10 @@
-//! Leave: goodbye, either way.
+//! Leave: the end of a session, announced by either side.
 
 use core::fmt;
 
 use super::{BodyBytes, DecodeError};
 
-/// Either way: this session is over.
+/// Either way: the sender ends this session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave {
     /// Why.
@@ -40,5 +40,5 @@ impl Leave {
     }
 }
 
-/// At eight, like a Reject's: the first eight bytes of a body are a nonce wherever there is one.
+/// At byte eight, like a Reject's: the first eight bytes of a body are a nonce wherever there is one.
 const REASON: usize = 8;

@@ -1,33 +1,32 @@
-//! Setting: by how much, and when, somebody has set the cluster's time.
+//! ManualAdjustment: by how much, and when, an operator has set the cluster's time.
 
 use byteorder::{BigEndian, ByteOrder};
 
 use super::{BodyBytes, ClusterId, DecodeError};
 use crate::time::{Span, Timestamp};
 
-/// Server to client: add this to the time that we agree on. And from a client that carries a time on, to a
-/// server that does not know it yet.
+/// Server to client: what all clocks add to the base time that they agree on. Also from a client that carries
+/// a cluster's time, to a restarted server that does not know the adjustment yet.
 ///
-/// What it does is derived in [`berkeley::setting`](crate::manual_adjustment).
+/// Its effect is derived in [`crate::manual_adjustment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ManualAdjustment {
-    /// Whose time is set.
+    /// The cluster whose time is adjusted.
     pub cluster: ClusterId,
-    /// Counts the settings of a cluster: 1, 2, … 255, 1, … In a datagram not 0; 0: nobody has ever set the
-    /// time.
+    /// Counts the adjustments of a cluster: 1, 2, … 255, 1, … Not 0 in a datagram; 0: there was none.
     pub number: u8,
-    /// What the settings before this one have added, all in all.
+    /// The sum of all earlier adjustments.
     pub before: Span,
-    /// What this one adds; negative: takes away.
+    /// What this one adds; negative: clocks are set back.
     pub amount: Span,
-    /// When it begins, in the time that the cluster agrees on.
+    /// When it begins, in base time.
     pub start: Timestamp,
-    /// Whether all of it is added at once.
+    /// Whether clocks step; else they slew.
     pub step: bool,
 }
 
 impl ManualAdjustment {
-    /// Nobody has ever set the time.
+    /// No adjustment.
     pub const NONE: ManualAdjustment = ManualAdjustment {
         cluster: ClusterId(0),
         number: 0,
@@ -49,7 +48,7 @@ impl ManualAdjustment {
     pub(super) fn decode(body: &BodyBytes) -> Result<ManualAdjustment, DecodeError> {
         let span = |field: core::ops::Range<usize>| Span::from_nanos(BigEndian::read_i64(&body[field]));
         let number = match body[field::NUMBER] {
-            0 => return Err(DecodeError::Field("setting number")),
+            0 => return Err(DecodeError::Field("adjustment number")),
             number => number,
         };
         let step = match body[field::STEP] {

@@ -1,11 +1,11 @@
-//! RING 0. Bytes to messages and back: no clocks, no sockets, no addresses, no allocation.
+//! Encoding and decoding of datagrams: no clocks, no sockets, no addresses, no allocation.
 //!
 //! Every datagram has the same [`DATAGRAM_LEN`] of 96 bytes, big-endian: a 32-byte [`Header`], a 48-byte
 //! body, a 16-byte authentication tag (all zero without a [key](NodeKey)). So no answer is ever larger than
-//! what asked for it. `docs/PROTOCOL.md` is the specification; the byte vectors in it are checked against
+//! its request. `docs/PROTOCOL.md` is the specification; the byte vectors in it are checked against
 //! this module by a test.
 //!
-//! Decoding never panics and never guesses: what cannot be read is a [`DecodeError`] with its reason.
+//! Decoding never panics and never guesses: an unreadable datagram is a [`DecodeError`] with its reason.
 //! Reserved bytes are written as zero and ignored when read.
 
 mod challenge;
@@ -55,7 +55,7 @@ const HEADER_LEN: usize = 32;
 const BODY_LEN: usize = 48;
 const BODY: core::ops::Range<usize> = HEADER_LEN..HEADER_LEN + BODY_LEN;
 
-/// One datagram, read.
+/// One decoded datagram.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Message {
     /// What every datagram carries.
@@ -67,27 +67,27 @@ pub struct Message {
 /// The kinds of datagram and what they carry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Body {
-    /// Client to server: let me in.
+    /// Client to server: a request for a session.
     Register(Register),
-    /// Server to client: prove your address with this cookie.
+    /// Server to client: a cookie that proves the client's address.
     Challenge(Challenge),
-    /// Server to client: you are in.
+    /// Server to client: the session and its terms.
     Welcome(Welcome),
-    /// Server to client: no, and why.
+    /// Server to client: a refusal with its reason.
     Reject(Reject),
-    /// Server to client: what time is it there?
+    /// Server to client: a request for a reading of the client's clock.
     Probe(Probe),
     /// Client to server: the answer to a probe.
     Report(Report),
-    /// Server to client: at that report, your clock was off by so much.
+    /// Server to client: how far off the client's clock was at one of its reports.
     Correction(CorrectionMessage),
-    /// Client to server: I am alive; are you?
+    /// Client to server: a sign of life, to be acknowledged.
     Heartbeat(Heartbeat),
     /// Server to client: the answer to a heartbeat.
     HeartbeatAck(HeartbeatAck),
-    /// Either way: goodbye.
+    /// Either way: the end of the session.
     Leave(Leave),
-    /// Either way: by how much somebody has set the cluster's time.
+    /// Either way: an operator's adjustment of the cluster's time.
     ManualAdjustment(ManualAdjustment),
 }
 
@@ -124,7 +124,7 @@ pub enum DecodeError {
     Version {
         /// The version that was found.
         version: u8,
-        /// The kind byte that was found, unread.
+        /// The kind byte of the datagram, not interpreted.
         kind: u8,
         /// The session of the datagram.
         session: SessionId,
@@ -140,7 +140,7 @@ pub enum DecodeError {
 }
 
 impl Message {
-    /// Writes this message as a datagram. The authentication tag is zero until a [`NodeKey`] signs it.
+    /// Encodes this message. The authentication tag is zero until a [`NodeKey`] signs it.
     pub fn encode(&self) -> Datagram {
         let mut datagram = [0; DATAGRAM_LEN];
         self.header.encode(self.body.kind(), &mut datagram);
@@ -162,7 +162,7 @@ impl Message {
         datagram
     }
 
-    /// Reads a datagram.
+    /// Decodes a datagram.
     ///
     /// # Errors
     /// The reason why the bytes are not a message of this version of the protocol.

@@ -1,4 +1,4 @@
-//! A node's name, as it travels in Register.
+//! A node's name, as Register and Heartbeat carry it.
 
 use core::fmt;
 
@@ -57,7 +57,7 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Names end up on terminals and in logs: nothing in them may move a cursor or start a line.
+/// Names are printed on terminals and in logs: no character in them may move a cursor or start a line.
 /// Bidirectional controls can reorder a whole line, so they count as control characters too.
 fn is_printable(c: char) -> bool {
     !c.is_control()

@@ -5,8 +5,8 @@ use byteorder::{BigEndian, ByteOrder};
 use super::{BodyBytes, ClusterId};
 use crate::time::{Frequency, Timestamp};
 
-/// Server to client: what time is it there? Carries the server's two timestamps of an earlier
-/// exchange, so that the client's discipline has all four.
+/// Server to client: a request for a reading. Carries the server's two timestamps of an earlier exchange, so
+/// that the client's discipline has all four.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Probe {
     /// Random; the Report echoes it.

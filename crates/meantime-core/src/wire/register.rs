@@ -4,7 +4,7 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::{BodyBytes, ClusterId, DecodeError, Name};
 
-/// Client to server: let me in. Sent first without a cookie, then again with the one from the
+/// Client to server: a request for a session. Sent first without a cookie, then again with the one from the
 /// [`Challenge`](super::Challenge).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Register {
@@ -14,7 +14,7 @@ pub struct Register {
     pub cookie: u64,
     /// The cluster whose time this client's clock shows; 0: none.
     pub cluster: ClusterId,
-    /// What people call this node.
+    /// The name of this node.
     pub name: Name,
 }
 

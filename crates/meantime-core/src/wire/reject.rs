@@ -6,7 +6,7 @@ use byteorder::{BigEndian, ByteOrder};
 
 use super::{BodyBytes, DecodeError};
 
-/// Server to client: no, and why. The header repeats the session of the datagram that it answers.
+/// Server to client: a refusal. The header repeats the session of the datagram that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reject {
     /// The first eight bytes of the refused datagram's body: its nonce, where it has one.
@@ -23,7 +23,8 @@ pub struct Reject {
 pub enum RejectReason {
     /// The datagram is of another protocol version.
     Version = 1,
-    /// The server does not know this session: it has restarted, or given the client up. Register again.
+    /// The server does not know this session: it has restarted, or has removed the client after its
+    /// timeout. The client registers again.
     UnknownSession = 2,
     /// The server has as many clients as it may have.
     Full = 3,

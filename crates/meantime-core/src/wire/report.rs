@@ -1,4 +1,4 @@
-//! Report: a client's answer to a probe.
+//! Report: a client's answer to a Probe.
 
 use byteorder::{BigEndian, ByteOrder};
 
@@ -16,19 +16,19 @@ pub struct Report {
     /// From the receipt of the probe to the sending of this report, as far as known when it is
     /// written; 0 to 4.29 s. t3 = t2 + processing.
     pub processing: Span,
-    /// How much later than it said the report numbered one less than this one really left; ± 2.1 s.
-    /// 0 if that was not measured, or if the datagram of that number was no Report.
-    pub transmit_lag: Span,
+    /// How much later than its t3 the report before this one (number less one) departed; ± 2.1 s. 0 if that
+    /// was not measured, or if the datagram of that number was no Report.
+    pub transmit_latency: Span,
     /// The client's frequency adjustment: its clock's rate over its oscillator's, minus one.
     pub frequency: Frequency,
     /// One standard deviation of the uncertainty of that frequency; 0 to 4295 ppm, the latter also for
-    /// more and for what is no number.
+    /// more and for NaN.
     pub frequency_error: Frequency,
     /// The cumulative rate command that the frequency includes.
     pub rate: Frequency,
     /// The report number of the newest Correction that the client has applied in this session; 0: none.
     pub applied: u32,
-    /// The client's guaranteed distance from cluster time; `None`: it knows none (or 4.29 s and more).
+    /// The client's guaranteed distance from cluster time; `None`: unknown (or 4.29 s and more).
     pub bound: Option<Span>,
     /// One standard deviation of the client's estimated distance from cluster time; `None`: unknown
     /// (or 4.29 s and more).
@@ -42,11 +42,11 @@ impl Report {
     }
 
     pub(super) fn encode(&self, body: &mut BodyBytes) {
-        let lag = self.transmit_lag.as_nanos().clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        let latency = self.transmit_latency.as_nanos().clamp(i32::MIN.into(), i32::MAX.into()) as i32;
         BigEndian::write_u64(&mut body[field::NONCE], self.nonce);
         BigEndian::write_i64(&mut body[field::T2], self.t2.as_nanos());
         BigEndian::write_u32(&mut body[field::PROCESSING], saturated(self.processing));
-        BigEndian::write_i32(&mut body[field::TRANSMIT_LAG], lag);
+        BigEndian::write_i32(&mut body[field::TRANSMIT_LATENCY], latency);
         BigEndian::write_i32(&mut body[field::FREQUENCY], self.frequency.as_ppt());
         BigEndian::write_u32(&mut body[field::FREQUENCY_ERROR], uncertainty(self.frequency_error));
         BigEndian::write_i32(&mut body[field::RATE], self.rate.as_ppt());
@@ -66,7 +66,7 @@ impl Report {
             nonce: BigEndian::read_u64(&body[field::NONCE]),
             t2: Timestamp::from_nanos(BigEndian::read_i64(&body[field::T2])),
             processing: span(field::PROCESSING),
-            transmit_lag: Span::from_nanos(BigEndian::read_i32(&body[field::TRANSMIT_LAG]).into()),
+            transmit_latency: Span::from_nanos(BigEndian::read_i32(&body[field::TRANSMIT_LATENCY]).into()),
             frequency: Frequency::from_ppt(BigEndian::read_i32(&body[field::FREQUENCY])),
             frequency_error: Frequency::from_ratio(
                 f64::from(BigEndian::read_u32(&body[field::FREQUENCY_ERROR])) * 1e-12,
@@ -79,12 +79,12 @@ impl Report {
     }
 }
 
-/// A length of time as 32 bits of nanoseconds; what does not fit becomes the nearest that does.
+/// A length of time as 32 bits of nanoseconds; saturates at the limits of the field.
 fn saturated(span: Span) -> u32 {
     span.as_nanos().clamp(0, u32::MAX.into()) as u32
 }
 
-/// An uncertainty as 32 bits of parts per trillion. What is no number is no certainty: all ones.
+/// An uncertainty as 32 bits of parts per trillion. NaN is the largest uncertainty: all ones.
 fn uncertainty(frequency: Frequency) -> u32 {
     let ppt = (frequency.ratio() * 1e12).round();
     if ppt.is_nan() { u32::MAX } else { ppt as u32 }
@@ -99,7 +99,7 @@ mod field {
     pub(super) const NONCE: Range<usize> = 0..8;
     pub(super) const T2: Range<usize> = 8..16;
     pub(super) const PROCESSING: Range<usize> = 16..20;
-    pub(super) const TRANSMIT_LAG: Range<usize> = 20..24;
+    pub(super) const TRANSMIT_LATENCY: Range<usize> = 20..24;
     pub(super) const FREQUENCY: Range<usize> = 24..28;
     pub(super) const FREQUENCY_ERROR: Range<usize> = 28..32;
     pub(super) const RATE: Range<usize> = 32..36;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn processing_beyond_its_field_becomes_the_nearest_that_fits() {
+    fn processing_beyond_its_field_saturates() {
         let sent = |ns| {
             let report = Report { processing: Span::from_nanos(ns), ..Report::default() };
             through_the_wire(report).processing.as_nanos()
@@ -133,10 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn transmit_lag_beyond_its_field_becomes_the_nearest_that_fits() {
+    fn transmit_latency_beyond_its_field_saturates() {
         let sent = |ns| {
-            let report = Report { transmit_lag: Span::from_nanos(ns), ..Report::default() };
-            through_the_wire(report).transmit_lag.as_nanos()
+            let report = Report { transmit_latency: Span::from_nanos(ns), ..Report::default() };
+            through_the_wire(report).transmit_latency.as_nanos()
         };
         let (least, most) = (i64::from(i32::MIN), i64::from(i32::MAX));
         assert_eq!((sent(least), sent(least - 1), sent(i64::MIN)), (least, least, least));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn frequencies_beyond_their_fields_become_the_nearest_that_fit() {
+    fn frequencies_beyond_their_fields_saturate() {
         let sent = |ratio| {
             let it = Frequency::from_ratio(ratio);
             let report = Report { frequency: it, frequency_error: it, rate: it, ..Report::default() };
@@ -162,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn an_uncertainty_that_is_no_number_is_the_greatest_and_not_the_least() {
+    fn an_uncertainty_of_nan_is_encoded_as_the_largest() {
         assert_eq!(uncertainty(Frequency::from_ratio(f64::NAN)), u32::MAX);
     }
 
     #[test]
-    fn a_bound_too_large_for_its_field_is_no_bound() {
+    fn a_bound_too_large_for_its_field_is_unknown() {
         let sent = |ns| {
             let it = Some(Span::from_nanos(ns));
             let read = through_the_wire(Report { bound: it, error: it, ..Report::default() });
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_without_a_number_cannot_be_spoken_of() {
+    fn a_report_with_number_zero_is_refused() {
         let body = [0; super::super::BODY_LEN];
         assert_eq!(Report::decode(0, &body), Err(DecodeError::Field("report number")));
     }

@@ -1,9 +1,9 @@
-//! The authentication tag: who has written a datagram, and that nobody has changed it.
+//! The authentication tag: proof of who has written a datagram, and that it was not changed on the way.
 //!
 //! HMAC-SHA-256, cut to the 16 bytes that a datagram has for it. Every node has a key of its own, which
 //! follows from a secret and the node's name; the server knows the secret, and so every node's key. Both
-//! directions of a session are tagged with the node's key, but over different first bytes: nobody can send a
-//! node's own datagrams back to it.
+//! directions of a session are tagged with the node's key, but over different first bytes: an attacker
+//! cannot reflect a node's own datagrams to it.
 //!
 //! Tags are compared in constant time, by the library. Nothing here allocates.
 
@@ -14,12 +14,12 @@ use sha2::Sha256;
 
 use super::{DATAGRAM_LEN, Datagram, Name};
 
-/// Which key made a tag, by the number that people gave it; 0: none.
+/// The number of the key that made a tag, as its operator chose it; 0: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub u16);
 
 impl KeyId {
-    /// No key: the tag is zero and says nothing.
+    /// No key: the tag is zero and proves nothing.
     pub const NONE: KeyId = KeyId(0);
 }
 
@@ -42,16 +42,16 @@ pub enum Direction {
     ToClient = 2,
 }
 
-/// The secret that all nodes' keys follow from: whoever has it can be anybody.
+/// The secret from which all nodes' keys are derived. Its holder can impersonate every node.
 #[derive(Clone)]
 pub struct Master(Hmac<Sha256>);
 
-/// One node's key: whoever has it can be that node, and to that node its server.
+/// One node's key. Its holder can impersonate that node, and impersonate the server to that node.
 #[derive(Clone)]
 pub struct NodeKey(Hmac<Sha256>);
 
 impl Master {
-    /// The master of this secret.
+    /// The master key with this secret.
     pub fn new(secret: &KeyBytes) -> Master {
         Master(keyed(secret))
     }
@@ -74,13 +74,13 @@ impl NodeKey {
         NodeKey(keyed(bytes))
     }
 
-    /// Writes the tag of a datagram that is complete but for it.
+    /// Writes the tag into a datagram that is complete except for it.
     pub fn sign(&self, direction: Direction, datagram: &mut Datagram) {
         let tag = self.over(direction, datagram).finalize().into_bytes();
         datagram[TAG].copy_from_slice(&tag[..TAG_LEN]);
     }
 
-    /// Whether the tag of a datagram is this key's.
+    /// Whether this key made the tag of a datagram.
     pub fn verify(&self, direction: Direction, datagram: &Datagram) -> bool {
         self.over(direction, datagram).verify_truncated_left(&datagram[TAG]).is_ok()
     }
@@ -104,14 +104,14 @@ impl fmt::Debug for NodeKey {
     }
 }
 
-/// The same if they make the same of the same.
+/// Two keys are equal if they derive the same.
 impl PartialEq for Master {
     fn eq(&self, other: &Master) -> bool {
         self.derive(&Name::default()) == other.derive(&Name::default())
     }
 }
 
-/// The same if they make the same of the same.
+/// Two keys are equal if they derive the same.
 impl PartialEq for NodeKey {
     fn eq(&self, other: &NodeKey) -> bool {
         let mut signed = [0; DATAGRAM_LEN];
@@ -127,10 +127,10 @@ fn keyed(bytes: &KeyBytes) -> Hmac<Sha256> {
     Hmac::new(&block.into())
 }
 
-/// What a node's key is for, before the name.
+/// The label that precedes the name in the derivation of a node's key.
 const LABEL: &[u8] = b"meantime 1 node key";
-/// The length of a tag, in bytes, at the end of its datagram: half of what HMAC-SHA-256 gives, as RFC 4868
-/// cuts it.
+/// The length of a tag, in bytes, at the end of its datagram: HMAC-SHA-256 truncated to half, as in
+/// RFC 4868.
 pub const TAG_LEN: usize = 16;
 const TAG: core::ops::Range<usize> = DATAGRAM_LEN - TAG_LEN..DATAGRAM_LEN;
 
@@ -147,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_good_for_its_key_its_direction_and_every_bit_of_its_datagram() {
+    fn a_tag_depends_on_its_key_its_direction_and_every_bit_of_its_datagram() {
         let (key, datagram) = signed();
         assert!(key.verify(Direction::ToServer, &datagram));
-        assert!(!key.verify(Direction::ToClient, &datagram), "it was sent back");
+        assert!(!key.verify(Direction::ToClient, &datagram), "a reflected datagram");
         for bit in 0..DATAGRAM_LEN * 8 {
             let mut changed = datagram;
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -163,9 +163,9 @@ mod tests {
         }
     }
 
-    /// RFC 4231, test case 2 has a key of other letters than zeros: padding by hand is the same as HMAC's.
+    /// RFC 4231, test case 2: a short key, padded here as HMAC pads it.
     #[test]
-    fn it_is_hmac_as_others_know_it() {
+    fn the_tag_is_hmac_sha_256_of_rfc_4231() {
         let mut key = [0; 32];
         key[..4].copy_from_slice(b"Jefe");
         let mac = keyed(&key).chain_update(b"what do ya want for nothing?").finalize().into_bytes();

@@ -7,7 +7,7 @@ use byteorder::{BigEndian, ByteOrder};
 use super::{BodyBytes, ClusterId, DecodeError};
 use crate::time::{Frequency, Span};
 
-/// Server to client: you are in, under the session in the header, on these terms.
+/// Server to client: the client has the session in the header, on these terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Welcome {
     /// The nonce of the Register that this answers.
@@ -18,7 +18,7 @@ pub struct Welcome {
     pub interval: Span,
     /// A client that has sent nothing for so long sends a Heartbeat; within [`Welcome::TERMS`].
     pub heartbeat: Span,
-    /// Each side takes the other for dead after so long a silence; within [`Welcome::TERMS`] and longer
+    /// Each side ends the session after a silence of this length; within [`Welcome::TERMS`] and longer
     /// than the heartbeat.
     pub lifetime: Span,
     /// The server's cumulative rate command now: the base for all later ones of this session.
@@ -26,8 +26,8 @@ pub struct Welcome {
 }
 
 impl Welcome {
-    /// What the three lengths of time may be: 1 ms to 7 days. A client does what a Welcome says, so one
-    /// that says "a heartbeat every nanosecond" must not be readable, nor one that makes it wait for years.
+    /// The range of the three spans: 1 ms to 7 days. A client obeys a Welcome, so a Welcome must not make it
+    /// send a Heartbeat every nanosecond, nor wait for years.
     pub const TERMS: RangeInclusive<Span> = Span::from_millis(1)..=Span::from_secs(7 * 86_400);
 
     pub(super) fn encode(&self, body: &mut BodyBytes) {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_that_no_heartbeat_can_keep_up_is_refused() {
+    fn a_lifetime_not_longer_than_the_heartbeat_is_refused() {
         let second = Span::from_secs(1);
         assert_eq!(read(second, second, second), Err(DecodeError::Field("lifetime")));
         assert!(read(second, second, second + Span::from_nanos(1)).is_ok());

@@ -13,6 +13,7 @@
 //! | [`udp`] | the only place that touches UDP sockets |
 //! | [`event_loop`] | the loop that drives a node |
 //! | [`process`] | rights of the process, and the service manager |
+//! | [`report`] | the machine-readable form of events and figures |
 //! | [`store`] | files that the program keeps: state file, key file, record |
 //! | [`control`] | what programs ask a node |
 //! | `dashboard` | web page, metrics and JSON over HTTP; with the feature `dashboard` |
@@ -25,5 +26,6 @@ pub mod control;
 pub mod dashboard;
 pub mod event_loop;
 pub mod process;
+pub mod report;
 pub mod store;
 pub mod udp;

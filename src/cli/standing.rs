@@ -1,6 +1,6 @@
 //! How a node stands, in one line: for the service manager, which shows it to people.
 
-use super::output::snake_case;
+use crate::report::snake_case;
 use meantime_core::time::{Now, Span};
 use meantime_core::{Client, Node, Server};
 

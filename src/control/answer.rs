@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::command;
 use super::place::Role;
-use crate::cli::output::{Record, report_fields, rounded_ppb, snake_case};
+use crate::cli::output::{Record, report_fields};
+use crate::report::{rounded_ppb, snake_case};
 use meantime_core::event::RoundReport;
 use meantime_core::time::{Now, Span};
 use meantime_core::view::{

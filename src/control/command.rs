@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::output::snake_case;
+use crate::report::snake_case;
 use meantime_core::Server;
 use meantime_core::event::{Adjustment, Peer};
 use meantime_core::server::{Changed, Target, Unchangeable};

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use log::Level;
 use serde_json::{Value, json};
 
-use crate::cli::output::{Record, Tell, rfc3339};
+use crate::cli::output::{Record, Tell};
 use crate::event_loop::ClockSnapshot;
+use crate::report::rfc3339;
 use meantime_core::time::Timestamp;
 
 /// The last events that are worth a line in a log, numbered from 1.

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 
 use log::Level;
 
-pub use record::{Record, classic_time, rfc3339, rounded_ppb, snake_case, time_set};
+pub use record::{Record, time_set};
 pub use server::report_fields;
 
 use super::logging::TOLD;

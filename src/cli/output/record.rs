@@ -3,12 +3,12 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
 use crate::event_loop::ClockSnapshot;
+use crate::report::{classic_time, rfc3339, rounded_ppb, snake_case};
 use meantime_core::event::{Adjustment, Peer, Voter};
-use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
+use meantime_core::time::{Correction, Frequency, Offset, Span};
 use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
 
 /// An event as a JSON object; the order of the fields is kept.
@@ -131,57 +131,7 @@ fn pace(setting: &ManualAdjustment) -> Adjustment {
     if setting.step { Adjustment::Step } else { Adjustment::Slew }
 }
 
-/// A frequency in ppb, to a thousandth: finer than any clock is known.
-pub fn rounded_ppb(frequency: Frequency) -> f64 {
-    (frequency.ppb() * 1e3).round() / 1e3
-}
-
-/// A time as programs read it: `2025-08-21T16:30:12.123456789Z`.
-pub fn rfc3339(time: Timestamp) -> String {
-    utc(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
-}
-
-/// A time as the classic demonstration prints it: `2025-08-21 16:30:12.123456`, in UTC.
-pub fn classic_time(time: Timestamp) -> String {
-    utc(time).format("%Y-%m-%d %H:%M:%S%.6f").to_string()
-}
-
-/// The name of a variant as programs read it: `OutsideWindow` becomes `outside_window`.
-pub fn snake_case(variant: impl fmt::Debug) -> String {
-    let mut name = String::new();
-    for c in format!("{variant:?}").chars() {
-        if c.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_lowercase());
-    }
-    name
-}
-
 /// A clock's state as programs read it.
 pub(super) fn state(state: ClientState) -> String {
     snake_case(state)
-}
-
-fn utc(time: Timestamp) -> DateTime<Utc> {
-    DateTime::from_timestamp_nanos(time.as_nanos())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_for_programs_and_for_people() {
-        let time = Timestamp::from_nanos(1_755_793_812_000_000_007);
-        assert_eq!(rfc3339(time), "2025-08-21T16:30:12.000000007Z");
-        assert_eq!(classic_time(time), "2025-08-21 16:30:12.000000");
-        assert_eq!(rfc3339(Timestamp::from_nanos(i64::MIN)), "1677-09-21T00:12:43.145224192Z");
-    }
-
-    #[test]
-    fn variants_are_written_in_snake_case() {
-        assert_eq!(snake_case(meantime_core::event::Outcome::ServerInDoubt), "server_in_doubt");
-        assert_eq!(state(ClientState::Holdover), "holdover");
-    }
 }

@@ -6,8 +6,9 @@ use log::Level;
 use serde_json::Value;
 
 use super::Tell;
-use super::record::{Record, rounded_ppb, snake_case, state, time_set};
+use super::record::{Record, state, time_set};
 use crate::event_loop::ClockSnapshot;
+use crate::report::{rounded_ppb, snake_case};
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{Peer, RoundReport};
 use meantime_core::time::{Offset, Span};

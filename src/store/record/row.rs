@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::io;
 use std::net::SocketAddr;
 
-use crate::cli::output::{rfc3339, rounded_ppb, snake_case};
+use crate::report::{rfc3339, rounded_ppb, snake_case};
 use meantime_core::event::{Exclusion, RoundReport};
 use meantime_core::time::{Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, Name};

@@ -1,0 +1,14 @@
+//! RING 1. The machine-readable form of what a node reports: on stdout, at the control socket and in the record.
+//!
+//! It defines once how times, frequencies and the names of variants are written, and which fields all events
+//! share ([`EventHeader`]). It does no I/O and contains no sentences for people.
+
+mod format;
+mod header;
+mod round;
+mod words;
+
+pub use format::{classic_time, rfc3339, rounded_ppb, snake_case};
+pub use header::EventHeader;
+pub use round::RoundSummary;
+pub use words::{AdjustmentMethod, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping};

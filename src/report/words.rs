@@ -1,0 +1,227 @@
+//! The enumerations that programs read as words in snake case.
+//!
+//! A newer node may write a word that this program does not know. That is no error: the word is kept as it
+//! was read, in the variant `Unknown`.
+
+use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome};
+use meantime_core::wire::ClientState;
+
+use crate::udp::TimestampSource;
+
+/// Defines an enumeration of words: each variant with the word that stands for it.
+macro_rules! word {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+            /// A word that this program does not know: a newer node may use it.
+            Unknown(String),
+        }
+
+        impl $name {
+            /// The word.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $($name::$variant => $word,)+
+                    $name::Unknown(word) => word,
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(word: String) -> $name {
+                match word.as_str() {
+                    $($word => $name::$variant,)+
+                    _ => $name::Unknown(word),
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                String::deserialize(deserializer).map($name::from)
+            }
+        }
+    };
+}
+
+word! {
+    /// The state of a clock.
+    ClockState {
+        /// It has no cluster time.
+        Unsynchronized = "unsynchronized",
+        /// It follows corrections.
+        Synchronized = "synchronized",
+        /// It carries cluster time on without corrections.
+        Holdover = "holdover",
+    }
+}
+
+word! {
+    /// How a round ended.
+    RoundOutcome {
+        /// The cluster has no time yet.
+        Listening = "listening",
+        /// The majority agrees.
+        Agreed = "agreed",
+        /// No majority agrees.
+        Unsure = "unsure",
+        /// The server's own clock disagrees with the majority.
+        ServerInDoubt = "server_in_doubt",
+        /// The server learns the time that its members carry.
+        Following = "following",
+    }
+}
+
+word! {
+    /// Why the vote leaves a clock out.
+    ExclusionReason {
+        /// It lies outside the agreement window around the median.
+        OutsideWindow = "outside_window",
+        /// It shows a time before the earliest plausible one.
+        BeforePlausible = "before_plausible",
+        /// It shows a time after the latest plausible one.
+        AfterPlausible = "after_plausible",
+        /// An operator has removed its vote.
+        Removed = "removed",
+    }
+}
+
+word! {
+    /// How an adjustment reaches the clock.
+    AdjustmentMethod {
+        /// At once.
+        Step = "step",
+        /// By running faster or slower until it is complete.
+        Slew = "slew",
+    }
+}
+
+word! {
+    /// Why a client is in holdover.
+    HoldoverCause {
+        /// No datagram has arrived from the server.
+        ServerSilent = "server_silent",
+        /// The server has said goodbye.
+        ServerLeft = "server_left",
+        /// The server does not know the session any more.
+        ServerForgot = "server_forgot",
+        /// The server answers, but sends no corrections.
+        NoCorrections = "no_corrections",
+        /// The client has refused the server's correction.
+        CorrectionRefused = "correction_refused",
+    }
+}
+
+word! {
+    /// What records when a datagram is sent or received.
+    Timestamping {
+        /// The kernel.
+        Kernel = "kernel",
+        /// The program.
+        User = "user",
+    }
+}
+
+impl From<ClientState> for ClockState {
+    fn from(state: ClientState) -> ClockState {
+        match state {
+            ClientState::Unsynchronized => ClockState::Unsynchronized,
+            ClientState::Synchronized => ClockState::Synchronized,
+            ClientState::Holdover => ClockState::Holdover,
+        }
+    }
+}
+
+impl From<Outcome> for RoundOutcome {
+    fn from(outcome: Outcome) -> RoundOutcome {
+        match outcome {
+            Outcome::Listening => RoundOutcome::Listening,
+            Outcome::Agreed => RoundOutcome::Agreed,
+            Outcome::Unsure => RoundOutcome::Unsure,
+            Outcome::ServerInDoubt => RoundOutcome::ServerInDoubt,
+            Outcome::Following => RoundOutcome::Following,
+        }
+    }
+}
+
+impl From<Exclusion> for ExclusionReason {
+    fn from(exclusion: Exclusion) -> ExclusionReason {
+        match exclusion {
+            Exclusion::OutsideWindow => ExclusionReason::OutsideWindow,
+            Exclusion::BeforePlausible => ExclusionReason::BeforePlausible,
+            Exclusion::AfterPlausible => ExclusionReason::AfterPlausible,
+            Exclusion::Removed => ExclusionReason::Removed,
+        }
+    }
+}
+
+impl From<Adjustment> for AdjustmentMethod {
+    fn from(adjustment: Adjustment) -> AdjustmentMethod {
+        match adjustment {
+            Adjustment::Step => AdjustmentMethod::Step,
+            Adjustment::Slew => AdjustmentMethod::Slew,
+        }
+    }
+}
+
+impl From<HoldoverReason> for HoldoverCause {
+    fn from(reason: HoldoverReason) -> HoldoverCause {
+        match reason {
+            HoldoverReason::ServerSilent => HoldoverCause::ServerSilent,
+            HoldoverReason::ServerLeft => HoldoverCause::ServerLeft,
+            HoldoverReason::ServerForgot => HoldoverCause::ServerForgot,
+            HoldoverReason::NoCorrections => HoldoverCause::NoCorrections,
+            HoldoverReason::CorrectionRefused => HoldoverCause::CorrectionRefused,
+        }
+    }
+}
+
+impl From<TimestampSource> for Timestamping {
+    fn from(timestamps: TimestampSource) -> Timestamping {
+        match timestamps {
+            TimestampSource::Kernel => Timestamping::Kernel,
+            TimestampSource::User => Timestamping::User,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::snake_case;
+
+    #[test]
+    fn a_word_is_the_variants_name_in_snake_case() {
+        for state in [ClientState::Unsynchronized, ClientState::Synchronized, ClientState::Holdover] {
+            assert_eq!(ClockState::from(state).as_str(), snake_case(state));
+        }
+        for outcome in
+            [Outcome::Listening, Outcome::Agreed, Outcome::Unsure, Outcome::ServerInDoubt, Outcome::Following]
+        {
+            assert_eq!(RoundOutcome::from(outcome).as_str(), snake_case(outcome));
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_of_a_newer_node_is_kept() {
+        let state: ClockState = serde_json::from_str("\"holdover\"").unwrap();
+        assert_eq!(state, ClockState::Holdover);
+        let newer: ClockState = serde_json::from_str("\"free_running\"").unwrap();
+        assert_eq!(newer, ClockState::Unknown("free_running".into()));
+        assert_eq!(serde_json::to_string(&newer).unwrap(), "\"free_running\"");
+    }
+}

@@ -25,7 +25,7 @@ while (($#)); do
     esac
 done
 [[ $seconds =~ ^[0-9]+$ && $runs =~ ^-?[0-9]+$ ]] || { sed -n 's/^#   //p' "$0" >&2; exit 2; }
-((${#targets[@]})) || targets=(decode server client key_file drift_file control record)
+((${#targets[@]})) || targets=(decode server client key_file state_file control record)
 
 not_run() {
     echo "NOT RUN: fuzzing: $1"

@@ -85,7 +85,7 @@ def unit(role):
     check("its state directory is its user's alone", good)
 
     # A node tries that at its start, and would warn. A fresh cluster may need minutes until there is something to keep.
-    can_keep = "nothing can be kept" not in told(f"{role}_journal")
+    can_keep = "cannot write in the state directory" not in told(f"{role}_journal")
     kept = "what it knows" if ".memory" in told(f"{role}_files") else "nothing sure enough yet"
     check("in which it can keep what it learns", can_keep, kept)
 

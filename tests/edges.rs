@@ -145,7 +145,7 @@ fn a_disk_that_comes_back_read_only_stops_nobody() {
 
     let mut late = support::server("127.0.0.1:0", &["--state-dir", &state]);
     late.address();
-    assert_eq!(late.log().matches("nothing can be kept in").count(), 1, "{}", late.log());
+    assert_eq!(late.log().matches("cannot write in the state directory").count(), 1, "{}", late.log());
     assert!(late.is_alive());
 
     drop(disk);

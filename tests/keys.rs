@@ -107,7 +107,7 @@ fn keys_are_added_and_taken_out_and_a_clients_follow_from_the_servers() {
         (&["--add", "lab-7.key"], "--from"),
         (&["--for", "x", "--from", "lab-7.key", "x.key"], "alone"),
         (&["--for", "x", "x.key"], "--from"),
-        (&["--for", "", "--from", "a.key", "x.key"], "no name"),
+        (&["--for", "", "--from", "a.key", "x.key"], "not a valid name"),
         (&["--for", "x", "--from", "a.key", "--replace", "a.key"], "the server's keys"),
     ] {
         let found = files.refused(arguments);
@@ -138,8 +138,8 @@ fn a_key_file_that_cannot_be_right_stops_a_node_with_one_line() {
         assert!(failing(&[&listen[..], &[&all]].concat()).contains("chmod 600"), "mode {bits:o}");
         assert!(failing(&[&follow[..], &[&all]].concat()).contains("chmod 600"), "mode {bits:o}");
     }
-    assert!(failing(&[&listen[..], &[&own]].concat()).contains("that of the client lab-7"));
-    assert!(failing(&[&follow[..], &[&own, "--name", "x"]].concat()).contains("not of x"));
+    assert!(failing(&[&listen[..], &[&own]].concat()).contains("to the client lab-7"));
+    assert!(failing(&[&follow[..], &[&own, "--name", "x"]].concat()).contains("not to x"));
     assert!(failing(&[&follow[..], &[&files.argument("none.key")]].concat()).contains("none.key"));
     fs::write(&own, "nonsense").expect("our file");
     assert!(failing(&[&follow[..], &[&own]].concat()).contains("line 1"));

@@ -133,7 +133,7 @@ fn where_nothing_can_be_kept_it_is_told_once_at_the_start_and_life_goes_on() {
     client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
     for node in [&server, &client] {
         let log = node.log();
-        let warned = log.lines().position(|line| line.contains("nothing can be kept in"));
+        let warned = log.lines().position(|line| line.contains("cannot write in the state directory"));
         assert!(warned.is_some_and(|line| line < 3), "{log}");
     }
     // The client is sure of its frequency by then, and tries to keep it.

@@ -106,7 +106,7 @@ fn where_the_user_cannot_write_that_is_told_at_the_start() {
     fs::create_dir(&state).expect("a directory");
     let node = server("127.0.0.1:0", &["--user", "nobody", "--state-dir", &state.display().to_string()]);
     node.address();
-    assert_eq!(node.log().matches("nothing can be kept in").count(), 1, "{}", node.log());
+    assert_eq!(node.log().matches("cannot write in the state directory").count(), 1, "{}", node.log());
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::io;
 
 use super::Failure;
 use super::advice::Advice;
-use super::logging::TOLD;
-use super::node::{self, Equipment, NodeArgs};
+use super::logging::EVENT_TARGET;
+use super::names;
+use super::node::{Equipment, NodeArgs};
+use super::random::random_bytes;
 use super::units;
 use crate::clock::NodeClock;
 use crate::store::key_file::KeyFile;
@@ -25,7 +27,7 @@ pub(super) struct ClientArgs {
     server: ServerName,
     /// What to call this machine, at most 24 bytes [default: the name that its key file is for, or its host
     /// name]
-    #[arg(long, value_name = "NAME", value_parser = node::own_name)]
+    #[arg(long, value_name = "NAME", value_parser = names::client_name)]
     name: Option<Name>,
     /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or
     /// slower) if by less [default: 128ms]
@@ -74,13 +76,13 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let mut clock = args.node.clock(step_threshold)?;
     // Before the rights to read it are given up.
     let file = args.node.keys()?;
-    let control = args.node.settle::<Client>()?;
+    let control = args.node.drop_privileges::<Client>()?;
     let owner = file.as_ref().and_then(KeyFile::owner);
     let name = args.name.or(owner).unwrap_or_else(host_name);
     let keys = file.map(|file| file.node_keys(&name)).transpose();
-    let keys = keys.map_err(|reason| args.node.wrong_keys(&reason))?.unwrap_or_default();
+    let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
     let plausible_from = args.plausible_from.unwrap_or(PLAUSIBLE_FROM);
-    let (memory, initial_frequency) = args.node.recall(&name, &mut clock, plausible_from);
+    let (state_file, initial_frequency) = args.node.open_state_file(&name, &mut clock, plausible_from);
     let now = clock.now();
     let config = ClientConfig {
         name,
@@ -95,14 +97,14 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         asymmetry: args.asymmetry,
         initial_frequency,
     };
-    log::info!(target: TOLD, "following the server {}", args.server);
+    log::info!(target: EVENT_TARGET, "following the server {}", args.server);
     let advice = Advice::about(&args.server, !config.keys.is_empty());
-    let client = Client::new(config, node::seed()?, now);
+    let client = Client::new(config, random_bytes()?, now);
     let connection = match args.node.wants_kernel_timestamps()? {
         true => ClientSocket::new(resolver).with_kernel_timestamps(),
         false => ClientSocket::new(resolver),
     };
-    let equipment = Equipment { control, memory, advice: Some(advice) };
+    let equipment = Equipment { control, state_file, advice: Some(advice) };
     args.node.run(client, connection, clock, None, equipment)
 }
 

@@ -1,12 +1,13 @@
 //! `meantime dashboard`: a page with plots, and metrics for Prometheus, of a node on this machine.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::logging::LogArgs;
+use super::logging::{LogArgs, StderrEvents};
+use super::units::{self, ValueError};
 use crate::control::ask::{Line, Whom};
 use crate::dashboard::{self, Answers, Hosts, Source};
 
@@ -33,7 +34,7 @@ pub(super) struct DashboardArgs {
 /// # Errors
 /// When it cannot listen where it should, or cannot write its log.
 pub(super) fn run(args: &DashboardArgs) -> Result<(), Failure> {
-    args.log.start(false)?;
+    args.log.start(StderrEvents::Log)?;
     let listener = TcpListener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(args.listen, &error))?;
     if !address.ip().is_loopback() {
@@ -95,14 +96,8 @@ fn loopback() -> SocketAddr {
 }
 
 /// `ADDR:PORT`, or an address alone for the default port.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT));
-    text.parse().or(alone).map_err(|_| {
-        format!(
-            "not an address of this machine with a port; type for example 127.0.0.1:{PORT} or [::1]:{PORT}"
-        )
-    })
+fn listen_address(text: &str) -> Result<SocketAddr, ValueError> {
+    units::listen_address(text, PORT, [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
 }
 
 /// The one after the protocol's.

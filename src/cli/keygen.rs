@@ -6,7 +6,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::node;
+use super::key_file::read_key_file;
+use super::names::key_owner;
+use super::random::random_bytes;
 use crate::store::key_file::{KeyFile, MAX_KEYS};
 use meantime_core::wire::{KeyId, Master, Name};
 
@@ -23,7 +25,7 @@ pub(super) struct KeygenArgs {
     #[arg(long, value_name = "NUMBER", conflicts_with = "owner")]
     remove: Option<u16>,
     /// Write the keys of one client alone, who then cannot play another, nor the server
-    #[arg(long = "for", value_name = "NAME", value_parser = owner_name, requires = "from")]
+    #[arg(long = "for", value_name = "NAME", value_parser = key_owner, requires = "from")]
     owner: Option<Name>,
     /// With --for: the server's key file, which they follow from
     #[arg(long, value_name = "FILE", requires = "owner")]
@@ -43,7 +45,7 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
         (Some(owner), Some(from), _) => (of_client(owner, from)?, format!("the keys of {owner}")),
         (.., Some(number)) => (without(path, KeyId(number))?, format!("all keys but {number}")),
         _ if args.add => with_another(path)?,
-        _ => (KeyFile::Masters(vec![(KeyId(1), node::seed()?)]), "key 1".to_owned()),
+        _ => (KeyFile::Masters(vec![(KeyId(1), random_bytes()?)]), "key 1".to_owned()),
     };
     if args.owner.is_some() && args.replace {
         keep_masters(path)?;
@@ -69,7 +71,7 @@ fn keep_masters(path: &Path) -> Result<(), Failure> {
 }
 
 fn of_client(owner: &Name, from: &Path) -> Result<KeyFile, Failure> {
-    match read(from)? {
+    match read_key_file(from)? {
         KeyFile::Masters(keys) => {
             let derived = keys.iter().map(|(id, secret)| (*id, Master::new(secret).derive(owner)));
             Ok(KeyFile::Node(*owner, derived.collect()))
@@ -82,7 +84,7 @@ fn of_client(owner: &Name, from: &Path) -> Result<KeyFile, Failure> {
 }
 
 fn with_another(path: &Path) -> Result<(KeyFile, String), Failure> {
-    let mut file = read(path)?;
+    let mut file = read_key_file(path)?;
     if let Some(owner) = file.owner() {
         return Err(Failure::Runtime(format!(
             "{} is the client {owner}'s: add a key to the server's file, then make this one anew with --for, --from and \
@@ -99,12 +101,12 @@ fn with_another(path: &Path) -> Result<(KeyFile, String), Failure> {
     let newest = file.keys().iter().map(|(id, _)| id.0).max().unwrap_or(0);
     let free = (1..=u16::MAX).map(KeyId).find(|id| file.keys().iter().all(|(known, _)| known != id));
     let next = newest.checked_add(1).map(KeyId).or(free).unwrap_or_default();
-    file.keys_mut().push((next, node::seed()?));
+    file.keys_mut().push((next, random_bytes()?));
     Ok((file, format!("key {next} as its newest; give it to the server first")))
 }
 
 fn without(path: &Path, number: KeyId) -> Result<KeyFile, Failure> {
-    let mut file = read(path)?;
+    let mut file = read_key_file(path)?;
     let before = file.keys().len();
     file.keys_mut().retain(|(id, _)| *id != number);
     match file.keys().len() {
@@ -114,11 +116,6 @@ fn without(path: &Path, number: KeyId) -> Result<KeyFile, Failure> {
         }
         _ => Ok(file),
     }
-}
-
-fn read(path: &Path) -> Result<KeyFile, Failure> {
-    KeyFile::read(path)
-        .map_err(|reason| Failure::Runtime(format!("cannot use the key file {}: {reason}", path.display())))
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
@@ -160,13 +157,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
-}
-
-fn owner_name(text: &str) -> Result<Name, String> {
-    match node::name(text)? {
-        name if name.as_str().is_empty() || text.trim() != text => Err("that is no name of a client".into()),
-        name => Ok(name),
-    }
 }
 
 const EXAMPLES: &str = "\

@@ -1,9 +1,9 @@
 //! The log: to stderr, and to a file if one is named. Timestamps are RFC 3339 in UTC, by the *machine's*
 //! wall clock, which may well be wrong: the cluster's time is in the events.
 //!
-//! Everything is said once to each reader. Events go to stdout. If that is text, stderr has only what is no
-//! event: troubles of the program and its surroundings. If it is JSON, for programs, stderr also tells people
-//! the events that matter; and the log file does so always.
+//! A line is shown once to each reader. Events go to stdout. If stdout is text, stderr has only what is not an
+//! event: failures of the program and its environment. If stdout is JSON, for programs, stderr also has the
+//! important events for people; the log file always has them.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -14,30 +14,39 @@ use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
 
 use super::Failure;
 
-/// The target of what stdout tells as well.
-pub(super) const TOLD: &str = "told";
+/// The log target of lines that stdout has as well.
+pub(super) const EVENT_TARGET: &str = "event";
 
-/// Where the log goes and how much of it.
+/// Whether stderr has the events that stdout has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StderrEvents {
+    /// People read stdout.
+    Omit,
+    /// A program reads stdout; people read stderr.
+    Log,
+}
+
+/// Where the log is written, and how much.
 #[derive(Debug, clap::Args)]
 pub(super) struct LogArgs {
-    /// Append the log to this file as well, with all events that matter
+    /// Also append the log, with all important events, to this file
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
-    /// How much to log: off, error, warn, info, debug or trace
+    /// Minimum severity of the lines in the log: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", hide_possible_values = true)]
     #[arg(value_parser = levels())]
     log_level: LevelFilter,
 }
 
 impl LogArgs {
-    /// Starts the log. If `told`, people read on stdout what happens, and stderr does not say it again.
+    /// Starts the log.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(super) fn start(&self, told: bool) -> Result<(), Failure> {
+    pub(super) fn start(&self, events: StderrEvents) -> Result<(), Failure> {
         let mut stderr = config();
-        if told {
-            stderr.add_filter_ignore_str(TOLD);
+        if events == StderrEvents::Omit {
+            stderr.add_filter_ignore_str(EVENT_TARGET);
         }
         let mut loggers: Vec<Box<dyn SharedLogger>> =
             vec![WriteLogger::new(self.log_level, stderr.build(), std::io::stderr())];

@@ -9,13 +9,17 @@ mod client;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
+mod key_file;
 mod keygen;
 mod load;
 mod logging;
 mod members;
+mod names;
 mod node;
 pub mod output;
 pub mod plot;
+mod random;
+mod record;
 mod server;
 mod set_time;
 pub mod simulate;

@@ -1,15 +1,17 @@
 //! `meantime server`: measure the clients, vote, correct.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::Failure;
-use super::logging::TOLD;
-use super::node::{self, Equipment, NodeArgs};
+use super::logging::EVENT_TARGET;
+use super::names;
+use super::node::{Equipment, NodeArgs};
 use super::output::Listening;
-use super::units;
+use super::random::random_bytes;
+use super::units::{self, ValueError};
 use crate::clock::NodeClock;
 use crate::udp::ServerSocket;
 use meantime_core::config::{PLAUSIBLE_FROM, PROBE_RATE, STEP_THRESHOLD};
@@ -60,7 +62,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
     /// What to call this machine, at most 24 bytes
-    #[arg(long, value_name = "NAME", default_value = "server", value_parser = node::name)]
+    #[arg(long, value_name = "NAME", default_value = "server", value_parser = names::node_name)]
     name: Name,
     /// Leave out clocks that show a time before this, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = units::date)]
@@ -108,18 +110,19 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
     let keys = args.node.keys()?.map(|file| file.master_keys()).transpose();
-    let keys = keys.map_err(|reason| args.node.wrong_keys(&reason))?.unwrap_or_default();
+    let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
     let stamped = args.node.wants_kernel_timestamps()?;
     let listener = ServerSocket::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let mut clock = args.node.clock(STEP_THRESHOLD)?;
-    let control = args.node.settle::<Server>()?;
-    let (memory, initial_frequency) = args.node.recall(&args.name, &mut clock, args.plausible_from());
+    let control = args.node.drop_privileges::<Server>()?;
+    let (state_file, initial_frequency) =
+        args.node.open_state_file(&args.name, &mut clock, args.plausible_from());
     let now = clock.now();
-    let server = Server::new(args.config(initial_frequency, keys), node::seed()?, now);
-    log::info!(target: TOLD, "listening on {address}, a round each {}", args.interval);
-    let equipment = Equipment { control, memory, advice: None };
+    let server = Server::new(args.config(initial_frequency, keys), random_bytes()?, now);
+    log::info!(target: EVENT_TARGET, "listening on {address}, a round each {}", args.interval);
+    let equipment = Equipment { control, state_file, advice: None };
     args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)
 }
 
@@ -142,24 +145,21 @@ fn any_address() -> SocketAddr {
 }
 
 /// `ADDR:PORT`, or an address alone for the default port.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DEFAULT_PORT));
-    text.parse().or(alone).map_err(|_| {
-        format!("not an address of this machine with a port; type for example [::]:{DEFAULT_PORT} or 192.0.2.1:{DEFAULT_PORT}")
-    })
+fn listen_address(text: &str) -> Result<SocketAddr, ValueError> {
+    let examples = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()];
+    units::listen_address(text, DEFAULT_PORT, examples)
 }
 
 /// A network in CIDR notation, or one address.
-fn network(text: &str) -> Result<IpNet, String> {
+fn network(text: &str) -> Result<IpNet, ValueError> {
     let alone = text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or(alone).map_err(|_| "not a network; type for example 192.0.2.0/24 or 2001:db8::/32".into())
+    text.parse().or(alone).map_err(|_| ValueError::NoNetwork)
 }
 
-fn interval(text: &str) -> Result<Span, String> {
+fn interval(text: &str) -> Result<Span, ValueError> {
     match units::span(text)? {
-        span if span < Span::from_millis(50) => Err("too short; at least 50ms".into()),
-        span if span > Span::from_secs(3_600) => Err("too long; at most 1h".into()),
+        span if span < Span::from_millis(50) => Err(ValueError::TooShort("50ms")),
+        span if span > Span::from_secs(3_600) => Err(ValueError::TooLong("1h")),
         span => Ok(span),
     }
 }

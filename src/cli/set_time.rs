@@ -64,7 +64,7 @@ fn sentence(answer: &Value) -> String {
 
 fn target(text: &str) -> Result<Target, String> {
     if text.starts_with(['+', '-', '−']) {
-        return units::span(&text.replace('−', "-")).map(Target::By);
+        return units::span(&text.replace('−', "-")).map(Target::By).map_err(|error| error.to_string());
     }
     units::moment(text).map(Target::To).map_err(|_| {
         "neither a time nor an offset with its sign; type for example '2026-01-31 16:30:00' (UTC) or +1.5s".into()

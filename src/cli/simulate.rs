@@ -9,6 +9,7 @@ mod fault;
 mod progress;
 mod report;
 mod samples;
+mod values;
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

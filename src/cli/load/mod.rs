@@ -8,13 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::logging::LogArgs;
-use super::node;
+use super::key_file;
+use super::key_file::read_key_file;
+use super::logging::{LogArgs, StderrEvents};
 use super::output::Format;
-use super::units;
+use super::units::{self, ValueError};
 use crate::clock::{NodeClock, Overlay};
 use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
-use crate::store::key_file::KeyFile;
 use crate::udp::{Resolver, ServerName};
 use meantime_core::time::{Frequency, Span};
 use meantime_core::{MasterKeys, Node};
@@ -115,7 +115,7 @@ impl LoadArgs {
 /// # Errors
 /// When the server cannot be found or may not be loaded, or the system has not enough sockets.
 pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
-    args.log.start(false)?;
+    args.log.start(StderrEvents::Log)?;
     if args.settle >= args.duration {
         return Err(Failure::Usage(
             "nothing would be measured: --duration counts from the start, and must be longer than --settle"
@@ -129,16 +129,16 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
     })?;
     let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
     let crowd = Crowd::new(args.plan(keys), sources.seats().clone(), clock.now());
-    let mut audience = Audience {
+    let mut observer = LoadObserver {
         reporter: Reporter::new(args.output, args.clients as usize),
         has_measured: false,
         is_over: false,
     };
     let event_loop = EventLoop::new(crowd, sources, clock).and_then(EventLoop::with_signals);
     let mut event_loop = event_loop.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?;
-    match event_loop.run(&mut audience) {
-        Err(_) if audience.is_over && audience.has_measured => Ok(()),
-        Err(_) if audience.is_over => Err(Failure::Runtime(format!(
+    match event_loop.run(&mut observer) {
+        Err(_) if observer.is_over && observer.has_measured => Ok(()),
+        Err(_) if observer.is_over => Err(Failure::Runtime(format!(
             "nothing was measured: not all {} clients were in, and had settled, in time; does a server with room for them run at \
              {server}, and does it ask for keys?",
             args.clients
@@ -149,17 +149,16 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
 }
 
 fn master_keys(path: &Path) -> Result<MasterKeys, Failure> {
-    let keys = KeyFile::read(path).and_then(|file| file.master_keys());
-    keys.map_err(|reason| node::unusable(path, &reason))
+    read_key_file(path)?.master_keys().map_err(|error| key_file::unusable(path, &error))
 }
 
-struct Audience {
+struct LoadObserver {
     reporter: Reporter,
     has_measured: bool,
     is_over: bool,
 }
 
-impl LoopHandler<Crowd> for Audience {
+impl LoopHandler<Crowd> for LoadObserver {
     fn event(&mut self, _at: ClockSnapshot, _event: CrowdEvent) -> io::Result<()> {
         // What there is to say needs the counters, too: see `witness`.
         if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
@@ -186,10 +185,10 @@ impl LoopHandler<Crowd> for Audience {
     }
 }
 
-fn duration(text: &str) -> Result<Span, String> {
+fn duration(text: &str) -> Result<Span, ValueError> {
     match units::positive_span(text)? {
-        span if span < Span::from_secs(1) => Err("too short; at least 1s".into()),
-        span if span > Span::from_secs(86_400) => Err("too long; at most 24h".into()),
+        span if span < Span::from_secs(1) => Err(ValueError::TooShort("1s")),
+        span if span > Span::from_secs(86_400) => Err(ValueError::TooLong("24h")),
         span => Ok(span),
     }
 }

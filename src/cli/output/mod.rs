@@ -21,7 +21,7 @@ use log::Level;
 pub use record::{Record, time_set};
 pub use server::report_fields;
 
-use super::logging::TOLD;
+use super::logging::EVENT_TARGET;
 use crate::event_loop::ClockSnapshot;
 use meantime_core::time::Span;
 use meantime_core::wire::Name;
@@ -75,9 +75,9 @@ impl<W: Write> Output<W> {
         let text = if is_read { what.text(at) } else { None };
         if let (Some(level), Some(text)) = (what.level(), &text) {
             match self.limiter.admit(what.kind(), at.host) {
-                Some(0) => log::log!(target: TOLD, level, "{text}"),
+                Some(0) => log::log!(target: EVENT_TARGET, level, "{text}"),
                 Some(omitted) => {
-                    log::log!(target: TOLD, level, "{text} ({omitted} more of this kind were not logged)");
+                    log::log!(target: EVENT_TARGET, level, "{text} ({omitted} more of this kind were not logged)");
                 }
                 None => {}
             }

@@ -17,8 +17,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
-use super::history::{History, Member, Point};
 use super::scale::{Quantity, Scale};
+use crate::store::record::history::{HistoryPoint, MemberHistory, RecordHistory};
 
 /// Why there is no picture.
 type Failed = Box<dyn Error>;
@@ -27,7 +27,7 @@ type Failed = Box<dyn Error>;
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn svg(history: &History, path: &Path) -> Result<(), Failed> {
+pub(super) fn svg(history: &RecordHistory, path: &Path) -> Result<(), Failed> {
     let mut text = String::new();
     draw(history, SVGBackend::with_string(&mut text, SIZE), 1)?;
     Ok(fs::write(path, text)?)
@@ -37,12 +37,12 @@ pub(super) fn svg(history: &History, path: &Path) -> Result<(), Failed> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn png(history: &History, path: &Path) -> Result<(), Failed> {
+pub(super) fn png(history: &RecordHistory, path: &Path) -> Result<(), Failed> {
     draw(history, BitMapBackend::new(path, (2 * SIZE.0, 2 * SIZE.1)), 2)
 }
 
 /// Draws everything, `zoom` times as large.
-fn draw<B: DrawingBackend>(history: &History, backend: B, zoom: i32) -> Result<(), Failed>
+fn draw<B: DrawingBackend>(history: &RecordHistory, backend: B, zoom: i32) -> Result<(), Failed>
 where
     B::ErrorType: 'static,
 {
@@ -69,7 +69,7 @@ struct Panel {
     title: &'static str,
     quantity: Quantity,
     from_zero: bool,
-    value: fn(&Point) -> Option<f64>,
+    value: fn(&HistoryPoint) -> Option<f64>,
 }
 
 const PANELS: [Panel; 3] = [
@@ -97,7 +97,7 @@ impl Panel {
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
-        history: &History,
+        history: &RecordHistory,
         time: &Scale,
         dress: &Dress,
         zoom: i32,
@@ -175,7 +175,7 @@ struct Mark {
 }
 
 /// What of a member's line hangs together.
-fn pieces(member: &Member, value: fn(&Point) -> Option<f64>, begin_ns: i64) -> Vec<Vec<Mark>> {
+fn pieces(member: &MemberHistory, value: fn(&HistoryPoint) -> Option<f64>, begin_ns: i64) -> Vec<Vec<Mark>> {
     let mut pieces: Vec<Vec<Mark>> = Vec::new();
     let mut whole = false;
     for point in &member.points {
@@ -233,11 +233,11 @@ enum Shape {
 }
 
 impl Dress {
-    fn of(members: &[Member]) -> Dress {
+    fn of(members: &[MemberHistory]) -> Dress {
         let most = COLOURS.len() * SHAPES.len();
         let mut named: Vec<usize> = (0..members.len()).collect();
         // The node itself, and of the others those that are farthest off, as a rule.
-        let usual = |member: &Member| {
+        let usual = |member: &MemberHistory| {
             let mut sizes: Vec<f64> =
                 member.points.iter().filter_map(|point| point.offset_ns.map(f64::abs)).collect();
             sizes.sort_by(f64::total_cmp);
@@ -270,7 +270,7 @@ impl Dress {
     }
 
     /// The members with their styles, in the order in which they are drawn.
-    fn pairs<'a>(&self, members: &'a [Member]) -> Vec<(&'a Member, Style)> {
+    fn pairs<'a>(&self, members: &'a [MemberHistory]) -> Vec<(&'a MemberHistory, Style)> {
         let with =
             |named: bool| members.iter().zip(&self.0).filter(move |(_, style)| style.is_some() == named);
         with(false).chain(with(true)).map(|(member, style)| (member, style.unwrap_or(NAMELESS))).collect()
@@ -307,7 +307,7 @@ impl Style {
 
 fn draw_legend<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
-    history: &History,
+    history: &RecordHistory,
     dress: &Dress,
     zoom: i32,
 ) -> Result<(), Failed>
@@ -355,7 +355,7 @@ fn shortened(name: &str) -> String {
     }
 }
 
-fn title(history: &History) -> String {
+fn title(history: &RecordHistory) -> String {
     let moment = |ns, format| DateTime::from_timestamp_nanos(ns).format(format).to_string();
     let (begin, end) = (history.begin_ns, history.end_ns);
     let same_day = moment(begin, "%F") == moment(end, "%F");
@@ -440,8 +440,8 @@ const NAMELESS: Style = Style { color: RGBColor(190, 190, 190), shape: Shape::Ci
 mod tests {
     use super::*;
 
-    fn point(s: i64, joined: bool, offset_ns: Option<f64>) -> Point {
-        Point {
+    fn point(s: i64, joined: bool, offset_ns: Option<f64>) -> HistoryPoint {
+        HistoryPoint {
             time_ns: s * 1_000_000_000,
             joined,
             holdover: false,
@@ -451,8 +451,8 @@ mod tests {
         }
     }
 
-    fn member(name: &str, points: Vec<Point>) -> Member {
-        Member { name: name.into(), own: name == "hub", points }
+    fn member(name: &str, points: Vec<HistoryPoint>) -> MemberHistory {
+        MemberHistory { name: name.into(), own: name == "hub", points }
     }
 
     #[test]

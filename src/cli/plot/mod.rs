@@ -1,15 +1,14 @@
 //! `meantime plot`: a picture of what a node has recorded.
 
 mod draw;
-pub mod history;
-pub mod read;
 mod scale;
 
 use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::units;
-use history::History;
+use crate::store::record::history::RecordHistory;
+use crate::store::record::reader::read_file;
 use meantime_core::time::Timestamp;
 
 /// Draw a record: offset, delay and frequency of every member over time
@@ -45,14 +44,16 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     let kind = kind(&args.output)?;
     let mut parts = Vec::new();
     for path in &args.files {
-        let mut part = read::file(path).map_err(|why| cannot_read(path, &why))?;
-        part.retain(|entry| {
-            let at = Timestamp::from_nanos(entry.time_ns);
+        let mut part = read_file(path).map_err(|error| {
+            Failure::Runtime(format!("cannot read the record {}: {error}", path.display()))
+        })?;
+        part.retain(|row| {
+            let at = Timestamp::from_nanos(row.time_ns);
             args.from.is_none_or(|from| at >= from) && args.to.is_none_or(|to| at <= to)
         });
         parts.push(part);
     }
-    let history = History::of(parts).ok_or_else(|| {
+    let history = RecordHistory::of(parts).ok_or_else(|| {
         let files: Vec<_> = args.files.iter().map(|path| path.display().to_string()).collect();
         let between = if args.from.or(args.to).is_some() { " between these times" } else { "" };
         let files = files.join(", ");
@@ -66,10 +67,6 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
         let path = args.output.display();
         Failure::Runtime(format!("cannot draw {path}: {why}; choose another file with --output"))
     })
-}
-
-fn cannot_read(path: &Path, why: &str) -> Failure {
-    Failure::Runtime(format!("cannot read the record {}: {why}", path.display()))
 }
 
 fn kind(path: &Path) -> Result<Kind, Failure> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::fault;
-use crate::cli::{Failure, units};
+use super::values::{probability, wander};
+use crate::cli::Failure;
+use crate::cli::units;
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::chaos::{Endurance, Soak};
 use meantime_sim::machine::Habits;
@@ -293,28 +295,6 @@ impl SimulateArgs {
 
     fn server_clock(&self) -> Clock {
         Clock { offset: self.server_offset, drift: self.server_drift, wander: self.server_wander }
-    }
-}
-
-/// A probability: `0.2` or `20%`.
-fn probability(text: &str) -> Result<f64, String> {
-    let (number, unit) = match text.strip_suffix('%') {
-        Some(number) => (number, 0.01),
-        None => (text, 1.0),
-    };
-    let value: f64 = number.trim().parse().map_err(|_| "not a number; type for example 0.2 or 20%")?;
-    match value * unit {
-        p if (0.0..=1.0).contains(&p) => Ok(p),
-        _ => Err("a probability is between 0 and 1; for per cent type 20%".into()),
-    }
-}
-
-/// A random walk of frequency, per √s.
-fn wander(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(wander) if (0.0..=1e-5).contains(&wander) => Ok(wander),
-        Ok(_) => Err("no oscillator wanders like that; between 0 and 1e-5, a common quartz 1e-9".into()),
-        Err(_) => Err("not a number; type for example 1e-9".into()),
     }
 }
 

@@ -1,19 +1,48 @@
 //! Faults as people type them: `600s:jump:server:1h`, `10min:crash:client-2`,
 //! `600s:ramp:client-1:1ppm:10min`.
 
-use crate::cli::units;
+use crate::cli::units::{self, ValueError};
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
 use meantime_sim::{Fault, Intrusion, Member, Ways};
 
-/// A fault and its time.
-///
-/// # Errors
-/// What is wrong with it, and what to type instead.
-pub(super) fn fault(text: &str) -> Result<(Span, Fault), String> {
+/// Why a fault or a start cannot be used, and what to type instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FaultError {
+    /// The text has too few parts.
+    #[error("a fault is WHEN:WHAT:WHO, as in {EXAMPLE}")]
+    Form,
+    /// A start is not a node and a time.
+    #[error("type WHO@WHEN, as in client-3@600s")]
+    JoinForm,
+    /// A duration or a frequency is wrong.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// There is no such node.
+    #[error("'{0}' is not a node; type server or client-1")]
+    NoNode(String),
+    /// The server has no path of its own.
+    #[error("only a client has a path; type client-1")]
+    NotAClient,
+    /// There is no such direction.
+    #[error("'{0}' is not a direction; type down (from the server) or up (to it)")]
+    NoDirection(String),
+    /// There is no such fault.
+    #[error("no such fault; {KINDS}")]
+    NoFault,
+    /// The fault takes no parameter.
+    #[error("this fault has no parameter; type for example 600s:{0}:client-2")]
+    NoParameter(&'static str),
+    /// A parameter is missing, wrong or superfluous.
+    #[error("the parameters are wrong; type for example {0}")]
+    Parameters(&'static str),
+}
+
+/// Parses a fault and its time.
+pub(super) fn fault(text: &str) -> Result<(Span, Fault), FaultError> {
     let mut parts = text.split(':');
     let (Some(at), Some(what), Some(who)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(format!("a fault is WHEN:WHAT:WHO, as in {EXAMPLE}"));
+        return Err(FaultError::Form);
     };
     if what == "set-time" {
         return Ok((units::unsigned_span(at)?, set_time(who, parts.collect::<Vec<&str>>().as_slice())?));
@@ -41,27 +70,24 @@ pub(super) fn fault(text: &str) -> Result<(Span, Fault), String> {
             Fault::Intrude(client(who)?, Intrusion::Creep(Ways::Down, units::positive_frequency(rate)?))
         }
         ("mitm", ["off"]) => Fault::Withdraw(client(who)?),
-        _ => return Err(hint(what)),
+        _ => return Err(wrong_parameters(what)),
     };
     Ok((at, fault))
 }
 
-/// The cluster's time, set by hand: `600s:set-time:1s`, `600s:set-time:-3h:step`.
-fn set_time(by: &str, how: &[&str]) -> Result<Fault, String> {
+/// A manual time adjustment: `600s:set-time:1s`, `600s:set-time:-3h:step`.
+fn set_time(by: &str, how: &[&str]) -> Result<Fault, FaultError> {
     let how = match how {
         [] => Adjustment::Slew,
         ["step"] => Adjustment::Step,
-        _ => return Err(hint("set-time")),
+        _ => return Err(wrong_parameters("set-time")),
     };
     Ok(Fault::SetTime(units::span(by)?, how))
 }
 
-/// A client and the time at which it starts.
-///
-/// # Errors
-/// What is wrong with it, and what to type instead.
-pub(super) fn join(text: &str) -> Result<(Member, Span), String> {
-    let (who, at) = text.split_once('@').ok_or("type WHO@WHEN, as in client-3@600s")?;
+/// Parses a client and the time at which it starts.
+pub(super) fn join(text: &str) -> Result<(Member, Span), FaultError> {
+    let (who, at) = text.split_once('@').ok_or(FaultError::JoinForm)?;
     Ok((member(who)?, units::unsigned_span(at)?))
 }
 
@@ -78,33 +104,34 @@ pub(super) fn victim(fault: &Fault) -> Option<Member> {
     }
 }
 
-fn member(text: &str) -> Result<Member, String> {
+fn member(text: &str) -> Result<Member, FaultError> {
     let number = text.strip_prefix("client-").and_then(|number| number.parse().ok());
     match (text, number) {
         ("server", _) => Ok(Member::SERVER),
         (_, Some(number)) if number > 0 => Ok(Member::client(number)),
-        _ => Err(format!("'{text}' is nobody; type server or client-1")),
+        _ => Err(FaultError::NoNode(text.to_owned())),
     }
 }
 
-fn client(member: Member) -> Result<Member, String> {
-    if member == Member::SERVER { Err("only a client has a path; type client-1".into()) } else { Ok(member) }
+fn client(member: Member) -> Result<Member, FaultError> {
+    if member == Member::SERVER { Err(FaultError::NotAClient) } else { Ok(member) }
 }
 
-fn ways(text: &str) -> Result<Ways, String> {
+fn ways(text: &str) -> Result<Ways, FaultError> {
     match text {
         "down" => Ok(Ways::Down),
         "up" => Ok(Ways::Up),
-        _ => Err(format!("'{text}' is no way; type down (from the server) or up (to it)")),
+        _ => Err(FaultError::NoDirection(text.to_owned())),
     }
 }
 
-/// What to type instead.
-fn hint(what: &str) -> String {
-    let example = match what {
-        "crash" | "leave" | "start" | "pause" | "resume" | "cut" | "heal" => {
-            return format!("nothing more to say; type for example 600s:{what}:client-2");
-        }
+/// The error for a fault whose parameters do not fit, or that is unknown.
+fn wrong_parameters(what: &str) -> FaultError {
+    let bare = ["crash", "leave", "start", "pause", "resume", "cut", "heal"];
+    if let Some(what) = bare.into_iter().find(|bare| *bare == what) {
+        return FaultError::NoParameter(what);
+    }
+    FaultError::Parameters(match what {
         "jump" => EXAMPLE,
         "set-time" => "600s:set-time:-2s:step",
         "sleep" => "600s:sleep:client-1:1h",
@@ -112,9 +139,8 @@ fn hint(what: &str) -> String {
         "ramp" => "600s:ramp:client-1:1ppm:10min",
         "delay" => "600s:delay:client-1:400us:down",
         "mitm" => "600s:mitm:client-1:chaos, replay, forge:50ms, creep:10ppm or off",
-        _ => return format!("no such fault; {KINDS}"),
-    };
-    format!("how exactly? type for example {example}")
+        _ => return FaultError::NoFault,
+    })
 }
 
 const EXAMPLE: &str = "600s:jump:server:1h";
@@ -161,13 +187,13 @@ mod tests {
             ("600s:explode:server", "there are crash"),
             ("600s:crash:me", "server or client-1"),
             ("600s:cut:server", "only a client"),
-            ("600s:crash:server:1:2", "nothing more"),
+            ("600s:crash:server:1:2", "no parameter"),
             ("600s:jump:server:1h:2", "600s:jump:server:1h"),
             ("600s:ramp:client-1:1ppm", "1ppm:10min"),
             ("600s:ramp:client-1:1ppm:0s", "more than zero"),
             ("600s:sleep:client-1:-1h", "more than zero"),
             ("600s:set-time:2s:later", "set-time:-2s:step"),
-            ("600s:set-time:server", "no length of time"),
+            ("600s:set-time:server", "not a duration"),
             ("600s:delay:server:400us", "only a client"),
             ("600s:delay:client-1:-1us", "negative"),
             ("600s:delay:client-1:400us:left", "down"),
@@ -175,7 +201,7 @@ mod tests {
             ("600s:mitm:client-1:magic", "chaos, replay"),
             ("600s:delay:client-1:400us:up:1", "400us:down"),
         ] {
-            let error = fault(text).unwrap_err();
+            let error = fault(text).unwrap_err().to_string();
             assert!(error.contains(hint), "{text}: {error}");
         }
     }

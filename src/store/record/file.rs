@@ -1,9 +1,9 @@
-//! A file that grows by whole lines, is rotated by its size, and outlives every trouble with the disk.
+//! A file that grows by whole lines, is rotated by its size, and survives every failure of the disk.
 //!
-//! Before each piece is written the path is looked at: a file that was moved, removed or lies in a directory
-//! that is gone is opened anew. It is locked, so that no two nodes write to it. What cannot be written is
-//! left out, and tried again some time later; of a piece that was written in part the rest is cut off, so
-//! that the file always consists of whole lines.
+//! Before each piece is written the path is checked: a file that was moved or removed, or whose directory was
+//! removed, is opened anew. The file is locked, so that two nodes cannot write to it. A piece that cannot be written
+//! is left out, and a later piece is tried some time afterwards. Of a piece that was written in part the rest is cut
+//! off, so that the file always consists of whole lines.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -13,48 +13,75 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::is_full;
 use super::row::COLUMNS;
 use crate::clock::HostRaw;
 use meantime_core::time::Span;
 
-/// How much is kept.
+/// How large a record may become.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// The most bytes of a file, unless a single piece is longer.
+pub struct RecordLimits {
+    /// Maximum size of a file, in bytes, unless a single piece is longer.
     pub size: u64,
-    /// How many older files there may be beside it.
-    pub keep: u16,
+    /// Maximum number of older files beside it.
+    pub older_files: u16,
+}
+
+/// Why a record cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordFileError {
+    /// The file cannot be opened, read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The path leads to a directory, a pipe or the like.
+    #[error("that is not a file")]
+    NotAFile,
+    /// Another process has locked the file.
+    #[error("another node writes to it")]
+    Locked,
+    /// The first line is not that of a record of this version.
+    #[error("it has other columns than a record of this version, or is something else")]
+    OtherColumns,
+    /// The last line does not end.
+    #[error("its end is not a row of a record")]
+    NoRow,
+}
+
+impl RecordFileError {
+    /// Whether there is no space on the disk, which may change.
+    fn is_full(&self) -> bool {
+        let RecordFileError::Io(error) = self else { return false };
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    }
 }
 
 /// The record's file.
 #[derive(Debug)]
 pub(super) struct RecordFile {
     path: PathBuf,
-    limits: Limits,
+    limits: RecordLimits,
     open: Option<File>,
-    trouble: Option<Trouble>,
+    outage: Option<Outage>,
 }
 
-/// What is to be told when it is over.
+/// A time in which nothing can be written.
 #[derive(Clone, Copy, Debug)]
-struct Trouble {
-    /// Not before then is it tried again; `None`: at once.
+struct Outage {
+    /// When writing is tried again; `None`: at once.
     retry: Option<HostRaw>,
-    /// How many pieces are missing.
+    /// How many pieces are missing so far.
     missing: u64,
 }
 
 impl RecordFile {
-    /// Opens the file to append to it. A full disk is told, and no obstacle.
+    /// Opens the file to append to it. A full disk is logged, and is no error.
     ///
     /// # Errors
     /// When it cannot be written, or has something else in it.
-    pub(super) fn open(path: &Path, limits: Limits) -> io::Result<RecordFile> {
-        let mut file = RecordFile { path: path.to_owned(), limits, open: None, trouble: None };
+    pub(super) fn open(path: &Path, limits: RecordLimits) -> Result<RecordFile, RecordFileError> {
+        let mut file = RecordFile { path: path.to_owned(), limits, open: None, outage: None };
         match open(path) {
             Ok(open) => file.open = Some(open),
-            Err(error) if is_full(&error) => file.begin_trouble(&error, None),
+            Err(error) if error.is_full() => file.begin_outage(&error, None),
             Err(error) => return Err(error),
         }
         Ok(file)
@@ -62,37 +89,37 @@ impl RecordFile {
 
     /// Appends whole lines, `now`.
     pub(super) fn append(&mut self, lines: &[u8], now: HostRaw) {
-        if let Some(trouble) = &mut self.trouble
-            && trouble.retry.is_some_and(|retry| now.since(retry) < Span::ZERO)
+        if let Some(outage) = &mut self.outage
+            && outage.retry.is_some_and(|retry| now.since(retry) < Span::ZERO)
         {
-            trouble.missing += 1;
+            outage.missing += 1;
             return;
         }
         let retry = HostRaw::from_nanos(now.as_nanos().saturating_add(RETRY.as_nanos()));
-        match (self.try_append(lines), self.trouble) {
+        match (self.try_append(lines), self.outage) {
             (Ok(()), None) => {}
-            (Ok(()), Some(Trouble { missing, .. })) => {
+            (Ok(()), Some(Outage { missing, .. })) => {
                 let path = self.path.display();
                 log::info!("the record {path} is written again; rounds that are not in it: {missing}");
-                self.trouble = None;
+                self.outage = None;
             }
-            (Err(_), Some(Trouble { missing, .. })) => {
-                self.trouble = Some(Trouble { retry: Some(retry), missing: missing + 1 });
+            (Err(_), Some(Outage { missing, .. })) => {
+                self.outage = Some(Outage { retry: Some(retry), missing: missing + 1 });
             }
-            (Err(error), None) => self.begin_trouble(&error, Some(retry)),
+            (Err(error), None) => self.begin_outage(&error, Some(retry)),
         }
     }
 
-    fn begin_trouble(&mut self, error: &io::Error, retry: Option<HostRaw>) {
+    fn begin_outage(&mut self, error: &RecordFileError, retry: Option<HostRaw>) {
         let path = self.path.display();
         log::warn!("cannot write the record {path}: {error}; going on without, and trying again");
-        self.trouble = Some(Trouble { retry, missing: u64::from(retry.is_some()) });
+        self.outage = Some(Outage { retry, missing: u64::from(retry.is_some()) });
     }
 
-    fn try_append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let (mut file, mut found) = self.current()?;
+    fn try_append(&mut self, lines: &[u8]) -> Result<(), RecordFileError> {
+        let (mut file, mut found) = self.take_current()?;
         let more = lines.len() as u64;
-        if found.is_file() && found.len() > HEAD_LEN && found.len() + more > self.limits.size {
+        if found.is_file() && found.len() > HEADER_LEN && found.len() + more > self.limits.size {
             self.rotate()?;
             file = open(&self.path)?;
             found = file.metadata()?;
@@ -100,14 +127,14 @@ impl RecordFile {
         if let Err(error) = file.write_all(lines) {
             // If that fails too, what is left of the lines is cut off when the file is opened again.
             let _ = file.set_len(found.len());
-            return Err(error);
+            return Err(error.into());
         }
         self.open = Some(file);
         Ok(())
     }
 
-    /// The file that is at the path now. It is given away, and has to be given back when all is well.
-    fn current(&mut self) -> io::Result<(File, Metadata)> {
+    /// Takes out the file that is at the path now. The caller puts it back when it has been written.
+    fn take_current(&mut self) -> Result<(File, Metadata), RecordFileError> {
         let same = |file: &File, found: &Metadata| {
             let ours = file.metadata()?;
             io::Result::Ok((ours.dev(), ours.ino()) == (found.dev(), found.ino()))
@@ -123,11 +150,11 @@ impl RecordFile {
     }
 
     fn rotate(&self) -> io::Result<()> {
-        let keep = self.limits.keep;
-        if keep == 0 {
+        let older_files = self.limits.older_files;
+        if older_files == 0 {
             return fs::remove_file(&self.path);
         }
-        for number in (1..keep).rev() {
+        for number in (1..older_files).rev() {
             match fs::rename(self.older(number), self.older(number + 1)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -143,21 +170,21 @@ impl RecordFile {
     }
 }
 
-/// Opens a record, or begins one. What was left of a line when the power failed is cut off.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a record, or begins one. A line that a power failure has left incomplete is cut off.
+fn open(path: &Path) -> Result<File, RecordFileError> {
     match fs::metadata(path) {
-        // Others could block whoever writes to them.
+        // A write to a pipe or a socket can block.
         Ok(found) if !found.is_file() && !found.file_type().is_char_device() => {
-            return Err(refused("that is no file"));
+            return Err(RecordFileError::NotAFile);
         }
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let found = file.metadata()?;
     if found.is_file() && flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-        // Of a file system that knows no locks nothing is asked.
-        return Err(refused("another node writes to it"));
+        // Any other error: the file system has no locks.
+        return Err(RecordFileError::Locked);
     }
     let is_new = !found.is_file() || found.len() == 0;
     if is_new || !check(&mut file, found.len())? {
@@ -170,31 +197,31 @@ fn open(path: &Path) -> io::Result<File> {
 fn begin(file: &mut File) -> io::Result<()> {
     let written = file.write_all(format!("{COLUMNS}\n").as_bytes());
     if written.is_err() {
-        // Not even that: it is seen when the file is opened again.
+        // If that fails too, the rest is found when the file is opened again.
         let _ = file.set_len(0);
     }
     written
 }
 
-/// Makes sure that a file of this length has the same columns and ends with a whole line; false: it is empty
-/// now.
-fn check(file: &mut File, len: u64) -> io::Result<bool> {
-    let mut head = Vec::new();
-    Read::by_ref(file).take(HEAD_LEN).read_to_end(&mut head)?;
+/// Checks that a file of this length has the columns of a record, and cuts off an incomplete last line; false: the
+/// file is empty now.
+fn check(file: &mut File, len: u64) -> Result<bool, RecordFileError> {
+    let mut header = Vec::new();
+    Read::by_ref(file).take(HEADER_LEN).read_to_end(&mut header)?;
     let expected = format!("{COLUMNS}\n");
-    if len < HEAD_LEN && expected.as_bytes().starts_with(&head) {
+    if len < HEADER_LEN && expected.as_bytes().starts_with(&header) {
         file.set_len(0)?;
         return Ok(false);
     }
-    if head != expected.as_bytes() {
-        return Err(refused("it has other columns than a record of this version, or is something else"));
+    if header != expected.as_bytes() {
+        return Err(RecordFileError::OtherColumns);
     }
     let tail_len = len.min(MAX_LINE);
     file.seek(SeekFrom::Start(len - tail_len))?;
     let mut tail = Vec::new();
     Read::by_ref(file).take(tail_len).read_to_end(&mut tail)?;
     let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
-        return Err(refused("its end is no row of a record"));
+        return Err(RecordFileError::NoRow);
     };
     let rest = (tail.len() - end - 1) as u64;
     if rest > 0 {
@@ -203,17 +230,13 @@ fn check(file: &mut File, len: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-fn refused(why: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, why)
-}
+/// The first line's length, in bytes.
+const HEADER_LEN: u64 = COLUMNS.len() as u64 + 1;
 
-/// The first line's length.
-const HEAD_LEN: u64 = COLUMNS.len() as u64 + 1;
-
-/// Several times that of a row with the longest of all values.
+/// In bytes; several times the length of the longest row.
 const MAX_LINE: u64 = 4096;
 
-/// A disk that is full by turns leaves no more than two lines in the log in this time.
+/// A disk that is sometimes full causes at most two lines of log in this time.
 const RETRY: Span = Span::from_secs(10);
 
 #[cfg(test)]
@@ -224,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    const SMALL: Limits = Limits { size: 1_000, keep: 2 };
+    const SMALL: RecordLimits = RecordLimits { size: 1_000, older_files: 2 };
 
     fn at(s: i64) -> HostRaw {
         HostRaw::from_nanos(Span::from_secs(s).as_nanos())
@@ -246,10 +269,10 @@ mod tests {
     }
 
     #[test]
-    fn two_nodes_do_not_write_to_one_file() {
+    fn two_nodes_cannot_write_to_one_file() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("record.csv");
-        let limits = Limits { size: 1 << 20, keep: 1 };
+        let limits = RecordLimits { size: 1 << 20, older_files: 1 };
         let first = RecordFile::open(&path, limits).unwrap();
         let second = RecordFile::open(&path, limits).unwrap_err();
         assert!(second.to_string().contains("another node writes to it"), "{second}");
@@ -258,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_appended_to_and_has_its_columns_named_once() {
+    fn a_file_names_its_columns_once_however_often_it_is_opened() {
         let (_dir, path) = scratch();
         for text in ["one\n", "two\n"] {
             RecordFile::open(&path, SMALL).unwrap().append(text.as_bytes(), at(0));
@@ -267,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_bounded_in_size_and_number_and_the_newest_lines_are_kept() {
+    fn the_files_are_bounded_in_size_and_number_and_have_the_newest_lines() {
         let (dir, path) = scratch();
         let mut file = RecordFile::open(&path, SMALL).unwrap();
         for letter in ('a'..='z').map(String::from) {
@@ -276,19 +299,19 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["record.csv", "record.csv.1", "record.csv.2"]);
-        let mut kept = String::new();
+        let mut found = String::new();
         for name in ["record.csv.2", "record.csv.1", "record.csv"] {
             let text = read(&dir.path().join(name));
             assert!(text.len() <= 1_000 && text.starts_with(COLUMNS), "{name}: {text}");
-            kept.extend(text.lines().skip(1).map(|line| &line[..1]));
+            found.extend(text.lines().skip(1).map(|line| &line[..1]));
         }
-        assert!("abcdefghijklmnopqrstuvwxyz".ends_with(&kept) && kept.len() > 12, "{kept}");
+        assert!("abcdefghijklmnopqrstuvwxyz".ends_with(&found) && found.len() > 12, "{found}");
     }
 
     #[test]
-    fn who_keeps_no_older_files_has_none() {
+    fn without_older_files_there_is_one_file() {
         let (dir, path) = scratch();
-        let mut file = RecordFile::open(&path, Limits { keep: 0, ..SMALL }).unwrap();
+        let mut file = RecordFile::open(&path, RecordLimits { older_files: 0, ..SMALL }).unwrap();
         for _ in 0..20 {
             file.append(line("x").as_bytes(), at(0));
         }
@@ -297,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_is_longer_than_the_limit_has_a_file_of_its_own() {
+    fn a_piece_that_is_longer_than_the_limit_gets_a_file_of_its_own() {
         let (dir, path) = scratch();
         let mut file = RecordFile::open(&path, SMALL).unwrap();
         for letter in ["a", "b", "c"] {
@@ -307,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_power_failure_left_of_a_line_is_cut_off() {
+    fn an_incomplete_last_line_is_cut_off() {
         let (_dir, path) = scratch();
         for (before, after) in [
             (format!("{COLUMNS}\none\ntw"), format!("{COLUMNS}\none\nnew\n")),
@@ -321,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_left_alone() {
+    fn a_file_that_is_not_a_record_is_not_changed() {
         let (dir, path) = scratch();
         for other in ["time,round\n1,2\n", "x", &format!("{COLUMNS},more\n")] {
             fs::write(&path, other).unwrap();
@@ -334,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_vanished_is_begun_anew_once_its_directory_is_there() {
+    fn a_file_that_was_removed_is_begun_anew_once_its_directory_exists() {
         let (dir, path) = scratch();
         let deep = dir.path().join("deep");
         fs::create_dir(&deep).unwrap();
@@ -344,23 +367,23 @@ mod tests {
         for second in 0..5 {
             file.append(b"lost\n", at(second));
         }
-        assert_eq!(file.trouble.unwrap().missing, 5);
+        assert_eq!(file.outage.unwrap().missing, 5);
         fs::create_dir(&deep).unwrap();
         file.append(b"soon\n", at(9));
-        assert_eq!(file.trouble.unwrap().missing, 6);
+        assert_eq!(file.outage.unwrap().missing, 6);
         file.append(b"found\n", at(10));
-        assert!(file.trouble.is_none());
+        assert!(file.outage.is_none());
         assert_eq!(read(&path), format!("{COLUMNS}\nfound\n"));
     }
 
     #[test]
-    fn a_full_disk_is_no_obstacle_and_its_end_is_noticed() {
+    fn a_full_disk_does_not_end_the_node_and_writing_is_resumed() {
         let (dir, path) = scratch();
         symlink("/dev/full", &path).unwrap();
         let mut file = RecordFile::open(&path, SMALL).unwrap();
-        assert_eq!(file.trouble.unwrap().missing, 0);
+        assert_eq!(file.outage.unwrap().missing, 0);
         file.append(b"lost\n", at(0));
-        assert_eq!(file.trouble.unwrap().missing, 1);
+        assert_eq!(file.outage.unwrap().missing, 1);
         fs::remove_file(&path).unwrap();
         symlink(dir.path().join("real"), &path).unwrap();
         file.append(b"found\n", at(20));

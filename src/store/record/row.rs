@@ -9,55 +9,57 @@ use meantime_core::event::{Exclusion, RoundReport};
 use meantime_core::time::{Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, Name};
 
-/// What is known of a clock in a round.
+/// A member's clock in a round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// When it was noted, on the clock of the node that writes the record.
     pub time: Timestamp,
     /// The round; `None`: between rounds.
     pub round: Option<u32>,
-    /// What the node is.
-    pub role: Role,
-    /// Its name for itself.
+    /// Whether the node is a server or a client.
+    pub role: NodeRole,
+    /// The node's name.
     pub name: Name,
-    /// Where it is; `None`: it is the node that writes the record.
+    /// The node's address; `None`: it is the node that writes the record.
     pub address: Option<SocketAddr>,
-    /// How its clock stands, by its own word.
+    /// The state of its clock, as the node states it.
     pub state: ClientState,
-    /// Whether it was measured in this round; if not, nothing of what follows is told of it.
+    /// Whether it was measured in this round; if not, the fields below are empty.
     pub heard: bool,
-    /// Its clock minus the cluster's time, before it was corrected.
+    /// Its clock minus cluster time, before the correction.
     pub offset: Option<Offset>,
     /// One standard deviation of that.
     pub offset_error: Option<Span>,
     /// The round-trip delay of the best exchange.
     pub delay: Option<Span>,
-    /// One standard deviation of its estimated distance from the cluster's time, by its own word.
+    /// One standard deviation of its estimated distance from cluster time, as the node states it.
     pub error: Option<Span>,
-    /// Its guaranteed distance from the cluster's time, by its own word.
+    /// Its guaranteed maximum distance from cluster time, as the node states it.
     pub bound: Option<Span>,
     /// The rate of its clock over its oscillator's, minus one.
     pub frequency: Option<Frequency>,
     /// One standard deviation of that.
     pub frequency_error: Option<Frequency>,
-    /// Whether the vote leaves it in; `None`: there was no vote on it.
+    /// Whether the vote counts it; `None`: there was no vote on it.
     pub vote: Option<bool>,
-    /// Why the vote leaves it out.
+    /// Why the vote excludes it.
     pub exclusion: Option<Exclusion>,
-    /// What the round has found: in the server's own row.
+    /// The round's result: in the server's own row.
     pub report: Option<RoundReport>,
 }
 
-/// What a node is.
+/// Whether a node is a server or a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum NodeRole {
+    /// The node that corrects the others.
     Server,
+    /// A node that follows corrections.
     Client,
 }
 
 impl Row {
-    /// A row in which nothing is known.
-    pub fn new(time: Timestamp, role: Role, name: Name, state: ClientState) -> Row {
+    /// A row whose other fields are unknown.
+    pub fn new(time: Timestamp, role: NodeRole, name: Name, state: ClientState) -> Row {
         Row {
             time,
             round: None,
@@ -79,7 +81,7 @@ impl Row {
         }
     }
 
-    fn write(&self, line: &mut Line) -> csv::Result<()> {
+    fn write(&self, line: &mut LineWriter) -> csv::Result<()> {
         let ns = Span::as_nanos;
         line.put(rfc3339(self.time))?;
         line.known(self.round)?;
@@ -109,25 +111,25 @@ impl Row {
     }
 }
 
-/// The rows as they stand in the file, each on its line.
+/// The rows as lines of the file.
 ///
 /// # Errors
-/// None that could happen in memory.
-pub(super) fn written(rows: &[Row]) -> csv::Result<Vec<u8>> {
-    let mut line = Line { csv: csv::Writer::from_writer(Vec::new()), field: String::new() };
+/// Never: it writes into memory.
+pub(super) fn serialize(rows: &[Row]) -> csv::Result<Vec<u8>> {
+    let mut line = LineWriter { csv: csv::Writer::from_writer(Vec::new()), field: String::new() };
     for row in rows {
         row.write(&mut line)?;
     }
     line.csv.into_inner().map_err(|error| io::Error::from(error.into_error().kind()).into())
 }
 
-/// A line that is being written.
-struct Line {
+/// Writes the fields of a line.
+struct LineWriter {
     csv: csv::Writer<Vec<u8>>,
     field: String,
 }
 
-impl Line {
+impl LineWriter {
     fn put(&mut self, value: impl Display) -> csv::Result<()> {
         self.field.clear();
         // Into a string it cannot fail.
@@ -157,7 +159,7 @@ pub(super) mod tests {
     use super::*;
     use meantime_core::event::Outcome;
 
-    /// A round's first row, with everything in it.
+    /// A round's first row, with all fields.
     pub(in crate::store::record) fn full() -> Row {
         Row {
             round: Some(7),
@@ -187,7 +189,7 @@ pub(super) mod tests {
             }),
             ..Row::new(
                 Timestamp::from_nanos(1_755_793_812_123_456_789),
-                Role::Client,
+                NodeRole::Client,
                 Name::new("pump, \"old\""),
                 ClientState::Synchronized,
             )
@@ -195,7 +197,7 @@ pub(super) mod tests {
     }
 
     fn text(rows: &[Row]) -> String {
-        String::from_utf8(written(rows).unwrap()).unwrap()
+        String::from_utf8(serialize(rows).unwrap()).unwrap()
     }
 
     #[test]
@@ -208,9 +210,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_empty() {
-        let row =
-            Row::new(Timestamp::from_nanos(0), Role::Server, Name::new("hub"), ClientState::Unsynchronized);
+    fn an_unknown_value_is_empty() {
+        let row = Row::new(
+            Timestamp::from_nanos(0),
+            NodeRole::Server,
+            Name::new("hub"),
+            ClientState::Unsynchronized,
+        );
         assert_eq!(
             text(&[row]),
             format!("1970-01-01T00:00:00.000000000Z,,server,hub,,unsynchronized,0{}\n", ",".repeat(17))
@@ -227,7 +233,8 @@ pub(super) mod tests {
 
     #[test]
     fn every_row_has_all_columns() {
-        let empty = Row::new(Timestamp::from_nanos(0), Role::Client, Name::default(), ClientState::Holdover);
+        let empty =
+            Row::new(Timestamp::from_nanos(0), NodeRole::Client, Name::default(), ClientState::Holdover);
         let file = format!("{COLUMNS}\n{}", text(&[full(), empty]));
         // The reader refuses lines of unequal length.
         assert_eq!(csv::Reader::from_reader(file.as_bytes()).records().filter_map(Result::ok).count(), 2);

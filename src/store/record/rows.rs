@@ -1,21 +1,21 @@
-//! Which rows an event calls for.
+//! Which rows an event adds to the record.
 
-use super::row::{Role, Row};
+use super::row::{NodeRole, Row};
 use crate::event_loop::ClockSnapshot;
 use meantime_core::time::{Correction, Now, Offset};
 use meantime_core::view::MemberView;
 use meantime_core::wire::Verdict;
 use meantime_core::{Client, ClientEvent, Node, Server, ServerEvent};
 
-/// A node that can be recorded.
+/// A node that writes a record.
 pub trait Recorded: Node {
-    /// Adds the rows that this event calls for, if any. It has just happened, and the node stands as it does
-    /// after it.
+    /// Adds the rows for an event that has just happened. The node is in the state after the event.
     fn record(&self, now: Now, at: &ClockSnapshot, event: &Self::Event, rows: &mut Vec<Row>);
 }
 
 impl Recorded for Server {
-    /// When a round is over, and the server knows how far its own clock was off: itself, and every client.
+    /// At the end of a round, when the server knows the offset of its own clock: a row for itself and one for
+    /// each client.
     fn record(&self, now: Now, at: &ClockSnapshot, event: &ServerEvent, rows: &mut Vec<Row>) {
         let ServerEvent::OwnClockCorrected { round, correction, .. } = event else { return };
         let view = self.view(now);
@@ -24,7 +24,7 @@ impl Recorded for Server {
         rows.push(Row {
             round: Some(*round),
             heard: true,
-            offset: has_time.then(|| before(*correction)),
+            offset: has_time.then(|| offset_before(*correction)),
             error: at.reading.error,
             bound: view.bound,
             frequency: Some(view.frequency),
@@ -32,7 +32,7 @@ impl Recorded for Server {
             vote: has_time.then_some(view.exclusion.is_none()),
             exclusion: view.exclusion,
             report: view.last_round,
-            ..Row::new(time, Role::Server, self.name(), view.state)
+            ..Row::new(time, NodeRole::Server, self.name(), view.state)
         });
         rows.extend(view.members.iter().map(|member| Row { round: Some(*round), ..client(member, at) }));
     }
@@ -41,9 +41,9 @@ impl Recorded for Server {
 fn client(member: &MemberView, at: &ClockSnapshot) -> Row {
     let row = Row {
         address: Some(member.peer.address),
-        ..Row::new(at.reading.time, Role::Client, member.peer.name, member.state)
+        ..Row::new(at.reading.time, NodeRole::Client, member.peer.name, member.state)
     };
-    // The lowest bit is this round. What was known before is in the rows before.
+    // The lowest bit is this round. Earlier measurements are in earlier rows.
     let Some(measured) = member.measured.filter(|_| member.heard & 1 == 1) else { return row };
     Row {
         heard: true,
@@ -61,8 +61,7 @@ fn client(member: &MemberView, at: &ClockSnapshot) -> Row {
 }
 
 impl Recorded for Client {
-    /// Whenever a correction came, and while the clock runs on its own, whenever the client knocks at the
-    /// server.
+    /// At each correction; without corrections, at each attempt to register.
     fn record(&self, _now: Now, at: &ClockSnapshot, event: &ClientEvent, rows: &mut Vec<Row>) {
         let reading = at.reading;
         let row = Row {
@@ -70,13 +69,13 @@ impl Recorded for Client {
             bound: reading.bound,
             frequency: Some(reading.frequency),
             frequency_error: reading.frequency_error,
-            ..Row::new(reading.time, Role::Client, self.name(), reading.state)
+            ..Row::new(reading.time, NodeRole::Client, self.name(), reading.state)
         };
         rows.push(match event {
             ClientEvent::Corrected { round, added, delay, verdict, .. } => Row {
                 round: Some(*round),
                 heard: true,
-                offset: Some(before(*added)),
+                offset: Some(offset_before(*added)),
                 delay: Some(*delay),
                 vote: match verdict {
                     Verdict::Unjudged => None,
@@ -87,7 +86,7 @@ impl Recorded for Client {
             },
             ClientEvent::Ignored { round, correction, .. }
             | ClientEvent::RefusedCorrection { round, correction, .. } => {
-                Row { round: Some(*round), heard: true, offset: Some(before(*correction)), ..row }
+                Row { round: Some(*round), heard: true, offset: Some(offset_before(*correction)), ..row }
             }
             ClientEvent::Holdover { .. } | ClientEvent::Registering { .. } => row,
             _ => return,
@@ -95,7 +94,7 @@ impl Recorded for Client {
     }
 }
 
-/// How far a clock was off that got this correction.
-fn before(correction: Correction) -> Offset {
+/// The offset of a clock before this correction.
+fn offset_before(correction: Correction) -> Offset {
     Offset::ahead_by(-correction.span())
 }

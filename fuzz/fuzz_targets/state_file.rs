@@ -1,39 +1,39 @@
-//! The file in which a node keeps what it knows, as it is and with a checksum that fits: what is believed is
-//! plausible, and means the same when it is kept again.
+//! A node's state file, as it is and with a valid checksum: figures that are used are plausible, and mean the same
+//! when they are written again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use meantime_core::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
 use meantime_core::saved_state::{Known, Mark, Recalled};
-use meantime::store::state_file::text::{MAGIC, Now, Owner, recalled, sealed, written};
+use meantime::store::state_file::format::{MAGIC, ReadTime, StateFileOwner, recall, serialize, with_checksum};
 use meantime_core::time::{Raw, Span, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
-    for text in [&*text, &sealed(&text), &sealed(&format!("{MAGIC}\nnode a\noscillator 7\nboot 8\n{text}"))] {
+    for text in [&*text, &with_checksum(&text), &with_checksum(&format!("{MAGIC}\nnode a\noscillator 7\nboot 8\n{text}"))] {
         check(text);
     }
 });
 
 fn check(text: &str) {
-    let owner = Owner { node: "a".into(), oscillator: 7, boot: Some(8) };
-    for believed in
+    let owner = StateFileOwner { node: "a".into(), oscillator: 7, boot: Some(8) };
+    for wall_clock in
         [NOW, Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX)]
     {
-        let now = Now { believed, mark: MARK, plausible_from: PLAUSIBLE_FROM };
-        let Ok(Recalled { frequency, error, time }) = recalled(text, &owner, now) else { continue };
+        let now = ReadTime { wall_clock, mark: MARK, plausible_from: PLAUSIBLE_FROM };
+        let Ok(Recalled { frequency, error, time }) = recall(text, &owner, now) else { continue };
         assert!(frequency.ppm().abs() <= 500.0 && error.ppm() >= 0.0, "{frequency:?} {error:?}");
         if let Ok(time) = time {
             assert!((PLAUSIBLE_FROM..=PLAUSIBLE_FROM + PLAUSIBLE_FOR).contains(&time), "{time:?}");
         }
         let known = Known { time: time.unwrap_or(NOW), at: MARK, frequency, error };
-        match recalled(&written(&owner, &known), &owner, now) {
+        match recall(&serialize(&owner, &known), &owner, now) {
             Ok(again) => {
                 assert!((again.frequency.ppb() - frequency.ppb()).abs() < 1e-3, "{again:?}, not {frequency:?}");
                 assert!(time.is_err() || again.time == time, "{again:?}, not {time:?}");
             }
-            // With age it may have become too vague to be kept.
-            Err(why) => assert!(!known.is_plausible(), "{why}: {known:?}"),
+            // With age its error may have become too large.
+            Err(error) => assert!(!known.is_plausible(), "{error}: {known:?}"),
         }
     }
 }

@@ -1,0 +1,14 @@
+//! What `server` and `client` have in common.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `arguments` | the options of a node ([`NodeArgs`]) |
+//! | `setup` | turns the options into a clock, keys, a control socket and a state file |
+//! | `run` | runs the event loop, and hands its events to output, record, state file and control socket |
+
+mod arguments;
+mod run;
+mod setup;
+
+pub(super) use arguments::NodeArgs;
+pub(super) use run::Equipment;

@@ -1,0 +1,150 @@
+//! Runs a node, and hands its events to the output, the record, the state file and the control socket.
+
+use std::io;
+
+use super::NodeArgs;
+use crate::cli::Failure;
+use crate::cli::advice::Advice;
+use crate::cli::logging::EVENT_TARGET;
+use crate::cli::output::{Output, Tell, Tick};
+use crate::cli::standing::Standing;
+use crate::clock::{NodeClock, SystemClockEvent};
+use crate::control::{Answer, Ask, Control, Desk, Subject};
+use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
+use crate::process::ServiceManager;
+use crate::store::key_file::{KeyFileWatcher, Rekey};
+use crate::store::record::{Recorded, Recorder};
+use crate::store::state_file::StateFile;
+use crate::udp::Transport;
+use meantime_core::time::Now;
+
+/// What a node has beside its link and its clock.
+#[derive(Debug)]
+pub(in crate::cli) struct Equipment {
+    /// The socket at which it answers programs.
+    pub control: Option<Control>,
+    /// The file that keeps its oscillator's frequency and the time over restarts.
+    pub state_file: Option<StateFile>,
+    /// The hints for a client whose server does not answer.
+    pub advice: Option<Advice>,
+}
+
+impl NodeArgs {
+    /// Runs a node until a signal ends it. `first` is printed before any event.
+    ///
+    /// # Errors
+    /// When the system has no descriptors left, or the output cannot be written.
+    pub(in crate::cli) fn run<N>(
+        &self,
+        node: N,
+        link: impl Transport,
+        clock: impl NodeClock,
+        first: Option<&dyn Tell>,
+        equipment: Equipment,
+    ) -> Result<(), Failure>
+    where
+        N: Subject + Recorded + Rekey + Standing,
+        N::Event: Tell,
+    {
+        let Equipment { control, state_file, advice } = equipment;
+        let recorder = self.record.open()?;
+        let mut output = Output::new(self.output, io::stdout().lock());
+        log::info!(target: EVENT_TARGET, "timestamps: {}", link.timestamps());
+        let start = ClockSnapshot::of(&node, &clock, link.timestamps());
+        let printed = first.map_or(Ok(()), |first| output.tell(&start, first));
+        let event_loop = EventLoop::new(node, link, clock)
+            .and_then(EventLoop::with_signals)
+            .and_then(|event_loop| event_loop.with_control(control));
+        let mut supervisor = ServiceManager::from_environment();
+        let pulse = supervisor.as_ref().map(ServiceManager::period);
+        let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick).with_pulse(pulse);
+        supervisor.iter_mut().for_each(ServiceManager::ready);
+        let key_file = self.key_file.clone().map(KeyFileWatcher::new);
+        let mut observer = NodeObserver {
+            output,
+            state_file,
+            advice,
+            recorder,
+            supervisor,
+            desk: Desk::default(),
+            key_file,
+        };
+        let result = printed.and_then(|()| event_loop.run(&mut observer));
+        observer.supervisor.iter_mut().for_each(ServiceManager::stopping);
+        observer.state_file.iter_mut().for_each(StateFile::write);
+        match result {
+            // The reader of the output has closed it, as `| head` does: that is no failure.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|error| Failure::Runtime(format!("cannot go on: {error}"))),
+        }
+    }
+}
+
+/// The receivers of a node's events.
+struct NodeObserver<W: io::Write> {
+    output: Output<W>,
+    state_file: Option<StateFile>,
+    advice: Option<Advice>,
+    recorder: Option<Recorder>,
+    supervisor: Option<ServiceManager>,
+    desk: Desk,
+    key_file: Option<KeyFileWatcher>,
+}
+
+impl<N: Subject + Recorded + Rekey + Standing, W: io::Write> LoopHandler<N> for NodeObserver<W>
+where
+    N::Event: Tell,
+{
+    fn event(&mut self, at: ClockSnapshot, event: N::Event) -> io::Result<()> {
+        self.state_file.iter_mut().for_each(|file| file.note(&at));
+        self.desk.note(&at, &event);
+        self.output.tell(&at, &event)?;
+        if let Some(hint) = self.advice.as_mut().and_then(|advice| advice.after(event.kind())) {
+            // Where stdout and stderr are the same terminal, the events stand before the hint.
+            self.output.flush()?;
+            log::warn!("{hint}");
+        }
+        Ok(())
+    }
+
+    fn witness(&mut self, node: &N, now: Now, at: &ClockSnapshot, event: &N::Event) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(node, now, at, event);
+        }
+    }
+
+    fn tick(&mut self, at: ClockSnapshot) -> io::Result<()> {
+        self.output.tell(&at, &Tick)
+    }
+
+    fn pulse(&mut self, node: &N, now: Now) {
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.alive(&node.standing(now));
+        }
+    }
+
+    fn system_clock(&mut self, at: ClockSnapshot, event: SystemClockEvent) -> io::Result<()> {
+        self.desk.note(&at, &event);
+        self.output.tell(&at, &event)
+    }
+
+    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, ask: Ask<'_>) -> Answer {
+        self.desk.answer(node, now, &at, ask)
+    }
+
+    fn upkeep(&mut self, node: &mut N, now: Now) {
+        if let Some(key_file) = &mut self.key_file {
+            key_file.check(node, now);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.state_file.iter_mut().for_each(StateFile::write_if_due);
+        self.recorder.iter_mut().for_each(Recorder::flush);
+        self.output.flush()
+    }
+}
+
+fn cannot_run(error: io::Error) -> Failure {
+    Failure::Runtime(format!("cannot start: {error}"))
+}

@@ -1,0 +1,142 @@
+//! Turns a node's options into a clock, keys, a control socket and a state file.
+
+use std::path::Path;
+
+use super::NodeArgs;
+use super::arguments::{ClockKind, TimestampSource};
+use crate::cli::Failure;
+use crate::cli::key_file::{self, read_key_file};
+use crate::clock::system::steering::SteeringConfig;
+use crate::clock::{NodeClock, Overlay};
+use crate::control::{Control, Subject, desk};
+use crate::process::{self, Account, RetainedPrivilege};
+use crate::store::key_file::{KeyFile, KeyFileError};
+use crate::store::state_file::StateFile;
+use meantime_core::time::{Frequency, Offset, Span, Timestamp};
+use meantime_core::wire::Name;
+
+impl NodeArgs {
+    /// Whether the kernel takes the timestamps.
+    ///
+    /// # Errors
+    /// When the options demand it and the kernel cannot.
+    pub(in crate::cli) fn wants_kernel_timestamps(&self) -> Result<bool, Failure> {
+        match (self.timestamps, crate::udp::require_kernel_timestamps()) {
+            (TimestampSource::Kernel, Err(error)) => Err(Failure::Runtime(format!(
+                "the kernel takes no timestamps: {error}; --timestamps auto does without"
+            ))),
+            (source, _) => Ok(source != TimestampSource::User),
+        }
+    }
+
+    /// The clock that follows cluster time. Once the node has joined, the system clock is stepped beyond
+    /// `step_threshold`, and slewed below it.
+    ///
+    /// # Errors
+    /// When the system clock cannot be used.
+    pub(in crate::cli) fn clock(&self, step_threshold: Span) -> Result<Box<dyn NodeClock>, Failure> {
+        let settings = SteeringConfig { step_threshold, force: self.force };
+        match self.clock {
+            ClockKind::Overlay => Ok(Box::new(Overlay::start(self.simulate_offset, self.simulate_drift))),
+            ClockKind::System => system_clock(settings),
+        }
+    }
+
+    /// The keys in the key file, if the options name one.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub(in crate::cli) fn keys(&self) -> Result<Option<KeyFile>, Failure> {
+        self.key_file.as_deref().map(read_key_file).transpose()
+    }
+
+    /// The failure for a key file whose keys cannot be used.
+    pub(in crate::cli) fn unusable_keys(&self, error: &KeyFileError) -> Failure {
+        key_file::unusable(self.key_file.as_deref().unwrap_or(Path::new("")), error)
+    }
+
+    /// Opens the control socket and drops all rights that the node does not need. The state directory is made for
+    /// the user of `--user`; all else is opened as that user, so that it can be opened again later.
+    ///
+    /// # Errors
+    /// When the process cannot become the user of `--user`, or cannot open the socket of `--control`.
+    pub(in crate::cli) fn drop_privileges<N: Subject>(&self) -> Result<Option<Control>, Failure> {
+        let account = self.user.as_deref().map(account).transpose()?;
+        if let (Some(account), Some(directory)) = (&account, &self.state_dir) {
+            make_directory_for(account, directory);
+        }
+        let control = desk::open(self.control.as_deref(), N::ROLE, account.as_ref())?;
+        let retained = match self.clock {
+            ClockKind::System => RetainedPrivilege::SetClock,
+            ClockKind::Overlay => RetainedPrivilege::None,
+        };
+        process::drop_privileges(account.as_ref(), retained).map_err(|error| {
+            Failure::Runtime(format!("cannot give up the rights that are not needed: {error}"))
+        })?;
+        Ok(control)
+    }
+
+    /// The state file of the node `name`, if the options name a directory, and the frequency in it with one standard
+    /// deviation. If the file has a time that is not before `plausible_from`, the clock, which has just started,
+    /// resumes it, unless the options simulate an offset.
+    pub(in crate::cli) fn open_state_file(
+        &self,
+        name: &Name,
+        clock: &mut impl NodeClock,
+        plausible_from: Timestamp,
+    ) -> (Option<StateFile>, Option<(Frequency, Frequency)>) {
+        let Some(directory) = &self.state_dir else { return (None, None) };
+        let mut file = StateFile::new(directory, name, self.simulate_drift);
+        file.prepare();
+        let now = clock.read();
+        let known = file.load(now, plausible_from);
+        match known.map(|known| known.time) {
+            Some(Ok(time)) if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) => {
+                let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
+                log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
+            }
+            Some(Ok(_)) if self.simulate_offset != Span::ZERO => {
+                log::info!("the last run's time is not used: --simulate-offset");
+            }
+            Some(Err(lost)) => log::info!("the time is this machine's clock's, not the last run's: {lost}"),
+            _ => {}
+        }
+        (Some(file), known.map(|known| (known.frequency, known.error)))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn system_clock(settings: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
+    let clock = crate::clock::SystemClock::start(settings);
+    let clock = clock.map_err(|refusal| Failure::Runtime(refusal.to_string()))?;
+    log::info!("this machine's clock will follow the cluster's time");
+    Ok(Box::new(clock))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system_clock(_: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
+    Err(Failure::Runtime("this machine's clock cannot be set".into()))
+}
+
+/// The user of `--user`, if this process can become that user.
+fn account(name: &str) -> Result<Account, Failure> {
+    let account = Account::find(name)
+        .map_err(|error| Failure::Runtime(format!("cannot look up the user {name} of --user: {error}")))?
+        .ok_or_else(|| {
+            Failure::Usage(format!("there is no user {name}; --user takes the name of one of this machine's"))
+        })?;
+    match process::can_change_user() || account.id() == nix::unistd::geteuid().as_raw() {
+        true => Ok(account),
+        false => Err(Failure::Runtime(format!(
+            "only root can become the user {name}; start it as root, or leave out --user"
+        ))),
+    }
+}
+
+/// Makes the state directory for this user, who may not be allowed to make it. A failure is reported later, when the
+/// state file is prepared.
+fn make_directory_for(account: &Account, directory: &Path) {
+    if !directory.exists() && std::fs::create_dir_all(directory).is_ok() {
+        let _ = account.own(directory);
+    }
+}

@@ -1,0 +1,268 @@
+//! The format of a state file, and which of its figures still hold when it is read:
+//!
+//! ```text
+//! meantime memory 1
+//! node turbine-7
+//! oscillator 6b3dd0b4a6f2b1aa
+//! boot 77a2c3f0e0c64b4e
+//! time_ns 1755793812123456789
+//! oscillator_ns 86400123456789
+//! slept_ns 0
+//! frequency_ppb -12345.678
+//! error_ppb 12.300
+//! check 0123456789abcdef
+//! ```
+//!
+//! The last line is a checksum of the lines above. The file holds only for the oscillator that the frequency was
+//! learned on. The node's clock showed `time_ns` when its oscillator read `oscillator_ns` and its machine had
+//! slept for `slept_ns`, both since the machine's boot `boot`. Where boots cannot be distinguished, `boot` is `-`,
+//! and the time does not hold after a restart.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
+use meantime_core::config::PLAUSIBLE_FROM;
+use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime_core::time::{Frequency, Raw, Span, Timestamp};
+
+/// The node, oscillator and boot that a state file holds for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateFileOwner {
+    /// The node's name.
+    pub node: String,
+    /// The machine, its clock source and simulated drift, hashed.
+    pub oscillator: u64,
+    /// The boot of the machine, hashed; `None`: it cannot be distinguished from another.
+    pub boot: Option<u64>,
+}
+
+/// The moment at which a state file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadTime {
+    /// The machine's wall clock.
+    pub wall_clock: Timestamp,
+    /// The node's oscillator, and how long the machine has slept since its boot.
+    pub mark: Mark,
+    /// An earlier time is implausible.
+    pub plausible_from: Timestamp,
+}
+
+/// Why a state file is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateFileError {
+    /// Its checksum or a line is wrong.
+    #[error("it is damaged, or of another version")]
+    Damaged,
+    /// It belongs to another node, machine or clock source.
+    #[error("it is that of another oscillator")]
+    OtherOscillator,
+    /// No oscillator has such a frequency, or the frequency is too uncertain to be of use.
+    #[error("it is implausible")]
+    Implausible,
+    /// Its time is more than a day ahead of the machine's wall clock.
+    #[error("it is from the future")]
+    FromTheFuture,
+}
+
+/// The text of a state file.
+pub fn serialize(owner: &StateFileOwner, known: &Known) -> String {
+    let text = format!(
+        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {}\ntime_ns {}\noscillator_ns {}\nslept_ns {}\n\
+         frequency_ppb {:.3}\nerror_ppb {:.3}\n",
+        owner.node,
+        owner.oscillator,
+        owner.boot.map_or("-".to_owned(), |boot| format!("{boot:016x}")),
+        known.time.as_nanos(),
+        known.at.oscillator.as_nanos(),
+        known.at.slept.as_nanos(),
+        known.frequency.ppb(),
+        known.error.ppb()
+    );
+    with_checksum(&text)
+}
+
+/// A text with its checksum in the last line.
+pub fn with_checksum(body: &str) -> String {
+    format!("{body}check {:016x}\n", hash(body))
+}
+
+/// What a state file's text is worth to this owner, now.
+///
+/// # Errors
+/// When the file is damaged, belongs to another owner, or is implausible.
+pub fn recall(text: &str, owner: &StateFileOwner, now: ReadTime) -> Result<Recalled, StateFileError> {
+    let (writer, known) = parse(text).ok_or(StateFileError::Damaged)?;
+    if (&writer.node, writer.oscillator) != (&owner.node, owner.oscillator) {
+        return Err(StateFileError::OtherOscillator);
+    }
+    if !known.is_plausible() {
+        return Err(StateFileError::Implausible);
+    }
+    if owner.boot.is_some() && writer.boot == owner.boot {
+        return Ok(known.recalled(now.mark, now.plausible_from));
+    }
+    match now.wall_clock - known.time {
+        // Machines without a battery-backed clock start in 1970.
+        _ if now.wall_clock < PLAUSIBLE_FROM => Ok(known.recalled_after_boot(UNKNOWN_AGE)),
+        age if age < -MAX_LEAD => Err(StateFileError::FromTheFuture),
+        age => Ok(known.recalled_after_boot(age.max(Span::ZERO))),
+    }
+}
+
+/// The owner and the figures in a text; `None`: it is not that of a state file.
+fn parse(text: &str) -> Option<(StateFileOwner, Known)> {
+    let (body, check) = text.split_at(text.rfind("check ")?);
+    if check != format!("check {:016x}\n", hash(body)) {
+        return None;
+    }
+    let mut lines = body.lines();
+    if lines.next() != Some(MAGIC) {
+        return None;
+    }
+    let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+    let node = field("node")?.to_owned();
+    let oscillator = u64::from_str_radix(field("oscillator")?, 16).ok()?;
+    let boot = match field("boot")? {
+        "-" => None,
+        boot => Some(u64::from_str_radix(boot, 16).ok()?),
+    };
+    let mut nanos = |name| field(name)?.parse::<i64>().ok();
+    let time = Timestamp::from_nanos(nanos("time_ns")?);
+    let at = Mark {
+        oscillator: Raw::from_nanos(nanos("oscillator_ns")?),
+        slept: Span::from_nanos(nanos("slept_ns")?),
+    };
+    let mut frequency = |name| Some(Frequency::from_ratio(field(name)?.parse::<f64>().ok()? * 1e-9));
+    let (frequency, error) = (frequency("frequency_ppb")?, frequency("error_ppb")?);
+    Some((StateFileOwner { node, oscillator, boot }, Known { time, at, frequency, error }))
+}
+
+/// A checksum against accidental damage, not against attackers.
+pub fn hash(text: &str) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(b"meantime.memory1");
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// The first line.
+pub const MAGIC: &str = "meantime memory 1";
+/// How far the time in the file may be ahead of the wall clock. An operator does not set a clock wrong by more
+/// than a day on purpose.
+const MAX_LEAD: Span = Span::from_secs(86_400);
+/// The age that is assumed when the wall clock is unusable: a month.
+const UNKNOWN_AGE: Span = Span::from_secs(30 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meantime_core::saved_state::Lost;
+
+    const DAY: Span = Span::from_secs(86_400);
+
+    fn owner() -> StateFileOwner {
+        StateFileOwner { node: "turbine-7".into(), oscillator: 7, boot: Some(8) }
+    }
+
+    fn known() -> Known {
+        Known {
+            time: Timestamp::from_nanos(1_755_793_812_123_456_789),
+            at: Mark { oscillator: Raw::from_nanos(1_000_000_000_000), slept: Span::from_secs(10) },
+            frequency: Frequency::from_ppm(-12.345_678),
+            error: Frequency::from_ppm(0.012_3),
+        }
+    }
+
+    /// What the text is worth at once, in the same boot, on a machine with this wall clock.
+    fn recalled(
+        text: &str,
+        owner: &StateFileOwner,
+        wall_clock: Timestamp,
+    ) -> Result<Recalled, StateFileError> {
+        recall(text, owner, ReadTime { wall_clock, mark: known().at, plausible_from: PLAUSIBLE_FROM })
+    }
+
+    /// What these figures are worth after a reboot.
+    fn rebooted(known: &Known, wall_clock: Timestamp) -> Result<Recalled, StateFileError> {
+        recalled(&serialize(&owner(), known), &StateFileOwner { boot: Some(9), ..owner() }, wall_clock)
+    }
+
+    #[test]
+    fn within_a_boot_the_wall_clock_does_not_matter() {
+        for wall_clock in [known().time, Timestamp::from_nanos(0), known().time - DAY - DAY] {
+            let again = recalled(&serialize(&owner(), &known()), &owner(), wall_clock).unwrap();
+            assert!((again.frequency.ppb() - known().frequency.ppb()).abs() < 1e-3);
+            assert!(again.error > known().error && again.error.ppm() < 0.2);
+            assert_eq!(again.time, Ok(known().time));
+        }
+    }
+
+    #[test]
+    fn the_format_is_the_one_in_the_modules_documentation() {
+        let text = serialize(&owner(), &known());
+        let expected = "meantime memory 1\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
+                        time_ns 1755793812123456789\noscillator_ns 1000000000000\nslept_ns 10000000000\n\
+                        frequency_ppb -12345.678\nerror_ppb 12.300\ncheck ";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(text.len(), expected.len() + 17);
+    }
+
+    #[test]
+    fn after_a_reboot_the_time_is_unknown() {
+        let again = rebooted(&known(), known().time).unwrap();
+        assert_eq!(again.time, Err(Lost::Rebooted));
+        assert!(again.error.ppm() >= 5.0);
+    }
+
+    #[test]
+    fn boots_that_cannot_be_distinguished_are_never_the_same() {
+        let nowhere = StateFileOwner { boot: None, ..owner() };
+        let text = serialize(&nowhere, &known());
+        assert!(text.contains("\nboot -\n"));
+        assert_eq!(recalled(&text, &nowhere, known().time).unwrap().time, Err(Lost::Rebooted));
+    }
+
+    #[test]
+    fn any_damage_is_detected() {
+        let text = serialize(&owner(), &known());
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            let damaged = String::from_utf8(damaged).unwrap();
+            assert!(recalled(&damaged, &owner(), known().time).is_err(), "a bit at {at}");
+            assert!(recalled(&text[..at], &owner(), known().time).is_err(), "cut at {at}");
+        }
+        let body = &text[..text.rfind("check ").unwrap()];
+        assert!(recalled(&with_checksum(body), &owner(), known().time).is_ok());
+        assert!(
+            recalled(&with_checksum(&body.replace("memory 1", "memory 2")), &owner(), known().time).is_err()
+        );
+    }
+
+    #[test]
+    fn another_nodes_or_oscillators_file_is_not_used() {
+        let text = serialize(&owner(), &known());
+        for other in
+            [StateFileOwner { node: "other".into(), ..owner() }, StateFileOwner { oscillator: 9, ..owner() }]
+        {
+            assert_eq!(recalled(&text, &other, known().time), Err(StateFileError::OtherOscillator));
+        }
+    }
+
+    #[test]
+    fn implausible_figures_are_not_used() {
+        assert_eq!(rebooted(&known(), known().time - DAY - DAY), Err(StateFileError::FromTheFuture));
+        let fast = Known { frequency: Frequency::from_ppm(501.0), ..known() };
+        assert_eq!(
+            recalled(&serialize(&owner(), &fast), &owner(), known().time),
+            Err(StateFileError::Implausible)
+        );
+        let vague = Known { error: Frequency::from_ppm(30.0), ..known() };
+        assert_eq!(
+            recalled(&serialize(&owner(), &vague), &owner(), known().time),
+            Err(StateFileError::Implausible)
+        );
+        let in_1970 = rebooted(&known(), Timestamp::from_nanos(0)).unwrap();
+        assert!(in_1970.error.ppm() > 5.0);
+    }
+}

@@ -1,61 +1,86 @@
-//! What a client accepts from a server: a server may be broken, or be another one than people think.
+//! The limits of what a client accepts from a server: a server may be broken, or not the intended one.
 //!
-//! Whatever is outside of the limits is refused as a whole: neither phase nor frequency is learned of it. The
-//! client tells the reason and runs on in holdover; it goes on answering, and follows the server's next
-//! acceptable word.
+//! A correction beyond a limit is refused as a whole: the client learns neither phase nor frequency from it.
+//! The client reports the reason and runs on in holdover; it goes on answering probes, and follows the
+//! server's next acceptable correction.
 
-use super::Client;
+use crate::ClientConfig;
 use crate::config::PLAUSIBLE_FOR;
-use crate::event::{HoldoverReason, Refusal};
-use crate::time::{Correction, Frequency, Monotonic, Now, Span, Timestamp};
-use crate::{ClientConfig, ClientEvent};
+use crate::event::{Adjustment, Refusal};
+use crate::manual_adjustment::MAX_SLEW_DURATION;
+use crate::time::{Frequency, Span, Timestamp};
+use crate::wire::ManualAdjustment;
+
+/// The part of a [`ClientConfig`] that limits corrections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    step_threshold: Span,
+    max_step: Span,
+    panic: Option<Span>,
+    max_frequency: Frequency,
+    plausible_from: Timestamp,
+}
 
 /// What a correction would do to the clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Proposal {
+pub(super) struct ProposedCorrection {
     /// Whether the clock had no cluster time before.
     pub first: bool,
-    /// The cluster's time minus the oscillator's reading, by what is estimated, and within what is proved.
+    /// Base time minus the oscillator's reading: the estimate, limited to what the bound allows.
     pub phase: Span,
-    /// What would be added.
+    /// What would be added to the clock.
     pub difference: Span,
-    /// The step of the cluster's time that would still be to come.
-    pub later: Span,
-    /// What would have been added since the clock had no cluster time; `None`: the time that it was given
-    /// then is confirmed.
+    /// The size of the step of a manual time adjustment that is still to come.
+    pub future_step: Span,
+    /// What would have been added since the clock had no cluster time; `None`: the first step is confirmed.
     pub since_start: Option<Span>,
-    /// The rate that the clock would have over its oscillator's, minus one.
+    /// The frequency that the clock would have.
     pub frequency: Frequency,
-    /// One standard deviation of what that frequency may be off.
+    /// One standard deviation of that frequency.
     pub frequency_error: Frequency,
-    /// What the clock would show.
+    /// The time that the clock would show.
     pub time: Timestamp,
 }
 
-impl ClientConfig {
-    /// Whether a difference is stepped, not slewed.
-    pub(super) fn steps(&self, first: bool, difference: Span) -> bool {
-        first || difference.abs() > self.step_threshold
+impl Limits {
+    /// The limits of this configuration.
+    pub(super) fn of(config: &ClientConfig) -> Limits {
+        let ClientConfig { step_threshold, max_step, panic, max_frequency, plausible_from, .. } = *config;
+        Limits { step_threshold, max_step, panic, max_frequency, plausible_from }
     }
 
-    /// Why a proposal is not acceptable, if it is not.
-    pub(super) fn refuses(&self, proposal: &Proposal) -> Option<Refusal> {
-        let Proposal { time, frequency, frequency_error, .. } = *proposal;
-        if time < self.plausible_from || time > self.plausible_from + PLAUSIBLE_FOR {
-            return Some(Refusal::ImplausibleTime);
-        }
-        if proposal.later > self.max_step {
-            return Some(Refusal::StepTooLarge);
-        }
-        self.refuses_step(proposal).or_else(|| self.refuses_frequency(frequency, frequency_error))
+    /// How a synchronized clock is adjusted by this difference.
+    pub(super) fn adjustment_for(&self, difference: Span) -> Adjustment {
+        if difference.abs() > self.step_threshold { Adjustment::Step } else { Adjustment::Slew }
     }
 
-    /// The same for a step alone. A first one may have been garbage: until it is confirmed, the next is
-    /// judged in its place.
-    fn refuses_step(&self, proposal: &Proposal) -> Option<Refusal> {
-        let Proposal { first, difference, since_start, .. } = *proposal;
+    /// How the clock is adjusted by this proposal: the first correction is always a step.
+    pub(super) fn adjustment(&self, proposal: &ProposedCorrection) -> Adjustment {
+        if proposal.first { Adjustment::Step } else { self.adjustment_for(proposal.difference) }
+    }
+
+    /// Why a proposal is refused, if it is.
+    pub(super) fn refuses(&self, proposal: &ProposedCorrection) -> Option<Refusal> {
+        let ProposedCorrection { time, frequency, frequency_error, future_step, .. } = *proposal;
+        let step = || self.refuses_step(proposal);
+        self.refuses_time(time)
+            .or_else(|| self.refuses_future_step(future_step))
+            .or_else(step)
+            .or_else(|| self.refuses_frequency(frequency, frequency_error))
+    }
+
+    /// Why a time is refused, if it is.
+    fn refuses_time(&self, time: Timestamp) -> Option<Refusal> {
+        let plausible = self.plausible_from..=self.plausible_from + PLAUSIBLE_FOR;
+        (!plausible.contains(&time)).then_some(Refusal::ImplausibleTime)
+    }
+
+    /// Why a proposal's step is refused, if it is. The first step may have been wrong: until it is confirmed,
+    /// the panic threshold applies to the sum of all steps since.
+    fn refuses_step(&self, proposal: &ProposedCorrection) -> Option<Refusal> {
+        let ProposedCorrection { difference, since_start, .. } = *proposal;
         match since_start {
-            _ if !self.steps(first, difference) => None,
+            _ if self.adjustment(proposal) == Adjustment::Slew => None,
             Some(added) if self.panic.is_some_and(|panic| added.abs() > panic) => {
                 Some(Refusal::FirstStepTooLarge)
             }
@@ -64,42 +89,34 @@ impl ClientConfig {
         }
     }
 
-    /// The same for a frequency alone. One that is still being learned is no reason to refuse, unless it is
-    /// out of the question.
+    /// Why a frequency is refused, if it is. A frequency that is still being learned is refused only if it is
+    /// beyond the limit by more than its uncertainty.
     pub(super) fn refuses_frequency(&self, frequency: Frequency, error: Frequency) -> Option<Refusal> {
-        let least = frequency.ratio().abs() - SURE * error.ratio();
-        (least > self.max_frequency.ratio()).then_some(Refusal::ImplausibleFrequency)
+        let min = frequency.ratio().abs() - MIN_SIGMAS * error.ratio();
+        (min > self.max_frequency.ratio()).then_some(Refusal::ImplausibleFrequency)
+    }
+
+    /// Why a manual time adjustment is refused by any clock, if it is.
+    pub(super) fn refuses_adjustment(&self, manual: &ManualAdjustment) -> Option<Refusal> {
+        let time = self.refuses_time(manual.start + manual.before + manual.amount);
+        time.or_else(|| (manual.length() > MAX_SLEW_DURATION).then_some(Refusal::SlewTooLong))
+    }
+
+    /// Why a step that is still to come is refused, if it is.
+    pub(super) fn refuses_future_step(&self, step: Span) -> Option<Refusal> {
+        (step > self.max_step).then_some(Refusal::StepTooLarge)
+    }
+
+    /// Why a clock refuses to make up for `missed`, the part of a manual time adjustment that has begun
+    /// already, if it does.
+    pub(super) fn refuses_missed(&self, missed: Span) -> Option<Refusal> {
+        (missed.abs() > self.step_threshold.max(self.max_step)).then_some(Refusal::StepTooLarge)
     }
 }
 
-impl Client {
-    /// Refuses what the server has said; tells so now and then.
-    pub(super) fn refuse(&mut self, now: Now, round: u32, correction: Correction, reason: Refusal) {
-        let told = |(before, at): &(Refusal, Monotonic)| *before == reason && now.mono - *at < TELL_AGAIN;
-        if !self.refused.as_ref().is_some_and(told) {
-            self.refused = Some((reason, now.mono));
-            self.events.push_back(ClientEvent::RefusedCorrection { round, correction, reason });
-        }
-        self.enter_holdover(HoldoverReason::CorrectionRefused);
-    }
-
-    /// Why a change of the cluster's rate is not acceptable, if it is not.
-    pub(super) fn refuses_change(&self, now: Now, change: Frequency) -> Option<Refusal> {
-        match self.state.has_cluster_time() && change != Frequency::ZERO {
-            true => {
-                let frequency = self.timescale.frequency() + change;
-                self.config.refuses_frequency(frequency, self.frequency_error(now.raw))
-            }
-            false => None,
-        }
-    }
-}
-
-/// Standard deviations that a frequency has to lie beyond the limit: the first seconds on a bad path can
-/// suggest anything.
-const SURE: f64 = 3.0;
-/// Refusals for the same reason are told once in this time.
-const TELL_AGAIN: Span = Span::from_secs(60);
+/// A frequency is refused if it is beyond the limit by this many standard deviations: on a bad path, the
+/// estimates of the first seconds are far off.
+const MIN_SIGMAS: f64 = 3.0;
 
 #[cfg(test)]
 mod tests {
@@ -107,71 +124,82 @@ mod tests {
     use crate::config::PLAUSIBLE_FROM;
 
     /// A first step, or one from a time that is confirmed.
-    fn proposal(first: bool, difference: Span) -> Proposal {
+    fn proposal(first: bool, difference: Span) -> ProposedCorrection {
         let since_start = first.then_some(difference);
         let time = PLAUSIBLE_FROM + Span::from_secs(86_400);
         let (frequency, frequency_error) = (Frequency::from_ppm(-90.0), Frequency::from_ppm(1.0));
-        let (phase, later) = (Span::ZERO, Span::ZERO);
-        Proposal { first, phase, difference, later, since_start, frequency, frequency_error, time }
+        let (phase, future_step) = (Span::ZERO, Span::ZERO);
+        ProposedCorrection {
+            first,
+            phase,
+            difference,
+            future_step,
+            since_start,
+            frequency,
+            frequency_error,
+            time,
+        }
     }
 
     #[test]
-    fn by_default_the_first_step_may_be_any_and_later_ones_a_day() {
-        let config = ClientConfig::default();
-        assert_eq!(config.refuses(&proposal(true, Span::from_secs(-1_000_000_000))), None);
-        assert_eq!(config.refuses(&proposal(false, Span::from_secs(-86_400))), None);
-        let refused = config.refuses(&proposal(false, Span::from_secs(86_401)));
+    fn by_default_the_first_step_is_unlimited_and_later_ones_may_be_a_day() {
+        let limits = Limits::of(&ClientConfig::default());
+        assert_eq!(limits.refuses(&proposal(true, Span::from_secs(-1_000_000_000))), None);
+        assert_eq!(limits.refuses(&proposal(false, Span::from_secs(-86_400))), None);
+        let refused = limits.refuses(&proposal(false, Span::from_secs(86_401)));
         assert_eq!(refused, Some(Refusal::StepTooLarge));
     }
 
     #[test]
-    fn a_step_that_is_still_to_come_is_held_to_the_limit_of_steps_even_by_a_newcomer() {
-        let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
-        let proposal = |later| Proposal { later, ..proposal(true, Span::from_secs(7)) };
-        assert_eq!(config.refuses(&proposal(Span::from_secs(2))), None);
-        assert_eq!(config.refuses(&proposal(Span::from_secs(3))), Some(Refusal::StepTooLarge));
+    fn the_maximum_step_applies_to_a_future_step_even_before_the_first_correction() {
+        let limits = Limits::of(&ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() });
+        let proposal = |future_step| ProposedCorrection { future_step, ..proposal(true, Span::from_secs(7)) };
+        assert_eq!(limits.refuses(&proposal(Span::from_secs(2))), None);
+        assert_eq!(limits.refuses(&proposal(Span::from_secs(3))), Some(Refusal::StepTooLarge));
     }
 
     #[test]
     fn a_panic_threshold_limits_the_first_step_only() {
-        let config = ClientConfig { panic: Some(Span::from_secs(60)), ..ClientConfig::default() };
-        assert_eq!(config.refuses(&proposal(true, Span::from_secs(-60))), None);
-        let refused = config.refuses(&proposal(true, Span::from_secs(-61)));
+        let limits =
+            Limits::of(&ClientConfig { panic: Some(Span::from_secs(60)), ..ClientConfig::default() });
+        assert_eq!(limits.refuses(&proposal(true, Span::from_secs(-60))), None);
+        let refused = limits.refuses(&proposal(true, Span::from_secs(-61)));
         assert_eq!(refused, Some(Refusal::FirstStepTooLarge));
-        assert_eq!(config.refuses(&proposal(false, Span::from_secs(-61))), None);
+        assert_eq!(limits.refuses(&proposal(false, Span::from_secs(-61))), None);
     }
 
     #[test]
-    fn as_long_as_the_first_step_is_not_confirmed_the_next_one_is_judged_in_its_place() {
-        let config = ClientConfig { panic: Some(Span::from_secs(60)), ..ClientConfig::default() };
-        let next = |difference, added| Proposal {
+    fn until_the_first_step_is_confirmed_the_panic_threshold_limits_the_sum_of_steps() {
+        let limits =
+            Limits::of(&ClientConfig { panic: Some(Span::from_secs(60)), ..ClientConfig::default() });
+        let next = |difference, added| ProposedCorrection {
             since_start: Some(Span::from_secs(added)),
             ..proposal(false, Span::from_secs(difference))
         };
-        assert_eq!(config.refuses(&next(-1_000_000, -60)), None);
-        assert_eq!(config.refuses(&next(-2, -61)), Some(Refusal::FirstStepTooLarge));
-        assert_eq!(config.refuses(&next(0, -61)), None, "it is not stepped");
+        assert_eq!(limits.refuses(&next(-1_000_000, -60)), None);
+        assert_eq!(limits.refuses(&next(-2, -61)), Some(Refusal::FirstStepTooLarge));
+        assert_eq!(limits.refuses(&next(0, -61)), None, "it is not stepped");
     }
 
     #[test]
     fn a_clock_that_may_never_step_still_slews() {
-        let config = ClientConfig { max_step: Span::ZERO, ..ClientConfig::default() };
-        assert_eq!(config.refuses(&proposal(false, Span::from_millis(128))), None);
-        let refused = config.refuses(&proposal(false, Span::from_millis(129)));
+        let limits = Limits::of(&ClientConfig { max_step: Span::ZERO, ..ClientConfig::default() });
+        assert_eq!(limits.refuses(&proposal(false, Span::from_millis(128))), None);
+        let refused = limits.refuses(&proposal(false, Span::from_millis(129)));
         assert_eq!(refused, Some(Refusal::StepTooLarge));
     }
 
     #[test]
-    fn neither_a_time_nor_a_frequency_that_cannot_be_is_taken() {
-        let config = ClientConfig::default();
+    fn an_implausible_time_or_frequency_is_refused() {
+        let limits = Limits::of(&ClientConfig::default());
         let good = proposal(true, Span::ZERO);
-        let early = Proposal { time: PLAUSIBLE_FROM - Span::from_nanos(1), ..good };
-        assert_eq!(config.refuses(&early), Some(Refusal::ImplausibleTime));
-        let late = Proposal { time: PLAUSIBLE_FROM + PLAUSIBLE_FOR + Span::from_nanos(1), ..good };
-        assert_eq!(config.refuses(&late), Some(Refusal::ImplausibleTime));
-        let fast = Proposal { frequency: Frequency::from_ppm(503.1), ..good };
-        assert_eq!(config.refuses(&fast), Some(Refusal::ImplausibleFrequency));
-        let guess = Proposal { frequency_error: Frequency::from_ppm(2.0), ..fast };
-        assert_eq!(config.refuses(&guess), None);
+        let early = ProposedCorrection { time: PLAUSIBLE_FROM - Span::from_nanos(1), ..good };
+        assert_eq!(limits.refuses(&early), Some(Refusal::ImplausibleTime));
+        let late = ProposedCorrection { time: PLAUSIBLE_FROM + PLAUSIBLE_FOR + Span::from_nanos(1), ..good };
+        assert_eq!(limits.refuses(&late), Some(Refusal::ImplausibleTime));
+        let fast = ProposedCorrection { frequency: Frequency::from_ppm(503.1), ..good };
+        assert_eq!(limits.refuses(&fast), Some(Refusal::ImplausibleFrequency));
+        let guess = ProposedCorrection { frequency_error: Frequency::from_ppm(2.0), ..fast };
+        assert_eq!(limits.refuses(&guess), None);
     }
 }

@@ -1,0 +1,424 @@
+//! A client's clock with all that it is steered by: what outlives a session.
+//!
+//! It decides whether a correction is followed and whether the clock steps or slews, follows the rate command
+//! and manual adjustments, and guarantees a [bound](crate::estimation::bound). The bound is a distance from
+//! the time of *one session's* server. So it is reset with every session, and after every gap that is long
+//! enough for the server to have been replaced or deposed meanwhile.
+
+use super::announced_adjustment::AdjustmentAwareness;
+use super::frequency_trial::ClientDiscipline;
+use super::limits::{Limits, ProposedCorrection};
+use super::outbox::Outbox;
+use super::published_clock::PublishedClock;
+use super::rate_follower::RateFollower;
+use crate::estimation::bound::Bound;
+use crate::estimation::discipline::{Judgement, Trust};
+use crate::estimation::exchange::Exchange;
+use crate::estimation::kalman::Estimate;
+use crate::event::{Adjustment, HoldoverReason, Refusal};
+use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use crate::view::CorrectionView;
+use crate::wire::{ClientState, ClusterId, CorrectionMessage, Header, ManualAdjustment};
+use crate::{ClientConfig, ClientEvent, ClockReading};
+
+/// The published clock, its estimators and its limits.
+#[derive(Debug)]
+pub(super) struct MemberClock {
+    limits: Limits,
+    published: PublishedClock,
+    discipline: ClientDiscipline,
+    bound: Bound,
+    rate: RateFollower,
+    awareness: AdjustmentAwareness,
+    /// The refusal that was reported last, and when; `None`: the last correction was accepted.
+    refused: Option<(Refusal, Monotonic)>,
+    /// The last correction that was followed, and when.
+    last_correction: Option<(Monotonic, CorrectionView)>,
+}
+
+/// A correction, and what the session knows about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedCorrection<'a> {
+    /// The round.
+    pub round: u32,
+    /// The server's message.
+    pub message: &'a CorrectionMessage,
+    /// The exchanges that it is based on.
+    pub burst: &'a [Exchange<Timestamp, Raw>],
+    /// How readily an outlier is followed.
+    pub trust: Trust,
+    /// The cluster whose time the server keeps.
+    pub cluster: ClusterId,
+    /// The manual adjustment that a clock has that follows the server.
+    pub manual: &'a ManualAdjustment,
+    /// The interval of the server's rounds.
+    pub interval: Span,
+}
+
+/// Why a correction had no effect.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NotFollowed {
+    /// Its exchanges are implausible.
+    Implausible,
+    /// It is beyond a limit.
+    Refused(Refusal),
+    /// It was taken for an outlier.
+    Outlier,
+}
+
+/// What exchanges prove about cluster time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    /// Whether they may be compared with earlier ones.
+    pub continuity: Continuity,
+    /// Whether the server states that it is learning the time itself; then they prove nothing.
+    pub learning: bool,
+    /// Whether the server states that it steers the rate of a cluster that has never settled.
+    pub brisk: bool,
+}
+
+/// Whether the server's time is the one that earlier exchanges were about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continuity {
+    /// It is.
+    Same,
+    /// It may be another server's, or another cluster's.
+    Broken,
+}
+
+impl MemberClock {
+    /// A clock that shows what its oscillator does.
+    pub(super) fn new(config: &ClientConfig, now: Now) -> MemberClock {
+        let discipline = config.initial_frequency.map_or_else(ClientDiscipline::default, |(saved, error)| {
+            ClientDiscipline::with_saved_frequency(saved, error)
+        });
+        MemberClock {
+            limits: Limits::of(config),
+            published: PublishedClock::free_running(now.raw),
+            discipline,
+            bound: Bound::unknown(now.raw, config.drift_allowance),
+            rate: RateFollower::default(),
+            awareness: AdjustmentAwareness::aware(now.raw),
+            refused: None,
+            last_correction: None,
+        }
+    }
+
+    /// The published clock.
+    pub(super) fn published(&self) -> &PublishedClock {
+        &self.published
+    }
+
+    /// The cumulative rate command that the clock's frequency includes.
+    pub(super) fn rate(&self) -> Frequency {
+        self.rate.rate()
+    }
+
+    /// The usual delay of an exchange with the server.
+    pub(super) fn usual_delay(&self) -> Span {
+        self.discipline.usual_delay()
+    }
+
+    /// The last correction that was followed.
+    pub(super) fn last_correction(&self, now: Monotonic) -> Option<CorrectionView> {
+        self.last_correction.map(|(at, view)| CorrectionView { ago: now - at, ..view })
+    }
+
+    /// The estimate of cluster time; `None`: the clock has none.
+    pub(super) fn estimate(&self, raw: Raw) -> Option<Estimate> {
+        self.discipline.estimate(raw).filter(|_| self.published.has_cluster_time())
+    }
+
+    /// What the clock shows and how good that is. `interval` is that of the session's rounds; `None`: there
+    /// is no session.
+    pub(super) fn read(&self, raw: Raw, interval: Option<Span>) -> ClockReading {
+        ClockReading {
+            time: self.published.time(raw),
+            state: self.published.state(),
+            error: self.error_at(raw, interval),
+            bound: self.bound_at(raw, interval),
+            frequency: self.published.frequency(),
+            frequency_error: self.estimate(raw).map(|known| known.frequency_error),
+        }
+    }
+
+    /// One standard deviation of the clock's estimated distance from cluster time: the uncertainty of the
+    /// estimate, what is still to be slewed, and how far the server may have steered cluster time since it
+    /// was last heard. It is at most the bound.
+    pub(super) fn error_at(&self, raw: Raw, interval: Option<Span>) -> Option<Span> {
+        let known = self.estimate(raw)?;
+        let parts = [known.error, self.published.residue(raw), self.bound.unheard(raw)];
+        let squares: f64 = parts.iter().map(|part| part.as_secs_f64().powi(2)).sum();
+        let error = Span::from_secs_f64(squares.sqrt());
+        Some(self.bound_at(raw, interval).map_or(error, |bound| error.min(bound)))
+    }
+
+    /// The guaranteed distance of the clock from cluster time.
+    pub(super) fn bound_at(&self, raw: Raw, interval: Option<Span>) -> Option<Span> {
+        let missed = interval.is_some_and(|interval| self.awareness.may_have_begun(raw, interval));
+        let certain = self.published.has_cluster_time() && !missed;
+        let bound = self.bound.of(raw, self.published.phase(raw), self.rho(raw)).filter(|_| certain)?;
+        Some(self.published.bound(raw, bound))
+    }
+
+    /// The maximum difference between the cluster's true rate over this oscillator and the clock's frequency.
+    fn rho(&self, raw: Raw) -> Frequency {
+        self.bound.rho(self.discipline.estimate(raw).map(|known| known.frequency_error))
+    }
+
+    /// Ends synchronization.
+    pub(super) fn enter_holdover(&mut self, reason: HoldoverReason, outbox: &mut Outbox) {
+        if self.published.enter_holdover(reason) {
+            outbox.report(ClientEvent::Holdover { reason });
+        }
+    }
+
+    /// Refuses a correction; reports that at a limited rate.
+    pub(super) fn refuse(
+        &mut self,
+        now: Now,
+        round: u32,
+        correction: Correction,
+        reason: Refusal,
+        outbox: &mut Outbox,
+    ) {
+        let reported =
+            |(before, at): (Refusal, Monotonic)| before == reason && now.mono - at < REFUSAL_REPORT_INTERVAL;
+        if !self.refused.is_some_and(reported) {
+            self.refused = Some((reason, now.mono));
+            outbox.report(ClientEvent::RefusedCorrection { round, correction, reason });
+        }
+        self.enter_holdover(HoldoverReason::CorrectionRefused, outbox);
+    }
+
+    /// The machine was suspended, and the oscillator stood still. The clock must be synchronized like a new
+    /// one.
+    pub(super) fn suspend(&mut self, now: Now, slept: Span, outbox: &mut Outbox) {
+        self.published.suspend(now.raw, slept);
+        self.bound.forget();
+        outbox.report(ClientEvent::Suspended { slept });
+    }
+}
+
+/// The rate command.
+impl MemberClock {
+    /// A new session begins with this rate command.
+    pub(super) fn begin_rate(
+        &mut self,
+        now: Now,
+        header: &Header,
+        rate: Frequency,
+        interval: Span,
+        outbox: &mut Outbox,
+    ) {
+        let missed = self.rate.rebase(now.mono, header, rate);
+        match self.refuses_change(now.raw, missed) {
+            // None of it is followed: later changes count from here.
+            Some(reason) => self.refuse(now, header.round, Correction::default(), reason, outbox),
+            None => self.change_rate(now.raw, missed, interval),
+        }
+    }
+
+    /// Follows the cumulative rate command, if it is newer.
+    ///
+    /// # Errors
+    /// The clock's frequency would be beyond the limit.
+    pub(super) fn follow_rate(
+        &mut self,
+        now: Now,
+        header: &Header,
+        rate: Frequency,
+        interval: Span,
+    ) -> Result<(), Refusal> {
+        let Some(change) = self.rate.change(now.mono, header, rate) else { return Ok(()) };
+        if let Some(reason) = self.refuses_change(now.raw, change) {
+            return Err(reason);
+        }
+        self.rate.accept(now.mono, header, rate);
+        self.change_rate(now.raw, change, interval);
+        Ok(())
+    }
+
+    /// Why a change of the cluster's rate is refused, if it is.
+    fn refuses_change(&self, raw: Raw, change: Frequency) -> Option<Refusal> {
+        if !self.published.has_cluster_time() || change == Frequency::ZERO {
+            return None;
+        }
+        let error = self.discipline.estimate(raw).map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error);
+        self.limits.refuses_frequency(self.published.frequency() + change, error)
+    }
+
+    fn change_rate(&mut self, raw: Raw, change: Frequency, interval: Span) {
+        self.bound.steer(raw, change, interval, self.rho(raw));
+        // The learned frequency outlives a suspension, so it includes changes that the clock does not follow.
+        self.discipline.shift_frequency(raw, change);
+        self.published.shift_frequency(raw, change);
+    }
+}
+
+/// Manual adjustments.
+impl MemberClock {
+    /// Whether the server has a newer adjustment than the client knows.
+    pub(super) fn lacks_newest_adjustment(&self) -> bool {
+        self.awareness.lacks_newest()
+    }
+
+    /// The client knows the server's newest adjustment.
+    pub(super) fn note_newest_adjustment(&mut self, raw: Raw) {
+        self.awareness = AdjustmentAwareness::aware(raw);
+    }
+
+    /// The server has an adjustment that the client does not know.
+    pub(super) fn note_newer_adjustment(&mut self) {
+        self.awareness.note_newer();
+    }
+
+    /// Whether the clock follows an adjustment at once: it has that cluster's time. Otherwise the adjustment
+    /// takes effect with the correction that gives the clock that time.
+    pub(super) fn follows_cluster(&self, cluster: ClusterId) -> bool {
+        self.published.has_cluster_time() && self.published.cluster() == cluster
+    }
+
+    /// Why an adjustment is refused, if it is.
+    pub(super) fn refuses_adjustment(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refusal> {
+        let refusal = self.limits.refuses_adjustment(manual);
+        if refusal.is_some() || !self.follows_cluster(manual.cluster) {
+            return refusal;
+        }
+        let future_step = manual.step_after(self.published.base_time(raw));
+        self.limits.refuses_future_step(future_step).or_else(|| self.refuses_missed(raw, manual))
+    }
+
+    /// Why the part of an adjustment that has begun already is refused, if it is.
+    pub(super) fn refuses_missed(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refusal> {
+        self.limits.refuses_missed(self.published.missed(raw, manual))
+    }
+
+    /// The clock has this manual adjustment from now on, and makes up for the part that has begun already.
+    pub(super) fn follow_adjustment(&mut self, raw: Raw, manual: ManualAdjustment, outbox: &mut Outbox) {
+        let missed = self.published.missed(raw, &manual);
+        let adjustment = self.limits.adjustment_for(missed);
+        let differs = !manual.does_as(self.published.manual());
+        self.published.set_manual(raw, manual, adjustment);
+        if differs {
+            let late = Correction::adding(missed);
+            outbox.report(ClientEvent::TimeSet { manual_adjustment: manual, late, adjustment });
+        }
+    }
+}
+
+/// Corrections.
+impl MemberClock {
+    /// Updates the bound from what exchanges prove, if their server's time is what it was.
+    pub(super) fn prove(
+        &mut self,
+        now: Now,
+        proof: Proof,
+        exchanges: impl Iterator<Item = Exchange<Timestamp, Raw>>,
+        outbox: &mut Outbox,
+    ) {
+        let rho = self.rho(now.raw);
+        if proof.continuity == Continuity::Broken || proof.learning {
+            self.bound.forget();
+        }
+        self.bound.set_pace(now.raw, proof.brisk, rho);
+        let proving = exchanges.filter(|exchange| !proof.learning && exchange.delay() >= Span::ZERO);
+        if let Some(gap) = self.bound.prove_burst(proving, rho) {
+            outbox.report(ClientEvent::BoundBroken { gap });
+        }
+    }
+
+    /// Follows a correction, if the discipline does not take it for an outlier and it is within the limits.
+    ///
+    /// # Errors
+    /// Why the correction had no effect.
+    pub(super) fn correct(
+        &mut self,
+        now: Now,
+        received: &ReceivedCorrection<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), NotFollowed> {
+        let mut discipline = self.discipline.clone();
+        if received.trust == Trust::AtOnce && self.published.has_cluster_time() {
+            // Another cluster's time may run at another rate.
+            discipline.doubt_frequency();
+            self.bound.doubt();
+        }
+        let judgement = discipline.update(received.burst, received.trust).ok_or(NotFollowed::Implausible)?;
+        let outlier = if let Judgement::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
+        let proposal = self.propose(now.raw, &discipline, received.manual).filter(|_| outlier.is_none());
+        if let Some(reason) = proposal.and_then(|proposal| self.limits.refuses(&proposal)) {
+            return Err(NotFollowed::Refused(reason));
+        }
+        let rho = self.rho(now.raw);
+        if matches!(judgement, Judgement::Started | Judgement::Restarted) {
+            self.bound.doubt();
+        }
+        self.discipline = discipline;
+        if let Some(in_a_row) = outlier {
+            let (round, correction) = (received.round, received.message.correction);
+            outbox.report(ClientEvent::Ignored { round, correction, in_a_row });
+            return Err(NotFollowed::Outlier);
+        }
+        self.adjust(now, received, judgement, rho, outbox);
+        Ok(())
+    }
+
+    /// What a correction to this discipline's estimate would do to the published clock.
+    fn propose(
+        &self,
+        raw: Raw,
+        discipline: &ClientDiscipline,
+        manual: &ManualAdjustment,
+    ) -> Option<ProposedCorrection> {
+        let estimate = discipline.estimate(raw)?;
+        let phase = self.bound.nearest(raw, estimate.phase, self.rho(raw));
+        Some(self.published.propose(raw, phase, &estimate, manual))
+    }
+
+    /// Adjusts the published clock to the discipline's estimate. Until now, its frequency was within `rho`.
+    fn adjust(
+        &mut self,
+        now: Now,
+        received: &ReceivedCorrection<'_>,
+        judgement: Judgement,
+        rho: Frequency,
+        outbox: &mut Outbox,
+    ) {
+        let ReceivedCorrection { round, message, burst, cluster, manual, interval, .. } = *received;
+        let Some(known) = self.discipline.estimate(now.raw) else { return };
+        let Some(proposal) = self.propose(now.raw, &self.discipline, manual) else { return };
+        let adjustment = self.limits.adjustment(&proposal);
+        let before = self.published.follow(now.raw, &proposal, adjustment, *manual, cluster);
+        if judgement == Judgement::Followed && adjustment == Adjustment::Slew {
+            self.published.confirm_start();
+        }
+        self.bound.set_frequency(now.raw, known.frequency, rho);
+        self.bound.learn(known.frequency_error);
+        self.refused = None;
+        if before == ClientState::Holdover {
+            outbox.report(ClientEvent::Recovered);
+        }
+        let added = Correction::adding(proposal.difference);
+        let delay = burst.iter().map(|exchange| exchange.delay()).min().unwrap_or_default();
+        let view = CorrectionView { added, adjustment, delay, round, ago: Span::ZERO };
+        self.last_correction = Some((now.mono, view));
+        outbox.report(ClientEvent::Corrected {
+            round,
+            correction: message.correction,
+            added,
+            adjustment,
+            delay,
+            frequency: known.frequency,
+            error: self.error_at(now.raw, Some(interval)).unwrap_or(known.error),
+            bound: self.bound_at(now.raw, Some(interval)),
+            verdict: message.verdict,
+            first: proposal.first,
+        });
+    }
+}
+
+/// The frequency error of a clock whose frequency is unknown: no working oscillator is farther off.
+pub(super) const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(500.0);
+/// Refusals for the same reason are reported once in this time.
+const REFUSAL_REPORT_INTERVAL: Span = Span::from_secs(60);

@@ -237,9 +237,9 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
 fn whoever_names_nobody_or_too_many_is_told_so_in_one_line() {
     let cluster = Cluster::start();
     for (socket, whom, why) in [
-        ("server", "carol", "no client is called 'carol'"),
-        ("server", "", "no client is called ''"),
-        ("server", "127.0.0.1", "2 clients are called '127.0.0.1' or are at that address"),
+        ("server", "carol", "no client has the name or the address 'carol'"),
+        ("server", "", "no client has the name or the address ''"),
+        ("server", "127.0.0.1", "2 clients have the name or the address '127.0.0.1'"),
         ("server", "server", "'server' is the server's own clock"),
         ("alice", "bob", "its server knows the cluster"),
     ] {

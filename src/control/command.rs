@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::report::snake_case;
 use meantime_core::Server;
 use meantime_core::event::{Adjustment, Peer};
-use meantime_core::server::{Changed, Target, Unchangeable};
+use meantime_core::server::{Target, VoteChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
 
 /// What such requests are called.
@@ -15,18 +15,31 @@ pub(super) const NAMES: [&str; 3] = ["remove", "pin", "set_time"];
 pub(super) fn server(server: &mut Server, now: Now, request: &Value) -> Option<Result<Value, String>> {
     let member = || request["member"].as_str().ok_or("the request has no field 'member' with a string in it");
     Some(match request["request"].as_str()? {
-        "remove" => member().map_err(str::to_owned).and_then(|whom| told(server.remove_from_vote(whom))),
-        "pin" => member().map_err(str::to_owned).and_then(|whom| told(server.pin_to_vote(whom))),
+        "remove" => {
+            member().map_err(str::to_owned).and_then(|whom| vote_change(server.remove_from_vote(whom)))
+        }
+        "pin" => member().map_err(str::to_owned).and_then(|whom| vote_change(server.pin_to_vote(whom))),
         "set_time" => set_time(server, now, request),
         _ => return None,
     })
 }
 
-fn told(result: Result<Changed, Unchangeable>) -> Result<Value, String> {
-    let Changed { client, changed } = result.map_err(|error| error.to_string())?;
+fn vote_change(result: Result<VoteChange, VoteChangeError>) -> Result<Value, String> {
+    let VoteChange { client, changed } = result.map_err(|error| with_advice(&error))?;
     let mut answer = peer(&client);
     answer["changed"] = changed.into();
     Ok(answer)
+}
+
+/// The error, and what the operator can do.
+fn with_advice(error: &VoteChangeError) -> String {
+    let advice = match error {
+        VoteChangeError::Unknown(_) => "`meantime status` lists all clients",
+        VoteChangeError::Ambiguous { .. } => "give its address with the port",
+        VoteChangeError::OwnClock(_) => "run the server on another machine",
+        VoteChangeError::TableFull(_) => "give some back first (`meantime members pin`)",
+    };
+    format!("{error}; {advice}")
 }
 
 fn set_time(server: &mut Server, now: Now, request: &Value) -> Result<Value, String> {

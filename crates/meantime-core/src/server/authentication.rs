@@ -1,109 +1,127 @@
-//! Whose word a datagram is. With keys, a server reads and answers only what is tagged by the key of the node
-//! that it comes from: the one that a Register or a Heartbeat names, else the member at its address.
+//! Authentication: checks the tags of received datagrams, and writes datagrams with tags.
 //!
-//! A node's key is made out for each datagram, from the secret and the name: that costs about as much again
-//! as the tag itself, and leaves nothing to remember of each member but which secret it was.
+//! With keys, a server handles only datagrams that are tagged with the key of the node that they claim to
+//! come from: the node whose name a Register or a Heartbeat contains, else the member at the source address.
+//!
+//! A node's key is derived for each datagram, from the master key and the node's name. That costs about as
+//! much again as the tag itself, and of each member only the number of its master key has to be stored.
 
-use super::Server;
 use super::member::Member;
-use crate::time::{Monotonic, Now};
-use crate::wire::{Body, Datagram, Direction, KeyId, Message, Name};
-use crate::{Fate, MasterKeys, Path, ServerEvent};
+use super::members::Members;
+use crate::wire::{Body, Datagram, Direction, Flags, Header, KeyId, Message, Name, NodeId, SessionId};
+use crate::{Fate, MasterKeys, Path};
 
-/// How answers to a datagram are to be tagged: as it was itself.
+/// Checks and makes tags.
+#[derive(Debug)]
+pub(super) struct Authenticator {
+    /// The server's own id, in the header of each of its datagrams.
+    node: NodeId,
+    keys: MasterKeys,
+}
+
+/// The key with which a datagram is tagged, and with which it is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seal {
-    /// By which secret.
+    /// The master key's number.
     pub key: KeyId,
-    /// With whose key.
+    /// The name of the node for which it is derived.
     pub name: Name,
 }
 
-/// When people were told last of each way in which a tag can be wrong.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ToldForgery {
-    no_key: Option<Monotonic>,
-    unknown_key: Option<Monotonic>,
-    wrong_key: Option<Monotonic>,
-}
+impl Authenticator {
+    /// The authenticator of a server with this id and these keys.
+    pub(super) fn new(node: NodeId, keys: MasterKeys) -> Authenticator {
+        Authenticator { node, keys }
+    }
 
-impl Server {
-    /// Whose word a datagram is.
+    /// Replaces the keys.
+    pub(super) fn set_keys(&mut self, keys: MasterKeys) {
+        self.keys = keys;
+    }
+
+    /// Whether there are keys, so that datagrams need tags.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Whether the server has this key.
+    pub(super) fn knows(&self, key: KeyId) -> bool {
+        self.keys.find(key).is_some()
+    }
+
+    /// The key with which a datagram is tagged.
     ///
     /// # Errors
-    /// What becomes of it if it is nobody's, or if nobody knows whose it should be.
-    pub(super) fn authenticate(&self, path: Path, message: &Message, datagram: &[u8]) -> Result<Seal, Fate> {
+    /// [`Fate::Tag`] if its tag is wrong, [`Fate::Session`] if the node that it claims to come from is
+    /// unknown.
+    pub(super) fn authenticate(
+        &self,
+        members: &Members,
+        path: Path,
+        message: &Message,
+        datagram: &[u8],
+    ) -> Result<Seal, Fate> {
         let key = message.header.key_id;
-        if self.config.keys.is_empty() {
+        if self.keys.is_empty() {
             return if key == KeyId::NONE { Ok(Seal::default()) } else { Err(Fate::Tag) };
         }
-        let member = self.members.find(path.peer).and_then(|slot| self.members.look_at(slot));
+        let member = members.find(path.peer).and_then(|slot| members.get(slot));
         let name = match (&message.body, member) {
             (Body::Register(register), _) => register.name,
-            // In a member's session only that member's key counts, whatever name somebody gives.
+            // In a member's session only that member's key counts, not the name in the datagram.
             (Body::Heartbeat(_), Some(member)) if member.session == message.header.session => member.name,
             (Body::Heartbeat(heartbeat), _) => heartbeat.name,
             (_, Some(member)) => member.name,
             (_, None) => return Err(Fate::Session),
         };
         let seal = Seal { key, name };
-        let master = self.config.keys.find(key);
+        let master = self.keys.find(key);
         let genuine = master.zip(datagram.try_into().ok()).is_some_and(|(master, datagram)| {
-            master.node(&name).verify(Direction::ToServer, datagram) && !self.is_usurper(&seal, message)
+            master.node(&name).verify(Direction::ToServer, datagram)
+                && !has_other_name(members, message.header.sender, &name)
         });
         if genuine { Ok(seal) } else { Err(Fate::Tag) }
     }
 
-    /// Whether another node than this one goes by the same process number: nobody replaces a member in
-    /// another's name.
-    fn is_usurper(&self, seal: &Seal, message: &Message) -> bool {
-        let slot = self.members.of_node(message.header.sender);
-        slot.and_then(|slot| self.members.look_at(slot)).is_some_and(|member| member.name != seal.name)
+    /// Writes the next datagram of a member's session; `None`: its key is unknown now.
+    pub(super) fn write_to_member(
+        &self,
+        member: &mut Member,
+        flags: Flags,
+        round: u32,
+        body: Body,
+    ) -> Option<Datagram> {
+        member.sequence = member.next_sequence();
+        let seal = Seal { key: member.key, name: member.name };
+        let (session, sequence) = (member.session, member.sequence);
+        let header = Header { flags, key_id: seal.key, sender: self.node, session, sequence, round };
+        self.sealed(&seal, Message { header, body })
     }
 
-    /// Tells of somebody whose tag is wrong, at most once a minute for no key, an unknown key and a wrong
-    /// one: the network decides how many there are.
-    pub(super) fn tell_forgery(&mut self, now: Now, path: Path, message: &Message) {
-        let key = message.header.key_id;
-        let known = self.config.keys.find(key).is_some();
-        let told = match key {
-            KeyId::NONE => &mut self.told_forgery.no_key,
-            _ if known => &mut self.told_forgery.wrong_key,
-            _ => &mut self.told_forgery.unknown_key,
-        };
-        let recent = |at: Monotonic| now.mono - at < super::TELL_AGAIN;
-        if told.is_some_and(recent) {
-            return;
+    /// Writes an answer to a node that is not a member; `None`: its key is unknown now.
+    pub(super) fn write_to_non_member(
+        &self,
+        seal: &Seal,
+        session: SessionId,
+        body: Body,
+    ) -> Option<Datagram> {
+        let header = Header { key_id: seal.key, sender: self.node, session, ..Header::default() };
+        self.sealed(seal, Message { header, body })
+    }
+
+    /// A message, encoded and tagged.
+    fn sealed(&self, seal: &Seal, message: Message) -> Option<Datagram> {
+        let mut datagram = message.encode();
+        if self.keys.is_empty() {
+            return (seal.key == KeyId::NONE).then_some(datagram);
         }
-        *told = Some(now.mono);
-        let name = match &message.body {
-            Body::Register(register) => register.name,
-            Body::Heartbeat(heartbeat) => heartbeat.name,
-            _ => Name::default(),
-        };
-        self.events.push_back(ServerEvent::Unauthentic { address: path.peer, key, known, name });
-    }
-
-    /// From now on these are the keys. A member whose key is not among them any more finds out by silence,
-    /// and registers again with another that it has.
-    pub fn set_keys(&mut self, keys: MasterKeys) {
-        self.config.keys = keys;
+        self.keys.find(seal.key)?.node(&seal.name).sign(Direction::ToClient, &mut datagram);
+        Some(datagram)
     }
 }
 
-impl Seal {
-    /// As a member is answered.
-    pub(super) fn of(member: &Member) -> Seal {
-        Seal { key: member.key, name: member.name }
-    }
-
-    /// Tags a datagram whose header has this key's number; false if the key is not known any more.
-    pub(super) fn sign(&self, keys: &MasterKeys, datagram: &mut Datagram) -> bool {
-        if keys.is_empty() {
-            return self.key == KeyId::NONE;
-        }
-        let Some(master) = keys.find(self.key) else { return false };
-        master.node(&self.name).sign(Direction::ToClient, datagram);
-        true
-    }
+/// Whether the member with this node id has another name: a node must not replace a member of another name.
+fn has_other_name(members: &Members, node: NodeId, name: &Name) -> bool {
+    let member = members.of_node(node).and_then(|slot| members.get(slot));
+    member.is_some_and(|member| member.name != *name)
 }

@@ -1,8 +1,9 @@
-//! Stateless proof of address: a keyed hash that only this server can make, given to whoever asks and
-//! remembered by nobody. Who sends it back has received it, so its source address is real.
+//! Stateless proof of address. A cookie is a keyed hash of a client's address and node id. The server sends
+//! it to each client that asks, and stores nothing. A client that sends it back has received it, so its
+//! source address is real.
 //!
-//! The secret is a new one every ten seconds, and the one before it is good for as long again: whoever should
-//! find one out has little of it.
+//! The secret changes every ten seconds, and the one before is valid for ten seconds more: a secret that
+//! leaks is of use for 20 s at most.
 
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
@@ -18,46 +19,48 @@ use crate::wire::NodeId;
 #[derive(Clone, Debug)]
 pub(super) struct Cookies {
     rng: ChaCha12Rng,
-    slot: i64,
-    /// This slot's secret, and that of the one before.
+    /// The number of the current period.
+    period: i64,
+    /// The secrets of this period and of the one before.
     secrets: [Secret; 2],
 }
 
 type Secret = [u8; 16];
 
 impl Cookies {
-    /// Cookies under secrets that follow from this seed.
+    /// Cookies whose secrets are drawn from this seed.
     pub(super) fn new(seed: [u8; 32]) -> Cookies {
         let mut rng = ChaCha12Rng::from_seed(seed);
-        let secrets = [draw(&mut rng), draw(&mut rng)];
-        Cookies { rng, slot: i64::MIN, secrets }
+        let secrets = [draw_secret(&mut rng), draw_secret(&mut rng)];
+        Cookies { rng, period: i64::MIN, secrets }
     }
 
-    /// The cookie of a client at an address, now. Never zero.
+    /// The cookie of a node at an address, now. Never zero.
     pub(super) fn make(&mut self, now: Monotonic, address: SocketAddr, node: NodeId) -> u64 {
-        self.turn(now);
+        self.renew_secrets(now);
         cookie(&self.secrets[0], address, node)
     }
 
-    /// Whether this is the cookie that such a client got not longer than two slots ago.
+    /// Whether `given` is the cookie of this node at this address, made in this period or in the one before.
     pub(super) fn check(&mut self, now: Monotonic, address: SocketAddr, node: NodeId, given: u64) -> bool {
-        self.turn(now);
+        self.renew_secrets(now);
         given != 0 && self.secrets.iter().any(|secret| cookie(secret, address, node) == given)
     }
 
-    /// Draws what secrets are due.
-    fn turn(&mut self, now: Monotonic) {
-        let slot = now.as_nanos().div_euclid(SLOT.as_nanos());
-        if slot == self.slot {
+    /// Draws new secrets if a new period has begun.
+    fn renew_secrets(&mut self, now: Monotonic) {
+        let period = now.as_nanos().div_euclid(PERIOD.as_nanos());
+        if period == self.period {
             return;
         }
-        let before = if slot == self.slot.saturating_add(1) { self.secrets[0] } else { draw(&mut self.rng) };
-        self.secrets = [draw(&mut self.rng), before];
-        self.slot = slot;
+        let is_next = period == self.period.saturating_add(1);
+        let before = if is_next { self.secrets[0] } else { draw_secret(&mut self.rng) };
+        self.secrets = [draw_secret(&mut self.rng), before];
+        self.period = period;
     }
 }
 
-fn draw(rng: &mut ChaCha12Rng) -> Secret {
+fn draw_secret(rng: &mut ChaCha12Rng) -> Secret {
     let mut secret = Secret::default();
     rng.fill_bytes(&mut secret);
     secret
@@ -74,11 +77,11 @@ fn cookie(secret: &Secret, address: SocketAddr, node: NodeId) -> u64 {
     hasher.finish().max(1)
 }
 
-/// A cookie is good for one slot to two.
-const SLOT: Span = Span::from_secs(10);
+/// A cookie is valid for one to two periods.
+const PERIOD: Span = Span::from_secs(10);
 
-/// No cookie is good for longer.
-pub(super) const LIFETIME: Span = Span::from_secs(20);
+/// The maximum time for which a cookie is valid.
+pub(super) const MAX_LIFETIME: Span = Span::from_secs(20);
 
 #[cfg(test)]
 mod tests {
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_good_for_its_client_at_its_address_for_ten_seconds_at_least() {
+    fn a_cookie_is_valid_for_its_client_at_its_address_for_at_least_ten_seconds() {
         let mut cookies = Cookies::new([7; 32]);
         let here: SocketAddr = "192.0.2.1:1000".parse().unwrap();
         let there: SocketAddr = "192.0.2.1:1001".parse().unwrap();
@@ -104,13 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_a_new_one_every_ten_seconds() {
+    fn the_secret_changes_every_ten_seconds() {
         let mut cookies = Cookies::new([7; 32]);
         let here: SocketAddr = "192.0.2.1:1000".parse().unwrap();
-        let made: Vec<u64> = (0..10).map(|slot| cookies.make(at(slot * 10), here, NodeId(1))).collect();
+        let made: Vec<u64> = (0..10).map(|period| cookies.make(at(period * 10), here, NodeId(1))).collect();
         assert!((1..10).all(|k| !made[..k].contains(&made[k])), "{made:?}");
         let secrets = cookies.secrets;
         cookies.make(at(1_000), here, NodeId(1));
-        assert!(secrets.iter().all(|secret| !cookies.secrets.contains(secret)), "none outlives two slots");
+        assert!(
+            secrets.iter().all(|secret| !cookies.secrets.contains(secret)),
+            "no secret outlives two periods"
+        );
     }
 }

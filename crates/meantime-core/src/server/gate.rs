@@ -1,8 +1,8 @@
-//! Who may come in, and how many at a time: what strangers can make a server do is bounded here.
+//! Admission control: limits what nodes that are not members can make a server do.
 //!
-//! Everything takes a fixed amount of memory, however many addresses there are: counts and rates are kept in
-//! tables by a keyed hash of the address. Two networks that share a place share its limit; which ones do,
-//! nobody can choose.
+//! It takes a fixed amount of memory, whatever the number of addresses: counts and rates are stored in
+//! tables, by a keyed hash of the address. Two networks with the same hash share a limit; an attacker cannot
+//! choose which ones do.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,89 +15,97 @@ use siphasher::sip::SipHasher13;
 use crate::ServerConfig;
 use crate::time::{Monotonic, Span};
 
-/// What a server lets strangers do.
+/// The limits, and how much of them is used.
 #[derive(Debug)]
 pub(super) struct Gate {
     key: [u8; 16],
-    /// Datagrams to whoever is no member, to one network and to all.
-    answers: Vec<Pace>,
-    all_answers: Pace,
-    /// New members, from one machine and in all.
-    admissions: Vec<Pace>,
-    all_admissions: Pace,
-    /// Members by their machine, and by their network.
-    at_addresses: Crowd,
-    in_networks: Crowd,
+    /// Answers to nodes that are not members, for each network and in all.
+    answers: Vec<RateLimit>,
+    all_answers: RateLimit,
+    /// New members, for each machine and in all.
+    admissions: Vec<RateLimit>,
+    all_admissions: RateLimit,
+    /// The number of members at each machine, and in each network.
+    at_machines: MemberCounts,
+    in_networks: MemberCounts,
 }
 
 impl Gate {
-    /// An open gate. The key must be unpredictable.
+    /// A gate that has admitted no members. The key must be unpredictable.
     pub(super) fn new(key: [u8; 16]) -> Gate {
         Gate {
             key,
-            answers: vec![Pace::default(); PLACES],
-            all_answers: Pace::default(),
-            admissions: vec![Pace::default(); PLACES],
-            all_admissions: Pace::default(),
-            at_addresses: Crowd::default(),
-            in_networks: Crowd::default(),
+            answers: vec![RateLimit::default(); BUCKETS],
+            all_answers: RateLimit::default(),
+            admissions: vec![RateLimit::default(); BUCKETS],
+            all_admissions: RateLimit::default(),
+            at_machines: MemberCounts::default(),
+            in_networks: MemberCounts::default(),
         }
     }
 
-    /// Whether somebody who is no member may be answered now. Nobody gets more than one datagram for one
-    /// anyway; this keeps a flood of questions from costing a flood of answers.
-    pub(super) fn answers(&mut self, now: Monotonic, config: &ServerConfig, address: IpAddr) -> bool {
-        let a_second = answers_per_second(config);
-        let place = self.place(network(address));
-        self.answers[place].step(now, a_second) && self.all_answers.step(now, a_second.saturating_mul(2))
+    /// Whether a node at this address that is not a member may be answered now; if so, that answer is
+    /// counted. Each datagram gets one answer at most; this limit prevents a flood of requests from causing a
+    /// flood of answers.
+    pub(super) fn allows_answer(&mut self, now: Monotonic, config: &ServerConfig, address: IpAddr) -> bool {
+        let per_second = answers_per_second(config);
+        let bucket = self.bucket(network(address));
+        self.answers[bucket].allow(now, per_second)
+            && self.all_answers.allow(now, per_second.saturating_mul(2))
     }
 
-    /// Whether there may be another new member now: each makes work and is told.
-    pub(super) fn admits(&mut self, now: Monotonic, config: &ServerConfig, address: IpAddr) -> bool {
-        let place = self.place(machine(address));
-        let fair = address.is_loopback() || self.admissions[place].step(now, admissions_per_machine(config));
-        fair && self.all_admissions.step(now, admissions_per_second(config))
+    /// Whether a new member may be admitted now, since each causes work and an event; if so, it is counted.
+    pub(super) fn allows_admission(
+        &mut self,
+        now: Monotonic,
+        config: &ServerConfig,
+        address: IpAddr,
+    ) -> bool {
+        let bucket = self.bucket(machine(address));
+        let is_fair =
+            address.is_loopback() || self.admissions[bucket].allow(now, admissions_per_machine(config));
+        is_fair && self.all_admissions.allow(now, admissions_per_second(config))
     }
 
-    /// Whether as many members are where this address is as may be.
-    pub(super) fn is_crowded(&self, config: &ServerConfig, address: IpAddr) -> bool {
-        let at_address =
-            self.at_addresses.count(self.place(machine(address))) >= config.max_clients_per_address;
+    /// Whether the machine or the network of this address has the maximum number of members.
+    pub(super) fn is_full_at(&self, config: &ServerConfig, address: IpAddr) -> bool {
+        let at_machine =
+            self.at_machines.count(self.bucket(machine(address))) >= config.max_clients_per_address;
         let in_network =
-            self.in_networks.count(self.place(network(address))) >= config.max_clients_per_network;
-        !address.is_loopback() && (at_address || in_network)
+            self.in_networks.count(self.bucket(network(address))) >= config.max_clients_per_network;
+        !address.is_loopback() && (at_machine || in_network)
     }
 
-    /// A member has come.
-    pub(super) fn enter(&mut self, address: IpAddr) {
-        let (at_address, in_network) = (self.place(machine(address)), self.place(network(address)));
-        self.at_addresses.change(at_address, 1);
+    /// Counts a new member.
+    pub(super) fn add_member(&mut self, address: IpAddr) {
+        let (at_machine, in_network) = (self.bucket(machine(address)), self.bucket(network(address)));
+        self.at_machines.change(at_machine, 1);
         self.in_networks.change(in_network, 1);
     }
 
-    /// A member has gone.
-    pub(super) fn leave(&mut self, address: IpAddr) {
-        let (at_address, in_network) = (self.place(machine(address)), self.place(network(address)));
-        self.at_addresses.change(at_address, -1);
+    /// Counts a member that was removed.
+    pub(super) fn remove_member(&mut self, address: IpAddr) {
+        let (at_machine, in_network) = (self.bucket(machine(address)), self.bucket(network(address)));
+        self.at_machines.change(at_machine, -1);
         self.in_networks.change(in_network, -1);
     }
 
-    fn place(&self, bits: u128) -> usize {
+    fn bucket(&self, bits: u128) -> usize {
         let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write(&bits.to_be_bytes());
-        hasher.finish() as usize % PLACES
+        hasher.finish() as usize % BUCKETS
     }
 }
 
-/// Whether datagrams from this address are read at all.
+/// Whether datagrams from this address are handled, by the operator's lists.
 pub(super) fn is_allowed(config: &ServerConfig, address: IpAddr) -> bool {
     let among = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
     (config.allow.is_empty() || among(&config.allow)) && !among(&config.deny)
 }
 
-/// All members of a full server, from one network, can find it again within ten seconds after it has
-/// restarted, for which each needs two answers. An answer costs several times what it costs to throw a
-/// datagram away, so more of them would cost the members.
+/// After a restart, all clients of a full server can register again within ten seconds, even from one
+/// network; each needs two answers. An answer costs several times as much as discarding a datagram, so a
+/// higher limit would take time from the members.
 fn answers_per_second(config: &ServerConfig) -> i64 {
     i64::try_from(config.max_clients / 4).unwrap_or(i64::MAX).max(1_000)
 }
@@ -107,12 +115,12 @@ fn admissions_per_second(config: &ServerConfig) -> i64 {
     i64::try_from(config.max_clients / 10).unwrap_or(i64::MAX).max(100)
 }
 
-/// As many members as one machine may have come in within sixteen seconds.
+/// All members that one machine may have are admitted within sixteen seconds.
 fn admissions_per_machine(config: &ServerConfig) -> i64 {
     i64::try_from(config.max_clients_per_address / 16).unwrap_or(i64::MAX).max(16)
 }
 
-/// What one machine has of addresses, as a number: IPv4 one, IPv6 a /64.
+/// The addresses that one machine has, as a number: for IPv4 one address, for IPv6 a /64.
 fn machine(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_bits().into(),
@@ -120,7 +128,7 @@ fn machine(address: IpAddr) -> u128 {
     }
 }
 
-/// What one network has: IPv4 a /24, IPv6 a /48.
+/// The addresses of one network, as a number: for IPv4 a /24, for IPv6 a /48.
 fn network(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => (v4.to_bits() >> 8).into(),
@@ -128,46 +136,46 @@ fn network(address: IpAddr) -> u128 {
     }
 }
 
-/// So many a second, of which those of one second may come at once (GCRA: only the time is kept at which the
-/// next one would come if all had come evenly).
+/// A limit of so many a second, where those of one second may come at once. (GCRA: it stores only the time at
+/// which the next one would come if all had come at equal intervals.)
 #[derive(Clone, Copy, Debug, Default)]
-struct Pace {
+struct RateLimit {
     next: Option<Monotonic>,
 }
 
-impl Pace {
-    fn step(&mut self, now: Monotonic, a_second: i64) -> bool {
+impl RateLimit {
+    fn allow(&mut self, now: Monotonic, per_second: i64) -> bool {
         let next = self.next.map_or(now, |next| next.max(now));
-        let free = next - now < Span::from_secs(1);
-        if free {
-            self.next = Some(next + Span::from_nanos((1_000_000_000 / a_second.max(1)).max(1)));
+        let is_allowed = next - now < Span::from_secs(1);
+        if is_allowed {
+            self.next = Some(next + Span::from_nanos((1_000_000_000 / per_second.max(1)).max(1)));
         }
-        free
+        is_allowed
     }
 }
 
-/// How many there are in each place.
+/// The number of members in each bucket.
 #[derive(Debug)]
-struct Crowd(Vec<u32>);
+struct MemberCounts(Vec<u32>);
 
-impl Crowd {
-    fn count(&self, place: usize) -> usize {
-        self.0[place] as usize
+impl MemberCounts {
+    fn count(&self, bucket: usize) -> usize {
+        self.0[bucket] as usize
     }
 
-    fn change(&mut self, place: usize, by: i32) {
-        self.0[place] = self.0[place].saturating_add_signed(by);
-    }
-}
-
-impl Default for Crowd {
-    fn default() -> Crowd {
-        Crowd(vec![0; PLACES])
+    fn change(&mut self, bucket: usize, by: i32) {
+        self.0[bucket] = self.0[bucket].saturating_add_signed(by);
     }
 }
 
-/// Enough that a hundred thousand addresses seldom share one with the hundreds that one limit is about.
-const PLACES: usize = 1 << 14;
+impl Default for MemberCounts {
+    fn default() -> MemberCounts {
+        MemberCounts(vec![0; BUCKETS])
+    }
+}
+
+/// So many that, of a hundred thousand addresses, few share a bucket with those of a network at its limit.
+const BUCKETS: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
@@ -182,52 +190,55 @@ mod tests {
     }
 
     #[test]
-    fn those_of_one_second_may_come_at_once_and_no_more() {
-        let mut pace = Pace::default();
-        let come = |pace: &mut Pace, ms| (0..10_000).filter(|_| pace.step(at(ms), 1_000)).count();
-        assert_eq!((come(&mut pace, 0), come(&mut pace, 1), come(&mut pace, 101)), (1_000, 1, 100));
-        assert_eq!(come(&mut pace, 1_000_000), 1_000);
+    fn the_allowance_of_one_second_may_be_used_at_once() {
+        let mut limit = RateLimit::default();
+        let allowed = |limit: &mut RateLimit, ms| (0..10_000).filter(|_| limit.allow(at(ms), 1_000)).count();
+        assert_eq!(
+            (allowed(&mut limit, 0), allowed(&mut limit, 1), allowed(&mut limit, 101)),
+            (1_000, 1, 100)
+        );
+        assert_eq!(allowed(&mut limit, 1_000_000), 1_000);
     }
 
     #[test]
-    fn a_network_that_floods_uses_up_its_own_answers_only() {
+    fn a_network_that_floods_uses_only_its_own_answers() {
         let config = ServerConfig::default();
         let mut gate = Gate::new([3; 16]);
         let answered = (0..100_000_u32).filter(|k| {
             let address = IpAddr::from([192, 0, 2, (k % 256) as u8]);
-            gate.answers(at(0), &config, address)
+            gate.allows_answer(at(0), &config, address)
         });
         assert_eq!(answered.count(), 2_500);
-        assert!(gate.answers(at(0), &config, ip("198.51.100.1")));
-        assert!(gate.answers(at(2), &config, ip("192.0.2.1")));
+        assert!(gate.allows_answer(at(0), &config, ip("198.51.100.1")));
+        assert!(gate.allows_answer(at(2), &config, ip("192.0.2.1")));
     }
 
     #[test]
-    fn an_address_and_a_network_hold_so_many_members_and_this_machine_any_number() {
+    fn members_are_limited_per_machine_and_network_but_not_on_loopback() {
         let config = ServerConfig {
             max_clients_per_address: 2,
             max_clients_per_network: 3,
             ..ServerConfig::default()
         };
         let mut gate = Gate::new([3; 16]);
-        let crowded = |gate: &Gate, address| gate.is_crowded(&config, ip(address));
+        let is_full = |gate: &Gate, address| gate.is_full_at(&config, ip(address));
         for address in ["192.0.2.1", "192.0.2.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"] {
-            gate.enter(ip(address));
+            gate.add_member(ip(address));
         }
-        assert!(crowded(&gate, "192.0.2.1") && !crowded(&gate, "192.0.2.2") && !crowded(&gate, "127.0.0.1"));
-        gate.enter(ip("192.0.2.2"));
-        assert!(crowded(&gate, "192.0.2.3") && !crowded(&gate, "192.0.3.1"));
-        gate.leave(ip("192.0.2.1"));
-        assert!(!crowded(&gate, "192.0.2.1"));
-        gate.enter(ip("2001:db8::1"));
-        gate.enter(ip("2001:db8::ffff:1"));
-        assert!(crowded(&gate, "2001:db8::2") && !crowded(&gate, "2001:db8:0:1::2"));
-        gate.enter(ip("2001:db8:0:1::2"));
-        assert!(crowded(&gate, "2001:db8:0:2::2") && !crowded(&gate, "2001:db8:1::2"));
+        assert!(is_full(&gate, "192.0.2.1") && !is_full(&gate, "192.0.2.2") && !is_full(&gate, "127.0.0.1"));
+        gate.add_member(ip("192.0.2.2"));
+        assert!(is_full(&gate, "192.0.2.3") && !is_full(&gate, "192.0.3.1"));
+        gate.remove_member(ip("192.0.2.1"));
+        assert!(!is_full(&gate, "192.0.2.1"));
+        gate.add_member(ip("2001:db8::1"));
+        gate.add_member(ip("2001:db8::ffff:1"));
+        assert!(is_full(&gate, "2001:db8::2") && !is_full(&gate, "2001:db8:0:1::2"));
+        gate.add_member(ip("2001:db8:0:1::2"));
+        assert!(is_full(&gate, "2001:db8:0:2::2") && !is_full(&gate, "2001:db8:1::2"));
     }
 
     #[test]
-    fn who_is_denied_is_not_read_and_where_some_are_allowed_nobody_else_is() {
+    fn the_deny_list_wins_and_a_non_empty_allow_list_excludes_all_others() {
         let net = |text: &str| -> IpNet { text.parse().unwrap() };
         let some = ServerConfig {
             allow: vec![net("192.0.2.0/24"), net("2001:db8::/32")],

@@ -1,67 +1,66 @@
-//! The cluster's time, set by hand: who is told of it, and who tells.
+//! Manual time adjustments: an operator sets the time of the cluster, and the server announces that to the
+//! members.
 
-use super::{Server, Slot};
+use super::context::Context;
+use super::handles::Slot;
+use super::member::Freshness;
 use crate::consensus::Unsettable;
 use crate::event::Adjustment;
 use crate::time::{Now, Span, Timestamp};
 use crate::wire::{Body, ClusterId, Header, ManualAdjustment};
 use crate::{Fate, ServerEvent};
 
-/// To what the cluster's time is set.
+/// To what an operator sets the cluster time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// So much more than it is; negative: less.
+    /// The cluster time plus this; negative: less.
     By(Span),
-    /// What it should have been at the moment of the asking.
+    /// What the cluster time should be at the moment of the request.
     To(Timestamp),
 }
 
-impl Server {
-    /// Sets the cluster's time, at all members alike, as soon as they all know it.
-    ///
-    /// # Errors
-    /// When that cannot be; then nothing has changed.
-    pub fn set_time(
-        &mut self,
-        now: Now,
-        target: Target,
-        how: Adjustment,
-    ) -> Result<ManualAdjustment, Unsettable> {
-        let by = match target {
-            Target::By(by) => by,
-            Target::To(time) => time - self.keeper.shown(now.raw),
-        };
-        let setting = self.keeper.set_time(now.raw, by, how)?;
-        self.events.push_back(ServerEvent::TimeSet { manual_adjustment: setting });
-        Ok(setting)
-    }
+/// Sets the time of the whole cluster, as soon as all members have been told.
+pub(super) fn set_time(
+    context: &mut Context,
+    now: Now,
+    target: Target,
+    how: Adjustment,
+) -> Result<ManualAdjustment, Unsettable> {
+    let by = match target {
+        Target::By(by) => by,
+        Target::To(time) => time - context.timekeeper.shown(now.raw),
+    };
+    let setting = context.timekeeper.set_time(now.raw, by, how)?;
+    context.events.push(ServerEvent::TimeSet { manual_adjustment: setting });
+    Ok(setting)
+}
 
-    /// Tells a member what the cluster's time was set by, unless it knows.
-    pub(super) fn tell_setting(&mut self, slot: Slot) {
-        let setting = *self.keeper.setting();
-        if self.members.at(slot).is_some_and(|member| member.setting != setting.number) && setting.number != 0
-        {
-            self.send_to(slot, 0, Body::ManualAdjustment(setting));
-        }
+/// Sends the newest manual time adjustment to a member that does not have it.
+pub(super) fn announce(context: &mut Context, slot: Slot) {
+    let adjustment = *context.timekeeper.setting();
+    let member = context.members.get(slot);
+    let has_it = member.is_none_or(|member| member.adjustment_number == adjustment.number);
+    if !has_it && adjustment.number != 0 {
+        context.send(slot, 0, Body::ManualAdjustment(adjustment));
     }
+}
 
-    /// A member tells what the time that it carries was set by. A server that has a cluster's time knows
-    /// better.
-    pub(super) fn handle_setting(
-        &mut self,
-        now: Now,
-        slot: Slot,
-        header: &Header,
-        setting: &ManualAdjustment,
-    ) -> Fate {
-        let undecided = self.keeper.cluster() == ClusterId(0);
-        let Some(member) = self.members.at(slot) else { return Fate::Session };
-        if !member.hear(now.mono, header) {
-            return Fate::Replayed;
-        }
-        if undecided && member.cluster == setting.cluster {
-            self.carried.insert(slot, *setting);
-        }
-        Fate::Accepted
+/// Handles a member's report of the adjustment that is part of the time that it carries. It is stored only
+/// while the server has no cluster time.
+pub(super) fn handle_report(
+    context: &mut Context,
+    now: Now,
+    slot: Slot,
+    header: &Header,
+    adjustment: &ManualAdjustment,
+) -> Fate {
+    let is_undecided = context.timekeeper.cluster() == ClusterId(0);
+    let Some(member) = context.members.at(slot) else { return Fate::Session };
+    if member.record_datagram(now.mono, header) == Freshness::Replayed {
+        return Fate::Replayed;
     }
+    if is_undecided && member.cluster == adjustment.cluster {
+        context.members.record_adjustment(slot, *adjustment);
+    }
+    Fate::Accepted
 }

@@ -1,8 +1,9 @@
-//! The table of clients: who is registered, and from where; and the bursts that are going on.
+//! The table of members, with their bursts in progress.
 //!
-//! Members have places that stay theirs. They are found by address and by process through two tables of
-//! nothing but places. All of it grows by small steps, so that little of it lies idle.
+//! A member's place, its slot, does not change. Two hash tables of slots find members by address and by
+//! process. All tables grow in small steps, so that little memory is unused.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
 use core::net::{IpAddr, SocketAddr};
@@ -11,34 +12,33 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 
-use super::burst::Burst;
-use super::member::{Member, Newcomer};
+use super::burst::{BurstKind, ProbeBurst};
+use super::bursts::BurstTable;
+use super::handles::{BurstHandle, Slot};
+use super::member::{Member, NewMember};
 use crate::Path;
-use crate::time::{Monotonic, Span};
-use crate::wire::NodeId;
+use crate::time::Monotonic;
+use crate::wire::{ManualAdjustment, NodeId};
 
-/// A registered client's place in the table.
-pub(super) type Slot = u32;
-
-/// All members, by place, by address and by process; and their bursts.
+/// All members, by slot, by address and by process; their bursts in progress; and the manual time adjustments
+/// that they have reported.
 #[derive(Debug)]
 pub(super) struct Members {
     slots: Slab<Member>,
     by_address: HashTable<Slot>,
     by_node: HashTable<Slot>,
     hasher: KeyedHasher,
-    /// The addresses of ours that members talk to; once known, they stay.
+    /// The local addresses that members send to; they are never removed.
     locals: Vec<IpAddr>,
-    bursts: Slab<Burst>,
-    /// How many of these stand alone.
-    alone: usize,
-    /// Bursts that are over: their memory is used again.
-    spare: Vec<Burst>,
+    bursts: BurstTable,
+    /// What members have reported of the manual time adjustment that they carry, as long as the server has no
+    /// cluster time.
+    adjustments: BTreeMap<Slot, ManualAdjustment>,
 }
 
 impl Members {
-    /// No members; `key` is the secret of the hash tables, so that an attacker cannot choose addresses that
-    /// collide.
+    /// No members. `key` is the secret of the hash tables: it prevents an attacker from choosing addresses
+    /// that collide.
     pub(super) fn new(key: [u8; 16]) -> Members {
         Members {
             slots: Slab::new(),
@@ -46,9 +46,8 @@ impl Members {
             by_node: HashTable::new(),
             hasher: KeyedHasher(key),
             locals: Vec::new(),
-            bursts: Slab::new(),
-            alone: 0,
-            spare: Vec::new(),
+            bursts: BurstTable::default(),
+            adjustments: BTreeMap::new(),
         }
     }
 
@@ -57,17 +56,14 @@ impl Members {
         self.slots.len()
     }
 
-    /// Adds a member at an address, and of a process, that have none; `local` is the number of the address of
-    /// ours that it talks to. Returns its place; `None` if there are no more places.
-    pub(super) fn insert(&mut self, now: Monotonic, newcomer: &Newcomer, local: u16) -> Option<Slot> {
-        debug_assert!(
-            !self.knows(newcomer.address, newcomer.node),
-            "whoever was there is to be dismissed first"
-        );
+    /// Adds a member; the caller has removed any other member at its address or of its process. `local` is
+    /// the number of the local address that it sends to. Returns its slot; `None`: there is none left.
+    pub(super) fn insert(&mut self, now: Monotonic, new: &NewMember, local: u16) -> Option<Slot> {
+        debug_assert!(!self.knows(new.address, new.node), "the caller has removed the old member");
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(self.slots.len() / STEP + MIN_STEP);
         }
-        let slot = Slot::try_from(self.slots.insert(Member::new(now, newcomer, local))).ok()?;
+        let slot = Slot::try_from(self.slots.insert(Member::new(now, new, local))).ok()?;
         let (slots, hasher) = (&self.slots, &self.hasher);
         let by_address = |slot: &Slot| hasher.hash_one(slots[*slot as usize].address());
         self.by_address.insert_unique(by_address(&slot), slot, by_address);
@@ -76,7 +72,7 @@ impl Members {
         Some(slot)
     }
 
-    /// Takes a member out, and its burst with it.
+    /// Removes a member with its burst in progress and the adjustment that it has reported.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Member> {
         let member = self.slots.try_remove(slot as usize)?;
         let (address, node) = (self.hash(member.address()), self.hash(member.node));
@@ -86,31 +82,32 @@ impl Members {
             }
         }
         if let Some(place) = member.burst() {
-            self.put_away(place);
+            self.bursts.end(place);
         }
+        self.adjustments.remove(&slot);
         Some(member)
     }
 
-    /// The member at a place.
+    /// The member in a slot, to be changed.
     pub(super) fn at(&mut self, slot: Slot) -> Option<&mut Member> {
         self.slots.get_mut(slot as usize)
     }
 
-    /// The member at a place, only to be looked at.
-    pub(super) fn look_at(&self, slot: Slot) -> Option<&Member> {
+    /// The member in a slot.
+    pub(super) fn get(&self, slot: Slot) -> Option<&Member> {
         self.slots.get(slot as usize)
     }
 
-    /// The member at a place, with its burst that goes on.
-    pub(super) fn with_burst(&mut self, slot: Slot) -> Option<(&mut Member, Option<&mut Burst>)> {
+    /// The member in a slot, with its burst in progress.
+    pub(super) fn with_burst(&mut self, slot: Slot) -> Option<(&mut Member, Option<&mut ProbeBurst>)> {
         let member = self.slots.get_mut(slot as usize)?;
-        let burst = member.burst().and_then(|place| self.bursts.get_mut(place as usize));
+        let burst = member.burst().and_then(|place| self.bursts.at(place));
         Some((member, burst))
     }
 
-    /// The burst at a place among those that go on, if it is still the one of this number.
-    pub(super) fn burst(&mut self, place: u32, id: u32) -> Option<&mut Burst> {
-        self.bursts.get_mut(place as usize).filter(|burst| burst.id == id)
+    /// The burst of this handle, if it is still in progress.
+    pub(super) fn burst(&mut self, handle: BurstHandle) -> Option<&mut ProbeBurst> {
+        self.bursts.find(handle)
     }
 
     /// The path to a member.
@@ -120,13 +117,13 @@ impl Members {
         Some(Path { peer: member.address(), local: local.copied() })
     }
 
-    /// The place of the member at an address.
+    /// The slot of the member at an address.
     pub(super) fn find(&self, address: SocketAddr) -> Option<Slot> {
         let same = |slot: &Slot| self.slots[*slot as usize].address() == address;
         self.by_address.find(self.hash(address), same).copied()
     }
 
-    /// The place of the member that is this process.
+    /// The slot of the member that is this process.
     pub(super) fn of_node(&self, node: NodeId) -> Option<Slot> {
         let same = |slot: &Slot| self.slots[*slot as usize].node == node;
         self.by_node.find(self.hash(node), same).copied()
@@ -137,92 +134,96 @@ impl Members {
         self.find(address).is_some() || self.of_node(node).is_some()
     }
 
-    /// The first place at `from` or behind that is taken.
+    /// The first slot from `from` on that is taken.
     pub(super) fn next(&self, from: Slot) -> Option<Slot> {
-        // Beyond the first vacant places, at most as many as there ever were members.
+        // The capacity is an upper limit of the slots that are taken.
         let end = self.slots.capacity() as Slot;
         (from..end).find(|slot| self.slots.contains(*slot as usize))
     }
 
-    /// All members from this place on, in the order of their places.
+    /// All members from this slot on, in the order of their slots.
     pub(super) fn from(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Member)> {
-        (slot..self.slots.capacity() as Slot).filter_map(|slot| Some((slot, self.look_at(slot)?)))
+        (slot..self.slots.capacity() as Slot).filter_map(|slot| Some((slot, self.get(slot)?)))
     }
 
-    /// All members, in the order of their places.
+    /// All members, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.slots.iter().map(|(_, member)| member)
     }
 
-    /// All members, in the order of their places.
+    /// All members, in the order of their slots.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Member)> {
         self.slots.iter_mut().map(|(slot, member)| (slot as Slot, member))
     }
 
-    /// How many bursts are going on.
+    /// All members with the manual time adjustments that they have reported, in the order of their slots.
+    pub(super) fn iter_with_adjustments(
+        &mut self,
+    ) -> impl Iterator<Item = (&mut Member, Option<&ManualAdjustment>)> {
+        let adjustments = &self.adjustments;
+        self.slots.iter_mut().map(|(slot, member)| (member, adjustments.get(&(slot as Slot))))
+    }
+
+    /// Stores the manual time adjustment that a member has reported.
+    pub(super) fn record_adjustment(&mut self, slot: Slot, adjustment: ManualAdjustment) {
+        self.adjustments.insert(slot, adjustment);
+    }
+
+    /// Discards all manual time adjustments that members have reported.
+    pub(super) fn discard_adjustments(&mut self) {
+        self.adjustments = BTreeMap::new();
+    }
+
+    /// How many bursts are in progress.
     pub(super) fn bursts(&self) -> usize {
         self.bursts.len()
     }
 
-    /// How many of these stand alone.
-    pub(super) fn alone(&self) -> usize {
-        self.alone
+    /// How many of these are extra ones.
+    pub(super) fn extra_bursts(&self) -> usize {
+        self.bursts.extra()
     }
 
-    /// The members whose bursts go on in this round.
-    pub(super) fn bursting(&self, round: u32) -> Vec<Slot> {
-        let of_round = |burst: &&Burst| !burst.alone && burst.round == round;
-        let mut slots: Vec<Slot> =
-            self.bursts.iter().map(|(_, burst)| burst).filter(of_round).map(|burst| burst.member).collect();
-        slots.sort_unstable();
-        slots
+    /// The members whose bursts of this round are in progress, in the order of their slots.
+    pub(super) fn in_burst_of_round(&self, round: u32) -> Vec<Slot> {
+        self.bursts.members_of_round(round)
     }
 
-    /// Begins a burst with the member at a place, in place of any other with it. Returns the burst's place.
+    /// Begins a burst with a member, and ends any other with it without a result.
     pub(super) fn begin_burst(
         &mut self,
         slot: Slot,
-        id: u32,
+        number: u32,
         round: u32,
         size: u8,
-        alone: bool,
-    ) -> Option<u32> {
+        kind: BurstKind,
+    ) -> Option<BurstHandle> {
         if let Some(place) = self.slots.get(slot as usize)?.burst() {
-            self.put_away(place);
+            self.bursts.end(place);
         }
-        let mut burst = self.spare.pop().unwrap_or_default();
-        burst.begin(id, slot, round, size, alone);
-        self.alone += usize::from(alone);
-        let place = self.bursts.insert(burst) as u32;
-        self.slots.get_mut(slot as usize)?.begin_burst(place, round, alone);
-        Some(place)
+        let place = self.bursts.begin(number, slot, round, size, kind);
+        self.slots.get_mut(slot as usize)?.begin_burst(place, round, kind);
+        Some(BurstHandle { place, number })
     }
 
-    /// Ends the burst with the member at a place, whose result becomes the member's reading.
+    /// Ends the burst with a member: its best exchange becomes the member's reading.
     pub(super) fn end_burst(&mut self, slot: Slot) {
         let Some(member) = self.slots.get_mut(slot as usize) else { return };
         let Some(place) = member.burst() else { return };
-        let burst = self.bursts.get(place as usize);
-        member.end_burst(burst.map_or(0, |burst| burst.heard), burst.and_then(|burst| burst.best));
-        self.put_away(place);
+        let burst = self.bursts.at(place);
+        let (heard, best) = burst.map_or((0, None), |burst| (burst.heard, burst.best));
+        member.end_burst(heard, best);
+        self.bursts.end(place);
     }
 
-    /// Ends all bursts without any result.
-    pub(super) fn forget_measurements(&mut self) {
+    /// Ends all bursts without a result, and discards all measurements.
+    pub(super) fn discard_measurements(&mut self) {
         self.bursts.clear();
-        self.alone = 0;
-        self.slots.iter_mut().for_each(|(_, member)| member.forget_measurements());
+        self.slots.iter_mut().for_each(|(_, member)| member.discard_measurements());
     }
 
-    fn put_away(&mut self, place: u32) {
-        if let Some(burst) = self.bursts.try_remove(place as usize) {
-            self.alone -= usize::from(burst.alone);
-            self.spare.push(burst);
-        }
-    }
-
-    /// The number of an address of ours; 0: none. `None`: there is no room for yet another one.
-    pub(super) fn number_of(&mut self, local: Option<IpAddr>) -> Option<u16> {
+    /// The number of a local address; 0: none. `None`: there is no room for another one.
+    pub(super) fn number_of_local(&mut self, local: Option<IpAddr>) -> Option<u16> {
         let Some(local) = local else { return Some(0) };
         if let Some(index) = self.locals.iter().position(|known| *known == local) {
             return u16::try_from(index + 1).ok();
@@ -239,29 +240,6 @@ impl Members {
     }
 }
 
-/// The two largest of some bounds; `None` as soon as one is missing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LargestBounds {
-    first: Option<Span>,
-    second: Option<Span>,
-    is_missing: bool,
-}
-
-impl LargestBounds {
-    /// Takes in a clock's bound.
-    pub(super) fn add(&mut self, bound: Option<Span>) {
-        self.is_missing |= bound.is_none();
-        let lower = bound.min(self.first);
-        self.first = bound.max(self.first);
-        self.second = self.second.max(lower);
-    }
-
-    /// No two clocks of these differ by more than this: the sum of the two largest bounds, if all have one.
-    pub(super) fn sum(&self) -> Option<Span> {
-        Some(self.first? + self.second?).filter(|_| !self.is_missing)
-    }
-}
-
 /// Hashes with SipHash-1-3 under a secret key.
 #[derive(Clone, Copy, Debug)]
 struct KeyedHasher([u8; 16]);
@@ -274,12 +252,12 @@ impl BuildHasher for KeyedHasher {
     }
 }
 
-/// The table grows by such a part of it: what lies idle is little, and what is copied is copied some sixty
-/// times at most.
+/// The table grows by one part in so many: little memory is unused, and a member is copied some sixty times
+/// at most.
 const STEP: usize = 64;
-/// And by no less than this.
+/// The minimum number of slots by which it grows.
 const MIN_STEP: usize = 16;
-/// No machine is talked to at so many of its addresses, but on loopback somebody may try.
+/// More than the addresses of any machine; but over loopback a client can send to any address in 127.0.0.0/8.
 const MAX_LOCALS: usize = 4_096;
 
 #[cfg(test)]
@@ -287,25 +265,9 @@ mod tests {
     use super::*;
     use crate::wire::{ClientState, ClusterId, KeyId, Name, SessionId};
 
-    fn sum(bounds: &[Option<Span>]) -> Option<Span> {
-        let mut largest = LargestBounds::default();
-        bounds.iter().for_each(|bound| largest.add(*bound));
-        largest.sum()
-    }
-
-    #[test]
-    fn two_clocks_differ_by_the_sum_of_the_two_largest_bounds_if_all_have_one() {
-        let us = |us| Some(Span::from_micros(us));
-        assert_eq!(sum(&[us(0), us(7), us(5), us(9)]), us(16));
-        assert_eq!(sum(&[us(0), us(7)]), us(7));
-        assert_eq!(sum(&[us(9), us(7), us(7)]), us(16));
-        assert_eq!(sum(&[us(0), None, us(9)]), None);
-        assert_eq!(sum(&[us(0)]), None);
-    }
-
-    fn newcomer(number: u32) -> (Path, Newcomer) {
+    fn new_member(number: u32) -> (Path, NewMember) {
         let peer = SocketAddr::from((number.to_be_bytes(), 7));
-        let newcomer = Newcomer {
+        let new_member = NewMember {
             address: peer,
             node: NodeId(u64::from(number)),
             session: SessionId(1),
@@ -315,34 +277,34 @@ mod tests {
             state: ClientState::Unsynchronized,
             cluster: ClusterId(0),
         };
-        (Path { peer, local: Some([127, 0, 0, 1].into()) }, newcomer)
+        (Path { peer, local: Some([127, 0, 0, 1].into()) }, new_member)
     }
 
     #[test]
     fn members_are_found_while_others_come_and_go() {
         let mut members = Members::new([7; 16]);
         let add = |members: &mut Members, number: u32| {
-            let (path, newcomer) = newcomer(number);
-            let local = members.number_of(path.local).unwrap();
-            members.insert(Monotonic::default(), &newcomer, local).unwrap()
+            let (path, new_member) = new_member(number);
+            let local = members.number_of_local(path.local).unwrap();
+            members.insert(Monotonic::default(), &new_member, local).unwrap()
         };
         let slots: Vec<Slot> = (1..=1_000).map(|number| add(&mut members, number)).collect();
         slots.iter().skip(1).step_by(2).for_each(|slot| assert!(members.remove(*slot).is_some()));
         for (slot, number) in slots.iter().zip(1u32..) {
             let stays = number % 2 == 1;
-            let (path, newcomer) = newcomer(number);
+            let (path, new_member) = new_member(number);
             assert_eq!(members.find(path.peer), stays.then_some(*slot));
-            assert_eq!(members.knows(path.peer, newcomer.node), stays);
+            assert_eq!(members.knows(path.peer, new_member.node), stays);
             assert_eq!(members.path(*slot), stays.then_some(path));
         }
     }
 
     #[test]
-    fn the_next_member_is_found_beyond_gaps() {
+    fn the_next_member_is_found_after_free_slots() {
         let mut members = Members::new([7; 16]);
         for number in 0..5 {
-            let (_, newcomer) = newcomer(number);
-            members.insert(Monotonic::default(), &newcomer, 0);
+            let (_, new_member) = new_member(number);
+            members.insert(Monotonic::default(), &new_member, 0);
         }
         for slot in [0, 2, 3] {
             members.remove(slot);

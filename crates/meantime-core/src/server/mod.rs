@@ -1,375 +1,478 @@
-//! The server: lets clients in, fires the rounds, and tells everybody the vote's result.
+//! The server: admits members, runs the rounds, and sends the result of each vote to the members.
 //!
-//! What it decides: who is a member, when each member is measured, when a round is over. What the cluster's
-//! time is, it asks the [keeper](super::keeper). The joining lives in `registration`, the rounds in `rounds`.
+//! It decides which clients are members, when each is measured, and when a round is over. What the cluster
+//! time is, its [timekeeper](crate::consensus) decides. [`Server`] passes each input on to its parts; each
+//! part owns its state, and gets the `Context` that all of them work with as an argument.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `registrar`, with `gate` and `cookie` | admits and removes members, answers other nodes |
+//! | `rounds`, with `pace` | schedules rounds and bursts |
+//! | `extra_bursts` | measures members between rounds |
+//! | `prober` | writes probes, handles reports and send timestamps |
+//! | `results` | asks the timekeeper for a decision, stores and reports it |
+//! | `corrections` | sends corrections, and repeats them |
+//! | `manual_adjustment` | announces manual time adjustments |
+//! | `removed` | remembers which clients have no vote |
+//! | `departures` | removes silent members, says goodbye to all |
+//! | `context`, with `authentication`, `events`, `members` | what all parts work with |
 
 mod authentication;
+mod bounds;
 mod burst;
+mod bursts;
+mod context;
 mod cookie;
+mod corrections;
+mod delays;
+mod departures;
+mod events;
+mod extra_bursts;
 mod gate;
+mod handles;
 mod manual_adjustment;
+mod measurement;
 mod member;
 mod members;
 mod pace;
 mod packed;
-mod registration;
+mod prober;
+mod registrar;
 mod removed;
+mod results;
 mod rounds;
 mod view;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use self::authentication::{Seal, ToldForgery};
-use self::burst::Asked;
-use self::cookie::Cookies;
-use self::gate::Gate;
+use self::authentication::{Authenticator, Seal};
+use self::burst::BurstKind;
+use self::context::{Context, QueuedTransmit, Timer};
+use self::corrections::CorrectionSender;
+use self::departures::{Farewell, Sweeper};
+use self::events::{EventQueue, Forgery};
+use self::handles::Slot;
 pub use self::manual_adjustment::Target;
-use self::members::{Members, Slot};
-use self::removed::Removed;
-pub use self::removed::{Changed, Unchangeable};
-use self::rounds::{Probing, Telling};
-use crate::consensus::{Timekeeper, TimekeeperConfig};
-use crate::event::{Exclusion, RoundReport};
-use crate::time::{Frequency, Monotonic, Now, Raw, Span};
+use self::member::Freshness;
+use self::members::Members;
+use self::prober::{BurstProgress, Prober};
+use self::registrar::{Registrar, Registration, Request};
+use self::removed::RemovedMembers;
+pub use self::removed::{VoteChange, VoteChangeError};
+use self::results::RoundResults;
+use self::rounds::RoundScheduler;
+use crate::consensus::{Timekeeper, TimekeeperConfig, Unsettable};
+use crate::event::Adjustment;
+use crate::time::{Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
-use crate::transmit_latency::MinTransmitLatency;
+use crate::view::{ManualAdjustmentView, MemberView, ServerView};
 use crate::wire::{
-    Body, ClientState, DecodeError, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Leave, LeaveReason,
-    ManualAdjustment, Message, NodeId, Probe, Reject, RejectReason, Report, SessionId, Stamps, VERSION,
+    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, ManualAdjustment, Message,
+    Name, NodeId, Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
-use crate::{ClockReading, Counters, Fate, Node, Path, ServerConfig, ServerEvent, StampId, Transmit};
+use crate::{
+    ClockReading, Counters, Fate, MasterKeys, Node, Path, ServerConfig, ServerEvent, StampId, Transmit,
+};
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
 #[derive(Debug)]
 pub struct Server {
-    config: ServerConfig,
-    node: NodeId,
-    rng: ChaCha12Rng,
-    cookies: Cookies,
-    gate: Gate,
-    /// The nonces of members that have gone, and until when their cookies may be good: they are not let in
-    /// once more.
-    gone: VecDeque<(Monotonic, u64)>,
-    members: Members,
-    removed: Removed,
-    /// What members have told of the setting of the time that they carry, as long as the server does not
-    /// know.
-    carried: BTreeMap<Slot, ManualAdjustment>,
-    keeper: Timekeeper,
-    round: u32,
-    next_round: Monotonic,
-    /// How many bursts the round's vote still waits for; `None` between rounds.
-    pending: Option<usize>,
-    bursts: u32,
-    /// Exchanges with each member in this round.
-    burst: u8,
-    /// The beginning of this round's bursts, while it goes on.
-    probing: Option<Probing>,
-    /// The telling of the last round's result, while it goes on.
-    telling: Option<Telling>,
-    /// The member that is looked at next for whether it has been silent for too long.
-    swept: Slot,
-    /// The member that is next to hear that the server leaves.
-    leaving: Option<Slot>,
-    /// Whether there are few enough members to tell of every measurement.
-    tells_each: bool,
-    /// What the last round has found, and when it was over.
-    last_round: Option<(Monotonic, RoundReport)>,
-    /// Why the vote leaves the server's own clock out, if it does.
-    own_exclusion: Option<Exclusion>,
-    /// When each kind of refusal was told last.
-    told: Vec<(RejectReason, Monotonic)>,
-    /// When wrong tags were told last.
-    told_forgery: ToldForgery,
-    lag: MinTransmitLatency,
-    timers: Timers<Timer>,
-    outgoing: VecDeque<Outgoing>,
-    events: VecDeque<ServerEvent>,
+    context: Context,
+    registrar: Registrar,
+    rounds: RoundScheduler,
+    prober: Prober,
+    results: RoundResults,
+    corrections: CorrectionSender,
+    removed: RemovedMembers,
+    sweeper: Sweeper,
+    farewell: Farewell,
     counters: Counters,
 }
 
-/// What a server does at a moment of its own choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// Begin the next round.
-    Round,
-    /// Conclude this round with what has been heard.
-    Vote(u32),
-    /// Begin the next bursts of this round.
-    Begin,
-    /// Tell the next members the result of the round.
-    Tell,
-    /// Who has been silent for too long?
-    Sweep,
-    /// Send the next probe of the burst at this place with this number.
-    Probe(u32, u32),
-    /// Conclude this burst: no more answers are waited for.
-    BurstOver(u32, u32),
-    /// Measure this member, of this session, between rounds, if it needs that.
-    Hurry(Slot, u32),
-}
-
-/// What waits to be sent.
-#[derive(Clone, Copy, Debug)]
-enum Outgoing {
-    Ready(Transmit),
-    /// The next probe of this burst: written when it leaves, for the sake of its timestamp.
-    Probe(u32, u32),
-}
-
 impl Server {
-    /// A server that starts now. `seed` must be unpredictable where anybody could attack.
-    pub fn new(config: ServerConfig, seed: [u8; 32], now: Now) -> Server {
+    /// A server that starts now. `seed` must be unpredictable wherever an attacker can send datagrams.
+    pub fn new(mut config: ServerConfig, seed: [u8; 32], now: Now) -> Server {
         let mut rng = ChaCha12Rng::from_seed(seed);
-        let (mut secret, mut gate) = ([0; 32], [0; 16]);
-        rng.fill_bytes(&mut secret);
-        rng.fill_bytes(&mut gate);
-        let settings = TimekeeperConfig {
+        let (mut cookie_seed, mut gate_key) = ([0; 32], [0; 16]);
+        rng.fill_bytes(&mut cookie_seed);
+        rng.fill_bytes(&mut gate_key);
+        let timekeeper_config = TimekeeperConfig {
             interval: config.interval,
             radius: config.radius,
             plausible_from: config.plausible_from,
             known: config.initial_frequency,
             given: config.given,
         };
-        let next_round = now.mono + config.interval;
-        let mut timers = Timers::default();
-        timers.set(next_round, Timer::Round);
-        Server {
-            node: NodeId(rng.next_u64()),
-            rng,
-            cookies: Cookies::new(secret),
-            gate: Gate::new(gate),
-            gone: VecDeque::new(),
-            members: Members::new(table_key(seed)),
-            removed: Removed::default(),
-            carried: BTreeMap::new(),
-            keeper: Timekeeper::new(settings, now.raw),
-            round: 0,
-            next_round,
-            pending: None,
-            bursts: 0,
-            burst: config.burst,
-            probing: None,
-            telling: None,
-            swept: 0,
-            leaving: None,
-            tells_each: true,
-            last_round: None,
-            own_exclusion: None,
-            told: Vec::new(),
-            told_forgery: ToldForgery::default(),
-            lag: MinTransmitLatency::default(),
-            timers,
+        let keys = core::mem::take(&mut config.keys);
+        let mut context = Context {
+            authenticator: Authenticator::new(NodeId(rng.next_u64()), keys),
+            timekeeper: Timekeeper::new(timekeeper_config, now.raw),
+            members: Members::new(hash_key(seed)),
+            timers: Timers::default(),
             outgoing: VecDeque::new(),
-            events: VecDeque::new(),
-            counters: Counters::default(),
+            events: EventQueue::new(),
+            rng,
             config,
+        };
+        Server {
+            registrar: Registrar::new(cookie_seed, gate_key),
+            rounds: RoundScheduler::new(&mut context, now),
+            prober: Prober::default(),
+            results: RoundResults::default(),
+            corrections: CorrectionSender::default(),
+            removed: RemovedMembers::default(),
+            sweeper: Sweeper::default(),
+            farewell: Farewell::default(),
+            counters: Counters::default(),
+            context,
         }
     }
 
     /// How many clients are registered.
     pub fn clients(&self) -> usize {
-        self.members.len()
+        self.context.members.len()
     }
 
-    fn receive(&mut self, now: Now, received: Raw, path: Path, message: &Message, datagram: &[u8]) -> Fate {
-        let seal = match self.authenticate(path, message, datagram) {
+    /// The name of the server's own clock.
+    pub fn name(&self) -> Name {
+        self.context.config.name
+    }
+
+    /// The cluster whose time its clock carries, or has carried before the machine slept; 0: none yet.
+    pub fn cluster(&self) -> ClusterId {
+        self.context.timekeeper.cluster()
+    }
+
+    /// The state of the cluster now.
+    pub fn view(&self, now: Now) -> ServerView {
+        ServerView { members: self.members_from(now, 0, usize::MAX).0, ..self.overview(now) }
+    }
+
+    /// The state of at most `max` clients from this slot of the server's table on, and the slot after them;
+    /// `None`: there are no more.
+    pub fn members_from(&self, now: Now, from: u32, max: usize) -> (Vec<MemberView>, Option<u32>) {
+        view::members_from(&self.context, now, from, max)
+    }
+
+    /// The state of the cluster now, without its clients.
+    pub fn overview(&self, now: Now) -> ServerView {
+        let timekeeper = &self.context.timekeeper;
+        let timescale = timekeeper.timescale();
+        let last = self.results.last();
+        ServerView {
+            cluster: timekeeper.cluster(),
+            state: timekeeper.state(),
+            interval: self.context.config.interval,
+            last_round: last.map(|(_, report)| report),
+            last_round_ago: last.map(|(at, _)| now.mono - at),
+            frequency: timescale.frequency(),
+            frequency_error: timekeeper.frequency_error(now.raw),
+            exclusion: self.results.own_exclusion(),
+            manual_adjustment: ManualAdjustmentView::of(timekeeper.setting(), timescale.published(now.raw)),
+            bound: timekeeper.own_bound(now.raw),
+            burst: self.rounds.burst_size(),
+            lost: self.counters.lost(),
+            members: Vec::new(),
+            removed: self.removed.not_registered(&self.context.members),
+        }
+    }
+
+    /// Replaces the keys. A member whose key is not among them is not answered any more; it registers again
+    /// with another of its keys.
+    pub fn set_keys(&mut self, keys: MasterKeys) {
+        self.context.authenticator.set_keys(keys);
+    }
+
+    /// Sets the time of the whole cluster, as soon as all members have been told.
+    ///
+    /// # Errors
+    /// If that is impossible; then nothing has changed.
+    pub fn set_time(
+        &mut self,
+        now: Now,
+        target: Target,
+        how: Adjustment,
+    ) -> Result<ManualAdjustment, Unsettable> {
+        manual_adjustment::set_time(&mut self.context, now, target, how)
+    }
+
+    /// Takes away the vote of the client that has this name or address. It is measured and corrected as
+    /// before, but counts neither for the vote nor for the cluster's rate, also after it registers again.
+    ///
+    /// # Errors
+    /// If there is not exactly one such client, or its vote cannot be taken away.
+    pub fn remove_from_vote(&mut self, name: &str) -> Result<VoteChange, VoteChangeError> {
+        let Context { members, events, config, .. } = &mut self.context;
+        let change = self.removed.remove(members, &config.name, name)?;
+        if change.changed {
+            events.push(ServerEvent::Removed { client: change.client });
+        }
+        Ok(change)
+    }
+
+    /// Gives the client that has this name or address its vote back.
+    ///
+    /// # Errors
+    /// If there is not exactly one such client.
+    pub fn pin_to_vote(&mut self, name: &str) -> Result<VoteChange, VoteChangeError> {
+        let Context { members, events, config, .. } = &mut self.context;
+        let change = self.removed.restore(members, &config.name, name)?;
+        if change.changed {
+            events.push(ServerEvent::Pinned { client: change.client });
+        }
+        Ok(change)
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Now,
+        received: Raw,
+        path: Path,
+        message: &Message,
+        datagram: &[u8],
+    ) -> Fate {
+        let context = &mut self.context;
+        let seal = match context.authenticator.authenticate(&context.members, path, message, datagram) {
             Ok(seal) => seal,
             Err(fate) => {
                 if fate == Fate::Tag {
-                    self.tell_forgery(now, path, message);
+                    self.report_forgery(now, path, message);
                 }
                 return fate;
             }
         };
         let header = &message.header;
         match &message.body {
-            Body::Register(register) => return self.handle_register(now, path, &seal, header, register),
+            Body::Register(register) => {
+                return self.handle_register(now, Request { path, seal: &seal, header, register });
+            }
             Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) | Body::ManualAdjustment(_) => {}
             _ => return Fate::Misdirected,
         }
         let Some(slot) = self.member_of(path.peer, header.session) else {
-            let nonce = match &message.body {
-                Body::Report(report) => report.nonce,
-                Body::Heartbeat(heartbeat) => heartbeat.nonce,
-                _ => return Fate::Session,
-            };
-            if seal.key != KeyId::NONE && self.is_known_elsewhere(header) {
-                return Fate::Session;
-            }
-            let answered = self.reject(now, path, &seal, header.session, nonce, RejectReason::UnknownSession);
-            return if answered { Fate::Session } else { Fate::Busy };
+            return self.reject_unknown_session(now, path, &seal, message);
         };
         match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
-            Body::ManualAdjustment(setting) => self.handle_setting(now, slot, header, setting),
+            Body::ManualAdjustment(adjustment) => {
+                manual_adjustment::handle_report(&mut self.context, now, slot, header, adjustment)
+            }
             _ => self.handle_leave(now, slot),
         }
     }
 
-    /// Whether this is the session of a member at another address. Somebody may have copied the datagram: a
-    /// refusal, with a genuine tag, is just what he wants. Who has really moved finds out by silence.
+    /// Answers a datagram of a session that is not known at its source address.
+    fn reject_unknown_session(&mut self, now: Now, path: Path, seal: &Seal, message: &Message) -> Fate {
+        let header = &message.header;
+        let nonce = match &message.body {
+            Body::Report(report) => report.nonce,
+            Body::Heartbeat(heartbeat) => heartbeat.nonce,
+            _ => return Fate::Session,
+        };
+        if seal.key != KeyId::NONE && self.is_known_elsewhere(header) {
+            return Fate::Session;
+        }
+        let reject = Reject { nonce, reason: RejectReason::UnknownSession, version: VERSION };
+        match self.registrar.reject(&mut self.context, now, path, seal, (header.session, reject)) {
+            Ok(()) => Fate::Session,
+            Err(fate) => fate,
+        }
+    }
+
+    /// Whether this is the session of a member at another address. An attacker may have copied the datagram,
+    /// and a refusal with a genuine tag would end the member's session. A member that has really moved
+    /// registers again when it gets no answers.
     fn is_known_elsewhere(&self, header: &Header) -> bool {
-        let member = self.members.of_node(header.sender).and_then(|slot| self.members.look_at(slot));
+        let members = &self.context.members;
+        let member = members.of_node(header.sender).and_then(|slot| members.get(slot));
         member.is_some_and(|member| member.session == header.session)
     }
 
-    fn member_of(&mut self, address: SocketAddr, session: SessionId) -> Option<Slot> {
-        let slot = self.members.find(address)?;
-        self.members.at(slot).filter(|member| member.session == session).map(|_| slot)
+    fn member_of(&self, address: SocketAddr, session: SessionId) -> Option<Slot> {
+        let slot = self.context.members.find(address)?;
+        let member = self.context.members.get(slot)?;
+        (member.session == session).then_some(slot)
+    }
+
+    fn report_forgery(&mut self, now: Now, path: Path, message: &Message) {
+        let key = message.header.key_id;
+        let name = match &message.body {
+            Body::Register(register) => register.name,
+            Body::Heartbeat(heartbeat) => heartbeat.name,
+            _ => Name::default(),
+        };
+        let known = self.context.authenticator.knows(key);
+        self.context.events.push_forgery(now, Forgery { address: path.peer, key, known, name });
+    }
+
+    fn handle_register(&mut self, now: Now, request: Request<'_>) -> Fate {
+        let nonce = request.register.nonce;
+        match self.registrar.handle_register(&mut self.context, now, request) {
+            Registration::NotAdmitted(fate) => return fate,
+            Registration::Repeated(slot) => self.welcome(slot, nonce),
+            Registration::Admitted(slot) => {
+                if let Some(member) = self.context.members.at(slot) {
+                    self.removed.mark_new(member);
+                    // The current round takes place without it.
+                    member.round = self.rounds.number();
+                }
+                self.welcome(slot, nonce);
+                extra_bursts::begin_first(&mut self.context, &mut self.rounds, now, slot);
+                extra_bursts::allow_for_new(&mut self.context, now.mono, slot);
+            }
+        }
+        Fate::Accepted
+    }
+
+    fn welcome(&mut self, slot: Slot, nonce: u64) {
+        let Context { config, timekeeper, .. } = &self.context;
+        let welcome = Welcome {
+            nonce,
+            cluster: timekeeper.cluster(),
+            interval: config.interval,
+            heartbeat: config.heartbeat(),
+            lifetime: config.lifetime(),
+            rate: timekeeper.rate(),
+        };
+        self.context.send(slot, 0, Body::Welcome(welcome));
+        manual_adjustment::announce(&mut self.context, slot);
     }
 
     fn handle_report(&mut self, now: Now, t4: Raw, slot: Slot, header: &Header, report: &Report) -> Fate {
-        let Some((member, burst)) = self.members.with_burst(slot) else { return Fate::Session };
-        member.hear(now.mono, header);
-        let Some(burst) = burst else { return Fate::Unasked };
-        let Some(asked) = burst.answers(header.round, report) else { return Fate::Unasked };
-        burst.amend(header.sequence.wrapping_sub(1), report.transmit_latency);
-        if t4 - asked.t1 - report.processing > self.config.max_delay
-            || !burst.measure(header.sequence, report, asked, t4)
-        {
-            return Fate::Implausible;
-        }
-        if let Some(measured) = burst.measured(header.sequence) {
-            member.keep(&measured);
-        }
-        member.take_word(now.mono, report, header.flags, SURE);
-        let complete = burst.is_complete();
-        self.tell_setting(slot);
-        self.confirm_or_repeat(slot, report.applied);
-        if complete {
-            self.finish_burst(slot);
-            self.conclude_if_complete(now);
+        let progress = match prober::handle_report(&mut self.context, now, t4, slot, header, report) {
+            Ok(progress) => progress,
+            Err(fate) => return fate,
+        };
+        manual_adjustment::announce(&mut self.context, slot);
+        corrections::confirm_or_repeat(&mut self.context, slot, report.applied);
+        if progress == BurstProgress::Complete {
+            self.end_burst(now, slot);
         }
         Fate::Accepted
     }
 
     fn handle_heartbeat(&mut self, now: Now, slot: Slot, header: &Header, heartbeat: &Heartbeat) -> Fate {
-        let Some(member) = self.members.at(slot) else { return Fate::Session };
-        if !member.hear(now.mono, header) {
+        let Some(member) = self.context.members.at(slot) else { return Fate::Session };
+        if member.record_datagram(now.mono, header) == Freshness::Replayed {
             return Fate::Replayed;
         }
-        (member.state, member.setting) = (header.flags.state, header.flags.manual_adjustment);
-        self.send_to(slot, 0, Body::HeartbeatAck(HeartbeatAck { nonce: heartbeat.nonce }));
-        self.tell_setting(slot);
+        member.record_state(header.flags);
+        self.context.send(slot, 0, Body::HeartbeatAck(HeartbeatAck { nonce: heartbeat.nonce }));
+        manual_adjustment::announce(&mut self.context, slot);
         Fate::Accepted
     }
 
     fn handle_leave(&mut self, now: Now, slot: Slot) -> Fate {
-        if let Some(member) = self.dismiss(now, slot) {
-            self.events.push_back(ServerEvent::Left { client: member.peer() });
+        if let Some(member) = self.registrar.dismiss(&mut self.context.members, now, slot) {
+            self.context.events.push(ServerEvent::Left { client: member.peer() });
         }
         Fate::Accepted
     }
 
-    /// Drops members that were silent for too long: a turn's worth, and then the next, twice a round.
+    /// Removes members that have been silent for too long.
     fn sweep(&mut self, now: Now) {
-        let lifetime = self.config.lifetime();
-        for _ in 0..pace::SWEPT_A_TURN {
-            let Some(slot) = self.members.next(self.swept) else {
-                self.swept = 0;
-                return;
-            };
-            self.swept = slot + 1;
-            let silent = self.members.at(slot).map_or(Span::ZERO, |member| member.silent(now.mono));
-            if silent >= lifetime
-                && let Some(member) = self.dismiss(now, slot)
-            {
-                self.events.push_back(ServerEvent::Lost { client: member.peer(), silent });
+        for slot in self.sweeper.find_silent(&mut self.context, now) {
+            if let Some(member) = self.registrar.dismiss(&mut self.context.members, now, slot) {
+                let (client, silent) = (member.peer(), member.silence(now.mono));
+                self.context.events.push(ServerEvent::Lost { client, silent });
             }
         }
-        self.timers.set(now.mono + pace::PAUSE, Timer::Sweep);
     }
 
-    /// Writes a probe that is about to leave.
-    fn probe(&mut self, now: Now, place: u32, id: u32) -> Option<Transmit> {
-        let nonce = self.rng.next_u64();
-        let (rate, cluster) = (self.keeper.rate(), self.keeper.cluster());
-        let timescale = *self.keeper.timescale();
-        // While the server listens, its time line may still be set: stamps on the old one would contradict
-        // those on the new.
-        let decided = self.keeper.state() == ClientState::Synchronized;
-        let expected = self.lag.expected();
-        let slot = self.members.burst(place, id)?.member;
-        let (member, burst) = self.members.with_burst(slot)?;
-        let burst = burst?;
-        let before = member.last().filter(|_| decided).map(|(report, t1, t4)| Stamps {
-            report,
-            t1: timescale.estimate(t1),
-            t4: timescale.estimate(t4),
-        });
-        let probe = Probe { nonce, before, index: burst.sent, burst: burst.size, rate, cluster };
-        let (number, round) = (member.next_number(), burst.round);
-        burst.probe(Asked { nonce, number, handed: now.raw, t1: now.raw + expected });
-        let transmit = self.write(slot, round, Body::Probe(probe))?;
-        Some(Transmit { stamp: Some(stamp_id(slot, number)), ..transmit })
-    }
-
-    fn send_to(&mut self, slot: Slot, round: u32, body: Body) {
-        let transmit = self.write(slot, round, body);
-        self.outgoing.extend(transmit.map(Outgoing::Ready));
-    }
-
-    /// Writes the next datagram of a member's session; `None` if its key is not known any more.
-    fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
-        let path = self.members.path(slot)?;
-        let flags = Flags { manual_adjustment: self.keeper.setting().number, ..Flags::default() };
-        let member = self.members.at(slot)?;
-        member.sequence = member.next_number();
-        let (seal, session, sequence) = (Seal::of(member), member.session, member.sequence);
-        let header = Header { flags, key_id: seal.key, sender: self.node, session, sequence, round };
-        let mut datagram = Message { header, body }.encode();
-        let signed = seal.sign(&self.config.keys, &mut datagram);
-        signed.then_some(Transmit { path, datagram, stamp: None })
-    }
-
-    /// The next member's goodbye, if the server is about to leave.
-    fn goodbye(&mut self) -> Option<Transmit> {
-        let slot = self.members.next(self.leaving?)?;
-        self.leaving = Some(slot + 1);
-        self.write(slot, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }))
-    }
-
-    /// Answers somebody who is not a member; false if there are too many of them at the moment.
-    fn answer(&mut self, now: Now, path: Path, seal: &Seal, session: SessionId, body: Body) -> bool {
-        if !self.gate.answers(now.mono, &self.config, path.peer.ip()) {
-            return false;
+    fn begin_round(&mut self, now: Now) {
+        if self.rounds.is_probing() {
+            self.rounds.extend(&mut self.context);
+            return;
         }
-        let header = Header { key_id: seal.key, sender: self.node, session, ..Header::default() };
-        let mut datagram = Message { header, body }.encode();
-        if seal.sign(&self.config.keys, &mut datagram) {
-            self.outgoing.push_back(Outgoing::Ready(Transmit { path, datagram, stamp: None }));
-        }
-        true
+        self.conclude_round(now);
+        self.sweep(now);
+        self.context.timers.set(now.mono + self.context.config.interval.half(), Timer::Sweep);
+        self.rounds.begin(&mut self.context, now);
+        self.conclude_if_complete(now);
     }
 
-    fn reject(
+    fn end_burst(&mut self, now: Now, slot: Slot) {
+        if self.rounds.end_burst(&mut self.context, slot) == Some(BurstKind::Extra) {
+            self.correct_between_rounds(slot);
+        }
+        self.conclude_if_complete(now);
+    }
+
+    /// Sends a member a correction after an extra burst. A server whose own clock the last vote has left out
+    /// sends none between rounds.
+    fn correct_between_rounds(&mut self, slot: Slot) {
+        let recipients = self.context.timekeeper.audience();
+        let is_recipient =
+            self.context.members.get(slot).is_some_and(|member| recipients.includes(member.state));
+        if is_recipient && self.results.own_exclusion().is_none() {
+            corrections::send_correction(&mut self.context, slot);
+        }
+    }
+
+    fn conclude_if_complete(&mut self, now: Now) {
+        if self.rounds.is_complete() {
+            self.conclude_round(now);
+        }
+    }
+
+    /// The vote of the round, if it has not taken place, and the corrections after it.
+    fn conclude_round(&mut self, now: Now) {
+        if !self.rounds.end_round(&mut self.context) {
+            return;
+        }
+        let round = self.rounds.number();
+        let after = self.results.conclude(&mut self.context, now, round);
+        self.corrections.begin(&mut self.context, now, round, after.kind);
+        if self.context.timekeeper.is_impatient(after.unheard) {
+            self.rounds.hasten(&mut self.context, now);
+        }
+    }
+
+    fn handle_timer(&mut self, now: Now, timer: Timer) {
+        let context = &mut self.context;
+        match timer {
+            Timer::Round if self.rounds.is_due(now) => self.begin_round(now),
+            Timer::Vote(round) if round == self.rounds.number() => self.conclude_round(now),
+            // These were set for an earlier time, or for an earlier round.
+            Timer::Round | Timer::Vote(_) => {}
+            Timer::BeginBursts => self.rounds.begin_due_bursts(context, now),
+            Timer::SendCorrections => self.corrections.send_next(context, now),
+            Timer::Sweep => self.sweep(now),
+            Timer::Probe(burst) => rounds::send_due_probe(context, now, burst),
+            Timer::BurstOver(burst) => {
+                if let Some(slot) = context.members.burst(burst).map(|burst| burst.member) {
+                    self.end_burst(now, slot);
+                }
+            }
+            Timer::ExtraBurst(slot, session) => {
+                extra_bursts::begin_due(context, &mut self.rounds, now, slot, session);
+            }
+        }
+    }
+
+    /// Refuses a datagram of another protocol version. Datagrams that may be answers themselves are not
+    /// answered, and with keys none is, since it is not authentic.
+    fn refuse_version(
         &mut self,
         now: Now,
         path: Path,
-        seal: &Seal,
-        session: SessionId,
-        nonce: u64,
-        reason: RejectReason,
-    ) -> bool {
-        self.answer(now, path, seal, session, Body::Reject(Reject { nonce, reason, version: VERSION }))
-    }
-
-    /// Tells of a refusal, each kind at most once a minute: the network decides how many there are.
-    fn tell_refusal(&mut self, now: Now, address: SocketAddr, reason: RejectReason, version: u8) {
-        let recent = |told: &&mut (RejectReason, Monotonic)| told.0 == reason;
-        match self.told.iter_mut().find(recent) {
-            Some((_, at)) if now.mono - *at < TELL_AGAIN => return,
-            Some((_, at)) => *at = now.mono,
-            None => self.told.push((reason, now.mono)),
+        kind: u8,
+        version: u8,
+        (session, nonce): (SessionId, u64),
+    ) {
+        if kind == Kind::Reject as u8 || self.context.authenticator.has_keys() {
+            return;
         }
-        self.events.push_back(ServerEvent::Refused { address, reason, version });
+        let reject = Reject { nonce, reason: RejectReason::Version, version: VERSION };
+        // The datagram has no other effect, whether it is answered or not.
+        let _ = self.registrar.reject(&mut self.context, now, path, &Seal::default(), (session, reject));
+        self.context.events.push_refusal(now, path.peer, RejectReason::Version, version);
     }
 }
 
@@ -382,17 +485,12 @@ impl Node for Server {
 
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match Message::decode(datagram) {
-            _ if !gate::is_allowed(&self.config, path.peer.ip()) => Fate::Denied,
-            Ok(message) => self.receive(now, received, path, &message, datagram),
+            _ if !gate::is_allowed(&self.context.config, path.peer.ip()) => Fate::Denied,
+            Ok(message) => self.handle_message(now, received, path, &message, datagram),
             Err(DecodeError::Length(_)) => Fate::Length,
             Err(DecodeError::Magic) => Fate::Magic,
             Err(DecodeError::Version { version, kind, session, nonce }) => {
-                // Never answer what could itself be an answer, nor with keys what nobody vouches for.
-                if kind != Kind::Reject as u8 && self.config.keys.is_empty() {
-                    let seal = Seal::default();
-                    self.reject(now, path, &seal, session, nonce, RejectReason::Version);
-                    self.tell_refusal(now, path.peer, RejectReason::Version, version);
-                }
+                self.refuse_version(now, path, kind, version, (session, nonce));
                 Fate::Version
             }
             Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
@@ -401,14 +499,7 @@ impl Node for Server {
     }
 
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
-        let (slot, number) = place_of(id);
-        let Some((member, Some(burst))) = self.members.with_burst(slot) else { return };
-        if let Some(lag) = burst.leave(number, raw) {
-            self.lag.learn(lag);
-            if let Some(measured) = member.last().and_then(|(report, ..)| burst.measured(report)) {
-                member.keep(&measured);
-            }
-        }
+        self.prober.handle_transmitted(&mut self.context.members, id, raw);
     }
 
     fn handle_lost(&mut self, datagrams: u32) {
@@ -416,65 +507,56 @@ impl Node for Server {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        for _ in 0..pace::TIMERS_A_TURN {
-            let Some(timer) = self.timers.fire(now.mono) else { break };
-            match timer {
-                Timer::Round if now.mono >= self.next_round => self.begin_round(now),
-                Timer::Round => {}
-                Timer::Vote(round) if round == self.round => self.conclude_round(now),
-                Timer::Vote(_) => {}
-                Timer::Begin => self.begin_bursts(now),
-                Timer::Tell => self.tell_members(now),
-                Timer::Sweep => self.sweep(now),
-                Timer::Probe(place, id) => self.probe_is_due(now, place, id),
-                Timer::BurstOver(place, id) => self.burst_is_over(now, place, id),
-                Timer::Hurry(slot, session) => self.hurry_is_due(now, slot, session),
-            }
+        for _ in 0..pace::TIMERS_PER_STEP {
+            let Some(timer) = self.context.timers.fire(now.mono) else { break };
+            self.handle_timer(now, timer);
         }
     }
 
     fn handle_shutdown(&mut self, _now: Now) {
-        self.leaving = Some(0);
+        self.farewell.begin();
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {
-        self.keeper.wake_up(now.raw, slept);
-        // What was measured across the gap, or is to be told by the time of before, is nothing.
-        (self.pending, self.probing, self.telling) = (None, None, None);
-        self.members.forget_measurements();
-        self.events.push_back(ServerEvent::Suspended { slept });
+        self.context.timekeeper.wake_up(now.raw, slept);
+        // Measurements across the pause are wrong, and so are corrections by the time before it.
+        self.rounds.cancel();
+        self.corrections.cancel();
+        self.context.members.discard_measurements();
+        self.context.events.push(ServerEvent::Suspended { slept });
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
         loop {
-            match self.outgoing.pop_front() {
-                Some(Outgoing::Ready(transmit)) => return Some(transmit),
-                Some(Outgoing::Probe(place, id)) => {
-                    if let Some(transmit) = self.probe(now, place, id) {
+            match self.context.outgoing.pop_front() {
+                Some(QueuedTransmit::Ready(transmit)) => return Some(transmit),
+                Some(QueuedTransmit::Probe(burst)) => {
+                    if let Some(transmit) = self.prober.write_probe(&mut self.context, now, burst) {
                         return Some(transmit);
                     }
                 }
-                None => return self.goodbye(),
+                None => return self.farewell.poll_transmit(&mut self.context),
             }
         }
     }
 
     fn poll_event(&mut self) -> Option<ServerEvent> {
-        self.events.pop_front()
+        self.context.events.pop()
     }
 
     fn poll_timeout(&self) -> Option<Monotonic> {
-        self.timers.next()
+        self.context.timers.next()
     }
 
     fn read(&self, raw: Raw) -> ClockReading {
+        let timekeeper = &self.context.timekeeper;
         ClockReading {
-            time: self.keeper.shown(raw),
-            state: self.keeper.state(),
-            error: self.keeper.own_error(raw),
-            bound: self.keeper.own_bound(raw),
-            frequency: self.keeper.timescale().frequency(),
-            frequency_error: self.keeper.frequency_error(raw),
+            time: timekeeper.shown(raw),
+            state: timekeeper.state(),
+            error: timekeeper.own_error(raw),
+            bound: timekeeper.own_bound(raw),
+            frequency: timekeeper.timescale().frequency(),
+            frequency_error: timekeeper.frequency_error(raw),
         }
     }
 
@@ -483,23 +565,8 @@ impl Node for Server {
     }
 }
 
-/// Names a probe by its member's place and its number in the session.
-fn stamp_id(slot: Slot, number: u32) -> StampId {
-    StampId(u64::from(slot) << 32 | u64::from(number))
-}
-
-/// What [`stamp_id`] put together.
-fn place_of(id: StampId) -> (Slot, u32) {
-    ((id.0 >> 32) as Slot, id.0 as u32)
-}
-
-/// A client knows its frequency when it is sure to this: then it counts for the cluster's rate.
-const SURE: Frequency = Frequency::from_ppm(1.0);
-/// Refusals of the same kind are told once in this time.
-const TELL_AGAIN: Span = Span::from_secs(60);
-
-/// The secret of the hash tables, from a stream of its own.
-fn table_key(seed: [u8; 32]) -> [u8; 16] {
+/// The secret of the hash tables, from a random stream of its own.
+fn hash_key(seed: [u8; 32]) -> [u8; 16] {
     let mut rng = ChaCha12Rng::from_seed(seed);
     rng.set_stream(1);
     let mut key = [0; 16];

@@ -1,33 +1,35 @@
-//! What the server keeps of a member, in as few bits as say it.
+//! Compact forms of what the server stores of each member.
+//!
+//! There may be half a million members, so each value takes as few bits as its range and resolution need.
 
 use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use super::burst::Measured;
-use crate::consensus;
+use super::measurement::Measurement;
+use crate::consensus::FrequencyReport;
 use crate::time::{Frequency, Monotonic, Raw, Span};
 use crate::wire::Report;
 
-/// A socket address without what nobody needs.
+/// A socket address without the IPv6 flow label.
 #[derive(Clone, Copy, Debug)]
-pub struct Address {
+pub struct PackedAddress {
     /// IPv4 as `::ffff:192.0.2.1`.
     pub ip: [u8; 16],
     pub scope: u32,
     pub port: u16,
 }
 
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Address {
+impl From<SocketAddr> for PackedAddress {
+    fn from(address: SocketAddr) -> PackedAddress {
         let (ip, scope) = match address {
             SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
             SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
         };
-        Address { ip: ip.octets(), scope, port: address.port() }
+        PackedAddress { ip: ip.octets(), scope, port: address.port() }
     }
 }
 
-impl From<Address> for SocketAddr {
-    fn from(address: Address) -> SocketAddr {
+impl From<PackedAddress> for SocketAddr {
+    fn from(address: PackedAddress) -> SocketAddr {
         let ip = Ipv6Addr::from(address.ip);
         match IpAddr::V6(ip).to_canonical() {
             v4 @ IpAddr::V4(_) => SocketAddr::new(v4, address.port),
@@ -36,23 +38,23 @@ impl From<Address> for SocketAddr {
     }
 }
 
-/// What is known of a member by yes or no.
+/// The yes-or-no facts about a member.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Marks(u8);
+pub(super) struct MemberBits(u8);
 
-impl Marks {
-    /// Its burst stands alone, outside of the round's vote.
-    pub(super) const ALONE: u8 = 1;
+impl MemberBits {
+    /// Its last burst was an extra one, outside of the round's vote.
+    pub(super) const EXTRA: u8 = 1;
     /// Its last burst had a result.
-    pub(super) const FOUND: u8 = 2;
-    /// It has said how good its clock is since its burst of the round began.
-    pub(super) const STATED: u8 = 4;
-    /// A Correction was sent to it since its burst began.
-    pub(super) const REPEATED: u8 = 8;
-    /// The timer runs by which it is measured more often.
-    pub(super) const HURRYING: u8 = 16;
-    /// A burst has had a result in its round: that of the round, or one that stood alone beside it.
-    pub(super) const FRESH: u8 = 32;
+    pub(super) const MEASURED: u8 = 2;
+    /// It has reported its error and bound since its burst of the round began.
+    pub(super) const QUALITY_FRESH: u8 = 4;
+    /// A correction was sent to it since its burst began.
+    pub(super) const CORRECTED: u8 = 8;
+    /// The timer of its extra bursts runs.
+    pub(super) const EXTRA_TIMER: u8 = 16;
+    /// A burst has had a result in its round: that of the round, or an extra one.
+    pub(super) const READING_FRESH: u8 = 32;
 
     pub(super) fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -63,10 +65,10 @@ impl Marks {
     }
 }
 
-/// A measurement without gaps; the report number 0 says that there is none.
+/// A [`Measurement`]; report number 0 means none.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, packed(4))]
-pub(super) struct Packed {
+pub(super) struct PackedMeasurement {
     pub t1: i64,
     pub phase: i64,
     pub report: u32,
@@ -75,21 +77,21 @@ pub(super) struct Packed {
     pub delay: u32,
 }
 
-impl Packed {
-    pub(super) fn of(measured: &Measured) -> Packed {
-        Packed {
+impl PackedMeasurement {
+    pub(super) fn of(measured: &Measurement) -> PackedMeasurement {
+        PackedMeasurement {
             t1: measured.t1.as_nanos(),
             phase: measured.phase.as_nanos(),
             report: measured.report,
-            width: narrow(measured.t4 - measured.t1),
-            delay: narrow(measured.delay),
+            width: to_u32_ns(measured.t4 - measured.t1),
+            delay: to_u32_ns(measured.delay),
         }
     }
 
-    pub(super) fn unpacked(self) -> Option<Measured> {
-        let Packed { t1, phase, report, width, delay } = self;
+    pub(super) fn unpacked(self) -> Option<Measurement> {
+        let PackedMeasurement { t1, phase, report, width, delay } = self;
         let t1 = Raw::from_nanos(t1);
-        (report != 0).then(|| Measured {
+        (report != 0).then(|| Measurement {
             report,
             t1,
             t4: t1 + Span::from_nanos(width.into()),
@@ -99,18 +101,18 @@ impl Packed {
     }
 }
 
-/// Our side of an exchange; the report number 0 says that there is none.
+/// The server's two timestamps of an exchange; report number 0 means none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sides {
+pub(super) struct ServerStamps {
     pub t1: i64,
     pub report: u32,
     pub width: u32,
 }
 
-impl Sides {
-    pub(super) fn of(measured: &Measured) -> Sides {
-        let width = narrow(measured.t4 - measured.t1);
-        Sides { t1: measured.t1.as_nanos(), report: measured.report, width }
+impl ServerStamps {
+    pub(super) fn of(measured: &Measurement) -> ServerStamps {
+        let width = to_u32_ns(measured.t4 - measured.t1);
+        ServerStamps { t1: measured.t1.as_nanos(), report: measured.report, width }
     }
 
     pub(super) fn get(self) -> Option<(u32, Raw, Raw)> {
@@ -119,44 +121,49 @@ impl Sides {
     }
 }
 
-/// A Correction that was sent; the report number 0 says that there is none.
+/// A correction that was sent; report number 0 means none.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct SentCorrection {
+    /// In nanoseconds.
     pub correction: i64,
     pub round: u32,
-    pub about: u32,
+    /// The number of the report that it corrects.
+    pub report: u32,
 }
 
-/// How good a member's clock is, by its own word.
+/// A member's estimated error and its bound, as it has reported them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Quality {
+pub(super) struct ReportedQuality {
     pub error: u32,
     pub bound: u32,
 }
 
-impl Quality {
-    pub(super) const UNKNOWN: Quality = Quality { error: NONE, bound: NONE };
+impl ReportedQuality {
+    pub(super) const UNKNOWN: ReportedQuality = ReportedQuality { error: NONE, bound: NONE };
 
-    pub(super) fn of(report: &Report) -> Quality {
-        Quality { error: report.error.map_or(NONE, narrow), bound: report.bound.map_or(NONE, narrow) }
+    pub(super) fn of(report: &Report) -> ReportedQuality {
+        ReportedQuality {
+            error: report.error.map_or(NONE, to_u32_ns),
+            bound: report.bound.map_or(NONE, to_u32_ns),
+        }
     }
 }
 
-/// A member's frequency adjustment less the rate command in it, as it was sure of it last.
+/// A member's frequency adjustment minus the rate command in it, as it has reported it last.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Claim {
+pub(super) struct PackedFrequency {
     pub at: Ticks,
     /// In 1e-12, the wire's unit.
     pub adjustment: i32,
-    /// In 1e-12, and one more; 0: there is none.
+    /// In 1e-12, plus one; 0 means none.
     pub error: u32,
 }
 
-impl Claim {
-    pub(super) fn new(now: Monotonic, report: &Report) -> Claim {
+impl PackedFrequency {
+    pub(super) fn new(now: Monotonic, report: &Report) -> PackedFrequency {
         let adjustment = (report.frequency - report.rate).as_ppt();
         let error = report.frequency_error.as_ppt().unsigned_abs() + 1;
-        Claim { at: Ticks::at(now), adjustment, error }
+        PackedFrequency { at: Ticks::at(now), adjustment, error }
     }
 
     pub(super) fn is_some(&self) -> bool {
@@ -164,17 +171,17 @@ impl Claim {
     }
 
     pub(super) fn is_old(&self, now: Monotonic) -> bool {
-        self.at.until(now) > CLAIM_AGE
+        self.at.until(now) > MAX_FREQUENCY_AGE
     }
 
-    pub(super) fn get(&self, now: Monotonic) -> Option<consensus::FrequencyReport> {
+    pub(super) fn get(&self, now: Monotonic) -> Option<FrequencyReport> {
         let error = Frequency::from_ppt(self.error.checked_sub(1)?.try_into().unwrap_or(i32::MAX));
-        let claim = consensus::FrequencyReport { adjustment: Frequency::from_ppt(self.adjustment), error };
-        (!self.is_old(now)).then_some(claim)
+        let report = FrequencyReport { adjustment: Frequency::from_ppt(self.adjustment), error };
+        (!self.is_old(now)).then_some(report)
     }
 }
 
-/// A moment of the last or of the next three weeks, to about a millisecond.
+/// A moment within three weeks before or after now, in units of 2^20 ns (about a millisecond).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ticks(u32);
 
@@ -183,7 +190,7 @@ impl Ticks {
         Ticks((moment.as_nanos() >> 20) as u32)
     }
 
-    /// From this moment to `now`, if that is later.
+    /// The time from this moment to `now`; zero if `now` is earlier.
     pub(super) fn until(self, now: Monotonic) -> Span {
         Span::from_nanos(i64::from(Ticks::at(now).0.wrapping_sub(self.0) as i32).max(0) << 20)
     }
@@ -193,32 +200,33 @@ impl Ticks {
     }
 }
 
-/// A moment of the last nine years, to a fifteenth of a second.
+/// A moment of the last nine years, in units of 2^26 ns (a fifteenth of a second).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Coarse(u32);
+pub(super) struct CoarseTicks(u32);
 
-impl Coarse {
-    pub(super) fn at(moment: Monotonic) -> Coarse {
-        Coarse((moment.as_nanos() >> 26) as u32)
+impl CoarseTicks {
+    pub(super) fn at(moment: Monotonic) -> CoarseTicks {
+        CoarseTicks((moment.as_nanos() >> 26) as u32)
     }
 
     pub(super) fn until(self, now: Monotonic) -> Span {
-        Span::from_nanos(i64::from(Coarse::at(now).0.wrapping_sub(self.0)) << 26)
+        Span::from_nanos(i64::from(CoarseTicks::at(now).0.wrapping_sub(self.0)) << 26)
     }
 }
 
-/// As 32 bits of nanoseconds; what does not fit becomes the nearest that does.
-pub(super) fn narrow(span: Span) -> u32 {
+/// A span in 32 bits of nanoseconds; values that do not fit saturate.
+pub(super) fn to_u32_ns(span: Span) -> u32 {
     span.as_nanos().clamp(0, i64::from(NONE) - 1) as u32
 }
 
-pub(super) fn wide(ns: u32) -> Option<Span> {
+pub(super) fn from_u32_ns(ns: u32) -> Option<Span> {
     (ns != NONE).then(|| Span::from_nanos(ns.into()))
 }
 
-/// A member's frequency is good for ten minutes: far more than losses can hide, far less than it wanders.
-const CLAIM_AGE: Span = Span::from_secs(600);
-/// No place, or no figure.
+/// A reported frequency is valid for ten minutes: longer than losses last, and too short for it to wander
+/// far.
+const MAX_FREQUENCY_AGE: Span = Span::from_secs(600);
+/// No place, or no value.
 pub(super) const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -226,30 +234,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_comes_out_as_it_was() {
+    fn packed_measurements_unpack_unchanged() {
         let t1 = Raw::from_nanos(1_800_000_000_123_456_789);
-        let measured = Measured {
+        let measured = Measurement {
             report: 7,
             t1,
             t4: t1 + Span::from_micros(250),
             phase: Span::from_secs(-86_400),
             delay: Span::from_nanos(249_999),
         };
-        assert_eq!(Packed::of(&measured).unpacked(), Some(measured));
-        assert_eq!(Packed::default().unpacked(), None);
-        assert_eq!(Sides::of(&measured).get(), Some((7, t1, measured.t4)));
+        assert_eq!(PackedMeasurement::of(&measured).unpacked(), Some(measured));
+        assert_eq!(PackedMeasurement::default().unpacked(), None);
+        assert_eq!(ServerStamps::of(&measured).get(), Some((7, t1, measured.t4)));
     }
 
     #[test]
-    fn addresses_come_out_as_they_were() {
+    fn packed_addresses_unpack_unchanged() {
         for text in ["192.0.2.7:40000", "[2001:db8::7]:1", "[fe80::1%3]:9"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(SocketAddr::from(Address::from(address)), address);
+            assert_eq!(SocketAddr::from(PackedAddress::from(address)), address);
         }
     }
 
     #[test]
-    fn ticks_tell_time_across_the_wrap() {
+    fn ticks_measure_time_across_the_wrap() {
         let before = Monotonic::from_nanos((i64::from(u32::MAX) << 20) - 5);
         let after = before + Span::from_secs(10);
         let passed = Ticks::at(before).until(after);

@@ -1,195 +1,200 @@
-//! Whose votes somebody has taken away by hand.
+//! The members whose votes an operator has taken away.
 //!
-//! A client is known again by its name or by its address when it comes back: its process may be another one
-//! by then, at another port. What a removed clock counts for, the [keeper](crate::consensus) decides:
-//! nothing.
+//! A client that registers again is identified by its name or by its address: its process, and its port, may
+//! be new by then. The [timekeeper](crate::consensus) leaves these clocks out of the vote.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use super::Server;
-use crate::ServerEvent;
+use super::member::Member;
+use super::members::Members;
 use crate::event::{Exclusion, Peer};
 use crate::wire::Name;
 
-/// What came of a word about somebody's vote.
+/// The effect of a request to take a client's vote away, or to give it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// Whose vote it is.
+pub struct VoteChange {
+    /// The client.
     pub client: Peer,
-    /// False: it was so already.
+    /// Whether anything has changed.
     pub changed: bool,
 }
 
-/// Why nobody's vote was changed.
+/// Why a client's vote cannot be taken away or given back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unchangeable {
-    /// Nobody is called so.
-    #[error("no client is called '{0}' or is at that address; `meantime status` shows who is there")]
-    Nobody(String),
-    /// More than one is.
+pub enum VoteChangeError {
+    /// No client has this name or address.
+    #[error("no client has the name or the address '{0}'")]
+    Unknown(String),
+    /// Several clients have this name or address.
+    #[error("{count} clients have the name or the address '{name}'; one of them is at {example}")]
+    Ambiguous {
+        /// The name or address in the request.
+        name: String,
+        /// How many clients have it.
+        count: usize,
+        /// The address of one of them.
+        example: SocketAddr,
+    },
+    /// It is the name of the server's own clock.
     #[error(
-        "{1} clients are called '{0}' or are at that address: name one by its address with its port, as in {2}"
+        "'{0}' is the server's own clock, which carries cluster time between rounds: its vote cannot be taken away"
     )]
-    Several(String, usize, SocketAddr),
-    /// The server's own clock.
-    #[error(
-        "'{0}' is the server's own clock, which carries the cluster's time from one round to the next: its vote cannot be \
-         taken away; run the server on another machine"
-    )]
-    Itself(String),
+    OwnClock(String),
     /// The table is full.
-    #[error("{0} votes are taken away already, and more are not remembered; pin some first")]
-    Full(usize),
+    #[error("{0} votes are taken away already, which is the maximum")]
+    TableFull(usize),
 }
 
-/// The clients that have no vote, registered now or not.
+/// The clients without a vote, whether they are registered now or not.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Removed(Vec<Entry>);
+pub(super) struct RemovedMembers(Vec<RemovedMember>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+struct RemovedMember {
     peer: Peer,
-    /// Whether its name was its own when it was removed, and so stands for it.
+    /// Whether no other client had its name when it was removed, so that the name identifies it.
     by_name: bool,
 }
 
-impl Entry {
+impl RemovedMember {
     fn is(&self, peer: &Peer) -> bool {
         self.peer.address == peer.address || (self.by_name && self.peer.name == peer.name)
     }
 }
 
-impl Removed {
-    /// Whether this client has no vote.
-    pub(super) fn includes(&self, peer: &Peer) -> bool {
-        self.0.iter().any(|entry| entry.is(peer))
+impl RemovedMembers {
+    /// Takes away the vote of the client that has this name or address.
+    ///
+    /// # Errors
+    /// If there is not exactly one such client, or its vote cannot be taken away.
+    pub(super) fn remove(
+        &mut self,
+        members: &mut Members,
+        server: &Name,
+        name: &str,
+    ) -> Result<VoteChange, VoteChangeError> {
+        let client = find_client(name, registered(members).collect());
+        let client = client.map_err(|error| unless_own_clock(server, error))?;
+        if self.includes(&client) {
+            return Ok(VoteChange { client, changed: false });
+        }
+        let namesakes = members.iter().filter(|member| member.name == client.name).count();
+        let by_name = client.name != Name::default() && namesakes == 1;
+        if !self.add(client, by_name) {
+            return Err(VoteChangeError::TableFull(MAX_REMOVED));
+        }
+        self.mark_all(members);
+        Ok(VoteChange { client, changed: true })
     }
 
-    /// All that have none, in the order in which they lost it.
-    pub(super) fn all(&self) -> impl Iterator<Item = Peer> {
-        self.0.iter().map(|entry| entry.peer)
+    /// Gives the vote of the client that has this name or address back.
+    ///
+    /// # Errors
+    /// If there is not exactly one such client.
+    pub(super) fn restore(
+        &mut self,
+        members: &mut Members,
+        server: &Name,
+        name: &str,
+    ) -> Result<VoteChange, VoteChangeError> {
+        // A client that is not registered now can get its vote back, too.
+        let client = match find_client(name, self.0.iter().map(|removed| removed.peer).collect()) {
+            Err(VoteChangeError::Unknown(_)) => find_client(name, registered(members).collect()),
+            found => found,
+        };
+        let client = client.map_err(|error| unless_own_clock(server, error))?;
+        let same = registered(members).find(|peer| self.is_same(&client, peer));
+        let client = same.unwrap_or(client);
+        let changed = self.forget(&client);
+        if changed {
+            self.mark_all(members);
+        }
+        Ok(VoteChange { client, changed })
+    }
+
+    /// Marks a new member as removed if its vote is taken away.
+    pub(super) fn mark_new(&self, member: &mut Member) {
+        member.exclusion = self.includes(&member.peer()).then_some(Exclusion::Removed);
+    }
+
+    /// Those that are not registered now.
+    pub(super) fn not_registered(&self, members: &Members) -> Vec<Peer> {
+        let removed = members.iter().filter(|member| member.exclusion == Some(Exclusion::Removed));
+        let here: Vec<Peer> = removed.map(Member::peer).collect();
+        let gone = self.0.iter().filter(|removed| !here.iter().any(|peer| removed.is(peer)));
+        gone.map(|removed| removed.peer).collect()
+    }
+
+    /// Whether this client has no vote.
+    fn includes(&self, peer: &Peer) -> bool {
+        self.0.iter().any(|removed| removed.is(peer))
     }
 
     /// Whether both are the same client, which has no vote.
     fn is_same(&self, one: &Peer, other: &Peer) -> bool {
-        self.0.iter().any(|entry| entry.is(one) && entry.is(other))
+        self.0.iter().any(|removed| removed.is(one) && removed.is(other))
     }
 
-    /// Takes a client's vote away; false if there is no room for more.
+    /// Adds a client; returns false if the table is full.
     fn add(&mut self, peer: Peer, by_name: bool) -> bool {
-        let room = self.0.len() < MAX_REMOVED;
-        if room {
-            self.0.push(Entry { peer, by_name });
+        let has_room = self.0.len() < MAX_REMOVED;
+        if has_room {
+            self.0.push(RemovedMember { peer, by_name });
         }
-        room
+        has_room
     }
 
-    /// Gives it back; false if it was not taken.
+    /// Removes a client from the table; returns false if it was not in it.
     fn forget(&mut self, peer: &Peer) -> bool {
         let before = self.0.len();
-        self.0.retain(|entry| !entry.is(peer));
+        self.0.retain(|removed| !removed.is(peer));
         self.0.len() < before
     }
-}
 
-impl Server {
-    /// Takes away the vote of the client that has this name or address: it is measured and corrected as
-    /// before, and to the vote and the cluster's rate it is as if it were not there. Holds when it registers
-    /// again.
-    ///
-    /// # Errors
-    /// When it is not clear who is meant, or the vote cannot be taken away.
-    pub fn remove_from_vote(&mut self, whom: &str) -> Result<Changed, Unchangeable> {
-        let client = one_of(whom, self.registered().collect());
-        let client = client.map_err(|error| self.unless_itself(whom, error))?;
-        if self.removed.includes(&client) {
-            return Ok(Changed { client, changed: false });
-        }
-        let namesakes = self.members.iter().filter(|member| member.name == client.name).count();
-        let by_name = client.name != Name::default() && namesakes == 1;
-        if !self.removed.add(client, by_name) {
-            return Err(Unchangeable::Full(MAX_REMOVED));
-        }
-        self.note_removed();
-        self.events.push_back(ServerEvent::Removed { client });
-        Ok(Changed { client, changed: true })
-    }
-
-    /// Gives the client that has this name or address its vote back; from then on the vote judges it as it
-    /// judges all others.
-    ///
-    /// # Errors
-    /// When it is not clear who is meant.
-    pub fn pin_to_vote(&mut self, whom: &str) -> Result<Changed, Unchangeable> {
-        // Who is not registered now can have it back, too.
-        let client = match one_of(whom, self.removed.all().collect()) {
-            Err(Unchangeable::Nobody(_)) => one_of(whom, self.registered().collect()),
-            found => found,
-        };
-        client.map(|client| self.give_back(client)).map_err(|error| self.unless_itself(whom, error))
-    }
-
-    /// Those whose votes are taken away and that are not registered now.
-    pub(super) fn removed_and_gone(&self) -> Vec<Peer> {
-        let removed = self.members.iter().filter(|member| member.exclusion == Some(Exclusion::Removed));
-        let here: Vec<Peer> = removed.map(|member| member.peer()).collect();
-        let gone = self.removed.0.iter().filter(|entry| !here.iter().any(|peer| entry.is(peer)));
-        gone.map(|entry| entry.peer).collect()
-    }
-
-    fn registered(&self) -> impl Iterator<Item = Peer> {
-        self.members.iter().map(|member| member.peer())
-    }
-
-    fn give_back(&mut self, client: Peer) -> Changed {
-        let here = self.registered().find(|peer| self.removed.is_same(&client, peer));
-        let client = here.unwrap_or(client);
-        let changed = self.removed.forget(&client);
-        if changed {
-            self.note_removed();
-            self.events.push_back(ServerEvent::Pinned { client });
-        }
-        Changed { client, changed }
-    }
-
-    /// Brings what is known of each client up to date with the table.
-    fn note_removed(&mut self) {
-        for (_, member) in self.members.iter_mut() {
-            let (was, is) =
-                (member.exclusion == Some(Exclusion::Removed), self.removed.includes(&member.peer()));
-            if was != is {
-                member.exclusion = is.then_some(Exclusion::Removed);
+    /// Marks all members according to the table.
+    fn mark_all(&self, members: &mut Members) {
+        for (_, member) in members.iter_mut() {
+            let was_removed = member.exclusion == Some(Exclusion::Removed);
+            let is_removed = self.includes(&member.peer());
+            if was_removed != is_removed {
+                member.exclusion = is_removed.then_some(Exclusion::Removed);
             }
-        }
-    }
-
-    fn unless_itself(&self, whom: &str, error: Unchangeable) -> Unchangeable {
-        match error {
-            Unchangeable::Nobody(_) if self.config.name.as_str() == whom => {
-                Unchangeable::Itself(whom.to_owned())
-            }
-            error => error,
         }
     }
 }
 
-/// The one of these that is meant by a name, an address, or an address without its port.
-fn one_of(whom: &str, peers: Vec<Peer>) -> Result<Peer, Unchangeable> {
-    let host = whom.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-    let address = whom.parse::<SocketAddr>().ok().map(canonical);
-    let is_meant = |peer: &Peer| {
+fn registered(members: &Members) -> impl Iterator<Item = Peer> {
+    members.iter().map(Member::peer)
+}
+
+fn unless_own_clock(server: &Name, error: VoteChangeError) -> VoteChangeError {
+    match error {
+        VoteChangeError::Unknown(name) if server.as_str() == name => VoteChangeError::OwnClock(name),
+        error => error,
+    }
+}
+
+/// The one of these clients that has this name, this address, or this address without its port.
+fn find_client(name: &str, peers: Vec<Peer>) -> Result<Peer, VoteChangeError> {
+    let host = name.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    let address = name.parse::<SocketAddr>().ok().map(canonical);
+    let matches = |peer: &Peer| {
         let here = canonical(peer.address);
-        let named = !whom.is_empty() && peer.name.as_str() == whom;
-        named || address == Some(here) || host == Some(here.ip())
+        let has_name = !name.is_empty() && peer.name.as_str() == name;
+        has_name || address == Some(here) || host == Some(here.ip())
     };
-    let meant: Vec<Peer> = peers.into_iter().filter(is_meant).collect();
-    match meant[..] {
-        [] => Err(Unchangeable::Nobody(whom.to_owned())),
+    let matching: Vec<Peer> = peers.into_iter().filter(matches).collect();
+    match matching[..] {
+        [] => Err(VoteChangeError::Unknown(name.to_owned())),
         [one] => Ok(one),
-        [first, ..] => Err(Unchangeable::Several(whom.to_owned(), meant.len(), first.address)),
+        [first, ..] => Err(VoteChangeError::Ambiguous {
+            name: name.to_owned(),
+            count: matching.len(),
+            example: first.address,
+        }),
     }
 }
 
@@ -197,7 +202,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// More than anybody takes away by hand.
+/// More than an operator takes away in practice.
 const MAX_REMOVED: usize = 256;
 
 #[cfg(test)]
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_an_address_or_a_host_says_who_is_meant_if_it_is_one() {
+    fn a_name_or_an_address_with_or_without_port_identifies_one_client() {
         let all = || {
             vec![
                 peer("a", "192.0.2.1:4000"),
@@ -219,28 +224,32 @@ mod tests {
                 peer("", "192.0.2.2:4002"),
             ]
         };
-        assert_eq!(one_of("a", all()), Ok(all()[0]));
-        assert_eq!(one_of("192.0.2.1", all()), Ok(all()[0]));
-        assert_eq!(one_of("[2001:0db8::0002]:4001", all()), Ok(all()[2]));
-        assert_eq!(one_of("192.0.2.2:4002", all()), Ok(all()[3]));
-        assert_eq!(one_of("", all()), Err(Unchangeable::Nobody(String::new())));
-        assert_eq!(one_of("b", all()), Err(Unchangeable::Nobody("b".into())));
+        assert_eq!(find_client("a", all()), Ok(all()[0]));
+        assert_eq!(find_client("192.0.2.1", all()), Ok(all()[0]));
+        assert_eq!(find_client("[2001:0db8::0002]:4001", all()), Ok(all()[2]));
+        assert_eq!(find_client("192.0.2.2:4002", all()), Ok(all()[3]));
+        assert_eq!(find_client("", all()), Err(VoteChangeError::Unknown(String::new())));
+        assert_eq!(find_client("b", all()), Err(VoteChangeError::Unknown("b".into())));
         for several in ["twin", "192.0.2.2"] {
             assert_eq!(
-                one_of(several, all()),
-                Err(Unchangeable::Several(several.into(), 2, "192.0.2.2:4000".parse().unwrap()))
+                find_client(several, all()),
+                Err(VoteChangeError::Ambiguous {
+                    name: several.into(),
+                    count: 2,
+                    example: "192.0.2.2:4000".parse().unwrap()
+                })
             );
         }
     }
 
     #[test]
-    fn who_was_removed_is_known_again_by_name_or_address_and_the_table_has_an_end() {
-        let mut removed = Removed::default();
+    fn a_removed_client_is_identified_by_name_or_address_and_the_table_is_limited() {
+        let mut removed = RemovedMembers::default();
         removed.add(peer("a", "192.0.2.1:4000"), true);
         removed.add(peer("twin", "192.0.2.2:4000"), false);
         assert!(removed.includes(&peer("a", "192.0.2.9:5000")));
         assert!(removed.includes(&peer("renamed", "192.0.2.1:4000")));
-        assert!(!removed.includes(&peer("twin", "192.0.2.3:4000")), "its name was not its own");
+        assert!(!removed.includes(&peer("twin", "192.0.2.3:4000")), "another client had the same name");
         assert!(removed.forget(&peer("a", "192.0.2.9:5000")));
         assert!(!removed.forget(&peer("a", "192.0.2.1:4000")));
         let added = (0..2 * MAX_REMOVED).filter(|_| removed.add(peer("", "192.0.2.1:1"), false)).count();

@@ -1,0 +1,85 @@
+//! What all parts of a server work with: its configuration, its members, its timekeeper, its timers, and the
+//! queues of what it sends and reports.
+//!
+//! Each part owns its own state, and gets the context as an argument.
+
+use alloc::collections::VecDeque;
+
+use rand_chacha::ChaCha12Rng;
+
+use super::authentication::Authenticator;
+use super::events::EventQueue;
+use super::handles::{BurstHandle, Slot};
+use super::members::Members;
+use crate::consensus::Timekeeper;
+use crate::timers::Timers;
+use crate::wire::{Body, Flags};
+use crate::{ServerConfig, Transmit};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Context {
+    pub config: ServerConfig,
+    pub authenticator: Authenticator,
+    pub timekeeper: Timekeeper,
+    pub members: Members,
+    pub timers: Timers<Timer>,
+    pub outgoing: VecDeque<QueuedTransmit>,
+    pub events: EventQueue,
+    /// The source of session ids, nonces and cluster ids.
+    pub rng: ChaCha12Rng,
+}
+
+/// What a server does at a time of its own choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Begin the next round.
+    Round,
+    /// Conclude this round with the reports that have been received.
+    Vote(u32),
+    /// Begin the next bursts of this round.
+    BeginBursts,
+    /// Send the next corrections of the last round.
+    SendCorrections,
+    /// Remove the members that have been silent for too long.
+    Sweep,
+    /// Send the next probe of this burst.
+    Probe(BurstHandle),
+    /// End this burst: its reply timeout has passed.
+    BurstOver(BurstHandle),
+    /// Begin an extra burst with this member, of this session, if it needs one.
+    ExtraBurst(Slot, u32),
+}
+
+/// What waits to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum QueuedTransmit {
+    /// A datagram.
+    Ready(Transmit),
+    /// The next probe of this burst. It is written at the moment of sending, because it contains its
+    /// timestamp.
+    Probe(BurstHandle),
+}
+
+impl Context {
+    /// Sends a message to a member.
+    pub(super) fn send(&mut self, slot: Slot, round: u32, body: Body) {
+        let transmit = self.write(slot, round, body);
+        self.outgoing.extend(transmit.map(QueuedTransmit::Ready));
+    }
+
+    /// Writes the next datagram of a member's session; `None`: the slot is free, or its key is unknown now.
+    pub(super) fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
+        let path = self.members.path(slot)?;
+        let flags = Flags { manual_adjustment: self.timekeeper.setting().number, ..Flags::default() };
+        let member = self.members.at(slot)?;
+        let datagram = self.authenticator.write_to_member(member, flags, round, body)?;
+        Some(Transmit { path, datagram, stamp: None })
+    }
+
+    /// Chooses whether each member's measurements and corrections are reported: if there are few enough
+    /// members.
+    pub(super) fn choose_per_client_events(&mut self) {
+        self.events.choose_per_client_events(self.members.len(), self.config.tell_each);
+    }
+}

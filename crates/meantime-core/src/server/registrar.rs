@@ -1,0 +1,213 @@
+//! The registrar: how clients register. Register, Challenge, Register with the cookie, Welcome.
+//!
+//! It stores nothing about a client that has not proved its address, and no answer is larger than the
+//! request.
+
+use alloc::collections::VecDeque;
+
+use rand::Rng;
+
+use super::authentication::Seal;
+use super::context::{Context, QueuedTransmit};
+use super::cookie::{self, Cookies};
+use super::gate::Gate;
+use super::handles::Slot;
+use super::member::{Member, NewMember};
+use super::members::Members;
+use crate::time::{Monotonic, Now, Span};
+use crate::wire::{Body, Challenge, Header, Register, Reject, RejectReason, SessionId, VERSION};
+use crate::{Fate, Path, ServerEvent, Transmit};
+
+/// Admits members, removes them, and answers nodes that are not members.
+#[derive(Debug)]
+pub(super) struct Registrar {
+    cookies: Cookies,
+    gate: Gate,
+    /// The nonces of the members that were removed lately, and until when their cookies may be valid: a
+    /// replayed Register must not admit them again.
+    departed: VecDeque<(Monotonic, u64)>,
+}
+
+/// A Register that was received.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    /// Where it came from.
+    pub path: Path,
+    /// The key with which it is tagged.
+    pub seal: &'a Seal,
+    pub header: &'a Header,
+    pub register: &'a Register,
+}
+
+/// What has become of a [`Request`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Registration {
+    /// It has admitted a new member.
+    Admitted(Slot),
+    /// It has come again: this member was admitted by it.
+    Repeated(Slot),
+    /// It has admitted no member; an answer is queued if there is one.
+    NotAdmitted(Fate),
+}
+
+impl Registrar {
+    /// A registrar with the seeds of its cookies and of its admission control; both must be unpredictable.
+    pub(super) fn new(cookie_seed: [u8; 32], gate_key: [u8; 16]) -> Registrar {
+        Registrar { cookies: Cookies::new(cookie_seed), gate: Gate::new(gate_key), departed: VecDeque::new() }
+    }
+
+    /// Handles a Register. The caller welcomes a member that is admitted, or that has repeated its Register.
+    pub(super) fn handle_register(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        request: Request<'_>,
+    ) -> Registration {
+        let Request { path, header, register, .. } = request;
+        if !self.cookies.check(now.mono, path.peer, header.sender, register.cookie) {
+            return Registration::NotAdmitted(self.challenge(context, now, request));
+        }
+        if let Some(slot) = repeated(&context.members, request) {
+            return Registration::Repeated(slot);
+        }
+        if self.has_departed(now, register.nonce) {
+            return Registration::NotAdmitted(Fate::Replayed);
+        }
+        if was_just_admitted(&context.members, now, request) {
+            return Registration::NotAdmitted(Fate::Hasty);
+        }
+        let known = context.members.knows(path.peer, header.sender);
+        let full = context.members.len() >= context.config.max_clients;
+        let has_room = known || !(full || self.gate.is_full_at(&context.config, path.peer.ip()));
+        if has_room && !known && !self.gate.allows_admission(now.mono, &context.config, path.peer.ip()) {
+            return Registration::NotAdmitted(Fate::Busy);
+        }
+        match has_room.then(|| self.admit(context, now, request)).flatten() {
+            Some(slot) => Registration::Admitted(slot),
+            None => Registration::NotAdmitted(self.reject_as_full(context, now, request)),
+        }
+    }
+
+    /// Removes a member. While its cookie may be valid, its Register will not admit it again.
+    pub(super) fn dismiss(&mut self, members: &mut Members, now: Now, slot: Slot) -> Option<Member> {
+        let member = members.remove(slot)?;
+        self.gate.remove_member(member.address().ip());
+        let until =
+            now.mono + cookie::MAX_LIFETIME - member.admitted_ago(now.mono) + ADMISSION_TIME_RESOLUTION;
+        if now.mono < until {
+            self.departed.truncate(MAX_DEPARTED);
+            self.departed.push_front((until, member.nonce()));
+        }
+        Some(member)
+    }
+
+    /// Refuses a request of a node that is not a member.
+    ///
+    /// # Errors
+    /// [`Fate::Busy`] if too many answers were sent lately.
+    pub(super) fn reject(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        path: Path,
+        seal: &Seal,
+        (session, reject): (SessionId, Reject),
+    ) -> Result<(), Fate> {
+        self.answer(context, now, path, seal, session, Body::Reject(reject))
+    }
+
+    fn answer(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        path: Path,
+        seal: &Seal,
+        session: SessionId,
+        body: Body,
+    ) -> Result<(), Fate> {
+        if !self.gate.allows_answer(now.mono, &context.config, path.peer.ip()) {
+            return Err(Fate::Busy);
+        }
+        if let Some(datagram) = context.authenticator.write_to_non_member(seal, session, body) {
+            let transmit = Transmit { path, datagram, stamp: None };
+            context.outgoing.push_back(QueuedTransmit::Ready(transmit));
+        }
+        Ok(())
+    }
+
+    /// Answers a Register without a valid cookie.
+    fn challenge(&mut self, context: &mut Context, now: Now, request: Request<'_>) -> Fate {
+        let Request { path, seal, header, register } = request;
+        let cookie = self.cookies.make(now.mono, path.peer, header.sender);
+        let challenge = Body::Challenge(Challenge { nonce: register.nonce, cookie });
+        match self.answer(context, now, path, seal, SessionId::default(), challenge) {
+            Err(fate) => fate,
+            Ok(()) if register.cookie == 0 => Fate::Accepted,
+            Ok(()) => Fate::Cookie,
+        }
+    }
+
+    fn reject_as_full(&mut self, context: &mut Context, now: Now, request: Request<'_>) -> Fate {
+        let Request { path, seal, header, register } = request;
+        let reject = Reject { nonce: register.nonce, reason: RejectReason::Full, version: VERSION };
+        // The request has no other effect, whether it is answered or not.
+        let _ = self.reject(context, now, path, seal, (header.session, reject));
+        context.events.push_refusal(now, path.peer, RejectReason::Full, VERSION);
+        Fate::Full
+    }
+
+    /// Whether this is the nonce of a member that was removed lately.
+    fn has_departed(&mut self, now: Now, nonce: u64) -> bool {
+        self.departed.retain(|(until, _)| now.mono < *until);
+        self.departed.iter().any(|(_, departed)| *departed == nonce)
+    }
+
+    fn admit(&mut self, context: &mut Context, now: Now, request: Request<'_>) -> Option<Slot> {
+        let Request { path, header, register, .. } = request;
+        let new = NewMember {
+            address: path.peer,
+            node: header.sender,
+            session: SessionId(context.rng.next_u64().max(1)),
+            name: register.name,
+            nonce: register.nonce,
+            key: header.key_id,
+            state: header.flags.state,
+            cluster: register.cluster,
+        };
+        let local = context.members.number_of_local(path.local)?;
+        // It replaces any other member at its address or of its process.
+        let replaced = [context.members.find(path.peer), context.members.of_node(header.sender)];
+        for slot in replaced.into_iter().flatten() {
+            self.dismiss(&mut context.members, now, slot);
+        }
+        let slot = context.members.insert(now.mono, &new, local)?;
+        self.gate.add_member(path.peer.ip());
+        let member = context.members.get(slot)?;
+        context.events.push(ServerEvent::Connected { client: member.peer(), state: member.state });
+        context.choose_per_client_events();
+        Some(slot)
+    }
+}
+
+/// The member that this Register has admitted before: the Welcome was lost, or the datagram was duplicated.
+fn repeated(members: &Members, request: Request<'_>) -> Option<Slot> {
+    let slot = members.find(request.path.peer)?;
+    let member = members.get(slot)?;
+    member.has_registered_with(request.header.sender, request.register.nonce).then_some(slot)
+}
+
+/// Whether the member at this address, or of this process, was admitted only a moment ago. A client that
+/// registers again and again must not cause work and events without limit.
+fn was_just_admitted(members: &Members, now: Now, request: Request<'_>) -> bool {
+    let slots = [members.find(request.path.peer), members.of_node(request.header.sender)];
+    let mut same = slots.into_iter().flatten().filter_map(|slot| members.get(slot));
+    same.any(|member| member.admitted_ago(now.mono) < MIN_SESSION)
+}
+
+/// Nonces beyond this number are discarded before their cookies expire. An attacker that can cause so many
+/// departures can also register as a client.
+const MAX_DEPARTED: usize = 1_023;
+/// The time of admission is stored to a fifteenth of a second.
+const ADMISSION_TIME_RESOLUTION: Span = Span::from_millis(100);
+/// No client needs a new session sooner than this.
+const MIN_SESSION: Span = Span::from_secs(1);

@@ -1,0 +1,142 @@
+//! The results of rounds: asks the timekeeper for its decision, stores it, and reports what has changed.
+
+use alloc::vec::Vec;
+
+use rand::Rng;
+
+use super::bounds::LargestBounds;
+use super::context::Context;
+use super::corrections::RoundKind;
+use super::extra_bursts;
+use super::handles::Slot;
+use crate::ServerEvent;
+use crate::consensus::{Conclusion, Judgement, MemberReading, PhaseTransition};
+use crate::event::{Adjustment, Exclusion, Falseticker, RoundReport, Voter};
+use crate::time::{Monotonic, Now, Span};
+use crate::wire::{ClusterId, Verdict};
+
+/// The result of the last round.
+#[derive(Debug, Default)]
+pub(super) struct RoundResults {
+    last: Option<(Monotonic, RoundReport)>,
+    /// Why the vote leaves the server's own clock out; `None`: the vote does not.
+    own_exclusion: Option<Exclusion>,
+}
+
+/// How the server goes on after a round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AfterRound {
+    pub kind: RoundKind,
+    /// How many members with a vote were not heard.
+    pub unheard: usize,
+}
+
+impl RoundResults {
+    /// When the last round ended, and its result.
+    pub(super) fn last(&self) -> Option<(Monotonic, RoundReport)> {
+        self.last
+    }
+
+    /// Why the vote leaves the server's own clock out; `None`: the vote does not.
+    pub(super) fn own_exclusion(&self) -> Option<Exclusion> {
+        self.own_exclusion
+    }
+
+    /// Concludes a round: lets the timekeeper decide, and stores and reports the decision.
+    pub(super) fn conclude(&mut self, context: &mut Context, now: Now, round: u32) -> AfterRound {
+        let (conclusion, unheard) = vote(context, now, round);
+        if conclusion.adjustment == Adjustment::Step && conclusion.correction.span() != Span::ZERO {
+            // Corrections by the server's old time have become wrong.
+            context.members.iter_mut().for_each(|(_, member)| member.discard_correction());
+        }
+        context.events.extend(transition_event(context.timekeeper.cluster(), &conclusion));
+        self.store_judgements(context, now, &conclusion);
+        self.last = Some((now.mono, conclusion.report));
+        if matches!(conclusion.turn, Some(PhaseTransition::Deposed(_) | PhaseTransition::Adopted)) {
+            // The server's clock was set, so the judgement about it is out of date.
+            self.own_exclusion = None;
+        }
+        context.events.push(ServerEvent::RoundEnded(conclusion.report));
+        let Conclusion { correction, adjustment, .. } = conclusion;
+        context.events.push(ServerEvent::OwnClockCorrected { round, correction, adjustment });
+        let is_first = conclusion.turn == Some(PhaseTransition::Agreed);
+        AfterRound { kind: if is_first { RoundKind::FirstVote } else { RoundKind::Later }, unheard }
+    }
+
+    /// Stores the judgement about each clock, and reports those that have changed. Members that have become
+    /// falsetickers get extra bursts.
+    fn store_judgements(&mut self, context: &mut Context, now: Now, conclusion: &Conclusion) {
+        if let Some(own) = conclusion.own {
+            context.events.extend(exclusion_event(self.own_exclusion, own, Voter::Server));
+            self.own_exclusion = own.exclusion;
+        }
+        let mut new_minority: Vec<Slot> = Vec::new();
+        for ((slot, member), judgement) in context.members.iter_mut().zip(&conclusion.judged) {
+            let Some(judgement) = judgement else { continue };
+            let voter = Voter::Client(member.peer());
+            context.events.extend(exclusion_event(member.exclusion, *judgement, voter));
+            member.exclusion = judgement.exclusion;
+            let verdict = if judgement.agrees { Verdict::Agrees } else { Verdict::Minority };
+            if verdict == Verdict::Minority && member.verdict != Verdict::Minority {
+                new_minority.push(slot);
+            }
+            member.verdict = verdict;
+        }
+        let length = context.config.interval.times(MINORITY_ROUNDS);
+        for slot in new_minority {
+            extra_bursts::allow_if_needed(context, now.mono, slot, length);
+        }
+    }
+}
+
+/// Lets the timekeeper decide. Also returns how many members with a vote were not heard.
+fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
+    let max_age = context.config.lifetime();
+    let mut bounds = LargestBounds::default();
+    let mut readings: Vec<MemberReading> = Vec::with_capacity(context.members.len());
+    for (member, adjustment) in context.members.iter_with_adjustments() {
+        let reading = member.vote_reading(now, round, max_age, adjustment);
+        member.discard_old_frequency(now.mono);
+        member.history.record(reading.reading.is_some_and(|reading| reading.fresh));
+        if member.state.has_cluster_time() {
+            bounds.add(member.bound_of(round));
+        }
+        readings.push(reading);
+    }
+    let new_cluster = ClusterId(context.rng.next_u64().max(1));
+    let mut conclusion = context.timekeeper.conclude(round, now.raw, &readings, new_cluster);
+    let unheard = readings.iter().filter(|member| member.reading.is_none() && !member.removed).count();
+    drop(readings);
+    if context.timekeeper.cluster() != ClusterId::default() {
+        context.members.discard_adjustments();
+    }
+    bounds.add(context.timekeeper.own_bound(now.raw));
+    conclusion.report.largest_bound = bounds.sum();
+    (conclusion, unheard)
+}
+
+fn transition_event(cluster: ClusterId, conclusion: &Conclusion) -> Option<ServerEvent> {
+    let (members, agreeing) = (conclusion.report.members, conclusion.report.agreeing);
+    Some(match conclusion.turn? {
+        PhaseTransition::Agreed => ServerEvent::TimeAgreed { cluster, agreeing, members },
+        PhaseTransition::Undecided => ServerEvent::Undecided { members, agreeing },
+        PhaseTransition::Adopted => ServerEvent::TimeAdopted { cluster, members: agreeing },
+        PhaseTransition::Deposed(offset) => ServerEvent::Deposed { offset },
+        PhaseTransition::Resumed => ServerEvent::Resumed,
+    })
+}
+
+/// The event to report if a judgement differs from the exclusion before.
+fn exclusion_event(before: Option<Exclusion>, judgement: Judgement, voter: Voter) -> Option<ServerEvent> {
+    match judgement.exclusion {
+        now if now == before => None,
+        Some(reason) => {
+            Some(ServerEvent::Falseticker(Falseticker { voter, offset: judgement.offset, reason }))
+        }
+        None => Some(ServerEvent::Truechimer { voter }),
+    }
+}
+
+/// For so many rounds a member that has become a falseticker gets extra bursts, so that it is right again
+/// soon.
+const MINORITY_ROUNDS: i64 = 3;

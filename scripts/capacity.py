@@ -21,10 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from lib.installing import unpack
+from lib.program import HOME, TARGET, processor_time_s
+
 PORT = 21123
 UNDER_LOAD, WITH_KEY = "meantime under load --rate max", "the same, with a key"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main():
@@ -36,9 +37,19 @@ def main():
     args = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("capacity.py: one core for the server and one for whoever asks are needed")
-    command = ["cargo", "build", "--quiet", "--profile", args.profile, "--bin", "meantime", "--example", "echo"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    target = ROOT / "target" / ("release" if args.profile == "release" else "debug")
+    command = [
+        "cargo",
+        "build",
+        "--quiet",
+        "--profile",
+        args.profile,
+        "--bin",
+        "meantime",
+        "--example",
+        "echo",
+    ]
+    subprocess.run(command, cwd=HOME, check=True)
+    target = Path(TARGET) / ("release" if args.profile == "release" else "debug")
     with tempfile.TemporaryDirectory() as directory:
         contenders = contenders_of(target, Path(directory), args)
         found = {name: [] for name in contenders}
@@ -52,14 +63,38 @@ def contenders_of(target, directory, args):
     """For each name the server's command, and a function that asks it and returns exchanges a second."""
     echo, meantime = target / "examples" / "echo", target / "meantime"
     address = f"127.0.0.1:{PORT}"
-    serve = [meantime, "server", "--listen", address, "--max-clients", "1000000", "--tell-each", "0",
-             "--control", directory / "control"]
+    serve = [
+        meantime,
+        "server",
+        "--listen",
+        address,
+        "--max-clients",
+        "1000000",
+        "--tell-each",
+        "0",
+        "--control",
+        directory / "control",
+    ]
     drive = lambda kind: lambda: float(asked([echo, "drive", address, str(args.seconds), kind]))
 
     def load(*options):
         settle = 12
-        command = [meantime, "load", address, "--clients", str(args.clients), "--rate", "max", "--settle", f"{settle}s",
-                   "--duration", f"{args.seconds + settle + 1}s", "--output", "json", *options]
+        command = [
+            meantime,
+            "load",
+            address,
+            "--clients",
+            str(args.clients),
+            "--rate",
+            "max",
+            "--settle",
+            f"{settle}s",
+            "--duration",
+            f"{args.seconds + settle + 1}s",
+            "--output",
+            "json",
+            *options,
+        ]
         return json.loads(asked(command).splitlines()[-1])["exchanges_per_s"]
 
     key = ["--key-file", directory / "key"]
@@ -79,7 +114,9 @@ def contenders_of(target, directory, args):
         )
         contenders["chronyd"] = ([chronyd, "-x", "-d", "-u", "root", "-f", configuration], drive("ntp"))
     else:
-        print("NOT RUN: chronyd: it is not installed, and cannot be had")
+        print(
+            "NOT RUN: chronyd: it is not installed, and cannot be had (apt-get install chrony; MEANTIME_INSTALL=1 unpacks it)"
+        )
     return contenders
 
 
@@ -87,26 +124,23 @@ def chrony(directory):
     """chronyd, from Debian's package if it is not installed."""
     if installed := shutil.which("chronyd", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         return installed
-    if not shutil.which("apt-get"):
+    if unpack("chrony", directory / "chrony"):
         return None
-    quiet = {"cwd": directory, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "timeout": 180}
-    if subprocess.run(["apt-get", "download", "chrony"], **quiet).returncode != 0:
-        subprocess.run(["apt-get", "update"], **quiet)
-        subprocess.run(["apt-get", "download", "chrony"], **quiet)
-    for package in directory.glob("chrony_*.deb"):
-        subprocess.run(["dpkg", "-x", package, directory / "chrony"], check=True)
-        chronyd = directory / "chrony" / "usr" / "sbin" / "chronyd"
-        if subprocess.run([chronyd, "--version"], **quiet).returncode == 0:
-            return chronyd
-    return None
+    chronyd = directory / "chrony" / "usr" / "sbin" / "chronyd"
+    done = subprocess.run([chronyd, "--version"], capture_output=True, timeout=180, check=False)
+    return chronyd if done.returncode == 0 else None
 
 
 def measure(server, asker, seconds):
     """Exchanges a second, and the part of a core that the server took for them."""
     cores = sorted(os.sched_getaffinity(0))
     pinned = lambda core: lambda: os.sched_setaffinity(0, {core})
-    with subprocess.Popen([str(word) for word in server], preexec_fn=pinned(cores[0]), stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [str(word) for word in server],
+        preexec_fn=pinned(cores[0]),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         try:
             time.sleep(1)
             asked.preexec = pinned(cores[1])
@@ -121,10 +155,11 @@ def asked(command):
     """Runs whoever asks, and watches meanwhile how busy the server is in the last two thirds of the last seconds."""
     samples = []
     words = [str(word) for word in command]
-    with subprocess.Popen(words, preexec_fn=asked.preexec, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          text=True) as process:
+    with subprocess.Popen(
+        words, preexec_fn=asked.preexec, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         while process.poll() is None:
-            samples.append((time.monotonic(), spent(asked.watched)))
+            samples.append((time.monotonic(), processor_time_s(asked.watched)))
             time.sleep(0.25)
         output = process.stdout.read()
     # The end: goodbyes and the like. The beginning: registrations, warming up.
@@ -134,11 +169,6 @@ def asked(command):
     return output
 
 
-def spent(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
 def report(found):
     print(f"{'':<32}{'exchanges/s':>14}{'busy':>8}{'by core-second':>18}")
     for name, runs in found.items():
@@ -146,11 +176,19 @@ def report(found):
         busy = statistics.median(busy for _, busy in runs)
         print(f"{name:<32}{rate:>14.0f}{busy:>8.0%}{statistics.median(map(by_core_second, runs)):>18.0f}")
     echo, chronyd = "echo, 96 bytes", "chronyd"
-    for name, other in [("meantime", echo), (UNDER_LOAD, echo), (WITH_KEY, echo), ("meantime", chronyd),
-                        (UNDER_LOAD, chronyd), (chronyd, "echo, 48 bytes")]:
+    for name, other in [
+        ("meantime", echo),
+        (UNDER_LOAD, echo),
+        (WITH_KEY, echo),
+        ("meantime", chronyd),
+        (UNDER_LOAD, chronyd),
+        (chronyd, "echo, 48 bytes"),
+    ]:
         if name in found and other in found:
             # Of each turn by itself: a machine is not as fast in one as in the next.
-            ratios = sorted(by_core_second(one) / by_core_second(two) for one, two in zip(found[name], found[other]))
+            ratios = sorted(
+                by_core_second(one) / by_core_second(two) for one, two in zip(found[name], found[other])
+            )
             print(f"{name} / {other}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 

@@ -9,15 +9,16 @@ with the first reading that all nodes have; the vertical axis is logarithmic on 
 """
 
 import argparse
-import bisect
-import json
 import math
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+
+from lib.cluster import Cluster
+from lib.events import reading, ticks
+from lib.program import TARGET
 
 NODES = [  # name, start offset in seconds, drift in ppm
     ("server", -3.0, 21),
@@ -34,64 +35,32 @@ TOP_NS = 20_000_000_000
 
 def run(binary, interval, seconds, directory):
     """Runs the cluster; returns the ticks of each node as lists of (raw_ns, cluster_ns)."""
-    processes, files = [], []
+    with Cluster(binary, directory) as cluster:
 
-    def start(index, *arguments):
-        name, offset, drift = NODES[index]
-        path = os.path.join(directory, name)
-        files.append(path)
-        command = [binary, *arguments, "--name", name, "--output", "json", "--tick", "50ms"]
-        command += ["--simulate-offset", f"{offset}s", "--simulate-drift", f"{drift}ppm"]
-        with open(path, "w", encoding="utf-8") as out:
-            processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL))
+        def start(node, *arguments):
+            name, offset, drift = node
+            options = [
+                "--name",
+                name,
+                "--output",
+                "json",
+                "--tick",
+                "50ms",
+                "--control",
+                cluster.control(name),
+            ]
+            options += ["--simulate-offset", f"{offset}s", "--simulate-drift", f"{drift}ppm"]
+            return cluster.start(name, *arguments, *options)
 
-    try:
-        start(0, "server", "--listen", "127.0.0.1:0", "--interval", interval)
-        address = listening_address(files[0], processes[0])
-        for index in range(1, len(NODES)):
-            start(index, "client", address)
+        server = start(NODES[0], "server", "--listen", "127.0.0.1:0", "--interval", interval)
+        for node in NODES[1:]:
+            start(node, "client", cluster.address())
         try:
-            processes[0].wait(timeout=seconds)
+            server.wait(timeout=seconds)
             sys.exit("the server has died")
         except subprocess.TimeoutExpired:
             pass
-    finally:
-        for process in reversed(processes):
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            process.wait(timeout=5)
-    return [ticks(path) for path in files]
-
-
-def listening_address(path, process):
-    for _ in range(100):
-        for event in events(path):
-            if event["event"] == "listening":
-                return event["address"]
-        try:
-            process.wait(timeout=0.1)
-            sys.exit("the server did not start")
-        except subprocess.TimeoutExpired:
-            pass
-    sys.exit("the server does not say where it listens")
-
-
-def events(path):
-    with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def ticks(path):
-    return [(event["raw_ns"], event["cluster_ns"]) for event in events(path) if event["event"] == "tick"]
-
-
-def reading(series, raw):
-    """What a node's clock showed when the host's oscillator read `raw`: whole numbers, interpolated."""
-    at = bisect.bisect_left(series, (raw, 0))
-    if at == 0 or at == len(series):
-        return None
-    (r0, c0), (r1, c1) = series[at - 1], series[at]
-    return c0 + (raw - r0) + ((c1 - r1) - (c0 - r0)) * (raw - r0) // (r1 - r0)
+    return [ticks(cluster.path(name)) for name, _, _ in NODES]
 
 
 def curves(series):
@@ -131,15 +100,34 @@ def picture(all_curves, seconds, interval):
     for power in range(3, 11):
         for sign in (1, -1):
             ns = sign * 10**power
-            label = {3: "1 µs", 4: "10 µs", 5: "100 µs", 6: "1 ms", 7: "10 ms", 8: "100 ms", 9: "1 s", 10: "10 s"}[power]
-            out.append(f'<line x1="{left}" x2="{width - right}" y1="{y(ns):.1f}" y2="{y(ns):.1f}" stroke="#e4e4e4"/>')
+            label = {
+                3: "1 µs",
+                4: "10 µs",
+                5: "100 µs",
+                6: "1 ms",
+                7: "10 ms",
+                8: "100 ms",
+                9: "1 s",
+                10: "10 s",
+            }[power]
+            out.append(
+                f'<line x1="{left}" x2="{width - right}" y1="{y(ns):.1f}" y2="{y(ns):.1f}" stroke="#e4e4e4"/>'
+            )
             mark = "+" if sign > 0 else "−"
-            out.append(f'<text x="{left - 8}" y="{y(ns) + 4:.1f}" text-anchor="end" fill="#555">{mark}{label}</text>')
+            out.append(
+                f'<text x="{left - 8}" y="{y(ns) + 4:.1f}" text-anchor="end" fill="#555">{mark}{label}</text>'
+            )
     out.append(f'<line x1="{left}" x2="{width - right}" y1="{y(0)}" y2="{y(0)}" stroke="#999"/>')
     for second in range(0, int(seconds) + 1, 5 if seconds > 12 else 1):
-        out.append(f'<line x1="{x(second):.1f}" x2="{x(second):.1f}" y1="{top}" y2="{bottom}" stroke="#e4e4e4"/>')
-        out.append(f'<text x="{x(second):.1f}" y="{bottom + 18}" text-anchor="middle" fill="#555">{second}</text>')
-    out.append(f'<text x="{(left + width - right) / 2}" y="{bottom + 40}" text-anchor="middle">seconds</text>')
+        out.append(
+            f'<line x1="{x(second):.1f}" x2="{x(second):.1f}" y1="{top}" y2="{bottom}" stroke="#e4e4e4"/>'
+        )
+        out.append(
+            f'<text x="{x(second):.1f}" y="{bottom + 18}" text-anchor="middle" fill="#555">{second}</text>'
+        )
+    out.append(
+        f'<text x="{(left + width - right) / 2}" y="{bottom + 40}" text-anchor="middle">seconds</text>'
+    )
     out.append(
         f'<text transform="translate(16 {top + half}) rotate(-90)" text-anchor="middle">'
         "ahead of the median of all clocks</text>"
@@ -148,16 +136,20 @@ def picture(all_curves, seconds, interval):
         points = " ".join(f"{x(s):.1f},{y(ns):.1f}" for s, ns in curve if s <= seconds)
         out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
         row_y = top + 14 + row * 20
-        out.append(f'<line x1="{width - right + 14}" x2="{width - right + 34}" y1="{row_y}" y2="{row_y}" stroke="{colour}" stroke-width="3"/>')
+        out.append(
+            f'<line x1="{width - right + 14}" x2="{width - right + 34}" y1="{row_y}" y2="{row_y}" stroke="{colour}" stroke-width="3"/>'
+        )
         out.append(f'<text x="{width - right + 40}" y="{row_y + 4}">{name}</text>')
     return "\n".join(out + ["</svg>", ""])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--interval", default="5s")
-    parser.add_argument("--binary", default="target/release/meantime")
+    parser.add_argument("--binary", default=os.path.join(TARGET, "release", "meantime"))
     parser.add_argument("-o", "--output", default="docs/figures/convergence.svg")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -168,7 +160,9 @@ def main():
     with open(options.output, "w", encoding="utf-8") as out:
         out.write(picture(drawn, options.seconds, options.interval))
     last = [ns for curve in drawn for s, ns in curve if s > options.seconds - 2]
-    print(f"{options.output}: in the last two seconds all clocks within {(max(last) - min(last)) / 1e3:.1f} µs")
+    print(
+        f"{options.output}: in the last two seconds all clocks within {(max(last) - min(last)) / 1e3:.1f} µs"
+    )
 
 
 if __name__ == "__main__":

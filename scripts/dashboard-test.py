@@ -25,15 +25,22 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target"))
-PATIENCE = 30.0
+from lib import cluster as nodes
+from lib.installing import unpack, why_missing
+from lib.program import TARGET, find_meantime
+from lib.waiting import WAIT_S, wait_for
+
 # What members call themselves is put in by strangers.
 HOSTILE = '<img src=x onerror="a()">'[:24]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--screenshots", metavar="DIRECTORY", help="put dashboard-light.png and dashboard-dark.png there")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--screenshots", metavar="DIRECTORY", help="put dashboard-light.png and dashboard-dark.png there"
+    )
     options = parser.parse_args()
     chromium, tools = find_chromium(), None if options.screenshots else find_prometheus()
     if not chromium and not tools:
@@ -58,20 +65,9 @@ def not_run(what, why):
     print(f"NOT RUN: {what}: {why}", flush=True)
 
 
-def apt(*arguments, directory=None):
-    command = ["apt-get", *arguments]
-    done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=600)
-    return done.returncode == 0
-
-
 def find_chromium():
-    if not shutil.which("chromium"):
-        if not shutil.which("apt-get") or os.geteuid() != 0:
-            return not_run("the dashboard in a browser", "chromium is missing")
-        print("installing chromium", flush=True)
-        install = ("install", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core")
-        if not (apt(*install) or (apt("update") and apt(*install))):
-            return not_run("the dashboard in a browser", "chromium is missing, and cannot be installed")
+    if why := why_missing("chromium", "chromium", "fonts-dejavu-core"):
+        return not_run("the dashboard in a browser", why)
     return shutil.which("chromium")
 
 
@@ -82,107 +78,61 @@ def find_prometheus():
     root = os.path.join(TARGET, "prometheus")
     programs = os.path.join(root, "usr", "bin")
     if not os.path.exists(os.path.join(programs, "promtool")):
-        what = "the dashboard's metrics with Prometheus"
-        if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            return not_run(what, "promtool is missing, and this is no Debian")
-        with tempfile.TemporaryDirectory() as download:
-            # Where apt drops its privileges for a download it must be able to write there.
-            os.chmod(download, 0o777)
-            fetch = lambda: apt("download", "prometheus", directory=download)
-            if not (fetch() or (apt("update") and fetch())):
-                return not_run(what, "Debian's package prometheus cannot be fetched")
-            os.makedirs(root, exist_ok=True)
-            for package in os.listdir(download):
-                subprocess.run(["dpkg", "-x", os.path.join(download, package), root], check=True)
+        if why := unpack("prometheus", root):
+            return not_run("the dashboard's metrics with Prometheus", why)
     return programs
-
-
-def find_meantime():
-    program = os.environ.get("MEANTIME")
-    if not program:
-        subprocess.run(["cargo", "build", "--locked", "--release"], check=True)
-        program = os.path.join(TARGET, "release", "meantime")
-    return os.path.abspath(program)
 
 
 # A cluster and its dashboard
 
 
-class Cluster:
+class Cluster(nodes.Cluster):
     """A server, clients whose clocks are wrong, and a dashboard."""
 
     def __init__(self, program, directory, names, interval="500ms"):
-        os.makedirs(directory)
-        self.program, self.directory, self.interval = program, directory, interval
-        self.socket = os.path.join(directory, "socket")
-        self.processes = {}
+        super().__init__(program, directory)
+        self.interval = interval
         self.port = "0"
         self.start_server()
         for index, name in enumerate(names):
             self.start_client(name, index)
-        self.start("dashboard", "dashboard", "--listen", "127.0.0.1:0", "--control", self.socket)
-        self.url = wait_for("the dashboard", lambda: self.said("dashboard").split()[-1:] or None)[0]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for name in list(self.processes):
-            self.stop(name)
-
-    def start(self, name, *arguments):
-        with open(self.path(name, "out"), "w") as out, open(self.path(name, "err"), "w") as err:
-            self.processes[name] = subprocess.Popen([self.program, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        self.start("dashboard", "dashboard", "--listen", "127.0.0.1:0", "--control", self.control())
+        self.url = wait_for("the dashboard", lambda: self.printed("dashboard").split()[-1:] or None)[0]
 
     def start_server(self):
-        options = ("--interval", self.interval, "--simulate-offset", "-3s", "--control", self.socket, "--output", "json")
+        options = (
+            "--interval",
+            self.interval,
+            "--simulate-offset",
+            "-3s",
+            "--control",
+            self.control(),
+            "--output",
+            "json",
+        )
         self.start("server", "server", "--listen", f"127.0.0.1:{self.port}", *options)
-        listening = lambda: [line for line in self.said("server").splitlines() if '"listening"' in line]
-        line = wait_for("the server", listening)[0]
-        self.port = json.loads(line)["address"].rpartition(":")[2]
+        self.port = self.address().rpartition(":")[2]
 
     def start_client(self, name, index):
-        wrong = [f"--simulate-offset={(index + 1) * 0.7:.1f}s", f"--simulate-drift={(-1) ** index * 15 * (index + 1)}ppm"]
-        quiet = ("--control", os.path.join(self.directory, f"client-{index}"))
+        wrong = [
+            f"--simulate-offset={(index + 1) * 0.7:.1f}s",
+            f"--simulate-drift={(-1) ** index * 15 * (index + 1)}ppm",
+        ]
+        quiet = ("--control", self.control(f"client-{index}"))
         self.start(name, "client", f"127.0.0.1:{self.port}", "--name", name, *wrong, *quiet)
-
-    def said(self, name):
-        with open(self.path(name, "out")) as file:
-            return file.read()
-
-    def path(self, name, kind):
-        return os.path.join(self.directory, "".join(c if c.isalnum() else "-" for c in name) + "." + kind)
-
-    def stop(self, name, how=signal.SIGTERM):
-        process = self.processes.pop(name)
-        process.send_signal(how)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
     def get(self, path, **headers):
         """Status and text of a page."""
         try:
-            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=10) as answer:
+            with urllib.request.urlopen(
+                urllib.request.Request(self.url + path, headers=headers), timeout=10
+            ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
     def wait_until_healthy(self):
         wait_for("the cluster to agree", lambda: self.get("healthz")[0] == 200)
-
-
-def wait_for(what, condition, patience=PATIENCE):
-    end = time.monotonic() + patience
-    while True:
-        found = condition()
-        if found:
-            return found
-        if time.monotonic() > end:
-            sys.exit(f"FAILED: waited {patience:.0f} s in vain for {what}")
-        time.sleep(0.2)
 
 
 def check(what, right, details=""):
@@ -204,7 +154,12 @@ def check_metrics(program, tools, directory):
         check("promtool check metrics", done.returncode == 0, done.stdout + done.stderr)
         done = subprocess.run([promtool, "check", "rules", rules], text=True, capture_output=True)
         check("promtool check rules", done.returncode == 0, done.stdout + done.stderr)
-        done = subprocess.run([promtool, "test", "rules", "meantime.rules.test.yml"], cwd=os.path.dirname(rules), text=True, capture_output=True)
+        done = subprocess.run(
+            [promtool, "test", "rules", "meantime.rules.test.yml"],
+            cwd=os.path.dirname(rules),
+            text=True,
+            capture_output=True,
+        )
         check("promtool test rules", done.returncode == 0, done.stdout + done.stderr)
         check_scraped(cluster, tools, directory, text)
 
@@ -214,15 +169,33 @@ def check_scraped(cluster, tools, directory, text):
     target = cluster.url.removeprefix("http://").rstrip("/")
     config = os.path.join(directory, "prometheus.yml")
     with open(config, "w") as file:
-        json.dump({"scrape_configs": [{"job_name": "meantime", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}]}, file)
+        json.dump(
+            {
+                "scrape_configs": [
+                    {
+                        "job_name": "meantime",
+                        "scrape_interval": "1s",
+                        "static_configs": [{"targets": [target]}],
+                    }
+                ]
+            },
+            file,
+        )
     with open(os.path.join(directory, "prometheus.log"), "w") as log:
         process = subprocess.Popen(
-            [os.path.join(tools, "prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory}/data", "--web.listen-address=127.0.0.1:0"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [
+                os.path.join(tools, "prometheus"),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={directory}/data",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
     try:
         read_log = lambda: open(os.path.join(directory, "prometheus.log")).read()
-        address = wait_for("Prometheus", lambda: re.search(r'address=(127\.0\.0\.1:[1-9]\d*)', read_log()))[1]
+        address = wait_for("Prometheus", lambda: re.search(r"address=(127\.0\.0\.1:[1-9]\d*)", read_log()))[1]
 
         def query(expression):
             url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
@@ -234,7 +207,10 @@ def check_scraped(cluster, tools, directory, text):
             except OSError:
                 return []
 
-        wait_for("Prometheus to read the metrics", lambda: query("meantime_member_up") and query('up{job="meantime"} == 1'))
+        wait_for(
+            "Prometheus to read the metrics",
+            lambda: query("meantime_member_up") and query('up{job="meantime"} == 1'),
+        )
         names = {sample["metric"]["name"] for sample in query("meantime_member_up")}
         check("Prometheus reads the metrics, hostile names and all", names == {"alice", HOSTILE}, str(names))
         time.sleep(3)
@@ -265,12 +241,28 @@ class Browser:
             os.dup2(spare[0], 3)
             os.dup2(spare[1], 4)
 
-        flags = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
-                 "--disable-background-networking", "--hide-scrollbars", f"--user-data-dir={directory}", "--remote-debugging-pipe"]
+        flags = [
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+            "--disable-background-networking",
+            "--hide-scrollbars",
+            f"--user-data-dir={directory}",
+            "--remote-debugging-pipe",
+        ]
         if os.geteuid() == 0:
             flags.append("--no-sandbox")
         with open(os.path.join(os.path.dirname(directory), "chromium.log"), "w") as log:
-            self.process = subprocess.Popen([program, *flags, "about:blank"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=connect, close_fds=False)
+            self.process = subprocess.Popen(
+                [program, *flags, "about:blank"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=connect,
+                close_fds=False,
+            )
         os.close(to_browser[0])
         os.close(from_browser[1])
         self.write, self.read = to_browser[1], from_browser[0]
@@ -307,7 +299,7 @@ class Browser:
 
     def receive(self):
         while b"\0" not in self.rest:
-            if not select.select([self.read], [], [], PATIENCE)[0]:
+            if not select.select([self.read], [], [], WAIT_S)[0]:
                 sys.exit("FAILED: the browser has not answered")
             received = os.read(self.read, 1 << 16)
             if not received:
@@ -323,19 +315,36 @@ class Browser:
         return result["result"].get("value")
 
     def size(self, width, height):
-        self.tell("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.tell(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
 
     def scheme(self, name):
         self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     def complaints(self):
         """What stands in the console, if it is no mere remark."""
-        kinds = {"Runtime.exceptionThrown": lambda p: True, "Log.entryAdded": lambda p: p["entry"]["level"] in ("error", "warning"),
-                 "Runtime.consoleAPICalled": lambda p: p["type"] in ("error", "warning", "assert")}
-        return [event for event in self.events if event.get("method") in kinds and kinds[event["method"]](event["params"])]
+        kinds = {
+            "Runtime.exceptionThrown": lambda p: True,
+            "Log.entryAdded": lambda p: p["entry"]["level"] in ("error", "warning"),
+            "Runtime.consoleAPICalled": lambda p: p["type"] in ("error", "warning", "assert"),
+        }
+        return [
+            event
+            for event in self.events
+            if event.get("method") in kinds and kinds[event["method"]](event["params"])
+        ]
 
     def requested(self):
-        return {event["params"]["request"]["url"] for event in self.events if event.get("method") == "Network.requestWillBeSent"}
+        return {
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        }
 
     def picture(self, path):
         height = self.evaluate("document.documentElement.scrollHeight")
@@ -353,19 +362,31 @@ HEALTH = "document.getElementById('health').className + ': ' + document.getEleme
 
 def check_page(program, chromium, directory):
     names = ["alice", "bob", HOSTILE]
-    with Cluster(program, directory, names) as cluster, Browser(chromium, os.path.join(directory, "chromium")) as browser:
+    with (
+        Cluster(program, directory, names) as cluster,
+        Browser(chromium, os.path.join(directory, "chromium")) as browser,
+    ):
         cluster.wait_until_healthy()
         browser.size(1280, 900)
         browser.tell("Page.navigate", url=cluster.url)
         present = dict.fromkeys(names, "present")
         wait_for("the members on the page", lambda: browser.evaluate(PRESENCES) == present)
         check("the page shows the live members", True)
-        wait_for("the cluster's health on the page", lambda: browser.evaluate(HEALTH) == "pill good: 4 of 4 clocks agree")
+        wait_for(
+            "the cluster's health on the page",
+            lambda: browser.evaluate(HEALTH) == "pill good: 4 of 4 clocks agree",
+        )
         check("the page says that the clocks agree", True)
-        wait_for("the plots", lambda: browser.evaluate("document.querySelectorAll('#plots svg polyline.line').length") >= 14)
+        wait_for(
+            "the plots",
+            lambda: browser.evaluate("document.querySelectorAll('#plots svg polyline.line').length") >= 14,
+        )
         check("every member has its lines", True)
         images = browser.evaluate("document.querySelectorAll('img').length")
-        check("a member's name is text, whatever it looks like", images == 0 and browser.evaluate("typeof a") == "undefined")
+        check(
+            "a member's name is text, whatever it looks like",
+            images == 0 and browser.evaluate("typeof a") == "undefined",
+        )
         rounds = "Number([...document.querySelectorAll('#tiles div')].find((tile) => tile.textContent.startsWith('Round')).querySelector('dd').firstChild.data)"
         before = browser.evaluate(rounds)
         wait_for("the next rounds", lambda: browser.evaluate(rounds) > before + 2)
@@ -383,7 +404,10 @@ def check_page(program, chromium, directory):
         check("a member that comes back is itself again", True)
         cluster.stop("server", signal.SIGKILL)
         wait_for("the page to say so", lambda: browser.evaluate(HEALTH) == "pill bad: no answer")
-        wait_for("the reason", lambda: "any more" in browser.evaluate("document.getElementById('trouble').textContent"))
+        wait_for(
+            "the reason",
+            lambda: "any more" in browser.evaluate("document.getElementById('trouble').textContent"),
+        )
         check("a server that is gone is told", True)
         check("a server that is gone is not healthy", cluster.get("healthz")[0] == 503)
         cluster.start_server()
@@ -394,13 +418,20 @@ def check_page(program, chromium, directory):
             time.sleep(0.5)
             wide = browser.evaluate("document.documentElement.scrollWidth")
             check(f"nothing sticks out of {width} pixels", wide <= width, str(wide))
-        check("nothing came from elsewhere", all(url.startswith((cluster.url, "about:")) for url in browser.requested()), str(browser.requested()))
+        check(
+            "nothing came from elsewhere",
+            all(url.startswith((cluster.url, "about:")) for url in browser.requested()),
+            str(browser.requested()),
+        )
         check("the console is empty", not browser.complaints(), json.dumps(browser.complaints())[:2000])
 
 
 def take_screenshots(program, chromium, directory, output):
     names = ["barge", "crane", "lathe", "press", "robot"]
-    with Cluster(program, os.path.join(directory, "c"), names, "1s") as cluster, Browser(chromium, os.path.join(directory, "chromium")) as browser:
+    with (
+        Cluster(program, os.path.join(directory, "c"), names, "1s") as cluster,
+        Browser(chromium, os.path.join(directory, "chromium")) as browser,
+    ):
         cluster.wait_until_healthy()
         browser.size(1280, 900)
         browser.tell("Page.navigate", url=cluster.url)
@@ -412,7 +443,9 @@ def take_screenshots(program, chromium, directory, output):
         time.sleep(30)
         cluster.stop("crane", signal.SIGKILL)
         time.sleep(10)
-        browser.evaluate("document.getElementById('window').value = '60'; document.getElementById('window').dispatchEvent(new Event('change'))")
+        browser.evaluate(
+            "document.getElementById('window').value = '60'; document.getElementById('window').dispatchEvent(new Event('change'))"
+        )
         for scheme in ("light", "dark"):
             browser.scheme(scheme)
             browser.picture(os.path.join(output, f"dashboard-{scheme}.png"))

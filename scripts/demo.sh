@@ -3,11 +3,11 @@
 #
 #   scripts/demo.sh [CLIENTS] [--seconds N] [--watch]
 #
-# With --watch it shows the cluster live (`meantime watch` at its server) until you quit that, instead of what the nodes print.
-# Draws at the end what the server has recorded, in target/demo.svg.
-# Exits 0 only if the clocks really agreed within a millisecond: measured here, from pairs of readings
-# (the host's oscillator, the node's time) that every node prints, and not from what the nodes claim.
-# MEANTIME=path/to/meantime uses that binary instead of building one.
+# With --watch it shows the cluster live (`meantime watch` at its server) until you quit that, instead of what
+# the nodes print. Draws at the end what the server has recorded, in target/demo.svg. Exits 0 only if the
+# clocks really agreed within a millisecond: measured here, from pairs of readings (the host's oscillator, the
+# node's time) that every node prints, and not from what the nodes claim. MEANTIME=path/to/meantime uses that
+# binary instead of building one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,7 +30,7 @@ while (($#)); do
         *) usage ;;
     esac
 done
-# Whoever watches decides how long; the clocks still need some rounds to agree.
+# With --watch the user decides how long; the clocks still need some rounds to agree.
 : "${seconds:=${watch:+10}}" "${seconds:=25}"
 [[ $clients =~ ^[0-9]{1,2}$ && $seconds =~ ^[0-9]{1,4}$ ]] || usage
 ((clients = 10#$clients, seconds = 10#$seconds, 1)) || usage
@@ -191,9 +191,9 @@ table() {
 bin=${MEANTIME:-}
 if [[ -z $bin ]]; then
     command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
-    echo "Building meantime ..."
-    cargo build --release --quiet || fail "the build failed"
-    bin=${CARGO_TARGET_DIR:-target}/release/meantime
+    echo "Building meantime (the first time, this takes about a minute) ..."
+    cargo build --locked --profile demo --quiet || fail "the build failed"
+    bin=${CARGO_TARGET_DIR:-target}/demo/meantime
 fi
 [[ -x $bin ]] || fail "$bin is not a program"
 

@@ -14,14 +14,15 @@ clocks were a millisecond or more apart, or the memory grew by a megabyte or mor
 
 import argparse
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from convergence import events, listening_address, reading
+from lib import cluster as nodes
+from lib.events import reading
+from lib.program import TARGET, resident_kb
 
 NOT_IN_TIME_NS = 50_000_000
 APART_NS = 1_000_000
@@ -37,96 +38,88 @@ def main():
     parser.add_argument("--interval", default="1s", help="in s or ms")
     parser.add_argument("--settle", type=int, default=40, help="seconds before anything is measured")
     parser.add_argument("--keys", action="store_true")
-    parser.add_argument("--binary", default="target/release/meantime")
-    parser.add_argument("--flooder", default="target/release/examples/flood")
+    parser.add_argument("--binary", default=os.path.join(TARGET, "release", "meantime"))
+    parser.add_argument("--flooder", default=os.path.join(TARGET, "release", "examples", "flood"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        cluster = Cluster(arguments, directory)
-        try:
-            cluster.settle()
-            bad = [trouble for kind in (None, "noise", "register", "replay") for trouble in cluster.endure(kind)]
-        finally:
-            cluster.end()
+        with Cluster(arguments, directory) as cluster:
+            time.sleep(arguments.settle)
+            bad = [
+                trouble for kind in (None, "noise", "register", "replay") for trouble in cluster.endure(kind)
+            ]
+        with open(cluster.path("server", "err"), encoding="utf-8") as log:
+            print("the server:", log.read().strip().splitlines()[-1])
     print("\n".join(bad) if bad else "Rounds kept their time, and all clocks agreed.")
     sys.exit(bool(bad))
 
 
-class Cluster:
+class Cluster(nodes.Cluster):
     """A server and its clients."""
 
     def __init__(self, arguments, directory):
-        self.arguments, self.directory, self.processes = arguments, directory, []
+        super().__init__(arguments.binary, directory)
+        self.arguments = arguments
         self.options = ["--output", "json", "--tick", "250ms"]
         if arguments.keys:
             key = os.path.join(directory, "cluster.key")
             subprocess.run([arguments.binary, "keygen", key], check=True, stdout=subprocess.DEVNULL)
             self.options += ["--key-file", key]
-        server = self.start("server", "server", "--listen", "127.0.0.1:0", "--interval", arguments.interval)
-        self.address = listening_address(self.path("server"), server)
         self.clients = [f"client-{number}" for number in range(1, arguments.clients + 1)]
+
+    def __enter__(self):
+        self.start_node("server", "server", "--listen", "127.0.0.1:0", "--interval", self.arguments.interval)
         for number, name in enumerate(self.clients):
-            drift = f"{number * 37 % 100 - 50}ppm"
-            self.start(name, "client", self.address, "--simulate-offset", f"{number % 7 - 3}s", "--simulate-drift", drift)
-        print(f"{'flood':<10} {'sent/s':>9} {'late, mean':>11} {'late, most':>11} {'apart':>10} {'agreed':>8} {'memory':>10}")
+            wrong = [f"--simulate-offset={number % 7 - 3}s", f"--simulate-drift={number * 37 % 100 - 50}ppm"]
+            self.start_node(name, "client", self.address(), *wrong)
+        print(
+            f"{'flood':<10} {'sent/s':>9} {'late, mean':>11} {'late, most':>11} {'apart':>10} {'agreed':>8} {'memory':>10}"
+        )
+        return self
 
-    def start(self, name, role, *options):
-        path = self.path(name)
-        command = [self.arguments.binary, role, *options, "--name", name, *self.options]
-        command += ["--control", os.path.join(self.directory, f"{name}.sock")]
-        with open(path, "w", encoding="utf-8") as out, open(path + ".log", "w", encoding="utf-8") as log:
-            self.processes.append(subprocess.Popen(command, stdout=out, stderr=log))
-        return self.processes[-1]
-
-    def path(self, name):
-        return os.path.join(self.directory, name)
-
-    def settle(self):
-        time.sleep(self.arguments.settle)
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            process.wait(timeout=20)
-        with open(self.path("server") + ".log", encoding="utf-8") as log:
-            print("the server:", log.read().strip().splitlines()[-1])
+    def start_node(self, name, role, *options):
+        return self.start(
+            name, role, *options, "--name", name, *self.options, "--control", self.control(name)
+        )
 
     def endure(self, kind):
         """Floods for a while; prints what became of it, and returns what is not as it must be."""
         seconds, sent, extra = self.arguments.seconds, 0, None
         if kind:
-            command = [self.arguments.flooder, self.address, kind, str(seconds)]
+            command = [self.arguments.flooder, self.address(), kind, str(seconds)]
             flooder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             if kind == "replay":
-                extra = self.start("relayed", "client", flooder.stdout.readline().strip())
+                extra = self.start_node("relayed", "client", flooder.stdout.readline().strip())
                 time.sleep(15)
-        begun = last(self.path("server"))
+        begun = self.events("server")[-1]["raw_ns"]
         time.sleep(seconds / 2)
-        memory = [resident_kb(self.processes[0])]
+        memory = [resident_kb(self.processes["server"].pid)]
         time.sleep(seconds / 2 - 1)
-        ended = last(self.path("server"))
-        memory.append(resident_kb(self.processes[0]))
+        ended = self.events("server")[-1]["raw_ns"]
+        memory.append(resident_kb(self.processes["server"].pid))
         if kind:
             sent = int(flooder.communicate(timeout=60)[0].split()[-1])
         if extra:
-            self.processes.remove(extra)
-            extra.terminate()
-            extra.wait(timeout=20)
+            self.stop("relayed")
         return self.judge(kind or "none", sent // seconds, begun, ended, memory)
 
     def judge(self, kind, rate, begun, ended, memory):
         between = lambda event: begun < event["raw_ns"] <= ended
-        told = [event for event in events(self.path("server")) if between(event)]
+        told = [event for event in self.events("server") if between(event)]
         starts = [event["raw_ns"] for event in told if event["event"] == "round_started"]
-        late = [abs(after - before - span_ns(self.arguments.interval)) for before, after in zip(starts, starts[1:])]
+        late = [
+            abs(after - before - span_ns(self.arguments.interval))
+            for before, after in zip(starts, starts[1:])
+        ]
         outcomes = [event["outcome"] for event in told if event["event"] == "round_ended"]
         series, lost = [], []
         for name in ["server", *self.clients]:
-            ticks = [event for event in events(self.path(name)) if event["event"] == "tick" and between(event)]
+            ticks = [event for event in self.events(name, "tick") if between(event)]
             series.append([(tick["raw_ns"], tick["cluster_ns"]) for tick in ticks])
             if not ticks or any(tick["state"] != "synchronized" for tick in ticks):
                 lost.append(name)
-        apart = max((spread(series, raw) for raw in range(begun + SECOND_NS, ended - SECOND_NS, SECOND_NS)), default=0)
+        apart = max(
+            (spread(series, raw) for raw in range(begun + SECOND_NS, ended - SECOND_NS, SECOND_NS)), default=0
+        )
         agreed = outcomes.count("agreed") / max(len(outcomes), 1)
         print(
             f"{kind:<10} {rate:>9} {statistics.mean(late) / 1e6:>8.2f} ms {max(late) / 1e6:>8.2f} ms "
@@ -149,15 +142,6 @@ def spread(series, raw):
     shown = [reading(ticks, raw) for ticks in series if ticks]
     shown = [time_ns for time_ns in shown if time_ns is not None]
     return max(shown) - min(shown) if shown else 0
-
-
-def last(path):
-    return events(path)[-1]["raw_ns"]
-
-
-def resident_kb(process):
-    with open(f"/proc/{process.pid}/status", encoding="utf-8") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
 
 def span_ns(text):

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Fuzzes what comes from outside: datagrams, sequences of them to a server and to a client, the key file, the kept frequency,
-# the control socket, the record. docs/RELIABILITY.md says what each target asserts.
+# Fuzzes what comes from outside: datagrams, sequences of them to a server and to a client, the key file, the
+# kept frequency, the control socket, the record. docs/RELIABILITY.md says what each target asserts.
 #
 #   scripts/fuzz.sh [--seconds N] [--runs N] [--fast] [TARGET...]   60 s for each target unless given; --runs ends it sooner
 #   scripts/fuzz.sh --merge [TARGET...]                             afterwards: adds what was found worth keeping to fuzz/corpus
 #
-# With --fast nobody looks at what is compared with what: half as many executions more, for long runs over a good corpus.
+# With --fast nobody looks at what is compared with what: half as many executions more, for long runs over a
+# good corpus.
 #
-# Needs cargo-fuzz (installed here if cargo can) and a C++ compiler; the stable toolchain will do, since the core has no unsafe
-# code that a sanitizer could watch. What it finds is in fuzz/artifacts. Exits 0 if nothing was found, 77 (NOT RUN) without
-# cargo-fuzz.
+# Needs cargo-fuzz (installed here if cargo can) and a C++ compiler; the stable toolchain will do, since the
+# core has no unsafe code that a sanitizer could watch. What it finds is in fuzz/artifacts. Exits 0 if nothing
+# was found, 77 (NOT RUN) without cargo-fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,7 +42,8 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
     timeout 600 cargo install --quiet --locked --root "$tools" cargo-fuzz </dev/null || not_run "cargo-fuzz cannot be installed"
 fi
 
-# Most executions need some large tables: memory that goes back to the system after each costs as much as all else.
+# Most executions need some large tables: memory that goes back to the system after each costs as much as all
+# else.
 export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_TOP_PAD_=16777216
 
 failed=0

@@ -3,11 +3,11 @@
 #
 #   scripts/matrix.sh [CLIENTS [SEEDS]]     3 clients and 5 seeds unless given
 #
-# A server and CLIENTS clients, 5 s rounds, bursts of 4, frequency errors within ± 100 ppm, 10,000 s after 1,000 s of
-# settling unless a row says otherwise. RMS over all pairs, moments and seeds, and the maximum of all; the errors of
-# clients divided by the one sigma that they state (honest: 1.00, and 68 % within it); moments at which a guaranteed
-# bound was violated, which must not be. `-` under "must": nothing but that is asked of this row.
-# Two simulations run at a time. Exits 1 if a row is not as it must be.
+# A server and CLIENTS clients, 5 s rounds, bursts of 4, frequency errors within ± 100 ppm, 10,000 s after
+# 1,000 s of settling unless a row says otherwise. RMS over all pairs, moments and seeds, and the maximum of
+# all; the errors of clients divided by the one sigma that they state (honest: 1.00, and 68 % within it);
+# moments at which a guaranteed bound was violated, which must not be. `-` under "must": nothing but that is
+# asked of this row. Two simulations run at a time. Exits 1 if a row is not as it must be.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,8 @@ results=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$results"' EXIT
 running=0
 
-# simulate ROW OPTION...: one run for each seed, in the background, two at a time. ROW.SEED will be its summary.
+# simulate ROW OPTION...: one run for each seed, in the background, two at a time. ROW.SEED will be its
+# summary.
 simulate() {
     local row=$1 seed
     shift

@@ -19,7 +19,7 @@ import os
 import statistics
 import sys
 
-from convergence import events, reading
+from lib.events import events, reading
 
 NODES = ["server", "client-1", "client-2", "client-3"]
 CLIENTS = NODES[1:]
@@ -69,7 +69,9 @@ class Case:
             self.series[node] = [(raw, first[raw]["cluster_ns"]) for raw in sorted(first)]
             # A correction states the bound of the moment when it came, which may be a while before it is told.
             self.bounds[node] = [
-                (raw, event["bound_ns"]) for raw, event in sorted(first.items()) if event["event"] != "corrected"
+                (raw, event["bound_ns"])
+                for raw, event in sorted(first.items())
+                if event["event"] != "corrected"
             ]
         self.datagrams = self.counters()
 
@@ -92,7 +94,10 @@ class Case:
     def longest_silence_s(self):
         """The longest time between two events of a node; each ticks five times a second."""
         raws = [[event["raw_ns"] for event in told] for told in self.events.values()]
-        return max((after - before for node in raws for before, after in itertools.pairwise(node)), default=0) / 1e9
+        return (
+            max((after - before for node in raws for before, after in itertools.pairwise(node)), default=0)
+            / 1e9
+        )
 
     def mark(self, word):
         """The oscillator's reading, within a tenth of a second, at a moment that was noted down."""
@@ -222,7 +227,10 @@ def reordered(case):
     """The best exchange of a round had both its datagrams overtaking, one, or none."""
     delays = delays_ms(case)
     hasty, slow = sum(delay < 5 for delay in delays), sum(delay > 15 for delay in delays)
-    case.must(f"of {len(delays)} round trips {hasty} are short and {slow} long", min(hasty, slow) >= 0.03 * len(delays))
+    case.must(
+        f"of {len(delays)} round trips {hasty} are short and {slow} long",
+        min(hasty, slow) >= 0.03 * len(delays),
+    )
     return [f"of {len(delays)} round trips {hasty} under 5 ms, {slow} over 15 ms"]
 
 
@@ -235,7 +243,9 @@ def duplicated(case):
 def corrupted(case):
     arrived = case.datagrams["InDatagrams"] / case.datagrams["OutDatagrams"]
     wrong = case.datagrams["InCsumErrors"]
-    case.must(f"{wrong} wrong checksums, {(1 - arrived) * 100:.1f} % lost", wrong > 0 and 0.75 <= arrived <= 0.85)
+    case.must(
+        f"{wrong} wrong checksums, {(1 - arrived) * 100:.1f} % lost", wrong > 0 and 0.75 <= arrived <= 0.85
+    )
     return [f"{(1 - arrived) * 100:.1f} % of all datagrams lost to corruption"]
 
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Runs real clusters over networks that lose, delay, reorder, duplicate and corrupt datagrams, or fail for 20 s.
+# Runs real clusters over networks that lose, delay, reorder, duplicate and corrupt datagrams, or fail for 20
+# s.
 #
 #   scripts/netem-test.sh        # a minute and a half, with a virtual machine four; MEANTIME=path uses that binary
 #
-# Server and clients run in network namespaces of their own. tc's netem makes the network bad: here, as root, where the
-# kernel has netem; otherwise in a virtual machine (what that needs scripts/vm/fetch.sh fetches), and here, with
-# nftables, what that can do. Says with RAN where which cases ran, and with NOT RUN what could not be had. Exits with 1
-# if a case has failed, with 77 if none could run. KEEP=directory keeps what the nodes told.
+# Server and clients run in network namespaces of their own. tc's netem makes the network bad: here, as root,
+# where the kernel has netem; otherwise in a virtual machine (scripts/vm/fetch.sh says what that needs), and
+# here, with nftables, what that can do. Says with RAN where which cases ran, and with NOT RUN what could not
+# be had. Exits with 1 if a case has failed, with 77 if none could run. KEEP=directory keeps what the nodes
+# told.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -40,8 +42,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# How the network of namespaces can be made bad on this machine: sets `by` to netem, to nft, or to nothing, and then
-# `why`.
+# How the network of namespaces can be made bad on this machine: sets `by` to netem, to nft, or to nothing,
+# and then `why`.
 try_here() {
     by='' why=''
     [[ $(id -u) == 0 ]] || { why="only root can make network namespaces"; return; }
@@ -85,7 +87,8 @@ MAIN
         file:scripts/netem/cases.sh:/cases.sh "file:$TC_LIB_DIR/normal.dist:/usr/lib/x86_64-linux-gnu/tc/normal.dist" \
         module:sch_netem module:veth module:bridge module:virtio_blk module:virtio_pci || return
     truncate -s 256M "$dir/disk"
-    # An emulated processor that has to wait for others does not keep up with the time. Whoever may, goes first.
+    # An emulated processor that has to wait for others does not keep up with the time. Whoever may, goes
+    # first.
     local first=()
     nice -n -5 true 2>/dev/null && first=(nice -n -5)
     timeout 500 "${first[@]}" "$qemu" -accel "$accelerator" -m 512 -smp 2 -no-reboot -nodefaults -display none \

@@ -13,7 +13,8 @@ import os
 import subprocess
 import tempfile
 
-from drawing import BLUE, GREEN, RED, TARGET, enter_environment, set_style, with_legend
+from lib.drawing import BLUE, GREEN, RED, enter_environment, set_style, with_legend
+from lib.program import TARGET
 
 SERVER_AND_CLIENTS = ["server", "client-1", "client-2", "client-3"]
 LAN = []  # 100 µs and an exponential wait of 20 µs each way
@@ -21,7 +22,9 @@ FAR = ["--delay", "5ms", "--jitter", "1ms"]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-o", "--output", default="docs/figures", help="the directory of the figures")
     options = parser.parse_args()
     enter_environment()
@@ -42,7 +45,14 @@ def simulate(*arguments, seed=1, duration="10000s", sample="1s"):
 
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "samples.csv")
-        command = [os.path.join(TARGET, "release", "meantime"), "simulate", "--seed", str(seed), "--samples", path]
+        command = [
+            os.path.join(TARGET, "release", "meantime"),
+            "simulate",
+            "--seed",
+            str(seed),
+            "--samples",
+            path,
+        ]
         command += ["--duration", duration, "--sample", sample, *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return numpy.genfromtxt(path, delimiter=",", names=True, deletechars="")
@@ -113,10 +123,18 @@ def slow_queue():
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots()
-    draw_error(axes, simulate("--queue", "50us")[1_000::30], "client-1", RED, "error of a client, with the slow queue")
+    draw_error(
+        axes,
+        simulate("--queue", "50us")[1_000::30],
+        "client-1",
+        RED,
+        "error of a client, with the slow queue",
+    )
     plain = simulate()[1_000::30]
     axes.plot(plain["true_s"] / 60, error_us(plain, "client-1"), color=BLUE, linewidth=1, label="without it")
-    axes.set(xlabel="minutes since the start", xlim=(1_000 / 60, 10_000 / 60), ylabel="ahead of the server, µs")
+    axes.set(
+        xlabel="minutes since the start", xlim=(1_000 / 60, 10_000 / 60), ylabel="ahead of the server, µs"
+    )
     return with_legend(figure, axes)
 
 
@@ -137,7 +155,9 @@ def warming_up():
 def draw_error(axes, run, client, colour, label):
     """A client's error, and one sigma of it by its own word."""
     minutes, stated = run["true_s"] / 60, stated_us(run, client)
-    axes.fill_between(minutes, -stated, stated, color=colour, alpha=0.18, linewidth=0, label="± one sigma, as stated")
+    axes.fill_between(
+        minutes, -stated, stated, color=colour, alpha=0.18, linewidth=0, label="± one sigma, as stated"
+    )
     axes.plot(minutes, error_us(run, client), color=colour, linewidth=1, label=label)
 
 

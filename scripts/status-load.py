@@ -10,12 +10,9 @@ this process needs for playing the members: on few processors the figures are up
 """
 
 import argparse
-import json
-import os
 import random
 import resource
 import select
-import signal
 import socket
 import statistics
 import struct
@@ -24,80 +21,64 @@ import sys
 import tempfile
 import time
 
-TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target"))
+from lib.cluster import Cluster
+from lib.program import processor_time_s, release_binary
+
 INTERVAL = 5.0
 HEADER = struct.Struct(">HBBHHQQII")
 REGISTER, CHALLENGE, WELCOME, PROBE, REPORT, CORRECTION = 1, 2, 3, 5, 6, 7
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=8, help="rounds of each of the two halves")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (options.clients + 100,) * 2)
-    binary = os.path.abspath(os.environ.get("MEANTIME", os.path.join(TARGET, "release", "meantime")))
-    with tempfile.TemporaryDirectory() as directory:
-        control, told = os.path.join(directory, "server.sock"), os.path.join(directory, "told")
-        arguments = [binary, "server", "--listen", "127.0.0.1:0", "--interval", "5s", "--burst", "1", "--output", "json"]
-        arguments += ["--max-clients", str(options.clients), "--control", control, "--log-level", "error"]
-        with open(told, "wb") as output:
-            server = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output)
-        try:
-            measure(options, control, told, server)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(20)
+    with tempfile.TemporaryDirectory() as directory, Cluster(release_binary(), directory) as cluster:
+        arguments = ["--listen", "127.0.0.1:0", "--interval", "5s", "--burst", "1", "--output", "json"]
+        arguments += [
+            "--max-clients",
+            options.clients,
+            "--control",
+            cluster.control(),
+            "--log-level",
+            "error",
+        ]
+        measure(options, cluster, cluster.start("server", "server", *arguments))
 
 
-def measure(options, control, told, server):
-    players = Players(address(told), options.clients)
+def measure(options, cluster, server):
+    host, port = cluster.address().rsplit(":", 1)
+    players = Players((host, int(port)), options.clients)
     players.play(until=lambda: players.synchronized >= options.clients, most=40 * INTERVAL)
     print(f"{players.synchronized} of {options.clients} members are synchronized", flush=True)
     # Newcomers are measured five times a round for two minutes; what is looked for is there before and after.
-    used = [cpu(server)]
+    used = [processor_time_s(server.pid)]
     alone = players.play(most=options.rounds * INTERVAL)
-    used.append(cpu(server))
-    asker = Asker(control)
+    used.append(processor_time_s(server.pid))
+    asker = Asker(cluster.control())
     asked = players.play(most=options.rounds * INTERVAL)
     asker.stop()
-    used.append(cpu(server))
-    rounds = starts(told)
+    used.append(processor_time_s(server.pid))
+    # In seconds of CLOCK_MONOTONIC_RAW.
+    rounds = [event["raw_ns"] / 1e9 for event in cluster.events("server", "round_started")]
     for name, span in [("left alone", alone), ("asked", asked)]:
         inside = [at for at in rounds if span[0] <= at <= span[1]]
         off = [abs(b - a - INTERVAL) * 1e3 for a, b in zip(inside, inside[1:])]
-        print(f"{name}: {len(off)} periods, off by {statistics.median(off):.1f} ms (median), {max(off):.1f} ms (most)")
+        print(
+            f"{name}: {len(off)} periods, off by {statistics.median(off):.1f} ms (median), {max(off):.1f} ms (most)"
+        )
     took = sorted(asker.took)
-    print(f"{len(took)} answers of {asker.size / 1e6:.2f} MB: {statistics.median(took):.0f} ms (median), {took[-1]:.0f} ms (most)")
+    print(
+        f"{len(took)} answers of {asker.size / 1e6:.2f} MB: {statistics.median(took):.0f} ms (median), {took[-1]:.0f} ms (most)"
+    )
     more = (used[2] - used[1]) - (used[1] - used[0]) * (asked[1] - asked[0]) / (alone[1] - alone[0])
     print(f"the server's processor time for each answer: {more * 1e3 / len(took):.0f} ms")
     with open(f"/proc/{server.pid}/status", encoding="utf-8") as status:
         print(next(line.strip() for line in status if line.startswith("VmHWM")))
-
-
-def address(told):
-    for _ in range(100):
-        with open(told, encoding="utf-8") as output:
-            for line in output:
-                if line.startswith('{"event":"listening"') and line.endswith("\n"):
-                    host, port = json.loads(line)["address"].rsplit(":", 1)
-                    return host, int(port)
-        time.sleep(0.1)
-    sys.exit("the server did not start")
-
-
-def starts(told):
-    """When rounds began, in seconds of CLOCK_MONOTONIC_RAW."""
-    with open(told, encoding="utf-8") as output:
-        lines = [line for line in output if line.startswith('{"event":"round_started"') and line.endswith("\n")]
-    return [json.loads(line)["raw_ns"] / 1e9 for line in lines]
-
-
-def cpu(process):
-    """Processor time that a process has used, in seconds."""
-    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def raw():
@@ -167,9 +148,14 @@ class Member:
         _, _, kind, _, _, _, session, _, round_ = HEADER.unpack_from(datagram)
         if kind == PROBE:
             self.sequence += 1
-            self.memory = {self.sequence: self.ahead, self.sequence - 1: self.memory.get(self.sequence - 1, 0)}
+            self.memory = {
+                self.sequence: self.ahead,
+                self.sequence - 1: self.memory.get(self.sequence - 1, 0),
+            }
             nonce = datagram[32:40]
-            rest = struct.pack(">IiiIiIII", time.time_ns() - came, 0, 0, 0xFFFFFFFF, 0, self.applied, 0xFFFFFFFF, 0xFFFFFFFF)
+            rest = struct.pack(
+                ">IiiIiIII", time.time_ns() - came, 0, 0, 0xFFFFFFFF, 0, self.applied, 0xFFFFFFFF, 0xFFFFFFFF
+            )
             self.send(REPORT, nonce + struct.pack(">q", came + self.ahead) + rest, round_, self.sequence)
         elif kind == CORRECTION:
             about, _, correction = struct.unpack_from(">IIq", datagram, 32)
@@ -194,7 +180,7 @@ class Asker:
             "import socket,sys,time\n"
             "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1])\n"
             "while True:\n"
-            " t=time.monotonic();s.sendall(b'{\"request\":\"status\"}\\n');n=0\n"
+            ' t=time.monotonic();s.sendall(b\'{"request":"status"}\\n\');n=0\n'
             " while True:\n"
             "  b=s.recv(1<<20);n+=len(b)\n"
             "  if not b or b.endswith(b'\\n'):break\n"

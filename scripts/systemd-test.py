@@ -9,15 +9,16 @@ MEANTIME=path/to/meantime uses that binary instead of building one.
 
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent
+from lib.cluster import Cluster
+from lib.installing import why_missing
+from lib.program import HOME, find_meantime
+
 UNITS = HOME / "contrib" / "systemd"
 # systemd's rating, of 10 for everything allowed. What is left is the network, and the right to set the clock.
 MOST_EXPOSED = 2.0
@@ -27,10 +28,10 @@ TOOLS = {"systemd-analyze": "systemd", "strace": "strace"}
 
 def main():
     for tool, package in TOOLS.items():
-        if not shutil.which(tool) and not install(package, tool):
-            print(f"NOT RUN: the systemd units: {tool} is missing (Debian's package {package})")
+        if why := why_missing(tool, package):
+            print(f"NOT RUN: the systemd units: {why}")
             return 77
-    meantime = binary()
+    meantime = find_meantime()
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
         made = calls(meantime, Path(scratch))
@@ -44,22 +45,6 @@ def main():
     for line in wrong:
         print(f"FAILED: {line}")
     return 1 if wrong else 0
-
-
-def install(package, tool):
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return False
-    print(f"installing {package}")
-    command = ["apt-get", "install", "-y", "--no-install-recommends", package]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180, check=False)
-    return shutil.which(tool) is not None
-
-
-def binary():
-    if "MEANTIME" in os.environ:
-        return Path(os.environ["MEANTIME"]).resolve()
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=HOME, check=True)
-    return Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target")).resolve() / "release" / "meantime"
 
 
 def verify(unit, meantime, scratch):
@@ -94,46 +79,42 @@ def allowed(unit):
 def expand(word):
     if not word.startswith("@"):
         return {word}
-    said = subprocess.run(["systemd-analyze", "syscall-filter", word], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["systemd-analyze", "syscall-filter", word], capture_output=True, text=True, check=True
+    ).stdout
     lines = [line.strip() for line in said.splitlines()[1:]]
     return {name for line in lines if line and not line.startswith("#") for name in expand(line)}
 
 
 def calls(meantime, scratch):
     """The system calls that a server and a client make, from their start to their end, each with all its files."""
-    traces, nodes = {}, []
-    log = (scratch / "server.out").open("w+")
-    try:
-        for role in ("server", "client"):
-            where = ["--listen", "127.0.0.1:0", "--interval", "500ms"] if role == "server" else [address(log)]
-            files = ["--state-dir", scratch / "state", "--control", scratch / f"{role}.sock", "--record", scratch / f"{role}.csv"]
-            trace = traces[role] = scratch / f"{role}.trace"
-            command = ["strace", "-D", "-f", "-o", trace, meantime, role, *where, *files, "--output", "json"]
-            out = log if role == "server" else subprocess.DEVNULL
-            # What it tells the service manager is part of it: nobody listens, which makes no difference to what it calls.
-            environment = {**os.environ, "NOTIFY_SOCKET": str(scratch / "notify"), "WATCHDOG_USEC": "600000"}
-            nodes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment))
-            time.sleep(1)
-        time.sleep(4)
-        subprocess.run([meantime, "status", "--control", scratch / "server.sock"], stdout=subprocess.DEVNULL, check=True)
-        subprocess.run([meantime, "status", "--control", scratch / "client.sock"], stdout=subprocess.DEVNULL, check=True)
-    finally:
-        for node in reversed(nodes):
-            node.send_signal(signal.SIGTERM)
-            node.wait(timeout=20)
+    traces = {role: scratch / f"{role}.trace" for role in ("server", "client")}
+    # What a node tells the service manager is part of it: it makes the same calls without one that listens.
+    environment = {**os.environ, "NOTIFY_SOCKET": str(scratch / "notify"), "WATCHDOG_USEC": "600000"}
+    with Cluster(meantime, scratch) as cluster:
+
+        def start(role, *where):
+            files = [
+                "--state-dir",
+                scratch / "state",
+                "--control",
+                cluster.control(role),
+                "--record",
+                scratch / f"{role}.csv",
+            ]
+            strace = ["strace", "-D", "-f", "-o", traces[role]]
+            cluster.start(
+                role, role, *where, *files, "--output", "json", wrapper=strace, environment=environment
+            )
+
+        start("server", "--listen", "127.0.0.1:0", "--interval", "500ms")
+        start("client", cluster.address().replace("127.0.0.1", "localhost"))
+        time.sleep(5)
+        for role in traces:
+            cluster.ask("status", name=role).check_returncode()
     called = re.compile(r"^(?:\d+ +)?([a-z_0-9]+)\(", re.MULTILINE)
     # What strace shows before the filter is there: starting the program is systemd's part.
     return {role: set(called.findall(trace.read_text())) - {"execve"} for role, trace in traces.items()}
-
-
-def address(log):
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        found = re.search(r'"address":"127\.0\.0\.1:(\d+)"', Path(log.name).read_text())
-        if found:
-            return f"localhost:{found.group(1)}"
-        time.sleep(0.1)
-    raise TimeoutError("the server does not listen")
 
 
 if __name__ == "__main__":

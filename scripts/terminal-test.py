@@ -5,33 +5,36 @@
     scripts/terminal-test.py --keep DIRECTORY   # puts there what was on the screens
 
 Terminals of 80 x 24 and of 200 x 60. What a screen shows of the members has to be what `status --json` says at the same time, to the
-letter. tmux is of Debian's packages; it is installed, as root, if it is missing. Without it, NOT RUN is said, and the exit code is 77.
+letter. Needs tmux; `scripts/check.sh --install` installs it. Says NOT RUN without it, and exits with 77.
 """
 
 import argparse
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target"))
-PATIENCE = 30.0
+from lib import cluster as nodes
+from lib.installing import why_missing
+from lib.program import release_binary
+from lib.waiting import WAIT_S, wait_for
+
 SIZES = [(80, 24), (200, 60)]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--keep", metavar="DIRECTORY", help="put what was on the screens there")
     options = parser.parse_args()
-    if not find_tmux():
-        print("NOT RUN: status and watch on terminals: there is no tmux, and it cannot be installed")
+    if why := why_missing("tmux", "tmux"):
+        print(f"NOT RUN: status and watch on terminals: {why}")
         sys.exit(77)
-    binary = os.path.abspath(os.environ.get("MEANTIME", os.path.join(TARGET, "release", "meantime")))
+    binary = release_binary()
     if not os.access(binary, os.X_OK):
         sys.exit(f"{binary} is not a program; cargo build --release makes it")
     if options.keep:
@@ -48,68 +51,38 @@ def main():
     print("status and watch show what is, on terminals of " + " and ".join(f"{c} x {l}" for c, l in SIZES))
 
 
-def find_tmux():
-    if not shutil.which("tmux") and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing tmux")
-        install = "apt-get update && apt-get install -y --no-install-recommends tmux"
-        subprocess.run(["timeout", "180", "sh", "-c", install], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return shutil.which("tmux")
-
-
-class Cluster:
+class Cluster(nodes.Cluster):
     """A server and three clients, one of which has no vote."""
 
     NAMES = ["attic", "barn", "cellar"]
 
-    def __init__(self, binary, directory):
-        self.binary, self.directory = binary, directory
-        self.control = os.path.join(directory, "server.sock")
-        self.processes, self.address = [], None
-
     def __enter__(self):
-        self.server = self.start_server("127.0.0.1:0")
-        self.address = wait_for("the server's address", lambda: self.listening())
+        self.start_server("127.0.0.1:0")
         for number, name in enumerate(self.NAMES):
-            wrong = ["--simulate-offset", f"{number * 2 - 1}.5s", "--simulate-drift", f"{number * 30 - 20}ppm"]
-            self.start(["client", self.address, "--name", name, *wrong], name)
+            wrong = [
+                "--simulate-offset",
+                f"{number * 2 - 1}.5s",
+                "--simulate-drift",
+                f"{number * 30 - 20}ppm",
+            ]
+            self.start(name, "client", self.address(), "--name", name, *wrong)
         return self
 
-    def __exit__(self, *_):
-        for process in reversed(self.processes):
-            stop(process, signal.SIGTERM)
-
-    def start(self, arguments, name):
-        output = open(os.path.join(self.directory, f"{name}.out"), "wb")
-        process = subprocess.Popen([self.binary, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-        self.processes.append(process)
-        return process
-
     def start_server(self, listen):
-        arguments = ["server", "--listen", listen, "--interval", "1s", "--output", "json", "--control", self.control]
-        return self.start(arguments, "server")
-
-    def listening(self):
-        with open(os.path.join(self.directory, "server.out"), encoding="utf-8") as output:
-            told = [json.loads(line) for line in output if line.startswith('{"event":"listening"')]
-        return told[0]["address"] if told else None
-
-    def run(self, *arguments):
-        command = [self.binary, *arguments, "--control", self.control]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-
-    def status(self):
-        answer = self.run("status", "--json")
-        return json.loads(answer.stdout) if answer.returncode == 0 else None
+        options = ["--interval", "1s", "--output", "json", "--control", self.control()]
+        self.start("server", "server", "--listen", listen, *options)
 
     def settle(self):
         """Until all are synchronized and measured once a round only, so that two looks can show the same."""
+
         def is_settled():
             status = self.status()
             members = status["clients"] if status else []
             old = all(member["admitted_ago_ns"] > 27e9 for member in members)
             return len(members) == 3 and old and all(member["state"] == "synchronized" for member in members)
-        wait_for("the cluster to settle", is_settled, 2 * PATIENCE)
-        removed = self.run("members", "remove", "cellar")
+
+        wait_for("the cluster to settle", is_settled, 2 * WAIT_S)
+        removed = self.ask("members", "remove", "cellar")
         expect(removed.returncode == 0, f"cellar cannot be removed: {removed.stderr}")
         wait_for("a round without cellar", lambda: (self.status()["last_round"] or {}).get("members") == 3)
 
@@ -136,7 +109,9 @@ class Terminal:
         subprocess.run(["tmux", "-L", self.socket, "kill-server"], capture_output=True, check=False)
 
     def tmux(self, *arguments):
-        return subprocess.run(["tmux", "-L", self.socket, *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["tmux", "-L", self.socket, *arguments], capture_output=True, text=True, check=True
+        ).stdout
 
     def type(self, text):
         self.tmux("send-keys", text, "Enter")
@@ -158,7 +133,8 @@ class Terminal:
         def shown():
             screen = self.screen()
             return screen if any(text in line for line in screen) else None
-        return wait_for(f"'{text}' on the screen", shown, seen=lambda: "\n".join(self.screen()))
+
+        return wait_for(f"'{text}' on the screen", shown, screen=lambda: "\n".join(self.screen()))
 
     def save(self, name):
         if self.keep:
@@ -169,13 +145,19 @@ class Terminal:
 
 def check_status(cluster, terminal):
     """What `status` prints is what the JSON says, if nothing has changed between a look before and one after."""
+
     def look():
-        terminal.type("clear; " + f"{cluster.binary} status --control {cluster.control}; echo DO''NE")
+        terminal.type("clear; " + f"{cluster.program} status --control {cluster.control()}; echo DO''NE")
         before = cluster.status()
         screen = terminal.wait("DONE")
         return before, screen
+
     screen = same_in_both(cluster, look)
-    expect(any("cellar is left out of the vote: by hand" in line for line in screen), "who is out is said", screen)
+    expect(
+        any("cellar is left out of the vote: by hand" in line for line in screen),
+        "who is out is said",
+        screen,
+    )
     expect("\x1b[32m" in terminal.colours(), "words are coloured on a terminal", screen)
     terminal.save("status")
     terminal.type("clear")
@@ -183,32 +165,47 @@ def check_status(cluster, terminal):
 
 
 def check_watch(cluster, terminal):
-    terminal.type(f"{cluster.binary} watch --every 200ms --control {cluster.control}")
+    terminal.type(f"{cluster.program} watch --every 200ms --control {cluster.control()}")
     screen = terminal.wait("HISTORY")
-    expect(("ADDRESS" in "".join(screen)) == (terminal.columns > 100), "addresses stand where there is room", screen)
+    expect(
+        ("ADDRESS" in "".join(screen)) == (terminal.columns > 100),
+        "addresses stand where there is room",
+        screen,
+    )
 
     def look():
         before = cluster.status()
         time.sleep(0.45)
         return before, terminal.screen()
+
     screen = same_in_both(cluster, look)
     for words in ["EVENTS", "got connected successfully", "q: quit", "Removed from the vote by hand: cellar"]:
         expect(any(words in line for line in screen), f"'{words}' is on the screen", screen)
+
     def has_bars():
-        return any(line.startswith("attic") and re.search("[▁▂▃▄▅▆▇█]{8}", line) for line in terminal.screen())
-    wait_for("eight rounds as bars", has_bars, seen=lambda: "\n".join(terminal.screen()))
+        return any(
+            line.startswith("attic") and re.search("[▁▂▃▄▅▆▇█]{8}", line) for line in terminal.screen()
+        )
+
+    wait_for("eight rounds as bars", has_bars, screen=lambda: "\n".join(terminal.screen()))
     terminal.key("n")
     terminal.key("r")
+
     def is_reversed():
-        rows = [line.split()[0] for line in terminal.screen() if line.split()[:1] and line.split()[0] in Cluster.NAMES]
+        rows = [
+            line.split()[0]
+            for line in terminal.screen()
+            if line.split()[:1] and line.split()[0] in Cluster.NAMES
+        ]
         return rows[:3] == Cluster.NAMES[::-1]
+
     wait_for("the members in the other order", is_reversed)
     terminal.save("watch")
     quit_watch(terminal)
 
 
 def check_resize(cluster, terminal):
-    terminal.type(f"{cluster.binary} watch --every 200ms --control {cluster.control}")
+    terminal.type(f"{cluster.program} watch --every 200ms --control {cluster.control()}")
     terminal.wait("HISTORY")
     terminal.resize(200, 60)
     terminal.wait("ADDRESS")
@@ -223,12 +220,13 @@ def check_resize(cluster, terminal):
 
 
 def check_restart(cluster, terminal):
-    terminal.type(f"{cluster.binary} watch --every 200ms --control {cluster.control}")
+    terminal.type(f"{cluster.program} watch --every 200ms --control {cluster.control()}")
     terminal.wait("HISTORY")
-    stop(cluster.server, signal.SIGKILL)
+    address = cluster.address()
+    cluster.stop("server", signal.SIGKILL)
     terminal.wait("No answer")
     terminal.save("lost")
-    cluster.server = cluster.start_server(cluster.address)
+    cluster.start_server(address)
     wait_for("the server's answer", lambda: not any("No answer" in line for line in terminal.screen()))
     terminal.wait("adopted from")
     quit_watch(terminal)
@@ -237,7 +235,11 @@ def check_restart(cluster, terminal):
 def quit_watch(terminal):
     terminal.key("q")
     terminal.wait("READY")
-    expect(not any("HISTORY" in line for line in terminal.screen()), "the screen of before is back", terminal.screen())
+    expect(
+        not any("HISTORY" in line for line in terminal.screen()),
+        "the screen of before is back",
+        terminal.screen(),
+    )
 
 
 def same_in_both(cluster, look):
@@ -252,7 +254,18 @@ def same_in_both(cluster, look):
 
 
 def figures(status):
-    names = ["name", "state", "offset_ns", "offset_error_ns", "bound_ns", "delay_ns", "frequency_ppb", "heard", "rounds", "vote"]
+    names = [
+        "name",
+        "state",
+        "offset_ns",
+        "offset_error_ns",
+        "bound_ns",
+        "delay_ns",
+        "frequency_ppb",
+        "heard",
+        "rounds",
+        "vote",
+    ]
     return status["last_round"]["round"], [[member[name] for name in names] for member in status["clients"]]
 
 
@@ -279,10 +292,18 @@ def compare(status, screen):
             "ADDRESS": member["address"],
         }
         # When it was last heard changes from one look to the next.
-        row = [r"[\d.]+ \S+" if title == "HEARD" else re.escape(shown[title]) for title in titles if title != "HISTORY"]
+        row = [
+            r"[\d.]+ \S+" if title == "HEARD" else re.escape(shown[title])
+            for title in titles
+            if title != "HISTORY"
+        ]
         found = [line for line in screen if re.match(r"\s+".join(row) + r"\s", line + " ")]
         expect(len(found) == 1, f"the line of {member['name']}: {row}", screen)
-    expect({"NAME", "STATE", "OFFSET", "BOUND", "DELAY", "PPM", "VOTE", "HEARD"} <= set(titles), "the columns are there", screen)
+    expect(
+        {"NAME", "STATE", "OFFSET", "BOUND", "DELAY", "PPM", "VOTE", "HEARD"} <= set(titles),
+        "the columns are there",
+        screen,
+    )
 
 
 def span(ns):
@@ -291,7 +312,13 @@ def span(ns):
     sign = "-" if ns < 0 else ""
     if size < 1_000:
         return f"{sign}{size} ns"
-    for unit, most, name in [(1e3, 1e3, "µs"), (1e6, 1e3, "ms"), (1e9, 60, "s"), (60e9, 60, "min"), (3600e9, 24, "h")]:
+    for unit, most, name in [
+        (1e3, 1e3, "µs"),
+        (1e6, 1e3, "ms"),
+        (1e9, 60, "s"),
+        (60e9, 60, "min"),
+        (3600e9, 24, "h"),
+    ]:
         value = size / unit
         tenths = 1 if int(value * 10 + 0.5) < 1_000 else 0
         if int(value * 10**tenths + 0.5) / 10**tenths < most:
@@ -303,29 +330,9 @@ def signed(ns):
     return ("+" if ns >= 0 else "") + span(ns)
 
 
-def wait_for(what, found, patience=PATIENCE, seen=lambda: ""):
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        result = found()
-        if result:
-            return result
-        time.sleep(0.1)
-    sys.exit(f"waited {patience:.0f} s in vain for {what}\n{seen()}")
-
-
 def expect(holds, what, screen=()):
     if not holds:
         sys.exit(f"not so: {what}\n" + "\n".join(screen))
-
-
-def stop(process, how):
-    if process.poll() is None:
-        process.send_signal(how)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 if __name__ == "__main__":

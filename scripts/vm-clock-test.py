@@ -5,13 +5,12 @@ import re
 import statistics
 import sys
 
-from vm.report import Report
+from lib.machine_report import Report
 
 UNSYNCHRONIZED, LOOPS = 0x40, 0x0F
 
 machine = Report(sys.argv[1])
 files, report, check = machine.files, machine.said, machine.check
-
 
 
 def events(file, kind):
@@ -35,7 +34,11 @@ def distances(file, first, last, since):
 def follows(what, file, first, last, limit_ns, since="system_following"):
     seen = sorted(abs(distance) for distance in distances(file, first, last, since)) or [10**18]
     median, most = statistics.median(seen), seen[int(len(seen) * 0.95)]
-    check(f"{what} within {limit_ns / 1000:.0f} µs (95 %)", most <= limit_ns, f"median {median} ns, 95 % {most} ns")
+    check(
+        f"{what} within {limit_ns / 1000:.0f} µs (95 %)",
+        most <= limit_ns,
+        f"median {median} ns, 95 % {most} ns",
+    )
 
 
 before, during, disturbed, after = (kernel(m) for m in ("before", "during", "disturbed", "after"))
@@ -44,29 +47,54 @@ stepped = events("client.json", "system_stepped")
 added = stepped[0]["added_ns"] / 1e9 if stepped else 0
 check("the clock is stepped at joining", 19 < added < 21, f"{added:.6f} s")
 follows("the system's clock follows the cluster's time", "client.json", 10, 28, 100_000)
-check("the kernel calls it synchronized, and no loop runs", not during["status"] & (UNSYNCHRONIZED | LOOPS), during)
+check(
+    "the kernel calls it synchronized, and no loop runs",
+    not during["status"] & (UNSYNCHRONIZED | LOOPS),
+    during,
+)
 check("its maximum error is kept up to date", during["maxerror"] < 10_000, f"{during['maxerror']} µs")
 start = events("client.json", "system_following")[0]["raw_ns"]
 around = [tick for tick in events("client.json", "tick") if 20 <= (tick["raw_ns"] - start) / 1e9 <= 30]
 least, most = (pick(tick["bound_ns"] for tick in around) / 1000 for pick in (min, max))
 # The kernel adds 500 µs a second until it is told again; to the bound comes what the clock is behind.
 good = least <= during["maxerror"] <= most + 700 and during["esterror"] <= during["maxerror"]
-check("which is the guaranteed bound", good, f"{during['maxerror']} µs, the bound being {least:.0f} to {most:.0f} µs")
+check(
+    "which is the guaranteed bound",
+    good,
+    f"{during['maxerror']} µs, the bound being {least:.0f} to {most:.0f} µs",
+)
 rtc, system = (int(report[key].split()[0]) for key in ("rtc_during", "system_during"))
 check("the kernel has written the hardware clock", abs(rtc - system) <= 2, f"{rtc} beside {system}")
 check("a second one refuses", "exit 1" in report["second"] and "only one can" in report["second"])
 lacking = report["unprivileged"]
 lines = [line for line in lacking.splitlines() if line.startswith("meantime: ")]
-check("without the privilege it says so in one line", "exit 1" in lacking and len(lines) == 1 and "CAP_SYS_TIME" in lacking, lacking.splitlines()[-2])
+check(
+    "without the privilege it says so in one line",
+    "exit 1" in lacking and len(lines) == 1 and "CAP_SYS_TIME" in lacking,
+    lacking.splitlines()[-2],
+)
 told = [(event["how"], event["added_ns"]) for event in events("client.json", "system_disturbed")]
-check("a time set by hand and a frequency are noticed", [how for how, _ in told] == ["step", "frequency"], told)
+check(
+    "a time set by hand and a frequency are noticed", [how for how, _ in told] == ["step", "frequency"], told
+)
 follows("both are taken back", "client.json", 8, 60, 100_000, "system_disturbed")
 check("it ends well", "exit 0" in report["client_end"])
 learned = round(events("client.json", "tick")[-1]["frequency_ppb"] * 65.536)
 # Between the last setting and the last tick the cluster's rate may have been steered by up to 0.1 ppm.
-check("it leaves the learned rate", abs(after["freq.adjust"] - learned) <= 6554, f"{after['freq.adjust']} for {learned}")
-check("and a clock that nobody vouches for", after["status"] & UNSYNCHRONIZED and not after["status"] & LOOPS, after)
-check("one that was killed is followed by the next", "exit 0" in report["left_behind"] or "exit 143" in report["left_behind"])
+check(
+    "it leaves the learned rate",
+    abs(after["freq.adjust"] - learned) <= 6554,
+    f"{after['freq.adjust']} for {learned}",
+)
+check(
+    "and a clock that nobody vouches for",
+    after["status"] & UNSYNCHRONIZED and not after["status"] & LOOPS,
+    after,
+)
+check(
+    "one that was killed is followed by the next",
+    "exit 0" in report["left_behind"] or "exit 143" in report["left_behind"],
+)
 check("which steers", "will follow" in report["left_behind"])
 rival = report["foreign"]
 check("a daemon at work is not fought", "exit 1" in rival and "--force" in rival, rival.splitlines()[-2])

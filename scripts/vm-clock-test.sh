@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs `meantime --clock system` on a real kernel: in a virtual machine, so that no clock of this machine is touched.
+# Runs `meantime --clock system` on a real kernel: in a virtual machine, so that no clock of this machine is
+# touched.
 #
 #   scripts/vm-clock-test.sh        # a minute and a half; MEANTIME=path/to/meantime uses that binary
 #
-# Prints PASS, FAILED (exit code 1) or NOT RUN (exit code 77). Needs x86_64, python3, and what scripts/vm/fetch.sh
-# fetches: on Debian it does so by itself. MEANTIME_VM_KERNEL names another bzImage (with a serial console, the CMOS
-# clock and IPv4 built in).
+# Prints PASS, FAILED (exit code 1) or NOT RUN (exit code 77). Needs x86_64, python3, and what
+# scripts/vm/fetch.sh fetches, on Debian and with MEANTIME_INSTALL=1. MEANTIME_VM_KERNEL names another bzImage
+# (with a serial console, the CMOS clock and IPv4 built in).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 
-from vm.report import Report
+from lib.machine_report import Report
 
 UNSYNCHRONIZED, CAP_SYS_TIME = 0x40, 1 << 25
 # Whoever sets the clock disturbs the kernel's timestamps of the moment, and so says every node on the machine.
@@ -14,7 +14,6 @@ OF_THE_WATCHDOG = ("Watchdog timeout", "code=killed, status=6/ABRT", "Failed wit
 
 machine = Report(sys.argv[1])
 files, report, check = machine.files, machine.said, machine.check
-
 
 
 def told(key):
@@ -47,8 +46,14 @@ def rights(what, key, uid, effective, bounding):
     """A process of a user that is not root, with these capabilities and no way to more."""
     seen = process(key)
     ids = set(seen.get("Uid", "0").split())
-    check(f"{what} is not root's", len(ids) == 1 and "0" not in ids and uid in (None, *ids), seen.get("Uid", "").strip())
-    sets = {name: int(seen.get(name, "f" * 16), 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")}
+    check(
+        f"{what} is not root's",
+        len(ids) == 1 and "0" not in ids and uid in (None, *ids),
+        seen.get("Uid", "").strip(),
+    )
+    sets = {
+        name: int(seen.get(name, "f" * 16), 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")
+    }
     good = sets == {"CapEff": effective, "CapPrm": effective, "CapBnd": bounding, "CapInh": 0, "CapAmb": 0}
     right = "CAP_SYS_TIME and no other right" if effective else "no right"
     good = good and seen.get("NoNewPrivs", "").strip() == "1"
@@ -64,22 +69,34 @@ def warnings(lines):
 def unit(role):
     what = f"the {role}'s unit"
     state = shown(f"{role}_shown")
-    check(f"{what} starts", done(f"{role}_start") and (state.get("ActiveState"), state.get("NRestarts")) == ("active", "0"))
+    check(
+        f"{what} starts",
+        done(f"{role}_start") and (state.get("ActiveState"), state.get("NRestarts")) == ("active", "0"),
+    )
     check(f"{what} is in its cluster", done(f"{role}_joined"))
     sentence = state.get("StatusText", "")
     check("systemd shows how it stands", sentence.startswith("synchronized, "), sentence)
     seen = rights(f"{what}'s process", f"{role}_process", None, CAP_SYS_TIME, CAP_SYS_TIME)
     check("its system calls are filtered", seen.get("Seccomp", "").strip() == "2")
-    check("its control socket answers root", done(f"{role}_status") and "synchronized" in told(f"{role}_status"))
+    check(
+        "its control socket answers root", done(f"{role}_status") and "synchronized" in told(f"{role}_status")
+    )
     stepped = ahead(f"{role}_ahead") - ahead(f"{role}_ahead_before")
     check("the machine's clock is stepped", 18 <= stepped <= 22, f"{stepped} s")
     check("and kept: the kernel calls it synchronized", done(f"{role}_kept"))
     pid, uid = state.get("MainPID", ""), seen.get("Uid", "x").split()[0]
     lock = told(f"{role}_lock").split()
     good = len(lock) > 9 and (lock[0], lock[2], lock[-3]) == ("-rw-r--r--", uid, pid)
-    check("it holds the one lock of the clock, with its number in it", good, told(f"{role}_lock").replace("\n", " "))
+    check(
+        "it holds the one lock of the clock, with its number in it",
+        good,
+        told(f"{role}_lock").replace("\n", " "),
+    )
     second = told(f"{role}_second")
-    check("so that a second one refuses", "exit 1" in second and "/run/meantime-clock.lock); only one can" in second)
+    check(
+        "so that a second one refuses",
+        "exit 1" in second and "/run/meantime-clock.lock); only one can" in second,
+    )
     directory = told(f"{role}_state").split()
     good = len(directory) > 2 and (directory[0], directory[2]) == ("drwx------", uid)
     check("its state directory is its user's alone", good)
@@ -92,10 +109,18 @@ def unit(role):
     state, again = shown(f"{role}_again_shown"), ahead(f"{role}_again_ahead")
     good = done(f"{role}_again") and (state.get("ActiveState"), state.get("NRestarts")) == ("active", "1")
     new_pid = state.get("MainPID")
-    check("one that hangs is killed and started again", good and new_pid not in (pid, "0"), f"{pid}, then {new_pid}")
+    check(
+        "one that hangs is killed and started again",
+        good and new_pid not in (pid, "0"),
+        f"{pid}, then {new_pid}",
+    )
     check("by the watchdog", any(OF_THE_WATCHDOG[0] in line for line in told(f"{role}_systemd").splitlines()))
     check("and is in its cluster again", done(f"{role}_again_joined"))
-    check("with the time as it was", abs(again - ahead(f"{role}_ahead")) <= 1, f"{again - ahead(f'{role}_ahead')} s away")
+    check(
+        "with the time as it was",
+        abs(again - ahead(f"{role}_ahead")) <= 1,
+        f"{again - ahead(f'{role}_ahead')} s away",
+    )
 
     state = shown(f"{role}_stopped")
     good = done(f"{role}_stop") and (state.get("ActiveState"), state.get("Result")) == ("inactive", "success")

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs the units of contrib/systemd under systemd, and `--user NAME --clock system`, on a real kernel: in a virtual
-# machine, so that neither the services nor the clock of this machine are touched.
+# Runs the units of contrib/systemd under systemd, and `--user NAME --clock system`, on a real kernel: in a
+# virtual machine, so that neither the services nor the clock of this machine are touched.
 #
 #   scripts/vm-systemd-test.sh      # two minutes or three; MEANTIME=path/to/meantime uses that binary
 #
-# Prints PASS, FAILED (exit code 1) or NOT RUN (exit code 77). Needs x86_64, python3, and what scripts/vm/fetch.sh
-# fetches: on Debian it does so by itself. KEEP=file keeps what the machine has told.
+# Prints PASS, FAILED (exit code 1) or NOT RUN (exit code 77). Needs x86_64, python3, and what
+# scripts/vm/fetch.sh fetches, on Debian and with MEANTIME_INSTALL=1. KEEP=file keeps what the machine has
+# told.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -77,7 +78,8 @@ within() {
     done
 }
 status() { meantime status --json --control "/run/meantime/$1.sock"; }
-# A server that comes back follows its members for 24 rounds, and has nothing agreed, nor vouches for the clock, before that.
+# A server that comes back follows its members for 24 rounds, and has nothing agreed, nor vouches for the
+# clock, before that.
 followed() { status server | grep -q '"role":"server","state":"synchronized".*"outcome":"following'; }
 agreed() { status server | grep -q '"outcome":"agreed","members":2,"heard":2'; }
 synchronized() { status client | grep -q '"state":"synchronized","server":"127.0.0.1:5525","registered":true'; }
@@ -90,8 +92,8 @@ again() { [ "$(systemctl show "meantime-$1" -p ActiveState -p NRestarts | sort |
 # How far the clock is from one that is never set.
 ahead() { awk -v real="$(date +%s)" '{ print int(real - $1) }' /proc/uptime; }
 
-# unit ROLE JOINED AGAIN: everything about one unit, but its end. JOINED is a command that says whether it is in the cluster,
-# AGAIN one that says so after a restart.
+# unit ROLE JOINED AGAIN: everything about one unit, but its end. JOINED is a command that says whether it is
+# in the cluster, AGAIN one that says so after a restart.
 unit() {
     local role=$1 joined=$2 joined_again=$3 pid
     say "${role}_ahead_before" ahead

@@ -110,7 +110,9 @@ def straightness_us(run, scenario):
         apart = [(at_s, row[one] - row[other]) for at_s, row in zip(times, rows) if None not in row]
         line = statistics.linear_regression(*zip(*apart))
         departures += [difference - line.intercept - line.slope * at_s for at_s, difference in apart]
-    return in_us(math.sqrt(statistics.fmean(each * each for each in departures))), in_us(max(map(abs, departures)))
+    return in_us(math.sqrt(statistics.fmean(each * each for each in departures))), in_us(
+        max(map(abs, departures))
+    )
 
 
 def in_us(nanoseconds):

@@ -68,7 +68,9 @@ class Experiment:
         frames, busy_s = frames + self._frames(), busy_s + host_busy_s()
         for page in self.pages:
             page.relate()
-        evidence = [self.scenario.daemon_of(self.daemon, machine).evidence(machine) for machine in self.machines]
+        evidence = [
+            self.scenario.daemon_of(self.daemon, machine).evidence(machine) for machine in self.machines
+        ]
         in_ns = lambda at: self.counter.nanoseconds(at - self.zero)
         return Run(
             daemon=self.daemon.name,

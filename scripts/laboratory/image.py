@@ -18,11 +18,7 @@ class Image:
     """Kernel, initramfs, and what emulates the machine."""
 
     def __init__(self, directory, target):
-        command = [f"{SCRIPTS}/vm/fetch.sh", "kernel", "busybox", "iproute2", "chrony", "qemu"]
-        fetched = subprocess.run(command, capture_output=True, text=True)
-        if fetched.returncode:
-            raise NotHad(fetched.stderr.strip() or "Debian's packages cannot be had")
-        had = dict(shlex.split(line)[0].split("=", 1) for line in fetched.stdout.splitlines())
+        had = check_packages()
         self.kernel, self.qemu, self.accelerator = had["kernel"], had["qemu"], had["accelerator"]
         self.witness = os.path.join(target, "release", "witness")
         self.initramfs = os.path.join(directory, "initramfs")
@@ -38,7 +34,16 @@ class Image:
         subprocess.run([f"{SCRIPTS}/vm/initramfs.sh", self.initramfs, main, *items], check=True)
 
 
+def check_packages():
+    """Where the parts of Debian's packages are, by name. Raises NotHad if one is missing and cannot be fetched."""
+    command = [f"{SCRIPTS}/vm/fetch.sh", "kernel", "busybox", "iproute2", "chrony", "qemu"]
+    fetched = subprocess.run(command, capture_output=True, text=True)
+    if fetched.returncode:
+        raise NotHad(fetched.stderr.strip() or "Debian's packages cannot be had")
+    return dict(shlex.split(line)[0].split("=", 1) for line in fetched.stdout.splitlines())
+
+
 def build(target):
-    """The programs that are looked at and the one that looks, as everybody builds them."""
+    """The observed programs and the observer, as users build them."""
     command = ["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--bins"]
     subprocess.run(command, check=True, env={**os.environ, "CARGO_TARGET_DIR": target})

@@ -24,12 +24,29 @@ class Machine:
         with open(self.page_path, "wb") as page:
             page.truncate(PAGE_BYTES)
         # The kernel is told how fast its counter is, and has nothing else to find out by: so its clock is really wrong.
-        line = (
-            f"console=ttyS0 quiet panic=-1 no-kvmclock tsc=reliable tsc_early_khz={khz} pmtmr=0 lab.name={name}"
-        )
+        line = f"console=ttyS0 quiet panic=-1 no-kvmclock tsc=reliable tsc_early_khz={khz} pmtmr=0 lab.name={name}"
         command = [
-            *(image.qemu, "-accel", image.accelerator, "-M", "pc,hpet=off", "-m", str(MEMORY_MIB), "-smp", "1"),
-            *("-no-reboot", "-nodefaults", "-display", "none", "-kernel", image.kernel, "-initrd", image.initramfs),
+            *(
+                image.qemu,
+                "-accel",
+                image.accelerator,
+                "-M",
+                "pc,hpet=off",
+                "-m",
+                str(MEMORY_MIB),
+                "-smp",
+                "1",
+            ),
+            *(
+                "-no-reboot",
+                "-nodefaults",
+                "-display",
+                "none",
+                "-kernel",
+                image.kernel,
+                "-initrd",
+                image.initramfs,
+            ),
             *("-append", line, "-rtc", "base=2026-03-01T12:00:00", "-serial", f"file:{self.path('console')}"),
             *("-qmp", f"unix:{self.path('qmp')},server=on,wait=off"),
             *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell"),

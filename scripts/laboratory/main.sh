@@ -10,7 +10,8 @@ printf '127.0.0.1 localhost\n10.77.0.1 server.lan\n' >/etc/hosts
 for each in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >"$each"; done
 while [ ! -e /dev/vport0p1 ]; do sleep 0.1; done
 witness machine </dev/null >/dev/ttyS0 2>&1 &
-# The port can be opened only once; and until the host has opened its end, there is nothing to read but its end.
+# The port can be opened only once; and until the host has opened its end, there is nothing to read but its
+# end.
 while :; do
     sh 0<>/dev/vport0p1 1>&0 2>&0
     sleep 0.2

@@ -30,7 +30,14 @@ class Network:
 
     def plug(self, number, connected):
         """Connects a machine's cable, or pulls it out."""
-        self._in("ip", "link", "set", self.port(number), "master" if connected else "nomaster", *["lan"] * connected)
+        self._in(
+            "ip",
+            "link",
+            "set",
+            self.port(number),
+            "master" if connected else "nomaster",
+            *["lan"] * connected,
+        )
 
     def frames(self, number):
         """How many frames a machine has sent and received."""

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from drawing import BLUE, GREEN, RED, YELLOW, set_style, with_legend  # noqa: E402
+from lib.drawing import BLUE, GREEN, RED, YELLOW, set_style, with_legend  # noqa: E402
 
 COLOURS = [RED, BLUE, GREEN, YELLOW]
 
@@ -41,7 +41,15 @@ def main():
 
 
 LABELS = {"start": "time since the start", "server": "server's clock"}
-SIZES = {1e-4: "100 µs", 1e-3: "1 ms", 1e-2: "10 ms", 1e-1: "100 ms", 1.0: "1 s", 60.0: "1 min", 3600.0: "1 h"}
+SIZES = {
+    1e-4: "100 µs",
+    1e-3: "1 ms",
+    1e-2: "10 ms",
+    1e-1: "100 ms",
+    1.0: "1 s",
+    60.0: "1 min",
+    3600.0: "1 h",
+}
 TICKS = (
     {-size: f"−{label}" for size, label in reversed(SIZES.items())}
     | {-5e-5: "−50 µs", 0: "0", 5e-5: "50 µs"}

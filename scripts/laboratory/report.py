@@ -64,7 +64,9 @@ def judge(run, scenario):
     agree = most is not None and most * 1e3 < MS
     yield Check("the clocks agree within a millisecond", agree, f"{length(most)} at most")
     bounds = run["bounds"]
-    seen = f"{bounds['broken']} of {bounds['compared']} comparisons outside" if bounds else "nothing was stated"
+    seen = (
+        f"{bounds['broken']} of {bounds['compared']} comparisons outside" if bounds else "nothing was stated"
+    )
     yield Check("the guaranteed bounds hold", bool(bounds) and not bounds["broken"], seen)
     if scenario.stays_within_s is not None:
         farthest = max(abs(offset) for offset in run["offsets_us"] if offset is not None) / 1e6
@@ -80,7 +82,9 @@ def judge(run, scenario):
         yield Check("they agree again within a minute", again is not None and again <= 60, seconds(again))
     elif scenario.judged is None:
         after = None if None in (run["to_1ms_s"], run["joined_s"]) else run["to_1ms_s"] - run["joined_s"]
-        yield Check("within a millisecond a round after joining", in_a_round(after), seconds(after), must=False)
+        yield Check(
+            "within a millisecond a round after joining", in_a_round(after), seconds(after), must=False
+        )
 
 
 def in_a_round(elapsed_s):

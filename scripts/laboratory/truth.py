@@ -46,7 +46,9 @@ class Page:
             if most - least < self.counter.khz * GOOD_NS / 1e6:
                 break
         else:
-            raise RuntimeError(f"{self.machine.name}: its counter cannot be related to the host's ({least} to {most})")
+            raise RuntimeError(
+                f"{self.machine.name}: its counter cannot be related to the host's ({least} to {most})"
+            )
         if self._behind:
             # All sessions speak of the same constant, and each may bound it better.
             since, known_least, known_most = self._behind.pop()
@@ -57,7 +59,9 @@ class Page:
             # The processors' counters may be some nanoseconds apart, and the machine moves from one to another.
             moved_ns = self.counter.nanoseconds(least - most)
             if moved_ns > APART_NS:
-                raise RuntimeError(f"{self.machine.name}: its counter has moved against the host's by {moved_ns:.0f} ns")
+                raise RuntimeError(
+                    f"{self.machine.name}: its counter has moved against the host's by {moved_ns:.0f} ns"
+                )
             least, most = most, least
         self._behind.append((since, least, most))
 

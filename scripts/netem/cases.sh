@@ -1,18 +1,18 @@
 #!/bin/sh
-# Runs clusters over bad networks, and writes down what their nodes tell. As root; for scripts/netem-test.sh, which
-# calls it on this machine or inside a virtual one: so this is for any sh, and needs no more than iproute2 (IP, TC:
-# their paths), and nft (NFT) where the kernel has no netem.
+# Runs clusters over bad networks, and writes down what their nodes tell. As root; for scripts/netem-test.sh,
+# which calls it on this machine or inside a virtual one: so this is for any sh, and needs no more than
+# iproute2 (IP, TC: their paths), and nft (NFT) where the kernel has no netem.
 #
 #   scripts/netem/cases.sh netem|nft OUTPUT MEANTIME CASE...     # the cases at the same time, each in hosts of its own
 #
-# INTERVAL is the time from one round to the next (1s); APART=SECONDS has each case begin so many seconds after the one
-# before. Both are for processors that are emulated: what the first exchanges say takes clients some arithmetic for half
-# a minute, and they are slow at that.
+# INTERVAL is the time from one round to the next (1s); APART=SECONDS has each case begin so many seconds
+# after the one before. Both are for processors that are emulated: what the first exchanges say takes clients
+# some arithmetic for half a minute, and they are slow at that.
 #
-# For each case a server and three clients, each in a network namespace of its own that a veth pair joins to a bridge
-# in one more namespace. To OUTPUT/CASE/ go NODE.json, NODE.err, NODE.snmp (the kernel's counters, at the end), marks
-# (when the outage began and ended: the server's last event then), died (who did not end well) and, last of all,
-# complete.
+# For each case a server and three clients, each in a network namespace of its own that a veth pair joins to a
+# bridge in one more namespace. To OUTPUT/CASE/ go NODE.json, NODE.err, NODE.snmp (the kernel's counters, at
+# the end), marks (when the outage began and ended: the server's last event then), died (who did not end well)
+# and, last of all, complete.
 set -u
 by=$1 output=$2 meantime=$3
 shift 3
@@ -52,8 +52,8 @@ nft_of() {
     esac
 }
 
-# distort SWITCH HOW: what the network does from now on. On the switch's side of each cable: what a node's own kernel
-# stamps as sent has left it, and a delay before that would be seen by nobody.
+# distort SWITCH HOW: what the network does from now on. On the switch's side of each cable: what a node's own
+# kernel stamps as sent has left it, and a delay before that would be seen by nobody.
 distort() {
     case $by in
         netem)
@@ -76,7 +76,8 @@ RULES
     esac
 }
 
-# build CASE: the hosts, the switch and the cables. In few calls: where a processor is emulated, each takes long.
+# build CASE: the hosts, the switch and the cables. In few calls: where a processor is emulated, each takes
+# long.
 build() {
     for node in switch $nodes; do
         "$IP" netns add "$prefix-$1-$node" || return 1
@@ -96,8 +97,8 @@ build() {
             echo "link set lan address 02:00:00:00:00:0$number"
             echo "address add 10.98.0.$number/24 dev lan"
             echo "link set lan up"
-            # Who is where is known: a lost or corrupted ARP would hold everything up for seconds, and this is no test
-            # of ARP.
+            # Who is where is known: a lost or corrupted ARP would hold everything up for seconds, and this is
+            # no test of ARP.
             for other in 1 2 3 4; do
                 [ "$other" = "$number" ] ||
                     echo "neighbour add 10.98.0.$other lladdr 02:00:00:00:00:0$other nud permanent dev lan"
@@ -161,8 +162,8 @@ run() {
     trap 'trap "" TERM INT; kill $clients $server $sleeper 2>/dev/null' EXIT
     trap 'exit 1' TERM INT
     pause "$2"
-    # To join takes four datagrams in a row, and who fails tries again less and less often: where datagrams get lost,
-    # one time in a hundred it takes longer than a case lasts. So those begin when everybody is in.
+    # To join takes four datagrams in a row, and who fails tries again less and less often: where datagrams
+    # get lost, one time in a hundred it takes longer than a case lasts. So those begin when everybody is in.
     case $1 in
         loss | corrupt | outage) distort "$host-switch" calm ;;
         *) distort "$host-switch" "$1" ;;

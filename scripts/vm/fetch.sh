@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Fetches what the tests in virtual machines need, without installing it: from Debian's packages into target/vm.
+# Fetches what the tests in virtual machines need, without installing it: from Debian's packages into
+# target/vm.
 #
-#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu     # whichever of these are needed
+#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu     # those of these that are needed
 #
-# Prints where things are, as assignments for `eval`, with absolute paths; fetches nothing that is there already.
+# Prints where things are, as assignments for `eval`, with absolute paths; fetches nothing that is there
+# already. Only with MEANTIME_INSTALL=1, which scripts/check.sh --install sets, does it call apt-get.
 #
 #   kernel     kernel=…/vmlinuz-…, modules=…/lib/modules/…: the cloud flavour, with all its modules and modules.dep
 #   busybox    busybox=…: static, with cpio and depmod
@@ -14,15 +16,22 @@
 #              coreutils', for units that call them
 #   qemu       qemu=…, accelerator=… (kvm or tcg): installed, as root, if it is missing
 #
-# and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run here and
-# with which ldd finds what they need. MEANTIME_VM_KERNEL names another bzImage, and MEANTIME_VM_MODULES the directory
-# of its modules. Exits with 77 and one line of why on stderr if something cannot be had.
+# and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run
+# here and with which ldd finds what they need. MEANTIME_VM_KERNEL names another bzImage, and
+# MEANTIME_VM_MODULES the directory of its modules. Exits with 77 and one line of why on stderr if something
+# cannot be had.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
 not_had() {
     echo "$1" >&2
     exit 77
+}
+
+hint="scripts/check.sh --install, or MEANTIME_INSTALL=1, does it"
+
+may_install() {
+    [[ ${MEANTIME_INSTALL:-} == 1 ]]
 }
 
 # Packages may be named that the lists of a fresh machine, or old lists, do not have yet.
@@ -32,7 +41,8 @@ update_once() {
     timeout 300 apt-get update </dev/null >/dev/null 2>&1
 }
 
-# The package and the libraries that it needs. The C library is the machine's own: the one that its loader fits to.
+# The package and the libraries that it needs. The C library is the machine's own: the one that its loader
+# fits to.
 with_libraries() {
     apt-cache depends --recurse --important "$1" 2>/dev/null | awk -v wanted="$1" '
         /^[a-z0-9]/ { package = $1 }
@@ -74,6 +84,7 @@ unpack() {
 fetch() {
     local package=$1 packages
     [[ -e $vm/fetched/$package ]] && return
+    may_install || not_had "Debian's package $package is not there, and is not fetched ($hint)"
     command -v apt-get >/dev/null && command -v dpkg >/dev/null || not_had "$package is missing, and this is no Debian"
     apt-cache show "$package" >/dev/null 2>&1 || update_once
     mapfile -t packages < <(with_libraries "$package")
@@ -90,8 +101,8 @@ where() {
     not_had "$1 was fetched, but is not there"
 }
 
-# tell NAME PATH...: where these are.
-tell() {
+# show_paths NAME PATH...: where these are.
+show_paths() {
     local path
     while (($#)); do
         path=$(where "$2") || exit
@@ -111,6 +122,7 @@ fetch_kernel() {
     [[ $(uname -m) == x86_64 ]] || not_had "this machine is no x86_64"
     package=$(cat "$vm/fetched/kernel" 2>/dev/null)
     if [[ -z $package ]]; then
+        may_install || not_had "Debian's cloud kernel is not there, and is not fetched ($hint)"
         fetch_busybox >/dev/null
         apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || update_once
         package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
@@ -121,39 +133,40 @@ fetch_kernel() {
         echo "$package" >"$vm/fetched/kernel"
     fi
     version=${package#linux-image-}
-    tell kernel "boot/vmlinuz-$version" modules "lib/modules/$version"
+    show_paths kernel "boot/vmlinuz-$version" modules "lib/modules/$version"
 }
 
 fetch_busybox() {
     fetch busybox-static
-    tell busybox bin/busybox
+    show_paths busybox bin/busybox
 }
 
 fetch_iproute2() {
     fetch iproute2
-    tell ip bin/ip tc sbin/tc TC_LIB_DIR lib/x86_64-linux-gnu/tc
+    show_paths ip bin/ip tc sbin/tc TC_LIB_DIR lib/x86_64-linux-gnu/tc
 }
 
 fetch_nftables() {
     fetch nftables
-    tell nft sbin/nft
+    show_paths nft sbin/nft
 }
 
 fetch_chrony() {
     fetch chrony
-    tell chronyd sbin/chronyd chronyc bin/chronyc
+    show_paths chronyd sbin/chronyd chronyc bin/chronyc
 }
 
 fetch_systemd() {
     fetch systemd
     fetch coreutils
-    tell systemd lib/systemd/systemd journald lib/systemd/systemd-journald units lib/systemd/system \
+    show_paths systemd lib/systemd/systemd journald lib/systemd/systemd-journald units lib/systemd/system \
         systemctl bin/systemctl journalctl bin/journalctl touch bin/touch chmod bin/chmod chown bin/chown
 }
 
 fetch_qemu() {
     local accelerator=tcg
     if ! command -v qemu-system-x86_64 >/dev/null; then
+        may_install || not_had "qemu-system-x86_64 is missing (apt-get install qemu-system-x86; $hint)"
         [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || not_had "qemu-system-x86_64 is missing"
         update_once
         timeout 900 apt-get install -y --no-install-recommends qemu-system-x86 </dev/null >/dev/null 2>&1 ||

@@ -3,11 +3,12 @@
 #
 #   scripts/vm/initramfs.sh OUTPUT MAIN [program:PATH[:TARGET] | file:PATH:TARGET | tree:PATH:TARGET | module:NAME]...
 #
-# MAIN is a script for busybox' sh that runs as process 1, with PATH=/usr/bin:/bin, when the file systems are mounted,
-# the modules are loaded (with all that they need, in the order given) and the loopback interface is up; it ends the
-# machine with `poweroff -f`. A program goes to /usr/bin, or to TARGET, with its shared libraries; a file to TARGET, and
-# so does what is in a tree, a directory. Busybox and all its applets are in /bin. To busybox' shell an applet comes
-# before any program of that name: iproute2's ip has to be called as /usr/bin/ip.
+# MAIN is a script for busybox' sh that runs as process 1, with PATH=/usr/bin:/bin, when the file systems are
+# mounted, the modules are loaded (with all that they need, in the order given) and the loopback interface is
+# up; it ends the machine with `poweroff -f`. A program goes to /usr/bin, or to TARGET, with its shared
+# libraries; a file to TARGET, and so does what is in a tree, a directory. Busybox and all its applets are in
+# /bin. To busybox' shell an applet comes before any program of that name: iproute2's ip has to be called as
+# /usr/bin/ip.
 set -euo pipefail
 (($# >= 2)) || { sed -n '2,4s/^# \?//p' "$0" >&2; exit 2; }
 output=$(realpath "$1") main=$(realpath "$2")
@@ -45,7 +46,8 @@ add_tree() {
     cp -R "$1/." "$root$2"
 }
 
-# The line of a module in modules.dep names what it needs, nearest first. What is built into the kernel has none.
+# The line of a module in modules.dep names what it needs, nearest first. What is built into the kernel has
+# none.
 add_module() {
     local line path
     line=$(grep -E "/${1//[-_]/[-_]}\.ko[.a-z]*:" "$modules/modules.dep") || {

@@ -3,10 +3,10 @@
 #
 #   scripts/vm/run.sh DIRECTORY SECONDS MEGABYTES [PARAMETER...]
 #
-# Boots DIRECTORY/initrd (of initramfs.sh) on the kernel of fetch.sh, with these kernel parameters beside the usual ones. Its console
-# goes to DIRECTORY/console, and what it writes to /dev/ttyS1 to DIRECTORY/out, of which the last line has to begin with
-# `=== complete`; KEEP=file keeps that. Exits with 77 and one line of why on stdout if it is not over after so many seconds or
-# did not get to its end.
+# Boots DIRECTORY/initrd (of initramfs.sh) on the kernel of fetch.sh, with these kernel parameters beside the
+# usual ones. Its console goes to DIRECTORY/console, and what it writes to /dev/ttyS1 to DIRECTORY/out, of
+# which the last line has to begin with `=== complete`; KEEP=file keeps that. Exits with 77 and one line of
+# why on stdout if it is not over after so many seconds or did not get to its end.
 set -uo pipefail
 (($# >= 3)) || { sed -n '2,4s/^# \?//p' "$0" >&2; exit 2; }
 dir=$1 seconds=$2 megabytes=$3

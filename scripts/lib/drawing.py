@@ -5,8 +5,9 @@ import subprocess
 import sys
 import venv
 
+from .program import TARGET
+
 MATPLOTLIB = "matplotlib==3.10.8"
-TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target"))
 ENVIRONMENT = os.path.realpath(os.path.join(TARGET, "plots"))
 
 BLUE, RED, GREEN, YELLOW = "#4477aa", "#ee6677", "#228833", "#ccbb44"
@@ -25,7 +26,9 @@ def environment():
     python = os.path.join(ENVIRONMENT, "bin", "python")
     if not os.path.exists(python):
         venv.create(ENVIRONMENT, with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MATPLOTLIB], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MATPLOTLIB], check=True
+    )
     return python
 
 

@@ -9,7 +9,7 @@ use crate::{Failure, tsc};
 /// Plays a session with the machine that shares the memory at `path`, and prints between which two numbers
 /// its counter minus this one lies.
 #[expect(clippy::disallowed_methods, reason = "a session is bounded in time")]
-pub fn relate(path: &str) -> Result<(), Failure> {
+pub(crate) fn relate(path: &str) -> Result<(), Failure> {
     let page = Page::open(Path::new(path))?;
     let session = page.get(Word::Requested) + 1;
     page.set(Word::Requested, session);
@@ -24,7 +24,7 @@ pub fn relate(path: &str) -> Result<(), Failure> {
                 seen = ping;
             }
         }
-        if begin.elapsed() > PATIENCE {
+        if begin.elapsed() > MAX_WAIT {
             return Err("the machine does not answer".into());
         }
     }
@@ -34,7 +34,7 @@ pub fn relate(path: &str) -> Result<(), Failure> {
 
 /// Prints the counter, and how many kHz it has by the host's clock.
 #[expect(clippy::disallowed_methods, reason = "the counter is measured by the host's clock")]
-pub fn counter() -> Result<(), Failure> {
+pub(crate) fn counter() -> Result<(), Failure> {
     let (begin, first) = (Instant::now(), tsc::read());
     std::thread::sleep(Duration::from_secs(1));
     let (elapsed, last) = (begin.elapsed(), tsc::read());
@@ -46,4 +46,4 @@ pub fn counter() -> Result<(), Failure> {
 const LOOKS: u32 = 10_000;
 
 /// A machine that is starved of processor time answers late.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);

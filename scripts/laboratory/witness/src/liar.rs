@@ -1,6 +1,6 @@
-//! Somebody on a client's wire who falsifies what it says: the simulator's liar, on a real one.
+//! An on-path attacker next to a client, which falsifies its reports: the simulator's falseticker on a real network.
 
-#![expect(clippy::disallowed_types, reason = "no node: somebody on the wire")]
+#![expect(clippy::disallowed_types, reason = "an attacker on the path, not a node")]
 
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ use crate::Failure;
 /// Passes datagrams between a client, to whom this is the server at 127.0.0.1, and `server`, for ever. The
 /// client's clock seems to be ahead by so much, and the client never learns of it.
 #[expect(clippy::disallowed_methods, reason = "a lie may depend on the time")]
-pub fn relay(nanoseconds: &str, server: &str) -> Result<(), Failure> {
+pub(crate) fn relay(nanoseconds: &str, server: &str) -> Result<(), Failure> {
     let lie = Lie::Constant(Span::from_nanos(nanoseconds.parse()?));
     let liar = Mutex::new(Liar::new(lie, ChaCha8Rng::seed_from_u64(1)));
     let server =
@@ -35,7 +35,7 @@ pub fn relay(nanoseconds: &str, server: &str) -> Result<(), Failure> {
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut datagram: Datagram = [0; DATAGRAM_LEN];
-            // Errors of a socket are those of an earlier datagram that nobody took.
+            // Errors of a socket are those of an earlier datagram that no process received.
             loop {
                 if back.recv(&mut datagram).is_ok() {
                     liar.lock().expect("no panic").incoming(&mut datagram);

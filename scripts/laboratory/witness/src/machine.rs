@@ -7,7 +7,7 @@ use crate::page::{Page, SAMPLE_WORDS, Word};
 use crate::{Failure, tsc};
 
 /// Samples the clocks when the host wants it, and plays ping-pong when it asks; never ends.
-pub fn observe() -> Result<(), Failure> {
+pub(crate) fn observe() -> Result<(), Failure> {
     let page = Page::open(&shared_memory()?)?;
     let mut khz = None;
     loop {
@@ -27,14 +27,14 @@ pub fn observe() -> Result<(), Failure> {
 
 /// Sets `CLOCK_REALTIME` to what it would show now, had it shown `nanoseconds` when the counter stood at
 /// `counter`.
-pub fn set_clock(counter: &str, nanoseconds: &str, khz: &str) -> Result<(), Failure> {
+pub(crate) fn set_clock(counter: &str, nanoseconds: &str, khz: &str) -> Result<(), Failure> {
     let (counter, nanoseconds, khz): (u64, i64, f64) = (counter.parse()?, nanoseconds.parse()?, khz.parse()?);
     let since = tsc::read().wrapping_sub(counter) as i64;
     set_realtime(nanoseconds + (since as f64 * 1e6 / khz) as i64)
 }
 
 /// Sets `CLOCK_REALTIME` forward.
-pub fn shift_clock(nanoseconds: &str) -> Result<(), Failure> {
+pub(crate) fn shift_clock(nanoseconds: &str) -> Result<(), Failure> {
     set_realtime(read_clock(libc::CLOCK_REALTIME) + nanoseconds.parse::<i64>()?)
 }
 
@@ -60,7 +60,7 @@ fn play(page: &Page) {
         let before = tsc::read();
         page.set(Word::Ping, ping);
         let mut answered = false;
-        while !answered && tsc::read() - before < PATIENCE {
+        while !answered && tsc::read() - before < MAX_WAIT {
             answered = page.get(Word::Pong) == ping;
         }
         // Only what is read after the answer has been seen is later than it.
@@ -148,7 +148,7 @@ const TRIES: usize = 5;
 
 /// A ping is given up after so many counts, a fraction of a millisecond: the host's thread does not run just
 /// now.
-const PATIENCE: u64 = 1_000_000;
+const MAX_WAIT: u64 = 1_000_000;
 
 /// An interval of so many counts is narrow, 0.1 µs or so; but a session has at least so many pings, ...
 const NARROW: i64 = 250;

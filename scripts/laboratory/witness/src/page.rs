@@ -10,14 +10,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The shared memory, mapped.
-pub struct Page {
+pub(crate) struct Page {
     words: &'static [AtomicU64],
 }
 
 /// What stands where.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
-pub enum Word {
+pub(crate) enum Word {
     /// The host asks for a session of ping-pong by counting this up.
     Requested,
     /// The last session that the machine has played to its end.
@@ -46,7 +46,7 @@ impl Page {
     /// # Errors
     /// The system's.
     #[expect(unsafe_code, reason = "memory is mapped")]
-    pub fn open(path: &Path) -> io::Result<Page> {
+    pub(crate) fn open(path: &Path) -> io::Result<Page> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -65,17 +65,17 @@ impl Page {
     }
 
     /// A word as it is now; what was written before it, by whomever, can be seen.
-    pub fn get(&self, word: Word) -> u64 {
+    pub(crate) fn get(&self, word: Word) -> u64 {
         self.words[word as usize].load(Ordering::Acquire)
     }
 
     /// Sets a word, after all that was set before.
-    pub fn set(&self, word: Word, value: u64) {
+    pub(crate) fn set(&self, word: Word, value: u64) {
         self.words[word as usize].store(value, Ordering::Release);
     }
 
     /// Appends a sample. Whether there was room for it.
-    pub fn append(&self, sample: [u64; SAMPLE_WORDS]) -> bool {
+    pub(crate) fn append(&self, sample: [u64; SAMPLE_WORDS]) -> bool {
         let count = self.get(Word::Count);
         let first = SAMPLES + count as usize * SAMPLE_WORDS;
         let Some(room) = self.words.get(first..first + SAMPLE_WORDS) else { return false };
@@ -90,4 +90,4 @@ const SAMPLES: usize = 512;
 
 /// Counter and `CLOCK_REALTIME`, counter and `CLOCK_MONOTONIC_RAW` (ns), and how many counts the longer
 /// reading took.
-pub const SAMPLE_WORDS: usize = 5;
+pub(crate) const SAMPLE_WORDS: usize = 5;

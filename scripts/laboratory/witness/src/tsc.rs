@@ -2,8 +2,8 @@
 
 /// The counter now. In a virtual machine: its counter.
 #[expect(unsafe_code, reason = "the instruction has no safe form")]
-pub fn read() -> u64 {
-    // SAFETY: every x86-64 processor has the counter, and nobody here forbids programs to read it. The fence
+pub(crate) fn read() -> u64 {
+    // SAFETY: every x86-64 processor has the counter, and programs may read it here. The fence
     // keeps the reading from being done before what stands before it.
     unsafe {
         core::arch::x86_64::_mm_lfence();

@@ -7,7 +7,7 @@ mod support;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion};
-use meantime_core::estimation::discipline::{Discipline, Trust};
+use meantime_core::estimation::discipline::{Discipline, OutlierLimit};
 use meantime_core::estimation::kalman::Bank;
 use meantime_core::time::Frequency;
 use support::bursts_of_start;
@@ -29,7 +29,7 @@ fn steady(criterion: &mut Criterion, size: usize) {
     let mut path = Path::new(size);
     let mut discipline = path.discipline(bursts_of_start(size));
     criterion.bench_function(&format!("discipline/a burst of {size}"), |bencher| {
-        let update = |burst: Vec<_>| discipline.update(&burst, Trust::MAJORITY);
+        let update = |burst: Vec<_>| discipline.update(&burst, OutlierLimit::MAJORITY);
         bencher.iter_batched(|| path.burst(), update, BatchSize::SmallInput);
     });
 }
@@ -45,7 +45,7 @@ fn start(criterion: &mut Criterion, size: usize) {
     let last = path.burst();
     group.bench_function(format!("the last burst of {size}"), |bencher| {
         let update = |mut discipline: Discipline| {
-            discipline.update(&last, Trust::MAJORITY);
+            discipline.update(&last, OutlierLimit::MAJORITY);
             discipline
         };
         bencher.iter_batched(|| before.clone(), update, BatchSize::LargeInput);

@@ -6,7 +6,7 @@ mod support;
 use std::hint::black_box;
 
 use meantime_core::Client;
-use meantime_core::estimation::discipline::{Discipline, Trust};
+use meantime_core::estimation::discipline::{Discipline, OutlierLimit};
 use meantime_core::estimation::kalman::Bank;
 use support::bursts_of_start;
 use support::counting::{heap, peak};
@@ -33,7 +33,7 @@ fn discipline(size: usize, bursts: usize, when: &str) -> usize {
     let burst = path.burst();
     let more = peak(|| {
         let mut copy = discipline.clone();
-        copy.update(&burst, Trust::MAJORITY);
+        copy.update(&burst, OutlierLimit::MAJORITY);
         black_box(copy);
     });
     let kept = heap(discipline);

@@ -1,6 +1,6 @@
 //! One client's exchanges with a server that is always right.
 
-use meantime_core::estimation::discipline::{Discipline, Trust};
+use meantime_core::estimation::discipline::{Discipline, OutlierLimit};
 use meantime_core::estimation::exchange::Exchange;
 use meantime_core::time::{Raw, Span, Timestamp};
 use meantime_sim::START;
@@ -38,7 +38,7 @@ impl Path {
     pub(crate) fn discipline(&mut self, bursts: usize) -> Discipline {
         let mut discipline = Discipline::default();
         for _ in 0..bursts {
-            discipline.update(&self.burst(), Trust::MAJORITY);
+            discipline.update(&self.burst(), OutlierLimit::MAJORITY);
         }
         discipline
     }

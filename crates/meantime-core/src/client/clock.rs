@@ -12,7 +12,7 @@ use super::outbox::Outbox;
 use super::published_clock::PublishedClock;
 use super::rate_follower::RateFollower;
 use crate::estimation::bound::Bound;
-use crate::estimation::discipline::{Judgement, Trust};
+use crate::estimation::discipline::{BurstOutcome, OutlierLimit};
 use crate::estimation::exchange::Exchange;
 use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
@@ -46,7 +46,7 @@ pub(super) struct ReceivedCorrection<'a> {
     /// The exchanges that it is based on.
     pub burst: &'a [Exchange<Timestamp, Raw>],
     /// How readily an outlier is followed.
-    pub trust: Trust,
+    pub trust: OutlierLimit,
     /// The cluster whose time the server keeps.
     pub cluster: ClusterId,
     /// The manual adjustment that a clock has that follows the server.
@@ -339,19 +339,19 @@ impl MemberClock {
         outbox: &mut Outbox,
     ) -> Result<(), NotFollowed> {
         let mut discipline = self.discipline.clone();
-        if received.trust == Trust::AtOnce && self.published.has_cluster_time() {
+        if received.trust == OutlierLimit::None && self.published.has_cluster_time() {
             // Another cluster's time may run at another rate.
-            discipline.doubt_frequency();
+            discipline.inflate_frequency();
             self.bound.doubt();
         }
         let judgement = discipline.update(received.burst, received.trust).ok_or(NotFollowed::Implausible)?;
-        let outlier = if let Judgement::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
+        let outlier = if let BurstOutcome::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
         let proposal = self.propose(now.raw, &discipline, received.manual).filter(|_| outlier.is_none());
         if let Some(reason) = proposal.and_then(|proposal| self.limits.refuses(&proposal)) {
             return Err(NotFollowed::Refused(reason));
         }
         let rho = self.rho(now.raw);
-        if matches!(judgement, Judgement::Started | Judgement::Restarted) {
+        if matches!(judgement, BurstOutcome::Started | BurstOutcome::Restarted) {
             self.bound.doubt();
         }
         self.discipline = discipline;
@@ -381,7 +381,7 @@ impl MemberClock {
         &mut self,
         now: Now,
         received: &ReceivedCorrection<'_>,
-        judgement: Judgement,
+        judgement: BurstOutcome,
         rho: Frequency,
         outbox: &mut Outbox,
     ) {
@@ -390,7 +390,7 @@ impl MemberClock {
         let Some(proposal) = self.propose(now.raw, &self.discipline, manual) else { return };
         let adjustment = self.limits.adjustment(&proposal);
         let before = self.published.follow(now.raw, &proposal, adjustment, *manual, cluster);
-        if judgement == Judgement::Followed && adjustment == Adjustment::Slew {
+        if judgement == BurstOutcome::Followed && adjustment == Adjustment::Slew {
             self.published.confirm_start();
         }
         self.bound.set_frequency(now.raw, known.frequency, rho);

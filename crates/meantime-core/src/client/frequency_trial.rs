@@ -17,7 +17,7 @@
 //! Until then the client states the frequency error of the impartial discipline: a wrong frequency with a
 //! small stated error would have a vote on the cluster's rate, and would narrow the guaranteed bound.
 
-use crate::estimation::discipline::{Discipline, Judgement, Trust};
+use crate::estimation::discipline::{BurstOutcome, Discipline, OutlierLimit};
 use crate::estimation::exchange::Exchange;
 use crate::estimation::kalman::Estimate;
 use crate::time::{Frequency, Raw, Span, Timestamp};
@@ -58,8 +58,8 @@ impl ClientDiscipline {
     pub(super) fn update(
         &mut self,
         exchanges: &[Exchange<Timestamp, Raw>],
-        trust: Trust,
-    ) -> Option<Judgement> {
+        trust: OutlierLimit,
+    ) -> Option<BurstOutcome> {
         let judgement = self.followed.update(exchanges, trust)?;
         let Some(trial) = &mut self.trial else { return Some(judgement) };
         trial.impartial.update(exchanges, trust)?;
@@ -71,7 +71,7 @@ impl ClientDiscipline {
             }
             TrialState::Refuted => {
                 *self = ClientDiscipline { followed: core::mem::take(&mut trial.impartial), trial: None };
-                Some(Judgement::Restarted)
+                Some(BurstOutcome::Restarted)
             }
         }
     }
@@ -86,10 +86,10 @@ impl ClientDiscipline {
     }
 
     /// The cluster is a different one: its time may run at any rate.
-    pub(super) fn doubt_frequency(&mut self) {
-        self.followed.doubt_frequency();
+    pub(super) fn inflate_frequency(&mut self) {
+        self.followed.inflate_frequency();
         if let Some(trial) = &mut self.trial {
-            trial.impartial.doubt_frequency();
+            trial.impartial.inflate_frequency();
         }
     }
 
@@ -164,11 +164,11 @@ mod tests {
     }
 
     /// The judgement in each second until the trial ended, and the discipline at its end.
-    fn tried(saved: Frequency) -> (Vec<Judgement>, ClientDiscipline) {
+    fn tried(saved: Frequency) -> (Vec<BurstOutcome>, ClientDiscipline) {
         let mut discipline = ClientDiscipline::with_saved_frequency(saved, Frequency::from_ppm(0.1));
         let mut judged = Vec::new();
         while discipline.trial.is_some() {
-            judged.extend(discipline.update(&burst(judged.len() as i64), Trust::MAJORITY));
+            judged.extend(discipline.update(&burst(judged.len() as i64), OutlierLimit::MAJORITY));
         }
         (judged, discipline)
     }
@@ -176,12 +176,12 @@ mod tests {
     #[test]
     fn a_right_frequency_is_used_at_once_but_its_error_is_stated_as_large_until_it_is_confirmed() {
         let mut discipline = ClientDiscipline::with_saved_frequency(RATE, Frequency::from_ppm(0.1));
-        discipline.update(&burst(0), Trust::MAJORITY);
+        discipline.update(&burst(0), OutlierLimit::MAJORITY);
         let begun = discipline.estimate(at(0)).unwrap();
         assert!((begun.frequency - RATE).ppm().abs() < 0.1, "{begun:?}");
         assert!(begun.frequency_error.ppm() > 10.0, "{begun:?}");
         let (judged, confirmed) = tried(RATE);
-        assert!(judged[1..].iter().all(|judgement| *judgement == Judgement::Followed), "{judged:?}");
+        assert!(judged[1..].iter().all(|judgement| *judgement == BurstOutcome::Followed), "{judged:?}");
         let now = confirmed.estimate(at(judged.len() as i64)).unwrap();
         assert!(now.frequency_error.ppm() < 0.1, "{now:?}");
     }
@@ -191,10 +191,10 @@ mod tests {
         for wrong_by in [-100.0, -30.0, 30.0, 100.0] {
             let (judged, refuted) = tried(RATE + Frequency::from_ppm(wrong_by));
             assert!(judged.len() <= 4, "wrong by {wrong_by} ppm: {judged:?}");
-            assert_eq!(judged.last(), Some(&Judgement::Restarted));
+            assert_eq!(judged.last(), Some(&BurstOutcome::Restarted));
             let mut without_saved = ClientDiscipline::default();
             for s in 0..judged.len() {
-                without_saved.update(&burst(s as i64), Trust::MAJORITY);
+                without_saved.update(&burst(s as i64), OutlierLimit::MAJORITY);
             }
             assert_eq!(refuted.estimate(at(60)), without_saved.estimate(at(60)));
         }
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_frequency_that_is_wrong_by_little_is_refuted_at_the_end_of_the_trial() {
         let (judged, refuted) = tried(RATE + Frequency::from_ppm(1.0));
-        assert_eq!(judged.last(), Some(&Judgement::Restarted));
+        assert_eq!(judged.last(), Some(&BurstOutcome::Restarted));
         let now = refuted.estimate(at(judged.len() as i64)).unwrap();
         assert!((now.frequency - RATE).ppm().abs() < 0.3, "{now:?}");
     }
@@ -214,7 +214,11 @@ mod tests {
         let mut discipline = ClientDiscipline::with_saved_frequency(RATE - change, Frequency::from_ppm(0.1));
         discipline.shift_frequency(at(0), change);
         (0..60).for_each(|s| {
-            assert_ne!(discipline.update(&burst(s), Trust::MAJORITY), Some(Judgement::Restarted), "{s} s");
+            assert_ne!(
+                discipline.update(&burst(s), OutlierLimit::MAJORITY),
+                Some(BurstOutcome::Restarted),
+                "{s} s"
+            );
         });
     }
 }

@@ -10,7 +10,7 @@ use super::outbox::{Outbox, PendingReport, QueuedDatagram};
 use super::replay_window::ReplayWindow;
 use super::report_history::{MeasuredBurst, ReportHistory, SentReport};
 use crate::config::MAX_DELAY;
-use crate::estimation::discipline::Trust;
+use crate::estimation::discipline::OutlierLimit;
 use crate::estimation::exchange::Exchange;
 use crate::event::{HoldoverReason, Refusal};
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
@@ -384,9 +384,9 @@ impl Joined {
     ) -> Fate {
         let burst = self.take_burst(header.round, message, clock.usual_delay());
         let trust = match (self.continuity.new_cluster, message.verdict) {
-            (true, _) => Trust::AtOnce,
-            (false, Verdict::Minority) => Trust::MINORITY,
-            (false, _) => Trust::MAJORITY,
+            (true, _) => OutlierLimit::None,
+            (false, Verdict::Minority) => OutlierLimit::MINORITY,
+            (false, _) => OutlierLimit::MAJORITY,
         };
         if let Err(reason) = clock.follow_rate(now, header, message.rate, self.interval) {
             clock.refuse(now, header.round, message.correction, reason, outbox);

@@ -70,7 +70,7 @@ impl Ensemble {
         let drift = innovation.difference / (at - first.at).as_secs_f64().max(1e-3);
         if drift.abs() < FASTEST_DRIFT {
             // Something has changed, and it may have been the frequency.
-            bank.doubt_frequency(Frequency::from_ratio(drift.abs().max(SUSPECT)));
+            bank.inflate_frequency(Frequency::from_ratio(drift.abs().max(SUSPECT)));
             bank.observe(at, phase, deviation_s);
         } else {
             // No oscillator drifts like that: it was set once more in between.

@@ -1,9 +1,7 @@
-//! The guaranteed bound: an interval that the cluster's time cannot have left, as long as what is assumed
-//! holds.
+//! The guaranteed bound: an interval that contains the cluster's time as long as its assumptions hold.
 //!
-//! It lives where the discipline lives, on the node's free-running oscillator: it contains the phase x, the
-//! cluster's time minus the oscillator's reading. What the node does with its published clock is no part of
-//! it.
+//! Like the discipline, it works on the node's free-running oscillator: the interval contains the phase x, the
+//! cluster's time minus the oscillator's reading. Adjustments of the published clock do not affect it.
 //!
 //! One exchange proves, whatever the asymmetry of the path, since delays are not negative,
 //!
@@ -13,58 +11,54 @@
 //!
 //! with C the cluster's time and q an allowance for the timestamps ([`STAMP_ALLOWANCE`]). The intervals of
 //! all exchanges are intersected. Between exchanges the interval moves with the frequency f that the node
-//! uses, and grows on both sides, after a time t since the newest word of the server about the cluster's rate
-//! by
+//! uses, and grows on both sides. At a time t after the newest rate command was received, it grows by
 //!
 //! ```text
 //! d(growth)/dt = ρ + s·(T + t)
 //! ```
 //!
 //! * ρ: the cluster's rate over this oscillator differs from f by at most ρ. That is an *assumption*, about
-//!   crystals and temperature; see [`Bound::rho`]. Nothing here can prove it. An estimate cannot either:
-//!   delays that somebody lets grow slowly enough look like an oscillator that runs wrong, and teach any
-//!   frequency. So what is proved counts here, too: from the first interval to one a time T later the rate is
-//!   known to within the sum of their widths over T, whatever the delays. The farthest that f is from there
-//!   is in ρ. On an honest path that is little after some minutes.
-//! * s: the server steers the cluster's rate by at most s per second, in steps, one a round of length T. What
-//!   it does is announced; s·(T + t) is for what has not been heard yet. The server says which of two values
-//!   s has.
+//!   crystals and temperature; see [`Bound::rho`]. Measurements cannot prove it, and neither can an
+//!   estimate: delays that an attacker increases slowly look like a wrong frequency of the oscillator. So ρ also
+//!   contains what measurements do prove: from the first interval to one a time T later, the rate is known to
+//!   within the sum of their widths over T, whatever the delays. ρ includes the largest distance of f from that
+//!   range. On an honest path this part is small after some minutes.
+//! * s: the server changes the cluster's rate by at most s per second, in steps, one in each round of length T.
+//!   It announces each change; s·(T + t) covers the changes that were not received yet. The server's Corrections
+//!   say which of two values s has.
 //!
-//! If an exchange leaves nothing of the interval, then one of the assumptions was wrong: the oscillator
-//! jumped, or changed its frequency, a timestamp lied, or the server's clock did. Nothing is repaired: the
-//! interval starts anew from that exchange, and that is told.
+//! If the intersection is empty, one of the assumptions was wrong: the oscillator has jumped or changed its
+//! frequency, a timestamp was wrong, or the server's clock has jumped. The interval then restarts from that
+//! exchange, and the client reports it.
 //!
-//! Intervals that are intersected, and grow at the rate of the worst clock in between, are those of Marzullo
-//! and Owicki, *Maintaining the time in a distributed system* (1983).
+//! Intersected intervals that grow at the rate of the worst clock in between are due to Marzullo and Owicki, *Maintaining the time in a distributed system* (1983).
 
 use super::exchange::Exchange;
 use crate::time::{Frequency, Raw, Span, Timestamp};
 
-/// What a node proves about the cluster's time.
+/// The interval that a node has proved for the cluster's time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     interval: Option<Interval>,
-    /// The same without the burst that says the most, on either side: what at least two bursts prove. `None`:
-    /// nothing.
+    /// The interval that at least two bursts prove, on either side. `None`: there is none.
     supported: Option<Interval>,
     /// The frequency with which the interval moves: the one that the node's clock has.
     frequency: Frequency,
-    /// When the newest word about the cluster's rate was heard.
+    /// When the newest rate command was received.
     heard: Raw,
-    /// Whether the server steers the rate of a cluster that has never settled.
+    /// Whether the cluster's rate has not settled yet, so that the server may change it faster.
     brisk: bool,
     /// The length of a round, T.
     round: Span,
-    /// What people say of this oscillator: see [`Bound::rho`].
+    /// The operator's assumption about this oscillator: see [`Bound::rho`].
     drift_allowance: Frequency,
     /// Whether the frequency is known well enough to rely on that.
     locked: bool,
-    /// What the rate commands have changed in all.
+    /// The sum of all changes of the rate command.
     commanded: Frequency,
-    /// The first interval since the bound began, moved as the rate commands say, and when that was.
+    /// The first interval since the bound started, moved by the rate commands, and its instant.
     first: Option<(Interval, Raw)>,
-    /// The least and the most that the cluster's rate over this oscillator is proved to have been, less the
-    /// rate commands.
+    /// The proved range of the cluster's rate over this oscillator, without the rate commands.
     rates: Option<(Frequency, Frequency)>,
 }
 
@@ -84,19 +78,19 @@ impl Interval {
     }
 }
 
-/// What an exchange has done to an interval.
+/// The effect of an exchange on an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
-    /// There was no interval: it began.
+    /// There was no interval; it starts here.
     Began,
-    /// It fitted.
+    /// The interval and the exchange intersect.
     Fitted,
-    /// It missed the interval by so much: an assumption was wrong, the interval began anew.
+    /// They do not intersect, by this distance: an assumption was wrong, and the interval restarts.
     Broke(Span),
 }
 
 impl Bound {
-    /// Nothing is known about the cluster's time.
+    /// No interval is proved yet.
     pub fn unknown(raw: Raw, drift_allowance: Frequency) -> Bound {
         Bound {
             interval: None,
@@ -114,12 +108,11 @@ impl Bound {
     }
 
     /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in
-    /// use, of which one standard deviation is `error` (`None`: nothing is known).
+    /// use, whose standard deviation is `error` (`None`: unknown).
     ///
-    /// Before the frequency is known: [`TOLERANCE`] and all of the frequency in use, which may be a wild
-    /// guess. After that: the drift allowance, for changes of temperature, shocks, ageing, and six standard
-    /// deviations for what the estimate does not know, or how far it is from what is proved; never more than
-    /// before.
+    /// Before the frequency is known: [`TOLERANCE`] plus all of the frequency in use, which may be wrong. After
+    /// that: the drift allowance, for changes of temperature, shocks and ageing, plus the larger of six standard
+    /// deviations of the estimate and its distance from the proved range; never more than before.
     pub fn rho(&self, error: Option<Frequency>) -> Frequency {
         let learned = error.filter(|_| self.locked);
         let learned =
@@ -128,37 +121,37 @@ impl Bound {
         Frequency::from_ratio(learned.map_or(any, |rho| rho.min(any)))
     }
 
-    /// How far the frequency in use may be from what is proved of the rate.
+    /// The distance of the frequency in use from the farther end of the proved range.
     fn unproved(&self) -> f64 {
         let own = (self.frequency - self.commanded).ratio();
         self.rates.map_or(0.0, |(low, high)| (own - low.ratio()).max(high.ratio() - own).max(0.0))
     }
 
-    /// One standard deviation of the frequency in use is `error`. Early estimates do not know how little they
-    /// know, so they are relied on only once six of these are within the allowance.
+    /// The frequency in use has the standard deviation `error`. Early estimates understate their error, so they
+    /// count only once six standard deviations are within the drift allowance.
     pub fn learn(&mut self, error: Frequency) {
         self.locked |= SIGMAS * error.ratio() <= self.drift_allowance.ratio();
     }
 
-    /// The oscillator is not what it was: its frequency has to be learned anew.
+    /// The oscillator has changed: its frequency has to be learned again.
     pub fn doubt(&mut self) {
         self.locked = false;
         (self.first, self.rates) = (None, None);
     }
 
-    /// Whether the server says that it steers the rate of a cluster that has never settled.
+    /// Sets how fast the server may change the cluster's rate, from `raw` on.
     pub fn set_pace(&mut self, raw: Raw, brisk: bool, rho: Frequency) {
         self.advance(raw, rho);
         self.brisk = brisk;
     }
 
-    /// What was proved is not to be trusted any more; the next exchange begins anew.
+    /// Discards the interval; the next exchange starts a new one.
     pub fn forget(&mut self) {
         (self.interval, self.supported, self.first) = (None, None, None);
     }
 
-    /// The rate command was heard at `raw`, from a server whose rounds are `round` long, and had changed by
-    /// `change`. The clock, and with it the interval, takes that change over.
+    /// A rate command was received at `raw`, changed by `change`, from a server with rounds of length `round`.
+    /// The clock, and with it the interval, follows that change.
     pub fn steer(&mut self, raw: Raw, change: Frequency, round: Span, rho: Frequency) {
         self.advance(raw, rho);
         self.first = self.first.map(|(first, began)| (first.moved(raw, self.commanded), began));
@@ -167,13 +160,13 @@ impl Bound {
         (self.heard, self.round) = (raw, round);
     }
 
-    /// From `raw` on the clock runs at `frequency`, which `rho` was said about until now.
+    /// From `raw` on the clock runs at `frequency`; `rho` belongs to the frequency before.
     pub fn set_frequency(&mut self, raw: Raw, frequency: Frequency, rho: Frequency) {
         self.advance(raw, rho);
         self.frequency = frequency;
     }
 
-    /// Takes the exchanges of a burst in; returns by how much they missed the interval at most, if one did.
+    /// Intersects with the exchanges of a burst; returns the largest distance of one that did not intersect.
     pub fn prove_burst(
         &mut self,
         exchanges: impl Iterator<Item = Exchange<Timestamp, Raw>>,
@@ -200,7 +193,7 @@ impl Bound {
         broken
     }
 
-    /// Takes an exchange in: server's stamps in cluster time, client's on its oscillator.
+    /// Intersects with an exchange: server's stamps in cluster time, client's on its oscillator.
     fn prove(&mut self, exchange: &Exchange<Timestamp, Raw>, rho: Frequency) -> Proof {
         let middle = exchange.t2 + (exchange.t3 - exchange.t2).half();
         let reach = exchange.delay().half() + STAMP_ALLOWANCE;
@@ -222,7 +215,7 @@ impl Bound {
         Proof::Fitted
     }
 
-    /// What this interval and the first say about the rate between them, if that is more than was known.
+    /// Narrows the proved range of the rate by this interval and the first.
     fn prove_rate(&mut self, proved: Interval) {
         let (first, began) = *self.first.get_or_insert((proved, proved.at));
         let first = first.moved(proved.at, self.commanded);
@@ -238,23 +231,23 @@ impl Bound {
         }
     }
 
-    /// The farthest that a clock can be from the cluster's time that is ahead of the oscillator by `phase`
-    /// when that reads `raw`; `None`: nothing is proved.
+    /// The largest possible distance from cluster time of a clock that is `phase` ahead of the oscillator when
+    /// that reads `raw`; `None`: unknown.
     pub fn of(&self, raw: Raw, phase: Span, rho: Frequency) -> Option<Span> {
         let interval = self.carried(self.interval.as_ref()?, raw, rho);
         Some((interval.high - phase).max(phase - interval.low).max(Span::ZERO))
     }
 
-    /// The phase nearest to this one that is not disproved by two bursts when the oscillator reads `raw`. A
-    /// single one may be of a server whose clock has just gone wrong: that must not move others.
+    /// The phase nearest to this one within the interval that two bursts prove, when the oscillator reads
+    /// `raw`. A single burst may come from a server whose clock has just failed, which must not move others.
     pub fn nearest(&self, raw: Raw, phase: Span, rho: Frequency) -> Span {
         let Some(interval) = &self.supported else { return phase };
         let interval = self.carried(interval, raw, rho);
         phase.max(interval.low).min(interval.high)
     }
 
-    /// How far the cluster's time may have been steered away since the server was last heard; nothing in the
-    /// first rounds, in which that says little beside what is not known otherwise.
+    /// How far the cluster's time may have moved by rate commands that were not received since the server was last
+    /// heard; zero in the first two rounds, where other uncertainties dominate.
     pub fn unheard(&self, raw: Raw) -> Span {
         let round = self.round.as_secs_f64();
         let late = ((raw - self.heard).as_secs_f64() - 2.0 * round).max(0.0);
@@ -281,7 +274,7 @@ impl Bound {
         Interval { at: to, low: interval.low + moved - growth, high: interval.high + moved + growth }
     }
 
-    /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last word about the rate to `from`;
+    /// ρ·Δ + s·(T·Δ + ((t + Δ)² − t²)/2), t being the time from the last rate command to `from`;
     /// rounded up.
     fn growth(&self, from: Raw, length: Span, rho: Frequency) -> Span {
         let (before, length) = ((from - self.heard).max(Span::ZERO).as_secs_f64(), length.as_secs_f64());
@@ -290,22 +283,21 @@ impl Bound {
     }
 }
 
-/// Two crystals of 200 ppm each, one fast, one slow: twice what the worst of those that are sold for clocks
-/// may have.
+/// The difference of two crystals of ±200 ppm, twice the tolerance of the worst crystals sold for clocks.
 pub const TOLERANCE: Frequency = Frequency::from_ppm(400.0);
-/// What crystals in a room do in some minutes; a machine that is heated or shaken needs more.
+/// Frequency changes of crystals in a room within minutes; a heated or shaken machine needs more.
 pub const DRIFT_ALLOWANCE: Frequency = Frequency::from_ppm(1.0);
-/// Timestamps of user space are taken before sending and after receipt, so what they are wrong by is delay.
-/// What is left is rounding, the conversion of the kernel's timestamps from one clock to another, and what a
-/// datagram may lie about for less than it foresees, if nobody tells when it really left.
+/// Timestamps of user space are taken before sending and after receipt, so their error is delay. What remains is
+/// rounding, the conversion of the kernel's timestamps from one clock to another, and a transmit latency below
+/// the expected minimum where no transmit timestamp is available.
 pub const STAMP_ALLOWANCE: Span = Span::from_micros(1);
-/// A frequency farther from its estimate than so many standard deviations does not occur.
+/// The largest assumed error of a frequency, in standard deviations of its estimate.
 const SIGMAS: f64 = 6.0;
 /// s, per second: the rate anchor's limit in a settled cluster.
 const GENTLE: f64 = 1e-9;
-/// s in a cluster whose rate was never settled.
+/// s in a cluster whose rate has not settled.
 const BRISK: f64 = 100e-9;
-/// Carrying an interval rounds its ends to nanoseconds.
+/// Moving an interval rounds its ends to nanoseconds.
 const ROUNDING: Span = Span::from_nanos(1);
 
 #[cfg(test)]

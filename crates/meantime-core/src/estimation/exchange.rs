@@ -1,4 +1,4 @@
-//! One exchange: four timestamps, and what they say.
+//! One exchange: four timestamps, their offset and delay.
 //!
 //! The server sends a probe at t1, the client receives it at t2, answers at t3, and the server receives
 //! the answer at t4; t1 and t4 are read on the server's clock, t2 and t3 on the client's. With one-way
@@ -35,7 +35,7 @@ impl<S: Copy + Into<i64>, C: Copy + Into<i64>> Exchange<S, C> {
         saturated(((t2 - t1) + (t3 - t4)) / 2)
     }
 
-    /// The round-trip delay without the client's processing. Negative only if a clock lied or jumped.
+    /// The round-trip delay without the client's processing. Negative only if a timestamp is wrong or a clock has jumped.
     pub fn delay(&self) -> Span {
         let [t1, t2, t3, t4] = self.wide();
         saturated((t4 - t1) - (t3 - t2))

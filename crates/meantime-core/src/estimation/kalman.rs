@@ -9,16 +9,16 @@
 //!                   | Δ²/2  Δ    |
 //! ```
 //!
-//! and an observed phase of variance R is weighed in by the usual gain P h / (h P hᵀ + R).
+//! and an observed phase of variance R is assimilated with the usual gain P h / (h P hᵀ + R).
 //!
-//! Nobody knows σ_w: good crystals differ from bad ones by a factor of a thousand. So one filter runs for
-//! each of a few wanders, weighted by how well it predicted (an interacting-multiple-model estimator: Blom
-//! and Bar-Shalom, 1988): before each prediction the filters are mixed by a small probability of changing
-//! model, so that none ever gets lost.
+//! σ_w is unknown: good crystals differ from bad ones by a factor of a thousand. So one filter runs for each of
+//! a few wanders, weighted by its likelihood (an interacting-multiple-model estimator: Blom and Bar-Shalom,
+//! 1988). Before each prediction the filters are mixed with a small probability of changing the model, so that
+//! no filter diverges for good.
 
 use crate::time::{Frequency, Raw, Span};
 
-/// What a bank knows at an instant.
+/// An estimate of a time line at an instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// The time line minus the oscillator.
@@ -31,27 +31,27 @@ pub struct Estimate {
     pub frequency_error: Frequency,
 }
 
-/// How an observed phase compares with what was expected.
+/// The difference of an observed phase from its expectation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Innovation {
     /// Observed minus expected phase, in seconds.
     pub difference: f64,
-    /// One standard deviation that this was expected to have, in seconds.
+    /// Its expected standard deviation, in seconds.
     pub expected: f64,
 }
 
-/// The filters, their weights, and the instant that their states speak of.
+/// The filters, their weights, and the instant of their states.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bank {
-    /// Phases are kept relative to this one, so that a double carries them even from 1970.
+    /// Phases are relative to this one, so that an f64 has enough digits even for a clock that shows 1970.
     base: Span,
     at: Raw,
-    filters: [Filter; WANDERS.len()],
+    filters: [WanderFilter; WANDERS.len()],
 }
 
 impl Bank {
-    /// Starts from one observed phase with standard deviation `deviation_s`, and a frequency that is known
-    /// to be that of `frequency` with standard deviation `frequency_error`.
+    /// Starts from one observed phase with standard deviation `deviation_s`, and a frequency of
+    /// standard deviation `frequency_error`.
     pub fn new(
         at: Raw,
         phase: Span,
@@ -59,16 +59,16 @@ impl Bank {
         frequency: Frequency,
         frequency_error: Frequency,
     ) -> Bank {
-        let filter = Filter {
+        let filter = WanderFilter {
             weight: 0.0,
             x: 0.0,
             f: frequency.ratio(),
             p: Covariance { xx: deviation_s.powi(2), xf: 0.0, ff: frequency_error.ratio().powi(2) },
         };
-        Bank { base: phase, at, filters: EXPECTED.map(|weight| Filter { weight, ..filter }) }
+        Bank { base: phase, at, filters: PRIOR.map(|weight| WanderFilter { weight, ..filter }) }
     }
 
-    /// How an observation would compare with what is expected now. Does not change the bank.
+    /// The innovation that an observation would have now. Does not change the bank.
     pub fn innovation(&self, at: Raw, phase: Span, deviation_s: f64) -> Innovation {
         let mut ahead = self.clone();
         ahead.predict(at);
@@ -79,8 +79,8 @@ impl Bank {
         Innovation { difference: ahead.relative(phase) - expected, expected: variance.sqrt() }
     }
 
-    /// Weighs in an observed phase with its standard deviation. An observation from before the newest
-    /// one is taken as news about that earlier moment.
+    /// Assimilates an observed phase with its standard deviation. An observation that is older than the newest
+    /// one is assimilated at its own instant.
     pub fn observe(&mut self, at: Raw, phase: Span, deviation_s: f64) {
         self.mix();
         self.predict(at);
@@ -103,8 +103,8 @@ impl Bank {
         }
     }
 
-    /// The time line, or the oscillator, was set anew: forget the phase, keep the frequency and how well it
-    /// is known. Only here may `at` lie before earlier ones: the oscillator itself may have jumped back.
+    /// Resets the phase, after the time line or the oscillator was set; keeps the frequency and its variance.
+    /// Only here may `at` be earlier than before: the oscillator itself may have jumped back.
     pub fn restart_phase(&mut self, at: Raw, phase: Span, deviation_s: f64) {
         self.predict(at);
         self.at = at;
@@ -115,14 +115,14 @@ impl Bank {
         }
     }
 
-    /// The frequency may have changed by about this much.
-    pub fn doubt_frequency(&mut self, by: Frequency) {
+    /// The frequency may have changed by about `by`.
+    pub fn inflate_frequency(&mut self, by: Frequency) {
         for filter in &mut self.filters {
             filter.p.ff += by.ratio().powi(2);
         }
     }
 
-    /// What is known at `at`.
+    /// The estimate at `at`.
     pub fn estimate(&self, at: Raw) -> Estimate {
         let mut ahead = self.clone();
         ahead.predict(at);
@@ -135,7 +135,7 @@ impl Bank {
         }
     }
 
-    /// Moves all states forward to `at`; a bank never goes back.
+    /// Predicts all states to `at`; never backwards.
     fn predict(&mut self, at: Raw) {
         let dt = self.seconds_to(at);
         if dt <= 0.0 {
@@ -160,14 +160,15 @@ impl Bank {
         merge(self.filters.iter().map(|filter| (filter.weight, *filter)))
     }
 
-    /// Lets each filter take over a little of its neighbours' state (moment matching).
+    /// Mixes each filter with its neighbours (moment matching).
     fn mix(&mut self) {
         let old = self.filters;
         for (j, filter) in self.filters.iter_mut().enumerate() {
-            let parts = old.iter().enumerate().map(|(i, from)| (from.weight * passing(i, j), *from));
+            let parts =
+                old.iter().enumerate().map(|(i, from)| (from.weight * transition_probability(i, j), *from));
             let weight: f64 = parts.clone().map(|(weight, _)| weight).sum();
             let ((x, f), p) = merge(parts);
-            *filter = Filter { weight, x, f, p };
+            *filter = WanderFilter { weight, x, f, p };
         }
         self.normalise();
     }
@@ -181,7 +182,7 @@ impl Bank {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Filter {
+struct WanderFilter {
     /// The probability of this filter's wander.
     weight: f64,
     x: f64,
@@ -196,7 +197,7 @@ struct Covariance {
     ff: f64,
 }
 
-impl Filter {
+impl WanderFilter {
     fn predict(&mut self, dt: f64, wander: f64) {
         let q = wander * wander * dt;
         let p = self.p;
@@ -208,7 +209,7 @@ impl Filter {
         };
     }
 
-    /// Weighs in a phase observed `dt` seconds from the state's instant (not after it); returns the
+    /// Assimilates a phase observed `dt` seconds from the state's instant (not after it); returns the
     /// logarithm of its likelihood.
     fn update(&mut self, dt: f64, observed: f64, variance: f64) -> f64 {
         let p = self.p;
@@ -223,9 +224,9 @@ impl Filter {
 }
 
 /// Mean and covariance of a weighted mixture; the weights need not add up to one.
-fn merge(parts: impl Iterator<Item = (f64, Filter)> + Clone) -> ((f64, f64), Covariance) {
+fn merge(parts: impl Iterator<Item = (f64, WanderFilter)> + Clone) -> ((f64, f64), Covariance) {
     let total: f64 = parts.clone().map(|(weight, _)| weight).sum();
-    let mean = |value: fn(&Filter) -> f64| {
+    let mean = |value: fn(&WanderFilter) -> f64| {
         parts.clone().map(|(weight, filter)| weight * value(&filter)).sum::<f64>() / total
     };
     let (x, f) = (mean(|filter| filter.x), mean(|filter| filter.f));
@@ -240,9 +241,9 @@ fn merge(parts: impl Iterator<Item = (f64, Filter)> + Clone) -> ((f64, f64), Cov
 }
 
 /// The probability that the model changes from `i` to `j` between two observations.
-pub(super) fn passing(i: usize, j: usize) -> f64 {
-    let up = |from: usize| EXPECTED.get(from + 1).map_or(0.0, |next| CHANGE * next / EXPECTED[from]);
-    let down = |from: usize| if from == 0 { 0.0 } else { CHANGE };
+pub(super) fn transition_probability(i: usize, j: usize) -> f64 {
+    let up = |from: usize| PRIOR.get(from + 1).map_or(0.0, |next| TRANSITION * next / PRIOR[from]);
+    let down = |from: usize| if from == 0 { 0.0 } else { TRANSITION };
     match j as isize - i as isize {
         0 => 1.0 - up(i) - down(i),
         1 => up(i),
@@ -251,14 +252,14 @@ pub(super) fn passing(i: usize, j: usize) -> f64 {
     }
 }
 
-/// Random walk of frequency per √s: from an oven-controlled oscillator to a bad crystal in a draught. Ratios
-/// of ten cost almost nothing against finer steps, the mixture interpolates.
+/// Random walk of frequency per √s: from an oven-controlled oscillator to a bad crystal in a draught. Ratios of
+/// ten are fine enough, because the mixture interpolates.
 pub(super) const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 1e-7];
-/// How likely each is, before anything is known: draughts are rare. The filters' changes keep these shares.
-pub(super) const EXPECTED: [f64; WANDERS.len()] = [0.475, 0.475, 0.0475, 0.0025];
+/// Prior probability of each: draughts are rare. The transitions preserve these probabilities.
+pub(super) const PRIOR: [f64; WANDERS.len()] = [0.475, 0.475, 0.0475, 0.0025];
 /// The probability that an oscillator changes to the next lower wander between two observations.
-const CHANGE: f64 = 0.003;
-/// No filter's weight falls below this: it must be able to come back.
+const TRANSITION: f64 = 0.003;
+/// The minimum weight of a filter, so that it can recover.
 const MIN_WEIGHT: f64 = 1e-12;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The time that a node publishes, as a function of its free-running oscillator.
 //!
-//! Two lines over the oscillator's reading r. The *estimate* is the best that is known:
+//! Two functions of the oscillator's reading r. The *estimate* is a line:
 //!
 //! ```text
 //! e(r) = r + phase + frequency · (r − reference)
@@ -13,7 +13,7 @@
 use crate::event::Adjustment;
 use crate::time::{Correction, Frequency, Raw, Span, Timestamp};
 
-/// A disciplined clock over an oscillator that nobody touches. Pure arithmetic; reads no clock.
+/// A disciplined clock over a free-running oscillator. Pure arithmetic; reads no clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timescale {
     reference: Raw,
@@ -24,7 +24,7 @@ pub struct Timescale {
 }
 
 impl Timescale {
-    /// The timescale of a machine that knows nothing better than its oscillator, from `raw` on.
+    /// The timescale that shows the oscillator itself, from `raw` on.
     pub fn free_running(raw: Raw) -> Timescale {
         Timescale { reference: raw, phase: Span::ZERO, frequency: Frequency::ZERO, residue: Span::ZERO }
     }
@@ -49,15 +49,15 @@ impl Timescale {
         self.frequency
     }
 
-    /// What is still to be slewed away at `raw`: published minus estimated time.
+    /// The rest of the slew at `raw`: published minus estimated time.
     pub fn residue_at(&self, raw: Raw) -> Span {
         let gone = SLEW_LIMIT.over(raw - self.reference).max(Span::ZERO);
         let left = (self.residue.abs() - gone).max(Span::ZERO);
         if self.residue < Span::ZERO { -left } else { left }
     }
 
-    /// From `raw` on the estimate is `phase` ahead of the oscillator and runs at `frequency`. Returns what
-    /// is added to the published time, at once or over time.
+    /// Sets the estimate: from `raw` on it is `phase` ahead of the oscillator and runs at `frequency`. Returns
+    /// what is added to the published time, at once (step) or over time (slew).
     pub fn set(&mut self, raw: Raw, phase: Span, frequency: Frequency, how: Adjustment) -> Correction {
         let published = self.published(raw);
         let before = self.estimate(raw);
@@ -68,7 +68,7 @@ impl Timescale {
         Correction::adding(self.estimate(raw) - before)
     }
 
-    /// At `raw` the clock shows `published`; what that is off the estimate is slewed away.
+    /// Sets the published time at `raw`; its difference from the estimate is slewed away.
     pub fn show(&mut self, raw: Raw, published: Timestamp) {
         let phase = self.phase_at(raw);
         let residue = published - self.estimate(raw);
@@ -95,7 +95,7 @@ mod tests {
     const START: Raw = Raw::from_nanos(1_800_000_000_000_000_000);
 
     #[test]
-    fn a_step_is_there_at_once() {
+    fn a_step_takes_effect_at_once() {
         let mut clock = Timescale::free_running(START);
         clock.set(START, Span::from_secs(-2), Frequency::ZERO, Adjustment::Step);
         assert_eq!(clock.published(START).as_nanos(), START.as_nanos() - 2_000_000_000);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shift_of_frequency_moves_nothing_at_its_moment() {
+    fn a_shift_of_frequency_does_not_step_the_clock() {
         let mut clock = Timescale::free_running(START);
         clock.set(START, Span::from_millis(3), Frequency::from_ppm(40.0), Adjustment::Slew);
         let later = START + Span::from_secs(1);

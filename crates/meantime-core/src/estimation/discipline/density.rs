@@ -1,10 +1,10 @@
-//! The density of a path's noise: what a datagram waits on top of the least it has to.
+//! The density of a path's noise: the waiting time of a datagram beyond the minimum delay.
 //!
-//! Waiting is one-sided, and nobody knows its law. So it is learned, as a mixture of [`COMPONENTS`] shapes:
+//! Waiting is one-sided, and its law is unknown. So it is learned, as a mixture of [`COMPONENTS`] shapes:
 //! an exponential of mean m_k = 64 ns · 2^k, k = 0 … 20, convolved with a Gaussian of deviation g_k, which
-//! rounds its edge. How round the edge is, is a class of its own ([`Sharpness`]): between classes the
-//! evidence decides, within a class expectation-maximisation learns the weights. Both directions share one
-//! density: two would turn a doubt about the shape into an error of the offset.
+//! rounds its edge. Each [`Sharpness`] of the edge is a class of its own: the evidence selects the class,
+//! expectation-maximisation learns the weights within a class. Both directions share one density: with two, an
+//! uncertain shape would become an error of the offset.
 //!
 //! For a residual r = observed − expected with V = S + g² (S the variance of the expectation), L = 1/m and
 //! u = (L V − r)/√(2V), the density of one component and its derivatives are
@@ -34,7 +34,7 @@ pub(super) struct Density {
     /// Their logarithms.
     ln_weights: [f64; COMPONENTS],
     /// Observations that the weights rest on.
-    seen: f64,
+    observed: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ struct Shape {
     deviation: f64,
 }
 
-/// What one observation says about the expectation that it was compared with.
+/// The density of one residual, with its derivatives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
     /// The logarithm of the residual's density.
@@ -64,7 +64,7 @@ pub(super) struct Evidence {
 pub(super) type Shares = [f64; COMPONENTS];
 
 impl Density {
-    /// A density of which nothing is known but its sharpness.
+    /// A density of known sharpness, with equal weights.
     pub(super) fn unknown(sharpness: Sharpness) -> Density {
         let shapes = core::array::from_fn(|k| {
             let scale = 64e-9 * f64::from(1u32 << k);
@@ -75,10 +75,15 @@ impl Density {
             Shape { mean, rate: 1.0 / mean, ln_mean: mean.ln(), deviation }
         });
         let weight = 1.0 / COMPONENTS as f64;
-        Density { shapes, weights: [weight; COMPONENTS], ln_weights: [weight.ln(); COMPONENTS], seen: 0.0 }
+        Density {
+            shapes,
+            weights: [weight; COMPONENTS],
+            ln_weights: [weight.ln(); COMPONENTS],
+            observed: 0.0,
+        }
     }
 
-    /// Weighs a residual against an expectation of variance `variance`; adds `share` times what each
+    /// Evaluates a residual whose expectation has the variance `variance`; adds `share` times what each
     /// component explains to `shares`. Left out are components of no more than `rare` weight, and those that
     /// explain less than e^−`depth` of what the best may.
     pub(super) fn evidence(
@@ -123,8 +128,8 @@ impl Density {
         if amount <= 0.0 {
             return;
         }
-        self.seen += amount;
-        let gain = (amount / (self.seen + 8.0)).max(LEARNING * amount).min(0.5);
+        self.observed += amount;
+        let gain = (amount / (self.observed + 8.0)).max(LEARNING * amount).min(0.5);
         for (weight, share) in self.weights.iter_mut().zip(shares) {
             *weight = ((1.0 - gain) * *weight + gain * share / amount).max(MIN_WEIGHT);
         }
@@ -135,23 +140,23 @@ impl Density {
         }
     }
 
-    /// Puts a part of what was learned in doubt, and all of it in question.
+    /// Moves the weights a part of the way back to equal ones, and resets their number of observations.
     pub(super) fn doubt(&mut self) {
         for (weight, ln_weight) in self.weights.iter_mut().zip(&mut self.ln_weights) {
             *weight += DOUBT * (1.0 / COMPONENTS as f64 - *weight);
             *ln_weight = weight.ln();
         }
-        self.seen = 0.0;
+        self.observed = 0.0;
     }
 
-    /// The weights shall rest on at most so many observations.
-    pub(super) fn rest_on(&mut self, seen: f64) {
-        self.seen = self.seen.min(seen);
+    /// Limits the number of observations on which the weights rest.
+    pub(super) fn limit_memory(&mut self, observed: f64) {
+        self.observed = self.observed.min(observed);
     }
 
     /// Observations that the weights rest on.
-    pub(super) fn seen(&self) -> f64 {
-        self.seen
+    pub(super) fn observed(&self) -> f64 {
+        self.observed
     }
 
     /// The typical waiting time, in seconds: the geometric mean of the components' scales.
@@ -176,10 +181,9 @@ impl Density {
     }
 }
 
-/// Farther than so many deviations before the edge (and behind a Gaussian) all is alike: the square of what
-/// is hours too early, in deviations of nanoseconds, leaves no digit of a double for what has to be
-/// subtracted from it.
-fn thinkable(residual: f64, deviation: f64) -> f64 {
+/// Limits a residual to [`FARTHEST`] deviations before the edge: the square of hours, in deviations of
+/// nanoseconds, would leave no digit of an f64 for the term that is subtracted from it.
+fn limited(residual: f64, deviation: f64) -> f64 {
     residual.max(-FARTHEST * deviation)
 }
 
@@ -196,7 +200,7 @@ impl Shape {
     fn ln_about(&self, residual: f64, variance: f64) -> f64 {
         let v = variance + self.deviation * self.deviation;
         let s = v.sqrt();
-        let residual = thinkable(residual, s);
+        let residual = limited(residual, s);
         let r = residual * self.rate;
         if self.mean < GAUSSIAN * s {
             let (r, v) = (residual.min(FARTHEST * s) - self.mean, v + self.mean * self.mean);
@@ -215,9 +219,9 @@ impl Shape {
     fn term(&self, residual: f64, variance: f64, highest: f64) -> Term {
         let v = variance + self.deviation * self.deviation;
         let s = v.sqrt();
-        let residual = thinkable(residual, s);
+        let residual = limited(residual, s);
         if self.mean < GAUSSIAN * s {
-            // Beside so much doubt, the exponential's skewness does not show.
+            // The deviation hides the exponential's skewness.
             let (r, v) = (residual.min(FARTHEST * s) - self.mean, v + self.mean * self.mean);
             let slope = -r / v;
             let density = (-0.5 * r * r / v - highest).exp() / (core::f64::consts::TAU * v).sqrt();
@@ -250,10 +254,10 @@ const GAUSSIAN: f64 = 0.05;
 /// How fast old observations fade, per observation: slow learning lets filters of a wide wander explain a
 /// noisy hour by moving the clock.
 const LEARNING: f64 = 0.01;
-/// The part that is put in doubt before a replay: all of it leaves too little to start from, none of it lets
-/// first errors last for minutes.
+/// How far the weights move back to equal ones before a replay: all the way leaves too little to start from;
+/// no move lets early errors last for minutes.
 const DOUBT: f64 = 0.3;
-/// No component's weight falls below this: it must be able to come back.
+/// The minimum weight of a component, so that it can recover.
 const MIN_WEIGHT: f64 = 1e-6;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 

@@ -1,7 +1,7 @@
 //! One filter: an assumed-density estimate of clock and path.
 //!
 //! State z = (x, f, b_f, b_b): the oscillator is x seconds ahead of the cluster's time and runs faster by f;
-//! b_f and b_b are the least delays of the way to this node and back. Each one-way difference is one scalar
+//! b_f and b_b are the minimum delays to this node and back. Each one-way difference is one scalar
 //! observation
 //!
 //! ```text
@@ -10,14 +10,14 @@
 //! ```
 //!
 //! whose noise has the [`Density`] of the path. After each, the posterior is replaced by the Gaussian of the
-//! same mean and covariance: with the logarithm's slope D and curvature C of the density at the residual, z ←
-//! z − P h D and P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential noise,
-//! the exact moments of a Gaussian that is cut off at an edge. So the edges of both ways cut the offset from
-//! both sides.
+//! same mean and covariance: with slope D and curvature C of the logarithm of the density at the residual,
+//! z ← z − P h D and P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential noise,
+//! these are the exact moments of a truncated Gaussian: the edges of both directions bound the offset from both
+//! sides.
 
 use super::density::{Density, Shares};
 
-/// A Gaussian belief about clock and path.
+/// A Gaussian estimate of clock and path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filter {
     z: [f64; STATES],
@@ -26,37 +26,37 @@ pub(super) struct Filter {
 
 /// One one-way difference.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Observation {
-    /// Which way.
-    pub way: Way,
+pub(super) struct OneWayDifference {
+    /// The direction.
+    pub way: PathDirection,
     /// From the instant of the filter's state, in seconds.
     pub tau: f64,
     /// The difference, in seconds.
     pub difference: f64,
 }
 
-/// The two ways of a path.
+/// The two directions of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum PathDirection {
     /// From the server to this node.
     Forward,
     /// From this node to the server.
     Backward,
 }
 
-impl Way {
+impl PathDirection {
     /// Both.
-    pub(super) const BOTH: [Way; 2] = [Way::Forward, Way::Backward];
+    pub(super) const BOTH: [PathDirection; 2] = [PathDirection::Forward, PathDirection::Backward];
 
-    /// The state's index of this way's least delay.
+    /// The state's index of this direction's minimum delay.
     fn base(self) -> usize {
         2 + self as usize
     }
 }
 
 impl Filter {
-    /// What is known after one exchange of round-trip delay `delay` (s): the offset is zero by definition,
-    /// give or take half the delay; the ways are as long as each other, as far as anybody knows.
+    /// The state after one exchange of round-trip delay `delay` (s): the offset is zero by definition, within
+    /// half the delay; both directions have the same expected delay.
     pub(super) fn start(delay: f64, frequency: f64, frequency_error: f64) -> Filter {
         let mut p = [[0.0; STATES]; STATES];
         let quarter = delay * delay / 4.0;
@@ -85,43 +85,42 @@ impl Filter {
         self.p[1][1] += q;
     }
 
-    /// Lets the least delays walk a little, both together: routes change, and a wrong idea must not last for
-    /// ever.
-    pub(super) fn loosen_path(&mut self, by: f64) {
+    /// Adds process noise to both minimum delays together: routes change, and a wrong estimate must not last.
+    pub(super) fn add_path_noise(&mut self, by: f64) {
         for (i, j) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
             self.p[i][j] += by * by;
         }
     }
 
-    /// The least delay of this way may be another by about so much.
-    pub(super) fn doubt_way(&mut self, way: Way, by: f64) {
+    /// The minimum delay of this direction may have changed by about `by` seconds.
+    pub(super) fn inflate_path(&mut self, way: PathDirection, by: f64) {
         self.p[way.base()][way.base()] += by * by;
     }
 
-    /// The phase was taken anew, from an exchange of round-trip delay `delay` (s): all is as at the start but
-    /// for the frequency, which may have changed by about `drift`. How much one way is longer than the other
-    /// is forgotten, too: that was known by the phase alone.
-    pub(super) fn forget_phase(&mut self, delay: f64, drift: f64) {
+    /// Resets the phase, from an exchange of round-trip delay `delay` (s). The state is as at the start, except
+    /// for the frequency, which may have changed by about `drift`. The asymmetry is reset too, because it is
+    /// known through the phase only.
+    pub(super) fn reset_phase(&mut self, delay: f64, drift: f64) {
         *self = Filter::start(delay, self.z[1], self.p[1][1].sqrt().hypot(drift));
     }
 
-    /// The frequency may have changed by about so much.
-    pub(super) fn doubt_frequency(&mut self, by: f64) {
+    /// The frequency may have changed by about `by`.
+    pub(super) fn inflate_frequency(&mut self, by: f64) {
         self.p[1][1] += by * by;
     }
 
-    /// What is left of an observation after the expectation, and the variance of the expectation.
-    pub(super) fn residual(&self, observation: &Observation) -> (f64, f64) {
+    /// The residual of an observation, and the variance of its expectation.
+    pub(super) fn residual(&self, observation: &OneWayDifference) -> (f64, f64) {
         let (_, variance, residual) = self.compare(observation);
         (residual, variance)
     }
 
-    /// Takes in an observation; returns the logarithm of its density. `depth` says which components of the
+    /// Assimilates an observation; returns the logarithm of its density. `depth` says which components of the
     /// density are left out, see [`Density::evidence`]; `share` times what each explains is added to
     /// `shares`.
     pub(super) fn assimilate(
         &mut self,
-        observation: &Observation,
+        observation: &OneWayDifference,
         density: &Density,
         depth: (f64, f64),
         share: f64,
@@ -143,11 +142,11 @@ impl Filter {
     }
 
     /// P h, h P h and the residual.
-    fn compare(&self, observation: &Observation) -> ([f64; STATES], f64, f64) {
+    fn compare(&self, observation: &OneWayDifference) -> ([f64; STATES], f64, f64) {
         let base = observation.way.base();
         let (one, tau) = match observation.way {
-            Way::Forward => (1.0, observation.tau),
-            Way::Backward => (-1.0, -observation.tau),
+            PathDirection::Forward => (1.0, observation.tau),
+            PathDirection::Backward => (-1.0, -observation.tau),
         };
         let ph: [f64; STATES] =
             core::array::from_fn(|i| one * self.p[i][0] + tau * self.p[i][1] + self.p[i][base]);
@@ -158,10 +157,10 @@ impl Filter {
 
     /// Offset and frequency at `dt` seconds after the state's instant, with variance of both, for this
     /// wander.
-    pub(super) fn clock(&self, dt: f64, wander: f64) -> Clock {
+    pub(super) fn clock(&self, dt: f64, wander: f64) -> ClockEstimate {
         let q = wander * wander * dt.max(0.0);
         let p = &self.p;
-        Clock {
+        ClockEstimate {
             x: self.z[0] + self.z[1] * dt,
             f: self.z[1],
             xx: p[0][0] + 2.0 * dt * p[0][1] + dt * dt * p[1][1] + q * dt * dt / 3.0,
@@ -189,12 +188,12 @@ impl Filter {
     }
 }
 
-/// The clock's part of a belief.
+/// The clock's part of an estimate.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Clock {
-    /// How far the oscillator is ahead, in seconds.
+pub(super) struct ClockEstimate {
+    /// The oscillator's lead over cluster time, in seconds.
     pub x: f64,
-    /// By how much it runs fast.
+    /// Its frequency, positive if it runs fast.
     pub f: f64,
     /// Variance of x.
     pub xx: f64,
@@ -202,16 +201,16 @@ pub(super) struct Clock {
     pub ff: f64,
 }
 
-impl Clock {
-    /// Whether an oscillator can be like that.
-    pub(super) fn is_possible(&self) -> bool {
+impl ClockEstimate {
+    /// Whether an oscillator can have this state.
+    pub(super) fn is_plausible(&self) -> bool {
         let known = self.x.is_finite() && self.xx.is_finite() && self.ff.is_finite();
         known && self.f.abs() <= FASTEST_FREQUENCY
     }
 
     /// The moments of a weighted mixture; the weights add up to one.
-    pub(super) fn mixture(parts: impl Iterator<Item = (f64, Clock)> + Clone) -> Clock {
-        let mut merged = Clock::default();
+    pub(super) fn mixture(parts: impl Iterator<Item = (f64, ClockEstimate)> + Clone) -> ClockEstimate {
+        let mut merged = ClockEstimate::default();
         for (weight, clock) in parts.clone() {
             merged.x += weight * clock.x;
             merged.f += weight * clock.f;
@@ -224,7 +223,7 @@ impl Clock {
     }
 }
 
-/// No two oscillators' frequencies are farther apart than this.
+/// The largest difference of two oscillators' frequencies.
 const FASTEST_FREQUENCY: f64 = 600e-6;
 /// x, f, b_f, b_b.
 const STATES: usize = 4;

@@ -1,41 +1,42 @@
-//! The discipline: from a round's exchanges to phase and frequency of the cluster's time over this node's
-//! oscillator, by all that every one-way difference says.
+//! The discipline: estimates phase and frequency of the cluster's time over this node's oscillator, from all
+//! one-way differences of all exchanges.
 //!
-//! It works on the free-running timescale only. Whatever the node does with its published clock meanwhile,
-//! step or slew, is invisible to it; so nothing that is in flight has to be accounted for. What the server
-//! announces of the cluster's rate is taken out of the observations and put back into the estimate, so that
-//! it is invisible, too.
+//! It works on the free-running timescale only. Steps and slews of the published clock do not affect it, so
+//! adjustments in flight need no accounting. The commanded rate is subtracted from the observations and added
+//! to the estimate, so rate commands do not affect it either.
 //!
-//! Each class holds that the path's noise has a certain sharpness, learns its density, and keeps a bank of
-//! filters for different wanders of the oscillator; the evidence weighs the classes. The first bursts are
-//! kept and replayed now and then, since what they say is understood only when the noise is known.
+//! Each class assumes a sharpness of the path's noise, learns the noise density, and runs a bank of filters for
+//! different wanders of the oscillator. The classes are weighted by their evidence. The first bursts are stored
+//! and replayed several times, because their interpretation depends on the noise density, which is learned from
+//! them.
 //!
-//! What is impossible if waiting times are not negative means that something has moved:
+//! Waiting times are not negative. A residual that contradicts this shows a change:
 //!
-//! * the clock, if one way became shorter and the other longer by the same, or if the offset lies farther
-//!   from the expectation than half the delay allows. Such bursts are outliers: ignored, unless they persist,
-//!   three in a row if the server says that this clock is in the minority, twelve if it does not (so that a
-//!   clock that is right does not follow a server that jumped), four in the first bursts, after which all
-//!   begins again; a burst in between that is none halves their count. Then the phase is taken anew; the
-//!   frequency is doubted only by as much as the outliers drifted among themselves, for a pure step says
-//!   nothing about it. What only a sudden change of the oscillator explains is left out once, and followed if
-//!   the next burst says the same;
-//! * the path, if one way became shorter. Then its least delay is doubted, and nothing else.
+//! * of the clock, if one direction became shorter and the other longer by the same amount, or if the offset is
+//!   farther from the expectation than half the delay allows. Such bursts are outliers. They are ignored unless
+//!   they persist: three in a row if the vote finds this clock in the minority, twelve otherwise (so that a
+//!   correct clock does not follow a server that jumped), four in the first bursts, after which the discipline
+//!   restarts. A regular burst in between halves their count. After that, the phase is reset; the frequency's
+//!   variance grows only by the drift among the outliers, because a pure step contains no information about
+//!   frequency. A burst that only a sudden change of the oscillator explains is left out once, and followed if
+//!   the next burst agrees with it;
+//! * of the path, if one direction became shorter. Then only the variance of its minimum delay grows.
 //!
-//! A way whose delays all became longer has moved, too; that is no impossibility, but soon very unlikely.
+//! A direction whose delays have all increased has changed as well; that is not impossible, but soon very
+//! unlikely.
 
-mod check;
+mod changes;
 mod class;
+mod cross_check;
 mod density;
 mod filter;
-mod moves;
 mod replay;
 
-use self::check::Check;
-use self::class::{Burst, Class};
+use self::changes::{Change, ChangeDetector, FASTEST_DRIFT, Outliers};
+use self::class::{Class, Noise, ObservedBurst};
+use self::cross_check::CrossCheck;
 use self::density::Sharpness;
-use self::filter::{Clock, Filter, Observation, Way};
-use self::moves::{FASTEST_DRIFT, Moved, Outliers, Watch};
+use self::filter::{ClockEstimate, Filter, OneWayDifference, PathDirection};
 use self::replay::Replay;
 use super::exchange::Exchange;
 use super::kalman::Estimate;
@@ -45,46 +46,46 @@ use core::ops::RangeInclusive;
 
 use crate::time::{Frequency, Raw, Span, Timestamp};
 
-/// What became of a burst.
+/// How the discipline used a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub enum BurstOutcome {
     /// It was the first: the phase is known, the frequency not yet.
     Started,
-    /// It was weighed in.
+    /// It was assimilated.
     Followed,
-    /// It was held for an outlier, the n-th in a row.
+    /// It was an outlier, the n-th in a row.
     Ignored(u32),
-    /// It confirmed the outliers before it: the phase was taken anew.
+    /// It confirmed the outliers before it: the phase was reset.
     Restarted,
 }
 
-/// How readily a persistent outlier is believed: for long not if the vote agrees with this clock, soon if it
-/// does not, and at once if the server keeps another cluster's time.
+/// How many outliers in a row reset the phase: many if the vote agrees with this clock, few if it does not,
+/// and none if the server keeps another cluster's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// After this many in a row.
+pub enum OutlierLimit {
+    /// After this many outliers in a row.
     After(u32),
-    /// At once.
-    AtOnce,
+    /// The first burst resets the phase.
+    None,
 }
 
-impl Trust {
+impl OutlierLimit {
     /// For a clock that the vote has found in the minority.
-    pub const MINORITY: Trust = Trust::After(3);
-    /// For a clock that the vote agrees with: a guard against being locked out for ever.
-    pub const MAJORITY: Trust = Trust::After(12);
+    pub const MINORITY: OutlierLimit = OutlierLimit::After(3);
+    /// For a clock that the vote agrees with: it must not ignore the server forever.
+    pub const MAJORITY: OutlierLimit = OutlierLimit::After(12);
 
-    fn at_most(self, limit: u32) -> Trust {
+    fn at_most(self, limit: u32) -> OutlierLimit {
         match self {
-            Trust::After(own) => Trust::After(own.min(limit)),
-            Trust::AtOnce => Trust::AtOnce,
+            OutlierLimit::After(own) => OutlierLimit::After(own.min(limit)),
+            OutlierLimit::None => OutlierLimit::None,
         }
     }
 
-    fn believes(self, in_a_row: u32) -> bool {
+    fn is_reached(self, in_a_row: u32) -> bool {
         match self {
-            Trust::After(limit) => in_a_row >= limit,
-            Trust::AtOnce => true,
+            OutlierLimit::After(limit) => in_a_row >= limit,
+            OutlierLimit::None => true,
         }
     }
 }
@@ -92,13 +93,12 @@ impl Trust {
 /// The estimator of one node.
 #[derive(Clone, Debug)]
 pub struct Discipline {
-    /// What is known of the frequency before the first burst: the oscillator runs fast by so much, give or
-    /// take.
+    /// Prior of the oscillator's frequency before the first burst, and its standard deviation.
     frequency: (f64, f64),
-    command: Command,
+    command: CommandedRate,
     usual_delay: Option<Span>,
     outliers: Option<Outliers>,
-    belief: Option<Box<Belief>>,
+    tracking: Option<Box<Tracking>>,
 }
 
 impl Default for Discipline {
@@ -107,84 +107,89 @@ impl Default for Discipline {
     }
 }
 
-/// Everything that is believed after the first burst.
+/// The state after the first burst.
 #[derive(Clone, Debug)]
-struct Belief {
-    /// Phases are kept relative to this one, so that a double carries them even from 1970: the oscillator's
-    /// lead at the start, or when it was taken anew.
+struct Tracking {
+    /// The oscillator's lead at the start, or at the last reset. Phases are relative to it, so that an f64
+    /// has enough digits even for a clock that shows 1970.
     base: Span,
-    /// The instant that all states speak of.
+    /// The instant of all states.
     at: Raw,
     bursts: u32,
     classes: Classes,
-    watch: Watch,
-    check: Check,
+    changes: ChangeDetector,
+    check: CrossCheck,
     replay: Option<Replay>,
 }
 
 impl Discipline {
-    /// An estimator that knows the frequency from before: the cluster's rate over this oscillator, minus one,
-    /// with one standard deviation.
+    /// An estimator with a prior of the frequency: the cluster's rate over this oscillator, minus one, with one
+    /// standard deviation.
     pub fn with_frequency(frequency: Frequency, error: Frequency) -> Discipline {
         Discipline {
             frequency: (-frequency.ratio(), error.ratio()),
-            command: Command::default(),
+            command: CommandedRate::default(),
             usual_delay: None,
             outliers: None,
-            belief: None,
+            tracking: None,
         }
     }
 
-    /// Weighs in the exchanges of a burst: server's stamps in cluster time, client's on its oscillator.
-    /// `None`, and nothing changes, if none of them makes sense.
-    pub fn update(&mut self, exchanges: &[Exchange<Timestamp, Raw>], trust: Trust) -> Option<Judgement> {
-        let sensible = sensible(exchanges);
-        let best = sensible.first()?;
+    /// Assimilates the exchanges of a burst: server's stamps in cluster time, client's on its oscillator.
+    /// Returns `None`, without any change, if none of them is plausible.
+    pub fn update(
+        &mut self,
+        exchanges: &[Exchange<Timestamp, Raw>],
+        trust: OutlierLimit,
+    ) -> Option<BurstOutcome> {
+        let plausible = plausible(exchanges);
+        let best = plausible.first()?;
         self.learn_delay(best.delay());
-        let Some(belief) = &mut self.belief else {
-            self.belief = Some(Box::new(Belief::start(&sensible, &self.command, self.frequency)));
-            return Some(Judgement::Started);
+        let Some(tracking) = &mut self.tracking else {
+            self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, self.frequency)));
+            return Some(BurstOutcome::Started);
         };
-        let mut burst = belief.meet(&sensible, &self.command);
-        match belief.watch.moved(&belief.classes, &burst, belief.bursts) {
-            Moved::Clock { by } => {
+        let mut burst = tracking.predict_to_burst(&plausible, &self.command);
+        match tracking.changes.detect(&tracking.classes, &burst, tracking.bursts) {
+            Change::ClockEstimate { by } => {
                 let outliers = Outliers::after(self.outliers, best.t2, by);
                 self.outliers = Some(outliers);
-                let young = belief.bursts < YOUNG;
+                let young = tracking.bursts < YOUNG;
                 let trust = if young { trust.at_most(YOUNG_TRUST) } else { trust };
-                if !trust.believes(outliers.count()) {
-                    if let Some(replay) = &mut belief.replay {
-                        replay.pass(burst.dt);
+                if !trust.is_reached(outliers.count()) {
+                    if let Some(replay) = &mut tracking.replay {
+                        replay.skip(burst.dt);
                     }
-                    return Some(Judgement::Ignored(outliers.count()));
+                    return Some(BurstOutcome::Ignored(outliers.count()));
                 }
                 self.outliers = None;
                 if young {
-                    // The first bursts were not like what has come since: what was learned of them, the
-                    // frequency above all, is worth less than nothing.
+                    // The first bursts were not representative: what was learned from them, above all the
+                    // frequency, is wrong.
                     let any = (self.frequency.0, self.frequency.1.max(ANY_FREQUENCY.ratio()));
-                    self.belief = Some(Box::new(Belief::start(&sensible, &self.command, any)));
-                    return Some(Judgement::Restarted);
+                    self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, any)));
+                    return Some(BurstOutcome::Restarted);
                 }
-                let noise = leader(&belief.classes).density().scale();
-                belief.take_phase_anew(&sensible, &self.command, outliers.drift(noise));
-                self.unlearn_nonsense(&sensible);
-                return Some(Judgement::Restarted);
+                let noise = leader(&tracking.classes).density().scale();
+                tracking.reset_phase(&plausible, &self.command, outliers.drift(noise));
+                self.restart_if_implausible(&plausible);
+                return Some(BurstOutcome::Restarted);
             }
-            Moved::Way { way, by } => belief.doubt_way(way, by),
-            Moved::Nothing { impossible } => burst.leave_out(&impossible),
+            Change::Path { way, by } => tracking.inflate_path(way, by),
+            Change::None { impossible } => burst.leave_out(&impossible),
         }
         self.outliers = self.outliers.and_then(Outliers::fade);
-        belief.follow(burst);
-        let nonsense = self.unlearn_nonsense(&sensible);
-        Some(if nonsense { Judgement::Restarted } else { Judgement::Followed })
+        tracking.follow(burst);
+        let nonsense = self.restart_if_implausible(&plausible);
+        Some(if nonsense { BurstOutcome::Restarted } else { BurstOutcome::Followed })
     }
 
-    /// What is no oscillator's frequency was learned from something else: begin again.
-    fn unlearn_nonsense(&mut self, exchanges: &[Exchange<Timestamp, Raw>]) -> bool {
-        let nonsense = self.belief.as_ref().is_some_and(|belief| !belief.clock(belief.at).is_possible());
+    /// Restarts if the learned frequency is implausible for an oscillator.
+    fn restart_if_implausible(&mut self, exchanges: &[Exchange<Timestamp, Raw>]) -> bool {
+        let nonsense =
+            self.tracking.as_ref().is_some_and(|tracking| !tracking.clock(tracking.at).is_plausible());
         if nonsense {
-            self.belief = Some(Box::new(Belief::start(exchanges, &self.command, self.frequency)));
+            self.tracking = Some(Box::new(Tracking::start(exchanges, &self.command, self.frequency)));
         }
         nonsense
     }
@@ -194,28 +199,28 @@ impl Discipline {
         self.command.change(at, change);
     }
 
-    /// The cluster is another one: its time may run at any rate.
-    pub fn doubt_frequency(&mut self) {
+    /// The server keeps another cluster's time, whose rate is unknown.
+    pub fn inflate_frequency(&mut self) {
         let by = ANY_FREQUENCY.ratio();
-        if let Some(belief) = &mut self.belief {
-            belief.doubt(|filter| filter.doubt_frequency(by));
-            belief.check.doubt_frequency(by);
+        if let Some(tracking) = &mut self.tracking {
+            tracking.doubt(|filter| filter.inflate_frequency(by));
+            tracking.check.inflate_frequency(by);
         }
     }
 
-    /// What is known about the cluster's time at `at`; `None` before the first burst.
+    /// The estimate of the cluster's time at `at`; `None` before the first burst.
     pub fn estimate(&self, at: Raw) -> Option<Estimate> {
-        let belief = self.belief.as_ref()?;
-        let clock = belief.check.temper(at, belief.clock(at));
+        let tracking = self.tracking.as_ref()?;
+        let clock = tracking.check.combine(at, tracking.clock(at));
         Some(Estimate {
-            phase: Span::from_secs_f64(self.command.phase(at) - clock.x) - belief.base,
+            phase: Span::from_secs_f64(self.command.phase(at) - clock.x) - tracking.base,
             frequency: Frequency::from_ratio(self.command.rate - clock.f),
             error: Span::from_secs_f64(clock.xx.sqrt()),
             frequency_error: Frequency::from_ratio(clock.ff.sqrt()),
         })
     }
 
-    /// The delay that an exchange on this path usually has, for readings that come without one.
+    /// The usual delay of an exchange on this path, for readings without a delay of their own.
     pub fn usual_delay(&self) -> Span {
         self.usual_delay.unwrap_or(Span::from_millis(1))
     }
@@ -226,27 +231,35 @@ impl Discipline {
     }
 }
 
-impl Belief {
-    fn start(exchanges: &[Exchange<Timestamp, Raw>], command: &Command, frequency: (f64, f64)) -> Belief {
+impl Tracking {
+    fn start(
+        exchanges: &[Exchange<Timestamp, Raw>],
+        command: &CommandedRate,
+        frequency: (f64, f64),
+    ) -> Tracking {
         let best = &exchanges[0];
         let start = Filter::start(best.delay().as_secs_f64().max(1e-6), frequency.0, frequency.1);
-        let mut belief = Belief {
+        let mut tracking = Tracking {
             base: base(best, command),
             at: newest(exchanges),
             bursts: 0,
             classes: SHARPNESSES.map(|sharpness| Class::new(sharpness, start)),
-            watch: Watch::default(),
-            check: Check::new(frequency),
+            changes: ChangeDetector::default(),
+            check: CrossCheck::new(frequency),
             replay: None,
         };
-        let burst = belief.meet(exchanges, command);
-        belief.replay = Some(Replay::new(start));
-        belief.follow(burst);
-        belief
+        let burst = tracking.predict_to_burst(exchanges, command);
+        tracking.replay = Some(Replay::new(start));
+        tracking.follow(burst);
+        tracking
     }
 
-    /// Moves all states on to the burst, and puts its exchanges into their terms.
-    fn meet(&mut self, exchanges: &[Exchange<Timestamp, Raw>], command: &Command) -> Burst {
+    /// Predicts all states to the burst's instant, and converts its exchanges to one-way differences.
+    fn predict_to_burst(
+        &mut self,
+        exchanges: &[Exchange<Timestamp, Raw>],
+        command: &CommandedRate,
+    ) -> ObservedBurst {
         let at = newest(exchanges).max(self.at);
         let dt = (at - self.at).as_secs_f64();
         self.at = at;
@@ -260,40 +273,40 @@ impl Belief {
             };
             let forward = lead(exchange.t2, exchange.t1) - self.base;
             let backward = self.base - lead(exchange.t3, exchange.t4);
-            observations.push(Observation {
-                way: Way::Forward,
+            observations.push(OneWayDifference {
+                way: PathDirection::Forward,
                 tau: (exchange.t2 - at).as_secs_f64(),
                 difference: forward.as_secs_f64() + command.phase(exchange.t2),
             });
-            observations.push(Observation {
-                way: Way::Backward,
+            observations.push(OneWayDifference {
+                way: PathDirection::Backward,
                 tau: (exchange.t3 - at).as_secs_f64(),
                 difference: backward.as_secs_f64() - command.phase(exchange.t3),
             });
         }
-        Burst { dt, observations }
+        ObservedBurst { dt, observations }
     }
 
-    /// Takes in a burst that nothing is wrong with any more.
-    fn follow(&mut self, burst: Burst) {
+    /// Assimilates a burst after all checks.
+    fn follow(&mut self, burst: ObservedBurst) {
         if burst.observations.is_empty() {
             if let Some(replay) = &mut self.replay {
-                replay.pass(burst.dt);
+                replay.skip(burst.dt);
             }
             return;
         }
         self.bursts = self.bursts.saturating_add(1);
         for class in &mut self.classes {
-            class.assimilate(&burst.observations, true);
+            class.assimilate(&burst.observations, Noise::Learned);
         }
-        let Clock { f, ff, .. } = self.clock(self.at);
+        let ClockEstimate { f, ff, .. } = self.clock(self.at);
         self.check.observe(self.at, &burst, (f, ff.sqrt()));
-        for (way, by) in self.watch.lengthened(leader(&self.classes), &burst, self.bursts) {
-            self.doubt_way(way, by);
+        for (way, by) in self.changes.lengthened(leader(&self.classes), &burst, self.bursts) {
+            self.inflate_path(way, by);
         }
         if let Some(replay) = &mut self.replay {
-            replay.keep(burst);
-            replay.go_on(&mut self.classes);
+            replay.store(burst);
+            replay.advance(&mut self.classes);
             if replay.is_over() {
                 self.replay = None;
             }
@@ -310,37 +323,37 @@ impl Belief {
         }
     }
 
-    /// The least delay of this way may be another by about so many seconds.
-    fn doubt_way(&mut self, way: Way, by: f64) {
-        self.doubt(|filter| filter.doubt_way(way, by));
+    /// The minimum delay of this direction may have changed by about `by` seconds.
+    fn inflate_path(&mut self, way: PathDirection, by: f64) {
+        self.doubt(|filter| filter.inflate_path(way, by));
         if let Some(replay) = &mut self.replay {
-            replay.doubt_way(way, by);
+            replay.inflate_path(way, by);
         }
     }
 
-    /// The clock was set: forgets the phase, but neither the frequency, which may have changed by about
-    /// `drift`, nor the noise. Only here does the belief's instant go back: the oscillator itself may have
-    /// jumped.
-    fn take_phase_anew(&mut self, exchanges: &[Exchange<Timestamp, Raw>], command: &Command, drift: f64) {
+    /// Resets the phase, after the clock was set. Keeps the frequency, which may have changed by about
+    /// `drift`, and the noise density. Only here may the state's instant move back, because the oscillator
+    /// itself may have jumped.
+    fn reset_phase(&mut self, exchanges: &[Exchange<Timestamp, Raw>], command: &CommandedRate, drift: f64) {
         let best = &exchanges[0];
         self.base = base(best, command);
         self.at = newest(exchanges);
         let delay = best.delay().as_secs_f64();
-        self.doubt(|filter| filter.forget_phase(delay, drift));
-        self.watch = Watch::default();
-        self.check.forget_phase(drift);
-        // What was kept belongs to the old phase.
+        self.doubt(|filter| filter.reset_phase(delay, drift));
+        self.changes = ChangeDetector::default();
+        self.check.reset_phase(drift);
+        // The stored bursts belong to the old phase.
         self.replay = None;
-        let burst = self.meet(exchanges, command);
+        let burst = self.predict_to_burst(exchanges, command);
         self.follow(burst);
     }
 
-    fn clock(&self, at: Raw) -> Clock {
+    fn clock(&self, at: Raw) -> ClockEstimate {
         let dt = (at - self.at).as_secs_f64();
         let weights = self.classes.each_ref().map(|class| class.ln_evidence.exp());
         let total: f64 = weights.iter().sum();
         let parts = self.classes.iter().zip(weights);
-        Clock::mixture(
+        ClockEstimate::mixture(
             parts
                 .filter(|(_, weight)| *weight > 1e-9)
                 .map(|(class, weight)| (weight / total, class.clock(dt))),
@@ -348,26 +361,26 @@ impl Belief {
     }
 }
 
-/// The oscillator's lead in an exchange: from there, phases are counted.
-fn base(exchange: &Exchange<Timestamp, Raw>, command: &Command) -> Span {
+/// The oscillator's lead in an exchange, the origin of all phases.
+fn base(exchange: &Exchange<Timestamp, Raw>, command: &CommandedRate) -> Span {
     exchange.offset() + Span::from_secs_f64(command.phase(exchange.t2))
 }
 
-/// The exchanges that can be true, in the order of their delays: none takes less than no time, nor longer
-/// than any network, and none contradicts the best. A clock that was set in the middle of a burst makes two
-/// groups of them; what is left then is one.
-fn sensible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<Timestamp, Raw>> {
-    let mut sensible: Vec<_> =
-        exchanges.iter().copied().filter(|exchange| POSSIBLE.contains(&exchange.delay())).collect();
-    sensible.sort_by_key(Exchange::delay);
-    if let Some(best) = sensible.first().copied() {
-        sensible.retain(|exchange| {
+/// The plausible exchanges, in the order of their delays: those with a delay in [`PLAUSIBLE_DELAYS`] that do
+/// not contradict the best one. A clock that was set within a burst causes two groups of exchanges, of which
+/// one is left.
+fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<Timestamp, Raw>> {
+    let mut plausible: Vec<_> =
+        exchanges.iter().copied().filter(|exchange| PLAUSIBLE_DELAYS.contains(&exchange.delay())).collect();
+    plausible.sort_by_key(Exchange::delay);
+    if let Some(best) = plausible.first().copied() {
+        plausible.retain(|exchange| {
             let drift = Span::from_secs_f64(FASTEST_DRIFT * (exchange.t2 - best.t2).as_secs_f64().abs());
             let possible = (exchange.delay() + best.delay()).half() + drift;
             (exchange.offset() - best.offset()).abs() <= possible
         });
     }
-    sensible
+    plausible
 }
 
 /// The class with the most evidence.
@@ -381,10 +394,9 @@ fn newest(exchanges: &[Exchange<Timestamp, Raw>]) -> Raw {
     exchanges.iter().map(|exchange| exchange.t3).max().unwrap_or_default()
 }
 
-/// What the server has announced of the cluster's rate: a time line of its own, of which only the last piece
-/// is kept.
+/// The rate that the server has commanded: a piecewise linear time line, of which the last piece is stored.
 #[derive(Clone, Copy, Debug, Default)]
-struct Command {
+struct CommandedRate {
     reference: Raw,
     /// Seconds gained until `reference`.
     gained: f64,
@@ -392,7 +404,7 @@ struct Command {
     rate: f64,
 }
 
-impl Command {
+impl CommandedRate {
     fn change(&mut self, at: Raw, change: Frequency) {
         self.gained = self.phase(at);
         self.reference = at;
@@ -407,18 +419,18 @@ impl Command {
 /// One class for each sharpness.
 type Classes = [Class; SHARPNESSES.len()];
 
-/// The sharpnesses that are tried.
+/// The sharpnesses of the classes.
 const SHARPNESSES: [Sharpness; 4] =
     [Sharpness::Edge(0.003), Sharpness::Edge(0.1), Sharpness::Edge(0.6), Sharpness::None];
-/// The round-trip delays that can be: what takes longer was held up, or a stamp is wrong.
-const POSSIBLE: RangeInclusive<Span> = Span::ZERO..=Span::from_secs(2);
-/// So many bursts long a belief may rest on a start that was not like the rest.
+/// Plausible round-trip delays. A longer exchange was held up, or has a wrong timestamp.
+const PLAUSIBLE_DELAYS: RangeInclusive<Span> = Span::ZERO..=Span::from_secs(2);
+/// The number of first bursts that may turn out not to be representative.
 const YOUNG: u32 = 32;
-/// So many outliers in a row show that it does.
+/// The number of outliers in a row that show it.
 const YOUNG_TRUST: u32 = 4;
-/// No class falls so far behind that a few hundred bursts could not bring it back.
+/// Limit of a class's evidence, so that a few hundred bursts can restore it.
 const MIN_LN_EVIDENCE: f64 = -40.0;
-/// Two crystals of 100 ppm each, one fast, one slow.
+/// The difference of two crystals of ±100 ppm.
 const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn settled() -> Discipline {
     let mut discipline = Discipline::default();
     for k in 0..40 {
         let noise = (k % 4) * 10_000;
-        discipline.update(&[exchange(5.0 * k as f64, 0, 100_000 + noise, 100_000)], Trust::MAJORITY);
+        discipline.update(&[exchange(5.0 * k as f64, 0, 100_000 + noise, 100_000)], OutlierLimit::MAJORITY);
     }
     discipline
 }
@@ -35,7 +35,7 @@ fn phase_at(discipline: &Discipline, s: f64) -> i64 {
 fn little_delay_says_more_than_much() {
     let mut discipline = Discipline::default();
     let burst = [exchange(0.0, 500, 900_000, 100_000), exchange(0.1, 500, 100_000, 100_000)];
-    assert_eq!(discipline.update(&burst, Trust::MAJORITY), Some(Judgement::Started));
+    assert_eq!(discipline.update(&burst, OutlierLimit::MAJORITY), Some(BurstOutcome::Started));
     assert!((phase_at(&discipline, 0.1) - 500).abs() < 10_000);
 }
 
@@ -43,7 +43,7 @@ fn little_delay_says_more_than_much() {
 fn a_frequency_that_was_known_is_there_from_the_first_burst() {
     let (known, error) = (Frequency::from_ppm(-37.0), Frequency::from_ppm(0.5));
     let mut discipline = Discipline::with_frequency(known, error);
-    discipline.update(&[exchange(0.0, 500, 100_000, 100_000)], Trust::MAJORITY);
+    discipline.update(&[exchange(0.0, 500, 100_000, 100_000)], OutlierLimit::MAJORITY);
     let now = discipline.estimate(Raw::from_nanos(START)).unwrap();
     assert!((now.frequency.ppm() - known.ppm()).abs() < 1e-6, "{now:?}");
     assert!((now.frequency_error.ppm() / error.ppm() - 1.0).abs() < 1e-3, "{now:?}");
@@ -52,16 +52,16 @@ fn a_frequency_that_was_known_is_there_from_the_first_burst() {
 #[test]
 fn exchanges_that_make_no_sense_are_nothing() {
     let mut discipline = Discipline::default();
-    assert_eq!(discipline.update(&[exchange(0.0, 0, -900_000, 100_000)], Trust::AtOnce), None);
-    assert_eq!(discipline.update(&[], Trust::AtOnce), None);
+    assert_eq!(discipline.update(&[exchange(0.0, 0, -900_000, 100_000)], OutlierLimit::None), None);
+    assert_eq!(discipline.update(&[], OutlierLimit::None), None);
 }
 
 #[test]
 fn one_outlier_moves_nothing() {
     let mut discipline = settled();
     let before = phase_at(&discipline, 205.0);
-    let judged = discipline.update(&[exchange(200.0, 3_000_000, 100_000, 100_000)], Trust::MINORITY);
-    assert_eq!(judged, Some(Judgement::Ignored(1)));
+    let judged = discipline.update(&[exchange(200.0, 3_000_000, 100_000, 100_000)], OutlierLimit::MINORITY);
+    assert_eq!(judged, Some(BurstOutcome::Ignored(1)));
     assert_eq!(phase_at(&discipline, 205.0), before);
 }
 
@@ -70,10 +70,10 @@ fn a_step_that_persists_is_followed_and_leaves_the_frequency_alone() {
     let mut discipline = settled();
     let before = discipline.estimate(Raw::from_nanos(START)).unwrap();
     for (k, expected) in
-        [Judgement::Ignored(1), Judgement::Ignored(2), Judgement::Restarted].into_iter().enumerate()
+        [BurstOutcome::Ignored(1), BurstOutcome::Ignored(2), BurstOutcome::Restarted].into_iter().enumerate()
     {
         let burst = [exchange(200.0 + 5.0 * k as f64, 3_000_000, 100_000, 100_000)];
-        assert_eq!(discipline.update(&burst, Trust::MINORITY), Some(expected));
+        assert_eq!(discipline.update(&burst, OutlierLimit::MINORITY), Some(expected));
     }
     let now = discipline.estimate(Raw::from_nanos(START + 210_000_000_000)).unwrap();
     assert!((now.phase.as_nanos() - 3_000_000).abs() < 10_000, "{now:?}");
@@ -86,7 +86,7 @@ fn a_change_of_frequency_is_found_out_from_the_drift_of_the_outliers() {
     for k in 1..12 {
         let s = 195.0 + 5.0 * f64::from(k);
         let phase = (150e-6 * 5.0 * f64::from(k) * 1e9) as i64;
-        discipline.update(&[exchange(s, phase, 100_000, 100_000)], Trust::MINORITY);
+        discipline.update(&[exchange(s, phase, 100_000, 100_000)], OutlierLimit::MINORITY);
     }
     let now = discipline.estimate(Raw::from_nanos(START + 250_000_000_000)).unwrap();
     assert!((now.frequency.ppm() - 150.0).abs() < 1.0, "{now:?}");
@@ -98,8 +98,8 @@ fn a_clock_in_the_majority_holds_out_for_twelve_rounds() {
     let mut discipline = settled();
     for k in 0..12 {
         let burst = [exchange(200.0 + 5.0 * f64::from(k), 3_000_000, 100_000, 100_000)];
-        let judged = discipline.update(&burst, Trust::MAJORITY).unwrap();
-        assert_eq!(judged == Judgement::Restarted, k == 11);
+        let judged = discipline.update(&burst, OutlierLimit::MAJORITY).unwrap();
+        assert_eq!(judged == BurstOutcome::Restarted, k == 11);
     }
 }
 
@@ -107,7 +107,7 @@ fn a_clock_in_the_majority_holds_out_for_twelve_rounds() {
 fn a_clock_that_was_set_in_the_middle_of_a_burst_is_no_frequency() {
     let mut discipline = Discipline::default();
     let burst = [exchange(0.0, 0, 110_000, 100_000), exchange(0.1, 300_000_000_000, 100_000, 105_000)];
-    discipline.update(&burst, Trust::AtOnce);
+    discipline.update(&burst, OutlierLimit::None);
     let now = discipline.estimate(Raw::from_nanos(START + 5_000_000_000)).unwrap();
     assert!(now.frequency.ppm().abs() < 1.0, "{now:?}");
     assert!((phase_at(&discipline, 0.1) - 300_000_000_000).abs() < 100_000, "{now:?}");
@@ -116,12 +116,12 @@ fn a_clock_that_was_set_in_the_middle_of_a_burst_is_no_frequency() {
 #[test]
 fn an_oscillator_that_jumped_back_is_followed_back() {
     let mut discipline = Discipline::default();
-    discipline.update(&[exchange(3_600.0, 0, 100_000, 100_000)], Trust::MAJORITY);
+    discipline.update(&[exchange(3_600.0, 0, 100_000, 100_000)], OutlierLimit::MAJORITY);
     let back = 3_600_000_000_000;
     for k in 0..20 {
         let s = 5.0 * f64::from(k);
         let phase = back + (100e-6 * s * 1e9) as i64;
-        discipline.update(&[exchange(s, phase, 100_000, 100_000)], Trust::AtOnce);
+        discipline.update(&[exchange(s, phase, 100_000, 100_000)], OutlierLimit::None);
     }
     let now = discipline.estimate(Raw::from_nanos(START + 100_000_000_000)).unwrap();
     assert!((now.frequency.ppm() - 100.0).abs() < 1.0, "{now:?}");
@@ -138,8 +138,8 @@ fn an_outlier_during_the_start_does_not_tear_the_replay() {
             let wait = |a: i64, b: i64, modulus: i64| 100_000 + (k * a + j * b) % modulus * 1_000;
             exchange(s, (100e-6 * s * 1e9) as i64 + glitch, wait(7, 13, 29), wait(11, 5, 31))
         };
-        let judged = discipline.update(&[0, 1, 2, 3].map(exchange), Trust::MAJORITY);
-        assert_eq!(judged == Some(Judgement::Ignored(1)), k == 15, "{k}: {judged:?}");
+        let judged = discipline.update(&[0, 1, 2, 3].map(exchange), OutlierLimit::MAJORITY);
+        assert_eq!(judged == Some(BurstOutcome::Ignored(1)), k == 15, "{k}: {judged:?}");
     }
     assert!((phase_at(&discipline, 295.15) - (100e-6 * 295.15 * 1e9) as i64).abs() < 10_000);
 }
@@ -149,7 +149,7 @@ fn a_delay_that_no_network_has_is_nothing() {
     let mut discipline = settled();
     let mut late = exchange(200.0, 0, 100_000, 100_000);
     late.t4 += Span::from_secs(3);
-    assert_eq!(discipline.update(&[late], Trust::MAJORITY), None);
+    assert_eq!(discipline.update(&[late], OutlierLimit::MAJORITY), None);
 }
 
 /// The first seconds of a machine that is busy coming up may look like another oscillator; and what comes
@@ -172,7 +172,7 @@ fn a_start_that_was_not_like_the_rest_is_given_up() {
                     exchange(s, phase, there + wait(), back + wait())
                 })
                 .collect();
-            discipline.update(&burst, Trust::MAJORITY);
+            discipline.update(&burst, OutlierLimit::MAJORITY);
         }
         let off = phase_at(&discipline, 90.0);
         assert!(off.abs() < 600_000, "seed {seed}: {off} ns off after a minute and a half");

@@ -1,68 +1,75 @@
-//! The cross-check: a second opinion on the phase, from an estimator that errs differently.
+//! The cross-check: a second estimate of the phase, with different errors.
 //!
-//! The filters hold that waiting times are independent of each other. Where they are not, in a queue that
-//! fills and empties within minutes, they trust themselves too much, and cannot see it. So a plain estimator
-//! runs beside them: of each burst the least one-way difference of either way,
+//! The filters assume independent waiting times. In a queue that fills and empties within minutes, waiting
+//! times are correlated, and the filters underestimate their error. So a plain estimator runs beside them: it
+//! feeds the minimum one-way difference of each direction of a burst,
 //!
 //! ```text
 //! x = (min d_f − min d_b) / 2,     R = 0.3 · (ē²/4 + e²)
 //! ```
 //!
-//! with e by how much the two together exceed the least of the last bursts, ē its mean, into a bank of
-//! two-state Kalman filters. It is less exact where the noise is what the filters think it is, and says so;
-//! where the two differ by more than that, the filters are not as sure as they think:
+//! into a bank of two-state Kalman filters, e being the excess of the round trip over the minimum of the last
+//! bursts, and ē its mean. It is less accurate where the filters' assumption holds, and its variance shows
+//! that. Where the two differ by more than its variance explains, the filters' variance is increased:
 //!
 //! ```text
 //! σ² ← σ² + max(0, (x − x_check)² − σ_check²)
 //! ```
 //!
-//! And where the waits do hang together, the plain estimator is the better one, and takes over. The round
-//! trip tells, since no clock is in it: its changes from one burst to the next are then small beside those
-//! over [`FAR`] bursts. For independent waits the ratio of the two is 1; for a queue with a time constant of
-//! twelve bursts, 0.4; a single change of the route hardly moves it, as single changes are cut off.
+//! Where waiting times are correlated, the plain estimator is more accurate, and takes over. The round trip
+//! shows the correlation independently of the clocks: its changes from one burst to the next are then small
+//! beside those over [`FAR`] bursts. For independent waits the ratio of the two is 1; for a queue with a time
+//! constant of twelve bursts, 0.4. A single change of the route hardly affects it, because changes are clipped.
 
-use super::class::Burst;
-use super::filter::{Clock, Way};
+use super::class::ObservedBurst;
+use super::filter::{ClockEstimate, PathDirection};
 use crate::estimation::kalman::Bank;
 use crate::time::{Frequency, Raw, Span};
 
-/// The second opinion.
+/// The second estimator.
 #[derive(Clone, Debug)]
-pub(super) struct Check {
+pub(super) struct CrossCheck {
     bank: Option<Bank>,
-    /// By how much the oscillator runs fast, as far as that was known at the start, and one standard
-    /// deviation.
+    /// Prior of the oscillator's frequency, and its standard deviation.
     frequency: (f64, f64),
-    /// The phase is to be taken anew, and the frequency may have changed by so much.
-    anew: Option<Frequency>,
+    /// The next burst resets the phase; the frequency may have changed by this much.
+    reset: Option<Frequency>,
     path: Excess,
     memory: Persistence,
 }
 
-impl Check {
-    /// A check that knows the oscillator to run fast by `frequency.0`, with standard deviation `frequency.1`.
-    pub(super) fn new(frequency: (f64, f64)) -> Check {
-        Check { bank: None, frequency, anew: None, path: Excess::default(), memory: Persistence::default() }
+impl CrossCheck {
+    /// An estimator with this prior of the oscillator's frequency: value and standard deviation.
+    pub(super) fn new(frequency: (f64, f64)) -> CrossCheck {
+        CrossCheck {
+            bank: None,
+            frequency,
+            reset: None,
+            path: Excess::default(),
+            memory: Persistence::default(),
+        }
     }
 
-    /// Takes in a burst of the instant `at`; the oscillator runs fast by `f`, give or take `f_error`.
-    pub(super) fn observe(&mut self, at: Raw, burst: &Burst, (f, f_error): (f64, f64)) {
-        let least = |way: Way, sign: f64| {
+    /// Assimilates a burst of the instant `at`; the oscillator's frequency is `f`, within `f_error`.
+    pub(super) fn observe(&mut self, at: Raw, burst: &ObservedBurst, (f, f_error): (f64, f64)) {
+        let least = |way: PathDirection, sign: f64| {
             let of_way = burst.observations.iter().filter(|observation| observation.way == way);
             of_way.map(|observation| observation.difference - sign * f * observation.tau).reduce(f64::min)
         };
-        let (Some(forward), Some(backward)) = (least(Way::Forward, 1.0), least(Way::Backward, -1.0)) else {
+        let (Some(forward), Some(backward)) =
+            (least(PathDirection::Forward, 1.0), least(PathDirection::Backward, -1.0))
+        else {
             return;
         };
         let earliest = burst.observations.iter().map(|observation| observation.tau).fold(0.0, f64::min);
         let deviation = self.path.assess(forward + backward).hypot(f_error * earliest);
         self.memory.learn(forward + backward);
         let phase = Span::from_secs_f64(0.5 * (forward - backward));
-        match (&mut self.bank, self.anew.take()) {
+        match (&mut self.bank, self.reset.take()) {
             (Some(bank), None) => bank.observe(at, phase, deviation),
             (Some(bank), Some(drift)) => {
                 bank.restart_phase(at, phase, deviation);
-                bank.doubt_frequency(drift);
+                bank.inflate_frequency(drift);
             }
             (None, _) => {
                 let (known, error) = self.frequency;
@@ -72,37 +79,37 @@ impl Check {
         }
     }
 
-    /// The phase was taken anew, and is counted from another base: it has to be learned again. The frequency
-    /// may have changed by `drift`.
-    pub(super) fn forget_phase(&mut self, drift: f64) {
-        self.anew = Some(Frequency::from_ratio(drift));
+    /// The phase was reset, and has another origin: it has to be learned again. The frequency may have changed
+    /// by `drift`.
+    pub(super) fn reset_phase(&mut self, drift: f64) {
+        self.reset = Some(Frequency::from_ratio(drift));
     }
 
-    /// The frequency may have changed by about so much.
-    pub(super) fn doubt_frequency(&mut self, by: f64) {
+    /// The frequency may have changed by about `by`.
+    pub(super) fn inflate_frequency(&mut self, by: f64) {
         if let Some(bank) = &mut self.bank {
-            bank.doubt_frequency(Frequency::from_ratio(by));
+            bank.inflate_frequency(Frequency::from_ratio(by));
         }
     }
 
-    /// The filters' belief at `at`, in the light of the second opinion.
-    pub(super) fn temper(&self, at: Raw, filters: Clock) -> Clock {
-        let Some(bank) = self.bank.as_ref().filter(|_| self.anew.is_none()) else { return filters };
+    /// The filters' estimate at `at`, combined with the second estimate.
+    pub(super) fn combine(&self, at: Raw, filters: ClockEstimate) -> ClockEstimate {
+        let Some(bank) = self.bank.as_ref().filter(|_| self.reset.is_none()) else { return filters };
         let known = bank.estimate(at);
-        let check = Clock {
+        let check = ClockEstimate {
             x: known.phase.as_secs_f64(),
             f: known.frequency.ratio(),
             xx: known.error.as_secs_f64().powi(2),
             ff: known.frequency_error.ratio().powi(2),
         };
         let doubt = ((filters.x - check.x).powi(2) - check.xx).max(0.0);
-        let filters = Clock { xx: filters.xx + doubt, ..filters };
+        let filters = ClockEstimate { xx: filters.xx + doubt, ..filters };
         let share = self.memory.share();
-        Clock::mixture([(1.0 - share, filters), (share, check)].into_iter())
+        ClockEstimate::mixture([(1.0 - share, filters), (share, check)].into_iter())
     }
 }
 
-/// Whether waits hang together from burst to burst.
+/// Measures the correlation of waiting times from burst to burst.
 #[derive(Clone, Debug, Default)]
 struct Persistence {
     /// The last round trips; the next one goes to `bursts` modulo the length, where the oldest is.
@@ -120,36 +127,36 @@ impl Persistence {
         let oldest = core::mem::replace(&mut self.recent[self.bursts % FAR], round_trip);
         if self.bursts >= FAR {
             let (near, far) = (change(newest), change(oldest));
-            let seen = self.bursts + 1 - FAR;
-            let gain = 1.0 / seen.min(LONG) as f64;
-            // One change of the route says nothing about the others.
-            let most = if seen == 1 { f64::INFINITY } else { CUT_OFF * self.near };
+            let observed = self.bursts + 1 - FAR;
+            let gain = 1.0 / observed.min(LONG) as f64;
+            // A single change of the route must not dominate the mean.
+            let most = if observed == 1 { f64::INFINITY } else { CUT_OFF * self.near };
             self.near += gain * (near.min(most) - self.near);
             self.far += gain * (far.min(most) - self.far);
         }
         self.bursts += 1;
     }
 
-    /// How much the plain estimator counts, 0 to [`MAX`].
+    /// The weight of the plain estimator, 0 to [`MAX`].
     fn share(&self) -> f64 {
         if self.bursts < ENOUGH {
             return 0.0;
         }
-        ((NEVER - self.near / self.far) / (NEVER - ALWAYS)).clamp(0.0, 1.0) * MAX
+        ((MIN_SHARE_RATIO - self.near / self.far) / (MIN_SHARE_RATIO - MAX_SHARE_RATIO)).clamp(0.0, 1.0) * MAX
     }
 }
 
-/// By how much the round trip exceeds its least, in seconds.
+/// The excess of the round trip over its minimum, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Excess {
-    /// The least round trip of the current and of the last stretch of [`MEMORY`] bursts.
+    /// The minimum round trip of the current and of the last [`MEMORY`] bursts.
     minima: [Option<f64>; 2],
     bursts: u32,
     mean: f64,
 }
 
 impl Excess {
-    /// Takes note of a burst's least round trip; returns the standard deviation of its offset.
+    /// Adds a burst's minimum round trip; returns the standard deviation of its offset.
     fn assess(&mut self, round_trip: f64) -> f64 {
         if self.bursts.is_multiple_of(MEMORY) {
             self.minima = [None, self.minima[0]];
@@ -159,41 +166,41 @@ impl Excess {
         self.minima[0] = Some(self.minima[0].map_or(round_trip, |least| least.min(round_trip)));
         let excess = round_trip - least;
         match before {
-            // Nothing is known about a new path: waits of an eighth of its delay are a cautious guess.
+            // A new path: waiting times of an eighth of its delay are a cautious guess.
             None => self.mean = round_trip.max(0.0) / 8.0,
-            // What looked like the path was waiting: the guess shrinks with it.
+            // A part of the assumed path delay was waiting time: the guess shrinks with it.
             Some(before) if round_trip < before => self.mean *= (round_trip / before).clamp(0.0, 1.0),
             Some(_) => {}
         }
         self.bursts = self.bursts.saturating_add(1);
         let gain = 1.0 / f64::from((self.bursts + GUESS_WEIGHT).min(MEMORY));
-        // One held-up burst says little about the others.
+        // A single delayed burst must not dominate the mean.
         self.mean += gain * (excess.min(4.0 * self.mean + STAMP_NOISE) - self.mean);
         (VARIANCE * (self.mean.powi(2) / 4.0 + excess.powi(2))).sqrt() + STAMP_NOISE
     }
 }
 
-/// The variance of an offset, in units of its excess squared: three times what serves best where waits are
-/// independent, for where they are not, this estimator has to serve.
+/// The variance of an offset, in units of its excess squared: three times the optimum for independent waits,
+/// because this estimator matters where they are correlated.
 const VARIANCE: f64 = 0.3;
-/// The plain estimator never counts alone: how far the two are apart is a part of the error.
+/// The plain estimator is never used alone: the distance between the two is a part of the error.
 const MAX: f64 = 0.95;
-/// Bursts over which lasting changes show.
+/// Number of bursts over which lasting changes are measured.
 const FAR: usize = 8;
-/// Changes count up to so many times the usual one.
+/// Changes are clipped at this many times the usual one.
 const CUT_OFF: f64 = 4.0;
-/// Bursts that the usual changes are learned over.
+/// Number of bursts over which the usual changes are averaged.
 const LONG: usize = 256;
-/// So many bursts are looked at before the plain estimator may count.
+/// Number of bursts before the plain estimator gets any weight.
 const ENOUGH: usize = 128;
-/// At this ratio of changes it begins to count, at this it counts most.
-const NEVER: f64 = 0.72;
-const ALWAYS: f64 = 0.65;
-/// Bursts after which a path's least delay is learned afresh: routes change.
+/// At the first ratio of changes its weight begins to grow, at the second it is largest.
+const MIN_SHARE_RATIO: f64 = 0.72;
+const MAX_SHARE_RATIO: f64 = 0.65;
+/// Bursts after which the minimum delay is learned again: routes change.
 const MEMORY: u32 = 128;
-/// How many bursts the first guess of a path's waits is worth.
+/// The weight of the first guess of a path's waits, in bursts.
 const GUESS_WEIGHT: u32 = 4;
-/// No timestamp is better than this, in seconds.
+/// The minimum error of a timestamp, in seconds.
 const STAMP_NOISE: f64 = 10e-9;
 
 #[cfg(test)]
@@ -203,14 +210,14 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use rand_distr::Exp1;
 
-    use super::super::filter::Observation;
+    use super::super::filter::OneWayDifference;
     use super::*;
 
-    fn burst(forward: f64, backward: f64) -> Burst {
-        let observations = [(Way::Forward, forward), (Way::Backward, backward)];
+    fn burst(forward: f64, backward: f64) -> ObservedBurst {
+        let observations = [(PathDirection::Forward, forward), (PathDirection::Backward, backward)];
         let observations =
-            observations.map(|(way, difference)| Observation { way, tau: 0.0, difference }).to_vec();
-        Burst { dt: 5.0, observations }
+            observations.map(|(way, difference)| OneWayDifference { way, tau: 0.0, difference }).to_vec();
+        ObservedBurst { dt: 5.0, observations }
     }
 
     fn at(second: i64) -> Raw {
@@ -219,17 +226,17 @@ mod tests {
 
     #[test]
     fn who_agrees_is_not_doubted_who_is_elsewhere_is() {
-        let mut check = Check::new((0.0, 200e-6));
+        let mut check = CrossCheck::new((0.0, 200e-6));
         for k in 0..50 {
             let wait = 1e-6 * f64::from(k % 5);
             check.observe(at(5 * i64::from(k)), &burst(100e-6 + wait, 100e-6), (0.0, 0.0));
         }
-        let stated = |x: f64| check.temper(at(245), Clock { x, ..Clock::default() });
+        let stated = |x: f64| check.combine(at(245), ClockEstimate { x, ..ClockEstimate::default() });
         assert_eq!(stated(0.5e-6).xx, 0.0);
         assert!((35e-6..40e-6).contains(&stated(40e-6).xx.sqrt()), "{:?}", stated(40e-6));
         assert_eq!(stated(40e-6).x, 40e-6, "nothing hangs together here");
-        check.forget_phase(0.0);
-        assert_eq!(check.temper(at(245), Clock { x: 40e-6, ..Clock::default() }).xx, 0.0);
+        check.reset_phase(0.0);
+        assert_eq!(check.combine(at(245), ClockEstimate { x: 40e-6, ..ClockEstimate::default() }).xx, 0.0);
     }
 
     /// The share of the plain estimator after so many round trips.

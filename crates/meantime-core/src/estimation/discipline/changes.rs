@@ -1,51 +1,51 @@
-//! What is impossible, and what follows from it: the clock has moved, or the path has.
+//! Changes of the clock or of the path, detected by residuals that would need negative waiting times.
 
-use super::class::{Burst, Class};
+use super::class::{Class, ObservedBurst};
 use super::density::Density;
-use super::filter::{Filter, Observation, Way};
+use super::filter::{Filter, OneWayDifference, PathDirection};
 use super::leader;
 use crate::time::Raw;
 use alloc::vec::Vec;
 
-/// What must have moved for a burst to be possible.
+/// The change that explains a burst.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Moved {
+pub(super) enum Change {
     /// The oscillator's lead over the cluster's time has changed by so many seconds.
-    Clock {
+    ClockEstimate {
         /// Observed minus expected.
         by: f64,
     },
-    /// This way's least delay is shorter by so many seconds.
-    Way {
-        /// Which.
-        way: Way,
-        /// By how much; positive.
+    /// The minimum delay of one direction is shorter.
+    Path {
+        /// The direction.
+        way: PathDirection,
+        /// By how many seconds; positive.
         by: f64,
     },
-    /// Nothing; but these observations, by their places in the burst, cannot be.
-    Nothing {
-        /// Their places.
+    /// No change; but some observations are impossible.
+    None {
+        /// Their indices in the burst.
         impossible: Vec<usize>,
     },
 }
 
-/// Watches the residuals of the bursts.
+/// Detects changes from the residuals of the bursts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watch {
-    /// Whether the last burst had but one exchange, and that an impossible one.
+pub(super) struct ChangeDetector {
+    /// Whether the last burst had a single exchange, which was impossible.
     alone_and_impossible: bool,
-    /// Whether the last burst was impossible for the likeliest wander, and left out for that.
+    /// Whether the last burst was impossible for the likeliest wander, and was left out for that reason.
     surprised: bool,
-    /// For each way, the least and the mean residual of the last bursts, and how many observations they had.
+    /// For each direction: minimum and mean residual of the last bursts, and their numbers of observations.
     recent: [Vec<(f64, f64, usize)>; 2],
 }
 
-impl Watch {
-    /// Judges a burst against what is expected of it.
-    pub(super) fn moved(&mut self, classes: &[Class], burst: &Burst, bursts: u32) -> Moved {
+impl ChangeDetector {
+    /// Compares a burst with its expectation.
+    pub(super) fn detect(&mut self, classes: &[Class], burst: &ObservedBurst, bursts: u32) -> Change {
         let class = leader(classes);
         if let Some(by) = beyond_half_the_delay(class, burst) {
-            return Moved::Clock { by };
+            return Change::ClockEstimate { by };
         }
         let settled = bursts > SETTLING;
         let impossible_to = |filter, deviations| match settled {
@@ -58,36 +58,42 @@ impl Watch {
             && 2 * impossible_to(class.likeliest(), SURPRISING).len() >= exchanges.max(1);
         self.surprised = surprising && !self.surprised;
         if self.surprised {
-            // An oscillator that suddenly runs differently, or a server's clock that has just gone wrong: the
-            // next burst will tell, if the server still talks then.
-            return Moved::Nothing { impossible: (0..burst.observations.len()).collect() };
+            // Either this oscillator has suddenly changed, or the server's clock has just failed. The next
+            // burst decides, if the server still sends corrections then.
+            return Change::None { impossible: (0..burst.observations.len()).collect() };
         }
         let again =
             core::mem::replace(&mut self.alone_and_impossible, exchanges == 1 && !impossible.is_empty());
         let way_of = |place: &usize| burst.observations[*place].way;
-        let forward = impossible.iter().filter(|place| way_of(place) == Way::Forward).count();
+        let forward = impossible.iter().filter(|place| way_of(place) == PathDirection::Forward).count();
         let (way, count) = match 2 * forward >= impossible.len() {
-            true => (Way::Forward, forward),
-            false => (Way::Backward, impossible.len() - forward),
+            true => (PathDirection::Forward, forward),
+            false => (PathDirection::Backward, impossible.len() - forward),
         };
         if impossible.is_empty() || 2 * count < exchanges || (exchanges == 1 && !again) {
-            return Moved::Nothing { impossible };
+            return Change::None { impossible };
         }
         let least = |way| least_residual(class, burst, way);
-        let other = if way == Way::Forward { Way::Backward } else { Way::Forward };
+        let other =
+            if way == PathDirection::Forward { PathDirection::Backward } else { PathDirection::Forward };
         let shorter = -least(way);
         if least(other) > 0.5 * shorter {
-            // The round trip is what it was: the clock has moved, not the path.
+            // The round trip is unchanged: the clock has moved, not the path.
             let by = 0.5 * (shorter + least(other));
-            return Moved::Clock { by: if way == Way::Forward { -by } else { by } };
+            return Change::ClockEstimate { by: if way == PathDirection::Forward { -by } else { by } };
         }
-        Moved::Way { way, by: shorter }
+        Change::Path { way, by: shorter }
     }
 
-    /// The ways whose delays have all become longer, and by about how much, in seconds.
-    pub(super) fn lengthened(&mut self, class: &Class, burst: &Burst, bursts: u32) -> Vec<(Way, f64)> {
+    /// The directions whose delays have all become longer, and by about how many seconds.
+    pub(super) fn lengthened(
+        &mut self,
+        class: &Class,
+        burst: &ObservedBurst,
+        bursts: u32,
+    ) -> Vec<(PathDirection, f64)> {
         let mut lengthened = Vec::new();
-        for way in Way::BOTH {
+        for way in PathDirection::BOTH {
             let Some((least, mean)) = burst.residuals(class, way) else { continue };
             let recent = &mut self.recent[way as usize];
             recent.push((least, mean, burst.observations.len() / 2));
@@ -105,8 +111,8 @@ impl Watch {
     }
 }
 
-/// By how much the last bursts' residuals have all become larger, if that is neither chance nor noise: the
-/// larger it is beside their scatter, the fewer bursts show it.
+/// By how much the residuals of the last bursts have all increased, if neither chance nor noise explains it.
+/// A larger increase relative to the scatter needs fewer bursts.
 fn shift(recent: &[(f64, f64, usize)], density: &Density) -> Option<f64> {
     let (mut least, mut sum, mut count) = (f64::INFINITY, 0.0, 0);
     for (bursts, (least_of_burst, mean_of_burst, observations)) in (1..).zip(recent.iter().rev()) {
@@ -127,7 +133,7 @@ fn shift(recent: &[(f64, f64, usize)], density: &Density) -> Option<f64> {
 
 /// Whether the best exchange's offset is farther from the expectation than half its delay allows, whatever
 /// the path does: by how much the clock must have moved.
-fn beyond_half_the_delay(class: &Class, burst: &Burst) -> Option<f64> {
+fn beyond_half_the_delay(class: &Class, burst: &ObservedBurst) -> Option<f64> {
     let [forward, backward] = burst.observations.first_chunk::<2>()?;
     let half_delay = 0.5 * (forward.difference + backward.difference);
     let observed = 0.5 * (forward.difference - backward.difference);
@@ -136,28 +142,28 @@ fn beyond_half_the_delay(class: &Class, burst: &Burst) -> Option<f64> {
     (by.abs() > half_delay + IMPOSSIBLE * expected.xx.sqrt() + STAMP_ERROR).then_some(by)
 }
 
-/// The observations that are too short for any waiting time, if the clock is where this filter has it, by so
-/// many standard deviations.
+/// The indices of observations that are shorter than the minimum delay by more than `deviations` standard
+/// deviations, by this filter's estimate of the clock.
 fn impossible(
     filter: &Filter,
     deviations: f64,
     density: &Density,
-    observations: &[Observation],
+    observations: &[OneWayDifference],
 ) -> Vec<usize> {
     let roundness = density.roundness();
-    let cannot_be = |observation: &Observation| {
+    let cannot_be = |observation: &OneWayDifference| {
         let (residual, variance) = filter.residual(observation);
         residual < -deviations * (variance + roundness * roundness).sqrt() - STAMP_ERROR
     };
     (0..observations.len()).filter(|place| cannot_be(&observations[*place])).collect()
 }
 
-fn least_residual(class: &Class, burst: &Burst, way: Way) -> f64 {
+fn least_residual(class: &Class, burst: &ObservedBurst, way: PathDirection) -> f64 {
     let of_way = burst.observations.iter().filter(|observation| observation.way == way);
     of_way.map(|observation| class.widest().residual(observation).0).fold(f64::INFINITY, f64::min)
 }
 
-impl Burst {
+impl ObservedBurst {
     /// Leaves observations out, by their places in ascending order.
     pub(super) fn leave_out(&mut self, places: &[usize]) {
         for place in places.iter().rev() {
@@ -175,14 +181,14 @@ pub(super) struct Outliers {
 }
 
 impl Outliers {
-    /// One more: at `at` the clock was `by` seconds from where it was expected.
+    /// Adds an outlier: at `at` the clock was `by` seconds from its expectation.
     pub(super) fn after(before: Option<Outliers>, at: Raw, by: f64) -> Outliers {
         let first = before.map_or((at, by), |outliers| outliers.first);
         Outliers { count: before.map_or(0, |outliers| outliers.count) + 1, first, last: (at, by) }
     }
 
-    /// A burst in between was none: half of them are forgotten. Where most are outliers, one that happens to
-    /// be none does not make the others wrong.
+    /// A burst in between was no outlier: their count is halved. Where most bursts are outliers, a single
+    /// regular burst does not refute the others.
     pub(super) fn fade(self) -> Option<Outliers> {
         (self.count > 1).then_some(Outliers { count: self.count / 2, ..self })
     }
@@ -201,22 +207,22 @@ impl Outliers {
     }
 }
 
-/// No oscillator's frequency is farther off than this, by a wide margin.
+/// The largest frequency error of any oscillator, with a wide margin.
 pub(super) const FASTEST_DRIFT: f64 = 1e-3;
-/// So many bursts long the path is being learned, and nothing about it is impossible.
+/// The number of bursts in which the path is learned; no observation counts as impossible meanwhile.
 const SETTLING: u32 = 10;
-/// Standard deviations beyond which things are impossible.
+/// Standard deviations beyond which a residual is impossible.
 const IMPOSSIBLE: f64 = 8.0;
-/// The same for what may still be true, but is better looked at twice.
+/// Standard deviations beyond which a residual needs confirmation by the next burst.
 const SURPRISING: f64 = 4.5;
-/// Timestamps may be off by so much, in seconds.
+/// The largest error of a timestamp, in seconds.
 const STAMP_ERROR: f64 = 20e-9;
-/// Bursts that a longer way is judged by.
+/// The number of recent bursts that show a longer direction.
 const MEMORY: usize = 24;
-/// The fewest that may show it.
+/// The smallest number that may show it.
 const MIN: u32 = 4;
 /// A shift is clear if it is so many times the scatter, divided by the number of bursts that show it: with
 /// less, slow queues are mistaken for new routes.
 const CLEAR: f64 = 48.0;
-/// Logarithm of the probability below which a way must have become longer.
+/// Logarithm of the probability below which the delay of a direction must have increased.
 const UNLIKELY: f64 = -20.0;

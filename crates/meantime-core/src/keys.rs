@@ -1,51 +1,61 @@
 //! The keys that a node knows, by their numbers.
 //!
-//! Every key of the ring is accepted; so a cluster can change to a new one without a moment in which it does
-//! not work. A client uses the newest that its server knows, and the server answers with the key that it was
-//! asked with. An empty ring is a node without keys: it neither tags nor checks, and takes no datagram that
-//! is tagged.
+//! Every key of the ring is accepted, so a cluster can change to a new key without an interruption. A client
+//! uses the newest key that its server knows, and the server answers with the key of the request. A node with
+//! an empty ring has no keys: it neither tags nor verifies datagrams, and drops those that have a tag.
 
 use crate::wire::{KeyId, Master, NodeKey};
 use alloc::vec::Vec;
 
-/// Keys of one kind, in the order in which people have added them.
+/// Keys of one kind, in the order in which they were added.
+///
+/// ```
+/// use meantime_core::Keyring;
+/// use meantime_core::wire::KeyId;
+///
+/// let ring = Keyring::new(vec![(KeyId(5), "old"), (KeyId(9), "new")]);
+/// assert_eq!(ring.newest(), KeyId(9));
+/// assert_eq!(ring.find(KeyId(5)), Some(&"old"));
+/// assert_eq!(ring.or_newest(KeyId(7)), KeyId(9));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keyring<K>(Vec<(KeyId, K)>);
 
-/// What a server knows.
+/// A server's keys.
 pub type MasterKeys = Keyring<Master>;
 
-/// What a client knows.
+/// A client's keys.
 pub type NodeKeys = Keyring<NodeKey>;
 
 impl<K> Keyring<K> {
-    /// A ring of these keys, the newest last. Numbers are not 0 and occur once.
+    /// A ring of these keys, the newest last. Their numbers are not 0 and differ.
     pub fn new(keys: Vec<(KeyId, K)>) -> Keyring<K> {
         Keyring(keys)
     }
 
-    /// Whether there is none.
+    /// Whether the ring has no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The key of a number.
+    /// The key with this number.
     pub fn find(&self, id: KeyId) -> Option<&K> {
         self.0.iter().find(|(known, _)| *known == id).map(|(_, key)| key)
     }
 
-    /// The number of the newest key, or of the one that many before it, and so round and round.
+    /// The number of the key that is `by` places before the newest, counted cyclically; [`KeyId::NONE`]: the
+    /// ring has no keys.
     pub fn before_newest(&self, by: usize) -> KeyId {
         let back = by.checked_rem(self.0.len()).map_or(0, |by| self.0.len() - 1 - by);
         self.0.get(back).map_or(KeyId::NONE, |(id, _)| *id)
     }
 
-    /// The number of the newest key.
+    /// The number of the newest key; [`KeyId::NONE`]: the ring has no keys.
     pub fn newest(&self) -> KeyId {
         self.before_newest(0)
     }
 
-    /// This key's number if it is still known, else the newest one's.
+    /// This number if a key has it, else the newest key's.
     pub fn or_newest(&self, id: KeyId) -> KeyId {
         if self.find(id).is_some() { id } else { self.newest() }
     }

@@ -10,39 +10,80 @@ use crate::wire::{ClientState, Datagram};
 ///
 /// # Contract
 ///
-/// Call one `handle_*`, or several for what came together, then drain: [`poll_transmit`](Node::poll_transmit)
-/// until `None`, then [`poll_action`](Node::poll_action) until `None`, then [`poll_event`](Node::poll_event)
-/// until `None`; then sleep until [`poll_timeout`](Node::poll_timeout) or the next datagram. `now` never goes
-/// backwards; its `raw` is read as close as possible to what it stamps: for `handle_datagram` the moment of
-/// receipt, for `poll_transmit` the moment just before sending. Timeouts may be late, never early; late ones
-/// are caught up with.
+/// Call one `handle_*`, or several for inputs that came together, then drain:
+/// [`poll_transmit`](Node::poll_transmit) until `None`, then [`poll_action`](Node::poll_action) until `None`,
+/// then [`poll_event`](Node::poll_event) until `None`; then sleep until [`poll_timeout`](Node::poll_timeout)
+/// or the next datagram. `now` never goes backwards. Its `raw` is read as close as possible to the moment
+/// that it stamps: for `handle_datagram` the receipt, for `poll_transmit` the moment just before sending.
+/// Timeouts may be handled late, never early; a node catches up with late ones.
 ///
-/// Who knows better when a datagram came (the kernel's timestamp) calls
-/// [`handle_received`](Node::handle_received) instead, whose `received` may lie before any reading of
-/// earlier calls. Who finds out when a datagram really left that had a [`StampId`] says so by
-/// [`handle_transmitted`](Node::handle_transmitted), then drains as after every input; the sooner the better,
-/// late ones and none at all do no harm.
+/// A caller that has a better timestamp of the receipt (the kernel's) calls
+/// [`handle_received`](Node::handle_received) instead; its `received` may lie before `now.raw` of earlier
+/// calls. A caller that learns when a datagram with a [`StampId`] departed calls
+/// [`handle_transmitted`](Node::handle_transmitted), as soon as possible, then drains as after every input.
+/// Late calls and missing ones do no harm.
+///
+/// # Example
+///
+/// A server and a client, driven by hand until the client is registered:
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// use meantime_core::time::{Monotonic, Now, Raw};
+/// use meantime_core::{Action, Client, ClientConfig, ClientEvent, Node, Path, Server, ServerConfig, ServerEvent};
+///
+/// /// Delivers all datagrams that one node sends to the other.
+/// fn deliver(now: Now, address: SocketAddr, from: &mut impl Node, to: &mut impl Node) {
+///     while let Some(transmit) = from.poll_transmit(now) {
+///         to.handle_datagram(now, Path { peer: address, local: None }, &transmit.datagram);
+///     }
+/// }
+///
+/// let server_address: SocketAddr = "192.0.2.1:5525".parse()?;
+/// let client_address: SocketAddr = "192.0.2.2:40000".parse()?;
+/// let now = Now { mono: Monotonic::from_nanos(0), raw: Raw::from_nanos(0) };
+/// let mut server = Server::new(ServerConfig::default(), [1; 32], now);
+/// let mut client = Client::new(ClientConfig::default(), [2; 32], now);
+///
+/// // The client does not resolve names itself.
+/// assert_eq!(client.poll_action(), Some(Action::Resolve));
+/// client.handle_resolved(now, Some(server_address));
+///
+/// // Register and Challenge; Register with the cookie and Welcome.
+/// for _ in 0..2 {
+///     deliver(now, client_address, &mut client, &mut server);
+///     deliver(now, server_address, &mut server, &mut client);
+/// }
+/// assert!(matches!(server.poll_event(), Some(ServerEvent::Connected { .. })));
+/// assert!(matches!(client.poll_event(), Some(ClientEvent::Registering { attempt: 1, .. })));
+/// assert!(matches!(client.poll_event(), Some(ClientEvent::Registered { .. })));
+///
+/// // Now the client waits for the server's probes, and sends a heartbeat if none come.
+/// assert!(client.view(now).registered);
+/// assert!(client.poll_timeout().is_some_and(|at| at > now.mono));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 pub trait Node {
-    /// What this node has to tell.
+    /// What this node reports.
     type Event;
 
-    /// A datagram arrived, `now.raw` being its time of receipt.
+    /// A datagram was received at `now.raw`.
     fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]);
 
-    /// A datagram arrived when the oscillator read `received`, and is handled `now`. Clocks are set by `now`,
-    /// for published time must not be changed in the past; `received` is for the measurement alone.
+    /// A datagram was received when the oscillator read `received`, and is handled `now`. Clocks are adjusted
+    /// at `now`, since published time must not change in the past; `received` is used for measurements only.
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         self.handle_datagram(Now { raw: received, ..now }, path, datagram);
     }
 
-    /// The datagram that was given this id really left when the oscillator read `raw`. Ids that mean nothing
-    /// any more, and times that cannot be, are ignored.
+    /// The datagram with this id departed when the oscillator read `raw`. Unknown ids and implausible times
+    /// are ignored.
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
         let _ = (id, raw);
     }
 
-    /// So many datagrams were lost at this end, because the system had no room for them until they were
-    /// received.
+    /// This number of datagrams was lost because the system's receive buffer was full.
     fn handle_lost(&mut self, datagrams: u32) {
         let _ = datagrams;
     }
@@ -50,15 +91,15 @@ pub trait Node {
     /// The deadline of [`poll_timeout`](Node::poll_timeout) has passed.
     fn handle_timeout(&mut self, now: Now);
 
-    /// The process is about to end: say goodbye in the next `poll_transmit`s.
+    /// The process is about to end: the next `poll_transmit`s return Leave datagrams.
     fn handle_shutdown(&mut self, now: Now);
 
-    /// The answer to [`Action::Resolve`]: where the server is, or `None` if that could not be found out.
+    /// The answer to [`Action::Resolve`]: the server's address; `None`: its name could not be resolved.
     fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
         let _ = (now, server);
     }
 
-    /// The machine slept for so long, and this node's oscillator with it: what it shows is wrong by that.
+    /// The machine was suspended for `slept`, and this node's oscillator did not count that time.
     fn handle_suspended(&mut self, now: Now, slept: Span) {
         let _ = (now, slept);
     }
@@ -67,69 +108,69 @@ pub trait Node {
     #[must_use]
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit>;
 
-    /// The next thing that only the outside can do.
+    /// The next action for the caller.
     #[must_use]
     fn poll_action(&mut self) -> Option<Action> {
         None
     }
 
-    /// The next thing that happened.
+    /// The next event.
     #[must_use]
     fn poll_event(&mut self) -> Option<Self::Event>;
 
-    /// When [`handle_timeout`](Node::handle_timeout) wants to be called next.
+    /// When to call [`handle_timeout`](Node::handle_timeout) next; `None`: not until there is another input.
     #[must_use]
     fn poll_timeout(&self) -> Option<Monotonic>;
 
-    /// What this node's clock shows when its oscillator reads `raw`, and how good that is.
+    /// What this node's clock shows when its oscillator reads `raw`, with its errors.
     fn read(&self, raw: Raw) -> ClockReading;
 
-    /// What became of every datagram received.
+    /// Counts of all received datagrams, by what became of them.
     fn counters(&self) -> &Counters;
 }
 
-/// Where a datagram came from, or goes to.
+/// The addresses of a datagram, received or to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
-    /// The other side.
+    /// The peer's address.
     pub peer: SocketAddr,
-    /// The address of ours that the other side uses; `None`: whichever the system chooses.
+    /// The node's own address that the peer uses; `None`: the system chooses.
     pub local: Option<IpAddr>,
 }
 
 /// A datagram to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Where to, and from which of our addresses.
+    /// Destination, and the node's own address to send from.
     pub path: Path,
     /// The bytes.
     pub datagram: Datagram,
-    /// By what to call it in [`Node::handle_transmitted`]; `None`: nobody wants to know when it left.
+    /// Its id for [`Node::handle_transmitted`]; `None`: the time of its departure is of no use.
     pub stamp: Option<StampId>,
 }
 
-/// Names a datagram whose time of leaving matters. The node chooses it; to everybody else it is just a
-/// number.
+/// Identifies a datagram whose departure time the node uses. The node chooses it; the caller only passes it
+/// back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StampId(pub u64);
 
-/// What a node asks of the outside.
+/// What a node asks its caller to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Look the server's name up (again), and report to [`Node::handle_resolved`].
+    /// Resolve the server's name (again), and call [`Node::handle_resolved`].
     Resolve,
 }
 
-/// A node's clock, read.
+/// A reading of a node's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockReading {
-    /// What it shows: cluster time, if `state` says so; else the machine's own idea.
+    /// What it shows: cluster time, if `state` says that it has that; else the machine's own time.
     pub time: Timestamp,
-    /// How the clock stands. (A server's clock is a member like any other.)
+    /// The clock's state. (A server's own clock is a member like any other.)
     pub state: ClientState,
     /// One standard deviation of its estimated distance from cluster time; `None`: unknown.
     pub error: Option<Span>,
-    /// The guaranteed distance from cluster time; `None`: nothing is guaranteed.
+    /// The guaranteed distance from cluster time; `None`: unknown.
     pub bound: Option<Span>,
     /// Its rate over its oscillator's, minus one.
     pub frequency: Frequency,
@@ -138,7 +179,7 @@ pub struct ClockReading {
 }
 
 impl ClockReading {
-    /// Of a clock that shows what its oscillator does, and knows nothing else.
+    /// The reading of a clock that shows what its oscillator does.
     pub fn unsynchronized(raw: Raw) -> ClockReading {
         ClockReading {
             time: Timestamp::from_nanos(raw.as_nanos()),

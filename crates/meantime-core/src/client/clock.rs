@@ -6,6 +6,7 @@
 //! enough for the server to have been replaced or deposed meanwhile.
 
 use super::announced_adjustment::AdjustmentAwareness;
+use super::correction::{Continuity, NotFollowed, Proof, ReceivedCorrection};
 use super::frequency_trial::ClientDiscipline;
 use super::limits::{Limits, ProposedCorrection};
 use super::outbox::Outbox;
@@ -18,7 +19,7 @@ use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::CorrectionView;
-use crate::wire::{ClientState, ClusterId, CorrectionMessage, Header, ManualAdjustment};
+use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment};
 use crate::{ClientConfig, ClientEvent, ClockReading};
 
 /// The published clock, its estimators and its limits.
@@ -34,56 +35,6 @@ pub(super) struct MemberClock {
     refused: Option<(Refusal, Monotonic)>,
     /// The last correction that was followed, and when.
     last_correction: Option<(Monotonic, CorrectionView)>,
-}
-
-/// A correction, and what the session knows about it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReceivedCorrection<'a> {
-    /// The round.
-    pub round: u32,
-    /// The server's message.
-    pub message: &'a CorrectionMessage,
-    /// The exchanges that it is based on.
-    pub burst: &'a [Exchange<Timestamp, Raw>],
-    /// How readily an outlier is followed.
-    pub trust: OutlierLimit,
-    /// The cluster whose time the server keeps.
-    pub cluster: ClusterId,
-    /// The manual adjustment that a clock has that follows the server.
-    pub manual: &'a ManualAdjustment,
-    /// The interval of the server's rounds.
-    pub interval: Span,
-}
-
-/// Why a correction had no effect.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum NotFollowed {
-    /// Its exchanges are implausible.
-    Implausible,
-    /// It is beyond a limit.
-    Refused(Refusal),
-    /// It was taken for an outlier.
-    Outlier,
-}
-
-/// What exchanges prove about cluster time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Proof {
-    /// Whether they may be compared with earlier ones.
-    pub continuity: Continuity,
-    /// Whether the server states that it is learning the time itself; then they prove nothing.
-    pub learning: bool,
-    /// Whether the server states that it steers the rate of a cluster that has never settled.
-    pub brisk: bool,
-}
-
-/// Whether the server's time is the one that earlier exchanges were about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Continuity {
-    /// It is.
-    Same,
-    /// It may be another server's, or another cluster's.
-    Broken,
 }
 
 impl MemberClock {
@@ -339,19 +290,20 @@ impl MemberClock {
         outbox: &mut Outbox,
     ) -> Result<(), NotFollowed> {
         let mut discipline = self.discipline.clone();
-        if received.trust == OutlierLimit::None && self.published.has_cluster_time() {
+        if received.outlier_limit == OutlierLimit::None && self.published.has_cluster_time() {
             // Another cluster's time may run at another rate.
             discipline.inflate_frequency();
             self.bound.doubt();
         }
-        let judgement = discipline.update(received.burst, received.trust).ok_or(NotFollowed::Implausible)?;
-        let outlier = if let BurstOutcome::Ignored(in_a_row) = judgement { Some(in_a_row) } else { None };
+        let outcome =
+            discipline.update(received.burst, received.outlier_limit).ok_or(NotFollowed::Implausible)?;
+        let outlier = if let BurstOutcome::Ignored(in_a_row) = outcome { Some(in_a_row) } else { None };
         let proposal = self.propose(now.raw, &discipline, received.manual).filter(|_| outlier.is_none());
         if let Some(reason) = proposal.and_then(|proposal| self.limits.refuses(&proposal)) {
             return Err(NotFollowed::Refused(reason));
         }
         let rho = self.rho(now.raw);
-        if matches!(judgement, BurstOutcome::Started | BurstOutcome::Restarted) {
+        if matches!(outcome, BurstOutcome::Started | BurstOutcome::Restarted) {
             self.bound.doubt();
         }
         self.discipline = discipline;
@@ -360,7 +312,7 @@ impl MemberClock {
             outbox.report(ClientEvent::Ignored { round, correction, in_a_row });
             return Err(NotFollowed::Outlier);
         }
-        self.adjust(now, received, judgement, rho, outbox);
+        self.adjust(now, received, outcome, rho, outbox);
         Ok(())
     }
 
@@ -381,7 +333,7 @@ impl MemberClock {
         &mut self,
         now: Now,
         received: &ReceivedCorrection<'_>,
-        judgement: BurstOutcome,
+        outcome: BurstOutcome,
         rho: Frequency,
         outbox: &mut Outbox,
     ) {
@@ -390,7 +342,7 @@ impl MemberClock {
         let Some(proposal) = self.propose(now.raw, &self.discipline, manual) else { return };
         let adjustment = self.limits.adjustment(&proposal);
         let before = self.published.follow(now.raw, &proposal, adjustment, *manual, cluster);
-        if judgement == BurstOutcome::Followed && adjustment == Adjustment::Slew {
+        if outcome == BurstOutcome::Followed && adjustment == Adjustment::Slew {
             self.published.confirm_start();
         }
         self.bound.set_frequency(now.raw, known.frequency, rho);

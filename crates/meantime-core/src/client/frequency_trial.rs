@@ -54,20 +54,20 @@ impl ClientDiscipline {
     }
 
     /// Updates from the exchanges of a burst, as [`Discipline::update`] does. If they refute the saved
-    /// frequency, the judgement is a restart.
+    /// frequency, the outcome is a restart.
     pub(super) fn update(
         &mut self,
         exchanges: &[Exchange<Timestamp, Raw>],
-        trust: OutlierLimit,
+        outlier_limit: OutlierLimit,
     ) -> Option<BurstOutcome> {
-        let judgement = self.followed.update(exchanges, trust)?;
-        let Some(trial) = &mut self.trial else { return Some(judgement) };
-        trial.impartial.update(exchanges, trust)?;
+        let outcome = self.followed.update(exchanges, outlier_limit)?;
+        let Some(trial) = &mut self.trial else { return Some(outcome) };
+        trial.impartial.update(exchanges, outlier_limit)?;
         match trial.judge(exchanges) {
-            TrialState::Open => Some(judgement),
+            TrialState::Open => Some(outcome),
             TrialState::Confirmed => {
                 self.trial = None;
-                Some(judgement)
+                Some(outcome)
             }
             TrialState::Refuted => {
                 *self = ClientDiscipline { followed: core::mem::take(&mut trial.impartial), trial: None };
@@ -163,7 +163,7 @@ mod tests {
         Raw::from_nanos(START) + Span::from_secs(s)
     }
 
-    /// The judgement in each second until the trial ended, and the discipline at its end.
+    /// The outcome in each second until the trial ended, and the discipline at its end.
     fn tried(saved: Frequency) -> (Vec<BurstOutcome>, ClientDiscipline) {
         let mut discipline = ClientDiscipline::with_saved_frequency(saved, Frequency::from_ppm(0.1));
         let mut judged = Vec::new();
@@ -181,7 +181,7 @@ mod tests {
         assert!((begun.frequency - RATE).ppm().abs() < 0.1, "{begun:?}");
         assert!(begun.frequency_error.ppm() > 10.0, "{begun:?}");
         let (judged, confirmed) = tried(RATE);
-        assert!(judged[1..].iter().all(|judgement| *judgement == BurstOutcome::Followed), "{judged:?}");
+        assert!(judged[1..].iter().all(|outcome| *outcome == BurstOutcome::Followed), "{judged:?}");
         let now = confirmed.estimate(at(judged.len() as i64)).unwrap();
         assert!(now.frequency_error.ppm() < 0.1, "{now:?}");
     }

@@ -3,20 +3,19 @@
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
 
-use super::announced_adjustment::AnnouncedAdjustment;
-use super::clock::{Continuity, MemberClock, NotFollowed, Proof, ReceivedCorrection, UNKNOWN_FREQUENCY};
+use super::clock::MemberClock;
+use super::correction::{Continuity, NotFollowed, Proof, ReceivedCorrection};
 use super::liveness::Liveness;
 use super::outbox::{Outbox, PendingReport, QueuedDatagram};
 use super::replay_window::ReplayWindow;
-use super::report_history::{MeasuredBurst, ReportHistory, SentReport};
-use crate::config::MAX_DELAY;
-use crate::estimation::discipline::OutlierLimit;
-use crate::estimation::exchange::Exchange;
-use crate::event::{HoldoverReason, Refusal};
+use super::report_history::MeasuredBurst;
+use super::reporter::Reporter;
+use super::server_time::{AdjustmentCheck, ServerTime};
+use crate::event::HoldoverReason;
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, ClusterId, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Leave,
-    LeaveReason, ManualAdjustment, Message, Name, Probe, RejectReason, Report, SessionId, Verdict, Welcome,
+    Body, ClientState, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Leave, LeaveReason,
+    Message, Name, Probe, RejectReason, Report, SessionId, Welcome,
 };
 use crate::{ClientConfig, Fate, StampId};
 
@@ -24,38 +23,16 @@ use crate::{ClientConfig, Fate, StampId};
 #[derive(Debug)]
 pub(super) struct Joined {
     id: SessionId,
-    /// The cluster that the server keeps; 0: not decided yet.
-    cluster: ClusterId,
     /// The interval of the server's rounds.
     interval: Span,
-    path: PathLimits,
     /// The key that the server is known to have.
     key: KeyId,
     window: ReplayWindow,
     /// Datagrams sent in this session; a report's number is the count at its time.
     sequence: u32,
     liveness: Liveness,
-    reports: ReportHistory,
-    adjustment: AnnouncedAdjustment,
-    continuity: SessionContinuity,
-}
-
-/// What is known about the path to the server.
-#[derive(Clone, Copy, Debug)]
-struct PathLimits {
-    /// Exchanges with a longer delay measure nothing.
-    max_delay: Span,
-    /// The delay from the server minus the delay to it, as configured. A client that knows it reads its clock
-    /// as if both took equally long.
-    asymmetry: Span,
-}
-
-/// Whether this session's server keeps the time that the clock has.
-#[derive(Clone, Copy, Debug)]
-struct SessionContinuity {
-    /// The server may keep another cluster's time: until the first Correction has shown that it keeps the
-    /// time that the clock has, a jump is followed at once.
-    new_cluster: bool,
+    reporter: Reporter,
+    server_time: ServerTime,
     /// Whether exchanges of this session have proved something about the server's time.
     proved: bool,
 }
@@ -85,15 +62,6 @@ impl SessionEnd {
     }
 }
 
-/// Whether the client's manual adjustment lets it follow a Correction.
-enum AdjustmentCheck {
-    Agrees,
-    /// The client does not know the server's adjustment, or the server does not know its cluster's yet.
-    Unknown,
-    /// The client refuses the server's adjustment.
-    Refused(Refusal),
-}
-
 impl Joined {
     /// A session begins with this Welcome.
     pub(super) fn begin(
@@ -104,30 +72,22 @@ impl Joined {
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) -> Joined {
-        let cluster = welcome.cluster;
-        let published = clock.published();
-        let known = published.has_cluster_time() && cluster == published.cluster();
         let mut window = ReplayWindow::default();
         if header.key_id != KeyId::NONE {
             window.admit(header.sequence);
         }
         let joined = Joined {
             id: header.session,
-            cluster,
             interval: welcome.interval,
-            path: PathLimits { max_delay: config.max_delay, asymmetry: config.asymmetry },
             key: header.key_id,
             window,
             sequence: 0,
             liveness: Liveness::begin(welcome, now.mono),
-            reports: ReportHistory::default(),
-            adjustment: AnnouncedAdjustment::begin(published.manual(), published.cluster(), cluster),
-            continuity: SessionContinuity {
-                new_cluster: cluster != ClusterId::default() && !known,
-                proved: false,
-            },
+            reporter: Reporter::new(config),
+            server_time: ServerTime::begin(welcome.cluster, clock),
+            proved: false,
         };
-        joined.note_adjustment(now.raw, header, clock);
+        joined.server_time.note_adjustment(now.raw, header, clock);
         clock.begin_rate(now, header, welcome.rate, welcome.interval, outbox);
         joined
     }
@@ -226,7 +186,10 @@ impl Joined {
             Body::Probe(probe) => self.handle_probe(now, received, header, probe, clock, outbox),
             Body::Correction(correction) => self.handle_correction(now, header, correction, clock, outbox),
             Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, header, heartbeat),
-            Body::ManualAdjustment(manual) => self.handle_manual_adjustment(now, manual, clock, outbox),
+            Body::ManualAdjustment(manual) => {
+                self.liveness.note_heard(now.mono);
+                self.server_time.handle_manual_adjustment(now, manual, clock, outbox)
+            }
             Body::Leave(_) => return Err(SessionEnd::ServerLeft),
             _ => Fate::Misdirected,
         })
@@ -242,15 +205,15 @@ impl Joined {
         outbox: &mut Outbox,
     ) -> Fate {
         self.liveness.note_heard(now.mono);
-        if self.reports.has_answered(probe.nonce) {
+        if self.reporter.history().has_answered(probe.nonce) {
             return Fate::Unasked;
         }
-        self.learn_cluster(probe.cluster, clock);
+        self.server_time.learn_cluster(probe.cluster, clock);
         if let Some(stamps) = probe.before {
-            self.reports.complete(stamps);
+            self.reporter.history_mut().complete(stamps);
         }
-        self.note_adjustment(now.raw, header, clock);
-        self.announce_adjustment(outbox);
+        self.server_time.note_adjustment(now.raw, header, clock);
+        self.server_time.announce_adjustment(outbox);
         if let Err(reason) = clock.follow_rate(now, header, probe.rate, self.interval) {
             clock.refuse(now, header.round, Correction::default(), reason, outbox);
         }
@@ -267,19 +230,9 @@ impl Joined {
         self.key = header.key_id;
         Fate::Accepted
     }
-
-    /// The server keeps this cluster's time. If that is not the clock's, its adjustment is not known yet.
-    fn learn_cluster(&mut self, cluster: ClusterId, clock: &MemberClock) {
-        if cluster != ClusterId::default() && cluster != self.cluster {
-            let published = clock.published();
-            self.cluster = cluster;
-            self.adjustment = AnnouncedAdjustment::begin(published.manual(), published.cluster(), cluster);
-            self.continuity.new_cluster = !clock.follows_cluster(cluster);
-        }
-    }
 }
 
-/// Reports.
+/// Sending.
 impl Joined {
     /// Writes the answer to a probe that will be sent at `t3`, by the oscillator; `None`: it took too long.
     /// Returns with it how the program names it when it reports its departure.
@@ -290,53 +243,19 @@ impl Joined {
         t3: Raw,
         clock: &MemberClock,
     ) -> Option<(StampId, Report)> {
-        let PendingReport { nonce, round, t2 } = pending;
-        let published = clock.published();
-        let (published_t2, published_t3) = (published.base_time(t2), published.base_time(t3));
-        let processing = published_t3 - published_t2;
-        if processing < Span::ZERO || processing > MAX_PROCESSING {
-            return None;
-        }
-        let early = self.path.asymmetry.half();
-        let number = self.next_sequence();
-        let interval = Some(self.interval);
-        let report = Report {
-            nonce,
-            t2: published_t2 - early,
-            processing,
-            transmit_latency: self.reports.extra_latency(number.wrapping_sub(1)),
-            frequency: published.frequency(),
-            frequency_error: clock.estimate(now.raw).map_or(UNKNOWN_FREQUENCY, |known| known.frequency_error),
-            rate: clock.rate(),
-            applied: self.reports.applied(),
-            bound: clock.bound_at(now.raw, interval),
-            error: clock.error_at(now.raw, interval),
-        };
-        self.reports.push(SentReport {
-            number,
-            round,
-            nonce,
-            t2: t2 - early,
-            stamped: now.raw - early,
-            t3: t3 - early,
-            published_t2: published_t2 - early,
-            published_t3: published_t3 - early,
-        });
-        Some((StampId(number.into()), report))
+        self.reporter.write(now, self.next_sequence(), pending, t3, self.interval, clock)
     }
 
     /// A report departed. Returns its transmit latency, if that is plausible.
     pub(super) fn handle_transmitted(&mut self, id: StampId, raw: Raw) -> Option<Span> {
-        // The asymmetry that a report leaves out, its record leaves out too.
-        let departed = raw - self.path.asymmetry.half();
-        u32::try_from(id.0).ok().and_then(|number| self.reports.note_departure(number, departed))
+        self.reporter.handle_transmitted(id, raw)
     }
 
     /// Fills in the header of the next datagram.
     pub(super) fn write_header(&mut self, now: Monotonic, header: &mut Header) {
         self.sequence = self.next_sequence();
         self.liveness.note_sent(now);
-        header.flags.manual_adjustment = self.adjustment.number();
+        header.flags.manual_adjustment = self.server_time.adjustment().number();
         header.session = self.id;
         header.sequence = self.sequence;
     }
@@ -358,13 +277,13 @@ impl Joined {
         outbox: &mut Outbox,
     ) -> Fate {
         self.liveness.note_heard(now.mono);
-        if self.reports.is_superseded(message.about) {
+        if self.reporter.history().is_superseded(message.about) {
             return Fate::Superseded;
         }
-        if self.reports.find(message.about).is_none() {
+        if self.reporter.history().find(message.about).is_none() {
             return Fate::Unasked;
         }
-        match self.check_adjustment(now, header, clock, outbox) {
+        match self.server_time.check_adjustment(now, header, clock, outbox) {
             AdjustmentCheck::Agrees => self.follow_correction(now, header, message, clock, outbox),
             AdjustmentCheck::Unknown => Fate::Accepted,
             AdjustmentCheck::Refused(reason) => {
@@ -382,12 +301,8 @@ impl Joined {
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) -> Fate {
-        let burst = self.take_burst(header.round, message, clock.usual_delay());
-        let trust = match (self.continuity.new_cluster, message.verdict) {
-            (true, _) => OutlierLimit::None,
-            (false, Verdict::Minority) => OutlierLimit::MINORITY,
-            (false, _) => OutlierLimit::MAJORITY,
-        };
+        let burst = self.reporter.take_burst(header.round, message, clock.usual_delay());
+        let outlier_limit = self.server_time.outlier_limit(message.verdict);
         if let Err(reason) = clock.follow_rate(now, header, message.rate, self.interval) {
             clock.refuse(now, header.round, message.correction, reason, outbox);
             return Fate::Accepted;
@@ -397,15 +312,15 @@ impl Joined {
             round: header.round,
             message,
             burst: &burst.exchanges,
-            trust,
-            cluster: self.cluster,
-            manual: self.adjustment.manual(),
+            outlier_limit,
+            cluster: self.server_time.cluster(),
+            manual: self.server_time.adjustment().manual(),
             interval: self.interval,
         };
         match clock.correct(now, &received, outbox) {
             Ok(()) => {
                 self.liveness.note_corrected(now.mono);
-                self.continuity.new_cluster = false;
+                self.server_time.note_followed();
             }
             Err(NotFollowed::Outlier) => self.liveness.note_corrected(now.mono),
             Err(NotFollowed::Refused(reason)) => {
@@ -414,22 +329,6 @@ impl Joined {
             Err(NotFollowed::Implausible) => return Fate::Implausible,
         }
         Fate::Accepted
-    }
-
-    /// The exchanges that a Correction is based on, which counts as applied.
-    fn take_burst(&mut self, round: u32, message: &CorrectionMessage, usual: Span) -> MeasuredBurst {
-        self.reports.set_applied(message.about);
-        if let Some(stamps) = message.last {
-            self.reports.complete(stamps);
-        }
-        let max_delay = self.path.max_delay;
-        let mut burst = self.reports.take_burst(round, message.about, message.correction, usual);
-        burst.exchanges.retain(|exchange| exchange.delay() <= max_delay);
-        if burst.guessed.is_some() && max_delay < MAX_DELAY {
-            // The delay is unknown, so it may exceed the limit.
-            burst.exchanges.clear();
-        }
-        burst
     }
 
     /// Updates the bound from the exchanges of a burst.
@@ -441,108 +340,11 @@ impl Joined {
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) {
-        let SessionContinuity { new_cluster, proved } = self.continuity;
-        let broken = !proved || new_cluster || self.liveness.has_gap(now.mono);
+        let new_cluster = self.server_time.is_new_cluster();
+        let broken = !self.proved || new_cluster || self.liveness.has_gap(now.mono);
         let continuity = if broken { Continuity::Broken } else { Continuity::Same };
-        self.continuity.proved = !message.learning;
+        self.proved = !message.learning;
         let proof = Proof { continuity, learning: message.learning, brisk: message.brisk };
-        // The configured asymmetry is knowledge, not proof; a guessed delay proves nothing.
-        let early = self.path.asymmetry.half();
-        let measured = burst.exchanges.iter().filter(|exchange| Some(exchange.t2) != burst.guessed);
-        let symmetric = measured.map(|exchange| Exchange {
-            t2: exchange.t2 + early,
-            t3: exchange.t3 + early,
-            ..*exchange
-        });
-        clock.prove(now, proof, symmetric, outbox);
+        clock.prove(now, proof, self.reporter.proving(burst), outbox);
     }
 }
-
-/// Manual adjustments.
-impl Joined {
-    /// The server announces a manual adjustment.
-    fn handle_manual_adjustment(
-        &mut self,
-        now: Now,
-        manual: &ManualAdjustment,
-        clock: &mut MemberClock,
-        outbox: &mut Outbox,
-    ) -> Fate {
-        self.liveness.note_heard(now.mono);
-        if manual.cluster != self.cluster || manual.cluster == ClusterId::default() {
-            return Fate::Unasked;
-        }
-        if !manual.is_newer(self.adjustment.number()) {
-            return Fate::Superseded;
-        }
-        if let Some(reason) = clock.refuses_adjustment(now.raw, manual) {
-            self.adjustment.refuse(reason);
-            clock.refuse(now, 0, Correction::adding(manual.amount), reason, outbox);
-            return Fate::Accepted;
-        }
-        self.adjustment.accept(*manual);
-        clock.note_newest_adjustment(now.raw);
-        if clock.follows_cluster(manual.cluster) {
-            clock.follow_adjustment(now.raw, *manual, outbox);
-        }
-        Fate::Accepted
-    }
-
-    /// The flags of a datagram carry the number of the server's newest adjustment.
-    fn note_adjustment(&self, raw: Raw, header: &Header, clock: &mut MemberClock) {
-        if self.cluster == ClusterId::default() {
-            // The server does not know its cluster's adjustment yet.
-            return;
-        }
-        match self.adjustment.is_newest(header.flags.manual_adjustment) {
-            true => clock.note_newest_adjustment(raw),
-            false => clock.note_newer_adjustment(),
-        }
-    }
-
-    /// Sends the cluster's adjustment to a server that does not know the cluster's time yet.
-    fn announce_adjustment(&self, outbox: &mut Outbox) {
-        if self.cluster == ClusterId::default() && self.adjustment.number() != 0 {
-            outbox.send(Body::ManualAdjustment(*self.adjustment.manual()));
-        }
-    }
-
-    /// Whether the client's adjustment lets it follow a Correction with this header. If the server has none,
-    /// the client drops the one that it knows from an earlier server.
-    fn check_adjustment(
-        &mut self,
-        now: Now,
-        header: &Header,
-        clock: &mut MemberClock,
-        outbox: &mut Outbox,
-    ) -> AdjustmentCheck {
-        let number = header.flags.manual_adjustment;
-        self.note_adjustment(now.raw, header, clock);
-        if let Some(reason) = self.adjustment.refusal() {
-            return AdjustmentCheck::Refused(reason);
-        }
-        let undecided = self.cluster == ClusterId::default();
-        if undecided && self.adjustment.number() != number {
-            // It may be another cluster's time; the next Probe says which.
-            return AdjustmentCheck::Unknown;
-        }
-        if number == 0 && !undecided && self.adjustment.is_overruled() {
-            if let Some(reason) = clock.refuses_missed(now.raw, &ManualAdjustment::NONE) {
-                return AdjustmentCheck::Refused(reason);
-            }
-            self.adjustment.withdraw();
-            clock.note_newest_adjustment(now.raw);
-            clock.follow_adjustment(now.raw, ManualAdjustment::NONE, outbox);
-        }
-        let new_time = self.continuity.new_cluster || !clock.published().has_cluster_time();
-        if clock.lacks_newest_adjustment() && new_time {
-            // The clock would not show what the other members show. The next Correction after the adjustment
-            // gives it that time.
-            return AdjustmentCheck::Unknown;
-        }
-        AdjustmentCheck::Agrees
-    }
-}
-
-/// A report states its processing time in 32 bits. After a longer one the client sends no report.
-const MAX_PROCESSING: Span = Span::from_secs(2);

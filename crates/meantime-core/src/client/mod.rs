@@ -2,9 +2,9 @@
 //!
 //! | part | what it decides |
 //! |---|---|
-//! | [`registering`] | when to ask for a session, and with which key and cookie |
-//! | [`joined`] | what each datagram of a session means; `liveness`, `replay_window`, `report_history`, `announced_adjustment` own its state |
-//! | [`clock`] | which corrections to follow, and whether to step or slew; `published_clock`, `frequency_trial`, `rate_follower`, `limits` own its state |
+//! | `registering` | when to ask for a session, and with which key and cookie |
+//! | `joined` | what each datagram of a session means; its parts are `liveness`, `replay_window`, `reporter` and `server_time` |
+//! | `clock` | which corrections to follow, and whether to step or slew; its parts are `published_clock`, `frequency_trial`, `rate_follower` and `limits` |
 //! | `outbox` | nothing: it queues datagrams, actions and events |
 //!
 //! A client is registering or joined; its clock outlives both. The estimation of phase and frequency is the
@@ -12,6 +12,7 @@
 
 mod announced_adjustment;
 mod clock;
+mod correction;
 mod frequency_trial;
 mod joined;
 mod limits;
@@ -22,6 +23,8 @@ mod rate_follower;
 mod registering;
 mod replay_window;
 mod report_history;
+mod reporter;
+mod server_time;
 
 use alloc::boxed::Box;
 use core::net::SocketAddr;

@@ -1,0 +1,57 @@
+//! A correction as a session hands it to the clock, and why the clock may not follow it.
+
+use crate::estimation::discipline::OutlierLimit;
+use crate::estimation::exchange::Exchange;
+use crate::event::Refusal;
+use crate::time::{Raw, Span, Timestamp};
+use crate::wire::{ClusterId, CorrectionMessage, ManualAdjustment};
+
+/// A correction, and what the session knows about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedCorrection<'a> {
+    /// The round.
+    pub round: u32,
+    /// The server's message.
+    pub message: &'a CorrectionMessage,
+    /// The exchanges that it is based on.
+    pub burst: &'a [Exchange<Timestamp, Raw>],
+    /// How readily an outlier is followed.
+    pub outlier_limit: OutlierLimit,
+    /// The cluster whose time the server keeps.
+    pub cluster: ClusterId,
+    /// The manual adjustment that a clock has that follows the server.
+    pub manual: &'a ManualAdjustment,
+    /// The interval of the server's rounds.
+    pub interval: Span,
+}
+
+/// Why a correction had no effect.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NotFollowed {
+    /// Its exchanges are implausible.
+    Implausible,
+    /// It is beyond a limit.
+    Refused(Refusal),
+    /// It was taken for an outlier.
+    Outlier,
+}
+
+/// What exchanges prove about cluster time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    /// Whether they may be compared with earlier ones.
+    pub continuity: Continuity,
+    /// Whether the server states that it is learning the time itself; then they prove nothing.
+    pub learning: bool,
+    /// Whether the server states that it steers the rate of a cluster that has never settled.
+    pub brisk: bool,
+}
+
+/// Whether the server's time is the one that earlier exchanges were about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continuity {
+    /// It is.
+    Same,
+    /// It may be another server's, or another cluster's.
+    Broken,
+}

@@ -3,7 +3,7 @@
 
 mod pair;
 
-use meantime_core::consensus::Unsettable;
+use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Refusal};
 use meantime_core::server::Target;
 use meantime_core::time::Span;
@@ -101,7 +101,7 @@ fn nothing_is_not_set() {
     let mut pair = Pair::agreed();
     let now = pair.server_now();
     for how in [Adjustment::Slew, Adjustment::Step] {
-        assert_eq!(pair.server.set_time(now, Target::By(Span::ZERO), how), Err(Unsettable::Nothing));
+        assert_eq!(pair.server.set_time(now, Target::By(Span::ZERO), how), Err(SetTimeError::Zero));
     }
 }
 

@@ -44,7 +44,11 @@ impl Hall {
         let seats = Seats::new([10, 0, 0, 0].into(), vec![1_000, 2_000, 3_000, 4_000]);
         Hall {
             server: Server::new(
-                ServerConfig { max_clients: clients.max(config.max_clients), tell_each: 0, ..config },
+                ServerConfig {
+                    max_clients: clients.max(config.max_clients),
+                    per_client_event_limit: 0,
+                    ..config
+                },
                 [1; 32],
                 start,
             ),

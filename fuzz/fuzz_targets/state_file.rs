@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use meantime_core::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
-use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime_core::saved_state::{SavedState, Mark, Recalled};
 use meantime::store::state_file::format::{MAGIC, ReadTime, StateFileOwner, recall, serialize, with_checksum};
 use meantime_core::time::{Raw, Span, Timestamp};
 
@@ -26,7 +26,7 @@ fn check(text: &str) {
         if let Ok(time) = time {
             assert!((PLAUSIBLE_FROM..=PLAUSIBLE_FROM + PLAUSIBLE_FOR).contains(&time), "{time:?}");
         }
-        let known = Known { time: time.unwrap_or(NOW), at: MARK, frequency, error };
+        let known = SavedState { time: time.unwrap_or(NOW), at: MARK, frequency, error };
         match recall(&serialize(&owner, &known), &owner, now) {
             Ok(again) => {
                 assert!((again.frequency.ppb() - frequency.ppb()).abs() < 1e-3, "{again:?}, not {frequency:?}");

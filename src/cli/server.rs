@@ -92,11 +92,11 @@ impl ServerArgs {
             keys,
             max_delay: self.max_delay,
             probe_rate: self.probe_rate,
-            tell_each: self.tell_each as usize,
+            per_client_event_limit: self.tell_each as usize,
             radius: self.radius,
             plausible_from: self.plausible_from(),
             initial_frequency,
-            given: None,
+            external_cluster: None,
         }
     }
 }

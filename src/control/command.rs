@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::report::snake_case;
 use meantime_core::Server;
+use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
 use meantime_core::server::{Target, VoteChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
@@ -42,6 +43,18 @@ fn with_advice(error: &VoteChangeError) -> String {
     format!("{error}; {advice}")
 }
 
+/// The error, and what the operator can do.
+fn set_time_advice(error: &SetTimeError) -> String {
+    let advice = match error {
+        SetTimeError::NoClusterTime => "`meantime status` shows its state",
+        SetTimeError::Unsure => "try again when a round has ended in agreement",
+        SetTimeError::Implausible => "--plausible-from of the server sets the earliest plausible time",
+        SetTimeError::SlewTooLong { .. } => "add --step to set it at once",
+        SetTimeError::InProgress(_) | SetTimeError::Zero => return error.to_string(),
+    };
+    format!("{error}; {advice}")
+}
+
 fn set_time(server: &mut Server, now: Now, request: &Value) -> Result<Value, String> {
     let how = match request["step"].as_bool() {
         Some(true) => Adjustment::Step,
@@ -55,7 +68,7 @@ fn set_time(server: &mut Server, now: Now, request: &Value) -> Result<Value, Str
             return Err("the request has either a field 'by_ns' or a field 'to_ns', whole nanoseconds".into());
         }
     };
-    let setting = server.set_time(now, target, how).map_err(|error| error.to_string())?;
+    let setting = server.set_time(now, target, how).map_err(|error| set_time_advice(&error))?;
     let starts = server.overview(now).manual_adjustment.map(|setting| setting.starts_in.as_nanos());
     Ok(json!({
         "amount_ns": setting.amount.as_nanos(),

@@ -20,7 +20,7 @@ fn scenario(seed: u64) -> Scenario {
 fn kept(simulation: &mut Simulation, member: Member) -> (Frequency, Frequency) {
     let reading = simulation.world().read(member).unwrap();
     let error = reading.frequency_error.unwrap();
-    assert!(saved_state::is_worth_keeping(error), "{member}: {:?} ± {error:?}", reading.frequency);
+    assert!(saved_state::is_worth_saving(error), "{member}: {:?} ± {error:?}", reading.frequency);
     (reading.frequency, saved_state::aged(error, AWAY, true))
 }
 

@@ -117,7 +117,7 @@ impl Tree {
                 client.read(raw).state == ClientState::Synchronized && at > Span::from_secs(60)
             };
             if machine.server.is_none() && machine.client.as_ref().is_some_and(ready) {
-                let config = ServerConfig { given: Some(ClusterId(7)), ..ServerConfig::default() };
+                let config = ServerConfig { external_cluster: Some(ClusterId(7)), ..ServerConfig::default() };
                 let now = machine.server_now(at);
                 machine.server = Some(Server::new(config, [number as u8 + 100; 32], now));
             }

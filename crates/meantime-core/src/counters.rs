@@ -1,4 +1,4 @@
-//! What became of every datagram: each one received ends in exactly one [`Fate`].
+//! Counts received datagrams: each one has exactly one [`Fate`].
 
 use core::fmt;
 
@@ -25,21 +25,21 @@ macro_rules! fates {
 }
 
 fates! {
-    /// It was what it should be and did what it is for.
+    /// It was valid, and was handled.
     Accepted = "accepted",
     /// Not 96 bytes.
     Length = "wrong length",
     /// Not of this protocol.
     Magic = "not meantime",
-    /// Another version of the protocol.
+    /// It is of another version of the protocol.
     Version = "other protocol version",
     /// A kind or field value that the protocol does not have.
     Malformed = "malformed",
-    /// Its tag is not that of a key which this side knows and expects there.
+    /// Its tag was not made with the key that this node expects.
     Tag = "bad tag",
-    /// A kind that this side never receives.
+    /// Its kind is never sent in this direction.
     Misdirected = "wrong direction",
-    /// It came from an address that `--allow` and `--deny` keep out.
+    /// It came from an address that the operator's lists exclude.
     Denied = "address not allowed",
     /// It came from an address that it may not come from.
     Stranger = "unknown address",
@@ -49,14 +49,13 @@ fates! {
     Cookie = "bad cookie",
     /// There is no room for another client.
     Full = "no room",
-    /// There are too many like it at the moment.
+    /// The limit of such datagrams per second is reached.
     Busy = "too many at a time",
-    /// It asks for a new session right after the last.
+    /// It asks for a new session too soon after the last.
     Hasty = "registered too soon again",
-    /// It answers nothing that was asked: late, doubled, or made up.
+    /// It answers no open request: it is late, a duplicate, or forged.
     Unasked = "unasked, late or doubled",
-    /// It has come before, or is older than what has come: told by its sequence number, which its tag vouches
-    /// for.
+    /// It was received before, or is older than the newest datagram, by its authentic sequence number.
     Replayed = "replayed",
     /// Its timestamps make no sense, or it took longer than is accepted.
     Implausible = "implausible timestamps",
@@ -87,17 +86,17 @@ impl Counters {
         self.fates.iter().sum()
     }
 
-    /// Counts datagrams that were never received, since there was no room for them at this end.
+    /// Counts datagrams that the kernel of this machine has dropped, because its buffer was full.
     pub fn lose(&mut self, datagrams: u32) {
         self.lost += u64::from(datagrams);
     }
 
-    /// How many datagrams this end had no room for.
+    /// How many datagrams the kernel of this machine has dropped.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// How many datagrams were received and did nothing.
+    /// How many datagrams were received and not accepted.
     pub fn dropped(&self) -> u64 {
         self.received() - self.of(Fate::Accepted)
     }

@@ -1,17 +1,17 @@
-//! The cluster's time, set by hand: everybody adds the same function of the time that is agreed on.
+//! Manual time adjustments: all nodes add the same function of the agreed time.
 //!
 //! The vote, the discipline and the bounds know only the **base** time b, on which the cluster agrees and
-//! which nobody ever sets. Timestamps on the wire are base time. What a node *shows* is
+//! which is never set. Timestamps on the wire are base time. A node *shows*
 //!
 //! ```text
 //! S(b) = b + before + A·[b ≥ start]                                   a step
 //! S(b) = b + before + sign(A)·min(|A|, p·max(0, b − start))           a slew, p = 400 ppm
 //! ```
 //!
-//! `before` being what earlier settings have added. The [`ManualAdjustment`] is told to every member before
-//! it begins, for an [`announcement`], so that all of them do the same at the same base time, also one that
-//! hears nothing more of its server: two clocks that are d apart in base time are d·(1 + p) apart at most
-//! while they slew. No estimator, and no vote, sees anything of it.
+//! where `before` is the sum of all earlier adjustments. The [`ManualAdjustment`] is sent to every member
+//! before it begins, for an [`announcement`], so that all of them do the same at the same base time, also one
+//! that hears nothing more of its server: two clocks that are d apart in base time are d·(1 + p) apart at
+//! most while they slew. No estimator, and no vote, sees anything of it.
 //!
 //! If the cluster's base time is within β of a node's base time b, then S of it is within max |S(b′) − S(b)|
 //! of S(b), over b′ in b ± β. S is increasing except where it steps back, so the ends of that interval, and
@@ -87,8 +87,8 @@ impl ManualAdjustment {
         if self.step && base < self.start { self.amount.abs() } else { Span::ZERO }
     }
 
-    /// Whether this does the same as another, whatever their numbers.
-    pub fn does_as(&self, other: &ManualAdjustment) -> bool {
+    /// Whether this has the same effect as another, whatever their numbers.
+    pub fn has_same_effect_as(&self, other: &ManualAdjustment) -> bool {
         *self == ManualAdjustment { number: self.number, ..*other }
     }
 }
@@ -98,23 +98,23 @@ pub fn takes(amount: Span) -> Span {
     amount.abs().scaled(1.0 / PACE.ratio())
 }
 
-/// For how long a client that has heard of a setting, and not what it is, may rely on its not having begun.
-/// Members that hear nothing for that long are none any more.
+/// A client that knows the number of an adjustment, and not its contents, may assume for so long that it has
+/// not begun. Members that receive nothing for that long are no longer registered.
 pub fn lead(interval: Span) -> Span {
     interval.times(4).max(MIN_LEAD)
 }
 
-/// For how long a setting is announced before it begins: by then, who has missed it guarantees nothing any
-/// more, even if the server's clock runs ahead of his and what he heard last was long on its way.
+/// An adjustment is announced for so long before it begins. By then a client that has not received it states
+/// no bound any more, even if the server's clock is ahead of the client's and the last datagram was delayed.
 pub fn announcement(interval: Span) -> Span {
     lead(interval) + MIN_LEAD
 }
 
 /// p: as fast as operating systems let their clocks slew, less 100 ppm for the crystals.
 pub const PACE: Frequency = Frequency::from_ppm(400.0);
-/// Nobody slews for longer: what cannot be done within a day is better done at once.
+/// The maximum duration of a slew: a larger adjustment is stepped.
 pub const MAX_SLEW_DURATION: Span = Span::from_secs(86_400);
-/// What is slewed within [`MAX_SLEW_DURATION`].
+/// The amount that is slewed within [`MAX_SLEW_DURATION`].
 pub const MAX_SLEW_AMOUNT: Span = Span::from_millis(34_560);
 /// A network may be down for a moment even if rounds are short.
 const MIN_LEAD: Span = Span::from_secs(2);
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_is_within_the_bound_in_base_time_is_within_its_reach_in_what_is_shown(
+        fn a_clock_within_the_bound_in_base_time_shows_a_time_within_the_reach(
             amount in -40_000_000_000i64..40_000_000_000,
             step in any::<bool>(),
             at in -200_000i64..200_000_000,
@@ -209,7 +209,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_can_be_said_on_the_wire_overflows(
+        fn no_adjustment_from_the_wire_overflows(
             numbers in any::<(i64, i64, i64, i64, i64)>(),
             step in any::<bool>(),
         ) {

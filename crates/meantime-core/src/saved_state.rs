@@ -1,5 +1,5 @@
-//! What a node keeps over restarts, and what that is worth to the next run: its oscillator's frequency, and
-//! the time. Pure arithmetic; where it is kept, others know.
+//! What a node saves over restarts, its oscillator's frequency and the time, and how accurate that is in the
+//! next run. This is pure arithmetic; the program reads and writes the state file.
 //!
 //! Between two runs an oscillator's frequency walks on: by σ_w √t after t seconds, with σ_w = 3·10⁻⁹ per √s
 //! for an ordinary crystal in a room (two orders above a good one at rest: day and night are in it). To that
@@ -27,7 +27,7 @@ pub struct Mark {
 
 /// What a node knows at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Known {
+pub struct SavedState {
     /// What its clock shows.
     pub time: Timestamp,
     /// The moment.
@@ -46,82 +46,81 @@ pub struct Recalled {
     /// One standard deviation of what that is off by now.
     pub error: Frequency,
     /// The time now, or why that is not known.
-    pub time: Result<Timestamp, Lost>,
+    pub time: Result<Timestamp, NoTimeReason>,
 }
 
 /// Why a later run does not know the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// There is nothing by which to tell.
+pub enum NoTimeReason {
+    /// The oscillator has started anew, so the time since then is unknown.
     #[error("this machine has started since")]
     Rebooted,
-    /// A virtual machine goes on from a state that was saved.
+    /// A virtual machine was restored from a snapshot.
     #[error("this machine was set back to an earlier state")]
     SetBack,
-    /// A first vote is no more certain without it.
+    /// Its error would be larger than that of a first vote.
     #[error("that was too long ago")]
     TooLongAgo,
-    /// No clock shows that.
+    /// No correct clock shows that.
     #[error("it is implausible")]
     Implausible,
 }
 
-impl Known {
-    /// What a node knows that shows this, if that is worth keeping.
-    pub fn of(reading: &ClockReading, at: Mark) -> Option<Known> {
+impl SavedState {
+    /// The state of a node whose clock reads this, if it is worth saving.
+    pub fn of(reading: &ClockReading, at: Mark) -> Option<SavedState> {
         let error = reading.frequency_error?;
-        let known = Known { time: reading.time, at, frequency: reading.frequency, error };
+        let known = SavedState { time: reading.time, at, frequency: reading.frequency, error };
         (reading.state == ClientState::Synchronized && known.is_plausible()).then_some(known)
     }
 
-    /// Whether a clock can have this frequency, and anybody have known it to that error.
+    /// Whether a clock can have this frequency, and the error is small enough to be worth saving.
     pub fn is_plausible(&self) -> bool {
         self.frequency.ratio().abs() <= MAX.ratio()
             && self.error > Frequency::ZERO
-            && is_worth_keeping(self.error)
+            && is_worth_saving(self.error)
     }
 
-    /// Whether this is to be kept in the place of what was known before: that is ten minutes old, or the time
-    /// was set since.
-    pub fn replaces(&self, before: &Known) -> bool {
+    /// Whether this is to be saved in place of `before`: that is ten minutes old, or the time was set since.
+    pub fn replaces(&self, before: &SavedState) -> bool {
         let ran = self.at.oscillator - before.at.oscillator;
         let expected = before.time_at(self.at).is_ok_and(|time| (self.time - time).abs() < SET);
         ran >= PERIOD || !expected
     }
 
-    /// What is known of it later in the same boot. No time before `plausible_from` is one.
+    /// What a later run in the same boot knows. A time before `plausible_from` is implausible.
     pub fn recalled(&self, now: Mark, plausible_from: Timestamp) -> Recalled {
         let age = now.oscillator - self.at.oscillator + (now.slept - self.at.slept);
         let error = aged(self.error, age, true);
         let plausible = plausible_from..=plausible_from + PLAUSIBLE_FOR;
         let time = match self.time_at(now) {
-            Ok(_) if error.over(age) > USELESS => Err(Lost::TooLongAgo),
-            Ok(time) if !plausible.contains(&time) => Err(Lost::Implausible),
+            Ok(_) if error.over(age) > USELESS => Err(NoTimeReason::TooLongAgo),
+            Ok(time) if !plausible.contains(&time) => Err(NoTimeReason::Implausible),
             time => time,
         };
         Recalled { frequency: self.frequency, error, time }
     }
 
-    /// What is known of it after so long, in which the machine has started anew.
+    /// What a later run knows after so long, in which the machine has rebooted.
     pub fn recalled_after_boot(&self, age: Span) -> Recalled {
         let error = aged(self.error, age, false);
-        Recalled { frequency: self.frequency, error, time: Err(Lost::Rebooted) }
+        Recalled { frequency: self.frequency, error, time: Err(NoTimeReason::Rebooted) }
     }
 
     /// The time at a later moment of the same boot. What the machine has slept was not measured by its
     /// oscillator.
-    fn time_at(&self, now: Mark) -> Result<Timestamp, Lost> {
+    fn time_at(&self, now: Mark) -> Result<Timestamp, NoTimeReason> {
         let (ran, slept) = (now.oscillator - self.at.oscillator, now.slept - self.at.slept);
         if ran < Span::ZERO || slept < -NO_SLEEP {
-            return Err(Lost::SetBack);
+            return Err(NoTimeReason::SetBack);
         }
         Ok(self.time + ran + self.frequency.over(ran) + slept)
     }
 }
 
-/// Whether a frequency is known well enough to be kept for the next run.
-pub fn is_worth_keeping(error: Frequency) -> bool {
-    error <= WORTH_KEEPING
+/// Whether a frequency is known well enough to be saved for the next run.
+pub fn is_worth_saving(error: Frequency) -> bool {
+    error <= MAX_SAVED_ERROR
 }
 
 /// One standard deviation of a frequency that was known to `error` so long ago; `same_boot` if the machine's
@@ -133,10 +132,9 @@ pub fn aged(error: Frequency, age: Span, same_boot: bool) -> Frequency {
     Frequency::from_ratio(squares.iter().sum::<f64>().sqrt().min(UNKNOWN.ratio()))
 }
 
-/// As the members whose frequency counts for the cluster's rate: then it is known, not guessed.
-const WORTH_KEEPING: Frequency = Frequency::from_ppm(1.0);
-/// Seldom enough for a flash card; what is lost at a power cut is ten minutes of a figure that changes in
-/// hours.
+/// The same as for members whose frequency counts for the cluster's rate.
+const MAX_SAVED_ERROR: Frequency = Frequency::from_ppm(1.0);
+/// Rare enough for flash memory; a power cut loses ten minutes of a value that changes in hours.
 const PERIOD: Span = Span::from_secs(600);
 /// A frequency that is known to 1 ppm gathers less than 1 ms in that time.
 const SET: Span = Span::from_millis(100);
@@ -144,7 +142,7 @@ const SET: Span = Span::from_millis(100);
 const NO_SLEEP: Span = Span::from_millis(100);
 /// One standard deviation: a first vote keeps clocks within 30 s of the median.
 const USELESS: Span = Span::from_secs(10);
-/// Kernels steer by no more than this; no oscillator that works is farther off.
+/// Kernels steer by no more than this; no working oscillator is farther off.
 const MAX: Frequency = Frequency::from_ppm(500.0);
 /// σ_w per √s.
 const WANDER: f64 = 3e-9;
@@ -152,7 +150,7 @@ const WANDER: f64 = 3e-9;
 const RESTART: Frequency = Frequency::from_ppm(0.1);
 /// What calibrations of the TSC differ by, boot to boot.
 const REBOOT: Frequency = Frequency::from_ppm(5.0);
-/// After that long, it is as if nothing had been known.
+/// The error of an unknown frequency.
 const UNKNOWN: Frequency = Frequency::from_ppm(200.0);
 
 #[cfg(test)]
@@ -162,13 +160,13 @@ mod tests {
     const SURE: Frequency = Frequency::from_ppm(0.01);
 
     #[test]
-    fn what_was_known_a_moment_ago_is_nearly_as_good() {
+    fn the_error_of_a_state_saved_a_moment_ago_is_nearly_unchanged() {
         let now = aged(SURE, Span::from_secs(5), true);
         assert!(now > SURE && now.ppm() < 0.11, "{now:?}");
     }
 
     #[test]
-    fn it_fades_with_the_root_of_time_and_with_a_new_start_of_the_machine() {
+    fn the_error_grows_with_the_root_of_time_and_at_a_reboot() {
         let day = aged(SURE, Span::from_secs(86_400), true);
         assert!((0.85..0.92).contains(&day.ppm()), "{day:?}");
         assert!(aged(SURE, Span::from_secs(60), false).ppm() >= 5.0);
@@ -185,67 +183,67 @@ mod tests {
 
     const FROM: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
 
-    fn known() -> Known {
+    fn known() -> SavedState {
         let time = FROM + Span::from_secs(1_000_000);
-        Known { time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
+        SavedState { time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
     }
 
     /// How far the time has gone on by then.
-    fn went(now: Mark) -> Result<Span, Lost> {
+    fn went(now: Mark) -> Result<Span, NoTimeReason> {
         known().recalled(now, FROM).time.map(|time| time - known().time)
     }
 
     #[test]
-    fn time_goes_on_at_the_rate_that_was_known_and_by_what_was_slept() {
+    fn the_time_advances_at_the_saved_rate_and_by_the_time_slept() {
         assert_eq!(went(known().at), Ok(Span::ZERO));
         assert_eq!(went(mark(2_000, 10)), Ok(Span::from_secs(1_000) - Span::from_millis(2)));
         assert_eq!(went(mark(2_000, 3_610)), Ok(Span::from_secs(4_600) - Span::from_millis(2)));
     }
 
     #[test]
-    fn a_machine_that_was_set_back_does_not_know_the_time() {
-        assert_eq!(went(mark(999, 10)), Err(Lost::SetBack));
-        assert_eq!(went(mark(9_000, 9)), Err(Lost::SetBack));
+    fn a_machine_restored_from_a_snapshot_does_not_know_the_time() {
+        assert_eq!(went(mark(999, 10)), Err(NoTimeReason::SetBack));
+        assert_eq!(went(mark(9_000, 9)), Err(NoTimeReason::SetBack));
         let little = Mark { slept: Span::from_secs(10) - Span::from_millis(50), ..mark(2_000, 0) };
         assert!(went(little).is_ok(), "readings differ a little");
     }
 
     #[test]
-    fn nor_does_one_that_was_away_for_so_long_that_it_could_be_half_a_minute_off() {
+    fn a_time_that_could_be_half_a_minute_off_is_unknown() {
         let after = |days: i64| went(mark(1_000 + days * 86_400, 10)).map(drop);
-        assert_eq!((after(20), after(40)), (Ok(()), Err(Lost::TooLongAgo)));
+        assert_eq!((after(20), after(40)), (Ok(()), Err(NoTimeReason::TooLongAgo)));
         assert_eq!(
             went(Mark { oscillator: Raw::from_nanos(i64::MAX), slept: Span::MAX }),
-            Err(Lost::TooLongAgo)
+            Err(NoTimeReason::TooLongAgo)
         );
     }
 
     #[test]
-    fn a_time_that_no_clock_can_show_is_none() {
-        let at = |time| Known { time, ..known() }.recalled(known().at, FROM).time;
+    fn an_implausible_time_is_unknown() {
+        let at = |time| SavedState { time, ..known() }.recalled(known().at, FROM).time;
         assert_eq!(at(FROM), Ok(FROM));
-        assert_eq!(at(FROM - Span::from_nanos(1)), Err(Lost::Implausible));
-        assert_eq!(at(FROM + PLAUSIBLE_FOR + Span::from_nanos(1)), Err(Lost::Implausible));
-        assert_eq!(at(Timestamp::from_nanos(i64::MAX)), Err(Lost::Implausible));
+        assert_eq!(at(FROM - Span::from_nanos(1)), Err(NoTimeReason::Implausible));
+        assert_eq!(at(FROM + PLAUSIBLE_FOR + Span::from_nanos(1)), Err(NoTimeReason::Implausible));
+        assert_eq!(at(Timestamp::from_nanos(i64::MAX)), Err(NoTimeReason::Implausible));
     }
 
     #[test]
-    fn what_is_kept_is_renewed_after_ten_minutes_and_when_the_time_was_set() {
+    fn the_state_is_saved_again_after_ten_minutes_and_when_the_time_was_set() {
         let later = |s: i64, set: Span| {
             let at = mark(1_000 + s, 10);
             let time = known().recalled(at, FROM).time.expect("a time") + set;
-            Known { time, at, ..known() }.replaces(&known())
+            SavedState { time, at, ..known() }.replaces(&known())
         };
         assert!(!later(599, Span::ZERO) && later(600, Span::ZERO));
         let set = Span::from_millis(100);
         assert!(later(5, set) && later(5, -set) && !later(5, set - Span::from_nanos(1)));
-        let set_back = Known { at: mark(5, 10), ..known() };
+        let set_back = SavedState { at: mark(5, 10), ..known() };
         assert!(set_back.replaces(&known()));
     }
 
     #[test]
-    fn what_cannot_be_is_implausible() {
-        let plausible = |frequency, error| Known { frequency, error, ..known() }.is_plausible();
+    fn impossible_frequencies_and_errors_are_implausible() {
+        let plausible = |frequency, error| SavedState { frequency, error, ..known() }.is_plausible();
         assert!(plausible(Frequency::from_ppm(-499.0), SURE));
         assert!(!plausible(Frequency::from_ppm(501.0), SURE));
         assert!(!plausible(Frequency::from_ratio(f64::NAN), SURE));

@@ -1,9 +1,9 @@
-//! Deadlines in order. A timer is never cancelled; whoever set it ignores it when it fires too late for its
-//! purpose, which it recognises by the number in the timer.
+//! Timers, in the order of their deadlines. A timer cannot be cancelled; the caller ignores it if it fires
+//! after it has become obsolete, which a number in the timer shows.
 //!
-//! Most timers are set for a fixed time from now, so their deadlines come in ascending order, kind by kind.
-//! Such timers wait in a few queues, each of which is in order by itself: setting and firing one costs O(1),
-//! amortised. Whatever fits behind no queue goes into a binary heap, at O(log n).
+//! Most timers are set for a fixed time from now, so the deadlines of each kind are ascending. Such timers
+//! wait in a few sorted queues: setting and firing one costs O(1), amortised. A timer that fits at the end of
+//! no queue goes into a binary heap, at O(log n).
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
@@ -13,8 +13,8 @@ use crate::time::Monotonic;
 /// Timers of kind `T`.
 #[derive(Clone, Debug)]
 pub struct Timers<T> {
-    queues: [VecDeque<Entry<T>>; QUEUES],
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    queues: [VecDeque<TimerEntry<T>>; QUEUES],
+    heap: BinaryHeap<Reverse<TimerEntry<T>>>,
     set: u32,
 }
 
@@ -25,13 +25,14 @@ impl<T: Ord> Default for Timers<T> {
 }
 
 impl<T: Ord + Copy> Timers<T> {
-    /// Sets a timer. Of timers for the same moment, the one that was set first fires first (once in four
-    /// billion times not).
+    /// Sets a timer. Of timers with the same deadline, the one that was set first fires first, until the
+    /// counter of timers wraps around.
     pub fn set(&mut self, at: Monotonic, timer: T) {
         self.set = self.set.wrapping_add(1);
-        let entry = Entry { at, order: self.set, timer };
-        // Behind the latest that it may stand behind: so each queue comes to be that of one kind of timers.
-        let last = |queue: &VecDeque<Entry<T>>| queue.back().map(|back| back.at);
+        let entry = TimerEntry { at, order: self.set, timer };
+        // It goes to the queue with the latest end that is not later, so that each queue gets one kind of
+        // timers.
+        let last = |queue: &VecDeque<TimerEntry<T>>| queue.back().map(|back| back.at);
         match self.queues.iter_mut().filter(|queue| last(queue) <= Some(at)).max_by_key(|queue| last(queue)) {
             Some(queue) => {
                 if queue.len() == queue.capacity() {
@@ -76,37 +77,37 @@ impl<T: Ord + Copy> Timers<T> {
     }
 
     /// The next timer, and the queue that it waits in; `None`: in the heap.
-    fn first(&self) -> Option<(&Entry<T>, Option<usize>)> {
+    fn first(&self) -> Option<(&TimerEntry<T>, Option<usize>)> {
         let queued =
             self.queues.iter().enumerate().filter_map(|(index, queue)| Some((queue.front()?, Some(index))));
         queued.chain(self.heap.peek().map(|Reverse(entry)| (entry, None))).min_by_key(|(entry, _)| *entry)
     }
 }
 
-/// By how much there is to be more room: little, for many timers are not to hold twice the memory that they
+/// By how much a queue or the heap grows: little, so that many timers do not take twice the memory that they
 /// need.
 fn step(len: usize) -> usize {
     len / 16 + MIN_STEP
 }
 
-/// How much room there is still to be, if there is far too much.
+/// The new capacity, if the capacity is far too large.
 fn spare(len: usize, capacity: usize) -> Option<usize> {
     (capacity > 4 * len + 8 * MIN_STEP).then_some(2 * len + MIN_STEP)
 }
 
-/// Fields in the order in which they decide.
+/// A timer that was set. The order of the fields is that of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry<T> {
+struct TimerEntry<T> {
     at: Monotonic,
     order: u32,
     timer: T,
 }
 
-/// As many as a server has kinds of timers that are set by the thousand (a probe now, the next one, a burst's
-/// end by two patiences, a newcomer's next burst), and some more, which those that are set rarely and far
-/// ahead may keep to themselves.
+/// A server has five kinds of timers that are set by the thousand: a probe now, the next one, the end of a
+/// burst by two reply timeouts, and a new member's next burst. The other queues are for those that are set
+/// rarely and far ahead.
 const QUEUES: usize = 8;
-/// The least by which room for timers grows.
+/// The minimum number of timers by which the capacity grows.
 const MIN_STEP: usize = 16;
 
 #[cfg(test)]
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_for_fixed_times_from_now_needs_no_heap() {
+    fn timers_for_fixed_times_from_now_need_no_heap() {
         let mut timers = Timers::default();
         let mut heaped = 0;
         for now in 0..20_000 {
@@ -150,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_set_fires_in_order_and_once(steps in prop::collection::vec((0i64..50, any::<bool>()), 0..400)) {
+        fn every_timer_fires_once_and_in_order(steps in prop::collection::vec((0i64..50, any::<bool>()), 0..400)) {
             let (mut timers, mut model) = (Timers::default(), Vec::new());
             let mut now = 0;
             for (number, (after, fires)) in steps.into_iter().enumerate() {

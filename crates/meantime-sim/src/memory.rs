@@ -3,13 +3,13 @@
 
 use meantime_core::ClockReading;
 use meantime_core::config::PLAUSIBLE_FROM;
-use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Raw, Span};
 
 /// The memory of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Memory {
-    kept: Option<Known>,
+    kept: Option<SavedState>,
     /// For how long the machine has slept.
     slept: Span,
 }
@@ -18,7 +18,7 @@ impl Memory {
     /// The process's clock shows this when the oscillator reads `raw`. It is kept if it is time, or the
     /// `last` occasion.
     pub fn note(&mut self, raw: Raw, reading: &ClockReading, last: bool) {
-        let Some(known) = Known::of(reading, self.mark(raw)) else { return };
+        let Some(known) = SavedState::of(reading, self.mark(raw)) else { return };
         if last || self.kept.is_none_or(|kept| known.replaces(&kept)) {
             self.kept = Some(known);
         }

@@ -23,7 +23,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher24;
 
 use meantime_core::config::PLAUSIBLE_FROM;
-use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 
 /// The node, oscillator and boot that a state file holds for.
@@ -66,7 +66,7 @@ pub enum StateFileError {
 }
 
 /// The text of a state file.
-pub fn serialize(owner: &StateFileOwner, known: &Known) -> String {
+pub fn serialize(owner: &StateFileOwner, known: &SavedState) -> String {
     let text = format!(
         "{MAGIC}\nnode {}\noscillator {:016x}\nboot {}\ntime_ns {}\noscillator_ns {}\nslept_ns {}\n\
          frequency_ppb {:.3}\nerror_ppb {:.3}\n",
@@ -111,7 +111,7 @@ pub fn recall(text: &str, owner: &StateFileOwner, now: ReadTime) -> Result<Recal
 }
 
 /// The owner and the figures in a text; `None`: it is not that of a state file.
-fn parse(text: &str) -> Option<(StateFileOwner, Known)> {
+fn parse(text: &str) -> Option<(StateFileOwner, SavedState)> {
     let (body, check) = text.split_at(text.rfind("check ")?);
     if check != format!("check {:016x}\n", hash(body)) {
         return None;
@@ -135,7 +135,7 @@ fn parse(text: &str) -> Option<(StateFileOwner, Known)> {
     };
     let mut frequency = |name| Some(Frequency::from_ratio(field(name)?.parse::<f64>().ok()? * 1e-9));
     let (frequency, error) = (frequency("frequency_ppb")?, frequency("error_ppb")?);
-    Some((StateFileOwner { node, oscillator, boot }, Known { time, at, frequency, error }))
+    Some((StateFileOwner { node, oscillator, boot }, SavedState { time, at, frequency, error }))
 }
 
 /// A checksum against accidental damage, not against attackers.
@@ -156,7 +156,7 @@ const UNKNOWN_AGE: Span = Span::from_secs(30 * 86_400);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meantime_core::saved_state::Lost;
+    use meantime_core::saved_state::NoTimeReason;
 
     const DAY: Span = Span::from_secs(86_400);
 
@@ -164,8 +164,8 @@ mod tests {
         StateFileOwner { node: "turbine-7".into(), oscillator: 7, boot: Some(8) }
     }
 
-    fn known() -> Known {
-        Known {
+    fn known() -> SavedState {
+        SavedState {
             time: Timestamp::from_nanos(1_755_793_812_123_456_789),
             at: Mark { oscillator: Raw::from_nanos(1_000_000_000_000), slept: Span::from_secs(10) },
             frequency: Frequency::from_ppm(-12.345_678),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     /// What these figures are worth after a reboot.
-    fn rebooted(known: &Known, wall_clock: Timestamp) -> Result<Recalled, StateFileError> {
+    fn rebooted(known: &SavedState, wall_clock: Timestamp) -> Result<Recalled, StateFileError> {
         recalled(&serialize(&owner(), known), &StateFileOwner { boot: Some(9), ..owner() }, wall_clock)
     }
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn after_a_reboot_the_time_is_unknown() {
         let again = rebooted(&known(), known().time).unwrap();
-        assert_eq!(again.time, Err(Lost::Rebooted));
+        assert_eq!(again.time, Err(NoTimeReason::Rebooted));
         assert!(again.error.ppm() >= 5.0);
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let nowhere = StateFileOwner { boot: None, ..owner() };
         let text = serialize(&nowhere, &known());
         assert!(text.contains("\nboot -\n"));
-        assert_eq!(recalled(&text, &nowhere, known().time).unwrap().time, Err(Lost::Rebooted));
+        assert_eq!(recalled(&text, &nowhere, known().time).unwrap().time, Err(NoTimeReason::Rebooted));
     }
 
     #[test]
@@ -252,12 +252,12 @@ mod tests {
     #[test]
     fn implausible_figures_are_not_used() {
         assert_eq!(rebooted(&known(), known().time - DAY - DAY), Err(StateFileError::FromTheFuture));
-        let fast = Known { frequency: Frequency::from_ppm(501.0), ..known() };
+        let fast = SavedState { frequency: Frequency::from_ppm(501.0), ..known() };
         assert_eq!(
             recalled(&serialize(&owner(), &fast), &owner(), known().time),
             Err(StateFileError::Implausible)
         );
-        let vague = Known { error: Frequency::from_ppm(30.0), ..known() };
+        let vague = SavedState { error: Frequency::from_ppm(30.0), ..known() };
         assert_eq!(
             recalled(&serialize(&owner(), &vague), &owner(), known().time),
             Err(StateFileError::Implausible)

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::{self, ClockSample, HostRaw, MIN_SLEEP};
 use crate::event_loop::ClockSnapshot;
 use format::{MAGIC, ReadTime, StateFileOwner, hash, recall, serialize};
-use meantime_core::saved_state::{Known, Mark, Recalled};
+use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 use meantime_core::wire::Name;
 
@@ -29,9 +29,9 @@ pub struct StateFile {
     /// How long the machine had slept since its boot when a reading was last noted.
     slept: Span,
     /// The newest figures, not written yet.
-    newest: Option<Known>,
+    newest: Option<SavedState>,
     /// The figures that were written last.
-    written: Option<Known>,
+    written: Option<SavedState>,
     /// Whether a failure was logged.
     warned: bool,
 }
@@ -107,7 +107,7 @@ impl StateFile {
         let before = std::mem::replace(&mut self.slept, clock::suspended());
         // If the machine has slept meanwhile, it is unknown whether that was before the reading or after it.
         if (self.slept - before).abs() < MIN_SLEEP
-            && let Some(known) = Known::of(&at.reading, self.mark(at.host))
+            && let Some(known) = SavedState::of(&at.reading, self.mark(at.host))
         {
             self.newest = Some(known);
         }
@@ -115,7 +115,7 @@ impl StateFile {
 
     /// Writes the newest figures if the last write is long ago, or the time has been set since.
     pub fn write_if_due(&mut self) {
-        let is_due = |newest: &Known| self.written.is_none_or(|written| newest.replaces(&written));
+        let is_due = |newest: &SavedState| self.written.is_none_or(|written| newest.replaces(&written));
         if self.newest.as_ref().is_some_and(is_due) {
             self.write();
         }

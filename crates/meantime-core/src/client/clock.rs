@@ -249,7 +249,7 @@ impl MemberClock {
     pub(super) fn follow_adjustment(&mut self, raw: Raw, manual: ManualAdjustment, outbox: &mut Outbox) {
         let missed = self.published.missed(raw, &manual);
         let adjustment = self.limits.adjustment_for(missed);
-        let differs = !manual.does_as(self.published.manual());
+        let differs = !manual.has_same_effect_as(self.published.manual());
         self.published.set_manual(raw, manual, adjustment);
         if differs {
             let late = Correction::adding(missed);

@@ -148,7 +148,7 @@ impl PublishedClock {
 
     /// The clock has this manual adjustment from now on. If it slews, it shows the same time now.
     pub(super) fn set_manual(&mut self, raw: Raw, manual: ManualAdjustment, adjustment: Adjustment) {
-        if adjustment == Adjustment::Slew && !manual.does_as(&self.manual) {
+        if adjustment == Adjustment::Slew && !manual.has_same_effect_as(&self.manual) {
             let base = manual.base_of(self.time(raw));
             self.base.show(raw, base);
         }

@@ -1,5 +1,5 @@
-//! The members' time over the server's oscillator: always followed, needed when the server's own clock is the
-//! wrong one.
+//! The members' time over the server's oscillator. It is always estimated, and used when the server's own
+//! clock is wrong.
 
 use crate::estimation::kalman::{Bank, Estimate};
 use crate::time::{Frequency, Raw, Span};
@@ -9,17 +9,17 @@ use crate::time::{Frequency, Raw, Span};
 pub(super) struct Ensemble {
     bank: Option<Bank>,
     /// What is known of the frequency before the first observation, and one standard deviation of it.
-    known: Option<(Frequency, Frequency)>,
+    prior: Option<(Frequency, Frequency)>,
     /// The last observation, if it was not believed.
-    outlier: Option<Observation>,
+    outlier: Option<EnsembleObservation>,
 }
 
-/// Where the members' time was.
+/// The members' time at a moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Observation {
-    /// When, by the server's oscillator.
+pub(super) struct EnsembleObservation {
+    /// The moment, by the server's oscillator.
     pub at: Raw,
-    /// How far it was ahead of the oscillator.
+    /// The members' time minus the oscillator.
     pub phase: Span,
     /// One standard deviation of that, in seconds.
     pub deviation_s: f64,
@@ -28,11 +28,11 @@ pub(super) struct Observation {
 impl Ensemble {
     /// One that knows beforehand at which frequency the members' time runs over the oscillator, and one
     /// standard deviation of that.
-    pub(super) fn knowing(known: Option<(Frequency, Frequency)>) -> Ensemble {
-        Ensemble { known, ..Ensemble::default() }
+    pub(super) fn with_prior(prior: Option<(Frequency, Frequency)>) -> Ensemble {
+        Ensemble { prior, ..Ensemble::default() }
     }
 
-    /// What is known at `at`; `None` before the first observation.
+    /// The estimate for `at`; `None` before the first observation.
     pub(super) fn estimate(&self, at: Raw) -> Option<Estimate> {
         self.bank.as_ref().map(|bank| bank.estimate(at))
     }
@@ -40,10 +40,10 @@ impl Ensemble {
     /// Takes in an observation. `false` if it is not believed: it is far from what is expected (a second one
     /// confirms it), or the members' time runs as no oscillator does, since most of them slew; then all
     /// begins again.
-    pub(super) fn observe(&mut self, observation: Observation) -> bool {
-        let Observation { at, phase, deviation_s } = observation;
+    pub(super) fn observe(&mut self, observation: EnsembleObservation) -> bool {
+        let EnsembleObservation { at, phase, deviation_s } = observation;
         let Some(bank) = &mut self.bank else {
-            let (frequency, error) = self.known.unwrap_or((Frequency::ZERO, ANY_FREQUENCY));
+            let (frequency, error) = self.prior.unwrap_or((Frequency::ZERO, ANY_FREQUENCY));
             self.bank = Some(Bank::new(at, phase, deviation_s, frequency, error));
             return true;
         };
@@ -59,9 +59,9 @@ impl Ensemble {
     /// The server's clock was set, or its oscillator runs differently: these two observations are all that is
     /// known of the phase, and the frequency is doubted. `false` if what comes out is no oscillator's
     /// frequency.
-    pub(super) fn start_anew(&mut self, first: Observation, second: Observation) -> bool {
+    pub(super) fn start_anew(&mut self, first: EnsembleObservation, second: EnsembleObservation) -> bool {
         self.outlier = None;
-        let Observation { at, phase, deviation_s } = second;
+        let EnsembleObservation { at, phase, deviation_s } = second;
         let bank = self.bank.get_or_insert_with(|| {
             Bank::new(first.at, first.phase, first.deviation_s, Frequency::ZERO, ANY_FREQUENCY)
         });
@@ -80,7 +80,7 @@ impl Ensemble {
     }
 
     /// What is no oscillator's frequency was learned from something else: begin again, and say so.
-    fn makes_sense(&mut self, Observation { at, phase, deviation_s }: Observation) -> bool {
+    fn makes_sense(&mut self, EnsembleObservation { at, phase, deviation_s }: EnsembleObservation) -> bool {
         let sensible = self.estimate(at).is_none_or(|known| is_acceptable(known.frequency));
         if !sensible {
             self.bank = Some(Bank::new(at, phase, deviation_s, Frequency::ZERO, ANY_FREQUENCY));
@@ -108,7 +108,7 @@ const OUTLIER: f64 = 6.0;
 /// How far a frequency may have changed when something has.
 const SUSPECT: f64 = 100e-6;
 /// No two oscillators' frequencies are farther apart than this; but members that slew run at 500 ppm over
-/// theirs, 300 at least over anybody's.
+/// theirs, 300 at least over those of others.
 const FASTEST_FREQUENCY: f64 = 300e-6;
 /// Nor changes one by more than this, by a wide margin.
 const FASTEST_DRIFT: f64 = 1e-3;
@@ -117,9 +117,9 @@ const FASTEST_DRIFT: f64 = 1e-3;
 mod tests {
     use super::*;
 
-    fn observation(second: i64, phase: Span) -> Observation {
+    fn observation(second: i64, phase: Span) -> EnsembleObservation {
         let at = Raw::from_nanos(1_800_000_000_000_000_000) + Span::from_secs(second);
-        Observation { at, phase, deviation_s: 5e-6 }
+        EnsembleObservation { at, phase, deviation_s: 5e-6 }
     }
 
     /// An ensemble that has seen a minute of a time that agrees with the oscillator.
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn one_jump_is_not_believed_two_are() {
+    fn the_first_outlier_is_ignored_and_a_second_one_is_followed() {
         let mut ensemble = settled();
         assert!(!ensemble.observe(observation(60, Span::from_secs(3))));
         assert!(ensemble.observe(observation(65, Span::from_secs(3))));

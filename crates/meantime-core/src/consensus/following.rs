@@ -1,6 +1,6 @@
 //! Following: the server learns phase and frequency of the time that its clients carry.
 
-use super::ensemble::Observation;
+use super::ensemble::EnsembleObservation;
 use super::window::MAX_WINDOW;
 use super::{
     Conclusion, MemberReading, Phase, PhaseReading, PhaseTransition, Timekeeper, deviation_of_median,
@@ -12,17 +12,17 @@ use crate::time::Raw;
 use alloc::vec::Vec;
 
 impl Timekeeper {
-    /// Following: learn the time that the members carry.
-    pub(super) fn follow(
+    /// A round while following: learns the time that the members carry.
+    pub(super) fn conclude_following(
         &mut self,
         left: u32,
         now: Raw,
-        ballots: &[MemberReading<'_>],
+        member_readings: &[MemberReading<'_>],
         conclusion: &mut Conclusion,
     ) {
         conclusion.report.outcome = Outcome::Unsure;
-        if !self.follow_members(now, ballots, conclusion) {
-            self.be_unsure();
+        if !self.follow_members(now, member_readings, conclusion) {
+            self.count_unsure_round();
             return;
         }
         self.unsure = 0;
@@ -30,23 +30,23 @@ impl Timekeeper {
         self.phase = Phase::Following(left.saturating_sub(1));
         if left <= 1 {
             self.become_steady();
-            conclusion.turn = Some(PhaseTransition::Resumed);
+            conclusion.transition = Some(PhaseTransition::Resumed);
         }
     }
 
-    /// Feeds this round's median of the members that carry the cluster's time to the ensemble's filter, and
-    /// sets the server's clock by it. Does nothing and says so if no majority of them agrees.
+    /// Updates the ensemble with this round's median of the members that carry cluster time, and sets the
+    /// server's clock from it. Returns false, and does nothing, if no majority of them agrees.
     pub(super) fn follow_members(
         &mut self,
         now: Raw,
-        ballots: &[MemberReading<'_>],
+        member_readings: &[MemberReading<'_>],
         conclusion: &mut Conclusion,
     ) -> bool {
         let frequency = self.timescale.frequency();
-        let carriers = ballots.iter().filter(|ballot| ballot.state.has_cluster_time());
+        let carriers = member_readings.iter().filter(|member| member.state.has_cluster_time());
         let members = carriers.clone().count();
         let readings: Vec<PhaseReading> = carriers
-            .filter_map(|ballot| ballot.reading)
+            .filter_map(|member| member.reading)
             .filter(|reading| reading.fresh && self.implausible(reading).is_none())
             .collect();
         let votes: Vec<vote::VoteReading> = readings
@@ -67,7 +67,8 @@ impl Timekeeper {
         }
         let first = self.ensemble.estimate(now).is_none();
         let deviation_s = deviation_of_median(&votes, &readings);
-        let believed = self.ensemble.observe(Observation { at: now, phase: agreement.median, deviation_s });
+        let believed =
+            self.ensemble.observe(EnsembleObservation { at: now, phase: agreement.median, deviation_s });
         let Some(known) = self.ensemble.estimate(now).filter(|_| believed) else {
             return false;
         };

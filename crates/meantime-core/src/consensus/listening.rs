@@ -2,8 +2,8 @@
 
 use super::ensemble::Ensemble;
 use super::{
-    Conclusion, Judgement, MemberReading, PATIENCE, Phase, PhaseReading, PhaseTransition, Timekeeper,
-    manual_adjustment,
+    Conclusion, MAX_WAITING_VOTES, MemberJudgement, MemberReading, Phase, PhaseReading, PhaseTransition,
+    Timekeeper, manual_adjustment,
 };
 use crate::consensus::vote;
 use crate::event::{Adjustment, Exclusion, Outcome};
@@ -12,64 +12,64 @@ use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
 impl Timekeeper {
-    /// Listening: is there a time to take over, or can one be agreed on?
-    pub(super) fn listen(
+    /// A round while listening: adopts the members' time if most carry one, or takes the first vote.
+    pub(super) fn conclude_listening(
         &mut self,
         votes: u32,
         now: Raw,
-        ballots: &[MemberReading<'_>],
-        fresh_cluster: ClusterId,
+        member_readings: &[MemberReading<'_>],
+        new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
         conclusion.report.outcome = Outcome::Listening;
-        conclusion.report.members = ballots.len() + 1;
-        if ballots.is_empty() {
+        conclusion.report.members = member_readings.len() + 1;
+        if member_readings.is_empty() {
             return;
         }
         self.phase = Phase::Listening(votes + 1);
-        let plausible = |ballot: &&MemberReading<'_>| {
-            ballot.reading.is_none_or(|reading| self.implausible(&reading).is_none())
+        let plausible = |member: &&MemberReading<'_>| {
+            member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
         };
         let carriers =
-            ballots.iter().filter(|ballot| ballot.state.has_cluster_time()).filter(plausible).count();
-        if 2 * carriers > ballots.len() {
-            // A server that had a time before, and has only slept, goes on with its name.
+            member_readings.iter().filter(|member| member.state.has_cluster_time()).filter(plausible).count();
+        if 2 * carriers > member_readings.len() {
+            // A server whose machine has slept keeps its cluster.
             let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
-            let cluster = own.or_else(|| commonest_cluster(ballots)).unwrap_or(fresh_cluster);
-            let setting = if own.is_some() {
-                Some(self.setting)
+            let cluster = own.or_else(|| commonest_cluster(member_readings)).unwrap_or(new_cluster);
+            let manual_adjustment = if own.is_some() {
+                Some(self.manual_adjustment)
             } else {
-                manual_adjustment::commonest(ballots, cluster)
+                manual_adjustment::commonest(member_readings, cluster)
             };
-            // One round more than a cold start needs: by then each of them has sent a heartbeat.
+            // One round later than the first vote could be: by then each member has sent a heartbeat.
             if votes > 0
-                && let Some(setting) = setting
-                && self.follow_members(now, ballots, conclusion)
+                && let Some(manual_adjustment) = manual_adjustment
+                && self.follow_members(now, member_readings, conclusion)
             {
-                conclusion.turn = Some(PhaseTransition::Adopted);
-                (self.cluster, self.setting) = (cluster, setting);
+                conclusion.transition = Some(PhaseTransition::Adopted);
+                (self.cluster, self.manual_adjustment) = (cluster, manual_adjustment);
                 self.anchor.rest(REST);
                 self.begin_following();
                 conclusion.report.outcome = Outcome::Following;
                 return;
             }
-            if votes < PATIENCE {
+            if votes < MAX_WAITING_VOTES {
                 return;
             }
         }
-        let unheard = ballots.iter().filter(|ballot| ballot.reading.is_none()).count();
+        let unheard = member_readings.iter().filter(|member| member.reading.is_none()).count();
         if self.is_waiting_for(unheard) {
             return;
         }
-        self.first_vote(now, ballots, fresh_cluster, conclusion);
+        self.first_vote(now, member_readings, new_cluster, conclusion);
     }
 
     /// The classic algorithm, once.
     pub(super) fn first_vote(
         &mut self,
         now: Raw,
-        ballots: &[MemberReading<'_>],
-        fresh_cluster: ClusterId,
+        member_readings: &[MemberReading<'_>],
+        new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
         let own = PhaseReading {
@@ -80,7 +80,7 @@ impl Timekeeper {
             fresh: true,
         };
         let all: Vec<Option<PhaseReading>> =
-            core::iter::once(Some(own)).chain(ballots.iter().map(MemberReading::shown)).collect();
+            core::iter::once(Some(own)).chain(member_readings.iter().map(MemberReading::shown)).collect();
         let excluded: Vec<Option<Exclusion>> =
             all.iter().map(|reading| reading.and_then(|reading| self.implausible(&reading))).collect();
         let votes = || {
@@ -88,47 +88,47 @@ impl Timekeeper {
             plausible.filter_map(|(reading, _)| *reading)
         };
         let phases: Vec<Span> = votes().map(|reading| reading.phase).collect();
-        let vote = vote::first_vote(&phases, self.settings.radius, all.len());
+        let vote = vote::first_vote(&phases, self.config.radius, all.len());
         let agreeing = vote.kept.iter().filter(|kept| **kept).count();
         conclusion.report.heard = all.iter().flatten().filter(|reading| reading.fresh).count();
         conclusion.report.agreeing = agreeing;
-        conclusion.report.window = self.settings.radius;
+        conclusion.report.window = self.config.radius;
         if !vote.majority {
-            conclusion.turn = (!self.undecided).then_some(PhaseTransition::Undecided);
+            conclusion.transition = (!self.undecided).then_some(PhaseTransition::Undecided);
             self.undecided = true;
             return;
         }
         let mut kept = vote.kept.iter();
-        let mut judged = all.iter().zip(&excluded).map(|(reading, why)| {
+        let mut judgements = all.iter().zip(&excluded).map(|(reading, why)| {
             let reading = (*reading)?;
             let offset = Offset::ahead_by(reading.phase - vote.mean);
             let outside = why.is_none() && !kept.next().copied().unwrap_or_default();
             let exclusion = why.or(outside.then_some(Exclusion::OutsideWindow));
-            Some(Judgement::vote(offset, exclusion))
+            Some(MemberJudgement::vote(offset, exclusion))
         });
         let in_mean = || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|(phase, _)| *phase);
         conclusion.report.spread = in_mean().max().unwrap_or_default() - in_mean().min().unwrap_or_default();
-        conclusion.own = judged.next().flatten();
-        conclusion.judged = judged.collect();
+        conclusion.own = judgements.next().flatten();
+        conclusion.judgements = judgements.collect();
         conclusion.report.outcome = Outcome::Agreed;
-        conclusion.turn = Some(PhaseTransition::Agreed);
-        // As good a rate as any is that of the server's own oscillator; a better one is that of the cluster
-        // that its members remember as well.
-        let frequency = self.known.map_or(Frequency::ZERO, |(frequency, _)| frequency);
+        conclusion.transition = Some(PhaseTransition::Agreed);
+        // Without a prior frequency, the new cluster starts at the rate of the server's oscillator. A prior
+        // one is better: the members remember the same cluster's rate.
+        let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
-        (self.cluster, self.setting) = (fresh_cluster, ManualAdjustment::NONE);
-        self.ensemble = Ensemble::knowing(self.known);
+        (self.cluster, self.manual_adjustment) = (new_cluster, ManualAdjustment::NONE);
+        self.ensemble = Ensemble::with_prior(self.prior);
         self.become_steady();
     }
 }
 
 /// The cluster that most of the clients carry, if they carry one.
-fn commonest_cluster(ballots: &[MemberReading<'_>]) -> Option<ClusterId> {
-    let mut carried: Vec<ClusterId> = ballots
+fn commonest_cluster(member_readings: &[MemberReading<'_>]) -> Option<ClusterId> {
+    let mut carried: Vec<ClusterId> = member_readings
         .iter()
-        .filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster != ClusterId(0))
-        .map(|ballot| ballot.cluster)
+        .filter(|member| member.state.has_cluster_time() && member.cluster != ClusterId(0))
+        .map(|member| member.cluster)
         .collect();
     carried.sort_unstable();
     carried.chunk_by(|a, b| a == b).max_by_key(|same| same.len()).map(|same| same[0])

@@ -1,4 +1,4 @@
-//! The cluster's time is set by hand: whether it can be, and what that is; and how it outlives the server.
+//! Manual time adjustments: when one can be made, and how it survives a restart of the server.
 
 use super::{MemberReading, Phase, Timekeeper};
 use crate::config::PLAUSIBLE_FOR;
@@ -8,97 +8,113 @@ use crate::time::{Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
-/// Why the cluster's time cannot be set.
+/// Why the cluster time cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsettable {
-    /// There is none.
-    #[error("the cluster has no time yet; `meantime status` shows how it stands")]
-    NoTime,
-    /// The server does not carry it for sure.
-    #[error(
-        "the server is not sure of the cluster's time now; try again when a round has ended in agreement"
-    )]
+pub enum SetTimeError {
+    /// There is no cluster time.
+    #[error("the cluster has no time yet")]
+    NoClusterTime,
+    /// The server is not sure of the cluster time.
+    #[error("the server is not sure of the cluster's time now")]
     Unsure,
-    /// It is being set already.
+    /// The last manual time adjustment is not complete.
     #[error("the cluster's time is being set already, for {0} more")]
-    Busy(Span),
-    /// That would change nothing.
+    InProgress(Span),
+    /// The adjustment is zero.
     #[error("to set the time by 0 changes nothing")]
-    Nothing,
-    /// It would be one that cannot be.
-    #[error("that cannot be the time: it lies before the server's --plausible-from, or 50 years after that")]
+    Zero,
+    /// The result would be an implausible time.
+    #[error("the result would be a time before the earliest plausible one, or more than 50 years after that")]
     Implausible,
-    /// Nobody wants to wait for so long.
-    #[error("to slew {0} takes {1}, and no more than {2} is slewed; add --step to set it at once")]
-    TooLong(Span, Span, Span),
+    /// The slew would take too long.
+    #[error("to slew {amount} takes {duration}, and no more than {max_amount} is slewed")]
+    SlewTooLong {
+        /// The adjustment, without its sign.
+        amount: Span,
+        /// How long the slew would take.
+        duration: Span,
+        /// The largest adjustment that is slewed.
+        max_amount: Span,
+    },
 }
 
 impl Timekeeper {
-    /// What somebody has set the cluster's time by.
-    pub fn setting(&self) -> &ManualAdjustment {
-        &self.setting
+    /// The newest manual time adjustment.
+    pub fn manual_adjustment(&self) -> &ManualAdjustment {
+        &self.manual_adjustment
     }
 
     /// What the server's own clock shows.
     pub fn shown(&self, raw: Raw) -> Timestamp {
-        self.setting.shown(self.timescale.published(raw))
+        self.manual_adjustment.shown(self.timescale.published(raw))
     }
 
-    /// For how long the cluster's time is still being set, before that begins included; zero: it is not.
-    pub fn is_set_for(&self, raw: Raw) -> Span {
-        let over = self.setting.end() - self.timescale.published(raw);
-        if self.setting.number == 0 { Span::ZERO } else { over.max(Span::ZERO) }
+    /// How long until the newest manual time adjustment is complete; zero: it is.
+    pub fn adjustment_rest(&self, raw: Raw) -> Span {
+        let over = self.manual_adjustment.end() - self.timescale.published(raw);
+        if self.manual_adjustment.number == 0 { Span::ZERO } else { over.max(Span::ZERO) }
     }
 
-    /// Sets the cluster's time by so much, beginning when every member knows it.
+    /// Sets the cluster time by so much, beginning when it has been announced to all members.
     ///
     /// # Errors
-    /// When that cannot be.
-    pub fn set_time(&mut self, raw: Raw, by: Span, how: Adjustment) -> Result<ManualAdjustment, Unsettable> {
+    /// If that is impossible; then nothing has changed.
+    pub fn set_time(
+        &mut self,
+        raw: Raw,
+        by: Span,
+        how: Adjustment,
+    ) -> Result<ManualAdjustment, SetTimeError> {
         if self.cluster == ClusterId(0) {
-            return Err(Unsettable::NoTime);
+            return Err(SetTimeError::NoClusterTime);
         }
         if self.phase != Phase::Steady || self.doubt.is_some() || self.unsure > 0 {
-            return Err(Unsettable::Unsure);
+            return Err(SetTimeError::Unsure);
         }
         if by == Span::ZERO {
-            return Err(Unsettable::Nothing);
+            return Err(SetTimeError::Zero);
         }
-        let busy = self.is_set_for(raw);
-        if busy > Span::ZERO {
-            return Err(Unsettable::Busy(busy));
+        let rest = self.adjustment_rest(raw);
+        if rest > Span::ZERO {
+            return Err(SetTimeError::InProgress(rest));
         }
-        let (then, from) = (self.shown(raw) + by, self.settings.plausible_from);
+        let (then, from) = (self.shown(raw) + by, self.config.plausible_from);
         if then < from || then > from + PLAUSIBLE_FOR {
-            return Err(Unsettable::Implausible);
+            return Err(SetTimeError::Implausible);
         }
         let step = how == Adjustment::Step;
         if !step && takes(by) > MAX_SLEW_DURATION {
-            return Err(Unsettable::TooLong(by.abs(), takes(by), MAX_SLEW_AMOUNT));
+            return Err(SetTimeError::SlewTooLong {
+                amount: by.abs(),
+                duration: takes(by),
+                max_amount: MAX_SLEW_AMOUNT,
+            });
         }
-        self.setting = ManualAdjustment {
+        self.manual_adjustment = ManualAdjustment {
             cluster: self.cluster,
-            number: self.setting.number.checked_add(1).unwrap_or(1),
-            before: self.setting.before + self.setting.amount,
+            number: self.manual_adjustment.number.checked_add(1).unwrap_or(1),
+            before: self.manual_adjustment.before + self.manual_adjustment.amount,
             amount: by,
-            start: self.timescale.published(raw) + announcement(self.settings.interval),
+            start: self.timescale.published(raw) + announcement(self.config.interval),
             step,
         };
-        Ok(self.setting)
+        Ok(self.manual_adjustment)
     }
 }
 
-/// The setting that most of the clients that carry this cluster's time carry, or that most of all carry that
-/// nobody has set it; `None` as long as it is not known of most of them what they carry. A time that has no
-/// cluster's name yet nobody has set.
-pub(super) fn commonest(ballots: &[MemberReading<'_>], cluster: ClusterId) -> Option<ManualAdjustment> {
+/// The manual time adjustment that most of the clients carry that carry this cluster's time. `None` while it
+/// is known of too few of them. A time without a cluster id has no adjustment.
+pub(super) fn commonest(
+    member_readings: &[MemberReading<'_>],
+    cluster: ClusterId,
+) -> Option<ManualAdjustment> {
     let carriers =
-        ballots.iter().filter(|ballot| ballot.state.has_cluster_time() && ballot.cluster == cluster);
+        member_readings.iter().filter(|member| member.state.has_cluster_time() && member.cluster == cluster);
     let count = carriers.clone().count();
     if count == 0 {
         return Some(ManualAdjustment::NONE);
     }
-    let mut known: Vec<&ManualAdjustment> = carriers.filter_map(|ballot| ballot.setting).collect();
+    let mut known: Vec<&ManualAdjustment> = carriers.filter_map(|member| member.manual_adjustment).collect();
     known.sort_unstable();
     let enough = 2 * known.len() > count;
     let commonest = known.chunk_by(|one, other| one == other).max_by_key(|same| same.len());

@@ -1,23 +1,25 @@
-//! The keeper of the cluster's time: what the server believes, and whom it tells.
+//! The timekeeper: decides what the cluster time is, and which members get a correction.
 //!
-//! It is asked once a round, with a [`MemberReading`] for each client, and is in one of three phases.
+//! Once a round it gets a [`MemberReading`] of each client. It is in one of three phases.
 //!
-//! * **Listening**: there is no cluster time. When every client was heard, the classic algorithm decides it
-//!   once: the mean of all clocks within a wide radius of their median, if they are a majority. But if most
-//!   clients already carry a cluster's time (the server has restarted), that time is taken over instead.
-//! * **Following**: the server learns phase and frequency of the time that its clients carry, and leaves
-//!   those clients alone meanwhile.
-//! * **Steady**: the server's disciplined clock carries the cluster's time, and the vote watches it. Each
-//!   client is told its own offset. What the vote finds is *not* fed back into every clock: a constant bias
-//!   of liars who stay inside the window would become an acceleration. If more than half of all members agree
-//!   with one another and not with the server, the server is silent, and after two such rounds it is deposed:
-//!   it follows. With f < m/2 liars a good server is never deposed, so they cannot move the cluster's phase
-//!   at all.
+//! * **Listening**: there is no cluster time. As soon as every client was heard, the classic Berkeley
+//!   algorithm decides once: the mean of all clocks within a wide radius of their median, if these are a
+//!   majority. But if most clients already carry a cluster's time, because the server has restarted, the
+//!   server adopts that time instead.
+//! * **Following**: the server learns phase and frequency of the time that its clients carry. Meanwhile it
+//!   sends those clients no corrections.
+//! * **Steady**: the server's disciplined clock carries cluster time, and the vote checks it. Each client is
+//!   sent its own correction. The result of the vote is *not* fed back into all clocks: a constant bias by
+//!   liars that stay within the window would become an acceleration. If more than half of all members agree
+//!   with one another and not with the server, the server sends no corrections; after two such rounds it is
+//!   deposed, and follows. With f < m/2 liars a good server is never deposed, so liars cannot move the phase
+//!   of the cluster at all.
 //!
-//! Unsure means silent: the members fly on, and a minute of that costs them less than a microsecond.
+//! An unsure server sends no corrections: the members go into holdover, and a minute of that costs them less
+//! than a microsecond.
 //!
-//! All readings are kept relative to the server's free-running oscillator, so that whatever happens to the
-//! cluster's time does not make old readings wrong.
+//! All readings are stored relative to the server's free-running oscillator, so that changes of the cluster
+//! time do not make older readings wrong.
 
 mod ensemble;
 mod following;
@@ -34,14 +36,14 @@ mod window;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-pub use self::manual_adjustment::Unsettable;
+pub use self::manual_adjustment::SetTimeError;
 pub use self::reading::{
-    Conclusion, FrequencyReport, Judgement, MemberReading, PhaseReading, PhaseTransition, Recipients,
+    Conclusion, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition, Recipients,
 };
 
-use self::ensemble::{Ensemble, Observation};
-use self::rate_anchor::Anchor;
-use self::window::{MAX_WINDOW, Window};
+use self::ensemble::{Ensemble, EnsembleObservation};
+use self::rate_anchor::RateAnchor;
+use self::window::{AgreementWindow, MAX_WINDOW};
 use crate::config::PLAUSIBLE_FOR;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion, Outcome};
@@ -50,45 +52,45 @@ use crate::saved_state;
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 
-/// Keeps the cluster's time.
+/// Decides what the cluster time is.
 #[derive(Clone, Debug)]
 pub struct Timekeeper {
-    settings: TimekeeperConfig,
+    config: TimekeeperConfig,
     timescale: Timescale,
     cluster: ClusterId,
-    /// What somebody has set that time by.
-    setting: ManualAdjustment,
+    /// The newest manual time adjustment.
+    manual_adjustment: ManualAdjustment,
     phase: Phase,
-    audience: Recipients,
-    window: Window,
+    recipients: Recipients,
+    window: AgreementWindow,
     last_window: Span,
-    anchor: Anchor,
-    /// The cluster's rate over the server's oscillator, minus one, as it was known before this cluster's time
-    /// was followed; and one standard deviation of that.
-    known: Option<(Frequency, Frequency)>,
+    anchor: RateAnchor,
+    /// The cluster's rate over the server's oscillator, minus one, and one standard deviation of that, as
+    /// known before the server followed this cluster's time.
+    prior: Option<(Frequency, Frequency)>,
     ensemble: Ensemble,
-    /// Where the clients' time was in the last round, if the server's own clock was in doubt then.
-    doubt: Option<Observation>,
+    /// The clients' time in the last round, if the server's own clock was in doubt then.
+    doubt: Option<EnsembleObservation>,
     unsure: u32,
     /// Whether this round's own readings contradict the vote.
     contradicted: bool,
     undecided: bool,
 }
 
-/// What a keeper needs to know.
+/// The configuration of a timekeeper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimekeeperConfig {
     /// From one round to the next.
     pub interval: Span,
-    /// At the start, readings farther than this from the median are thrown out.
+    /// The first vote leaves out readings farther than this from the median.
     pub radius: Span,
     /// Clocks that show less than this do not vote.
     pub plausible_from: Timestamp,
     /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one
     /// standard deviation of that by now.
-    pub known: Option<(Frequency, Frequency)>,
-    /// The cluster whose time the server's oscillator shows already, kept by others.
-    pub given: Option<ClusterId>,
+    pub initial_frequency: Option<(Frequency, Frequency)>,
+    /// The cluster whose time the server's oscillator already shows, because another server decides it.
+    pub external_cluster: Option<ClusterId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,23 +103,23 @@ enum Phase {
 }
 
 impl Timekeeper {
-    /// The keeper of a server whose oscillator reads `raw` now.
-    pub fn new(settings: TimekeeperConfig, raw: Raw) -> Timekeeper {
-        let known = settings.known.filter(|(frequency, _)| ensemble::is_acceptable(*frequency));
+    /// The timekeeper of a server whose oscillator reads `raw` now.
+    pub fn new(config: TimekeeperConfig, raw: Raw) -> Timekeeper {
+        let prior = config.initial_frequency.filter(|(frequency, _)| ensemble::is_acceptable(*frequency));
         let mut timescale = Timescale::free_running(raw);
-        timescale.shift_frequency(raw, known.map_or(Frequency::ZERO, |(frequency, _)| frequency));
+        timescale.shift_frequency(raw, prior.map_or(Frequency::ZERO, |(frequency, _)| frequency));
         Timekeeper {
-            settings,
+            config,
             timescale,
-            cluster: settings.given.unwrap_or_default(),
-            setting: ManualAdjustment::NONE,
-            phase: if settings.given.is_some() { Phase::Steady } else { Phase::Listening(0) },
-            audience: if settings.given.is_some() { Recipients::All } else { Recipients::None },
-            window: Window::default(),
+            cluster: config.external_cluster.unwrap_or_default(),
+            manual_adjustment: ManualAdjustment::NONE,
+            phase: if config.external_cluster.is_some() { Phase::Steady } else { Phase::Listening(0) },
+            recipients: if config.external_cluster.is_some() { Recipients::All } else { Recipients::None },
+            window: AgreementWindow::default(),
             last_window: MAX_WINDOW,
-            anchor: Anchor::default(),
-            known,
-            ensemble: Ensemble::knowing(known),
+            anchor: RateAnchor::default(),
+            prior,
+            ensemble: Ensemble::with_prior(prior),
             doubt: None,
             unsure: 0,
             contradicted: false,
@@ -130,7 +132,7 @@ impl Timekeeper {
         &self.timescale
     }
 
-    /// The cluster whose time is kept; 0: none yet.
+    /// The cluster; 0: it has no time yet.
     pub fn cluster(&self) -> ClusterId {
         self.cluster
     }
@@ -145,12 +147,12 @@ impl Timekeeper {
         self.last_window
     }
 
-    /// Whom the server may tell the cluster's time now.
-    pub fn audience(&self) -> Recipients {
-        self.audience
+    /// The members to which the server sends corrections now.
+    pub fn recipients(&self) -> Recipients {
+        self.recipients
     }
 
-    /// How the server's own clock stands.
+    /// The state of the server's own clock.
     pub fn state(&self) -> ClientState {
         match (self.cluster, self.phase) {
             (ClusterId(0), _) => ClientState::Unsynchronized,
@@ -161,21 +163,21 @@ impl Timekeeper {
 
     /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or
     /// the server's own clock is in doubt, or the majority has just been lost.
-    pub fn is_impatient(&self, unheard: usize) -> bool {
+    pub fn wants_round_soon(&self, unheard: usize) -> bool {
         match self.phase {
             Phase::Listening(_) => self.is_waiting_for(unheard),
             Phase::Following(_) | Phase::Steady => {
-                self.doubt.is_some() || (1..=IMPATIENT).contains(&self.unsure)
+                self.doubt.is_some() || (1..=MAX_HASTENED).contains(&self.unsure)
             }
         }
     }
 
     /// Whether the first vote waits for members that were not heard yet.
     fn is_waiting_for(&self, unheard: usize) -> bool {
-        matches!(self.phase, Phase::Listening(votes) if unheard > 0 && votes < PATIENCE)
+        matches!(self.phase, Phase::Listening(votes) if unheard > 0 && votes < MAX_WAITING_VOTES)
     }
 
-    /// How far the server's own clock may be off the cluster's time, one standard deviation.
+    /// The estimated error of the server's own clock, one standard deviation.
     pub fn own_error(&self, raw: Raw) -> Option<Span> {
         match self.phase {
             Phase::Steady => Some(self.timescale.residue_at(raw).abs()),
@@ -184,17 +186,16 @@ impl Timekeeper {
         }
     }
 
-    /// How far the server's own clock may be off the cluster's time at most: its clock *carries* that time,
-    /// so all that it can be off is what it still slews away. `None` while it has to find out what the time
-    /// is.
+    /// The bound of the server's own clock. Its clock *carries* cluster time, so this is only the rest of its
+    /// current slew. `None` while the server learns the time from its members.
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
         let carries = self.phase == Phase::Steady && self.doubt.is_none();
         let base = self.timescale.published(raw);
-        carries.then(|| self.setting.reach(base, self.timescale.residue_at(raw).abs()))
+        carries.then(|| self.manual_adjustment.reach(base, self.timescale.residue_at(raw).abs()))
     }
 
     /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has
-    /// become quiet, one standard deviation; `None`: who knows.
+    /// become quiet, one standard deviation; `None`: unknown.
     ///
     /// A server that follows has it from its filter. One that carries the time *has* the cluster's rate; what
     /// may be off are the members, by what they know theirs to, and it is about to change by their mean F
@@ -218,50 +219,52 @@ impl Timekeeper {
         !self.anchor.is_settled()
     }
 
-    /// The oscillator has missed `slept`: the server's own clock is put right as far as the machine knows,
-    /// and is not to be trusted any more. It is silent, and listens, and takes the members' time, as after a
-    /// restart.
+    /// The oscillator stood still for `slept`. The server's own clock is set as well as the machine knows,
+    /// and is not trusted any more: the server listens, sends no corrections, and adopts the members' time,
+    /// as after a restart.
     pub fn wake_up(&mut self, raw: Raw, slept: Span) {
-        let sure = self.frequency_error(raw).filter(|error| saved_state::is_worth_keeping(*error));
+        let sure = self.frequency_error(raw).filter(|error| saved_state::is_worth_saving(*error));
         let learned = sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, true)));
-        self.known = learned.or(self.known);
+        self.prior = learned.or(self.prior);
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.phase = Phase::Listening(0);
-        self.audience = Recipients::None;
-        self.ensemble = Ensemble::knowing(self.known);
+        self.recipients = Recipients::None;
+        self.ensemble = Ensemble::with_prior(self.prior);
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
     }
 
     /// Concludes round `round`: votes, and adjusts the server's own clock. `now` is not before any reading;
-    /// `fresh_cluster` is the name that a new cluster would get.
+    /// `new_cluster` is the id of the cluster if this round founds one.
     pub fn conclude(
         &mut self,
         round: u32,
         now: Raw,
-        ballots: &[MemberReading<'_>],
-        fresh_cluster: ClusterId,
+        member_readings: &[MemberReading<'_>],
+        new_cluster: ClusterId,
     ) -> Conclusion {
-        // Whoever has no vote does not count as a member either.
-        let some_removed = ballots.iter().any(|ballot| ballot.removed);
+        // A removed member does not count as a member.
+        let some_removed = member_readings.iter().any(|member| member.removed);
         let voters: Cow<'_, [MemberReading<'_>]> = match some_removed {
-            true => ballots.iter().filter(|ballot| !ballot.removed).copied().collect(),
-            false => ballots.into(),
+            true => member_readings.iter().filter(|member| !member.removed).copied().collect(),
+            false => member_readings.into(),
         };
         let mut conclusion = Conclusion::blank(round, voters.len());
         self.contradicted = false;
         match self.phase {
-            Phase::Listening(votes) => self.listen(votes, now, &voters, fresh_cluster, &mut conclusion),
-            Phase::Following(left) => self.follow(left, now, &voters, &mut conclusion),
-            Phase::Steady => self.watch(now, &voters, &mut conclusion),
+            Phase::Listening(votes) => {
+                self.conclude_listening(votes, now, &voters, new_cluster, &mut conclusion)
+            }
+            Phase::Following(left) => self.conclude_following(left, now, &voters, &mut conclusion),
+            Phase::Steady => self.conclude_steady(now, &voters, &mut conclusion),
         }
         if some_removed {
-            self.judge_removed(ballots, &mut conclusion);
+            self.judge_removed(member_readings, &mut conclusion);
         }
-        self.audience = match conclusion.report.outcome {
-            // Whoever has no time yet is better off with the server's than with none.
+        self.recipients = match conclusion.report.outcome {
+            // For a member without cluster time, the server's time is better than none.
             Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Recipients::Joining,
             Outcome::Listening | Outcome::Unsure | Outcome::ServerInDoubt => Recipients::None,
             Outcome::Following => Recipients::Joining,
@@ -273,22 +276,26 @@ impl Timekeeper {
         conclusion
     }
 
-    /// Puts the vote's word on those that have none of their own among the others': they are told how they
-    /// stand, too.
-    fn judge_removed(&self, ballots: &[MemberReading<'_>], conclusion: &mut Conclusion) {
+    /// Adds the judgements about removed members to those of the voters, so that the operator sees how far
+    /// off they are.
+    fn judge_removed(&self, member_readings: &[MemberReading<'_>], conclusion: &mut Conclusion) {
         let (median, window) = (conclusion.report.median.span(), conclusion.report.window);
-        let set_since = matches!(conclusion.turn, Some(PhaseTransition::Deposed(_)));
-        let nobody = conclusion.own.is_none() || set_since;
-        let removed = |ballot: &MemberReading<'_>| {
-            let reading = ballot.reading.filter(|_| ballot.state.has_cluster_time() && !nobody)?;
+        let set_since = matches!(conclusion.transition, Some(PhaseTransition::Deposed(_)));
+        let no_vote = conclusion.own.is_none() || set_since;
+        let removed = |member: &MemberReading<'_>| {
+            let reading = member.reading.filter(|_| member.state.has_cluster_time() && !no_vote)?;
             let offset = self.offset(&reading).span() - median;
             let agrees = offset.abs() <= window + reading.excess && self.implausible(&reading).is_none();
-            Some(Judgement { offset: Offset::ahead_by(offset), agrees, exclusion: Some(Exclusion::Removed) })
+            Some(MemberJudgement {
+                offset: Offset::ahead_by(offset),
+                agrees,
+                exclusion: Some(Exclusion::Removed),
+            })
         };
-        let mut voters = core::mem::take(&mut conclusion.judged).into_iter();
-        conclusion.judged = ballots
+        let mut voters = core::mem::take(&mut conclusion.judgements).into_iter();
+        conclusion.judgements = member_readings
             .iter()
-            .map(|ballot| if ballot.removed { removed(ballot) } else { voters.next().flatten() })
+            .map(|member| if member.removed { removed(member) } else { voters.next().flatten() })
             .collect();
     }
 
@@ -298,7 +305,7 @@ impl Timekeeper {
     }
 
     fn implausible(&self, reading: &PhaseReading) -> Option<Exclusion> {
-        let from = self.settings.plausible_from;
+        let from = self.config.plausible_from;
         match reading.clock() {
             clock if clock < from => Some(Exclusion::BeforePlausible),
             clock if clock > from + PLAUSIBLE_FOR => Some(Exclusion::AfterPlausible),
@@ -330,7 +337,7 @@ fn deviation_of_median(votes: &[vote::VoteReading], readings: &[PhaseReading]) -
     1.25 * scatter.max(noise).as_secs_f64() / (votes.len().max(1) as f64).sqrt()
 }
 
-/// After so many unsure rounds there is no hurry any more.
-const IMPATIENT: u32 = 3;
-/// Votes for which a cluster without a time waits for a client that is never heard.
-const PATIENCE: u32 = 6;
+/// After so many unsure rounds in a row, rounds are no longer hastened.
+const MAX_HASTENED: u32 = 3;
+/// So many votes the first vote waits for a client that is never heard.
+const MAX_WAITING_VOTES: u32 = 6;

@@ -1,7 +1,7 @@
 //! The rate anchor: keeps the cluster's rate at the fault-tolerant mean of its members' oscillators.
 //!
 //! Once every member's frequency is disciplined, nothing holds the cluster's own rate: it would follow the
-//! server's oscillator, or wander off by parts per million without anybody noticing, since all clocks agree.
+//! server's oscillator, or wander off by parts per million unnoticed, since all clocks agree.
 //! But every member knows its frequency adjustment f_i, the rate of cluster time over its oscillator. If
 //! cluster time ran at the oscillators' mean rate, the mean of all f_i would be zero. So each round
 //!
@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 
 /// Steers the cluster's rate.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Anchor {
+pub(super) struct RateAnchor {
     /// The cumulative rate command, in the wire's unit (1e-12): the server applies just what it announces.
     rate_ppt: i32,
     /// Whether the mean has stayed close to zero once: from then on the rate moves gently.
@@ -39,7 +39,7 @@ pub(super) struct Anchor {
     typical_error: Option<Frequency>,
 }
 
-impl Anchor {
+impl RateAnchor {
     /// Leaves the rate alone for `rest`, and moves it gently after that: the members have a rate already.
     pub(super) fn rest(&mut self, rest: Span) {
         self.rest = rest;
@@ -77,8 +77,8 @@ impl Anchor {
 
     /// One round has passed, `interval` long. `claims` are f_i − S_i of the members that know theirs, the
     /// server's own among them. Returns the change of the cluster's rate from now on.
-    pub(super) fn steer(&mut self, claims: &[Frequency], members: usize, interval: Span) -> Frequency {
-        let adjusted: Vec<f64> = claims.iter().map(|claim| (*claim + self.rate()).ratio()).collect();
+    pub(super) fn steer(&mut self, reports: &[Frequency], members: usize, interval: Span) -> Frequency {
+        let adjusted: Vec<f64> = reports.iter().map(|report| (*report + self.rate()).ratio()).collect();
         let heard_enough = 2 * adjusted.len() > members && members > 1;
         let mean = winsorised_mean(&adjusted, REACH).filter(|_| heard_enough);
         self.mean = mean.map(Frequency::from_ratio);
@@ -110,9 +110,10 @@ const GENTLE: f64 = 1e-9;
 /// The same until the mean was once close to zero: a new cluster starts tens of ppm off, and would need
 /// hours. A member that misses one command at this pace is off by 2.5 µs for a round.
 const FIRST: f64 = 100e-9;
-/// Two crystals of 100 ppm are brought together in this time; whoever claims more after that is not believed.
+/// Two crystals of 100 ppm are brought together in this time; a member that reports more after that is not
+/// believed.
 const FIRST_FOR: Span = Span::from_secs(1_200);
-/// So close to zero counts as close.
+/// A mean frequency below this is close to zero.
 const CLOSE: f64 = 50e-9;
 /// After so long close to zero it is no chance: when members that are moved to the reach balance one another,
 /// the mean may be zero for the moment until one more of them is heard.
@@ -124,8 +125,8 @@ mod tests {
 
     const T: Span = Span::from_secs(5);
 
-    fn settled() -> Anchor {
-        let mut anchor = Anchor::default();
+    fn settled() -> RateAnchor {
+        let mut anchor = RateAnchor::default();
         anchor.rest(Span::ZERO);
         anchor
     }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     /// Runs the loop against members whose oscillators are so much slow; returns the mean at the end.
-    fn closed_loop(anchor: &mut Anchor, slow: &[f64], rounds: u32) -> f64 {
+    fn closed_loop(anchor: &mut RateAnchor, slow: &[f64], rounds: u32) -> f64 {
         for _ in 0..rounds {
             anchor.steer(&ppm(slow), slow.len(), T);
         }
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_mean_of_the_members_frequencies_is_steered_to_zero() {
-        let mut anchor = Anchor::default();
+        let mut anchor = RateAnchor::default();
         assert!(closed_loop(&mut anchor, &[10.0, 20.0, 36.0], 1_000).abs() < 0.1);
         assert!((anchor.rate().ppm() + 22.0).abs() < 1e-3);
     }
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_mean_that_is_zero_once_by_chance_has_not_settled() {
-        let mut anchor = Anchor::default();
+        let mut anchor = RateAnchor::default();
         // Of four, two are moved up to the reach and two down to it; then the fifth is heard.
         anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0]), 6, T);
         assert_eq!(anchor.mean(), Some(Frequency::ZERO));
@@ -169,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn liars_cannot_keep_a_new_cluster_in_a_hurry() {
-        let mut anchor = Anchor::default();
+    fn liars_cannot_keep_the_fast_rate_limit_of_a_new_cluster() {
+        let mut anchor = RateAnchor::default();
         closed_loop(&mut anchor, &[0.0, 0.0, 0.0, 0.0, 500.0], 1_000);
         let change = anchor.steer(&ppm(&[0.0, 0.0, 0.0, 900.0, 900.0]), 5, T);
         assert!((change.ppb() + 5.0).abs() < 1e-9, "{}", change.ppb());
@@ -185,14 +186,14 @@ mod tests {
 
     #[test]
     fn a_minority_of_claims_steers_nothing() {
-        let mut anchor = Anchor::default();
+        let mut anchor = RateAnchor::default();
         assert_eq!(anchor.steer(&ppm(&[9.0, 9.0]), 4, T), Frequency::ZERO);
         assert_eq!(anchor.steer(&ppm(&[9.0]), 1, T), Frequency::ZERO);
     }
 
     #[test]
     fn a_resting_anchor_leaves_the_rate_alone() {
-        let mut anchor = Anchor::default();
+        let mut anchor = RateAnchor::default();
         anchor.rest(T.times(3));
         for _ in 0..3 {
             assert_eq!(anchor.steer(&ppm(&[9.0, 9.0]), 2, T), Frequency::ZERO);

@@ -1,4 +1,4 @@
-//! What goes into a vote and what comes out of it.
+//! The input and the output of the timekeeper in a round.
 
 use crate::event::{Adjustment, Exclusion, Outcome, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Raw, Span, Timestamp};
@@ -6,36 +6,36 @@ use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What the keeper gets to know of one client.
+/// What the vote knows of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MemberReading<'a> {
-    /// How the client says that its clock stands.
+    /// The state of its clock, as it has reported it.
     pub state: ClientState,
-    /// The cluster whose time it says it carries.
+    /// The cluster whose time it carries, as it has reported it.
     pub cluster: ClusterId,
-    /// What it says that that time was set by; `None`: it has not said so yet.
-    pub setting: Option<&'a ManualAdjustment>,
+    /// The manual time adjustment in that time, as it has reported it; `None`: it has not reported it yet.
+    pub manual_adjustment: Option<&'a ManualAdjustment>,
     /// Its newest reading that is not too old; `None`: not heard.
     pub reading: Option<PhaseReading>,
     /// Whether the vote before this one left it out.
     pub excluded: bool,
-    /// Whether somebody has taken its vote away: to the vote it is as if this clock did not exist.
+    /// Whether an operator has taken its vote away: the vote ignores this clock.
     pub removed: bool,
-    /// What it says of its frequency, if it is sure of it.
-    pub claim: Option<FrequencyReport>,
+    /// Its frequency, as it has reported it, if its error is small enough.
+    pub frequency: Option<FrequencyReport>,
 }
 
 impl MemberReading<'_> {
-    /// Its reading as its clock is shown, with what the time that it carries was set by.
+    /// Its reading with the manual time adjustment: what its clock shows.
     pub(super) fn shown(&self) -> Option<PhaseReading> {
         let added = |reading: &PhaseReading| {
-            self.setting.unwrap_or(&ManualAdjustment::NONE).added_at(reading.clock())
+            self.manual_adjustment.unwrap_or(&ManualAdjustment::NONE).added_at(reading.clock())
         };
         self.reading.map(|reading| PhaseReading { phase: reading.phase + added(&reading), ..reading })
     }
 }
 
-/// What a client says of its frequency.
+/// A client's frequency, as it has reported it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FrequencyReport {
     /// Its frequency adjustment less the rate command in it.
@@ -65,19 +65,19 @@ impl PhaseReading {
     }
 }
 
-/// Whom the server may tell the cluster's time.
+/// The members to which the server sends corrections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipients {
-    /// Nobody: it is not sure itself.
+    /// None: the server is not sure itself.
     None,
-    /// Only those who have no cluster time yet.
+    /// Only those that have no cluster time yet.
     Joining,
     /// Every client.
     All,
 }
 
 impl Recipients {
-    /// Whether a client in this state is to be told.
+    /// Whether a client in this state gets a correction.
     pub fn includes(self, state: ClientState) -> bool {
         match self {
             Recipients::None => false,
@@ -87,9 +87,9 @@ impl Recipients {
     }
 }
 
-/// The vote's word on one reading.
+/// What the vote has found about one reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Judgement {
+pub struct MemberJudgement {
     /// The reading's offset from the median of the vote.
     pub offset: Offset,
     /// Whether it agrees; one that has no vote may do so too.
@@ -98,20 +98,20 @@ pub struct Judgement {
     pub exclusion: Option<Exclusion>,
 }
 
-impl Judgement {
-    pub(super) fn vote(offset: Offset, exclusion: Option<Exclusion>) -> Judgement {
-        Judgement { offset, agrees: exclusion.is_none(), exclusion }
+impl MemberJudgement {
+    pub(super) fn vote(offset: Offset, exclusion: Option<Exclusion>) -> MemberJudgement {
+        MemberJudgement { offset, agrees: exclusion.is_none(), exclusion }
     }
 }
 
-/// A turn in the cluster's life.
+/// A change from one phase to another, or what prevents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhaseTransition {
     /// The first vote has decided.
     Agreed,
     /// The first vote could not decide, for the first time in a row.
     Undecided,
-    /// The clients' time was taken over.
+    /// The server has adopted the clients' time.
     Adopted,
     /// The server's clock was found to be the falseticker, by so much.
     Deposed(Offset),
@@ -119,25 +119,25 @@ pub enum PhaseTransition {
     Resumed,
 }
 
-/// What one round has found.
+/// The result of one round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conclusion {
-    /// The figures for people.
+    /// The figures of the round, for the operator.
     pub report: RoundReport,
-    /// The vote's word on each ballot, in their order; `None`: it has none.
-    pub judged: Vec<Option<Judgement>>,
-    /// The vote's word on the server's own clock; `None`: it has none.
-    pub own: Option<Judgement>,
+    /// The judgement about each member reading, in their order; `None`: there is none.
+    pub judgements: Vec<Option<MemberJudgement>>,
+    /// The judgement about the server's own clock; `None`: there is none.
+    pub own: Option<MemberJudgement>,
     /// What was added to the server's own clock.
     pub correction: Correction,
     /// How.
     pub adjustment: Adjustment,
-    /// What else has changed.
-    pub turn: Option<PhaseTransition>,
+    /// The phase transition, if there was one.
+    pub transition: Option<PhaseTransition>,
 }
 
 impl Conclusion {
-    pub(super) fn blank(round: u32, ballots: usize) -> Conclusion {
+    pub(super) fn blank(round: u32, members: usize) -> Conclusion {
         Conclusion {
             report: RoundReport {
                 round,
@@ -152,11 +152,11 @@ impl Conclusion {
                 mean_frequency: None,
                 rate: Frequency::ZERO,
             },
-            judged: vec![None; ballots],
+            judgements: vec![None; members],
             own: None,
             correction: Correction::default(),
             adjustment: Adjustment::Slew,
-            turn: None,
+            transition: None,
         }
     }
 }

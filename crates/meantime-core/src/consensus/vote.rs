@@ -1,4 +1,4 @@
-//! The vote: pure functions of slices. Arithmetic without memory.
+//! The vote: pure functions of slices.
 //!
 //! With m members of which f < m/2 lie:
 //!
@@ -11,7 +11,7 @@
 //! * The plain mean, and the mean of the largest group, have no such limit.
 //!
 //! A majority is counted over *members*, never over those who happened to answer: losses must not turn a
-//! minority into a majority. Where there is no majority near the median, the answer is "nobody knows".
+//! minority into a majority. Without a majority near the median, the vote decides nothing.
 
 use crate::time::Span;
 use alloc::vec::Vec;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_no_opinion() {
+    fn a_vote_without_readings_has_no_result() {
         assert_eq!(median(&[]), None);
         assert_eq!(robust_deviation(&[]), None);
         assert_eq!(winsorised_mean(&[], 1.0), None);

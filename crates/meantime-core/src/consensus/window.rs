@@ -1,21 +1,21 @@
 //! The agreement window: how far a reading may be from the median and still agree.
 //!
-//! A fixed window is either so wide that a server's step of 10 ms is followed by all, or so narrow that a
-//! slow path's honest members are called liars. So it is learned: six times a slow average of the readings'
-//! robust deviation, and more in a small cluster, where the median absolute deviation of a handful says less.
-//! The average is slow, and each sample counts at most as four times the average, so that a fault cannot open
+//! A fixed window is either so wide that all clocks follow a server's step of 10 ms, or so narrow that good
+//! members on slow paths are left out. So it is learned: six times a slow average of the robust deviation of
+//! the readings, and more in a small cluster, where a deviation from a few readings is less certain. The
+//! average is slow, and each sample counts as four times the average at most, so that a fault cannot widen
 //! the window for itself.
 
 use crate::time::Span;
 
 /// Learns how closely the members' readings usually agree.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Window {
+pub(super) struct AgreementWindow {
     usual: Option<Span>,
     samples: i64,
 }
 
-impl Window {
+impl AgreementWindow {
     /// The window now among so many members, given the deviation that the readings' own noise has.
     pub(super) fn width(&self, noise: Span, members: usize) -> Span {
         match self.usual {
@@ -24,7 +24,7 @@ impl Window {
         }
     }
 
-    /// Takes in the robust deviation of one round's readings.
+    /// Learns from the robust deviation of one round's readings.
     pub(super) fn learn(&mut self, deviation: Span) {
         let deviation = deviation.clamp(MIN, MAX_WINDOW);
         let usual = self.usual.unwrap_or(deviation);
@@ -32,9 +32,9 @@ impl Window {
         self.usual = Some((usual + (deviation.min(usual.times(4)) - usual).over(self.samples)).max(MIN));
     }
 
-    /// Forgets what was learned.
+    /// Resets the window to its maximum.
     pub(super) fn forget(&mut self) {
-        *self = Window::default();
+        *self = AgreementWindow::default();
     }
 }
 
@@ -49,8 +49,8 @@ const MEMORY: i64 = 50;
 mod tests {
     use super::*;
 
-    fn learned(us: i64) -> Window {
-        let mut window = Window::default();
+    fn learned(us: i64) -> AgreementWindow {
+        let mut window = AgreementWindow::default();
         (0..100).for_each(|_| window.learn(Span::from_micros(us)));
         window
     }
@@ -60,11 +60,11 @@ mod tests {
         assert_eq!(learned(10).width(Span::ZERO, 1_200), Span::from_nanos(60_100));
         assert_eq!(learned(10).width(Span::ZERO, 4), Span::from_micros(90));
         assert_eq!(learned(10).width(Span::from_micros(50), 4), Span::from_micros(200));
-        assert_eq!(Window::default().width(Span::ZERO, 4), MAX_WINDOW);
+        assert_eq!(AgreementWindow::default().width(Span::ZERO, 4), MAX_WINDOW);
     }
 
     #[test]
-    fn one_wild_round_opens_the_window_by_a_sixteenth_at_most() {
+    fn one_round_far_off_widens_the_window_by_a_sixteenth_at_most() {
         let mut window = learned(10);
         window.learn(Span::from_secs(3_600));
         assert!(window.width(Span::ZERO, 12) <= Span::from_micros(75));

@@ -71,7 +71,8 @@ impl Context {
     /// Writes the next datagram of a member's session; `None`: the slot is free, or its key is unknown now.
     pub(super) fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
         let path = self.members.path(slot)?;
-        let flags = Flags { manual_adjustment: self.timekeeper.setting().number, ..Flags::default() };
+        let flags =
+            Flags { manual_adjustment: self.timekeeper.manual_adjustment().number, ..Flags::default() };
         let member = self.members.at(slot)?;
         let datagram = self.authenticator.write_to_member(member, flags, round, body)?;
         Some(Transmit { path, datagram, stamp: None })
@@ -80,6 +81,6 @@ impl Context {
     /// Chooses whether each member's measurements and corrections are reported: if there are few enough
     /// members.
     pub(super) fn choose_per_client_events(&mut self) {
-        self.events.choose_per_client_events(self.members.len(), self.config.tell_each);
+        self.events.choose_per_client_events(self.members.len(), self.config.per_client_event_limit);
     }
 }

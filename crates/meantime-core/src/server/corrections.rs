@@ -45,7 +45,7 @@ impl CorrectionSender {
     /// received get extra bursts before the next round, since the path may only be lossy.
     pub(super) fn send_next(&mut self, context: &mut Context, now: Now) {
         let Some(mut progress) = self.progress.take() else { return };
-        let recipients = context.timekeeper.audience();
+        let recipients = context.timekeeper.recipients();
         for _ in 0..pace::CORRECTIONS_PER_STEP {
             let Some(slot) = context.members.next(progress.next) else { return };
             progress.next = slot + 1;
@@ -94,7 +94,7 @@ pub(super) fn send_correction(context: &mut Context, slot: Slot) {
 /// about another report, it is sent once more. The repetition does not contain the server's timestamps of the
 /// last exchange: the member has got them with a probe.
 pub(super) fn confirm_or_repeat(context: &mut Context, slot: Slot, applied: u32) {
-    let recipients = context.timekeeper.audience();
+    let recipients = context.timekeeper.recipients();
     let Some(member) = context.members.at(slot) else { return };
     let Some((round, report, correction)) = member.unconfirmed_correction() else { return };
     if report == applied {

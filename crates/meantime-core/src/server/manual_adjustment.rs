@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::handles::Slot;
 use super::member::Freshness;
-use crate::consensus::Unsettable;
+use crate::consensus::SetTimeError;
 use crate::event::Adjustment;
 use crate::time::{Now, Span, Timestamp};
 use crate::wire::{Body, ClusterId, Header, ManualAdjustment};
@@ -19,13 +19,13 @@ pub enum Target {
     To(Timestamp),
 }
 
-/// Sets the time of the whole cluster, as soon as all members have been told.
+/// Sets the time of the whole cluster, as soon as it has been announced to all members.
 pub(super) fn set_time(
     context: &mut Context,
     now: Now,
     target: Target,
     how: Adjustment,
-) -> Result<ManualAdjustment, Unsettable> {
+) -> Result<ManualAdjustment, SetTimeError> {
     let by = match target {
         Target::By(by) => by,
         Target::To(time) => time - context.timekeeper.shown(now.raw),
@@ -37,7 +37,7 @@ pub(super) fn set_time(
 
 /// Sends the newest manual time adjustment to a member that does not have it.
 pub(super) fn announce(context: &mut Context, slot: Slot) {
-    let adjustment = *context.timekeeper.setting();
+    let adjustment = *context.timekeeper.manual_adjustment();
     let member = context.members.get(slot);
     let has_it = member.is_none_or(|member| member.adjustment_number == adjustment.number);
     if !has_it && adjustment.number != 0 {

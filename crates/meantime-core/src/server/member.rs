@@ -391,11 +391,11 @@ impl Member {
         MemberReading {
             state: self.state,
             cluster: self.cluster,
-            setting: manual_adjustment,
+            manual_adjustment,
             reading,
             excluded: self.exclusion.is_some(),
             removed: self.exclusion == Some(Exclusion::Removed),
-            claim: self.frequency(now.mono),
+            frequency: self.frequency(now.mono),
         }
     }
 }

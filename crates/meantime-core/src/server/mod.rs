@@ -66,7 +66,7 @@ use self::removed::RemovedMembers;
 pub use self::removed::{VoteChange, VoteChangeError};
 use self::results::RoundResults;
 use self::rounds::RoundScheduler;
-use crate::consensus::{Timekeeper, TimekeeperConfig, Unsettable};
+use crate::consensus::{SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
 use crate::time::{Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
@@ -105,8 +105,8 @@ impl Server {
             interval: config.interval,
             radius: config.radius,
             plausible_from: config.plausible_from,
-            known: config.initial_frequency,
-            given: config.given,
+            initial_frequency: config.initial_frequency,
+            external_cluster: config.external_cluster,
         };
         let keys = core::mem::take(&mut config.keys);
         let mut context = Context {
@@ -173,7 +173,10 @@ impl Server {
             frequency: timescale.frequency(),
             frequency_error: timekeeper.frequency_error(now.raw),
             exclusion: self.results.own_exclusion(),
-            manual_adjustment: ManualAdjustmentView::of(timekeeper.setting(), timescale.published(now.raw)),
+            manual_adjustment: ManualAdjustmentView::of(
+                timekeeper.manual_adjustment(),
+                timescale.published(now.raw),
+            ),
             bound: timekeeper.own_bound(now.raw),
             burst: self.rounds.burst_size(),
             lost: self.counters.lost(),
@@ -188,7 +191,7 @@ impl Server {
         self.context.authenticator.set_keys(keys);
     }
 
-    /// Sets the time of the whole cluster, as soon as all members have been told.
+    /// Sets the time of the whole cluster, as soon as it has been announced to all members.
     ///
     /// # Errors
     /// If that is impossible; then nothing has changed.
@@ -197,7 +200,7 @@ impl Server {
         now: Now,
         target: Target,
         how: Adjustment,
-    ) -> Result<ManualAdjustment, Unsettable> {
+    ) -> Result<ManualAdjustment, SetTimeError> {
         manual_adjustment::set_time(&mut self.context, now, target, how)
     }
 
@@ -407,7 +410,7 @@ impl Server {
     /// Sends a member a correction after an extra burst. A server whose own clock the last vote has left out
     /// sends none between rounds.
     fn correct_between_rounds(&mut self, slot: Slot) {
-        let recipients = self.context.timekeeper.audience();
+        let recipients = self.context.timekeeper.recipients();
         let is_recipient =
             self.context.members.get(slot).is_some_and(|member| recipients.includes(member.state));
         if is_recipient && self.results.own_exclusion().is_none() {
@@ -429,7 +432,7 @@ impl Server {
         let round = self.rounds.number();
         let after = self.results.conclude(&mut self.context, now, round);
         self.corrections.begin(&mut self.context, now, round, after.kind);
-        if self.context.timekeeper.is_impatient(after.unheard) {
+        if self.context.timekeeper.wants_round_soon(after.unheard) {
             self.rounds.hasten(&mut self.context, now);
         }
     }

@@ -10,7 +10,7 @@ use super::corrections::RoundKind;
 use super::extra_bursts;
 use super::handles::Slot;
 use crate::ServerEvent;
-use crate::consensus::{Conclusion, Judgement, MemberReading, PhaseTransition};
+use crate::consensus::{Conclusion, MemberJudgement, MemberReading, PhaseTransition};
 use crate::event::{Adjustment, Exclusion, Falseticker, RoundReport, Voter};
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{ClusterId, Verdict};
@@ -52,14 +52,14 @@ impl RoundResults {
         context.events.extend(transition_event(context.timekeeper.cluster(), &conclusion));
         self.store_judgements(context, now, &conclusion);
         self.last = Some((now.mono, conclusion.report));
-        if matches!(conclusion.turn, Some(PhaseTransition::Deposed(_) | PhaseTransition::Adopted)) {
+        if matches!(conclusion.transition, Some(PhaseTransition::Deposed(_) | PhaseTransition::Adopted)) {
             // The server's clock was set, so the judgement about it is out of date.
             self.own_exclusion = None;
         }
         context.events.push(ServerEvent::RoundEnded(conclusion.report));
         let Conclusion { correction, adjustment, .. } = conclusion;
         context.events.push(ServerEvent::OwnClockCorrected { round, correction, adjustment });
-        let is_first = conclusion.turn == Some(PhaseTransition::Agreed);
+        let is_first = conclusion.transition == Some(PhaseTransition::Agreed);
         AfterRound { kind: if is_first { RoundKind::FirstVote } else { RoundKind::Later }, unheard }
     }
 
@@ -71,7 +71,7 @@ impl RoundResults {
             self.own_exclusion = own.exclusion;
         }
         let mut new_minority: Vec<Slot> = Vec::new();
-        for ((slot, member), judgement) in context.members.iter_mut().zip(&conclusion.judged) {
+        for ((slot, member), judgement) in context.members.iter_mut().zip(&conclusion.judgements) {
             let Some(judgement) = judgement else { continue };
             let voter = Voter::Client(member.peer());
             context.events.extend(exclusion_event(member.exclusion, *judgement, voter));
@@ -117,7 +117,7 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
 
 fn transition_event(cluster: ClusterId, conclusion: &Conclusion) -> Option<ServerEvent> {
     let (members, agreeing) = (conclusion.report.members, conclusion.report.agreeing);
-    Some(match conclusion.turn? {
+    Some(match conclusion.transition? {
         PhaseTransition::Agreed => ServerEvent::TimeAgreed { cluster, agreeing, members },
         PhaseTransition::Undecided => ServerEvent::Undecided { members, agreeing },
         PhaseTransition::Adopted => ServerEvent::TimeAdopted { cluster, members: agreeing },
@@ -127,7 +127,11 @@ fn transition_event(cluster: ClusterId, conclusion: &Conclusion) -> Option<Serve
 }
 
 /// The event to report if a judgement differs from the exclusion before.
-fn exclusion_event(before: Option<Exclusion>, judgement: Judgement, voter: Voter) -> Option<ServerEvent> {
+fn exclusion_event(
+    before: Option<Exclusion>,
+    judgement: MemberJudgement,
+    voter: Voter,
+) -> Option<ServerEvent> {
     match judgement.exclusion {
         now if now == before => None,
         Some(reason) => {

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use meantime::clock::{ClockSample, HostRaw, NodeClock, Overlay};
+use meantime::clock::{ClockSample, HostRaw, NodeClock, Overlay, Resumed};
 use meantime::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
 use meantime::udp::{ClientSocket, Resolver};
 use meantime_core::config::MAX_FREQUENCY;
@@ -97,16 +97,16 @@ impl NodeClock for Jumpy {
         ClockSample { host, now: Now { mono, raw: raw + self.jump.get() } }
     }
 
-    fn slept(&mut self) -> Option<Span> {
-        self.overlay.slept()
+    fn take_suspension(&mut self) -> Option<Span> {
+        self.overlay.take_suspension()
     }
 
     fn raw_at(&self, host: HostRaw) -> Raw {
         self.overlay.raw_at(host) + self.jump.get()
     }
 
-    fn resume(&mut self, _: HostRaw, _: Timestamp) -> bool {
-        false
+    fn resume(&mut self, _: HostRaw, _: Timestamp) -> Resumed {
+        Resumed::No
     }
 }
 

@@ -24,7 +24,7 @@ impl Advice {
             true => "does it have the key that --key-file has for this client?",
             false => "does it ask for a key (--key-file)?",
         };
-        if let Some(meant) = server.with_a_port() {
+        if let Some(meant) = server.with_end_as_port() {
             hint += &format!(" (if {} is meant as the port, type {meant})", meant.port());
         }
         Advice { hint, attempts: 0, refused: false }

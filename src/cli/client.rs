@@ -11,7 +11,7 @@ use super::random::random_bytes;
 use super::units;
 use crate::clock::NodeClock;
 use crate::store::key_file::KeyFile;
-use crate::udp::{ClientSocket, Resolver, ServerName};
+use crate::udp::{ClientSocket, ResolveError, Resolver, ServerName};
 use meantime_core::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
 use meantime_core::time::{Frequency, Span, Timestamp};
 use meantime_core::wire::Name;
@@ -108,26 +108,20 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.run(client, connection, clock, None, equipment)
 }
 
-/// Looks the server up: a name that is wrong should be known at once, not when nobody looks any more. Where
-/// there is nobody to ask yet, as after a power cut, the client tries again like everything else.
+/// Looks the server up at the start, so that the operator learns at once of a wrong name. While the system's
+/// resolver cannot be asked, as after a power cut, the client tries again later.
 fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
     let failure = |error: io::Error| {
         Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
     };
     let mut resolver = Resolver::new(server.clone()).with_signals().map_err(failure)?;
     match resolver.look_up() {
-        Err(error) if is_temporary(&error) => {
+        Err(ResolveError::Temporary(error)) => {
             log::warn!("cannot find the server {server} yet: {error}; trying again");
         }
-        result => result.map_err(failure)?,
+        result => result.map_err(|error| failure(error.into()))?,
     }
     Ok(resolver)
-}
-
-/// Whether the system's resolver could not be asked (EAI_AGAIN); of its errors the standard library gives
-/// only the words.
-fn is_temporary(error: &io::Error) -> bool {
-    error.to_string().contains("Temporary failure")
 }
 
 /// The machine's name, cut to what fits into a datagram; empty if it has none.

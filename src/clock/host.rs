@@ -1,68 +1,43 @@
-//! The machine's clocks, as the operating system hands them out.
+//! Reads the machine's clocks from the operating system.
 //!
 //! The oscillator is `CLOCK_MONOTONIC_RAW`, which no time daemon steers. Where it does not exist,
-//! `CLOCK_MONOTONIC` has to do: it is never stepped, but an NTP daemon may bend its rate.
+//! `CLOCK_MONOTONIC` takes its place: it is never stepped, but an NTP daemon may change its rate.
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::ClockPair;
+use super::pair::ClockPair;
+use super::reading::HostRaw;
 use meantime_core::time::{Monotonic, Span, Timestamp};
-
-/// A reading of the host's own oscillator, in nanoseconds since an arbitrary origin (usually the boot).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostRaw(i64);
-
-impl HostRaw {
-    /// The reading `ns`.
-    pub const fn from_nanos(ns: i64) -> HostRaw {
-        HostRaw(ns)
-    }
-
-    /// The reading in nanoseconds.
-    pub const fn as_nanos(self) -> i64 {
-        self.0
-    }
-
-    /// The time from `earlier` to this reading.
-    pub fn since(self, earlier: HostRaw) -> Span {
-        Span::from_nanos(self.0) - Span::from_nanos(earlier.0)
-    }
-
-    /// The reading so much earlier.
-    pub(super) fn before(self, span: Span) -> HostRaw {
-        HostRaw((Span::from_nanos(self.0) - span).as_nanos())
-    }
-}
 
 /// The monotonic clock, for timers.
 pub fn monotonic() -> Monotonic {
     Monotonic::from_nanos(nanos(ClockId::CLOCK_MONOTONIC))
 }
 
-/// The time since the boot, that of suspensions included; `None` where there is no such clock.
+/// The time since the boot, suspensions included; `None` where there is no such clock.
 pub(super) fn boottime() -> Option<Span> {
     BOOTTIME.map(|clock| Span::from_nanos(nanos(clock)))
 }
 
 /// The oscillator.
 pub(super) fn raw() -> HostRaw {
-    HostRaw(nanos(OSCILLATOR))
+    HostRaw::from_nanos(nanos(OSCILLATOR))
 }
 
-/// The wall clock, which anybody may set at any time: good for a first idea only.
+/// The wall clock, which other programs may set at any time: a first estimate only.
 pub(super) fn realtime() -> Timestamp {
     Timestamp::from_nanos(nanos(ClockId::CLOCK_REALTIME))
 }
 
-/// The oscillator and the wall clock, read together: of some tries the one that took the least time, or the
+/// The oscillator and the wall clock, read together: of some attempts the one that took the least time, or the
 /// first that took very little.
 pub(super) fn pair() -> ClockPair {
-    narrowest(PAIR_TRIES, attempt, |pair| pair.width)
+    narrowest(MAX_PAIR_ATTEMPTS, attempt, |pair| pair.width)
 }
 
-fn narrowest<T>(tries: usize, attempt: impl Fn() -> T, width: impl Fn(&T) -> Span) -> T {
+fn narrowest<T>(attempts: usize, attempt: impl Fn() -> T, width: impl Fn(&T) -> Span) -> T {
     let mut best = attempt();
-    for _ in 1..tries {
+    for _ in 1..attempts {
         if width(&best) <= CLOSE {
             break;
         }
@@ -74,10 +49,10 @@ fn narrowest<T>(tries: usize, attempt: impl Fn() -> T, width: impl Fn(&T) -> Spa
     best
 }
 
-/// The same as well as it goes, whatever it costs.
-pub(super) fn together() -> ClockPair {
-    let tries = (0..TRIES).map(|_| attempt());
-    tries.min_by_key(|pair| pair.width).expect("there is at least one try")
+/// The same as exactly as possible, at a higher cost.
+pub(super) fn best_pair() -> ClockPair {
+    let attempts = (0..ATTEMPTS).map(|_| attempt());
+    attempts.min_by_key(|pair| pair.width).expect("there is at least one attempt")
 }
 
 fn attempt() -> ClockPair {
@@ -87,24 +62,24 @@ fn attempt() -> ClockPair {
     ClockPair { raw: before.before(-width.half()), real, width }
 }
 
-/// How long the machine has been suspended since it started; zero where that cannot be known.
-pub fn suspended() -> Span {
-    // Whoever is held up between the readings would take that for sleep.
+/// How long the machine has been suspended since it started; zero where that is unknown.
+pub fn total_suspension() -> Span {
+    // An interruption between the readings would look like a suspension, so the narrowest attempt counts.
     let attempt = || {
         let (before, boottime, after) = (monotonic(), boottime(), monotonic());
         let width = after - before;
         let awake = Span::from_nanos((before + width.half()).as_nanos());
         (width, boottime.map_or(Span::ZERO, |boottime| boottime - awake))
     };
-    narrowest(TRIES, attempt, |(width, _)| *width).1
+    narrowest(ATTEMPTS, attempt, |(width, _)| *width).1
 }
 
 /// Two readings without a system call take less; half of this is far below what a network adds.
 const CLOSE: Span = Span::from_nanos(200);
 
 /// An interrupt between the readings is rare; twice in a row hardly ever happens.
-const PAIR_TRIES: usize = 4;
-const TRIES: usize = 5;
+const MAX_PAIR_ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 5;
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
 fn nanos(clock: ClockId) -> i64 {

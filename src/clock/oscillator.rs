@@ -1,7 +1,7 @@
 //! A node's oscillator as arithmetic over the host's.
 //!
-//! It is anchored once: at host reading h₀ it shows r₀, the wall clock of that moment (plus a simulated
-//! offset). From there it runs as the host's oscillator does, a simulated drift d aside:
+//! It is anchored once: at host reading h₀ it shows r₀, the wall clock at that time (plus a simulated offset).
+//! From there it runs like the host's oscillator, apart from a simulated drift d:
 //!
 //! ```text
 //! r(h) = r₀ + (h − h₀) + d·(h − h₀)
@@ -11,7 +11,7 @@
 //! is 2⁻¹¹ of the elapsed time, so its 53 bits are finer than a nanosecond for centuries, which
 //! `(h − h₀)(1 + d)` in floating point would be for a hundred days only.
 
-use super::HostRaw;
+use super::reading::HostRaw;
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 
 /// An oscillator that is never stepped or steered; real, or simulated on top of the real one.
@@ -23,18 +23,18 @@ pub struct NodeOscillator {
 }
 
 impl NodeOscillator {
-    /// The machine's own oscillator, which shows `believed` when the host's reads `anchor`.
-    pub fn machine(anchor: HostRaw, believed: Timestamp) -> NodeOscillator {
-        NodeOscillator { anchor, start: Raw::from_nanos(believed.as_nanos()), drift: Frequency::ZERO }
+    /// The machine's own oscillator, which shows `time` when the host's reads `anchor`.
+    pub fn machine(anchor: HostRaw, time: Timestamp) -> NodeOscillator {
+        NodeOscillator { anchor, start: Raw::from_nanos(time.as_nanos()), drift: Frequency::ZERO }
     }
 
-    /// A worse one: `offset` ahead from the start, and running fast by `drift`.
+    /// The same with a simulated error: `offset` ahead from the start, and fast by `drift`.
     pub fn simulated(self, offset: Span, drift: Frequency) -> NodeOscillator {
         NodeOscillator { start: self.start + offset, drift: self.drift + drift, ..self }
     }
 
-    /// The same one, if it shows `time` when the host's reads `host`.
-    pub fn shown(self, host: HostRaw, time: Timestamp) -> NodeOscillator {
+    /// The same, but it shows `time` when the host's reads `host`.
+    pub fn restarted(self, host: HostRaw, time: Timestamp) -> NodeOscillator {
         NodeOscillator { drift: self.drift, ..NodeOscillator::machine(host, time) }
     }
 
@@ -60,13 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_oscillator_starts_at_the_time_it_believed_in_and_runs_on_the_hosts() {
+    fn the_machines_oscillator_starts_at_the_given_time_and_runs_like_the_hosts() {
         assert_eq!(machine().at(host(Span::ZERO)).as_nanos(), 1_755_793_812_000_000_000);
         assert_eq!(machine().at(host(YEAR)) - machine().at(host(Span::ZERO)), YEAR);
     }
 
     #[test]
-    fn a_simulated_offset_is_there_at_once_and_a_drift_gathers() {
+    fn a_simulated_offset_is_there_at_once_and_a_drift_accumulates() {
         let bad = machine().simulated(Span::from_secs(-3), Frequency::from_ppm(50.0));
         let error = |elapsed| bad.at(host(elapsed)) - machine().at(host(elapsed));
         assert_eq!(error(Span::ZERO), Span::from_secs(-3));

@@ -1,27 +1,32 @@
 //! The overlay: a node's clocks over the machine's, without setting anything.
 
-use super::{ClockPair, ClockSample, HostRaw, NodeClock, NodeOscillator, SuspensionDetector, host};
+use super::host;
+use super::node_clock::{NodeClock, Resumed};
+use super::oscillator::NodeOscillator;
+use super::pair::ClockPair;
+use super::reading::{ClockSample, HostRaw};
+use super::suspension::SuspensionDetector;
 use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 
-/// The machine's clocks, read only; the oscillator possibly made worse for a demonstration.
+/// The machine's clocks, read only; the oscillator possibly with a simulated error.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay {
     oscillator: NodeOscillator,
-    sleep: SuspensionDetector,
+    suspension: SuspensionDetector,
 }
 
 impl Overlay {
-    /// An overlay that starts at the time that the machine believes in, made worse by `offset` and `drift`.
+    /// An overlay that starts at the machine's own time, with a simulated `offset` and `drift`.
     pub fn start(offset: Span, drift: Frequency) -> Overlay {
         let ClockPair { raw, real, .. } = host::pair();
         let oscillator = NodeOscillator::machine(raw, real).simulated(offset, drift);
-        let mut overlay = Overlay { oscillator, sleep: SuspensionDetector::default() };
-        // From here on a sleep counts.
-        overlay.slept();
+        let mut overlay = Overlay { oscillator, suspension: SuspensionDetector::default() };
+        // Suspensions count from here on.
+        overlay.take_suspension();
         overlay
     }
 
-    /// What the clocks show when the host's oscillator reads `host`, which is just now.
+    /// What the clocks show now, when the host's oscillator reads `host`.
     pub(super) fn at(&self, host: HostRaw) -> ClockSample {
         ClockSample { host, now: Now { mono: host::monotonic(), raw: self.oscillator.at(host) } }
     }
@@ -29,21 +34,21 @@ impl Overlay {
 
 impl NodeClock for Overlay {
     fn read(&self) -> ClockSample {
-        // The oscillator last: what is stamped with it follows this call.
+        // The oscillator last: whatever gets this time happens after the call.
         let mono = host::monotonic();
         let host = host::raw();
         ClockSample { host, now: Now { mono, raw: self.oscillator.at(host) } }
     }
 
-    fn slept(&mut self) -> Option<Span> {
+    fn take_suspension(&mut self) -> Option<Span> {
         let before = host::monotonic();
         let boottime = host::boottime()?;
-        self.sleep.look(before, boottime, host::monotonic())
+        self.suspension.check(before, boottime, host::monotonic())
     }
 
-    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
-        self.oscillator = self.oscillator.shown(host, time);
-        true
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> Resumed {
+        self.oscillator = self.oscillator.restarted(host, time);
+        Resumed::Yes
     }
 
     fn raw_at(&self, host: HostRaw) -> Raw {
@@ -63,41 +68,41 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_runs_this_has_not_slept() {
+    fn a_machine_that_runs_this_is_not_suspended() {
         let mut clock = Overlay::start(Span::ZERO, Frequency::ZERO);
-        assert!((0..1_000).all(|_| clock.slept().is_none()));
+        assert!((0..1_000).all(|_| clock.take_suspension().is_none()));
     }
 
     #[test]
-    fn the_nodes_oscillator_and_the_hosts_are_of_the_same_moment() {
+    fn the_nodes_oscillator_and_the_hosts_are_read_together() {
         let clock = Overlay::start(Span::from_secs(7), Frequency::ZERO);
         let (one, two) = (clock.read(), clock.read());
         assert_eq!(two.now.raw - one.now.raw, two.host.since(one.host));
     }
 
     #[test]
-    fn a_simulated_start_is_ahead_of_the_machines_own_by_the_offset() {
-        let believed = host::pair().real;
-        let ahead = Overlay::start(Span::from_secs(3_600), Frequency::ZERO).now().raw.as_nanos()
-            - believed.as_nanos();
+    fn a_simulated_start_is_ahead_of_the_machines_clock_by_the_offset() {
+        let machine = host::pair().real;
+        let ahead =
+            Overlay::start(Span::from_secs(3_600), Frequency::ZERO).now().raw.as_nanos() - machine.as_nanos();
         let ahead = Span::from_nanos(ahead) - Span::from_secs(3_600);
         assert!(ahead.abs() < Span::from_secs(5), "off by {ahead}");
     }
 
     #[test]
-    fn a_simulated_drift_bends_stamps_as_it_bends_readings() {
+    fn a_simulated_drift_applies_to_timestamps_as_to_readings() {
         let clock = Overlay::start(Span::from_secs(7), Frequency::from_ppm(400.0));
-        let moment = clock.read();
-        assert_eq!(clock.raw_at(moment.host), moment.now.raw);
-        let later = HostRaw::from_nanos(moment.host.as_nanos() + 1_000_000_000);
-        assert_eq!((clock.raw_at(later) - moment.now.raw).as_nanos(), 1_000_400_000);
+        let sample = clock.read();
+        assert_eq!(clock.raw_at(sample.host), sample.now.raw);
+        let later = HostRaw::from_nanos(sample.host.as_nanos() + 1_000_000_000);
+        assert_eq!((clock.raw_at(later) - sample.now.raw).as_nanos(), 1_000_400_000);
     }
 
     #[test]
-    fn a_clock_that_resumes_shows_the_time_that_it_was_told_and_keeps_its_drift() {
+    fn a_clock_that_resumes_shows_the_given_time_and_keeps_its_drift() {
         let mut clock = Overlay::start(Span::ZERO, Frequency::from_ppm(400.0));
         let then = HostRaw::from_nanos(clock.read().host.as_nanos() - 1_000_000_000);
-        assert!(clock.resume(then, Timestamp::from_nanos(5)));
+        assert_eq!(clock.resume(then, Timestamp::from_nanos(5)), Resumed::Yes);
         assert_eq!(clock.raw_at(then).as_nanos(), 5);
         let later = HostRaw::from_nanos(then.as_nanos() + 1_000_000_000);
         assert_eq!(clock.raw_at(later).as_nanos(), 5 + 1_000_400_000);
@@ -105,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn both_clocks_of_a_pair_are_of_the_same_moment() {
+    fn both_clocks_of_a_pair_are_read_together() {
         let (one, two) = (host::pair(), host::pair());
         let apart = (two.real - one.real) - two.raw.since(one.raw);
         assert!(apart.abs() <= one.width + two.width + Span::from_micros(1), "{one:?} {two:?}");

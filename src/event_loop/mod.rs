@@ -12,6 +12,9 @@
 //! [`BATCH`] datagrams are taken before timers get their turn, so that a flood cannot starve
 //! them. Waits are rounded up to whole milliseconds by the system: timers are late, never early.
 
+mod failure_counter;
+mod kernel_timestamps;
+
 use std::io;
 use std::time::Duration;
 
@@ -19,12 +22,11 @@ use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::clock::{HostRaw, NodeClock, SystemClockEvent};
+use crate::clock::{HostRaw, NodeClock, PublishedTime, SystemClockEvent};
 use crate::control::{Answer, Ask, Control};
-use crate::udp::FailureCounter;
-use crate::udp::Transport;
-use crate::udp::{BATCH, ReceiveBatch};
-use crate::udp::{KernelTimestamps, TimestampSource};
+use crate::udp::{BATCH, ReceiveBatch, TimestampSource, Transport};
+use failure_counter::FailureCounter;
+use kernel_timestamps::KernelTimestamps;
 use meantime_core::time::{Monotonic, Now, Span, Timestamp};
 use meantime_core::{Action, ClockReading, Counters, Node, StampId, Transmit};
 
@@ -124,8 +126,6 @@ pub struct EventLoop<N, L, C> {
     readable: bool,
     /// Whether the kernel may know more about what has left.
     departing: bool,
-    /// Something has happened since the system's clock was last made to follow.
-    changed: bool,
     sending: FailureCounter,
     receiving: FailureCounter,
 }
@@ -154,7 +154,6 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
             told: Vec::with_capacity(BATCH),
             readable: true,
             departing: false,
-            changed: false,
             sending: FailureCounter::new("sending a datagram"),
             receiving: FailureCounter::new("receiving a datagram"),
         })
@@ -246,7 +245,7 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
     /// Tells the node if the machine has slept: before anything else, since all that follows is of another
     /// time.
     fn wake_up(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
-        let Some(slept) = self.clock.slept() else { return Ok(()) };
+        let Some(slept) = self.clock.take_suspension() else { return Ok(()) };
         self.node.handle_suspended(self.clock.now(), slept);
         self.drain(observer)
     }
@@ -262,7 +261,7 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Of a connected socket mostly the fate of something sent earlier: nobody was there.
                 Err(error) => {
-                    self.receiving.note(now.mono, &error);
+                    self.receiving.count_failure(now.mono, &error);
                     break;
                 }
             }
@@ -272,9 +271,9 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
 
     /// Hands over what was received by `now`.
     fn take_in(&mut self, now: Now, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
-        let stamped = self.link.timestamps() == TimestampSource::Kernel;
+        let stamped = self.link.timestamp_source() == TimestampSource::Kernel;
         if stamped {
-            self.stamps.look(&self.clock);
+            self.stamps.read_clocks(&self.clock);
         }
         // What the node does, it does after the stamps were made out.
         let handled = self.clock.now();
@@ -282,12 +281,13 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
             let received = self.arrivals.get(index);
             let Some(path) = self.link.path(&received) else { continue };
             // Nobody has asked for stamps: none is missing.
-            let stamp = if stamped { self.stamps.received(&self.clock, received.stamp) } else { None };
+            let stamp =
+                if stamped { self.stamps.convert_received(&self.clock, received.timestamp) } else { None };
             self.node.handle_received(handled, stamp.unwrap_or(now.raw), path, received.bytes);
         }
-        let lost = self.link.lost();
+        let lost = self.link.take_lost();
         if lost > 0 {
-            self.stamps.excuse();
+            self.stamps.buffer_was_full();
             self.node.handle_lost(lost);
         }
         self.drain(observer)
@@ -311,10 +311,10 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
 
     /// Makes the system's clock follow the node's, if it is to and it is time.
     fn follow(&mut self, observer: &mut impl LoopHandler<N>) -> io::Result<()> {
-        let (changed, node) = (std::mem::take(&mut self.changed), &self.node);
-        for event in self.clock.follow(changed, &|raw| node.read(raw)) {
+        let node = &self.node;
+        for event in self.clock.follow(&|raw| published_time(&node.read(raw))) {
             if matches!(event, SystemClockEvent::Stepped { .. }) {
-                self.stamps.stepped(self.clock.now().mono);
+                self.stamps.clock_stepped(self.clock.now().mono);
             }
             observer.system_clock(self.observe(), event)?;
         }
@@ -345,7 +345,7 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
             }
         }
         while let Some(event) = self.node.poll_event() {
-            self.changed = true;
+            self.clock.published_time_changed();
             let at = self.observe();
             observer.witness(&self.node, self.clock.now(), &at, &event);
             observer.event(at, event)?;
@@ -354,7 +354,7 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
     }
 
     fn transmit(&mut self) {
-        let stamped = self.link.timestamps() == TimestampSource::Kernel;
+        let stamped = self.link.timestamp_source() == TimestampSource::Kernel;
         let mut more = true;
         while more {
             let mut now = self.clock.now();
@@ -379,12 +379,14 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
     fn send(&mut self, now: Monotonic, stamped: bool) {
         let mut rest = &self.outgoing[..];
         while !rest.is_empty() {
-            let sent =
-                self.link.send(self.poll.registry(), rest).map_err(|error| self.sending.note(now, &error));
+            let sent = self
+                .link
+                .send(self.poll.registry(), rest)
+                .map_err(|error| self.sending.count_failure(now, &error));
             let stamps =
                 rest[..sent.unwrap_or(0)].iter().filter(|transmit| stamped && transmit.stamp.is_some());
             for _ in stamps {
-                self.stamps.asked();
+                self.stamps.requested();
                 self.departing = true;
             }
             // One that could not be sent is left out.
@@ -401,16 +403,16 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
             return false;
         }
         let mut told = std::mem::take(&mut self.told);
-        let result = self.link.departed(&mut |id, stamp| told.push((id, stamp)));
+        let result = self.link.take_transmit_timestamps(&mut |id, stamp| told.push((id, stamp)));
         self.departing = match &result {
             Ok(is_all) => !is_all,
             Err(error) => error.kind() == io::ErrorKind::Interrupted,
         };
         if !told.is_empty() {
-            self.stamps.look(&self.clock);
+            self.stamps.read_clocks(&self.clock);
         }
         for (id, stamp) in told.drain(..) {
-            if let Some(raw) = self.stamps.left(&self.clock, stamp) {
+            if let Some(raw) = self.stamps.convert_sent(&self.clock, stamp) {
                 self.node.handle_transmitted(id, raw);
             }
         }
@@ -419,8 +421,8 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
     }
 
     fn observe(&self) -> ClockSnapshot {
-        let timestamps = match self.link.timestamps() {
-            TimestampSource::Kernel => self.stamps.kind(),
+        let timestamps = match self.link.timestamp_source() {
+            TimestampSource::Kernel => self.stamps.source(),
             granted => granted,
         };
         ClockSnapshot::of(&self.node, &self.clock, timestamps)
@@ -461,11 +463,19 @@ impl<N: Node, L: Transport, C: NodeClock> EventLoop<N, L, C> {
         if counters.lost() > 0 {
             log::warn!("{} datagrams were lost before: the socket's buffer was full", counters.lost());
         }
-        for troubles in [&self.sending, &self.receiving] {
-            if troubles.count() > 0 {
-                log::info!("{} failed {} times", troubles.doing(), troubles.count());
-            }
-        }
+        self.sending.log_total();
+        self.receiving.log_total();
+    }
+}
+
+/// A node's reading as the time that the system's clock may follow.
+fn published_time(reading: &ClockReading) -> PublishedTime {
+    PublishedTime {
+        time: reading.time,
+        is_cluster_time: reading.state.has_cluster_time(),
+        error: reading.error,
+        bound: reading.bound,
+        frequency: reading.frequency,
     }
 }
 

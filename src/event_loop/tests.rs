@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::clock::{HostRaw, Overlay};
+use crate::clock::{HostRaw, Overlay, Resumed};
 use crate::udp::BUFFER_LEN;
 use crate::udp::{ClientSocket, Resolver, ServerSocket};
 use meantime_core::Path;
@@ -129,7 +129,7 @@ impl NodeClock for Leading {
         self.overlay.read()
     }
 
-    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> Resumed {
         self.overlay.resume(host, time)
     }
 
@@ -137,9 +137,9 @@ impl NodeClock for Leading {
         Some(self.next)
     }
 
-    fn follow(&mut self, _changed: bool, node: &dyn Fn(Raw) -> ClockReading) -> Vec<SystemClockEvent> {
+    fn follow(&mut self, published: &dyn Fn(Raw) -> PublishedTime) -> Vec<SystemClockEvent> {
         let Now { mono, raw } = self.now();
-        assert_eq!(node(raw).time.as_nanos(), raw.as_nanos());
+        assert_eq!(published(raw).time.as_nanos(), raw.as_nanos());
         if mono < self.next {
             return Vec::new();
         }
@@ -208,11 +208,11 @@ impl NodeClock for Sleeper {
         self.0.read()
     }
 
-    fn slept(&mut self) -> Option<Span> {
+    fn take_suspension(&mut self) -> Option<Span> {
         self.1.take()
     }
 
-    fn resume(&mut self, host: HostRaw, time: Timestamp) -> bool {
+    fn resume(&mut self, host: HostRaw, time: Timestamp) -> Resumed {
         self.0.resume(host, time)
     }
 }

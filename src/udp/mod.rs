@@ -1,43 +1,49 @@
-//! RING 1. The only place that touches sockets, and the loop that drives a node.
+//! The only place that touches UDP sockets.
 //!
-//! It decides how a datagram travels (from which of our addresses, over which family of socket) and in
-//! which order a [`Node`](meantime_core::Node) is called, and never what a datagram means. Nothing that
-//! the network does ends the loop: what fails is counted, and told at `debug` once in a while.
+//! It decides how a datagram travels (from which local address, through which socket), and never what a datagram
+//! means. It knows neither the event loop nor a node.
 //!
-//! * [`ServerSocket`] is the server's socket, [`ClientSocket`] the client's; both are a [`Transport`].
-//! * [`Sources`] are the sockets of a crowd of clients, in one `Transport`.
-//! * [`Resolver`] finds the server's address by its name.
-//! * [`Control`] is the socket by which people and programs ask and tell.
-//! * [`EventLoop`] is the loop.
+//! | module | what it owns |
+//! |---|---|
+//! | `transport` | [`Transport`], a node's access to the network |
+//! | `server_socket`, `client_socket` | the two transports: [`ServerSocket`], [`ClientSocket`] |
+//! | `server_name`, `resolver` | [`ServerName`] as an operator types it, and its addresses: [`Resolver`] |
+//! | `socket` | [`DatagramSocket`]: one UDP socket that knows the paths of its datagrams |
+//! | `datagram`, `address`, `timestamp_source` | plain types |
+//! | `linux`, `portable` | the system calls, one of the two: batches, control messages, kernel timestamps |
 
+mod address;
+mod client_socket;
+mod datagram;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod ancillary;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod batch;
+mod linux;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "no_batch.rs"]
-mod batch;
-mod failure_counter;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod kernel;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "no_kernel.rs"]
-mod kernel;
-mod link;
+mod portable;
 mod resolver;
-mod sockets;
-mod stamps;
+mod server_name;
+mod server_socket;
+mod socket;
+mod timestamp_source;
+mod transport;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux as platform;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use portable as platform;
+
+pub use client_socket::ClientSocket;
 #[cfg(test)]
-pub(crate) use batch::BUFFER_LEN;
-pub use batch::{BATCH, ReceiveBatch, ReceivedDatagram};
-pub use failure_counter::FailureCounter;
-pub use link::{ClientSocket, ServerSocket, Transport};
-pub use resolver::{Resolver, ServerName};
-pub use sockets::{DatagramSocket, require_kernel_timestamps};
-pub use stamps::{KernelTimestamps, TimestampSource};
+pub(crate) use datagram::BUFFER_LEN;
+pub use datagram::ReceivedDatagram;
+pub use platform::{BATCH, ReceiveBatch};
+pub use resolver::{ResolveError, Resolver};
+pub use server_name::{ServerName, ServerNameError};
+pub use server_socket::ServerSocket;
+pub use socket::{DatagramSocket, require_kernel_timestamps};
+pub use timestamp_source::TimestampSource;
+pub use transport::Transport;
 
-/// Says that a test cannot run on this machine, past the test harness, which would swallow it.
+/// Reports that a test cannot run on this machine, past the test harness, which would hide it.
 #[cfg(test)]
 fn not_run(why: &str) {
     use std::io::Write;

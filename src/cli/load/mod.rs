@@ -89,7 +89,7 @@ impl LoadArgs {
     /// Where the server is, if it may be loaded.
     fn target(&self) -> Result<SocketAddr, Failure> {
         let server = Resolver::new(self.server.clone())
-            .try_next()
+            .next_address()
             .map_err(|error| Failure::Runtime(format!("cannot find {}: {error}", self.server)))?;
         let ip = server.ip();
         if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {

@@ -54,7 +54,7 @@ impl Sources {
         let first = if spread { IpAddr::V4(FIRST) } else { addresses.first().map_or(any, SocketAddr::ip) };
         let seats = Seats::new(first, addresses.iter().map(SocketAddr::port).collect());
         let mut sources = Sources { server, seats, sockets, stamped: false, current: 0, batch: Vec::new() };
-        sources.stamped = sources.sockets.iter_mut().all(|socket| socket.request_stamps().is_ok());
+        sources.stamped = sources.sockets.iter_mut().all(|socket| socket.request_kernel_timestamps().is_ok());
         Ok(sources)
     }
 
@@ -69,9 +69,9 @@ impl Transport for Sources {
         self.sockets.iter().try_for_each(|socket| socket.register(registry, token))
     }
 
-    fn receive(&mut self, arrivals: &mut ReceiveBatch) -> io::Result<()> {
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> io::Result<()> {
         for _ in 0..self.sockets.len() {
-            match self.sockets[self.current].receive(arrivals) {
+            match self.sockets[self.current].receive(batch) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.current = (self.current + 1) % self.sockets.len();
                 }
@@ -81,8 +81,8 @@ impl Transport for Sources {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    fn lost(&mut self) -> u32 {
-        self.sockets.iter_mut().map(DatagramSocket::lost).sum()
+    fn take_lost(&mut self) -> u32 {
+        self.sockets.iter_mut().map(DatagramSocket::take_lost).sum()
     }
 
     fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path> {
@@ -105,10 +105,10 @@ impl Transport for Sources {
         self.sockets[number].send(&self.batch)
     }
 
-    fn departed(&mut self, left: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
         let mut all = Err(ErrorKind::WouldBlock.into());
         for socket in &mut self.sockets {
-            match (socket.departed(left), &all) {
+            match (socket.take_transmit_timestamps(report), &all) {
                 (Ok(done), Ok(before)) => all = Ok(done && *before),
                 (Ok(done), Err(_)) => all = Ok(done),
                 (Err(_), _) => {}
@@ -117,7 +117,7 @@ impl Transport for Sources {
         all
     }
 
-    fn timestamps(&self) -> TimestampSource {
+    fn timestamp_source(&self) -> TimestampSource {
         if self.stamped { TimestampSource::Kernel } else { TimestampSource::User }
     }
 

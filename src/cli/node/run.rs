@@ -49,8 +49,8 @@ impl NodeArgs {
         let Equipment { control, state_file, advice } = equipment;
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
-        log::info!(target: EVENT_TARGET, "timestamps: {}", link.timestamps());
-        let start = ClockSnapshot::of(&node, &clock, link.timestamps());
+        log::info!(target: EVENT_TARGET, "timestamps: {}", link.timestamp_source());
+        let start = ClockSnapshot::of(&node, &clock, link.timestamp_source());
         let printed = first.map_or(Ok(()), |first| output.tell(&start, first));
         let event_loop = EventLoop::new(node, link, clock)
             .and_then(EventLoop::with_signals)

@@ -6,12 +6,13 @@ use super::NodeArgs;
 use super::arguments::{ClockKind, TimestampSource};
 use crate::cli::Failure;
 use crate::cli::key_file::{self, read_key_file};
-use crate::clock::system::steering::SteeringConfig;
-use crate::clock::{NodeClock, Overlay};
+use crate::clock::system::config::{OnConflict, SteeringConfig};
+use crate::clock::{NodeClock, Overlay, Resumed};
 use crate::control::{Control, Subject, desk};
 use crate::process::{self, Account, RetainedPrivilege};
 use crate::store::key_file::{KeyFile, KeyFileError};
 use crate::store::state_file::StateFile;
+use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::time::{Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::Name;
 
@@ -35,10 +36,11 @@ impl NodeArgs {
     /// # Errors
     /// When the system clock cannot be used.
     pub(in crate::cli) fn clock(&self, step_threshold: Span) -> Result<Box<dyn NodeClock>, Failure> {
-        let settings = SteeringConfig { step_threshold, force: self.force };
+        let on_conflict = if self.force { OnConflict::Insist } else { OnConflict::GiveWay };
+        let config = SteeringConfig { step_threshold, max_slew: SLEW_LIMIT, on_conflict };
         match self.clock {
             ClockKind::Overlay => Ok(Box::new(Overlay::start(self.simulate_offset, self.simulate_drift))),
-            ClockKind::System => system_clock(settings),
+            ClockKind::System => system_clock(config),
         }
     }
 
@@ -91,7 +93,9 @@ impl NodeArgs {
         let now = clock.read();
         let known = file.load(now, plausible_from);
         match known.map(|known| known.time) {
-            Some(Ok(time)) if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) => {
+            Some(Ok(time))
+                if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) == Resumed::Yes =>
+            {
                 let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
                 log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
             }
@@ -106,8 +110,8 @@ impl NodeArgs {
 }
 
 #[cfg(target_os = "linux")]
-fn system_clock(settings: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
-    let clock = crate::clock::SystemClock::start(settings);
+fn system_clock(config: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
+    let clock = crate::clock::SystemClock::start(config);
     let clock = clock.map_err(|refusal| Failure::Runtime(refusal.to_string()))?;
     log::info!("this machine's clock will follow the cluster's time");
     Ok(Box::new(clock))

@@ -1,10 +1,10 @@
-//! What the kernel lets be set about its clock, as a trait: so that the steering can be tested against a
-//! kernel that is only remembered.
+//! What the kernel lets a program set about its clock, as a trait, so that the steering can be tested against a
+//! simulated kernel.
 //!
 //! The kernel's arithmetic (adjtimex(2), `kernel/time/ntp.c`): `CLOCK_REALTIME` runs as `CLOCK_MONOTONIC_RAW`
-//! does, times 1 + frequency + (tick − 10,000 µs)/10,000 µs, plus whatever an `adjtime()` or the kernel's own
-//! phase-locked loop still slews. A step forgets those two, and the kernel calls the clock unsynchronized.
-//! Unless it does, it writes the hardware clock every 11 minutes. The maximum error grows by 500 µs each
+//! does, times 1 + frequency + (tick − 10,000 µs)/10,000 µs, plus what an `adjtime()` or the kernel's own
+//! phase-locked loop still slews. A step cancels those two, and the kernel calls the clock unsynchronized.
+//! While it does not, it writes the hardware clock every 11 minutes. The maximum error grows by 500 µs each
 //! second by itself, and at 16 s the kernel calls the clock unsynchronized.
 
 use std::io;
@@ -13,7 +13,7 @@ use meantime_core::time::{Frequency, Span};
 
 /// The kernel's clock, as something that can be steered.
 pub trait KernelClock {
-    /// What the kernel says about its clock. Needs no privilege.
+    /// The state of the clock, as the kernel reports it. Needs no privilege.
     ///
     /// # Errors
     /// The system's.
@@ -25,7 +25,7 @@ pub trait KernelClock {
     /// [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_TIME`, else the system's.
     fn adjust(&mut self, wanted: &KernelAdjustment) -> io::Result<()>;
 
-    /// Ends every slew that somebody else has begun and sets the tick to its nominal length; the frequency
+    /// Ends every slew that another program has started and sets the tick to its nominal length; the frequency
     /// stays.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ pub struct KernelState {
     pub status: KernelStatus,
     /// What the kernel's own loop still has to slew; the unit does not matter here.
     pub offset: i64,
-    /// The largest error that the clock may have, according to whoever keeps it.
+    /// The maximum error, according to the program that keeps the clock.
     pub max_error: Span,
 }
 
@@ -52,7 +52,7 @@ impl KernelState {
     /// A hundredth of a second, on all architectures that matter.
     pub const NOMINAL_TICK: i64 = 10_000;
 
-    /// Whether nobody else's slew is going on.
+    /// Whether no slew of another program is going on.
     pub fn is_quiet(&self) -> bool {
         self.offset == 0 && self.tick == KernelState::NOMINAL_TICK && !self.status.has(KernelStatus::LOOPS)
     }
@@ -76,7 +76,7 @@ pub struct KernelAdjustment {
 pub struct ScaledPpm(i64);
 
 impl ScaledPpm {
-    /// The kernel takes no more: 500 ppm.
+    /// The kernel accepts no more: 500 ppm.
     pub const MAX: ScaledPpm = ScaledPpm(500 << 16);
 
     /// In the kernel's unit.
@@ -84,7 +84,7 @@ impl ScaledPpm {
         ScaledPpm(scaled)
     }
 
-    /// The nearest one that the kernel takes.
+    /// The nearest one that the kernel accepts.
     pub fn nearest(frequency: Frequency) -> ScaledPpm {
         let scaled = (frequency.ppm() * SCALE).round() as i64;
         ScaledPpm(scaled.clamp(-ScaledPpm::MAX.0, ScaledPpm::MAX.0))
@@ -106,12 +106,12 @@ impl ScaledPpm {
 pub struct KernelStatus(i32);
 
 impl KernelStatus {
-    /// `STA_UNSYNC`: nobody keeps the clock right.
+    /// `STA_UNSYNC`: the clock is not synchronized.
     pub const UNSYNCHRONIZED: KernelStatus = KernelStatus(0x0040);
     /// `STA_PLL`, `STA_PPSFREQ`, `STA_PPSTIME`, `STA_FLL`: the kernel steers the clock by itself.
     pub const LOOPS: KernelStatus = KernelStatus(0x0001 | 0x0002 | 0x0004 | 0x0008);
-    /// `STA_INS`, `STA_DEL`, `STA_FREQHOLD`: a leap second is coming (to an island it is not); a detail of a
-    /// loop.
+    /// `STA_INS`, `STA_DEL`, `STA_FREQHOLD`: a leap second is coming (cluster time has none); a detail of the
+    /// kernel's loop.
     pub const LEAPS: KernelStatus = KernelStatus(0x0010 | 0x0020 | 0x0080);
 
     /// These bits.
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frequencies_are_rounded_to_the_kernels_unit_and_kept_in_its_range() {
+    fn frequencies_are_rounded_to_the_kernels_unit_and_clamped_to_its_range() {
         assert_eq!(ScaledPpm::nearest(Frequency::from_ppm(1.0)).scaled(), 65_536);
         assert_eq!(ScaledPpm::nearest(Frequency::from_ppm(-0.5)).scaled(), -32_768);
         assert_eq!(ScaledPpm::nearest(Frequency::from_ppm(501.0)), ScaledPpm::MAX);

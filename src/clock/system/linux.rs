@@ -29,9 +29,9 @@ impl KernelClock for LinuxClock {
     }
 
     fn quiet(&mut self) -> io::Result<()> {
-        // What an adjtime() has left to slew: with an offset of zero it is forgotten.
+        // What an adjtime() has left to slew: an offset of zero cancels it.
         call(|timex| timex.modes = libc::ADJ_OFFSET_SINGLESHOT)?;
-        // What the kernel's loop has left to slew can be set only while that loop runs.
+        // What the kernel's loop has left to slew can be cancelled only while that loop runs.
         let before = self.state()?.status.without(KernelStatus::LOOPS);
         call(|timex| {
             timex.modes = libc::ADJ_STATUS | libc::ADJ_OFFSET | libc::ADJ_TICK;
@@ -56,7 +56,7 @@ fn fill(timex: &mut libc::timex, wanted: &KernelAdjustment) {
     if let Some(status) = wanted.status {
         timex.modes |= libc::ADJ_STATUS;
         if wanted.step.is_none() {
-            // A step has made the kernel speak of nanoseconds to everybody; at its start it speaks of
+            // A step has made the kernel report nanoseconds to all programs; at its start it reports
             // microseconds.
             timex.modes |= libc::ADJ_MICRO;
         }
@@ -69,7 +69,7 @@ fn fill(timex: &mut libc::timex, wanted: &KernelAdjustment) {
     }
 }
 
-/// Rounded up: an error is never said to be smaller than it is.
+/// Rounded up: an error is never reported smaller than it is.
 fn micros(span: Span) -> i64 {
     (span.as_nanos().max(0) + 999) / 1_000
 }
@@ -93,7 +93,7 @@ const NANOS: i64 = 1_000_000_000;
 mod tests {
     use super::*;
 
-    // Reading and filling in only: the clock of the machine that tests run on belongs to others.
+    // Reads and fills in only: the tests must not set the clock of the machine that runs them.
 
     fn filled(wanted: KernelAdjustment) -> libc::timex {
         #[expect(unsafe_code, reason = "as in `call`")]
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_wanted_is_set() {
+    fn only_what_is_requested_is_set() {
         assert_eq!(filled(KernelAdjustment::default()).modes, 0);
         let timex = filled(KernelAdjustment {
             frequency: Some(ScaledPpm::from_scaled(-77)),

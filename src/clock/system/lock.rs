@@ -1,8 +1,8 @@
-//! One `meantime` a machine steers the clock: whoever holds the lock file.
+//! Only one `meantime` on a machine steers the clock: the one that holds the lock file.
 //!
-//! The lock is the kernel's (flock(2)) and goes with the process, whatever it dies of. What stands in the
-//! file, the process's number, is there while the clock is being steered; found in a file that nobody has
-//! locked it means that the last one had no chance to leave the clock as it should.
+//! The lock is the kernel's (flock(2)) and ends with the process, however that ends. The file contains the process's
+//! number while the clock is steered; a number in a file that is not locked means that the last process was
+//! killed before it could release the clock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,29 +12,38 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-/// The lock, for as long as this lives.
+/// The lock, until this is dropped.
 #[derive(Debug)]
 pub struct ClockLock {
     file: Flock<File>,
-    left_behind: bool,
+    predecessor: Predecessor,
+}
+
+/// How the last holder of the lock ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// There was none, or it has released the clock.
+    NoneOrEnded,
+    /// It was killed while it steered the clock, and could not call it unsynchronized.
+    Killed,
 }
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another one has it.
+    /// Another process has it.
     #[error("another meantime steers this machine's clock (it holds {0}); only one can")]
     Taken(PathBuf),
-    /// There is no place for a lock file.
+    /// The lock file can be written nowhere.
     #[error("cannot write the lock file {0}: {1}; is there another place, in TMPDIR?")]
     Unwritable(PathBuf, io::Error),
 }
 
 impl ClockLock {
-    /// Takes the lock, at the first of these places that can be had.
+    /// Takes the lock, at the first of these places that can be opened.
     ///
     /// # Errors
-    /// When somebody else has it, or there is no place.
+    /// When another process has it, or no place can be written.
     pub fn take(places: &[PathBuf]) -> Result<ClockLock, LockError> {
         let mut last = None;
         for path in places {
@@ -47,9 +56,9 @@ impl ClockLock {
         Err(LockError::Unwritable(path, error))
     }
 
-    /// Whether the last holder died while it steered the clock.
-    pub fn left_behind(&self) -> bool {
-        self.left_behind
+    /// How the last holder ended.
+    pub fn predecessor(&self) -> Predecessor {
+        self.predecessor
     }
 
     fn lock(file: File, path: &Path) -> Result<ClockLock, LockError> {
@@ -57,9 +66,10 @@ impl ClockLock {
             Errno::EWOULDBLOCK => LockError::Taken(path.to_owned()),
             error => LockError::Unwritable(path.to_owned(), error.into()),
         })?;
-        let left_behind = file.metadata().is_ok_and(|file| file.len() > 0);
-        let lock = ClockLock { file, left_behind };
-        // A file that can only be read is locked as well; what stands in it is a convenience.
+        let killed = file.metadata().is_ok_and(|file| file.len() > 0);
+        let predecessor = if killed { Predecessor::Killed } else { Predecessor::NoneOrEnded };
+        let lock = ClockLock { file, predecessor };
+        // A file that can only be read is locked as well; the number in it is a convenience.
         let _ = lock.file.set_len(0).and_then(|()| writeln!(&*lock.file, "{}", std::process::id()));
         Ok(lock)
     }
@@ -67,20 +77,20 @@ impl ClockLock {
 
 impl Drop for ClockLock {
     fn drop(&mut self) {
-        // As above. The file stays: whoever removes it could remove another's.
+        // As above. The file stays: removing it could remove the one of another process.
         let _ = self.file.set_len(0);
     }
 }
 
-/// Where the lock file lives: for all users in /run, else where this user may write.
+/// Where the lock file may be: for all users in /run, else where this user may write.
 pub fn places() -> Vec<PathBuf> {
     let own = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
     let directories = [PathBuf::from("/run")].into_iter().chain(own).chain([std::env::temp_dir()]);
     directories.map(|directory| directory.join(FILE)).collect()
 }
 
-/// Opens it for writing, or if somebody else's for reading, which is enough to lock it. Never through a link
-/// that somebody may have put there.
+/// Opens the file for writing, or if another user owns it for reading, which is enough to lock it. Symbolic links
+/// are not followed: an attacker may have made one.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW.bits();
     let mut options = OpenOptions::new();
@@ -96,26 +106,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_can_have_it_and_it_is_free_again_after_that() {
+    fn only_one_process_has_the_lock_until_it_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let places = [dir.path().join("lock")];
         let first = ClockLock::take(&places).unwrap();
-        assert!(!first.left_behind());
+        assert_eq!(first.predecessor(), Predecessor::NoneOrEnded);
         assert!(matches!(ClockLock::take(&places), Err(LockError::Taken(_))));
         drop(first);
-        assert!(!ClockLock::take(&places).unwrap().left_behind());
+        assert_eq!(ClockLock::take(&places).unwrap().predecessor(), Predecessor::NoneOrEnded);
     }
 
     #[test]
-    fn one_that_died_is_noticed() {
+    fn a_killed_predecessor_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         std::fs::write(&path, "77\n").unwrap();
-        assert!(ClockLock::take(&[path]).unwrap().left_behind());
+        assert_eq!(ClockLock::take(&[path]).unwrap().predecessor(), Predecessor::Killed);
     }
 
     #[test]
-    fn where_one_place_cannot_be_had_the_next_one_is_taken() {
+    fn where_one_place_cannot_be_opened_the_next_one_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing").join("lock");
         assert!(ClockLock::take(&[missing.clone(), dir.path().join("lock")]).is_ok());
@@ -123,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_not_followed() {
+    fn a_symbolic_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (target, link) = (dir.path().join("target"), dir.path().join("lock"));
         std::fs::write(&target, "precious").unwrap();

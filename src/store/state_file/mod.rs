@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::clock::{self, ClockSample, HostRaw, MIN_SLEEP};
+use crate::clock::{self, ClockSample, HostRaw, MIN_SUSPENSION};
 use crate::event_loop::ClockSnapshot;
 use format::{MAGIC, ReadTime, StateFileOwner, hash, recall, serialize};
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
@@ -52,7 +52,7 @@ impl StateFile {
             boot: boot(),
         };
         let path = directory.join(file_name(name));
-        let slept = clock::suspended();
+        let slept = clock::total_suspension();
         StateFile { path, owner, drift, slept, newest: None, written: None, warned: false }
     }
 
@@ -104,9 +104,9 @@ impl StateFile {
 
     /// Notes a reading of the clock.
     pub fn note(&mut self, at: &ClockSnapshot) {
-        let before = std::mem::replace(&mut self.slept, clock::suspended());
+        let before = std::mem::replace(&mut self.slept, clock::total_suspension());
         // If the machine has slept meanwhile, it is unknown whether that was before the reading or after it.
-        if (self.slept - before).abs() < MIN_SLEEP
+        if (self.slept - before).abs() < MIN_SUSPENSION
             && let Some(known) = SavedState::of(&at.reading, self.mark(at.host))
         {
             self.newest = Some(known);

@@ -1,13 +1,13 @@
-//! Steering a kernel that is arithmetic: it does what `kernel/time/ntp.c` does, and remembers what it was
-//! told.
+//! Steers a simulated kernel: it computes like `kernel/time/ntp.c`, and records its calls.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
+use crate::clock::system::event::ForeignAdjustment;
 use meantime_core::estimation::timescale::Timescale;
 use meantime_core::event::Adjustment;
-use meantime_core::wire::ClientState;
+use meantime_core::time::Timestamp;
 
 /// A machine: its oscillator, its kernel, and a node that publishes a time on it.
 #[derive(Debug)]
@@ -17,11 +17,11 @@ struct Machine {
     suspended: Span,
     kernel: KernelState,
     refuses: bool,
-    /// What the kernel was told.
-    told: Vec<KernelAdjustment>,
+    /// The calls of `adjust`.
+    adjustments: Vec<KernelAdjustment>,
     quieted: u32,
     timescale: Timescale,
-    state: ClientState,
+    has_cluster_time: bool,
     error: Option<Span>,
     bound: Option<Span>,
 }
@@ -39,7 +39,7 @@ impl KernelClock for Fake {
         if machine.refuses {
             return Err(io::Error::from_raw_os_error(nix::libc::EPERM));
         }
-        machine.told.push(*wanted);
+        machine.adjustments.push(*wanted);
         if let Some(step) = wanted.step {
             machine.step(step);
         }
@@ -83,6 +83,14 @@ impl Machine {
     }
 }
 
+fn config(on_conflict: OnConflict) -> SteeringConfig {
+    SteeringConfig {
+        step_threshold: Span::from_millis(128),
+        max_slew: Frequency::from_ppm(500.0),
+        on_conflict,
+    }
+}
+
 /// A machine, and the steering of its clock.
 struct Bench {
     machine: Rc<RefCell<Machine>>,
@@ -93,10 +101,10 @@ impl Bench {
     /// A machine whose system clock is ahead of the published time by `ahead`, and a node that is
     /// synchronized.
     fn new(ahead: Span) -> Bench {
-        Bench::with(ahead, SteeringConfig { step_threshold: Span::from_millis(128), force: false })
+        Bench::with(ahead, config(OnConflict::GiveWay))
     }
 
-    fn with(ahead: Span, settings: SteeringConfig) -> Bench {
+    fn with(ahead: Span, config: SteeringConfig) -> Bench {
         let machine = Machine {
             raw: START,
             system: Timestamp::from_nanos(START.as_nanos()) + ahead,
@@ -109,18 +117,18 @@ impl Bench {
                 max_error: Span::from_secs(16),
             },
             refuses: false,
-            told: Vec::new(),
+            adjustments: Vec::new(),
             quieted: 0,
             timescale: Timescale::free_running(START),
-            state: ClientState::Synchronized,
+            has_cluster_time: true,
             error: Some(Span::from_micros(2)),
             bound: Some(Span::from_micros(110)),
         };
         let machine = Rc::new(RefCell::new(machine));
-        Bench { steering: Steering::new(Fake(machine.clone()), settings), machine }
+        Bench { steering: Steering::new(Fake(machine.clone()), config), machine }
     }
 
-    /// Follows, as the loop does once a second, for so long.
+    /// Follows once a second, as the event loop does.
     fn run(&mut self, seconds: u32) -> Vec<SystemClockEvent> {
         let mut events = Vec::new();
         for _ in 0..seconds {
@@ -131,22 +139,21 @@ impl Bench {
     }
 
     fn follow(&mut self) -> Vec<SystemClockEvent> {
-        let (seen, reading) = {
+        let (now, published) = {
             let machine = self.machine.borrow();
             let (raw, system, suspended) = (machine.raw, machine.system, machine.suspended);
-            let (timescale, state) = (machine.timescale, machine.state);
+            let (timescale, is_cluster_time) = (machine.timescale, machine.has_cluster_time);
             let (error, bound) = (machine.error, machine.bound);
-            let reading = move |raw| ClockReading {
+            let published = move |raw| PublishedTime {
                 time: timescale.published(raw),
-                state,
+                is_cluster_time,
                 error,
                 bound,
                 frequency: timescale.frequency(),
-                frequency_error: None,
             };
-            (SystemClockReading { raw, system, suspended }, reading)
+            (SystemClockReading { raw, system, suspended }, published)
         };
-        self.steering.follow(seen, &reading)
+        self.steering.follow(now, &published)
     }
 
     fn pass(&self, time: Span) {
@@ -159,47 +166,47 @@ impl Bench {
         machine.system - machine.timescale.published(machine.raw)
     }
 
-    /// The node's clock is set: so much further, and to this rate over the oscillator.
+    /// The node's clock is corrected: by this amount, and to this rate over the oscillator.
     fn correct(&self, by: Span, frequency: Frequency, how: Adjustment) {
         let machine = &mut *self.machine.borrow_mut();
         let phase = machine.timescale.phase_at(machine.raw) + machine.timescale.residue_at(machine.raw) + by;
         machine.timescale.set(machine.raw, phase, frequency, how);
     }
 
-    /// What the kernel says, after somebody has set it otherwise.
+    /// The kernel's state, after another program has changed it.
     fn kernel(&self, tamper: impl FnOnce(&mut KernelState)) -> KernelState {
         let mut machine = self.machine.borrow_mut();
         tamper(&mut machine.kernel);
         machine.kernel
     }
 
-    /// The maximum and the estimated error that the kernel was told last.
+    /// The maximum and the estimated error that were set last.
     fn errors(&self) -> (Span, Span) {
         let machine = self.machine.borrow();
-        machine.told.iter().rev().find_map(|told| told.errors).expect("it was told")
+        machine.adjustments.iter().rev().find_map(|adjustment| adjustment.errors).expect("an adjustment")
     }
 
-    fn is_vouched_for(&self) -> bool {
+    fn is_synchronized(&self) -> bool {
         !self.machine.borrow().kernel.status.has(KernelStatus::UNSYNCHRONIZED)
     }
 
     fn steps(&self) -> usize {
-        self.machine.borrow().told.iter().filter(|told| told.step.is_some()).count()
+        self.machine.borrow().adjustments.iter().filter(|adjustment| adjustment.step.is_some()).count()
     }
 }
 
 #[test]
-fn nothing_is_touched_before_the_node_knows_the_clusters_time() {
+fn nothing_is_set_before_the_node_has_the_cluster_time() {
     let mut bench = Bench::new(Span::from_secs(5));
-    bench.machine.borrow_mut().state = ClientState::Unsynchronized;
+    bench.machine.borrow_mut().has_cluster_time = false;
     assert!(bench.run(20).is_empty());
     bench.steering.release();
     let machine = bench.machine.borrow();
-    assert!(machine.told.is_empty() && machine.quieted == 0);
+    assert!(machine.adjustments.is_empty() && machine.quieted == 0);
 }
 
 #[test]
-fn a_clock_that_is_far_off_is_stepped_at_joining_and_called_synchronized() {
+fn a_clock_that_is_far_off_is_stepped_at_first_and_called_synchronized() {
     let mut bench = Bench::new(Span::from_secs(3_600));
     let back = Correction::adding(Span::from_secs(-3_600));
     assert_eq!(
@@ -213,7 +220,7 @@ fn a_clock_that_is_far_off_is_stepped_at_joining_and_called_synchronized() {
 }
 
 #[test]
-fn a_small_distance_is_slewed_at_joining_within_the_limit_and_is_gone_soon() {
+fn a_small_distance_is_slewed_at_first_within_the_limit_and_soon_gone() {
     let mut bench = Bench::new(Span::from_millis(-8));
     let mut last = bench.machine.borrow().system;
     for _ in 0..60 {
@@ -286,7 +293,7 @@ fn noise_of_reading_the_clocks_is_averaged() {
 }
 
 #[test]
-fn the_kernel_is_told_every_second_that_the_clock_is_kept() {
+fn the_kernels_maximum_error_is_set_every_second() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(3_600);
     let kernel = bench.kernel(|_| {});
@@ -294,7 +301,7 @@ fn the_kernel_is_told_every_second_that_the_clock_is_kept() {
 }
 
 #[test]
-fn the_kernel_is_told_the_guaranteed_bound_and_the_estimate_each_with_the_distance() {
+fn the_kernels_errors_are_the_bound_and_the_estimate_each_plus_the_distance() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(60);
     let us = Span::from_micros;
@@ -302,24 +309,23 @@ fn the_kernel_is_told_the_guaranteed_bound_and_the_estimate_each_with_the_distan
     bench.correct(us(30), Frequency::ZERO, Adjustment::Step);
     bench.follow();
     assert_eq!(bench.errors(), (us(140), us(32)));
-    // A server's clock that carries the cluster's time is off by nothing but the distance.
+    // The clock of a server carries the cluster time: its only error is the distance.
     let mut server = Bench::new(Span::ZERO);
     (server.machine.borrow_mut().error, server.machine.borrow_mut().bound) =
         (Some(Span::ZERO), Some(Span::ZERO));
     server.run(2);
     assert_eq!(server.errors(), (Span::ZERO, Span::ZERO));
-    assert!(server.is_vouched_for());
+    assert!(server.is_synchronized());
 }
 
 #[test]
-fn in_holdover_the_clock_runs_on_and_is_vouched_for_while_its_bound_is_below_a_second() {
+fn in_holdover_the_clock_runs_on_and_is_synchronized_while_its_bound_is_below_a_second() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(10);
-    bench.machine.borrow_mut().state = ClientState::Holdover;
-    for (bound, vouched) in [(999, true), (1_001, false), (999, true)] {
+    for (bound, synchronized) in [(999, true), (1_001, false), (999, true)] {
         bench.machine.borrow_mut().bound = Some(Span::from_millis(bound));
         bench.run(2);
-        assert_eq!(bench.is_vouched_for(), vouched, "with a bound of {bound} ms");
+        assert_eq!(bench.is_synchronized(), synchronized, "with a bound of {bound} ms");
     }
     assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
 }
@@ -330,66 +336,66 @@ fn a_bound_that_is_lost_grows_by_15_ppm_until_it_is_a_second() {
     bench.run(10);
     {
         let machine = &mut *bench.machine.borrow_mut();
-        (machine.state, machine.bound, machine.error) = (ClientState::Holdover, None, None);
+        (machine.bound, machine.error) = (None, None);
     }
     bench.run(10 * 3_600);
     let (max, estimated) = bench.errors();
     assert!((Span::from_millis(539)..Span::from_millis(542)).contains(&max), "{max}");
-    assert!(estimated <= max && bench.is_vouched_for(), "{estimated}");
+    assert!(estimated <= max && bench.is_synchronized(), "{estimated}");
     bench.run(10 * 3_600);
-    assert!(!bench.is_vouched_for());
+    assert!(!bench.is_synchronized());
     assert!(bench.ahead().abs() < Span::from_micros(1), "but it still follows: {}", bench.ahead());
     bench.machine.borrow_mut().bound = Some(Span::from_micros(110));
     bench.run(1);
-    assert!(bench.is_vouched_for());
+    assert!(bench.is_synchronized());
 }
 
 #[test]
-fn nobody_vouches_for_a_clock_of_which_nothing_was_ever_guaranteed() {
+fn a_clock_that_never_had_a_bound_is_unsynchronized() {
     let mut bench = Bench::new(Span::ZERO);
     bench.machine.borrow_mut().bound = None;
     bench.run(10);
-    assert!(!bench.is_vouched_for());
+    assert!(!bench.is_synchronized());
     assert_eq!(bench.errors(), (Span::from_secs(16), Span::from_micros(2)));
 }
 
 #[test]
-fn a_node_that_loses_the_clusters_time_leaves_the_clock_at_the_learned_rate_for_nobody_to_believe() {
+fn a_node_that_loses_the_cluster_time_leaves_the_clock_at_the_learned_rate_and_unsynchronized() {
     let mut bench = Bench::new(Span::ZERO);
     bench.correct(Span::ZERO, Frequency::from_ppm(-12.5), Adjustment::Slew);
     bench.run(10);
     bench.correct(Span::from_millis(100), Frequency::from_ppm(-12.5), Adjustment::Slew);
     bench.run(5);
-    bench.machine.borrow_mut().state = ClientState::Unsynchronized;
+    bench.machine.borrow_mut().has_cluster_time = false;
     assert!(bench.run(1).is_empty());
-    assert!(!bench.is_vouched_for());
+    assert!(!bench.is_synchronized());
     let learned = ScaledPpm::nearest(Frequency::from_ppm(-12.5));
     assert_eq!(bench.kernel(|_| {}).frequency, learned);
-    // Told once: whoever keeps the clock meanwhile is not fought.
-    let told = bench.machine.borrow().told.len();
+    // Set once: another program may keep the clock meanwhile.
+    let adjustments = bench.machine.borrow().adjustments.len();
     bench.run(600);
-    assert_eq!(bench.machine.borrow().told.len(), told);
-    bench.machine.borrow_mut().state = ClientState::Synchronized;
-    assert!(bench.run(300).is_empty(), "no disturbance, no second joining");
-    assert!(bench.is_vouched_for() && bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
+    assert_eq!(bench.machine.borrow().adjustments.len(), adjustments);
+    bench.machine.borrow_mut().has_cluster_time = true;
+    assert!(bench.run(300).is_empty(), "no disturbance, and not followed anew");
+    assert!(bench.is_synchronized() && bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
 }
 
 #[test]
-fn what_a_daemon_before_us_left_slewing_is_ended() {
+fn a_slew_that_an_earlier_daemon_left_is_ended() {
     let mut bench = Bench::new(Span::ZERO);
     bench.kernel(|kernel| {
         kernel.offset = 77;
         kernel.tick = 9_990;
         kernel.status = KernelStatus::from_bits(0x2001 | 0x0010 | 0x0040);
     });
-    let told = bench.run(3);
-    assert!(matches!(told[..], [SystemClockEvent::Following { .. }]), "{told:?}");
+    let events = bench.run(3);
+    assert!(matches!(events[..], [SystemClockEvent::Following { .. }]), "{events:?}");
     assert_eq!(bench.kernel(|_| {}).status, KernelStatus::from_bits(0x2000));
     assert!(bench.kernel(|_| {}).is_quiet());
 }
 
 #[test]
-fn whoever_else_sets_the_clock_is_noticed_and_it_is_taken_back() {
+fn adjustments_of_another_program_are_detected_and_reverted() {
     type Tamper = fn(&Bench);
     let disturbances: [(Tamper, ForeignAdjustment); 4] = [
         (|bench| _ = bench.kernel(|k| k.frequency = ScaledPpm::from_scaled(9)), ForeignAdjustment::Frequency),
@@ -415,38 +421,37 @@ fn whoever_else_sets_the_clock_is_noticed_and_it_is_taken_back() {
 }
 
 #[test]
-fn another_daemon_is_given_way_to_the_third_time() {
+fn the_clock_is_left_to_another_daemon_the_third_time() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(5);
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for _ in 0..5 {
         bench.kernel(|kernel| kernel.frequency = ScaledPpm::from_scaled(9));
-        told.extend(bench.run(60));
+        events.extend(bench.run(60));
     }
     let disturbed = SystemClockEvent::Disturbed { how: ForeignAdjustment::Frequency };
-    assert_eq!(told, [disturbed.clone(), disturbed.clone(), disturbed, SystemClockEvent::GivenUp]);
+    assert_eq!(events, [disturbed.clone(), disturbed.clone(), disturbed, SystemClockEvent::GivenUp]);
     bench.steering.release();
     let kernel = bench.kernel(|_| {});
-    assert_eq!(kernel.frequency, ScaledPpm::from_scaled(9), "it is the other's now");
-    assert!(kernel.status.has(KernelStatus::UNSYNCHRONIZED), "and not for us to vouch for");
+    assert_eq!(kernel.frequency, ScaledPpm::from_scaled(9), "the other daemon controls it");
+    assert!(kernel.status.has(KernelStatus::UNSYNCHRONIZED), "and must call it synchronized itself");
 }
 
 #[test]
-fn somebody_who_sets_the_clock_now_and_then_is_no_daemon() {
+fn a_program_that_sets_the_clock_now_and_then_is_no_daemon() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(5);
     for _ in 0..5 {
         bench.machine.borrow_mut().step(Span::from_secs(60));
-        let told = bench.run(900);
-        assert!(!told.contains(&SystemClockEvent::GivenUp), "{told:?}");
+        let events = bench.run(900);
+        assert!(!events.contains(&SystemClockEvent::GivenUp), "{events:?}");
     }
     assert!(bench.ahead().abs() < Span::from_micros(1));
 }
 
 #[test]
-fn force_never_gives_way() {
-    let mut bench =
-        Bench::with(Span::ZERO, SteeringConfig { step_threshold: Span::from_millis(128), force: true });
+fn with_force_the_clock_is_never_left_to_another_program() {
+    let mut bench = Bench::with(Span::ZERO, config(OnConflict::Insist));
     bench.run(5);
     for _ in 0..10 {
         bench.kernel(|kernel| kernel.frequency = ScaledPpm::from_scaled(9));
@@ -456,7 +461,7 @@ fn force_never_gives_way() {
 }
 
 #[test]
-fn after_a_suspension_the_systems_time_is_not_put_back_to_before_it() {
+fn after_a_suspension_the_systems_time_is_not_set_back_to_before_it() {
     let mut bench = Bench::new(Span::ZERO);
     bench.run(5);
     // The oscillator stands still; the kernel puts its time forward.
@@ -465,20 +470,20 @@ fn after_a_suspension_the_systems_time_is_not_put_back_to_before_it() {
     bench.machine.borrow_mut().bound = None;
     assert!(bench.run(20).is_empty());
     assert_eq!(bench.steps(), 0);
-    assert!(bench.kernel(|_| {}).status.has(KernelStatus::UNSYNCHRONIZED), "nobody vouches for it meanwhile");
+    assert!(bench.kernel(|_| {}).status.has(KernelStatus::UNSYNCHRONIZED), "it has no bound meanwhile");
     bench.correct(Span::from_secs(3_000) + Span::from_millis(300), Frequency::ZERO, Adjustment::Step);
     bench.run(60);
     assert!(bench.ahead().abs() < Span::from_millis(280), "{}", bench.ahead());
     bench.run(60);
     assert!(bench.ahead().abs() < Span::from_micros(1), "{}", bench.ahead());
-    assert!(!bench.is_vouched_for(), "what was guaranteed before it slept is worth nothing");
+    assert!(!bench.is_synchronized(), "a bound from before the suspension does not hold");
     bench.machine.borrow_mut().bound = Some(Span::from_micros(110));
     bench.run(1);
-    assert!(bench.is_vouched_for());
+    assert!(bench.is_synchronized());
 }
 
 #[test]
-fn on_leaving_the_learned_rate_stays_without_the_slew_and_nobody_vouches_for_the_clock() {
+fn after_the_end_the_learned_rate_stays_without_the_slew_and_the_clock_is_unsynchronized() {
     let mut bench = Bench::new(Span::ZERO);
     bench.correct(Span::ZERO, Frequency::from_ppm(-12.5), Adjustment::Slew);
     bench.run(10);
@@ -492,13 +497,13 @@ fn on_leaving_the_learned_rate_stays_without_the_slew_and_nobody_vouches_for_the
 }
 
 #[test]
-fn a_kernel_that_refuses_is_told_of_once_and_tried_again() {
+fn a_kernel_that_refuses_is_reported_once_and_called_again() {
     let mut bench = Bench::new(Span::ZERO);
     bench.machine.borrow_mut().refuses = true;
-    let told = bench.run(10);
+    let events = bench.run(10);
     assert!(
-        matches!(&told[..], [SystemClockEvent::Failed { error }] if error.contains("not permitted")),
-        "{told:?}"
+        matches!(&events[..], [SystemClockEvent::Failed { error }] if error.contains("not permitted")),
+        "{events:?}"
     );
     bench.machine.borrow_mut().refuses = false;
     assert!(matches!(bench.run(1)[..], [SystemClockEvent::Following { .. }]));

@@ -1,4 +1,4 @@
-//! Systems without `recvmmsg`: a batch is one datagram.
+//! Without `recvmmsg` and `sendmmsg`, a batch is one datagram.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -6,9 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, sendmsg};
 
-use super::kernel;
-use super::sockets::SendMetadata;
-use meantime_core::time::Timestamp;
+use super::control_messages::{control_buffer, destination, with_source};
+use crate::udp::datagram::{BUFFER_LEN, ReceivedDatagram, SendMetadata};
 use meantime_core::wire::DATAGRAM_LEN;
 
 /// The datagram that was received.
@@ -21,27 +20,12 @@ pub struct ReceiveBatch {
     local: Option<IpAddr>,
 }
 
-/// A datagram that was received, and what the system says of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReceivedDatagram<'a> {
-    /// Its bytes; if it is too long, some more than a datagram may have.
-    pub bytes: &'a [u8],
-    /// Who sent it.
-    pub peer: Option<SocketAddr>,
-    /// The address of ours that it was sent to.
-    pub local: Option<IpAddr>,
-    /// When it came: never known here.
-    pub stamp: Option<Timestamp>,
-    /// How many were lost: never known here.
-    pub lost: Option<u32>,
-}
-
 impl ReceiveBatch {
     /// Room for one.
     pub fn new() -> ReceiveBatch {
         ReceiveBatch {
             bytes: [0; BUFFER_LEN],
-            control: kernel::control_buffer(),
+            control: control_buffer(),
             length: None,
             peer: None,
             local: None,
@@ -61,20 +45,24 @@ impl ReceiveBatch {
     /// The one that there is.
     pub fn get(&self, _index: usize) -> ReceivedDatagram<'_> {
         let bytes = &self.bytes[..self.length.unwrap_or(0)];
-        ReceivedDatagram { bytes, peer: self.peer, local: self.local, stamp: None, lost: None }
+        ReceivedDatagram { bytes, peer: self.peer, local: self.local, timestamp: None, lost: None }
     }
 
-    /// Takes in what has come, in place of what was here.
+    /// Receives a datagram in place of the previous one.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing; the system's.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, _flags: nix::libc::c_int) -> io::Result<()> {
+    /// `WouldBlock` when there is none, else the system's error.
+    pub(in crate::udp) fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        _flags: nix::libc::c_int,
+    ) -> io::Result<()> {
         self.length = None;
         let mut slices = [IoSliceMut::new(&mut self.bytes)];
         let control = Some(&mut self.control[..]);
         let got = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, control, MsgFlags::empty())?;
         self.peer = got.address.as_ref().and_then(socket_address);
-        self.local = got.cmsgs()?.find_map(kernel::destination);
+        self.local = got.cmsgs()?.find_map(destination);
         self.length = Some(got.bytes);
         Ok(())
     }
@@ -88,27 +76,27 @@ impl Default for ReceiveBatch {
 
 /// The datagram that is to be sent.
 #[derive(Debug)]
-pub(super) struct SendBatch {
+pub(in crate::udp) struct SendBatch {
     ready: Option<([u8; DATAGRAM_LEN], Option<SocketAddr>, SendMetadata)>,
 }
 
 impl SendBatch {
     /// Room for one.
-    pub(super) fn new() -> SendBatch {
+    pub(in crate::udp) fn new() -> SendBatch {
         SendBatch { ready: None }
     }
 
     /// Adds a datagram, for the connected peer if `peer` is none; false if there is no room left.
-    pub(super) fn add(
+    pub(in crate::udp) fn add(
         &mut self,
         datagram: &[u8; DATAGRAM_LEN],
         peer: Option<SocketAddr>,
-        beside: &SendMetadata,
+        metadata: &SendMetadata,
     ) -> bool {
         if self.ready.is_some() {
             return false;
         }
-        self.ready = Some((*datagram, peer, *beside));
+        self.ready = Some((*datagram, peer, *metadata));
         true
     }
 
@@ -116,11 +104,11 @@ impl SendBatch {
     ///
     /// # Errors
     /// When it could not be sent.
-    pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let Some((datagram, peer, beside)) = self.ready.take() else { return Ok(0) };
+    pub(in crate::udp) fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let Some((datagram, peer, metadata)) = self.ready.take() else { return Ok(0) };
         let peer = peer.map(SockaddrStorage::from);
         let slices = [IoSlice::new(&datagram)];
-        kernel::with_source(&beside, |from| {
+        with_source(&metadata, |from| {
             sendmsg(socket.as_raw_fd(), &slices, from, MsgFlags::empty(), peer.as_ref())
         })?;
         Ok(1)
@@ -134,5 +122,5 @@ fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 
 /// Datagrams in a batch.
 pub const BATCH: usize = 1;
-/// Longer than a datagram, so that one that is too long does not look right when its end is cut off.
-pub const BUFFER_LEN: usize = DATAGRAM_LEN + 32;
+/// A flag for [`ReceiveBatch::receive`]; a batch of one needs none.
+pub(in crate::udp) const WAIT_FOR_ONE: nix::libc::c_int = 0;

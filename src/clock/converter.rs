@@ -1,127 +1,121 @@
 //! From the kernel's timestamps to the host's oscillator.
 //!
-//! The kernel stamps datagrams with `CLOCK_REALTIME`, which anybody may step or bend at any time; the node
-//! measures on the oscillator. The bridge is a [`ClockPair`]: both clocks read together, after the stamp was
-//! taken. A stamp that is `age` older than the pair belongs to the oscillator's reading
+//! The kernel's timestamps are readings of `CLOCK_REALTIME`, which other programs may step or slew at any time;
+//! the node measures on the oscillator. A [`ClockPair`] connects the two: both clocks read together, after the
+//! timestamp was recorded. A timestamp that is `age` older than the pair belongs to the oscillator's reading
 //!
 //! ```text
-//! raw = pair.raw − age / (1 + rate),    age = pair.real − stamp
+//! raw = pair.raw − age / (1 + rate),    age = pair.real − timestamp
 //! ```
 //!
-//! where `rate` is by how much `CLOCK_REALTIME` is bent, as seen between pairs at least a second apart.
+//! where `rate` is the frequency of `CLOCK_REALTIME` over the oscillator, from pairs at least a second apart.
 //!
-//! That holds only if nobody has stepped `CLOCK_REALTIME` between the stamp and the pair. So every pair is
-//! compared with the one before it. If they differ by more than slewing can explain, no stamp is believed
-//! until all that are older than the step must have been used up. A step too small to be told from slewing,
-//! in just the moment between stamp and pair, moves the stamp by as much. Four timestamps with such an error
-//! may show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that
+//! This holds only if `CLOCK_REALTIME` was not stepped between the timestamp and the pair. So every pair is
+//! compared with the previous one. If they differ by more than slewing can explain, no timestamp is converted
+//! until all those from before the step must have been consumed. A step that is too small to be distinguished
+//! from slewing, exactly between timestamp and pair, moves the timestamp by as much. Four timestamps with such an
+//! error may show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that
 //! none are.
 
-use super::HostRaw;
+use super::pair::ClockPair;
+use super::reading::HostRaw;
 use meantime_core::time::{Frequency, Span, Timestamp};
 
-/// The oscillator and the wall clock, read together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockPair {
-    /// The oscillator, in the middle of `width`.
-    pub raw: HostRaw,
-    /// The wall clock.
-    pub real: Timestamp,
-    /// From the oscillator's reading before the wall clock's to the one after it: half of it is the error.
-    pub width: Span,
-}
-
-/// Why a timestamp of the kernel's is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a timestamp of the kernel cannot be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConversionError {
     /// The clocks could not be read closely enough together.
+    #[error("the two clocks could not be read closely enough together")]
     Wide,
-    /// Somebody has stepped the wall clock.
+    /// The wall clock was stepped.
+    #[error("the wall clock was stepped")]
     Stepped,
     /// It is too old.
+    #[error("it is too old")]
     Old,
     /// It lies in the future.
+    #[error("it lies in the future")]
     Future,
 }
 
-/// Converts stamps, and watches the wall clock for steps.
+/// Converts timestamps, and watches the wall clock for steps.
 #[derive(Clone, Copy, Debug)]
 pub struct TimestampConverter {
-    /// The pair by which stamps are converted, or why none are.
-    watched: Result<ClockPair, ConversionError>,
+    /// The pair by which timestamps are converted, or why none are.
+    current: Result<ClockPair, ConversionError>,
     last: ClockPair,
-    /// Where the measurement of the rate began.
+    /// Where the measurement of the rate started.
     base: ClockPair,
     /// The wall clock's rate over the oscillator's, minus one.
     rate: Frequency,
-    /// The narrowest pair of the current and of the last stretch of [`STRETCH`] pairs: the clock source may
+    /// The narrowest pair of the current and of the previous [`WIDTH_WINDOW`] pairs: the clock source may
     /// become a slower one.
     narrowest: [Span; 2],
     pairs: u32,
-    doubt_until: Option<HostRaw>,
+    stepped_until: Option<HostRaw>,
 }
 
 impl TimestampConverter {
-    /// One that watches the wall clock from `pair` on.
+    /// A converter that watches the wall clock from `pair` on.
     pub fn new(pair: ClockPair) -> TimestampConverter {
         TimestampConverter {
-            watched: Ok(pair),
+            current: Ok(pair),
             last: pair,
             base: pair,
             rate: Frequency::ZERO,
             narrowest: [pair.width; 2],
             pairs: 0,
-            doubt_until: None,
+            stepped_until: None,
         }
     }
 
-    /// What the oscillator showed when the wall clock showed `stamp`, by the pair that was watched last,
-    /// which was read after that. Never later than the pair.
+    /// What the oscillator showed when the wall clock showed `timestamp`, by the latest pair, which was read after
+    /// that. Never later than the pair.
     ///
     /// # Errors
-    /// When that cannot be known: user-space time has to do.
-    pub fn convert(&self, stamp: Timestamp) -> Result<HostRaw, ConversionError> {
-        let pair = self.watched?;
-        let age = pair.real - stamp;
+    /// When that is unknown: user-space time has to do.
+    pub fn convert(&self, timestamp: Timestamp) -> Result<HostRaw, ConversionError> {
+        let pair = self.current?;
+        let age = pair.real - timestamp;
         match age {
-            _ if age > OLDEST => Err(ConversionError::Old),
+            _ if age > MAX_AGE => Err(ConversionError::Old),
             _ if age < -pair.width => Err(ConversionError::Future),
             _ => Ok(pair.raw.before((age - self.rate.over(age)).max(Span::ZERO))),
         }
     }
 
-    /// Takes in a pair, by which all stamps are converted that were taken before it, until the next one.
+    /// Takes a new pair. Timestamps recorded before it are converted by it, until the next one.
     ///
     /// # Errors
-    /// When none can be converted by it; also each [`convert`](TimestampConverter::convert) says so then.
-    pub fn watch(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
-        let judged = self.judge(pair);
-        self.watched = judged.map(|()| pair);
-        judged
+    /// When none can be converted by it; [`convert`](TimestampConverter::convert) then returns the same error.
+    pub fn update(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
+        let result = self.check(pair);
+        self.current = result.map(|()| pair);
+        result
     }
 
-    fn judge(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
+    fn check(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
         self.pairs += 1;
         self.narrowest = match self.pairs {
-            STRETCH.. => [pair.width, self.narrowest[0]],
+            WIDTH_WINDOW.. => [pair.width, self.narrowest[0]],
             _ => [self.narrowest[0].min(pair.width), self.narrowest[1]],
         };
-        self.pairs %= STRETCH;
-        if pair.width > self.narrowest[0].min(self.narrowest[1]).times(4) + SPARE {
+        self.pairs %= WIDTH_WINDOW;
+        if pair.width > self.narrowest[0].min(self.narrowest[1]).times(4) + TOLERANCE {
             return Err(ConversionError::Wide);
         }
         let (last, elapsed) = (self.last, pair.raw.since(self.last.raw));
-        let allowed = FASTEST_SLEW.over(elapsed) + last.width + pair.width + SPARE;
+        let allowed = MAX_SLEW.over(elapsed) + last.width + pair.width + TOLERANCE;
         self.last = pair;
         if gained(last, pair).abs() > allowed {
             (self.base, self.rate) = (pair, Frequency::ZERO);
-            self.doubt_until = Some(pair.raw.before(-OLDEST));
-        } else if pair.raw.since(self.base.raw) >= RATE_OVER {
+            self.stepped_until = Some(pair.raw.before(-MAX_AGE));
+        } else if pair.raw.since(self.base.raw) >= MIN_RATE_INTERVAL {
             let elapsed = pair.raw.since(self.base.raw).as_secs_f64();
             self.rate = Frequency::from_ratio(gained(self.base, pair).as_secs_f64() / elapsed);
             self.base = pair;
         }
-        match self.doubt_until {
+        match self.stepped_until {
             Some(until) if pair.raw < until => Err(ConversionError::Stepped),
             _ => Ok(()),
         }
@@ -133,17 +127,17 @@ fn gained(from: ClockPair, to: ClockPair) -> Span {
     (to.real - from.real) - to.raw.since(from.raw)
 }
 
-/// No slewing that is meant to be gentle is faster: 500 ppm of frequency and 500 ppm of `adjtime`.
-const FASTEST_SLEW: Frequency = Frequency::from_ppm(1_000.0);
-/// What a comparison may be off beyond the widths of its pairs.
-const SPARE: Span = Span::from_micros(1);
-/// A stamp that is older has waited somewhere; also how long after a step no stamp is believed.
-const OLDEST: Span = Span::from_secs(2);
-/// Pairs after which it is learned afresh how narrow they are.
-const STRETCH: u32 = 256;
+/// No usual way of slewing is faster: 500 ppm of frequency and 500 ppm of `adjtime`.
+const MAX_SLEW: Frequency = Frequency::from_ppm(1_000.0);
+/// The error of a comparison beyond the widths of its pairs.
+const TOLERANCE: Span = Span::from_micros(1);
+/// An older timestamp has waited somewhere; also for how long after a step no timestamp is converted.
+const MAX_AGE: Span = Span::from_secs(2);
+/// After so many pairs the narrowest width is measured anew.
+const WIDTH_WINDOW: u32 = 256;
 /// Two pairs so far apart show the rate to a fraction of a ppm, though each may be off by tens of
 /// nanoseconds.
-const RATE_OVER: Span = Span::from_secs(1);
+const MIN_RATE_INTERVAL: Span = Span::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -161,13 +155,13 @@ mod tests {
         }
     }
 
-    /// What becomes of a stamp by a pair that is read after it.
+    /// Converts a timestamp by a pair that is read after it.
     fn convert(
         converter: &mut TimestampConverter,
         pair: ClockPair,
         stamp: Timestamp,
     ) -> Result<HostRaw, ConversionError> {
-        converter.watch(pair)?;
+        converter.update(pair)?;
         converter.convert(stamp)
     }
 
@@ -175,20 +169,20 @@ mod tests {
         Timestamp::from_nanos(REAL + raw + ahead)
     }
 
-    /// What becomes of a stamp taken at `raw`, in nanoseconds, when nobody touches the wall clock.
+    /// Converts a timestamp recorded at `raw`, in nanoseconds, while the wall clock is not touched.
     fn undisturbed(raw: i64, now: i64) -> Result<i64, ConversionError> {
         let mut converter = TimestampConverter::new(pair(0, 0));
         convert(&mut converter, pair(now, 0), stamp(raw, 0)).map(HostRaw::as_nanos)
     }
 
     #[test]
-    fn a_stamp_is_as_much_older_than_the_pair_on_either_clock() {
+    fn a_timestamp_is_older_than_the_pair_by_the_same_amount_on_both_clocks() {
         assert_eq!(undisturbed(4_999 * MS, 5_000 * MS), Ok(4_999 * MS));
         assert_eq!(undisturbed(5_000 * MS, 5_000 * MS), Ok(5_000 * MS));
     }
 
     #[test]
-    fn what_is_too_old_or_of_the_future_is_not_believed() {
+    fn timestamps_that_are_too_old_or_in_the_future_are_not_converted() {
         assert_eq!(undisturbed(2_999 * MS, 5_000 * MS), Err(ConversionError::Old));
         assert_eq!(undisturbed(3_000 * MS, 5_000 * MS), Ok(3_000 * MS));
         assert_eq!(undisturbed(5_000 * MS + 61, 5_000 * MS), Err(ConversionError::Future));
@@ -196,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_clock_that_is_bent_is_bent_back() {
+    fn the_frequency_of_the_wall_clock_is_compensated() {
         let mut converter = TimestampConverter::new(pair(0, 0));
         // 400 ppm fast.
         let ahead = |raw: i64| raw / 2_500;
@@ -210,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn after_a_step_no_stamp_is_believed_until_the_old_ones_are_used_up() {
+    fn after_a_step_no_timestamp_is_converted_until_the_old_ones_are_consumed() {
         for step in [-3_600_000 * MS, -MS, MS, 3_600_000 * MS] {
             let mut converter = TimestampConverter::new(pair(0, 0));
             let mut convert = |now: i64, taken: Timestamp| convert(&mut converter, pair(now, step), taken);
-            // Stepped between the stamp and the pair: the stamp is of the time before.
+            // Stepped between the timestamp and the pair: the timestamp is from before the step.
             assert_eq!(convert(100 * MS, stamp(99 * MS, 0)), Err(ConversionError::Stepped), "{step}");
             assert_eq!(convert(200 * MS, stamp(99 * MS, 0)), Err(ConversionError::Stepped), "{step}");
             assert_eq!(convert(2_099 * MS, stamp(2_098 * MS, step)), Err(ConversionError::Stepped), "{step}");
@@ -224,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_slept_has_stepped_its_wall_clock() {
+    fn a_suspension_counts_as_a_step_of_the_wall_clock() {
         let mut converter = TimestampConverter::new(pair(0, 0));
         assert_eq!(
             convert(&mut converter, pair(MS, 60_000 * MS), stamp(MS, 60_000 * MS)),
@@ -233,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn slewing_is_no_step() {
+    fn slewing_is_not_a_step() {
         let mut converter = TimestampConverter::new(pair(0, 0));
         let (now, ahead) = (1_000 * MS, MS);
         assert!(convert(&mut converter, pair(now, ahead), stamp(now, ahead)).is_ok());
@@ -245,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_was_interrupted_converts_nothing_and_is_forgotten() {
+    fn a_pair_that_was_interrupted_converts_nothing_and_is_discarded() {
         let mut converter = TimestampConverter::new(pair(0, 0));
         let interrupted = ClockPair { width: Span::from_millis(3), ..pair(100 * MS, MS) };
         assert_eq!(convert(&mut converter, interrupted, stamp(99 * MS, 0)), Err(ConversionError::Wide));
@@ -256,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_source_that_becomes_slow_is_believed_again_after_a_while() {
+    fn a_clock_source_that_becomes_slow_is_accepted_again_after_a_while() {
         let mut converter = TimestampConverter::new(pair(0, 0));
-        let believed = |k: i64| {
+        let converted = |k: i64| {
             let slow = ClockPair { width: Span::from_nanos(2_500), ..pair(k * 1_000 * MS, 0) };
             convert(&mut converter, slow, stamp(k * 1_000 * MS - 10_000, 0)).is_ok()
         };
-        let believed: Vec<bool> = (1..=600).map(believed).collect();
-        assert!(!believed[0] && !believed[100] && believed[520..].iter().all(|believed| *believed));
+        let converted: Vec<bool> = (1..=600).map(converted).collect();
+        assert!(!converted[0] && !converted[100] && converted[520..].iter().all(|converted| *converted));
     }
 }

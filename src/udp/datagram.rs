@@ -1,0 +1,39 @@
+//! A datagram and its metadata, as they cross the line between this program and the operating system.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::address::Family;
+use meantime_core::time::Timestamp;
+use meantime_core::wire::DATAGRAM_LEN;
+
+/// A datagram that was received, and what the system reports of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedDatagram<'a> {
+    /// Its bytes; of a datagram that is too long, more than a valid one has, but not all.
+    pub bytes: &'a [u8],
+    /// The sender's address.
+    pub peer: Option<SocketAddr>,
+    /// The local address that it was sent to.
+    pub local: Option<IpAddr>,
+    /// When it was received, by the kernel's wall clock; `None` where the kernel takes no timestamps.
+    pub timestamp: Option<Timestamp>,
+    /// How many datagrams the socket has lost so far because its buffer was full; `None` if it has lost none,
+    /// or the system does not count them.
+    pub lost: Option<u32>,
+}
+
+/// What the system must know to send a datagram, beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SendMetadata {
+    /// The family of the socket.
+    pub(super) family: Family,
+    /// The destination.
+    pub(super) peer: SocketAddr,
+    /// The local address to send from, if the system would not choose it by itself.
+    pub(super) local: Option<IpAddr>,
+    /// Whether the kernel is to report when the datagram is sent.
+    pub(super) wants_timestamp: bool,
+}
+
+/// Longer than a datagram, so that one that is too long does not look valid when its end is cut off.
+pub(crate) const BUFFER_LEN: usize = DATAGRAM_LEN + 32;

@@ -206,7 +206,13 @@ struct Director {
 }
 
 impl LoopHandler<Watched> for Director {
-    fn event(&mut self, _at: ClockSnapshot, event: ClientEvent) -> io::Result<()> {
+    fn event(
+        &mut self,
+        _node: &Watched,
+        _now: Now,
+        _at: ClockSnapshot,
+        event: ClientEvent,
+    ) -> io::Result<()> {
         if let ClientEvent::Corrected { first, adjustment, added, .. } = event {
             self.told.push((first, adjustment, added.span()));
         }

@@ -1,16 +1,16 @@
-//! RING 1. The process itself: what it may do, and who looks after it.
+//! The process itself: its privileges, and the service manager that has started it.
 //!
-//! It decides in which order rights are given up, and never which of them a node needs; nor does it know what
-//! a node is.
+//! It decides in which order privileges are dropped, and never which of them a node needs; it does not know what a
+//! node is.
 //!
-//! * [`Account`] is a user of this machine; [`drop_privileges`] keeps what is needed and no more.
-//! * [`ServiceManager`] is the service manager that has started the process, if one has.
+//! * [`Account`] is a user of this machine; [`drop_privileges`] keeps only what is needed.
+//! * [`ServiceManager`] is systemd, or another service manager that speaks sd_notify(3).
 //!
-//! There is no system call filter and no Landlock in here, on purpose. A client looks its server up by
-//! whatever the machine's libc is told to use, and that may call anything: a filter from inside would have to
-//! be kept up with every libc, while systemd keeps such lists, and the units in `contrib/systemd` use them.
-//! Landlock holds for directories as they are at the start; a record goes on when its directory was unmounted
-//! and comes back, and must.
+//! There is no system call filter and no Landlock in here, on purpose. A client resolves its server's name by the
+//! modules that the machine's libc is configured to use, and they may make any system call: a filter from inside
+//! would have to follow every libc, while systemd maintains such lists, and the units in `contrib/systemd` use them.
+//! Landlock applies to directories as they are at the start; but a record must continue after its directory was
+//! unmounted and mounted again.
 
 #[cfg(target_os = "linux")]
 mod privileges;

@@ -1,23 +1,23 @@
-//! Where there are no capabilities nothing is given up, and nobody can be asked to.
+//! Systems without capabilities: no privilege is dropped, and no other user can be chosen.
 
 use std::io;
 use std::path::Path;
 
-/// A user of this machine; none can be had.
+/// A user of this machine; none can be found here.
 #[derive(Clone, Debug)]
 pub enum Account {}
 
-/// What a process still needs after its start.
+/// The privilege that a process keeps after its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetainedPrivilege {
-    /// No right that others do not have.
+    /// No privilege.
     None,
     /// To set the machine's clock.
     SetClock,
 }
 
 impl Account {
-    /// Nobody.
+    /// Finds no user.
     ///
     /// # Errors
     /// Always.
@@ -25,7 +25,7 @@ impl Account {
         Err(io::Error::new(io::ErrorKind::Unsupported, "that works on Linux only"))
     }
 
-    /// Makes a file this user's own.
+    /// Makes this user the owner of a file.
     ///
     /// # Errors
     /// There is no such user.
@@ -33,18 +33,18 @@ impl Account {
         match *self {}
     }
 
-    /// Its number.
+    /// The user's number.
     pub fn id(&self) -> u32 {
         match *self {}
     }
 }
 
-/// Whether this process could become another user.
+/// Whether this process can become another user.
 pub fn can_change_user() -> bool {
     false
 }
 
-/// Gives up nothing.
+/// Drops nothing.
 ///
 /// # Errors
 /// Never.

@@ -1,9 +1,9 @@
-//! What the process may do: as little as it needs.
+//! The least privilege: the process keeps only what it needs.
 //!
-//! The order matters. Groups are set while that is still allowed, then the user; the kernel would take all
-//! capabilities together with the user root, so they are kept over that step, and then cut down to the one
-//! that is needed. The bounding set and `no_new_privs` close the way back: nothing that this process might be
-//! made to execute gets more.
+//! The order matters. Groups are set while that is still allowed, then the user; the kernel would remove all
+//! capabilities together with the user root, so they are kept over that step, and then reduced to the one
+//! that is needed. The bounding set and `no_new_privs` make this final: a program that an attacker makes this process
+//! execute gets no more.
 
 use std::ffi::CString;
 use std::io;
@@ -22,10 +22,10 @@ pub struct Account {
     group: Gid,
 }
 
-/// What a process still needs after its start.
+/// The privilege that a process keeps after its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetainedPrivilege {
-    /// No right that others do not have.
+    /// No privilege.
     None,
     /// To set the machine's clock: `CAP_SYS_TIME`.
     SetClock,
@@ -35,13 +35,13 @@ impl Account {
     /// The user of this name; `None`: there is none.
     ///
     /// # Errors
-    /// When the system cannot say.
+    /// When the system cannot look it up.
     pub fn find(name: &str) -> io::Result<Option<Account>> {
         let user = User::from_name(name)?;
         Ok(user.map(|user| Account { name: user.name, user: user.uid, group: user.gid }))
     }
 
-    /// Makes a file or directory, not what a link points to, this user's own.
+    /// Makes this user the owner of a file or directory, but not of the target of a link.
     ///
     /// # Errors
     /// When that is not allowed, or nothing is there.
@@ -52,24 +52,24 @@ impl Account {
         chown(path, Some(self.user.as_raw()), Some(self.group.as_raw()))
     }
 
-    /// Its number.
+    /// The user's number.
     pub fn id(&self) -> u32 {
         self.user.as_raw()
     }
 }
 
-/// Whether this process could become another user.
+/// Whether this process can become another user.
 pub fn can_change_user() -> bool {
     has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
 }
 
-/// Becomes this user, with its groups, and gives up every right but `need`, for good. A right that is not
-/// there is not missed here. Without an account the user stays, but gets no rights by being root.
+/// Becomes this user, with its groups, and drops every privilege but `retained`, for good. It is no error if that
+/// one is missing. Without an account the user stays the same, but has no privileges by being root.
 ///
 /// # Errors
-/// When the system refuses: then some rights may be given up and others not, and the process should end.
-pub fn drop_privileges(account: Option<&Account>, need: RetainedPrivilege) -> io::Result<()> {
-    let kept = match need {
+/// When the system refuses: then some privileges may be dropped and others not, and the process should end.
+pub fn drop_privileges(account: Option<&Account>, retained: RetainedPrivilege) -> io::Result<()> {
+    let kept = match retained {
         RetainedPrivilege::SetClock if has(Capability::CAP_SYS_TIME) => {
             CapsHashSet::from([Capability::CAP_SYS_TIME])
         }
@@ -83,10 +83,10 @@ pub fn drop_privileges(account: Option<&Account>, need: RetainedPrivilege) -> io
         become_user(account)?;
         prctl::set_keepcaps(false)?;
     }
-    // None of these sets may have in it what the next one lacks.
+    // No set may contain what the next one lacks.
     caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
     for set in [CapSet::Effective, CapSet::Permitted] {
-        // What becoming the user has taken out of the effective set comes back only while it is permitted.
+        // A capability that was removed from the effective set can be restored only while it is permitted.
         caps::set(None, set, &kept).map_err(io::Error::other)?;
     }
     caps::clear(None, CapSet::Inheritable).map_err(io::Error::other)?;
@@ -102,7 +102,7 @@ fn become_user(account: &Account) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the process has this right now. If the kernel does not say, it has not.
+/// Whether the process has this capability. If the kernel does not report it, it has not.
 fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Permitted, capability).unwrap_or(false)
 }
@@ -111,16 +111,16 @@ fn has(capability: Capability) -> bool {
 mod tests {
     use super::*;
 
-    // Giving up is for good, and these tests are threads of one process: tests/rights.rs looks at real ones.
+    // Dropping is final, and these tests are threads of one process: tests/rights.rs tests real ones.
 
     #[test]
     fn users_are_found_by_their_names() {
         assert_eq!(Account::find("root").unwrap().map(|root| root.id()), Some(0));
-        assert!(Account::find("nobody-of-this-name").unwrap().is_none());
+        assert!(Account::find("no-user-of-this-name").unwrap().is_none());
     }
 
     #[test]
-    fn what_a_link_points_to_keeps_its_owner() {
+    fn the_target_of_a_link_keeps_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         std::fs::write(&target, "").unwrap();

@@ -16,7 +16,7 @@ use super::units::{self, ValueError};
 use crate::clock::{NodeClock, Overlay};
 use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
 use crate::udp::{Resolver, ServerName};
-use meantime_core::time::{Frequency, Span};
+use meantime_core::time::{Frequency, Now, Span};
 use meantime_core::{MasterKeys, Node};
 use meantime_load::{Crowd, CrowdEvent, CrowdPlan};
 use report::Reporter;
@@ -159,21 +159,11 @@ struct LoadObserver {
 }
 
 impl LoopHandler<Crowd> for LoadObserver {
-    fn event(&mut self, _at: ClockSnapshot, _event: CrowdEvent) -> io::Result<()> {
-        // What there is to say needs the counters, too: see `witness`.
-        if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
-    }
-
-    fn witness(
-        &mut self,
-        node: &Crowd,
-        _now: meantime_core::time::Now,
-        _at: &ClockSnapshot,
-        event: &CrowdEvent,
-    ) {
+    fn event(&mut self, node: &Crowd, _now: Now, _at: ClockSnapshot, event: CrowdEvent) -> io::Result<()> {
         self.has_measured |= matches!(event, CrowdEvent::Measuring);
         self.is_over |= matches!(event, CrowdEvent::Over(..));
-        self.reporter.tell(event, node.counters());
+        self.reporter.tell(&event, node.counters());
+        if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     fn tick(&mut self, _at: ClockSnapshot) -> io::Result<()> {

@@ -55,22 +55,22 @@ impl NodeArgs {
         let event_loop = EventLoop::new(node, link, clock)
             .and_then(EventLoop::with_signals)
             .and_then(|event_loop| event_loop.with_control(control));
-        let mut supervisor = ServiceManager::from_environment();
-        let pulse = supervisor.as_ref().map(ServiceManager::period);
-        let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick).with_pulse(pulse);
-        supervisor.iter_mut().for_each(ServiceManager::ready);
+        let mut service_manager = ServiceManager::from_environment();
+        let keepalive = service_manager.as_ref().map(ServiceManager::period);
+        let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick).with_keepalive(keepalive);
+        service_manager.iter_mut().for_each(ServiceManager::ready);
         let key_file = self.key_file.clone().map(KeyFileWatcher::new);
         let mut observer = NodeObserver {
             output,
             state_file,
             advice,
             recorder,
-            supervisor,
+            service_manager,
             desk: Desk::default(),
             key_file,
         };
         let result = printed.and_then(|()| event_loop.run(&mut observer));
-        observer.supervisor.iter_mut().for_each(ServiceManager::stopping);
+        observer.service_manager.iter_mut().for_each(ServiceManager::stopping);
         observer.state_file.iter_mut().for_each(StateFile::write);
         match result {
             // The reader of the output has closed it, as `| head` does: that is no failure.
@@ -86,7 +86,7 @@ struct NodeObserver<W: io::Write> {
     state_file: Option<StateFile>,
     advice: Option<Advice>,
     recorder: Option<Recorder>,
-    supervisor: Option<ServiceManager>,
+    service_manager: Option<ServiceManager>,
     desk: Desk,
     key_file: Option<KeyFileWatcher>,
 }
@@ -95,7 +95,10 @@ impl<N: Subject + Recorded + Rekey + Standing, W: io::Write> LoopHandler<N> for 
 where
     N::Event: Tell,
 {
-    fn event(&mut self, at: ClockSnapshot, event: N::Event) -> io::Result<()> {
+    fn event(&mut self, node: &N, now: Now, at: ClockSnapshot, event: N::Event) -> io::Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(node, now, &at, &event);
+        }
         self.state_file.iter_mut().for_each(|file| file.note(&at));
         self.desk.note(&at, &event);
         self.output.tell(&at, &event)?;
@@ -107,19 +110,13 @@ where
         Ok(())
     }
 
-    fn witness(&mut self, node: &N, now: Now, at: &ClockSnapshot, event: &N::Event) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.note(node, now, at, event);
-        }
-    }
-
     fn tick(&mut self, at: ClockSnapshot) -> io::Result<()> {
         self.output.tell(&at, &Tick)
     }
 
-    fn pulse(&mut self, node: &N, now: Now) {
-        if let Some(supervisor) = &mut self.supervisor {
-            supervisor.alive(&node.standing(now));
+    fn keepalive(&mut self, node: &N, now: Now) {
+        if let Some(manager) = &mut self.service_manager {
+            manager.keepalive(&node.standing(now));
         }
     }
 
@@ -132,7 +129,7 @@ where
         self.desk.answer(node, now, &at, ask)
     }
 
-    fn upkeep(&mut self, node: &mut N, now: Now) {
+    fn maintain(&mut self, node: &mut N, now: Now) {
         if let Some(key_file) = &mut self.key_file {
             key_file.check(node, now);
         }

@@ -1,0 +1,243 @@
+//! Between a node and its transport: receives and sends in batches, and gives the node the time of each datagram.
+//!
+//! The clocks are read once for each batch, right after it is received or right before it is sent; the kernel's
+//! timestamps distinguish the datagrams of a batch. Without them, datagrams that are received together have the same
+//! time of receipt, and a datagram whose time of sending matters is sent alone.
+
+use std::io;
+use std::net::SocketAddr;
+
+use meantime_core::time::{Monotonic, Now, Timestamp};
+use meantime_core::{Node, StampId, Transmit};
+use mio::event::Event;
+use mio::{Registry, Token};
+
+use super::failure_counter::FailureCounter;
+use super::kernel_timestamps::KernelTimestamps;
+use crate::clock::NodeClock;
+use crate::udp::{BATCH, ReceiveBatch, TimestampSource, Transport};
+
+/// A transport, what is received and sent through it, and its timestamps.
+pub(super) struct Network<T> {
+    transport: T,
+    timestamps: KernelTimestamps,
+    receiver: Receiver,
+    sender: Sender,
+}
+
+/// The receiving half.
+struct Receiver {
+    batch: ReceiveBatch,
+    /// Whether datagrams may be waiting: mio reports readiness once, so it is kept until the socket is empty.
+    readable: bool,
+    failures: FailureCounter,
+}
+
+/// The sending half.
+struct Sender {
+    /// The batch that is about to be sent.
+    outgoing: Vec<Transmit>,
+    /// Transmit timestamps that were just taken.
+    reported: Vec<(StampId, Timestamp)>,
+    /// Whether the kernel may have transmit timestamps.
+    timestamps_pending: bool,
+    failures: FailureCounter,
+}
+
+/// Whether there was anything to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Something,
+    Nothing,
+}
+
+impl<T: Transport> Network<T> {
+    /// Registers the transport under `token`.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn new(
+        mut transport: T,
+        clock: &impl NodeClock,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Network<T>> {
+        transport.register(registry, token)?;
+        Ok(Network {
+            transport,
+            timestamps: KernelTimestamps::new(clock),
+            receiver: Receiver {
+                batch: ReceiveBatch::new(),
+                readable: true,
+                failures: FailureCounter::new("receiving a datagram"),
+            },
+            sender: Sender {
+                outgoing: Vec::with_capacity(BATCH),
+                reported: Vec::with_capacity(BATCH),
+                timestamps_pending: false,
+                failures: FailureCounter::new("sending a datagram"),
+            },
+        })
+    }
+
+    /// The poll has reported readiness of the transport.
+    pub(super) fn handle_readiness(&mut self, event: &Event) {
+        self.receiver.readable = true;
+        // The error queue holds transmit timestamps.
+        self.sender.timestamps_pending |= event.is_error();
+    }
+
+    /// Whether there may be something to do without waiting.
+    pub(super) fn is_ready(&self) -> bool {
+        self.receiver.readable || self.sender.timestamps_pending
+    }
+
+    /// The timestamp source in use.
+    pub(super) fn timestamp_source(&self) -> TimestampSource {
+        match self.transport.timestamp_source() {
+            TimestampSource::Kernel => self.timestamps.source(),
+            granted => granted,
+        }
+    }
+
+    /// The system's clock was stepped by this process.
+    pub(super) fn clock_stepped(&mut self, now: Monotonic) {
+        self.timestamps.clock_stepped(now);
+    }
+
+    /// The server's address; `None` if it cannot be found.
+    pub(super) fn resolve(&mut self) -> Option<SocketAddr> {
+        let found = self.transport.resolve();
+        if let Err(error) = &found {
+            log::debug!("the server's name cannot be resolved: {error}");
+        }
+        self.receiver.readable = true;
+        found.ok()
+    }
+
+    /// Gives the node at most a batch of datagrams.
+    pub(super) fn receive(&mut self, node: &mut impl Node, clock: &impl NodeClock) -> Taken {
+        while self.receiver.readable {
+            let received = self.transport.receive(&mut self.receiver.batch);
+            let now = clock.now();
+            match received {
+                Ok(()) => {
+                    self.deliver(now, node, clock);
+                    return Taken::Something;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.receiver.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // On a connected socket usually the result of an earlier send: the peer's port was closed.
+                Err(error) => {
+                    self.receiver.failures.count_failure(now.mono, &error);
+                    break;
+                }
+            }
+        }
+        Taken::Nothing
+    }
+
+    /// Gives the node the batch that was received by `now`.
+    fn deliver(&mut self, now: Now, node: &mut impl Node, clock: &impl NodeClock) {
+        let has_timestamps = self.has_kernel_timestamps();
+        if has_timestamps {
+            self.timestamps.read_clocks(clock);
+        }
+        // The node acts after the timestamps have been converted.
+        let handled = clock.now();
+        for index in 0..self.receiver.batch.len() {
+            let received = self.receiver.batch.get(index);
+            let Some(path) = self.transport.path(&received) else { continue };
+            // Where no timestamps are requested, none is missing.
+            let received_at = match has_timestamps {
+                true => self.timestamps.convert_received(clock, received.timestamp),
+                false => None,
+            };
+            node.handle_received(handled, received_at.unwrap_or(now.raw), path, received.bytes);
+        }
+        let lost = self.transport.take_lost();
+        if lost > 0 {
+            self.timestamps.buffer_was_full();
+            node.handle_lost(lost);
+        }
+    }
+
+    /// Sends everything that the node wants to send.
+    pub(super) fn transmit(&mut self, node: &mut impl Node, clock: &impl NodeClock, registry: &Registry) {
+        let has_timestamps = self.has_kernel_timestamps();
+        let mut more = true;
+        while more {
+            let mut now = clock.now();
+            more = false;
+            while let Some(transmit) = node.poll_transmit(now) {
+                self.sender.outgoing.push(transmit);
+                // Without a kernel timestamp, its time of sending is the one that it was just given.
+                more = self.sender.outgoing.len() == BATCH || (!has_timestamps && transmit.stamp.is_some());
+                if more {
+                    break;
+                }
+                if !has_timestamps {
+                    now = clock.now();
+                }
+            }
+            self.send(now.mono, registry);
+            // Usually a datagram has left before the call that sends it returns. Its timestamp is taken at once, so
+            // that the error queue does not fill up.
+            self.take_transmit_timestamps(node, clock);
+        }
+    }
+
+    /// Sends the batch; a datagram that cannot be sent is left out.
+    fn send(&mut self, now: Monotonic, registry: &Registry) {
+        let has_timestamps = self.has_kernel_timestamps();
+        let mut rest = &self.sender.outgoing[..];
+        while !rest.is_empty() {
+            let sent = match self.transport.send(registry, rest) {
+                Ok(sent) => sent,
+                Err(error) => {
+                    self.sender.failures.count_failure(now, &error);
+                    0
+                }
+            };
+            let requested = rest[..sent].iter().filter(|transmit| has_timestamps && transmit.stamp.is_some());
+            for _ in requested {
+                self.timestamps.requested();
+                self.sender.timestamps_pending = true;
+            }
+            rest = &rest[sent.max(1)..];
+        }
+        self.sender.outgoing.clear();
+    }
+
+    /// Gives the node at most a batch of transmit timestamps.
+    pub(super) fn take_transmit_timestamps(&mut self, node: &mut impl Node, clock: &impl NodeClock) -> Taken {
+        let sender = &mut self.sender;
+        if !sender.timestamps_pending {
+            return Taken::Nothing;
+        }
+        let result = self.transport.take_transmit_timestamps(&mut |id, at| sender.reported.push((id, at)));
+        sender.timestamps_pending = match &result {
+            Ok(is_all) => !is_all,
+            Err(error) => error.kind() == io::ErrorKind::Interrupted,
+        };
+        if !sender.reported.is_empty() {
+            self.timestamps.read_clocks(clock);
+        }
+        for (id, at) in sender.reported.drain(..) {
+            if let Some(raw) = self.timestamps.convert_sent(clock, at) {
+                node.handle_transmitted(id, raw);
+            }
+        }
+        if result.is_ok() { Taken::Something } else { Taken::Nothing }
+    }
+
+    /// Logs how many calls have failed.
+    pub(super) fn log_failures(&self) {
+        self.sender.failures.log_total();
+        self.receiver.failures.log_total();
+    }
+
+    fn has_kernel_timestamps(&self) -> bool {
+        self.transport.timestamp_source() == TimestampSource::Kernel
+    }
+}

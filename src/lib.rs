@@ -1,18 +1,18 @@
-//! **meantime**: clock agreement for machines on an island.
+//! **meantime**: clock agreement for machines without outside time.
 //!
-//! A server measures the clocks of all registered machines over UDP every five seconds, takes a
+//! A server measures the clocks of all registered machines over UDP every five seconds, computes a
 //! fault-tolerant mean in which its own clock is one vote among equals, and sends every machine the
-//! correction of its own clock: the Berkeley algorithm, made fit for today.
+//! correction of its clock: the Berkeley algorithm, with today's methods of measuring.
 //!
 //! This package is the program around the core. The decisions are made in [`meantime_core`], which does no
 //! I/O; [`meantime_sim`] is the simulated world and [`meantime_load`] the load generator.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! |---|---|
 //! | [`clock`] | the only place that reads or sets a clock |
 //! | [`udp`] | the only place that touches UDP sockets |
-//! | [`event_loop`] | the loop that drives a node |
-//! | [`process`] | rights of the process, and the service manager |
+//! | [`event_loop`] | the loop that drives a node; the only module that uses clock, udp and control together |
+//! | [`process`] | privileges of the process, and the service manager |
 //! | [`report`] | the machine-readable form of events and figures |
 //! | [`store`] | files that the program keeps: state file, key file, record |
 //! | [`control`] | what programs ask a node |

@@ -1,7 +1,7 @@
-//! Which address answers: a server with several of them, both families, and hosts of their own.
+//! Local addresses: a server with several of them, both families, and hosts in network namespaces.
 //!
-//! A client's socket is connected, so the system drops whatever does not come from the very address that
-//! was asked: that the client gets in is the proof.
+//! A client's socket is connected, so the system drops datagrams from every other address: a client that registers
+//! proves that the server answers from the address that was asked.
 
 mod support;
 
@@ -35,7 +35,7 @@ fn a_server_on_every_address_serves_both_families_in_one_cluster() {
     assert_one_cluster(&server, &clients);
     let known = server.events_of("connected");
     let is_mapped = |event: &serde_json::Value| event["address"].to_string().contains("ffff");
-    assert!(!known.iter().any(is_mapped), "an IPv4 address is told as IPv6: {known:?}");
+    assert!(!known.iter().any(is_mapped), "an IPv4 address is reported as IPv6: {known:?}");
 }
 
 #[expect(clippy::disallowed_types, reason = "to try what the system can do")]
@@ -43,7 +43,7 @@ fn has_ipv6() -> bool {
     std::net::UdpSocket::bind("[::1]:0").is_ok()
 }
 
-/// A client that asks at this address, once it is registered.
+/// A client of the server at this address, once it is registered.
 fn joined(address: &str) -> Process {
     let client = client(address, "member", &[]);
     client.wait_for_any("registered");
@@ -77,7 +77,7 @@ fn hosts_with_several_addresses_form_one_cluster() {
 }
 
 #[test]
-fn a_client_whose_own_address_changes_gets_in_again() {
+fn a_client_whose_own_address_changes_registers_again() {
     let hosts = match Hosts::new() {
         Ok(hosts) => hosts,
         Err(why) => return not_run(&format!("the test of a changing address: {why}")),
@@ -95,7 +95,7 @@ fn a_client_whose_own_address_changes_gets_in_again() {
 }
 
 #[test]
-fn an_interface_that_goes_down_and_comes_up_interrupts_and_no_more() {
+fn an_interface_that_goes_down_and_comes_up_only_interrupts() {
     let hosts = match Hosts::new() {
         Ok(hosts) => hosts,
         Err(why) => return not_run(&format!("the test of an interface that goes down: {why}")),
@@ -115,7 +115,7 @@ fn an_interface_that_goes_down_and_comes_up_interrupts_and_no_more() {
 }
 
 #[test]
-fn a_name_that_cannot_be_looked_up_yet_and_one_that_moves_are_followed() {
+fn a_name_that_cannot_be_resolved_yet_and_one_that_moves_are_followed() {
     let hosts = match Hosts::new().and_then(|hosts| hosts.with_names().map(|names| (hosts, names))) {
         Ok(hosts) => hosts,
         Err(why) => return not_run(&format!("the test of a server that moves: {why}")),
@@ -146,8 +146,7 @@ fn in_host(host: &str, name: &str, arguments: &[&str]) -> Process {
 
 static HOSTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Two hosts with a cable between them; the server's has two addresses of each family,
-/// and one that is good on this cable only.
+/// Two hosts with a link between them; the server's has two addresses of each family, and a link-local one.
 struct Hosts {
     server: String,
     client: String,
@@ -184,12 +183,12 @@ impl Hosts {
     }
 }
 
-/// What a host's programs find in /etc/hosts; nobody else there knows a name.
+/// The content of a host's /etc/hosts; no other resolver there knows a name.
 struct Names(PathBuf);
 
 impl Names {
     fn say(&self, text: &str) {
-        // The file is bound to its place: it is changed, not replaced.
+        // The file is a bind mount: it is changed, not replaced.
         fs::write(self.0.join("hosts"), text).expect("a file of ours");
     }
 }
@@ -201,7 +200,7 @@ impl Drop for Names {
 }
 
 impl Hosts {
-    /// Lets the client's host know no names but those that it is told, and ask somebody who never answers.
+    /// Gives the client's host its own /etc/hosts, and a name server that never answers.
     fn with_names(&self) -> Result<Names, String> {
         let names = Names(PathBuf::from("/etc/netns").join(&self.client));
         fs::create_dir_all(&names.0).map_err(|error| error.to_string())?;
@@ -215,7 +214,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         for host in [&self.server, &self.client] {
-            // It may not exist if setting up failed half-way.
+            // It may not exist if the setup has failed.
             let _ = ip(&["netns", "delete", host]);
         }
     }

@@ -1,5 +1,5 @@
-//! The way from root to a user who may set the clock, and nothing else. Alone in its process, all of which
-//! becomes that user.
+//! From root to a user that may set the clock, and nothing else. The only test of its process, which changes to that
+//! user as a whole.
 
 #![cfg(target_os = "linux")]
 
@@ -10,7 +10,7 @@ use nix::unistd::{Uid, geteuid, setuid};
 use support::not_run;
 
 #[test]
-fn the_right_to_set_the_clock_survives_the_change_of_user_and_there_is_no_way_back() {
+fn the_capability_to_set_the_clock_survives_the_change_of_user_which_is_final() {
     if !geteuid().is_root() {
         return not_run("the test of another user who may set the clock: only root can make one");
     }

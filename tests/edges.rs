@@ -1,6 +1,5 @@
-//! Where the process meets the system, and the system says no: sending fails, disks are full or read-only,
-//! the process stands still. Each time the node goes on, says so in a line or two, and is in agreement again
-//! when it is over.
+//! Failures of the system: sending fails, disks are full or read-only, the process is stopped. Each time the node
+//! goes on, logs it in a line or two, and agrees again afterwards.
 
 #![cfg(target_os = "linux")]
 
@@ -20,20 +19,20 @@ use support::{PATIENCE, Process, client, not_run, pause, scratch, server, wait_u
 
 const FAST: [&str; 2] = ["--interval", "200ms"];
 
-/// Waits until this client has been synchronized anew after all that has happened, and both agree again.
+/// Waits until this client is synchronized again, and both agree.
 fn assert_agreement_again(server: &Process, client: &Process) {
     let ticks = client.events_of("tick").len();
     client.wait_for("tick", ticks, |tick| tick["state"] == "synchronized");
     let corrections = client.events_of("corrected").len();
     client.wait_for("corrected", corrections + 10, |_| true);
     pause(Duration::from_secs(2));
-    assert_agreement(&[server, client], 1, 1_000_000, "when it is over");
+    assert_agreement(&[server, client], 1, 1_000_000, "afterwards");
     for node in [server, client] {
         assert!(node.log().lines().count() < 40, "{} floods its log: {}", node.name(), node.log());
     }
 }
 
-/// Builds the library that lets sending fail.
+/// Builds the library that makes sending fail.
 fn faulty(directory: &Path) -> Result<PathBuf, String> {
     let library = directory.join("faults.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/faults.c");
@@ -47,7 +46,7 @@ fn faulty(directory: &Path) -> Result<PathBuf, String> {
 }
 
 #[test]
-fn when_nothing_can_be_sent_for_a_while_both_sides_come_back() {
+fn when_nothing_can_be_sent_for_a_while_both_nodes_recover() {
     let (_dir, path) = scratch();
     let library = match faulty(&path) {
         Ok(library) => library,
@@ -79,7 +78,7 @@ fn when_nothing_can_be_sent_for_a_while_both_sides_come_back() {
     assert!(log.contains("sending a datagram failed "), "the failures were not counted: {log}");
 }
 
-/// A file system of its own in a directory, small, for as long as this lives.
+/// A small file system in a directory, until this is dropped.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -88,7 +87,7 @@ impl Disk {
         Disk::over(path, MsFlags::empty())
     }
 
-    /// One that hides what is there.
+    /// A file system that hides the directory's content.
     fn over(path: PathBuf, flags: MsFlags) -> Result<Disk, String> {
         mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some("size=64k"))
             .map_err(|error| format!("no file system can be mounted: {error}"))?;
@@ -103,7 +102,7 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_disk_that_is_full_stops_neither_log_nor_memory_nor_record() {
+fn a_full_disk_stops_neither_log_nor_state_file_nor_record() {
     let (_dir, path) = scratch();
     let disk = match Disk::new(path.join("disk")) {
         Ok(disk) => disk,
@@ -115,7 +114,7 @@ fn a_disk_that_is_full_stops_neither_log_nor_memory_nor_record() {
     let server = server("127.0.0.1:0", &[&FAST[..], &files[..]].concat());
     let client = client(&server.address(), "guest", &[]);
     client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
-    // As much as there is: the last write comes short.
+    // All the space there is: the last write is incomplete.
     let filler = disk.0.join("filler");
     let full = fs::write(&filler, vec![0; 1 << 20]).expect_err("it is small");
     assert_eq!(full.raw_os_error(), Some(Errno::ENOSPC as i32));
@@ -127,7 +126,7 @@ fn a_disk_that_is_full_stops_neither_log_nor_memory_nor_record() {
 }
 
 #[test]
-fn a_disk_that_comes_back_read_only_stops_nobody() {
+fn a_disk_that_becomes_read_only_stops_no_node() {
     let (_dir, path) = scratch();
     let at = |name: &str| path.join(name).display().to_string();
     let (record, state) = (at("record.csv"), at("state"));
@@ -154,7 +153,7 @@ fn a_disk_that_comes_back_read_only_stops_nobody() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_stops_nobody() {
+fn a_log_that_cannot_be_written_stops_no_node() {
     let (_dir, path) = scratch();
     let log = path.join("log");
     symlink("/dev/full", &log).expect("a link");
@@ -165,7 +164,7 @@ fn a_log_that_cannot_be_written_stops_nobody() {
 }
 
 #[test]
-fn a_server_that_stands_still_for_longer_than_a_membership_finds_everybody_again() {
+fn after_a_server_was_stopped_for_longer_than_a_membership_all_clients_register_again() {
     let server = server("127.0.0.1:0", &FAST);
     let client = client(&server.address(), "guest", &[]);
     client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");

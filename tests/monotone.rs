@@ -1,11 +1,10 @@
 //! Published time never goes backwards, and never runs faster or slower than the slew limit on top of what
-//! its frequency may be, from the first synchronization on: on real clocks and sockets, read as fast as that
-//! goes.
+//! its frequency may be, from the first synchronization on: with real clocks and sockets, read as fast as
+//! possible.
 //!
-//! A node has one thread, so nobody can read its clock more often than that thread. Therefore one client runs
-//! in this process, in the loop that `meantime client` runs: it is read some millions of times, between all
-//! that it does. The server and another client are processes; of those every event counts, and a tick each
-//! millisecond.
+//! A node has one thread, so only that thread can read its clock at any time. Therefore one client runs in this
+//! process, in the event loop of `meantime client`: it is read some millions of times, between all that it does. The
+//! server and another client are processes; of those every event is checked, and a tick each millisecond.
 
 mod support;
 
@@ -29,13 +28,13 @@ use meantime_core::{
 use serde_json::Value;
 use support::{Process, pause};
 
-/// A reader of a clock, who looks at each pair of readings.
+/// Reads a clock, and checks each pair of readings.
 #[derive(Debug)]
 struct Reader {
     /// How much faster or slower than its oscillator a clock may run.
     limit: Frequency,
     last: Option<(i64, i64)>,
-    /// The rate is measured from here: a single nanosecond is a lot of one pair's distance.
+    /// The rate is measured from here: a nanosecond is large against the distance of one pair.
     mark: Option<(i64, i64)>,
     reads: u64,
     fastest: f64,
@@ -75,7 +74,7 @@ impl Reader {
         }
     }
 
-    /// Nothing was wrong, and there was something to see.
+    /// No reading was wrong, and there were enough.
     fn assert_right(&self, who: &str, reads: u64) {
         let (fastest, slowest) = (self.fastest * 1e6, self.slowest * 1e6);
         println!("{who}: {} reads, its rate between {slowest:+.1} and {fastest:+.1} ppm", self.reads);
@@ -84,7 +83,7 @@ impl Reader {
     }
 }
 
-/// The machine's clocks, the oscillator jumping when that is asked for.
+/// The machine's clocks, with an oscillator that jumps on request.
 #[derive(Clone)]
 struct Jumpy {
     overlay: Overlay,
@@ -110,7 +109,7 @@ impl NodeClock for Jumpy {
     }
 }
 
-/// A client that is read whenever it has done something, and all the time that it has nothing to do.
+/// A client whose clock is read after each thing that it does, and while it is idle.
 struct Watched {
     client: Client,
     clock: Jumpy,
@@ -118,8 +117,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Reads the clock so often. Never between the loop's reading of its clocks and what the client does by
-    /// that: nobody could.
+    /// Reads the clock so many times. Never between the loop's reading of its clocks and what the client does with
+    /// it: no program could.
     fn read_on(&mut self, times: u32) {
         let Some(mut reader) = self.reader.take() else { return };
         for _ in 0..times {
@@ -182,7 +181,7 @@ impl Node for Watched {
         self.client.poll_event()
     }
 
-    /// It always wants to go on at once: so the loop never waits.
+    /// Always due, so the loop never waits.
     fn poll_timeout(&self) -> Option<Monotonic> {
         Some(Monotonic::from_nanos(0))
     }
@@ -196,13 +195,13 @@ impl Node for Watched {
     }
 }
 
-/// Lets the oscillator jump now and then, takes note of the steps and slews, and ends the run.
+/// Makes the oscillator jump now and then, records the steps and slews, and ends the run.
 struct Director {
     clock: Jumpy,
     reader: Rc<Cell<Option<Reader>>>,
     jumps: Vec<(u32, Span)>,
     ticks: u32,
-    told: Vec<(bool, Adjustment, Span)>,
+    corrections: Vec<(bool, Adjustment, Span)>,
 }
 
 impl LoopHandler<Watched> for Director {
@@ -214,7 +213,7 @@ impl LoopHandler<Watched> for Director {
         event: ClientEvent,
     ) -> io::Result<()> {
         if let ClientEvent::Corrected { first, adjustment, added, .. } = event {
-            self.told.push((first, adjustment, added.span()));
+            self.corrections.push((first, adjustment, added.span()));
         }
         Ok(())
     }
@@ -224,8 +223,8 @@ impl LoopHandler<Watched> for Director {
         if let Some((_, jump)) = self.jumps.iter().find(|(at, _)| *at == self.ticks) {
             self.clock.jump.set(self.clock.jump.get() + *jump);
             // Published time is a function of the oscillator, and jumps with it until it is corrected: that
-            // is not what this is about.
-            let mut reader = self.reader.take().expect("nobody else has it now");
+            // is not tested here.
+            let mut reader = self.reader.take().expect("it is in its place again");
             (reader.last, reader.mark) = (None, None);
             self.reader.set(Some(reader));
         }
@@ -261,29 +260,36 @@ fn published_time_is_monotone_and_within_the_slew_limit_however_often_it_is_read
     // Two milliseconds are slewed in four seconds.
     let jumps = vec![(50, Span::from_millis(2)), (120, Span::from_millis(-2))];
     let mut director =
-        Director { clock: clock.clone(), reader: reader.clone(), jumps, ticks: 0, told: Vec::new() };
+        Director { clock: clock.clone(), reader: reader.clone(), jumps, ticks: 0, corrections: Vec::new() };
     let mut event_loop = EventLoop::new(node, link, clock).expect("a loop").with_tick(Some(TICK));
     assert_eq!(event_loop.run(&mut director).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 
-    let reader = reader.take().expect("nobody else has it now");
+    let reader = reader.take().expect("it is in its place again");
     reader.assert_right("watched", 1_000_000);
-    let told = director.told;
-    assert!(told[0].0 && told[0].1 == Adjustment::Step && told[0].2 > Span::from_secs(5), "{:?}", told[0]);
-    assert!(told[1..].iter().all(|(first, how, _)| !first && *how == Adjustment::Slew), "{told:?}");
+    let corrections = director.corrections;
+    assert!(
+        corrections[0].0 && corrections[0].1 == Adjustment::Step && corrections[0].2 > Span::from_secs(5),
+        "{:?}",
+        corrections[0]
+    );
+    assert!(
+        corrections[1..].iter().all(|(first, how, _)| !first && *how == Adjustment::Slew),
+        "{corrections:?}"
+    );
     // It has been slewed at full speed, both ways, on top of the 250 ppm that it lacks.
     assert!(reader.fastest > 600e-6 && reader.slowest < -150e-6, "{reader:?}");
     assert_told_right(&server, Frequency::ZERO);
     assert_told_right(&other, Frequency::from_ppm(80.0));
 }
 
-/// A process that tells how its clock stands as often as it can.
+/// A process that reports its clock as often as possible.
 fn process(name: &str, arguments: &str) -> Process {
     let arguments: Vec<&str> = arguments.split(' ').chain(["--output", "json", "--tick", "1ms"]).collect();
     Process::start(name, &arguments)
 }
 
-/// All that the process has told since it was synchronized, by the host's oscillator, over which its own
-/// drifts.
+/// All readings that the process has reported since it was synchronized, over the host's oscillator, against
+/// which its own drifts.
 fn assert_told_right(node: &Process, drift: Frequency) {
     let mut reader = Reader::new(limit() + drift);
     let ns = |event: &Value, field: &str| event[field].as_i64().expect("a whole number");
@@ -297,7 +303,7 @@ fn assert_told_right(node: &Process, drift: Frequency) {
 
 #[test]
 fn a_clock_that_goes_back_or_runs_too_fast_or_slow_is_caught() {
-    // In steps of 50 ns; what is shown after the n-th.
+    // In steps of 50 ns; the reading after the n-th.
     let wrong = |shown: &dyn Fn(i64) -> i64| {
         let mut reader = Reader::new(limit());
         (0..100_000).for_each(|n| reader.read(50 * n, shown(n)));

@@ -1,4 +1,4 @@
-//! One server or client as its surroundings see it: signals, a server that is not there yet, the events.
+//! One server or client from outside: signals, a server that is not there yet, the events.
 
 mod support;
 
@@ -41,7 +41,7 @@ fn a_signal_ends_a_server_within_a_second_and_it_says_goodbye() {
 }
 
 #[test]
-fn a_client_that_cannot_reach_its_server_ends_on_a_signal_too() {
+fn a_client_that_cannot_reach_its_server_ends_on_a_signal_as_well() {
     let mut client = client(&free_address(), "lonely", &[]);
     client.wait_for_any("registering");
     let (status, took) = client.end(Signal::SIGTERM);
@@ -61,7 +61,7 @@ fn a_client_waits_for_a_server_that_is_not_there_yet() {
 }
 
 #[test]
-fn a_late_client_adopts_the_clusters_time_at_once_and_moves_nobody() {
+fn a_late_client_adopts_the_cluster_time_at_once_and_moves_no_other_clock() {
     let server = server("127.0.0.1:0", &["--interval", "2s"]);
     let settled = client(&server.address(), "settled", &["--simulate-offset", "1s"]);
     settled.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
@@ -81,7 +81,7 @@ fn a_late_client_adopts_the_clusters_time_at_once_and_moves_nobody() {
 }
 
 #[test]
-fn whoever_has_read_enough_ends_the_process_quietly() {
+fn a_closed_output_pipe_ends_the_process_without_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_meantime"))
         .args(["server", "--listen", "127.0.0.1:0", "--tick", "10ms"])
         .stdout(Stdio::piped())
@@ -101,7 +101,7 @@ fn whoever_has_read_enough_ends_the_process_quietly() {
 }
 
 #[test]
-fn people_read_everything_once() {
+fn an_operator_reads_each_line_once() {
     let (_dir, path) = support::scratch();
     let file = path.join("log").display().to_string();
     let mut server = server("127.0.0.1:0", &["--interval", "200ms"]);
@@ -112,22 +112,22 @@ fn people_read_everything_once() {
     client.end(Signal::SIGTERM);
     let (said, log) = (client.said(), client.log());
     assert!(said.contains("Connected to the server") && said.contains("timestamps: "), "{said}");
-    for told in ["following the server", "timestamps: ", "Holdover: "] {
-        assert!(!log.contains(told), "stderr repeats what stdout says: {log}");
+    for line in ["following the server", "timestamps: ", "Holdover: "] {
+        assert!(!log.contains(line), "stderr repeats what stdout says: {log}");
     }
-    // What is no event is on stderr alone, and the file has all.
+    // Lines that are no events are on stderr only; the file has all.
     assert!(log.contains("datagrams received") && !said.contains("datagrams received"), "{log}");
     let file = std::fs::read_to_string(file).expect("the log");
-    for told in ["following the server", "timestamps: ", "Holdover: ", "datagrams received"] {
-        assert_eq!(file.matches(told).count(), 1, "{told}: {file}");
+    for line in ["following the server", "timestamps: ", "Holdover: ", "datagrams received"] {
+        assert_eq!(file.matches(line).count(), 1, "{line}: {file}");
     }
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_explained_once() {
+fn advice_about_a_server_that_does_not_answer_is_logged_once() {
     let address = free_address();
     let mut client = client(&address, "lonely", &[]);
-    // It speaks at the fifth attempt, and at no later one.
+    // It is logged at the fifth attempt, and at no later one.
     client.wait_for("registering", 5, |_| true);
     client.end(Signal::SIGTERM);
     let log = client.log();
@@ -137,7 +137,7 @@ fn a_server_that_does_not_answer_is_explained_once() {
 }
 
 #[test]
-fn every_event_is_an_object_that_programs_can_rely_on() {
+fn every_event_is_a_json_object_with_its_documented_fields() {
     let mut server = server("127.0.0.1:0", &["--interval", "200ms"]);
     let clients: Vec<Process> = ["2s", "-3s"]
         .iter()
@@ -146,14 +146,14 @@ fn every_event_is_an_object_that_programs_can_rely_on() {
     pause(Duration::from_secs(4));
     server.end(Signal::SIGTERM);
     clients[0].wait_for_any("holdover");
-    let mut told: Vec<Value> = server.events();
-    told.extend(clients.iter().flat_map(Process::events));
-    for event in &told {
+    let mut events: Vec<Value> = server.events();
+    events.extend(clients.iter().flat_map(Process::events));
+    for event in &events {
         assert_common_fields(event);
     }
     for (kind, fields) in SCHEMA {
-        let of_kind: Vec<&Value> = told.iter().filter(|event| event["event"] == *kind).collect();
-        assert!(!of_kind.is_empty(), "no event '{kind}' was told");
+        let of_kind: Vec<&Value> = events.iter().filter(|event| event["event"] == *kind).collect();
+        assert!(!of_kind.is_empty(), "there was no event '{kind}'");
         for event in of_kind {
             let found: Vec<&str> = event.as_object().expect("an object").keys().map(String::as_str).collect();
             assert_eq!(found, [COMMON, fields].concat(), "{event}");
@@ -161,7 +161,7 @@ fn every_event_is_an_object_that_programs_can_rely_on() {
     }
 }
 
-/// What every event has; and what is in nanoseconds is a whole number, or null where nothing is known.
+/// The fields of every event; a field in nanoseconds is a whole number, or null where it is unknown.
 fn assert_common_fields(event: &Value) {
     let cluster = event["cluster_ns"].as_i64().unwrap_or_else(|| panic!("no cluster_ns: {event}"));
     assert!(event["raw_ns"].is_i64() && event["event"].is_string(), "{event}");
@@ -173,7 +173,7 @@ fn assert_common_fields(event: &Value) {
     }
 }
 
-/// An address on which nobody listens.
+/// An address on which no program listens.
 #[expect(clippy::disallowed_types, reason = "to find a free port")]
 fn free_address() -> String {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -182,7 +182,7 @@ fn free_address() -> String {
 
 const COMMON: &[&str] = &["event", "time", "raw_ns", "cluster_ns", "error_ns", "bound_ns"];
 
-/// The fields of the kinds that a quiet cluster tells of.
+/// The fields of the kinds of events that an undisturbed cluster reports.
 const SCHEMA: &[(&str, &[&str])] = &[
     ("listening", &["address", "name", "version", "timestamps"]),
     ("tick", &["state", "frequency_ppb", "timestamps"]),

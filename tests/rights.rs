@@ -1,4 +1,4 @@
-//! What a running node may do: nothing that it does not need, whoever has started it.
+//! The privileges of a running node: only those that it needs, whichever user has started it.
 
 #![cfg(target_os = "linux")]
 
@@ -16,10 +16,9 @@ use support::{Process, client, not_run, scratch, server, wait_until};
 
 const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
 
-fn assert_no_rights(node: &Process) {
+fn assert_no_privileges(node: &Process) {
     for set in SETS {
-        // Whoever lacks CAP_SETPCAP cannot narrow what he might be given, and with no_new_privs is given
-        // nothing.
+        // A user without CAP_SETPCAP cannot reduce the bounding set; with no_new_privs it gives nothing.
         if set != "CapBnd" || geteuid().is_root() {
             assert_eq!(node.status(set).trim_start_matches('0'), "", "{} of the {}", set, node.name());
         }
@@ -28,16 +27,16 @@ fn assert_no_rights(node: &Process) {
 }
 
 #[test]
-fn server_and_client_give_up_all_rights() {
+fn server_and_client_drop_all_privileges() {
     let server = server("127.0.0.1:0", &["--interval", "200ms"]);
     let client = client(&server.address(), "humble", &[]);
     client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
-    assert_no_rights(&server);
-    assert_no_rights(&client);
+    assert_no_privileges(&server);
+    assert_no_privileges(&client);
 }
 
-/// The user whom a test may become.
-fn nobody() -> Result<User, String> {
+/// The user that a test changes to.
+fn test_user() -> Result<User, String> {
     if !geteuid().is_root() {
         return Err("only root can become another user".into());
     }
@@ -50,8 +49,8 @@ fn open_to_all(path: &Path) {
 }
 
 #[test]
-fn a_node_becomes_the_user_that_it_shall_and_its_files_are_his() {
-    let nobody = match nobody() {
+fn a_node_changes_to_the_given_user_which_owns_its_files() {
+    let nobody = match test_user() {
         Ok(nobody) => nobody,
         Err(why) => return not_run(&format!("the test of --user: {why}")),
     };
@@ -73,7 +72,7 @@ fn a_node_becomes_the_user_that_it_shall_and_its_files_are_his() {
     assert!(node.status("Uid").split_whitespace().all(|id| id == uid), "{}", node.status("Uid"));
     assert!(node.status("Gid").split_whitespace().all(|id| id == gid), "{}", node.status("Gid"));
     assert!(node.status("Groups").split_whitespace().all(|id| id == gid), "{}", node.status("Groups"));
-    assert_no_rights(&node);
+    assert_no_privileges(&node);
 
     for file in [&state_text, &record, &control] {
         assert_eq!(fs::metadata(file).expect(file).uid(), nobody.uid.as_raw(), "{file}");
@@ -90,8 +89,8 @@ fn a_node_becomes_the_user_that_it_shall_and_its_files_are_his() {
 }
 
 #[test]
-fn where_the_user_cannot_write_that_is_told_at_the_start() {
-    if let Err(why) = nobody() {
+fn a_directory_that_the_user_cannot_write_is_reported_at_the_start() {
+    if let Err(why) = test_user() {
         return not_run(&format!("the test of --user and its files: {why}"));
     }
     let (_dir, path) = scratch();
@@ -110,8 +109,8 @@ fn where_the_user_cannot_write_that_is_told_at_the_start() {
 }
 
 #[test]
-fn who_may_not_become_another_user_is_told_so() {
-    let name = match nobody() {
+fn a_process_that_cannot_change_the_user_reports_that() {
+    let name = match test_user() {
         Ok(_) => "nobody",
         Err(why) => return not_run(&format!("the test of --user without the right to it: {why}")),
     };
@@ -130,11 +129,11 @@ fn who_may_not_become_another_user_is_told_so() {
 }
 
 #[test]
-fn who_steers_the_clock_keeps_the_right_to_it_and_no_other() {
+fn a_node_that_steers_the_clock_keeps_that_capability_and_no_other() {
     if !geteuid().is_root() {
         return not_run("the test of the one right that is kept: only root has it");
     }
-    // Capabilities are a thread's own, and this test is one.
+    // Capabilities belong to a thread, and this test is one.
     drop_privileges(None, RetainedPrivilege::SetClock).expect("root may give up what it has");
     let status = fs::read_to_string("/proc/thread-self/status").expect("a thread");
     let held = |set: &str| {

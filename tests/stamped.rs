@@ -1,4 +1,5 @@
-//! Datagrams that leave later than they say and are read later than they come: what timestamps mend of that.
+//! Datagrams that are sent after their own timestamp and read after their arrival: what the kernel's timestamps
+//! correct of that.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ const CLIENT: &str = "192.0.2.7:40000";
 /// One way, in nanoseconds.
 const WAY: i64 = 100_000;
 
-/// Which of the two a thing happens to.
+/// The node that an event belongs to.
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
     Server,
@@ -26,7 +27,7 @@ enum Thing {
     Came { received: i64, datagram: Datagram },
 }
 
-/// A server and a client on machines that are busy, with a constant delay between them.
+/// A server and a client on busy machines, with a constant delay between them.
 struct Busy {
     server: Server,
     client: Client,
@@ -36,7 +37,7 @@ struct Busy {
     things: BTreeMap<(i64, u64), (Side, Thing)>,
     count: u64,
     reports: Vec<Report>,
-    /// How long each report lay about before it left, beyond what it said.
+    /// How long each report waited before it was sent, beyond its own timestamp.
     lags: Vec<i64>,
     shown: i64,
 }
@@ -118,7 +119,7 @@ impl Busy {
         }
     }
 
-    /// The client is the slower one: what it sends lies about for a while. Both read late what has come.
+    /// The client is the slower one: what it sends waits for a while. Both read late what has arrived.
     fn send(&mut self, side: Side, datagram: Datagram, stamp: Option<StampId>) {
         let busy = if side == Side::Client { 300_000 } else { 10_000 };
         let lag = busy / 10 + self.rng.random_range(0..busy);
@@ -151,14 +152,14 @@ impl Busy {
         }
     }
 
-    /// Client's published time minus the server's.
+    /// The client's published time minus the server's.
     fn difference(&self) -> Span {
         let client = self.client.read(at(Side::Client, self.now).raw).time;
         client - self.server.read(at(Side::Server, self.now).raw).time
     }
 }
 
-/// A moment. Both oscillators are perfect; the client's is a second ahead.
+/// A time of the simulation. Both oscillators are perfect; the client's is a second ahead.
 fn at(side: Side, ns: i64) -> Now {
     let ahead = if side == Side::Client { Span::from_secs(1) } else { Span::ZERO };
     let raw = Raw::from_nanos(1_800_000_000_000_000_000 + ns) + ahead;
@@ -170,7 +171,7 @@ fn path(text: &str) -> Path {
 }
 
 #[test]
-fn timestamps_mend_what_a_busy_machine_does_to_its_measurements() {
+fn timestamps_correct_the_measurements_of_a_busy_machine() {
     let error = |stamped| {
         let mut busy = Busy::new(stamped);
         busy.run(120);
@@ -188,16 +189,16 @@ fn timestamps_mend_what_a_busy_machine_does_to_its_measurements() {
 }
 
 #[test]
-fn a_known_asymmetry_is_taken_out_of_stamps_and_readings_alike() {
-    // In truth there is none: the client's clock goes wrong by half of what it is told.
+fn a_known_asymmetry_is_removed_from_timestamps_and_readings_alike() {
+    // There is no asymmetry, so the client's clock is wrong by half of the configured one.
     let config = ClientConfig { asymmetry: Span::from_micros(40), ..ClientConfig::default() };
     let mut busy = Busy::with(true, config);
     busy.run(180);
     let off = busy.difference() - Span::from_micros(20);
     assert!(off.abs() < Span::from_micros(1), "off by {off}");
-    // And what it tells of when its reports left is as it was.
-    let told: Vec<Span> = busy.reports.iter().map(|report| report.transmit_latency).collect();
-    assert_eq!(told[1].as_nanos(), busy.lags[0]);
+    // The transmit latency that it reports is unchanged.
+    let reported: Vec<Span> = busy.reports.iter().map(|report| report.transmit_latency).collect();
+    assert_eq!(reported[1].as_nanos(), busy.lags[0]);
 }
 
 #[test]
@@ -213,24 +214,24 @@ fn a_bound_is_as_tight_as_the_timestamps() {
 }
 
 #[test]
-fn a_report_says_how_much_later_than_it_said_the_one_before_it_left() {
+fn a_report_states_the_transmit_latency_of_the_previous_one() {
     let mut busy = Busy::new(true);
     busy.run(60);
     let pairs = busy.reports.windows(2).zip(&busy.lags);
-    let told: Vec<(i64, i64)> =
+    let reported: Vec<(i64, i64)> =
         pairs.map(|(pair, lag)| (pair[1].transmit_latency.as_nanos(), *lag)).collect();
-    assert!(told.len() > 40);
-    // At first nothing is foreseen of the lag; later its least part is.
-    assert_eq!(told[0].0, told[0].1);
-    for (told, lag) in &told[1..] {
-        let foreseen = lag - told;
-        assert!((30_000..331_000).contains(&foreseen), "{told} of {lag}");
+    assert!(reported.len() > 40);
+    // At first no part of the latency is predicted; later its minimum is.
+    assert_eq!(reported[0].0, reported[0].1);
+    for (latency, lag) in &reported[1..] {
+        let predicted = lag - latency;
+        assert!((30_000..331_000).contains(&predicted), "{latency} of {lag}");
     }
-    assert!(told.iter().rev().take(20).all(|(told, _)| *told > -40_000 && *told < 300_000));
+    assert!(reported.iter().rev().take(20).all(|(latency, _)| *latency > -40_000 && *latency < 300_000));
 }
 
 #[test]
-fn without_timestamps_nothing_is_told_and_nothing_is_foreseen() {
+fn without_timestamps_no_transmit_latency_is_reported_or_predicted() {
     let mut busy = Busy::new(false);
     busy.run(30);
     assert!(!busy.reports.is_empty());

@@ -1,5 +1,4 @@
-//! A node under a service manager, which here is a socket that listens: ready, alive, how it stands,
-//! stopping.
+//! A node under a service manager, here a socket that records the notifications: ready, keepalive, status, stopping.
 
 mod support;
 
@@ -16,7 +15,7 @@ use tempfile::TempDir;
 struct Manager {
     socket: UnixDatagram,
     path: String,
-    heard: Vec<String>,
+    received: Vec<String>,
     _dir: TempDir,
 }
 
@@ -26,33 +25,35 @@ impl Manager {
         let path = path.join("notify").display().to_string();
         let socket = UnixDatagram::bind(&path).expect("a socket");
         socket.set_nonblocking(true).expect("a socket");
-        Manager { socket, path, heard: Vec::new(), _dir: dir }
+        Manager { socket, path, received: Vec::new(), _dir: dir }
     }
 
-    /// Starts a node that it takes for dead after so long without a sign of life.
-    fn start(&self, patience: Duration, arguments: &[&str]) -> Process {
+    /// Starts a node with this watchdog timeout.
+    fn start(&self, watchdog_timeout: Duration, arguments: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meantime"));
-        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", patience.as_micros().to_string());
+        command
+            .env("NOTIFY_SOCKET", &self.path)
+            .env("WATCHDOG_USEC", watchdog_timeout.as_micros().to_string());
         Process::start_by("watched", command, &[arguments, &["--output", "json"]].concat())
     }
 
-    /// All that was said so far.
-    fn heard(&mut self) -> &[String] {
+    /// All notifications so far.
+    fn received(&mut self) -> &[String] {
         let mut buffer = [0; 4_096];
         loop {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                    self.heard.extend(text.lines().map(str::to_owned));
+                    self.received.extend(text.lines().map(str::to_owned));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return &self.heard,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return &self.received,
                 Err(error) => panic!("{error}"),
             }
         }
     }
 
     fn count(&mut self, what: &str) -> usize {
-        self.heard().iter().filter(|line| line.starts_with(what)).count()
+        self.received().iter().filter(|line| line.starts_with(what)).count()
     }
 
     fn wait_for(&mut self, what: &str, times: usize) {
@@ -61,24 +62,28 @@ impl Manager {
 }
 
 #[test]
-fn a_server_is_ready_once_it_listens_says_how_it_stands_and_that_it_stops() {
+fn a_server_reports_that_it_is_ready_its_status_and_that_it_stops() {
     let mut manager = Manager::new();
     let arguments = ["server", "--listen", "127.0.0.1:0", "--interval", "200ms"];
     let mut node = manager.start(Duration::from_millis(600), &arguments);
     manager.wait_for("READY=1", 1);
-    assert_eq!(manager.heard()[0], "READY=1", "before anything else");
+    assert_eq!(manager.received()[0], "READY=1", "before anything else");
     node.address();
     let client = support::client(&node.address(), "guest", &[]);
     client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
     manager.wait_for("STATUS=synchronized, agreed, bound ", 1);
-    assert!(manager.heard().iter().any(|line| line.ends_with("2 members, 2 heard")), "{:?}", manager.heard);
+    assert!(
+        manager.received().iter().any(|line| line.ends_with("2 members, 2 heard")),
+        "{:?}",
+        manager.received
+    );
     assert!(node.end(Signal::SIGTERM).0.success());
-    assert_eq!(manager.heard().last().map(String::as_str), Some("STOPPING=1"));
+    assert_eq!(manager.received().last().map(String::as_str), Some("STOPPING=1"));
     assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (1, 1));
 }
 
 #[test]
-fn a_client_that_waits_for_its_server_is_ready_and_says_so() {
+fn a_client_that_waits_for_its_server_is_ready() {
     let mut manager = Manager::new();
     let later = server("127.0.0.1:0", &["--interval", "200ms"]);
     let address = later.address();
@@ -88,31 +93,31 @@ fn a_client_that_waits_for_its_server_is_ready_and_says_so() {
     let _again = server(&address, &["--interval", "200ms"]);
     manager.wait_for("STATUS=synchronized, bound ", 1);
     assert!(
-        manager.heard().iter().any(|line| line.ends_with(&format!("server {address}"))),
+        manager.received().iter().any(|line| line.ends_with(&format!("server {address}"))),
         "{:?}",
-        manager.heard
+        manager.received
     );
 }
 
 #[test]
-fn signs_of_life_come_while_the_loop_turns_and_only_then() {
+fn keepalives_come_only_while_the_loop_runs() {
     let mut manager = Manager::new();
     let begun = now();
     let node = manager.start(Duration::from_millis(300), &["server", "--listen", "127.0.0.1:0"]);
     manager.wait_for("WATCHDOG=1", 10);
     // A tenth of a second apart; they are late rather than early.
-    assert!(now() - begun >= Duration::from_millis(800), "10 signs of life in {:?}", now() - begun);
+    assert!(now() - begun >= Duration::from_millis(800), "10 keepalives in {:?}", now() - begun);
     node.signal(Signal::SIGSTOP);
     pause(Duration::from_millis(50));
     let before = manager.count("WATCHDOG=1");
     pause(Duration::from_secs(1));
-    assert_eq!(manager.count("WATCHDOG=1"), before, "who stands still gives no sign of life");
+    assert_eq!(manager.count("WATCHDOG=1"), before, "a stopped process sends no keepalive");
     node.signal(Signal::SIGCONT);
     manager.wait_for("WATCHDOG=1", before + 1);
 }
 
 #[test]
-fn a_service_manager_that_is_gone_stops_nobody() {
+fn a_service_manager_that_is_gone_stops_no_node() {
     let manager = Manager::new();
     let node = manager
         .start(Duration::from_millis(150), &["server", "--listen", "127.0.0.1:0", "--interval", "200ms"]);

@@ -1,4 +1,4 @@
-//! Timestamps of a real cluster on loopback: the kernel's where it has some, the program's own where not.
+//! Timestamps of a real cluster on loopback: the kernel's where it records them, else the program's own.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use support::{Process, client, not_run, pause, server};
 
-/// A server and two clients whose clocks agree, all with these timestamps.
+/// A server and two clients whose clocks agree, all with this timestamp source.
 fn cluster(server_with: &str, clients_with: &str) -> Vec<Process> {
     let hub = server("127.0.0.1:0", &["--interval", "500ms", "--timestamps", server_with]);
     let mut nodes: Vec<Process> = [("one", "4s", "60ppm"), ("two", "-2s", "-80ppm")]
@@ -31,26 +31,26 @@ fn assert_agreement(nodes: &[Process], limit_ns: i64, when: &str) {
     support::ticks::assert_agreement(&nodes, 2, limit_ns, when);
 }
 
-/// Which timestamps a node says it uses, at last.
+/// The timestamp source that a node has reported last.
 fn last_word(node: &Process) -> String {
     let ticks = node.events_of("tick");
     ticks.last().and_then(|tick| tick["timestamps"].as_str()).expect("a word").to_owned()
 }
 
 #[test]
-fn where_the_kernel_takes_timestamps_they_are_used_on_both_sides() {
+fn where_the_kernel_records_timestamps_both_nodes_use_them() {
     let mut nodes = cluster("auto", "auto");
     if nodes.iter().any(|node| last_word(node) != "kernel") {
         return not_run("the kernel gives no timestamps on loopback");
     }
     for node in &nodes {
-        let told = |kind| node.events_of(kind).iter().all(|event| event["timestamps"] == "kernel");
-        assert!(told("registered") && told("listening"), "{}", node.name());
+        let all_kernel = |kind| node.events_of(kind).iter().all(|event| event["timestamps"] == "kernel");
+        assert!(all_kernel("registered") && all_kernel("listening"), "{}", node.name());
         assert!(node.log().contains("timestamps: kernel"), "{}", node.log());
     }
     assert_agreement(&nodes, 200_000, "with the kernel's timestamps");
-    // The delay shows it: from one call to the other a datagram takes longer than from one stamp to the
-    // other.
+    // The delay shows it: between two calls of the program more time passes than between two timestamps of the
+    // kernel.
     let delays = |process: &Process| -> Vec<i64> {
         process.events_of("updated").iter().filter_map(|event| event["delay_ns"].as_i64()).collect()
     };
@@ -63,7 +63,7 @@ fn where_the_kernel_takes_timestamps_they_are_used_on_both_sides() {
 }
 
 #[test]
-fn without_the_kernels_timestamps_the_programs_own_do() {
+fn without_the_kernels_timestamps_the_programs_own_are_used() {
     let nodes = cluster("user", "user");
     assert!(nodes.iter().all(|node| last_word(node) == "user"));
     assert_eq!(nodes[2].wait_for_any("listening")["timestamps"], "user");
@@ -79,7 +79,7 @@ fn without_the_kernels_timestamps_the_programs_own_do() {
 }
 
 #[test]
-fn either_side_may_do_without() {
+fn each_node_may_use_another_timestamp_source() {
     for (server_with, clients_with) in [("auto", "user"), ("user", "auto")] {
         let nodes = cluster(server_with, clients_with);
         assert_agreement(&nodes, 1_000_000, &format!("server {server_with}, clients {clients_with}"));
@@ -93,7 +93,7 @@ fn transmit_timestamps_do_not_keep_a_node_awake() {
     let before: Vec<u64> = nodes.iter().map(busy).collect();
     pause(Duration::from_secs(3));
     for (node, before) in nodes.iter().zip(before) {
-        // Of 300: a loop that spins takes all that it can get.
+        // Of 300: a busy loop would use all of them.
         let spent = busy(node) - before;
         assert!(spent < 30, "{} was busy for {spent} of 300 ticks", node.name());
     }

@@ -1,8 +1,7 @@
-//! Control messages and socket addresses as the bytes that the kernel reads and writes: what travels beside a
-//! datagram.
+//! Control messages and socket addresses, as the bytes that the kernel reads and writes.
 //!
 //! A control message is a header (its length, level and type), then its data, padded to the size of a word.
-//! Everything here is plain slices: what does not fit is not written, and what makes no sense is not read.
+//! Everything here works on slices: what does not fit is not written, and an invalid length ends the reading.
 
 use std::ffi::c_int;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_cannot_be_end_the_reading() {
+    fn invalid_lengths_end_the_reading() {
         for length in [0_usize, 1, HEADER - 1, usize::MAX, usize::MAX - 7] {
             let mut control = [0; 64];
             add(&mut control, 0, 1, 2, &[&[7; 4]]);

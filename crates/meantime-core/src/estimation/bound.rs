@@ -80,13 +80,13 @@ impl Interval {
 
 /// The effect of an exchange on an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
+enum Intersection {
     /// There was no interval; it starts here.
-    Began,
+    Started,
     /// The interval and the exchange intersect.
-    Fitted,
+    Narrowed,
     /// They do not intersect, by this distance: an assumption was wrong, and the interval restarts.
-    Broke(Span),
+    Empty(Span),
 }
 
 impl Bound {
@@ -176,7 +176,7 @@ impl Bound {
         let mut broken = None;
         for exchange in exchanges {
             alone.prove(&exchange, rho);
-            if let Proof::Broke(gap) = self.prove(&exchange, rho) {
+            if let Intersection::Empty(gap) = self.prove(&exchange, rho) {
                 broken = broken.max(Some(gap));
             }
         }
@@ -194,7 +194,7 @@ impl Bound {
     }
 
     /// Intersects with an exchange: server's stamps in cluster time, client's on its oscillator.
-    fn prove(&mut self, exchange: &Exchange<Timestamp, Raw>, rho: Frequency) -> Proof {
+    fn prove(&mut self, exchange: &Exchange<Timestamp, Raw>, rho: Frequency) -> Intersection {
         let middle = exchange.t2 + (exchange.t3 - exchange.t2).half();
         let reach = exchange.delay().half() + STAMP_ALLOWANCE;
         let phase = -exchange.offset();
@@ -202,17 +202,17 @@ impl Bound {
         self.prove_rate(proved);
         let Some(interval) = self.interval else {
             self.interval = Some(proved);
-            return Proof::Began;
+            return Intersection::Started;
         };
         let at = interval.at.max(middle);
         let (old, new) = (self.carried(&interval, at, rho), self.carried(&proved, at, rho));
         let both = Interval { at, low: old.low.max(new.low), high: old.high.min(new.high) };
         if both.low > both.high {
             self.interval = Some(new);
-            return Proof::Broke(both.low - both.high);
+            return Intersection::Empty(both.low - both.high);
         }
         self.interval = Some(both);
-        Proof::Fitted
+        Intersection::Narrowed
     }
 
     /// Narrows the proved range of the rate by this interval and the first.
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn one_exchange_proves_half_its_delay_however_asymmetric() {
         let mut bound = calm();
-        assert_eq!(bound.prove(&exchange(0.0, 7_000, 100_000, 0), RHO), Proof::Began);
+        assert_eq!(bound.prove(&exchange(0.0, 7_000, 100_000, 0), RHO), Intersection::Started);
         // The phase looks 50 µs smaller than it is; from there the proof reaches just as far as the truth.
         assert_eq!(of(&bound, 0.0, 7_000 - 50_000), 50_000 + 1_002);
         assert_eq!(of(&bound, 0.0, 7_000), 100_000 + 1_002);
@@ -413,7 +413,7 @@ mod tests {
     fn opposite_asymmetries_prove_more_than_each_alone() {
         let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 100_000, 2_000), RHO);
-        assert_eq!(bound.prove(&exchange(0.1, 0, 2_000, 100_000), RHO), Proof::Fitted);
+        assert_eq!(bound.prove(&exchange(0.1, 0, 2_000, 100_000), RHO), Intersection::Narrowed);
         assert!(of(&bound, 0.1, 0) < 3_200, "{}", of(&bound, 0.1, 0));
     }
 
@@ -455,7 +455,7 @@ mod tests {
     fn an_exchange_that_fits_nowhere_starts_it_anew_and_says_by_how_much() {
         let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 10_000, 10_000), RHO);
-        let Proof::Broke(gap) = bound.prove(&exchange(1.0, 1_000_000, 10_000, 10_000), RHO) else {
+        let Intersection::Empty(gap) = bound.prove(&exchange(1.0, 1_000_000, 10_000, 10_000), RHO) else {
             panic!("a millisecond in a second fits into no interval");
         };
         assert!((gap.as_nanos() - (1_000_000 - 20_000 - 2_000)).abs() < 1_100, "{gap}");
@@ -518,7 +518,7 @@ mod tests {
                 }
                 let truth = phase.round() as i64;
                 let proof = bound.prove(&exchange(at, truth, there, back), RHO);
-                prop_assert!(!matches!(proof, Proof::Broke(_)), "{proof:?}");
+                prop_assert!(!matches!(proof, Intersection::Empty(_)), "{proof:?}");
                 let shown = truth + (back - there) / 2;
                 prop_assert!(of(&bound, at, shown) >= (shown - truth).abs());
                 prop_assert!(of(&bound, at, shown) <= (there + back) + 2_000);

@@ -2,20 +2,22 @@
 //!
 //! Nothing in this crate reads a clock, opens a socket or a file, spawns a thread, sleeps or logs. Time and
 //! randomness come in from outside, so the same code runs under the program's event loop and under the
-//! simulator's virtual time. [`Node`] is the contract. The compiler holds the rule: the crate is `no_std` and
-//! its dependencies do no I/O, so `std::net::UdpSocket`, `std::time::Instant` and `std::fs` do not resolve
-//! here.
+//! simulator's virtual time. The compiler enforces that: the crate is `no_std` and its dependencies do no I/O,
+//! so `std::net::UdpSocket`, `std::time::Instant` and `std::fs` do not resolve here.
 //!
-//! | module | what it decides |
+//! [`Node`] is the contract of a [`Server`] and a [`Client`], with an example that drives both.
+//!
+//! | module | what it contains |
 //! |---|---|
 //! | [`time`] | the types of time: spans, offsets and corrections, three timescales |
 //! | [`wire`] | bytes to messages and back |
 //! | [`estimation`] | offsets, frequencies, errors and bounds from timestamps |
 //! | [`consensus`] | what the cluster's time is: the vote and its phases |
-//! | [`server`], [`client`] | what a node remembers of its peers, and when it sends |
-//! | [`node`] | the contract of a node |
-//! | [`config`], [`keys`], [`manual_adjustment`] | what operators decide: limits, keys, manual time adjustments |
-//! | [`event`], [`view`], [`counters`] | what a node reports |
+//! | [`server`] | the server: registration of clients, rounds of measurements, corrections |
+//! | [`client`] | the client: registering, answering probes, following corrections |
+//! | [`node`] | the contract between a node and the program or simulator that drives it |
+//! | [`config`], [`keys`], [`manual_adjustment`] | what an operator decides: limits, keys, manual time adjustments |
+//! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`saved_state`] | what a node knows of the time and its frequency after a restart |
 //! | [`timers`], [`transmit_latency`] | shared helpers |
 

@@ -6,7 +6,7 @@
 //! enough for the server to have been replaced or deposed meanwhile.
 
 use super::announced_adjustment::AdjustmentAwareness;
-use super::correction::{Continuity, NotFollowed, Proof, ReceivedCorrection};
+use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::frequency_trial::ClientDiscipline;
 use super::limits::{Limits, ProposedCorrection};
 use super::outbox::Outbox;
@@ -264,16 +264,16 @@ impl MemberClock {
     pub(super) fn prove(
         &mut self,
         now: Now,
-        proof: Proof,
+        update: BoundUpdate,
         exchanges: impl Iterator<Item = Exchange<Timestamp, Raw>>,
         outbox: &mut Outbox,
     ) {
         let rho = self.rho(now.raw);
-        if proof.continuity == Continuity::Broken || proof.learning {
+        if update.continuity == Continuity::Broken || update.learning {
             self.bound.forget();
         }
-        self.bound.set_pace(now.raw, proof.brisk, rho);
-        let proving = exchanges.filter(|exchange| !proof.learning && exchange.delay() >= Span::ZERO);
+        self.bound.set_pace(now.raw, update.brisk, rho);
+        let proving = exchanges.filter(|exchange| !update.learning && exchange.delay() >= Span::ZERO);
         if let Some(gap) = self.bound.prove_burst(proving, rho) {
             outbox.report(ClientEvent::BoundBroken { gap });
         }

@@ -36,9 +36,9 @@ pub(super) enum NotFollowed {
     Outlier,
 }
 
-/// What exchanges prove about cluster time.
+/// What a session knows about the exchanges from which the clock updates its bound.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Proof {
+pub(super) struct BoundUpdate {
     /// Whether they may be compared with earlier ones.
     pub continuity: Continuity,
     /// Whether the server states that it is learning the time itself; then they prove nothing.

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha12Rng;
 
 use super::clock::MemberClock;
-use super::correction::{Continuity, NotFollowed, Proof, ReceivedCorrection};
+use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::liveness::Liveness;
 use super::outbox::{Outbox, PendingReport, QueuedDatagram};
 use super::replay_window::ReplayWindow;
@@ -344,7 +344,7 @@ impl Joined {
         let broken = !self.proved || new_cluster || self.liveness.has_gap(now.mono);
         let continuity = if broken { Continuity::Broken } else { Continuity::Same };
         self.proved = !message.learning;
-        let proof = Proof { continuity, learning: message.learning, brisk: message.brisk };
-        clock.prove(now, proof, self.reporter.proving(burst), outbox);
+        let update = BoundUpdate { continuity, learning: message.learning, brisk: message.brisk };
+        clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
 }

@@ -54,7 +54,7 @@ pub struct Client {
     node: NodeId,
     rng: ChaCha12Rng,
     server: Option<SocketAddr>,
-    phase: Phase,
+    membership: Membership,
     clock: MemberClock,
     latency: MinTransmitLatency,
     outbox: Outbox,
@@ -63,7 +63,7 @@ pub struct Client {
 
 /// Whether the client has a session.
 #[derive(Debug)]
-enum Phase {
+enum Membership {
     /// It asks for one.
     Registering(Registering),
     /// It has one.
@@ -76,14 +76,14 @@ impl Client {
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let node = NodeId(rng.next_u64());
-        let phase = Phase::Registering(Registering::first(rng.next_u64(), config.name));
+        let membership = Membership::Registering(Registering::first(rng.next_u64(), config.name));
         let mut outbox = Outbox::default();
         outbox.resolve();
         Client {
             node,
             rng,
             server: None,
-            phase,
+            membership,
             clock: MemberClock::new(&config, now),
             latency: MinTransmitLatency::default(),
             outbox,
@@ -102,7 +102,7 @@ impl Client {
         self.clock.published().cluster()
     }
 
-    /// A snapshot of its state now, without its clock's reading ([`Node::read`](crate::Node::read)).
+    /// A snapshot of its state now, without its clock's reading ([`Node::read`]).
     pub fn view(&self, now: Now) -> ClientView {
         let joined = self.joined();
         let published = self.clock.published();
@@ -123,15 +123,15 @@ impl Client {
     pub fn set_keys(&mut self, now: Now, keys: NodeKeys) {
         self.config.keys = keys;
         let name = self.heartbeat_name();
-        if let Phase::Joined(joined) = &mut self.phase {
+        if let Membership::Joined(joined) = &mut self.membership {
             joined.send_heartbeat(now, name, &mut self.rng, &mut self.outbox);
         }
     }
 
     fn joined(&self) -> Option<&Joined> {
-        match &self.phase {
-            Phase::Joined(joined) => Some(joined),
-            Phase::Registering(_) => None,
+        match &self.membership {
+            Membership::Joined(joined) => Some(joined),
+            Membership::Registering(_) => None,
         }
     }
 
@@ -147,12 +147,12 @@ impl Client {
     }
 }
 
-/// Changes of phase.
+/// Joining and leaving.
 impl Client {
     /// The server accepts the registration.
     fn join(&mut self, now: Now, server: SocketAddr, header: &Header, welcome: &Welcome) {
         let joined = Joined::begin(now, header, welcome, &self.config, &mut self.clock, &mut self.outbox);
-        self.phase = Phase::Joined(Box::new(joined));
+        self.membership = Membership::Joined(Box::new(joined));
         let (cluster, interval) = (welcome.cluster, welcome.interval);
         self.outbox.report(ClientEvent::Registered { server, cluster, interval });
     }
@@ -168,7 +168,7 @@ impl Client {
             SessionEnd::ServerLeft => registering.wait(now, &mut self.rng),
             _ => self.outbox.resolve(),
         }
-        self.phase = Phase::Registering(registering);
+        self.membership = Membership::Registering(registering);
     }
 }
 
@@ -189,8 +189,8 @@ impl Client {
         let cluster = self.stated_cluster();
         let header = &message.header;
         let (rng, clock, outbox) = (&mut self.rng, &mut self.clock, &mut self.outbox);
-        match &mut self.phase {
-            Phase::Registering(registering) => match &message.body {
+        match &mut self.membership {
+            Membership::Registering(registering) => match &message.body {
                 Body::Challenge(challenge) => {
                     registering.handle_challenge(now, header, challenge, cluster, rng, outbox)
                 }
@@ -202,14 +202,16 @@ impl Client {
                 Body::Reject(reject) => registering.handle_reject(server, reject, outbox),
                 _ => Fate::Session,
             },
-            Phase::Joined(joined) => match joined.handle_message(now, received, message, clock, outbox) {
-                Ok(fate) => fate,
-                Err(end) => {
-                    let heartbeat = joined.liveness().heartbeat();
-                    self.leave(now, end, heartbeat);
-                    Fate::Accepted
+            Membership::Joined(joined) => {
+                match joined.handle_message(now, received, message, clock, outbox) {
+                    Ok(fate) => fate,
+                    Err(end) => {
+                        let heartbeat = joined.liveness().heartbeat();
+                        self.leave(now, end, heartbeat);
+                        Fate::Accepted
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -218,7 +220,7 @@ impl Client {
         // A client with keys does not believe what it cannot verify.
         if kind == Kind::Reject as u8
             && self.config.keys.is_empty()
-            && let Phase::Registering(registering) = &mut self.phase
+            && let Membership::Registering(registering) = &mut self.membership
         {
             let reject = Reject { nonce, reason: RejectReason::Version, version };
             registering.handle_reject(server, &reject, &mut self.outbox);
@@ -231,10 +233,10 @@ impl Client {
     /// The key that a datagram is tagged with: heartbeats try the newest.
     fn key_for(&self, body: &Body) -> KeyId {
         let keys = &self.config.keys;
-        match (&self.phase, body) {
+        match (&self.membership, body) {
             (_, Body::Heartbeat(_)) => keys.newest(),
-            (Phase::Joined(joined), _) => keys.or_newest(joined.key()),
-            (Phase::Registering(registering), _) => keys.or_newest(registering.key()),
+            (Membership::Joined(joined), _) => keys.or_newest(joined.key()),
+            (Membership::Registering(registering), _) => keys.or_newest(registering.key()),
         }
     }
 
@@ -242,9 +244,9 @@ impl Client {
     fn transmit_report(&mut self, now: Now, pending: PendingReport) -> Option<Transmit> {
         // The report departs a little later than now, and states that time as well as it can be known.
         let t3 = now.raw + self.latency.expected();
-        let (stamp, report) = match &mut self.phase {
-            Phase::Joined(joined) => joined.write_report(now, pending, t3, &self.clock)?,
-            Phase::Registering(_) => return None,
+        let (stamp, report) = match &mut self.membership {
+            Membership::Joined(joined) => joined.write_report(now, pending, t3, &self.clock)?,
+            Membership::Registering(_) => return None,
         };
         let transmit = self.transmit(now, pending.round, Body::Report(report))?;
         Some(Transmit { stamp: Some(stamp), ..transmit })
@@ -256,7 +258,7 @@ impl Client {
         let key_id = self.key_for(&body);
         let flags = Flags { state: self.clock.published().state(), manual_adjustment: 0 };
         let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
-        if let Phase::Joined(joined) = &mut self.phase {
+        if let Membership::Joined(joined) = &mut self.membership {
             joined.write_header(now.mono, &mut header);
         }
         let mut datagram = Message { header, body }.encode();
@@ -291,7 +293,7 @@ impl Node for Client {
     }
 
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
-        if let Phase::Joined(joined) = &mut self.phase
+        if let Membership::Joined(joined) = &mut self.membership
             && let Some(latency) = joined.handle_transmitted(id, raw)
         {
             self.latency.learn(latency);
@@ -304,9 +306,9 @@ impl Node for Client {
 
     fn handle_timeout(&mut self, now: Now) {
         let name = self.heartbeat_name();
-        match &mut self.phase {
-            Phase::Registering(registering) => registering.handle_timeout(now, &mut self.outbox),
-            Phase::Joined(joined) => {
+        match &mut self.membership {
+            Membership::Registering(registering) => registering.handle_timeout(now, &mut self.outbox),
+            Membership::Joined(joined) => {
                 let (rng, clock, outbox) = (&mut self.rng, &mut self.clock, &mut self.outbox);
                 if let Err(end) = joined.handle_timeout(now, name, rng, clock, outbox) {
                     let heartbeat = joined.liveness().heartbeat();
@@ -317,7 +319,7 @@ impl Node for Client {
     }
 
     fn handle_shutdown(&mut self, _now: Now) {
-        if let Phase::Joined(joined) = &self.phase {
+        if let Membership::Joined(joined) = &self.membership {
             joined.handle_shutdown(&mut self.outbox);
         }
     }
@@ -325,7 +327,7 @@ impl Node for Client {
     fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
         self.server = server.or(self.server);
         let cluster = self.stated_cluster();
-        if let Phase::Registering(registering) = &mut self.phase {
+        if let Membership::Registering(registering) = &mut self.membership {
             let (rng, outbox) = (&mut self.rng, &mut self.outbox);
             registering.handle_resolved(now, server, &self.config.keys, cluster, rng, outbox);
         }
@@ -360,9 +362,9 @@ impl Node for Client {
     }
 
     fn poll_timeout(&self) -> Option<Monotonic> {
-        match &self.phase {
-            Phase::Registering(registering) => registering.poll_timeout(),
-            Phase::Joined(joined) => Some(joined.poll_timeout(self.clock.published().state())),
+        match &self.membership {
+            Membership::Registering(registering) => registering.poll_timeout(),
+            Membership::Joined(joined) => Some(joined.poll_timeout(self.clock.published().state())),
         }
     }
 

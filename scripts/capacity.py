@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """How many exchanges a second one core serves: this server beside a bare echo and chronyd, in turns.
 
-Each server runs on one core, whoever asks on another. The echo is the least that a server can do: it receives and sends in
-batches and does nothing else (examples/echo.rs). chronyd is Debian's package, unpacked if it is not installed, never
-started system-wide, and without the right to touch any clock. Two figures each: exchanges a second as they were, and by the
-second of processor time that the server took, which is the same on a quiet machine where the server is the limit, and
-means something on a busy one, too.
+Each server runs on one core, its client on another. The echo is the least that a server can do: it receives
+and sends in batches and does nothing else (examples/echo.rs). chronyd is Debian's package, unpacked if it
+is not installed, never started system-wide, and without the right to touch any clock. Two figures each:
+exchanges a second as they were, and by the second of processor time that the server took, which is the same
+on a quiet machine where the server is the limit, and means something on a busy one, too.
 
 usage: capacity.py [--seconds N] [--runs N] [--profile release|test] [--clients N]
 """
@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--clients", type=int, default=1000, help="of meantime load")
     args = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
-        sys.exit("capacity.py: one core for the server and one for whoever asks are needed")
+        sys.exit("capacity.py: two cores are needed, one for the server and one for its client")
     command = [
         "cargo",
         "build",
@@ -152,7 +152,8 @@ def measure(server, asker, seconds):
 
 
 def asked(command):
-    """Runs whoever asks, and watches meanwhile how busy the server is in the last two thirds of the last seconds."""
+    """Runs the client, and watches meanwhile how busy the server is in the last two thirds of the last
+    seconds."""
     samples = []
     words = [str(word) for word in command]
     with subprocess.Popen(

@@ -101,7 +101,9 @@ install_packages() {
     timeout 600 sh -c "apt-get update && apt-get install -y --no-install-recommends ${packages[*]}" </dev/null >/dev/null 2>&1 ||
         echo "cannot be installed: ${packages[*]}"
 }
-if [[ ${MEANTIME_INSTALL:-} == 1 && -z $list && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then install_packages; fi
+if [[ ${MEANTIME_INSTALL:-} == 1 && -z $list && $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    install_packages
+fi
 
 finish() {
     [[ -z $list ]] || exit 0
@@ -136,14 +138,16 @@ step "licences and advisories" 1800 scripts/deny.sh
 step "the core cannot do I/O" 900 scripts/core-forbids.sh
 if cargo clippy --version >/dev/null 2>&1; then
     step "lints" 1800 cargo clippy --locked --workspace --all-targets -- -D warnings
-    step "lints without the dashboard" 1800 cargo clippy --locked --all-targets --no-default-features -- -D warnings
+    step "lints without the dashboard" 1800 \
+        cargo clippy --locked --all-targets --no-default-features -- -D warnings
 else
     lacking "lints" "clippy is not installed (rustup component add clippy)"
 fi
 tests "quick tests" 2700 scripts/test.sh --no-fail-fast
 quick_ignored=$ignored
 tests "long tests" 3600 scripts/test.sh --long --no-fail-fast
-if [[ -z $list ]] && is_wanted "quick tests" && is_wanted "long tests" && ((quick_ignored != passed + failed)); then
+if [[ -z $list ]] && is_wanted "quick tests" && is_wanted "long tests" &&
+    ((quick_ignored != passed + failed)); then
     results+=("FAILED   $quick_ignored tests were left to the step \"long tests\", which has run $((passed + failed))")
     steps_failed=$((steps_failed + 1))
 fi
@@ -161,7 +165,8 @@ step "the dashboard" 1200 scripts/dashboard-test.py
 
 # The program, in virtual machines: these need a kernel of their own.
 step "the machine's clock" 1200 scripts/vm-clock-test.sh
-step "the systemd units in a virtual machine" 1200 env MEANTIME=target/release/meantime scripts/vm-systemd-test.sh
+step "the systemd units in a virtual machine" 1200 \
+    env MEANTIME=target/release/meantime scripts/vm-systemd-test.sh
 step "bad networks" 1200 scripts/netem-test.sh
 step "the laboratory" 1200 scripts/lab --short
 finish

@@ -3,9 +3,10 @@
 
     scripts/convergence.py [--seconds 20] [--interval 5s] [-o docs/figures/convergence.svg]
 
-One server and four clients with clocks that are wrong on purpose. Every node prints, ten times a second, a reading
-of the host's oscillator together with its own time; from these pairs alone the picture is made. The time axis starts
-with the first reading that all nodes have; the vertical axis is logarithmic on both sides of zero.
+One server and four clients with clocks that are wrong on purpose. Every node prints, ten times a second, a
+reading of the host's oscillator together with its own time; from these pairs alone the picture is made. The
+time axis starts with the first reading that all nodes have; the vertical axis is logarithmic on both sides
+of zero.
 """
 
 import argparse

@@ -34,7 +34,8 @@ trap 'rm -rf "$copy"' EXIT
 mkdir "$copy/crates"
 cp -R crates/meantime-core "$copy/crates/"
 cp Cargo.lock "$copy/"
-sed -n '/^\[workspace\.package\]/,/^\[features\]/p' Cargo.toml | sed '/^\[features\]/d; /^meantime-/d' >"$copy/rest"
+sed -n '/^\[workspace\.package\]/,/^\[features\]/p' Cargo.toml |
+    sed '/^\[features\]/d; /^meantime-/d' >"$copy/rest"
 { printf '[workspace]\nresolver = "3"\nmembers = ["crates/meantime-core"]\n\n'; cat "$copy/rest"; } >"$copy/Cargo.toml"
 module=$copy/crates/meantime-core/src/time/mod.rs
 [[ -f $module ]] || module=$copy/crates/meantime-core/src/time.rs
@@ -42,7 +43,8 @@ module=$copy/crates/meantime-core/src/time/mod.rs
 cp "$module" "$copy/module"
 
 check() {
-    (cd "$copy" && cargo check --quiet --offline -p meantime-core --target-dir "$target/core-forbids") >"$copy/output" 2>&1
+    (cd "$copy" && cargo check --quiet --offline -p meantime-core --target-dir "$target/core-forbids") \
+        >"$copy/output" 2>&1
 }
 
 failed=0
@@ -67,18 +69,21 @@ for ((i = 0; i < ${#forbidden[@]}; i += 2)); do
 done
 # A module that declares the standard library would have it: only lib.rs may, and there it gives it no name,
 # but for the unit tests.
-declared=$(grep -rnE 'extern crate|no_std' crates/meantime-core/src --include='*.rs' | grep -v '^[^:]*:[0-9]*: *//' | sed 's/^[^:]*\/src\///; s/:[0-9]*:/ /')
+declared=$(grep -rnE 'extern crate|no_std' crates/meantime-core/src --include='*.rs' |
+    grep -v '^[^:]*:[0-9]*: *//' | sed 's/^[^:]*\/src\///; s/:[0-9]*:/ /')
 expected='lib.rs #![no_std]
 lib.rs extern crate alloc;
 lib.rs extern crate std;
 lib.rs extern crate std as _;'
-if [[ $declared == "$expected" ]] && grep -B1 '^extern crate std;' crates/meantime-core/src/lib.rs | grep -qxF '#[cfg(test)]'; then
+if [[ $declared == "$expected" ]] &&
+    grep -B1 '^extern crate std;' crates/meantime-core/src/lib.rs | grep -qxF '#[cfg(test)]'; then
     echo "ok       the standard library has no name in the core, but in its unit tests"
 else
     printf 'FAILED   crates are declared in another way than expected:\n%s\n' "$declared"
     failed=1
 fi
-found=$(cargo tree --locked -p meantime-core -e normal --prefix none --no-dedupe | awk '{ print $1 }' | sort -u | grep -xE "$crates")
+found=$(cargo tree --locked -p meantime-core -e normal --prefix none --no-dedupe |
+    awk '{ print $1 }' | sort -u | grep -xE "$crates")
 if [[ -n $found ]]; then
     echo "FAILED   the core depends on" $found
     failed=1

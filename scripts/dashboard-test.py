@@ -2,11 +2,11 @@
 """Opens the dashboard of a real cluster in a real browser, and hands its metrics to Prometheus' own tools.
 
     scripts/dashboard-test.py                               # half a minute; MEANTIME=path uses that binary
-    scripts/dashboard-test.py --screenshots docs/figures    # takes the pictures of the documents, in two minutes
+    scripts/dashboard-test.py --screenshots docs/figures    # takes the documents' pictures, in two minutes
 
-The browser is Chromium of Debian's packages, without a window; it is installed, as root, if it is missing. Prometheus is unpacked
-from Debian's package under target/, and not installed. Says with NOT RUN what could not be had, and exits with 77 if that is
-everything, with 1 if something is wrong.
+The browser is Chromium of Debian's packages, without a window; it is installed, as root, if it is missing.
+Prometheus is unpacked from Debian's package under target/, and not installed. Says with NOT RUN what could
+not be had, and exits with 77 if that is everything, with 1 if something is wrong.
 """
 
 import argparse
@@ -165,7 +165,8 @@ def check_metrics(program, tools, directory):
 
 
 def check_scraped(cluster, tools, directory, text):
-    """Prometheus itself reads the metrics, as OpenMetrics, and the expressions of the Grafana dashboard find something."""
+    """Prometheus itself reads the metrics, as OpenMetrics, and the expressions of the Grafana dashboard
+    find something."""
     target = cluster.url.removeprefix("http://").rstrip("/")
     config = os.path.join(directory, "prometheus.yml")
     with open(config, "w") as file:
@@ -229,7 +230,7 @@ def check_scraped(cluster, tools, directory, text):
 
 
 class Browser:
-    """Chromium without a window, told what to do over a pipe."""
+    """Chromium without a window, driven over a pipe."""
 
     def __init__(self, program, directory):
         to_browser, from_browser = os.pipe(), os.pipe()
@@ -267,10 +268,10 @@ class Browser:
         os.close(from_browser[1])
         self.write, self.read = to_browser[1], from_browser[0]
         self.rest, self.number, self.session, self.events = b"", 0, None, []
-        page = self.tell("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.tell("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        page = self.command("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.command("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
-            self.tell(f"{domain}.enable")
+            self.command(f"{domain}.enable")
 
     def __enter__(self):
         return self
@@ -283,7 +284,7 @@ class Browser:
             self.process.kill()
             self.process.wait()
 
-    def tell(self, method, **parameters):
+    def command(self, method, **parameters):
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
@@ -309,13 +310,13 @@ class Browser:
         return json.loads(message)
 
     def evaluate(self, expression):
-        result = self.tell("Runtime.evaluate", expression=expression, returnByValue=True)
+        result = self.command("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in result:
             sys.exit(f"FAILED: {expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
     def size(self, width, height):
-        self.tell(
+        self.command(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
@@ -324,7 +325,7 @@ class Browser:
         )
 
     def scheme(self, name):
-        self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     def complaints(self):
         """What stands in the console, if it is no mere remark."""
@@ -352,7 +353,7 @@ class Browser:
         self.size(width, height)
         time.sleep(1.5)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(self.tell("Page.captureScreenshot", format="png")["data"]))
+            file.write(base64.b64decode(self.command("Page.captureScreenshot", format="png")["data"]))
         print(f"{path}: {os.path.getsize(path) / 1e3:.0f} kB")
 
 
@@ -368,7 +369,7 @@ def check_page(program, chromium, directory):
     ):
         cluster.wait_until_healthy()
         browser.size(1280, 900)
-        browser.tell("Page.navigate", url=cluster.url)
+        browser.command("Page.navigate", url=cluster.url)
         present = dict.fromkeys(names, "present")
         wait_for("the members on the page", lambda: browser.evaluate(PRESENCES) == present)
         check("the page shows the live members", True)
@@ -393,8 +394,8 @@ def check_page(program, chromium, directory):
         check("the page is live", True)
         cluster.stop("bob", signal.SIGKILL)
         wait_for("bob to be lost", lambda: browser.evaluate(PRESENCES).get("bob") == "lost")
-        told = "document.getElementById('events').textContent"
-        wait_for("the event", lambda: "is lost" in browser.evaluate(told))
+        listed = "document.getElementById('events').textContent"
+        wait_for("the event", lambda: "is lost" in browser.evaluate(listed))
         check("a member that stops is shown as lost", True)
         cluster.stop("alice")
         wait_for("alice to have left", lambda: browser.evaluate(PRESENCES).get("alice") == "left")
@@ -408,7 +409,7 @@ def check_page(program, chromium, directory):
             "the reason",
             lambda: "any more" in browser.evaluate("document.getElementById('trouble').textContent"),
         )
-        check("a server that is gone is told", True)
+        check("a server that is gone is reported", True)
         check("a server that is gone is not healthy", cluster.get("healthz")[0] == 503)
         cluster.start_server()
         wait_for("the page to be right again", lambda: browser.evaluate(HEALTH).startswith("pill good"), 60)
@@ -434,7 +435,7 @@ def take_screenshots(program, chromium, directory, output):
     ):
         cluster.wait_until_healthy()
         browser.size(1280, 900)
-        browser.tell("Page.navigate", url=cluster.url)
+        browser.command("Page.navigate", url=cluster.url)
         # The first seconds, when the clocks were far apart, shall be out of the picture.
         time.sleep(75)
         cluster.stop("press", signal.SIGKILL)

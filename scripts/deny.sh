@@ -15,8 +15,9 @@ export PATH=$PATH:$PWD/$tools/bin:$tools/bin
 if ! cargo deny --version >/dev/null 2>&1; then
     echo "building cargo-deny in $tools"
     # It runs for a second: that it is built quickly matters more than that it is fast.
-    if ! CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        timeout 1500 cargo install --quiet --locked --root "$tools" cargo-deny </dev/null; then
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off
+    export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    if ! timeout 1500 cargo install --quiet --locked --root "$tools" cargo-deny </dev/null; then
         echo "NOT RUN: licences and advisories: cargo-deny cannot be built (cargo install --locked cargo-deny)"
         exit 77
     fi
@@ -24,7 +25,8 @@ fi
 
 failed=0
 for manifest in Cargo.toml fuzz/Cargo.toml; do
-    cargo deny --locked --manifest-path "$manifest" --config "$PWD/deny.toml" check licenses bans sources || failed=1
+    cargo deny --locked --manifest-path "$manifest" --config "$PWD/deny.toml" check licenses bans sources ||
+        failed=1
 done
 if timeout 120 cargo deny --locked fetch db >/dev/null 2>&1; then
     cargo deny --locked check --disable-fetch advisories || failed=1

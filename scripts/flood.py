@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Floods a real server with 50 real clients, and says whether its rounds keep their time and all clocks agree.
+"""Floods a real server with 50 real clients, and says whether its rounds keep their time and all clocks
+agree.
 
     scripts/flood.py [--clients 50] [--seconds 60] [--interval 1s] [--keys] [--binary target/release/meantime]
 
-Three floods one after the other, each as fast as one process can send: random bytes; Registers from ever other addresses of
-127.0.0.0/8; what a genuine client has sent, from its own address. With --keys, server and clients have a key.
+Three floods one after the other, each as fast as one process can send: random bytes; Registers from ever
+other addresses of 127.0.0.0/8; what a genuine client has sent, from its own address. With --keys, server
+and clients have a key.
 
-Prints a row for each, and one for as long a time without a flood: how far rounds began from their time, at most and on average;
-how far any two of the clocks were apart at most, from pairs of (host's oscillator, node's time); what of the rounds
-agreed; the server's memory. Exits 1 if a round began 50 ms or more from its time in a flood, a client was not synchronized,
-clocks were a millisecond or more apart, or the memory grew by a megabyte or more in the second half of a flood.
+Prints a row for each, and one for as long a time without a flood: how far rounds began from their time, at
+most and on average; how far any two of the clocks were apart at most, from pairs of (host's oscillator,
+node's time); what of the rounds agreed; the server's memory. Exits 1 if a round began 50 ms or more from
+its time in a flood, a client was not synchronized, clocks were a millisecond or more apart, or the memory
+grew by a megabyte or more in the second half of a flood.
 """
 
 import argparse
@@ -104,13 +107,13 @@ class Cluster(nodes.Cluster):
 
     def judge(self, kind, rate, begun, ended, memory):
         between = lambda event: begun < event["raw_ns"] <= ended
-        told = [event for event in self.events("server") if between(event)]
-        starts = [event["raw_ns"] for event in told if event["event"] == "round_started"]
+        inside = [event for event in self.events("server") if between(event)]
+        starts = [event["raw_ns"] for event in inside if event["event"] == "round_started"]
         late = [
             abs(after - before - span_ns(self.arguments.interval))
             for before, after in zip(starts, starts[1:])
         ]
-        outcomes = [event["outcome"] for event in told if event["event"] == "round_ended"]
+        outcomes = [event["outcome"] for event in inside if event["event"] == "round_ended"]
         series, lost = [], []
         for name in ["server", *self.clients]:
             ticks = [event for event in self.events(name, "tick") if between(event)]

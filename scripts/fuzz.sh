@@ -2,8 +2,10 @@
 # Fuzzes what comes from outside: datagrams, sequences of them to a server and to a client, the key file, the
 # kept frequency, the control socket, the record. docs/RELIABILITY.md says what each target asserts.
 #
-#   scripts/fuzz.sh [--seconds N] [--runs N] [--fast] [TARGET...]   60 s for each target unless given; --runs ends it sooner
-#   scripts/fuzz.sh --merge [TARGET...]                             afterwards: adds what was found worth keeping to fuzz/corpus
+#   scripts/fuzz.sh [--seconds N] [--runs N] [--fast] [TARGET...]
+#   scripts/fuzz.sh --merge [TARGET...]      afterwards: adds what was found worth keeping to fuzz/corpus
+#
+# 60 s for each target unless given; --runs ends it sooner.
 #
 # With --fast nobody looks at what is compared with what: half as many executions more, for long runs over a
 # good corpus.
@@ -39,7 +41,8 @@ tools=${CARGO_TARGET_DIR:-target}/tools
 export PATH=$PATH:$PWD/$tools/bin:$tools/bin
 if ! cargo fuzz --version >/dev/null 2>&1; then
     echo "installing cargo-fuzz in $tools"
-    timeout 600 cargo install --quiet --locked --root "$tools" cargo-fuzz </dev/null || not_run "cargo-fuzz cannot be installed"
+    timeout 900 cargo install --quiet --locked --root "$tools" cargo-fuzz </dev/null ||
+        not_run "cargo-fuzz cannot be installed"
 fi
 
 # Most executions need some large tables: memory that goes back to the system after each costs as much as all
@@ -48,7 +51,8 @@ export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 MALLO
 
 failed=0
 for target in "${targets[@]}"; do
-    cargo fuzz build --sanitizer none --target-dir "$directory" "${compares[@]}" "$target" 2>&1 | grep -E '^(error|warning)' -A5 || true
+    cargo fuzz build --sanitizer none --target-dir "$directory" "${compares[@]}" "$target" 2>&1 |
+        grep -E '^(error|warning)' -A5 || true
     found=fuzz/target/found/$target
     mkdir -p "$found" "fuzz/artifacts/$target" "fuzz/corpus/$target"
     binary=$(echo "$directory"/*-*/release/"$target")

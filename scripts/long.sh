@@ -47,7 +47,8 @@ rate() {
 
 # day CLIENTS LOSS: a day with the default link; two clocks are never 100 µs apart.
 day() {
-    summary=$("$meantime" simulate --clients "$1" --loss "$2" --duration 1d --settle 1000s --seed 1 --output json)
+    summary=$("$meantime" simulate --clients "$1" --loss "$2" --duration 1d --settle 1000s --seed 1 \
+        --output json)
     rms=$(echo "$summary" | field pairwise_rms_ns)
     max=$(echo "$summary" | field pairwise_max_ns)
     echo "1 day, $1 clients, loss $2: clocks $rms ns RMS, $max ns at most apart"

@@ -3,12 +3,14 @@
 
     scripts/netem-test.py DIRECTORY [--emulated] CASE...
 
-All nodes of a case share one oscillator, and every event tells its reading together with the node's time: so the
-clocks are compared exactly, at common readings, from outside. Prints a line for each case with what was measured and
-(in parentheses) what is allowed, and a line for each thing that is not as it must be. Exits 1 if there is one.
+All nodes of a case share one oscillator, and every event states its reading together with the node's time:
+so the clocks are compared exactly, at common readings, from outside. Prints a line for each case with what
+was measured and (in parentheses) what is allowed, and a line for each thing that is not as it must be.
+Exits 1 if there is one.
 
-A processor that is emulated may stand still for seconds while others need the real one, and servers and clients with
-it: --emulated says UNJUDGED of a case that has failed and in which a node was silent for more than a second.
+A processor that is emulated may stand still for seconds while others need the real one, and servers and
+clients with it: --emulated says UNJUDGED of a case that has failed and in which a node was silent for more
+than a second.
 """
 
 import bisect
@@ -24,38 +26,41 @@ from lib.events import events, reading
 NODES = ["server", "client-1", "client-2", "client-3"]
 CLIENTS = NODES[1:]
 MOMENTS_NS = 100_000_000
-# From 25 s after the last clock has joined on: so long the frequencies, up to 160 ppm apart, are being learned.
+# From 25 s after the last clock has joined on: so long the frequencies, up to 160 ppm apart, are being
+# learned.
 SETTLING_S = 25
 
 # For each case what two clocks may be apart, RMS over all pairs and moments, and at most, in microseconds.
 #
-# Where the network delays nothing, the noise of the timestamps is left: 10 to 20 µs RMS and 40 µs at most in a virtual
-# machine under plain emulation, 3 and 10 µs elsewhere. What remains is for machines that are busy with other things.
+# Where the network delays nothing, the noise of the timestamps is left: 10 to 20 µs RMS and 40 µs at most in
+# a virtual machine under plain emulation, 3 and 10 µs elsewhere. What remains is for machines that are busy
+# with other things.
 PROMPT = (100, 400)
 APART_US = {
     "loss": PROMPT,
-    # With jitter of 3 ms each way, clocks that followed the best exchange of each round would be 2 ms apart (RMS).
-    # 0.2 to 1.1 ms and at most 2.3 ms were measured.
+    # With jitter of 3 ms each way, clocks that followed the best exchange of each round would be 2 ms apart
+    # (RMS). 0.2 to 1.1 ms and at most 2.3 ms were measured.
     "delay": (1_500, 4_000),
-    # Where a datagram either waits for 10 ms or does not, the round trip tells how many of the two did, but not which; a
-    # clock may settle 5 ms beside the cluster's time, to either side. 0.05 to 5.5 ms and at most 9.5 ms were measured.
+    # Where a datagram either waits for 10 ms or does not, the round trip shows how many of the two did, but
+    # not which; a clock may settle 5 ms beside the cluster's time, to either side. 0.05 to 5.5 ms and at most
+    # 9.5 ms were measured.
     "reorder": (8_000, 12_000),
     "duplicate": PROMPT,
     "corrupt": PROMPT,
     "outage": PROMPT,
 }
 
-# A clock may run off its oscillator by 500 ppm (--max-frequency) while it slews by another 500 ppm; so the fifth of a
-# second between two ticks hides no step of more than 0.22 ms.
+# A clock may run off its oscillator by 500 ppm (--max-frequency) while it slews by another 500 ppm; so the
+# fifth of a second between two ticks hides no step of more than 0.22 ms.
 RATE_LIMIT = 1_100e-6
 STILL_S = 1.0
-# Retries of a client that was a member before are at most 0.75 rounds apart, and getting in takes little; 0.5 to 0.75
-# rounds were measured, and 1.35 where six processes wanted each processor.
+# Retries of a client that was a member before are at most 0.75 rounds apart, and getting in takes little; 0.5
+# to 0.75 rounds were measured, and 1.35 where six processes wanted each processor.
 RECOVERY_ROUNDS = 2
 
 
 class Case:
-    """What the nodes of one case have told."""
+    """What the nodes of one case have printed."""
 
     def __init__(self, directory, name):
         self.name = name
@@ -63,11 +68,13 @@ class Case:
         self.wrong = []
         self.events = {node: events(os.path.join(self.directory, f"{node}.json")) for node in NODES}
         self.series, self.bounds = {}, {}
-        for node, told in self.events.items():
-            # Before a clock has the cluster's time, it has no bound. Of events of one moment the first counts.
-            first = {event["raw_ns"]: event for event in reversed(told) if event["bound_ns"] is not None}
+        for node, printed in self.events.items():
+            # Before a clock has the cluster's time, it has no bound. Of events of one moment the first
+            # counts.
+            first = {event["raw_ns"]: event for event in reversed(printed) if event["bound_ns"] is not None}
             self.series[node] = [(raw, first[raw]["cluster_ns"]) for raw in sorted(first)]
-            # A correction states the bound of the moment when it came, which may be a while before it is told.
+            # A correction states the bound of the moment when it came, which may be a while before it is
+            # printed.
             self.bounds[node] = [
                 (raw, event["bound_ns"])
                 for raw, event in sorted(first.items())
@@ -93,7 +100,7 @@ class Case:
 
     def longest_silence_s(self):
         """The longest time between two events of a node; each ticks five times a second."""
-        raws = [[event["raw_ns"] for event in told] for told in self.events.values()]
+        raws = [[event["raw_ns"] for event in printed] for printed in self.events.values()]
         return (
             max((after - before for node in raws for before, after in itertools.pairwise(node)), default=0)
             / 1e9
@@ -133,8 +140,8 @@ def main():
 def judge(case):
     """Says what was measured; what must not be it adds to `case.wrong`."""
     with open(os.path.join(case.directory, "died"), encoding="utf-8") as lines:
-        told = " ".join(lines.read().split())
-    case.must(f"not every node ended well: {told}", not told)
+        died = " ".join(lines.read().split())
+    case.must(f"not every node ended well: {died}", not died)
     empty = [node for node in NODES if len(case.series[node]) < 100]
     case.must(f"too few readings with the cluster's time: {', '.join(empty)}", not empty)
     if empty:
@@ -177,13 +184,14 @@ def judge_agreement(case):
 
 
 def stated(bounds, moment):
-    """The larger one of the bounds that are stated just before and just after a moment: in between it grows."""
+    """The larger one of the bounds that are stated just before and just after a moment: in between it
+    grows."""
     after = bisect.bisect_left(bounds, (moment, 0))
     return max(bound for _, bound in bounds[max(after - 1, 0) : after + 1])
 
 
 def judge_membership(case):
-    """Everybody is in, and nobody was ever out, but for the outage."""
+    """Every client is a member at the end, and none was ever lost, except in the outage."""
     outages = 1 if case.name == "outage" else 0
     for client in CLIENTS:
         lost = sum(event["client"] == client for event in case.of("server", "lost"))
@@ -250,7 +258,8 @@ def corrupted(case):
 
 
 def recovered(case):
-    """How long after the outage the last client was back; from then on all is judged as if nothing had been."""
+    """How long after the outage the last client was back; from then on all is judged as if nothing had
+    been."""
     over = case.mark("over")
     back = [event["raw_ns"] for client in CLIENTS for event in case.of(client, "recovered")]
     case.must(f"{len(back)} of {len(CLIENTS)} clients have recovered", len(back) == len(CLIENTS))

@@ -2,7 +2,7 @@
 # Runs real clusters over networks that lose, delay, reorder, duplicate and corrupt datagrams, or fail for 20
 # s.
 #
-#   scripts/netem-test.sh        # a minute and a half, with a virtual machine four; MEANTIME=path uses that binary
+#   scripts/netem-test.sh        # 90 s, with a virtual machine four minutes; MEANTIME=path uses that binary
 #
 # Server and clients run in network namespaces of their own. tc's netem makes the network bad: here, as root,
 # where the kernel has netem; otherwise in a virtual machine (scripts/vm/fetch.sh says what that needs), and
@@ -83,7 +83,8 @@ tar -cf /dev/vda -C /out .
 sync
 poweroff -f
 MAIN
-    scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime:/usr/bin/meantime" "program:$ip" "program:$tc" \
+    scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" \
+        "program:$meantime:/usr/bin/meantime" "program:$ip" "program:$tc" \
         file:scripts/netem/cases.sh:/cases.sh "file:$TC_LIB_DIR/normal.dist:/usr/lib/x86_64-linux-gnu/tc/normal.dist" \
         module:sch_netem module:veth module:bridge module:virtio_blk module:virtio_pci || return
     truncate -s 256M "$dir/disk"
@@ -91,7 +92,8 @@ MAIN
     # first.
     local first=()
     nice -n -5 true 2>/dev/null && first=(nice -n -5)
-    timeout 500 "${first[@]}" "$qemu" -accel "$accelerator" -m 512 -smp 2 -no-reboot -nodefaults -display none \
+    timeout 500 "${first[@]}" "$qemu" -accel "$accelerator" -m 512 -smp 2 \
+        -no-reboot -nodefaults -display none \
         -kernel "$kernel" -initrd "$dir/initrd" -append "console=ttyS0 quiet panic=-1 tsc=reliable" \
         -drive "file=$dir/disk,if=virtio,format=raw" -serial "file:$dir/console" </dev/null 2>"$dir/qemu" &
     running+=($!)
@@ -152,7 +154,8 @@ for attempt in first second; do
         wait
     fi
     if ! grep -q "the cases begin" "$dir/console" 2>/dev/null; then
-        lacking "the virtual machine did not start: $(cat "$dir/qemu" "$dir/console" 2>/dev/null | tail -n 1)" "${inside[@]}"
+        last=$(cat "$dir/qemu" "$dir/console" 2>/dev/null | tail -n 1)
+        lacking "the virtual machine did not start: $last" "${inside[@]}"
         inside=()
         break
     fi

@@ -3,8 +3,8 @@
 
     scripts/plots.py [-o docs/figures]
 
-The seeds are fixed, so the same program draws the same pictures. Builds meantime; the first run installs matplotlib
-from PyPI into an environment of its own under target/.
+The seeds are fixed, so the same program draws the same pictures. Builds meantime; the first run installs
+matplotlib from PyPI into an environment of its own under target/.
 """
 
 import argparse

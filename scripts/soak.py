@@ -15,7 +15,8 @@ from lib.events import reading, ticks
 from lib.program import find_meantime, resident_kb
 
 INTERVAL_S = 1.0
-# A round begins when the loop wakes up: a busy machine may be late, but never by so much, and never more from round to round.
+# A round begins when the loop wakes up: a busy machine may be late, but never by so much, and never more from
+# round to round.
 LATEST_S = 0.050
 # Allocators keep pages; a leak of a hundred bytes a round would be 360 kB in an hour.
 MOST_GROWTH_KB = 256
@@ -151,7 +152,8 @@ class Soak(nodes.Cluster):
         (first, begun), (last, ended) = rounds[0], rounds[-1]
         period = (ended - begun) / (last - first)
         late = [at - begun - (number - first) * INTERVAL_S for number, at in rounds]
-        # Events state the host's raw oscillator, whose rate differs from that of the monotonic clock, on which rounds are timed.
+        # Events state the host's raw oscillator, whose rate differs from that of the monotonic clock, on
+        # which rounds are timed.
         trend = [value - (period - INTERVAL_S) * (number - first) for (number, _), value in zip(rounds, late)]
         print(
             f"rounds: {len(rounds)}, {last - first + 1 - len(rounds)} missing; period {period:.6f} s;"

@@ -3,7 +3,7 @@
 # and stand still.
 #
 #   scripts/soak.sh [--seconds N] [--clients N]     3600 s and 8 clients unless given
-#   scripts/soak.sh --simulated DAYS                the same question to the simulator: months of random faults
+#   scripts/soak.sh --simulated DAYS                the same in the simulator: months of random faults
 #
 # Looks every ten seconds at memory and file descriptors of every process, and at the end at the rounds: none
 # may be missing, and each must have begun within 50 ms of its time. Exits 0 if memory and descriptors are

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Asks a server of many members how it stands, again and again, and looks at whether its rounds notice.
 
-    scripts/status-load.py [--clients 10000] [--rounds 8]     # two minutes or so; MEANTIME=path uses that binary
+    scripts/status-load.py [--clients 10000] [--rounds 8]     # two minutes; MEANTIME=path uses that binary
 
-The members are as light as section 11 of docs/PROTOCOL.md allows: they register, answer probes, and follow corrections. They all live
-in this process, on loopback, each with a socket of its own. Prints how long an answer takes, from the request to its last byte,
-and how far rounds are from their period, first left alone, then while somebody asks twice a second. Beside it runs whatever
-this process needs for playing the members: on few processors the figures are upper limits.
+The members are as light as section 11 of docs/PROTOCOL.md allows: they register, answer probes, and follow
+corrections. They all live in this process, on loopback, each with a socket of its own. Prints how long an
+answer takes, from the request to its last byte, and how far rounds are from their period, first left alone,
+then while a process asks twice a second. This process takes processor time for playing the members: on few
+processors the figures are upper limits.
 """
 
 import argparse

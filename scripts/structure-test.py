@@ -7,10 +7,10 @@
 - No circles: in each crate, no file imports another that imports it back, be it through others.
 - Rooms: a room of src/ imports only rooms below it (ROOMS).
 - Types: in the core, no name of a type is defined twice.
-- Long tests: each ignored test says that scripts/check.sh runs it (`#[ignore = "long: scripts/check.sh runs it"]`).
+- Long tests: each ignored test says `#[ignore = "long: scripts/check.sh runs it"]`.
 
-A file imports another if it names something that is defined there. A name that a module only passes on (`pub use`) counts
-for the file that defines it. Unit tests (`#[cfg(test)]`) are not looked at.
+A file imports another if it names something that is defined there. A name that a module only passes on
+(`pub use`) counts for the file that defines it. Unit tests (`#[cfg(test)]`) are not looked at.
 """
 
 import collections
@@ -140,7 +140,8 @@ class Crate:
         if at is None or depth > 8:
             return set()
         if not rest:
-            # The module itself: what is used of it is seen in paths that begin with its name; count the module.
+            # The module itself: what is used of it is seen in paths that begin with its name; count the
+            # module.
             return {at}
         if rest[0] == "*":
             return {at}

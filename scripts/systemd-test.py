@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The units in contrib/systemd: systemd finds nothing wrong with them, rates them as the documents say, and their filters
-allow every system call that server and client really make (strace of real ones on loopback, with a clock of their own).
+"""The units in contrib/systemd: systemd finds nothing wrong with them, rates them as the documents say, and
+their filters allow every system call that server and client really make (strace of real ones on loopback,
+with a clock of their own).
 
     scripts/systemd-test.py        exits 0 if all is well, 77 with NOT RUN if systemd or strace is missing
 
@@ -87,7 +88,8 @@ def expand(word):
 
 
 def calls(meantime, scratch):
-    """The system calls that a server and a client make, from their start to their end, each with all its files."""
+    """The system calls that a server and a client make, from their start to their end, each with all its
+    files."""
     traces = {role: scratch / f"{role}.trace" for role in ("server", "client")}
     # What a node tells the service manager is part of it: it makes the same calls without one that listens.
     environment = {**os.environ, "NOTIFY_SOCKET": str(scratch / "notify"), "WATCHDOG_USEC": "600000"}

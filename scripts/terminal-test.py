@@ -4,8 +4,9 @@
     scripts/terminal-test.py                    # a minute; MEANTIME=path uses that binary
     scripts/terminal-test.py --keep DIRECTORY   # puts there what was on the screens
 
-Terminals of 80 x 24 and of 200 x 60. What a screen shows of the members has to be what `status --json` says at the same time, to the
-letter. Needs tmux; `scripts/check.sh --install` installs it. Says NOT RUN without it, and exits with 77.
+Terminals of 80 x 24 and of 200 x 60. What a screen shows of the members has to be what `status --json` says
+at the same time, to the letter. Needs tmux; `scripts/check.sh --install` installs it. Says NOT RUN without
+it, and exits with 77.
 """
 
 import argparse
@@ -144,7 +145,8 @@ class Terminal:
 
 
 def check_status(cluster, terminal):
-    """What `status` prints is what the JSON says, if nothing has changed between a look before and one after."""
+    """What `status` prints is what the JSON says, if nothing has changed between a look before and one
+    after."""
 
     def look():
         terminal.type("clear; " + f"{cluster.program} status --control {cluster.control()}; echo DO''NE")
@@ -243,7 +245,8 @@ def quit_watch(terminal):
 
 
 def same_in_both(cluster, look):
-    """Looks until the JSON before and after says the same of the members; then the screen has to say it, too."""
+    """Looks until the JSON before and after says the same of the members; then the screen has to say it,
+    too."""
     for _ in range(20):
         before, screen = look()
         after = cluster.status()

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the quick tests of the whole workspace: a few minutes on two processors, with the build.
 #
-#   scripts/test.sh [ARGUMENT...]           the quick tests; arguments go to cargo test, as in `scripts/test.sh --test wire`
-#   scripts/test.sh --long [ARGUMENT...]    the long tests: simulations of days, of hundreds of worlds, and the like
+#   scripts/test.sh [ARGUMENT...]           the quick tests; arguments go to cargo test, as in --test wire
+#   scripts/test.sh --long [ARGUMENT...]    the long tests: simulations of days, or of hundreds of worlds
 #   scripts/test.sh --all [ARGUMENT...]     both
 #   scripts/test.sh --list-long             the names of the long tests
 #   scripts/test.sh --help                  this text

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Compares the program's own timestamps with the kernel's, on a machine that is fully busy.
 
-    scripts/timestamps.py [--seconds 60] [--settle 30] [--interval 1s] [--clients 3] [--spinners N] [--limit-us 15]
+    scripts/timestamps.py [--seconds 60] [--settle 30] [--interval 1s] [--clients 3] [--spinners N]
+                          [--limit-us 15]
 
-Runs a server and its clients on loopback, one process spinning on each processor, first with `--timestamps user`,
-then with `kernel`. Every node prints pairs of (host's oscillator, its own time) ten times a second; from these pairs
-alone follows by how much any two nodes disagree, at the same readings of the oscillator. Prints RMS and maximum over
-all pairs of nodes and moments, side by side. Exits with 1 if the RMS with the kernel's timestamps is above the
-limit, and with 77 if the kernel gives none.
+Runs a server and its clients on loopback, one process spinning on each processor, first with `--timestamps
+user`, then with `kernel`. Every node prints pairs of (host's oscillator, its own time) ten times a second;
+from these pairs alone follows by how much any two nodes disagree, at the same readings of the oscillator.
+Prints RMS and maximum over all pairs of nodes and moments, side by side. Exits with 1 if the RMS with the
+kernel's timestamps is above the limit, and with 77 if the kernel gives none.
 """
 
 import argparse

@@ -14,8 +14,8 @@ files, report, check = machine.files, machine.said, machine.check
 
 
 def events(file, kind):
-    told = [json.loads(line) for line in files[file] if line.startswith("{")]
-    return [event for event in told if event["event"] == kind]
+    printed = [json.loads(line) for line in files[file] if line.startswith("{")]
+    return [event for event in printed if event["event"] == kind]
 
 
 def kernel(moment):
@@ -25,7 +25,8 @@ def kernel(moment):
 
 
 def distances(file, first, last, since):
-    """The system's clock minus the cluster's time, in the ticks of these seconds after the last event of a kind."""
+    """The system's clock minus the cluster's time, in the ticks of these seconds after the last event of a
+    kind."""
     start = events(file, since)[-1]["raw_ns"]
     ticks = [tick for tick in events(file, "tick") if first <= (tick["raw_ns"] - start) / 1e9 <= last]
     return [tick["system_ns"] - tick["cluster_ns"] for tick in ticks]
@@ -56,7 +57,7 @@ check("its maximum error is kept up to date", during["maxerror"] < 10_000, f"{du
 start = events("client.json", "system_following")[0]["raw_ns"]
 around = [tick for tick in events("client.json", "tick") if 20 <= (tick["raw_ns"] - start) / 1e9 <= 30]
 least, most = (pick(tick["bound_ns"] for tick in around) / 1000 for pick in (min, max))
-# The kernel adds 500 µs a second until it is told again; to the bound comes what the clock is behind.
+# The kernel adds 500 µs a second until it is set again; to the bound comes what the clock is behind.
 good = least <= during["maxerror"] <= most + 700 and during["esterror"] <= during["maxerror"]
 check(
     "which is the guaranteed bound",
@@ -73,9 +74,11 @@ check(
     "exit 1" in lacking and len(lines) == 1 and "CAP_SYS_TIME" in lacking,
     lacking.splitlines()[-2],
 )
-told = [(event["how"], event["added_ns"]) for event in events("client.json", "system_disturbed")]
+noticed = [(event["how"], event["added_ns"]) for event in events("client.json", "system_disturbed")]
 check(
-    "a time set by hand and a frequency are noticed", [how for how, _ in told] == ["step", "frequency"], told
+    "a time and a frequency set by another program are noticed",
+    [how for how, _ in noticed] == ["step", "frequency"],
+    noticed,
 )
 follows("both are taken back", "client.json", 8, 60, 100_000, "system_disturbed")
 check("it ends well", "exit 0" in report["client_end"])
@@ -87,7 +90,7 @@ check(
     f"{after['freq.adjust']} for {learned}",
 )
 check(
-    "and a clock that nobody vouches for",
+    "and a clock that counts as unsynchronized",
     after["status"] & UNSYNCHRONIZED and not after["status"] & LOOPS,
     after,
 )

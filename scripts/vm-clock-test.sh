@@ -48,7 +48,7 @@ sleep 26
 say during adjtimex >>report
 say system_during date +%s >>report
 say rtc_during cat /sys/class/rtc/rtc0/since_epoch >>report
-# Somebody sets the time by hand, and later the frequency.
+# Another program sets the time, and later the frequency.
 date -s "@$(($(date +%s) - 1000))" >/dev/null
 sleep 8
 adjtimex -f 6553600 >/dev/null
@@ -58,13 +58,14 @@ kill -TERM $client_pid; wait $client_pid; echo "== client_end
 exit $?" >>report
 say after adjtimex >>report
 
-# One that is killed leaves a clock that nobody keeps; the next one takes it.
+# A killed node leaves a clock that no process steers; the next node takes it over.
 $client --clock system --name killed >killed.json 2>killed.err & killed_pid=$!
 sleep 6
 kill -KILL $killed_pid; wait $killed_pid
 say left_behind timeout -s TERM 5 $client --clock system --name next >>report
 # A daemon that is at work is not fought.
-(while :; do adjtimex -f 655360; sleep 0.2; adjtimex -f 327680; sleep 0.2; done) >/dev/null 2>&1 & daemon_pid=$!
+(while :; do adjtimex -f 655360; sleep 0.2; adjtimex -f 327680; sleep 0.2; done) >/dev/null 2>&1 &
+daemon_pid=$!
 say foreign timeout 10 $client --clock system --name rival >>report
 kill $daemon_pid; kill -TERM $server_pid; wait $server_pid 2>/dev/null
 
@@ -79,7 +80,8 @@ for file in report *.json *.err; do echo "=== file $file"; cat "$file"; done >/d
 echo "=== complete" >/dev/ttyS1
 sync; sleep 1; poweroff -f
 MAIN
-scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "program:$meantime:/usr/bin/meantime" "file:$dir/passwd:/etc/passwd" || exit 1
+scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" \
+    "program:$meantime:/usr/bin/meantime" "file:$dir/passwd:/etc/passwd" || exit 1
 
 why=$(scripts/vm/run.sh "$dir" 300 256) || not_run "$why"
 exec python3 scripts/vm-clock-test.py "$dir/out"

@@ -7,7 +7,7 @@ import sys
 from lib.machine_report import Report
 
 UNSYNCHRONIZED, CAP_SYS_TIME = 0x40, 1 << 25
-# Whoever sets the clock disturbs the kernel's timestamps of the moment, and so says every node on the machine.
+# Setting the clock disturbs the kernel's timestamps for a moment, and every node on the machine logs that.
 OF_A_STEP = "timestamps: user; the kernel's do not come, or somebody sets the machine's clock"
 # What systemd says about a process that does not answer any more.
 OF_THE_WATCHDOG = ("Watchdog timeout", "code=killed, status=6/ABRT", "Failed with result 'watchdog'")
@@ -16,29 +16,29 @@ machine = Report(sys.argv[1])
 files, report, check = machine.files, machine.said, machine.check
 
 
-def told(key):
+def output(key):
     return report.get(key, "")
 
 
 def done(key):
-    return told(key).endswith("exit 0")
+    return output(key).endswith("exit 0")
 
 
 def shown(key):
-    return dict(line.split("=", 1) for line in told(key).splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in output(key).splitlines() if "=" in line)
 
 
 def process(key):
-    return dict(line.split(":", 1) for line in told(key).splitlines() if ":" in line)
+    return dict(line.split(":", 1) for line in output(key).splitlines() if ":" in line)
 
 
 def status_bits(key):
-    found = re.search(r"status:\s*(\d+)", told(key))
+    found = re.search(r"status:\s*(\d+)", output(key))
     return int(found.group(1)) if found else 0
 
 
 def ahead(key):
-    found = re.match(r"\d+", told(key))
+    found = re.match(r"\d+", output(key))
     return int(found.group()) if found else 0
 
 
@@ -79,31 +79,33 @@ def unit(role):
     seen = rights(f"{what}'s process", f"{role}_process", None, CAP_SYS_TIME, CAP_SYS_TIME)
     check("its system calls are filtered", seen.get("Seccomp", "").strip() == "2")
     check(
-        "its control socket answers root", done(f"{role}_status") and "synchronized" in told(f"{role}_status")
+        "its control socket answers root",
+        done(f"{role}_status") and "synchronized" in output(f"{role}_status"),
     )
     stepped = ahead(f"{role}_ahead") - ahead(f"{role}_ahead_before")
     check("the machine's clock is stepped", 18 <= stepped <= 22, f"{stepped} s")
     check("and kept: the kernel calls it synchronized", done(f"{role}_kept"))
     pid, uid = state.get("MainPID", ""), seen.get("Uid", "x").split()[0]
-    lock = told(f"{role}_lock").split()
+    lock = output(f"{role}_lock").split()
     good = len(lock) > 9 and (lock[0], lock[2], lock[-3]) == ("-rw-r--r--", uid, pid)
     check(
         "it holds the one lock of the clock, with its number in it",
         good,
-        told(f"{role}_lock").replace("\n", " "),
+        output(f"{role}_lock").replace("\n", " "),
     )
-    second = told(f"{role}_second")
+    second = output(f"{role}_second")
     check(
         "so that a second one refuses",
         "exit 1" in second and "/run/meantime-clock.lock); only one can" in second,
     )
-    directory = told(f"{role}_state").split()
+    directory = output(f"{role}_state").split()
     good = len(directory) > 2 and (directory[0], directory[2]) == ("drwx------", uid)
     check("its state directory is its user's alone", good)
 
-    # A node tries that at its start, and would warn. A fresh cluster may need minutes until there is something to keep.
-    can_keep = "cannot write in the state directory" not in told(f"{role}_journal")
-    kept = "what it knows" if ".memory" in told(f"{role}_files") else "nothing sure enough yet"
+    # A node tries that at its start, and would warn. A fresh cluster may need minutes until there is
+    # something to keep.
+    can_keep = "cannot write in the state directory" not in output(f"{role}_journal")
+    kept = "what it knows" if ".memory" in output(f"{role}_files") else "nothing sure enough yet"
     check("in which it can keep what it learns", can_keep, kept)
 
     state, again = shown(f"{role}_again_shown"), ahead(f"{role}_again_ahead")
@@ -114,7 +116,9 @@ def unit(role):
         good and new_pid not in (pid, "0"),
         f"{pid}, then {new_pid}",
     )
-    check("by the watchdog", any(OF_THE_WATCHDOG[0] in line for line in told(f"{role}_systemd").splitlines()))
+    check(
+        "by the watchdog", any(OF_THE_WATCHDOG[0] in line for line in output(f"{role}_systemd").splitlines())
+    )
     check("and is in its cluster again", done(f"{role}_again_joined"))
     check(
         "with the time as it was",
@@ -125,15 +129,15 @@ def unit(role):
     state = shown(f"{role}_stopped")
     good = done(f"{role}_stop") and (state.get("ActiveState"), state.get("Result")) == ("inactive", "success")
     check(f"{what} stops", good, state.get("Result", ""))
-    check("and leaves a clock that nobody vouches for", status_bits(f"{role}_after") & UNSYNCHRONIZED)
-    complaints = warnings(told(f"{role}_journal").splitlines())
-    good = "will follow" in told(f"{role}_journal") and not complaints
+    check("and leaves a clock that counts as unsynchronized", status_bits(f"{role}_after") & UNSYNCHRONIZED)
+    complaints = warnings(output(f"{role}_journal").splitlines())
+    good = "will follow" in output(f"{role}_journal") and not complaints
     check(f"{what} has nothing refused and warns of nothing", good, complaints or "")
 
 
 check("the kernel calls the clock unsynchronized before", status_bits("before") & UNSYNCHRONIZED)
 unit("server")
-answers = [json.loads(line) for line in told("server_again_status").splitlines() if line.startswith("{")]
+answers = [json.loads(line) for line in output("server_again_status").splitlines() if line.startswith("{")]
 offsets = [client["offset_ns"] for answer in answers for client in answer["clients"]]
 good = len(offsets) == 1 and offsets[0] is not None and abs(offsets[0]) < 10_000_000
 check("and with it its member, which had kept the time", good, f"{offsets} ns away")
@@ -144,7 +148,7 @@ rights("a client that is no unit, with --user nobody,", "user_process", "65534",
 following = [line for line in files.get("user.json", []) if '"event":"system_following"' in line]
 check("steers the clock", following and done("user_kept"))
 check("ends well", done("user_end"))
-check("leaves a clock that nobody vouches for", status_bits("user_after") & UNSYNCHRONIZED)
+check("leaves a clock that counts as unsynchronized", status_bits("user_after") & UNSYNCHRONIZED)
 complaints = warnings(files.get("user.err", []) + files.get("plain.err", []))
 check("and warns of nothing", not complaints, complaints or "")
 
@@ -153,12 +157,12 @@ for role, other in (("client", "server"), ("server", "client")):
     good = done(f"place_{role}") and (here.get("ActiveState"), here.get("NRestarts")) == ("active", "0")
     good = good and (gone.get("ActiveState"), gone.get("Result")) == ("inactive", "success")
     check(f"the {role} takes the {other}'s place", good and done(f"place_{role}_status"))
-others = [line for line in told("warnings").splitlines() if "meantime" in line]
+others = [line for line in output("warnings").splitlines() if "meantime" in line]
 others = [line for line in others if not any(part in line for part in OF_THE_WATCHDOG)]
 check("systemd warns of nothing else in the units", not others, others or "")
 if machine.failed:
     for key in ("server_systemd", "client_systemd", "warnings"):
-        print(f"-- {key}\n{told(key)}")
+        print(f"-- {key}\n{output(key)}")
     for role in ("server", "client"):
-        print(f"-- {role}_journal, its warnings", *warnings(told(f"{role}_journal").splitlines()), sep="\n")
+        print(f"-- {role}_journal, its warnings", *warnings(output(f"{role}_journal").splitlines()), sep="\n")
 machine.end("the systemd units in a virtual machine")

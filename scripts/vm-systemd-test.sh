@@ -37,8 +37,8 @@ printf '127.0.0.1 localhost server.lan\n' >"$dir/etc/hosts"
 printf 'ID=meantime-test\n' >"$dir/etc/os-release"
 printf '0123456789abcdef0123456789abcdef\n' >"$dir/etc/machine-id"
 cp contrib/systemd/*.service "$dir/etc/systemd/system/"
-# As shipped but for this: nobody waits for five minutes here.
-printf '[Service]\nWatchdogSec=15s\n' >"$dir/etc/systemd/system/meantime-client.service.d/patience.conf"
+# As shipped but for this: the test does not wait for five minutes.
+printf '[Service]\nWatchdogSec=15s\n' >"$dir/etc/systemd/system/meantime-client.service.d/watchdog.conf"
 cat >"$dir/etc/systemd/system/test.service" <<'UNIT'
 [Service]
 Type=oneshot
@@ -85,7 +85,9 @@ agreed() { status server | grep -q '"outcome":"agreed","members":2,"heard":2'; }
 synchronized() { status client | grep -q '"state":"synchronized","server":"127.0.0.1:5525","registered":true'; }
 # The kernel's STA_UNSYNC is cleared.
 kept() { [ $(($(adjtimex | sed -n 's/^.*status: *\([0-9]*\).*/\1/p') & 64)) = 0 ]; }
-shown() { systemctl show "meantime-$1" -p ActiveState -p SubState -p Result -p NRestarts -p MainPID -p StatusText; }
+shown() {
+    systemctl show "meantime-$1" -p ActiveState -p SubState -p Result -p NRestarts -p MainPID -p StatusText
+}
 main_pid() { systemctl show "meantime-$1" -p MainPID --value; }
 # Asked at once: between two questions it may be killed.
 again() { [ "$(systemctl show "meantime-$1" -p ActiveState -p NRestarts | sort | tr '\n' ' ')" = "ActiveState=active NRestarts=1 " ]; }
@@ -100,7 +102,7 @@ unit() {
     say "${role}_start" systemctl start "meantime-$role"
     say "${role}_joined" within 60 "$joined"
     say "${role}_kept" within 30 kept
-    # Its next sign of life tells systemd how it stands.
+    # With its next watchdog message it reports its status to systemd.
     within 20 sh -c "systemctl show meantime-$role -p StatusText | grep =synchronized"
     say "${role}_ahead" ahead
     say "${role}_shown" shown "$role"
@@ -147,7 +149,8 @@ unit client synchronized synchronized
 stop client
 
 # Neither is a unit: one becomes nobody, and keeps the one right.
-meantime client 127.0.0.1 --clock system --user nobody --name plain --output json >user.json 2>user.err & user_pid=$!
+meantime client 127.0.0.1 --clock system --user nobody --name plain --output json \
+    >user.json 2>user.err & user_pid=$!
 within 30 grep -q system_following user.json
 say user_kept within 30 kept
 say user_process cat /proc/$user_pid/status
@@ -179,7 +182,8 @@ sync; sleep 1; poweroff -f
 TEST
 
 scripts/vm/initramfs.sh "$dir/initrd" "$dir/main" "tree:$dir/etc:/etc" "tree:$units:/lib/systemd/system" \
-    "file:$dir/test:/test" "program:$meantime:/usr/local/bin/meantime" "program:$systemd:/lib/systemd/systemd" \
+    "file:$dir/test:/test" "program:$meantime:/usr/local/bin/meantime" \
+    "program:$systemd:/lib/systemd/systemd" \
     "program:$journald:/lib/systemd/systemd-journald" "program:$systemctl" "program:$journalctl" \
     "program:$touch:/bin/touch" "program:$chmod:/bin/chmod" "program:$chown:/bin/chown" || exit 1
 

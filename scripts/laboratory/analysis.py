@@ -12,8 +12,8 @@ HOLDS_S = 10  # a limit is reached when it is kept for so long
 
 
 class Moments:
-    """The clocks at common moments: for each, its time in s and how far each clock is ahead of the time since the
-    start, in ns (None where a machine was not there)."""
+    """The clocks at common moments: for each, its time in s and how far each clock is ahead of the time
+    since the start, in ns (None where a machine was not there)."""
 
     def __init__(self, run):
         rows = {}
@@ -54,7 +54,8 @@ class Moments:
         return math.sqrt(statistics.fmean(squares)), most
 
     def reached(self, limit_ns, since_s, of=None):
-        """How long after `since_s` all came within a limit and stayed there for a while; None: they did not."""
+        """How long after `since_s` all came within a limit and stayed there for a while; None: they did
+        not."""
         begin = None
         for at_s, spread in self.spreads(since_s, self.times[-1], of):
             if spread > limit_ns:
@@ -102,8 +103,9 @@ def figures(run, moments, scenario):
 
 
 def straightness_us(run, scenario):
-    """If nobody keeps the clocks, each runs evenly against each other: what their differences depart from that is the
-    error of the observation. Root of the mean square and maximum over all pairs and moments, in µs."""
+    """If no daemon steers the clocks, each runs evenly against each other: what their differences depart
+    from that is the error of the observation. Root of the mean square and maximum over all pairs and
+    moments, in µs."""
     times, rows = Moments(run).between(scenario.settle_s, scenario.seconds)
     departures = []
     for one, other in itertools.combinations(range(len(run.names)), 2):
@@ -131,7 +133,7 @@ def falsetickers(run):
 
 
 def joined_s(run):
-    """When the last client had joined, from the start of the last daemon; None: nobody says."""
+    """When the last client had joined, from the start of the last daemon; None: unknown."""
     moments = []
     for number, events in enumerate(run.events):
         joined = [event["raw_ns"] for event in events if event["event"] == "registered"]
@@ -141,7 +143,8 @@ def joined_s(run):
 
 
 class Oscillator:
-    """When a machine's oscillator showed a time. It runs evenly, but stands still while the machine is paused."""
+    """When a machine's oscillator showed a time. It runs evenly, but stands still while the machine is
+    paused."""
 
     def __init__(self, samples):
         self._raw = [raw for _, _, _, raw, _ in samples]
@@ -166,8 +169,8 @@ class Overlay:
         self._times = [tick[0] for tick in self.ticks]
 
     def near(self, at_ns):
-        """How far it was ahead, its bound, and how far it moved between the two ticks around that moment, if they are
-        near."""
+        """How far it was ahead, its bound, and how far it moved between the two ticks around that moment,
+        if they are near."""
         after = bisect.bisect(self._times, at_ns)
         if not 0 < after < len(self.ticks):
             return None
@@ -179,8 +182,8 @@ class Overlay:
 
 
 def bounds(run):
-    """How often two nodes' clocks were farther apart than both their bounds allow, of how many comparisons; and how
-    much of that they took at most."""
+    """How often two nodes' clocks were farther apart than both their bounds allow, of how many comparisons;
+    and how much of that they took at most."""
     overlays = [Overlay(run, number) for number in range(len(run.names)) if run.events[number]]
     compared = broken = 0
     most = 0.0
@@ -191,7 +194,7 @@ def bounds(run):
                 continue
             compared += 1
             other_offset, other_bound, moved = found
-            # How it moved between its ticks, nobody knows.
+            # How it moved between its ticks is unknown.
             taken = max(abs(offset - other_offset) - moved, 0) / (bound + other_bound)
             broken += taken > 1
             most = max(most, taken)

@@ -25,7 +25,8 @@ class Meantime:
 
 
 class LiedFor(Meantime):
-    """meantime on a machine where somebody falsifies what it says: its clock seems to be a second ahead."""
+    """meantime on a machine where an attacker on the path falsifies its reports: its clock seems to be a
+    second ahead."""
 
     join_at = "127.0.0.1"
 
@@ -53,10 +54,10 @@ CHRONY_SERVER = ["local stratum 8", "allow 10.77.0.0/24"]
 CHRONY_CLIENT = [f"server {SERVER} iburst minpoll 2 maxpoll 2", "makestep 0.1 3"]
 
 
-class Nobody:
-    """Nobody keeps the clocks: so it can be seen how well they are observed."""
+class NoDaemon:
+    """No daemon steers the clocks: this shows how well they are observed."""
 
-    name = "nobody"
+    name = "none"
     clock = "system"
 
     def start(self, machine):
@@ -71,5 +72,5 @@ def started(machine, command, output, pid="/run/daemon.pid"):
 
 
 def kill(machine):
-    """Ends what keeps this machine's clock, without a word to anybody."""
+    """Kills the daemon that steers this machine's clock: it cannot say goodbye."""
     machine.run("kill -KILL $(cat /run/daemon.pid)")

@@ -1,4 +1,5 @@
-"""One run: machines are started, something keeps their clocks, things happen to them, and their clocks are observed."""
+"""One run: machines are started, something keeps their clocks, things happen to them, and their clocks are
+observed."""
 
 import dataclasses
 import os
@@ -149,8 +150,8 @@ def host_busy_s():
     return (user + nice + system + sum(others[:3])) / os.sysconf("SC_CLK_TCK")
 
 
-# What disturbs the packets stands behind a clean eth0. On eth0 itself it would come before the kernel takes the time at
-# which a packet leaves: half of the disturbance would be seen by nobody.
+# What disturbs the packets stands behind a clean eth0. On eth0 itself it would come before the kernel takes
+# the time at which a packet leaves: half of the disturbance would not be seen.
 NETEM = """
 # To busybox' shell its own applets come first.
 ip=/usr/bin/ip tc=/usr/bin/tc
@@ -158,7 +159,8 @@ address=$(cat /sys/class/net/eth0/address)
 $ip link set eth0 name wire && $ip link add eth0 address "$address" type veth peer name inside
 $tc qdisc add dev wire ingress && $tc qdisc add dev inside ingress
 $tc filter add dev wire ingress matchall action mirred egress redirect dev inside
-# A copy, and not the frame itself: that belongs to a socket still, which would be told again, later, when it left.
+# A copy, and not the frame itself: that belongs to a socket still, which would get another timestamp later,
+# when it left.
 $tc filter add dev inside ingress matchall action mirred egress mirror dev wire pipe action drop
 TC_LIB_DIR=/usr/lib/tc $tc qdisc add dev wire root netem limit 10000 {netem}
 $ip link set wire up && $ip link set inside up

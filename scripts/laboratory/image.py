@@ -35,7 +35,8 @@ class Image:
 
 
 def check_packages():
-    """Where the parts of Debian's packages are, by name. Raises NotHad if one is missing and cannot be fetched."""
+    """Where the parts of Debian's packages are, by name. Raises NotHad if one is missing and cannot be
+    fetched."""
     command = [f"{SCRIPTS}/vm/fetch.sh", "kernel", "busybox", "iproute2", "chrony", "qemu"]
     fetched = subprocess.run(command, capture_output=True, text=True)
     if fetched.returncode:

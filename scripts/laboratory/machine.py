@@ -23,7 +23,8 @@ class Machine:
         self.page_path = self.path("page")
         with open(self.page_path, "wb") as page:
             page.truncate(PAGE_BYTES)
-        # The kernel is told how fast its counter is, and has nothing else to find out by: so its clock is really wrong.
+        # The kernel gets the rate of its counter as a parameter, and has nothing else to find out by: so its
+        # clock is really wrong.
         line = f"console=ttyS0 quiet panic=-1 no-kvmclock tsc=reliable tsc_early_khz={khz} pmtmr=0 lab.name={name}"
         command = [
             *(
@@ -147,8 +148,8 @@ def connect(path, deadline, process):
 
 
 def take_part():
-    """In the new process: it is not to outlive the laboratory, however that ends; and what else the host does shall not
-    be what is measured."""
+    """In the new process: it is not to outlive the laboratory, however that ends; and what else the host
+    does shall not be what is measured."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(NICE)
     # Where a session is a group to the scheduler, what counts is the group's.

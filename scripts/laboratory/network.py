@@ -1,4 +1,5 @@
-"""A network of its own for the machines: a bridge with a port for each, in a namespace that nothing else is in."""
+"""A network of its own for the machines: a bridge with a port for each, in a namespace that nothing else is
+in."""
 
 import os
 import subprocess

@@ -1,7 +1,7 @@
 """Draws how far the clocks were apart: `plot.py TITLE OUTPUT MODE CSV...`, a panel for each file.
 
-MODE is `start` to draw the clocks against the time since the start, `server` against the server's clock. It runs where
-matplotlib is.
+MODE is `start` to draw the clocks against the time since the start, `server` against the server's clock. It
+runs where matplotlib is.
 """
 
 import os

@@ -9,7 +9,7 @@ import statistics
 from .analysis import MS
 from .experiment import SAMPLE_S
 
-ROUND_S = 5.0  # meantime's rounds, unless told otherwise
+ROUND_S = 5.0  # meantime's rounds, by default
 
 
 def write_clocks(path, moments, names):
@@ -46,7 +46,8 @@ def table(runs, scenario):
 
 @dataclasses.dataclass
 class Check:
-    """What should be so, whether it is, and what was seen. What is no must is a goal: a busy host may miss it."""
+    """What should be so, whether it is, and what was seen. What is no must is a goal: a busy host may miss
+    it."""
 
     what: str
     good: bool
@@ -75,7 +76,7 @@ def judge(run, scenario):
     if scenario.liar:
         named = run["falsetickers"]
         good = named == [scenario.liar]
-        yield Check("the liar is named, and nobody else", good, ", ".join(named) or "nobody is")
+        yield Check("the falseticker is named, and no other", good, ", ".join(named) or "none is")
     if scenario.over_s is not None:
         again = run["again_s"]
         yield Check("they agree again within a round", in_a_round(again), seconds(again), must=False)

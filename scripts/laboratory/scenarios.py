@@ -28,15 +28,16 @@ class Scenario:
     happenings: list = dataclasses.field(default_factory=list)
     # The numbers of the machines whose clocks are compared; all of them if None.
     judged: set | None = None
-    # When all is as it was: how soon they agree again is told.
+    # When all is as it was: how soon they agree again is reported.
     over_s: float | None = None
     # Whether the clocks are drawn against the time since the start, and not against the server's.
     drawn_from_start: bool = False
-    # How far the clocks may be from the time since the start, by which the clients' are -2 s to 3 s off; None: any.
+    # How far the clocks may be from the time since the start, by which the clients' are -2 s to 3 s off;
+    # None: any.
     stays_within_s: float | None = 10.0
-    # Who lies, where somebody does.
+    # The falseticker, if there is one.
     liar: str = ""
-    # Who starts what, where not every machine starts the same.
+    # What each machine starts, where not all start the same.
     daemon_of: Callable = lambda daemon, machine: daemon
 
 
@@ -81,7 +82,7 @@ def resume_client(experiment):
 
 
 def behind_a_liar(daemon, machine):
-    """The last client lies: somebody on its wire makes its clock a second ahead."""
+    """The last client is a falseticker: an attacker on its path makes its clock a second ahead."""
     if machine.number != 3 or daemon.name != "meantime":
         return daemon
     return daemons.LiedFor(daemon.clock)
@@ -93,10 +94,10 @@ NETEM = "delay 5ms 1ms distribution normal loss 20%"
 SCENARIOS = [
     Scenario(
         "observer",
-        "Nobody keeps the clocks: how well they are observed",
+        "No daemon steers the clocks: how well they are observed",
         settle_s=5,
         seconds=65,
-        daemons="nobody",
+        daemons="none",
         stays_within_s=None,
     ),
     Scenario("clean", "A clean network", daemons=COMPARED),

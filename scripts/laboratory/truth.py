@@ -37,7 +37,8 @@ class Page:
         self.machine, self.counter = machine, counter
         with open(machine.page_path, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
-        self._behind = []  # from which sample on, and the machine's counter minus the host's, at least and at most
+        # From which sample on, and the machine's counter minus the host's: minimum and maximum.
+        self._behind = []
 
     def relate(self):
         """Relates the machine's counter to the host's, again or (after a pause) anew."""
@@ -56,7 +57,8 @@ class Page:
         else:
             since = 0
         if least > most:
-            # The processors' counters may be some nanoseconds apart, and the machine moves from one to another.
+            # The processors' counters may be some nanoseconds apart, and the machine moves from one to
+            # another.
             moved_ns = self.counter.nanoseconds(least - most)
             if moved_ns > APART_NS:
                 raise RuntimeError(
@@ -93,8 +95,8 @@ class Page:
         return self.counter.nanoseconds(max(most - least for _, least, most in self._behind) / 2)
 
     def samples(self):
-        """For each sample: the host's counter and the clock's time, the host's counter and the oscillator's time, and
-        how many ns the reading took."""
+        """For each sample: the host's counter and the clock's time, the host's counter and the oscillator's
+        time, and how many ns the reading took."""
         found = []
         for index in range(self.count()):
             place = (SAMPLES + index * SAMPLE_WORDS) * 8
@@ -115,8 +117,8 @@ class Page:
 
 
 def come_first():
-    """In a new process: it is there whenever the machine runs, or a busy machine would never be answered in time. It
-    works for less than a second."""
+    """In a new process: it is there whenever the machine runs, or a busy machine would never be answered in
+    time. It works for less than a second."""
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 

@@ -1,1 +1,2 @@
-"""What several scripts use: the program, a cluster of its nodes, their events, waiting, installing, drawing."""
+"""What several scripts use: the program, a cluster of its nodes, their events, waiting, installing,
+drawing."""

@@ -40,7 +40,8 @@ class Cluster:
         self.stop_all()
 
     def path(self, name, kind="out"):
-        """A file of a node. A name may have any characters; the file's name has letters, digits and hyphens only."""
+        """A file of a node. A name may have any characters; the file's name has letters, digits and hyphens
+        only."""
         plain = "".join(each if each.isalnum() else "-" for each in name)
         return os.path.join(self.directory, f"{plain}.{kind}")
 
@@ -48,7 +49,8 @@ class Cluster:
         return self.path(name, "sock")
 
     def start(self, name, *arguments, append=False, wrapper=(), environment=None):
-        """Starts the program with these arguments. `append` keeps what an earlier process of this name has printed."""
+        """Starts the program with these arguments. `append` keeps what an earlier process of this name has
+        printed."""
         command = [*wrapper, self.program, *arguments]
         mode = "ab" if append else "wb"
         with open(self.path(name), mode) as out, open(self.path(name, "err"), mode) as err:

@@ -1,7 +1,7 @@
 """The events that a node prints with `--output json`, and clocks that are computed from them.
 
-Every event has a reading of the host's oscillator (`raw_ns`) together with the node's time (`cluster_ns`). All nodes of a
-machine share the oscillator, so their clocks are compared at the same readings of it.
+Every event has a reading of the host's oscillator (`raw_ns`) together with the node's time (`cluster_ns`).
+All nodes of a machine share the oscillator, so their clocks are compared at the same readings of it.
 """
 
 import bisect
@@ -23,7 +23,8 @@ def ticks(path):
 
 
 def reading(series, raw):
-    """The node's time (ns) when the oscillator read `raw`, interpolated between two pairs of a series. None outside it."""
+    """The node's time (ns) when the oscillator read `raw`, interpolated between two pairs of a series. None
+    outside it."""
     at = bisect.bisect_left(series, (raw, 0))
     if at == 0 or at == len(series):
         return None

@@ -1,4 +1,5 @@
-"""Debian's packages: installed or fetched only where MEANTIME_INSTALL is 1, which `scripts/check.sh --install` sets."""
+"""Debian's packages: installed or fetched only where MEANTIME_INSTALL is 1, which `scripts/check.sh
+--install` sets."""
 
 import os
 import shutil
@@ -26,12 +27,14 @@ def apt(*arguments, directory=None, limit_s=600):
 
 
 def twice(attempt):
-    """Tries, and once more with new lists of packages: those of a fresh machine, or old ones, may not have the package."""
+    """Tries, and once more with new lists of packages: those of a fresh machine, or old ones, may not have
+    the package."""
     return attempt() or (apt("update") and attempt())
 
 
 def why_missing(tool, *packages):
-    """Makes sure of a tool. None if it is there now, or else the reason why not, with the command that installs it."""
+    """Makes sure of a tool. None if it is there now, or else the reason why not, with the command that
+    installs it."""
     if shutil.which(tool):
         return None
     command = f"apt-get install {' '.join(packages)}"
@@ -45,7 +48,8 @@ def why_missing(tool, *packages):
 
 
 def unpack(package, directory):
-    """Unpacks a package of Debian's into a directory, and installs nothing. None, or the reason why it did not."""
+    """Unpacks a package of Debian's into a directory, and installs nothing. None, or the reason why it did
+    not."""
     if not may_install():
         return f"Debian's package {package} is not there, and is not fetched ({HINT})"
     if not shutil.which("apt-get") or not shutil.which("dpkg"):

@@ -1,6 +1,7 @@
-"""What a virtual machine has told, and the verdict on it.
+"""What a virtual machine has reported, and the verdict on it.
 
-It tells files, each after a line `=== file NAME`; of these, `report` has what commands have said, each after a line `== KEY`.
+It writes files, each after a line `=== file NAME`; of these, `report` has what commands have said, each
+after a line `== KEY`.
 """
 
 import re

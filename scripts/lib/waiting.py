@@ -7,7 +7,8 @@ WAIT_S = 30.0
 
 
 def wait_for(what, condition, limit_s=WAIT_S, screen=lambda: "", pause_s=0.1):
-    """The first true result of `condition`. Ends the script after `limit_s` without one, with what `screen` returns."""
+    """The first true result of `condition`. Ends the script after `limit_s` without one, with what `screen`
+    returns."""
     end = time.monotonic() + limit_s
     while True:
         result = condition()

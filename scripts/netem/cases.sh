@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs clusters over bad networks, and writes down what their nodes tell. As root; for scripts/netem-test.sh,
+# Runs clusters over bad networks, and writes down what their nodes print. As root; for scripts/netem-test.sh,
 # which calls it on this machine or inside a virtual one: so this is for any sh, and needs no more than
 # iproute2 (IP, TC: their paths), and nft (NFT) where the kernel has no netem.
 #
-#   scripts/netem/cases.sh netem|nft OUTPUT MEANTIME CASE...     # the cases at the same time, each in hosts of its own
+#   scripts/netem/cases.sh netem|nft OUTPUT MEANTIME CASE...     # all at the same time, each in its own hosts
 #
 # INTERVAL is the time from one round to the next (1s); APART=SECONDS has each case begin so many seconds
 # after the one before. Both are for processors that are emulated: what the first exchanges say takes clients
@@ -11,8 +11,8 @@
 #
 # For each case a server and three clients, each in a network namespace of its own that a veth pair joins to a
 # bridge in one more namespace. To OUTPUT/CASE/ go NODE.json, NODE.err, NODE.snmp (the kernel's counters, at
-# the end), marks (when the outage began and ended: the server's last event then), died (who did not end well)
-# and, last of all, complete.
+# the end), marks (when the outage began and ended: the server's last event then), died (which did not end
+# well) and, last of all, complete.
 set -u
 by=$1 output=$2 meantime=$3
 shift 3
@@ -20,7 +20,7 @@ shift 3
 
 nodes='server client-1 client-2 client-3'
 
-# What a client's clock is like: as wrong as those of machines that nobody has looked after.
+# What a client's clock is like: as wrong as those of machines without synchronization.
 clock_of() {
     case $1 in
         server) echo "--simulate-offset=-3s --simulate-drift=21ppm" ;;
@@ -53,7 +53,7 @@ nft_of() {
 }
 
 # distort SWITCH HOW: what the network does from now on. On the switch's side of each cable: what a node's own
-# kernel stamps as sent has left it, and a delay before that would be seen by nobody.
+# kernel stamps as sent has left it, and a delay before that would not be seen.
 distort() {
     case $by in
         netem)
@@ -97,8 +97,8 @@ build() {
             echo "link set lan address 02:00:00:00:00:0$number"
             echo "address add 10.98.0.$number/24 dev lan"
             echo "link set lan up"
-            # Who is where is known: a lost or corrupted ARP would hold everything up for seconds, and this is
-            # no test of ARP.
+            # The addresses are known in advance: a lost or corrupted ARP would hold everything up for
+            # seconds, and this is no test of ARP.
             for other in 1 2 3 4; do
                 [ "$other" = "$number" ] ||
                     echo "neighbour add 10.98.0.$other lladdr 02:00:00:00:00:0$other nud permanent dev lan"
@@ -113,7 +113,7 @@ remove() {
     done
 }
 
-# mark WORD: notes down what the server has told last, for its reading of the oscillator.
+# mark WORD: notes down what the server has printed last, for its reading of the oscillator.
 mark() {
     echo "$1 $(tail -n 1 "$dir/server.json")" >>"$dir/marks"
 }
@@ -140,12 +140,13 @@ start() {
     shift
     # The words are arguments of their own.
     # shellcheck disable=SC2046
-    "$IP" netns exec "$host-$node" "$meantime" "$@" --name "$node" $(clock_of "$node") --output json --tick 200ms \
+    "$IP" netns exec "$host-$node" \
+        "$meantime" "$@" --name "$node" $(clock_of "$node") --output json --tick 200ms \
         >"$dir/$node.json" 2>"$dir/$node.err" &
     started=$!
 }
 
-# Ends these processes; whoever is gone already, does not go, or goes in a bad way is noted down.
+# Ends these processes; a process that is gone already, does not end, or ends with an error is noted down.
 stop() {
     kill "$@" 2>>"$dir/died"
     (sleep 10 && kill -KILL "$@") 2>/dev/null &
@@ -162,8 +163,9 @@ run() {
     trap 'trap "" TERM INT; kill $clients $server $sleeper 2>/dev/null' EXIT
     trap 'exit 1' TERM INT
     pause "$2"
-    # To join takes four datagrams in a row, and who fails tries again less and less often: where datagrams
-    # get lost, one time in a hundred it takes longer than a case lasts. So those begin when everybody is in.
+    # To join takes four datagrams in a row, and a client that fails tries again less and less often: where
+    # datagrams get lost, one time in a hundred it takes longer than a case lasts. So those begin when all
+    # clients are members.
     case $1 in
         loss | corrupt | outage) distort "$host-switch" calm ;;
         *) distort "$host-switch" "$1" ;;

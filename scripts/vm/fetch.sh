@@ -2,18 +2,18 @@
 # Fetches what the tests in virtual machines need, without installing it: from Debian's packages into
 # target/vm.
 #
-#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu     # those of these that are needed
+#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu     # one or more of these
 #
 # Prints where things are, as assignments for `eval`, with absolute paths; fetches nothing that is there
 # already. Only with MEANTIME_INSTALL=1, which scripts/check.sh --install sets, does it call apt-get.
 #
-#   kernel     kernel=…/vmlinuz-…, modules=…/lib/modules/…: the cloud flavour, with all its modules and modules.dep
+#   kernel     kernel=…/vmlinuz-…, modules=…/lib/modules/…: the cloud flavour, and its modules
 #   busybox    busybox=…: static, with cpio and depmod
-#   iproute2   ip=…, tc=…, TC_LIB_DIR=…: the last for tc's distributions (normal and others), which it reads from there
+#   iproute2   ip=…, tc=…, TC_LIB_DIR=…: the last has tc's distributions (normal and others)
 #   nftables   nft=…
 #   chrony     chronyd=…, chronyc=…
-#   systemd    systemd=…, journald=…, systemctl=…, journalctl=…, units=…: the last a directory; touch=…, chmod=…, chown=…:
-#              coreutils', for units that call them
+#   systemd    systemd=…, journald=…, systemctl=…, journalctl=…, units=… (a directory);
+#              touch=…, chmod=…, chown=…: coreutils', for units that call them
 #   qemu       qemu=…, accelerator=… (kvm or tcg): installed, as root, if it is missing
 #
 # and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run
@@ -55,7 +55,8 @@ with_libraries() {
                 print queue[i]
                 count = split(needs[queue[i]], next_ones)
                 for (j = 1; j <= count; j++)
-                    if (next_ones[j] ~ /^lib/ && next_ones[j] !~ /^lib(c6|gcc-s1|crypt1)$/) queue[++n] = next_ones[j]
+                    if (next_ones[j] ~ /^lib/ && next_ones[j] !~ /^lib(c6|gcc-s1|crypt1)$/)
+                        queue[++n] = next_ones[j]
             }
         }'
 }
@@ -85,7 +86,8 @@ fetch() {
     local package=$1 packages
     [[ -e $vm/fetched/$package ]] && return
     may_install || not_had "Debian's package $package is not there, and is not fetched ($hint)"
-    command -v apt-get >/dev/null && command -v dpkg >/dev/null || not_had "$package is missing, and this is no Debian"
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
+        not_had "$package is missing, and this is no Debian"
     apt-cache show "$package" >/dev/null 2>&1 || update_once
     mapfile -t packages < <(with_libraries "$package")
     ((${#packages[@]})) && unpack "${packages[@]}" || not_had "Debian's package $package cannot be fetched"
@@ -129,7 +131,8 @@ fetch_kernel() {
             awk '/Depends: linux-image/ { print $2; exit }')
         [[ -n $package ]] && unpack "$package" || not_had "Debian's cloud kernel cannot be fetched"
         # The package leaves it to the installation to find out which module needs which.
-        "$root/bin/busybox" depmod -b "$root" "${package#linux-image-}" >/dev/null 2>&1 || not_had "depmod has failed"
+        "$root/bin/busybox" depmod -b "$root" "${package#linux-image-}" >/dev/null 2>&1 ||
+            not_had "depmod has failed"
         echo "$package" >"$vm/fetched/kernel"
     fi
     version=${package#linux-image-}

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Makes the initramfs of a virtual machine that does one thing.
 #
-#   scripts/vm/initramfs.sh OUTPUT MAIN [program:PATH[:TARGET] | file:PATH:TARGET | tree:PATH:TARGET | module:NAME]...
+#   scripts/vm/initramfs.sh OUTPUT MAIN [ITEM...]
+#
+# Each ITEM is program:PATH[:TARGET], file:PATH:TARGET, tree:PATH:TARGET or module:NAME.
 #
 # MAIN is a script for busybox' sh that runs as process 1, with PATH=/usr/bin:/bin, when the file systems are
 # mounted, the modules are loaded (with all that they need, in the order given) and the loopback interface is
@@ -10,7 +12,7 @@
 # /bin. To busybox' shell an applet comes before any program of that name: iproute2's ip has to be called as
 # /usr/bin/ip.
 set -euo pipefail
-(($# >= 2)) || { sed -n '2,4s/^# \?//p' "$0" >&2; exit 2; }
+(($# >= 2)) || { sed -n '2,6s/^# \?//p' "$0" >&2; exit 2; }
 output=$(realpath "$1") main=$(realpath "$2")
 shift 2
 

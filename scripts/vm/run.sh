@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a virtual machine that tells something and ends.
+# Runs a virtual machine that writes a report and ends.
 #
 #   scripts/vm/run.sh DIRECTORY SECONDS MEGABYTES [PARAMETER...]
 #

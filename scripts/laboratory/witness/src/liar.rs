@@ -1,4 +1,5 @@
-//! An on-path attacker next to a client, which falsifies its reports: the simulator's falseticker on a real network.
+//! An on-path attacker next to a client, which falsifies its reports: the simulator's falseticker, on a real
+//! network.
 
 #![expect(clippy::disallowed_types, reason = "an attacker on the path, not a node")]
 

@@ -46,5 +46,5 @@ in a virtual machine:
   witness shift NANOSECONDS           set the clock forward (negative: back)
   witness lie NANOSECONDS SERVER      pass on what a client at 127.0.0.1:5525 says, its clock falsified
 on the host:
-  witness relate PAGE                 print how far the machine's counter is behind the host's: minimum, maximum
+  witness relate PAGE                 print how far the machine's counter is behind the host's: two limits
   witness counter                     print the host's counter, and how many kHz it has";

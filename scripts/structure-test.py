@@ -25,10 +25,55 @@ CRATES = {
     "meantime_sim": HOME / "crates" / "meantime-sim" / "src",
     "meantime_load": HOME / "crates" / "meantime-load" / "src",
 }
-# Each room of src/ may import those of the rows below its own.
-ROOMS = [["main"], ["cli"], ["dashboard", "control", "store", "event_loop"], ["udp", "clock", "process"]]
-# Type names that stand for the same thing in every module that has one, as `fmt::Result` does.
-USUAL_NAMES = set()
+# The rooms of src/ from top to bottom: each may import those of the rows below its own.
+ROOMS = [
+    ["main"],
+    ["cli"],
+    ["dashboard"],
+    ["control"],
+    ["store"],
+    ["event_loop"],
+    ["report"],
+    ["udp"],
+    ["clock", "process"],
+]
+# Imports that break a rule, and are still to be removed: they are not looked at. (importing file, imported file)
+EXCEPTIONS: set[tuple[str, str]] = {
+    ("crates/meantime-core/src/estimation/discipline/changes.rs", "crates/meantime-core/src/estimation/discipline/mod.rs"),
+    ("crates/meantime-core/src/estimation/discipline/replay.rs", "crates/meantime-core/src/estimation/discipline/mod.rs"),
+    ("crates/meantime-core/src/wire/challenge.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/correction.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/header.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/heartbeat.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/leave.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/manual_adjustment.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/probe.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/register.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/reject.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/report.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/tag.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-core/src/wire/welcome.rs", "crates/meantime-core/src/wire/mod.rs"),
+    ("crates/meantime-sim/src/fault.rs", "crates/meantime-sim/src/intruder.rs"),
+    ("crates/meantime-sim/src/honesty.rs", "crates/meantime-sim/src/measure.rs"),
+    ("src/cli/node/arguments.rs", "src/cli/mod.rs"),
+    ("src/cli/node/run.rs", "src/cli/mod.rs"),
+    ("src/cli/status/client.rs", "src/cli/status.rs"),
+    ("src/cli/status/server.rs", "src/cli/status.rs"),
+    ("src/clock/host.rs", "src/clock/stamps.rs"),
+    ("src/control/answer.rs", "src/cli/output/record.rs"),
+    ("src/control/answer.rs", "src/cli/output/server.rs"),
+    ("src/control/ask.rs", "src/cli/failure.rs"),
+    ("src/control/desk.rs", "src/cli/failure.rs"),
+    ("src/control/desk.rs", "src/cli/output/mod.rs"),
+    ("src/control/desk.rs", "src/cli/output/record.rs"),
+    ("src/control/journal.rs", "src/cli/output/mod.rs"),
+    ("src/control/journal.rs", "src/cli/output/record.rs"),
+    ("src/dashboard/board.rs", "src/dashboard/mod.rs"),
+    ("src/event_loop/mod.rs", "src/control/socket.rs"),
+    ("src/udp/batch.rs", "src/udp/kernel.rs"),
+    ("src/udp/batch.rs", "src/udp/sockets.rs"),
+    ("src/udp/kernel.rs", "src/udp/sockets.rs"),
+}
 LONG = '#[ignore = "long: scripts/check.sh runs it"]'
 
 
@@ -79,7 +124,7 @@ def duplicates(crate):
     return [
         f"the core defines {name} in {', '.join(places)}"
         for name, places in sorted(found.items())
-        if len(places) > 1 and name not in associated | USUAL_NAMES
+        if len(places) > 1 and name not in associated
     ]
 
 
@@ -112,7 +157,14 @@ class Crate:
             for module, path in self.files.items()
         }
         self.uses = {module: uses_of(text) for module, text in self.text.items()}
-        self.imports = {module: self._imports(module) for module in self.files}
+        self.imports = {
+            module: {
+                target
+                for target in self._imports(module)
+                if (self.show(module), self.show(target)) not in EXCEPTIONS
+            }
+            for module in self.files
+        }
 
     def _module(self, path):
         parts = path.relative_to(self.source).with_suffix("").parts

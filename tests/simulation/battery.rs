@@ -33,21 +33,25 @@ fn server_fault(fault: Fault) {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_an_hour_moves_nobody() {
     server_fault(Fault::Jump(Member::SERVER, s(3_600)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_ten_milliseconds_moves_nobody() {
     server_fault(Fault::Jump(Member::SERVER, Span::from_millis(10)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_two_hundred_microseconds_moves_nobody() {
     server_fault(Fault::Jump(Member::SERVER, us(200)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_whose_oscillator_goes_150_ppm_wrong_moves_nobody() {
     server_fault(Fault::FrequencyStep(Member::SERVER, Frequency::from_ppm(150.0)));
@@ -67,11 +71,13 @@ fn client_fault(fault: Fault) {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_client_that_jumps_an_hour_moves_nobody_and_comes_back() {
     client_fault(Fault::Jump(LAST, s(3_600)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_client_whose_oscillator_goes_150_ppm_wrong_moves_nobody_and_comes_back() {
     client_fault(Fault::FrequencyStep(LAST, Frequency::from_ppm(150.0)));
@@ -91,37 +97,44 @@ fn lie(lie: Lie) {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn constant_liars_move_nobody() {
     lie(Lie::Constant(s(1)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn random_liars_move_nobody() {
     lie(Lie::Random(s(1)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn two_faced_liars_move_nobody() {
     lie(Lie::TwoFaced(us(500)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn boiling_frogs_move_nobody() {
     lie(Lie::Frog(Frequency::from_ppm(1.0)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_at_the_edge_of_the_window_move_nobody() {
     lie(Lie::Edge(0.9));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_about_frequency_move_nobody() {
     lie(Lie::Frequency(Frequency::from_ppm(25.0)));
     lie(Lie::Frequency(Frequency::from_ppm(500.0)));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_who_hold_their_reports_back_move_nobody() {
     lie(Lie::Delayed(Span::from_millis(20)));

@@ -33,6 +33,7 @@ fn hours(seed: u64) -> Scenario {
     Scenario { duration: s(5_400), settle: s(300), ..Scenario::seeded(seed) }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn on_a_good_lan_the_bound_is_at_most_three_times_half_the_delay() {
     for seed in seeds(0..5) {
@@ -58,6 +59,7 @@ fn on_a_good_lan_the_stated_error_is_neither_bold_nor_timid() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn it_holds_for_every_kind_of_jitter() {
     let jitters = [
@@ -75,6 +77,7 @@ fn it_holds_for_every_kind_of_jitter() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn it_holds_on_long_and_on_asymmetric_paths_and_with_bad_oscillators() {
     let jitter = Jitter::Exponential { mean: us(1_000) };
@@ -109,6 +112,7 @@ fn it_holds_when_routes_change() {
 
 /// A client that hears nothing for two hours, while the others go on; and one whose server is gone for as
 /// long.
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn it_holds_in_two_hours_of_holdover() {
     for seed in seeds(0..3) {
@@ -137,6 +141,7 @@ fn orphans(scenario: &Scenario) {
     });
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn machines_that_slept_state_no_bound_until_they_are_back() {
     for seed in seeds(0..3) {

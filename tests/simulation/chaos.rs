@@ -27,16 +27,19 @@ fn recover(range: std::ops::Range<u64>) {
     );
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn worlds_of_random_faults_come_back_into_agreement() {
     recover(0..500);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn five_hundred_more_worlds_of_random_faults_come_back_into_agreement() {
     recover(500..1_000);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn the_faults_of_random_worlds_do_harm() {
     // If nothing ever went wrong in them, that they recover would prove nothing.
@@ -54,6 +57,7 @@ fn the_faults_of_random_worlds_do_harm() {
     assert!(harmed >= 10, "{harmed} of 20");
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_cluster_recovers_from_faults_again_and_again() {
     let Soak { scenario, mut endurance } = Soak::new(5, s(21_600));
@@ -75,6 +79,7 @@ fn without_harm_to_clocks(scenario: &mut Scenario) {
     harmful.for_each(|trouble| trouble.corruption = 0.0);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn crashes_losses_and_pauses_without_end_violate_no_bound() {
     for seed in seeds(0..4) {

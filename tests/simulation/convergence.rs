@@ -42,21 +42,25 @@ fn converges(clients: usize, lost: f64, rounds_ms: i64, rounds_us100: i64) {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn three_clients_agree_within_a_round_and_for_a_day() {
     converges(3, 0.0, 1, 3);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn eight_clients_agree_within_a_round_and_for_a_day() {
     converges(8, 0.0, 1, 3);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn three_clients_agree_on_a_network_that_loses_a_fifth() {
     converges(3, 0.2, 2, 6);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn eight_clients_agree_on_a_network_that_loses_a_fifth() {
     converges(8, 0.2, 2, 6);
@@ -78,6 +82,7 @@ fn the_cluster_time_is_the_mean_of_the_clocks_at_the_start() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn published_time_neither_jumps_nor_runs_backwards_once_synchronized() {
     for seed in seeds(0..5) {

@@ -65,6 +65,7 @@ fn run(scenario: &Scenario) -> Shown {
     shown
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
     for seed in seeds(0..12) {
@@ -75,6 +76,7 @@ fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
     for seed in seeds(0..8) {
@@ -85,6 +87,7 @@ fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
     for seed in seeds(0..8) {
@@ -127,6 +130,7 @@ fn delays_move_a_clock_by_half_of_them_and_no_further_than_half_of_what_is_accep
 }
 
 /// Delays that grow teach a frequency; whoever then flies on by it says how far that may lead.
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_bound() {
     for seed in seeds(0..2) {
@@ -156,6 +160,7 @@ fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn what_is_forged_moves_a_clock_without_keys_and_nothing_with_them() {
     for seed in seeds(0..3) {

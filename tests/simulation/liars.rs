@@ -30,48 +30,57 @@ fn minority(lie: Lie, named: bool) {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn constant_liars_are_named_and_move_nobody() {
     minority(Lie::Constant(s(1)), true);
     minority(Lie::Constant(Span::from_millis(-5)), true);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_an_hour_off_are_named_and_move_nobody() {
     minority(Lie::Constant(s(3_600)), true);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn random_liars_are_named_and_move_nobody() {
     minority(Lie::Random(s(1)), true);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn two_faced_liars_are_named_and_move_nobody() {
     minority(Lie::TwoFaced(s(1)), true);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn boiling_frogs_are_named_and_move_nobody() {
     minority(Lie::Frog(Frequency::from_ppm(1.0)), true);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_about_being_synchronized_are_named_and_move_nobody() {
     minority(Lie::State(s(5)), true);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_at_the_edge_move_nobody() {
     minority(Lie::Edge(0.9), false);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_about_frequency_move_nobody() {
     minority(Lie::Frequency(Frequency::from_ppm(-25.0)), false);
     minority(Lie::Frequency(Frequency::from_ppm(500.0)), false);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_who_hold_reports_back_move_nobody() {
     minority(Lie::Delayed(Span::from_millis(5)), false);
@@ -90,6 +99,7 @@ fn phase_after_six_hours(scenario: &Scenario, liars: usize) -> Span {
 }
 
 /// A network that loses a fifth, one exchange a round, and the largest minority of liars from the start.
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn losses_do_not_help_liars() {
     for seed in seeds(0..24) {
@@ -111,6 +121,7 @@ fn losses_do_not_help_liars() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_at_the_edge_do_not_drag_the_cluster_in_six_hours() {
     // How far two honest runs come apart, with the same oscillators and slightly other links.

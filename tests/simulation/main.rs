@@ -1,7 +1,7 @@
 //! The real server and the real clients in simulated worlds: what they promise, kept.
 //!
-//! Every test prints the seed that it fails with. `MEANTIME_SEED=17 cargo test --test simulation` runs
-//! each of them with that seed alone; random faults can also be replayed and watched with
+//! Every test prints the seed that it fails with. `MEANTIME_SEED=17 scripts/test.sh --all --test simulation`
+//! runs each of them with that seed alone; random faults can also be replayed and watched with
 //! `meantime simulate --faults-seed 17 --events`.
 
 mod battery;

@@ -100,6 +100,7 @@ fn moved(one: &Watch, other: &Watch, at: Span) -> Span {
     one.server[index].unwrap() - other.server[index].unwrap()
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn all_clocks_slew_together_and_neither_vote_nor_bound_notices() {
     for seed in seeds(0..3) {
@@ -144,6 +145,7 @@ fn clocks(simulation: &mut Simulation) -> Vec<(Span, Span)> {
         .collect()
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
     let mut split_somewhere = 0;
@@ -185,6 +187,7 @@ fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
     assert!(split_somewhere > 0, "the moment itself was never seen");
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_restarts_meanwhile_takes_the_setting_from_its_members() {
     for seed in seeds(0..3) {
@@ -230,6 +233,7 @@ fn whoever_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
     for seed in seeds(0..3) {

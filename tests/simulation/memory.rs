@@ -52,6 +52,7 @@ fn worst_server(simulation: &mut Simulation, span: Span) -> Span {
     worst
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_knows_how_well_it_knows_its_frequency() {
     for seed in seeds(0..20) {
@@ -71,6 +72,7 @@ fn a_server_knows_how_well_it_knows_its_frequency() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_kept_its_frequency_is_close_to_its_members_from_the_first_round() {
     let (mut with, mut without) = (Span::ZERO, Span::ZERO);
@@ -90,6 +92,7 @@ fn a_server_that_kept_its_frequency_is_close_to_its_members_from_the_first_round
     assert!(without > us(200), "{without}: what is it good for?");
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_wrong_frequency_does_the_members_no_harm() {
     for seed in seeds(0..3) {
@@ -143,6 +146,7 @@ fn island_restarts(seed: u64, kept_by: impl Fn(Member) -> bool) -> Span {
     worst
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn after_a_power_cut_on_the_whole_island_what_was_kept_helps_if_the_server_kept_it_too_and_harms_nobody() {
     let largest = |kept_by: fn(Member) -> bool| {
@@ -189,6 +193,7 @@ fn client_restarts(seed: u64, wrong_by: Option<f64>) -> [Span; 2] {
     })
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
     let largest = |wrong_by| {
@@ -235,6 +240,7 @@ fn processes_restart(seed: u64, keeps: bool) -> Option<Span> {
     Some(sample.cluster()? - before)
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_cluster_whose_processes_all_start_again_goes_on_from_its_own_time_if_that_was_kept() {
     for seed in seeds(0..5) {

@@ -21,6 +21,7 @@ fn rate(seed: u64, clients: usize, wander: f64, days: i64) -> Frequency {
     Simulation::new(&scenario).run().rate_rms.unwrap()
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn the_rate_stays_at_the_members_mean_with_quiet_oscillators() {
     for (clients, seed) in [2, 3, 8].into_iter().flat_map(|n| seeds(0..1).into_iter().map(move |s| (n, s))) {
@@ -29,6 +30,7 @@ fn the_rate_stays_at_the_members_mean_with_quiet_oscillators() {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn the_rate_stays_at_the_members_mean_with_restless_oscillators() {
     for (clients, seed) in [2, 3, 8].into_iter().flat_map(|n| seeds(0..1).into_iter().map(move |s| (n, s))) {

@@ -60,6 +60,7 @@ fn server_restarts(later: Span, jump: Span) {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_restarts_at_once_takes_its_clients_time() {
     server_restarts(Span::from_millis(200), Span::ZERO);
@@ -67,16 +68,19 @@ fn a_server_that_restarts_at_once_takes_its_clients_time() {
     server_restarts(s(1), Span::ZERO);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_was_away_for_a_minute_takes_its_clients_time() {
     server_restarts(s(60), Span::ZERO);
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_comes_back_an_hour_wrong_takes_its_clients_time() {
     server_restarts(s(20), s(3_600));
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn clients_hold_together_while_the_server_is_away_for_ten_minutes() {
     for seed in seeds(0..5) {

@@ -32,6 +32,7 @@ fn row(lost: f64, mean: Span) -> String {
     )
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn the_table_of_errors_by_loss_and_jitter_is_as_it_was_reviewed() {
     let mut table = String::from("loss_% jitter_µs pairwise_rms_µs pairwise_max_µs 1ms_s 100us_s\n");

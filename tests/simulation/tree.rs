@@ -204,6 +204,7 @@ fn number_at(address: SocketAddr) -> usize {
     }
 }
 
+#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn in_a_tree_of_servers_the_bounds_add_up() {
     let mut tree = Tree::new(1);

@@ -1,6 +1,6 @@
 //! Errors by loss and jitter, as a table: a change of the algorithm shows as a diff of it.
 //!
-//! `MEANTIME_BLESS=1 cargo test --test simulation table` writes the table anew.
+//! `MEANTIME_BLESS=1 scripts/test.sh --all --test simulation table` writes the table anew.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -48,6 +48,6 @@ fn the_table_of_errors_by_loss_and_jitter_is_as_it_was_reviewed() {
     let reviewed = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(
         table, reviewed,
-        "if this is as it should be: MEANTIME_BLESS=1 cargo test --test simulation table"
+        "if this is as it should be: MEANTIME_BLESS=1 scripts/test.sh --all --test simulation table"
     );
 }

@@ -59,7 +59,6 @@ EXCEPTIONS: set[tuple[str, str]] = {
     ("src/cli/node/run.rs", "src/cli/mod.rs"),
     ("src/cli/status/client.rs", "src/cli/status.rs"),
     ("src/cli/status/server.rs", "src/cli/status.rs"),
-    ("src/clock/host.rs", "src/clock/stamps.rs"),
     ("src/control/answer.rs", "src/cli/output/record.rs"),
     ("src/control/answer.rs", "src/cli/output/server.rs"),
     ("src/control/ask.rs", "src/cli/failure.rs"),
@@ -69,10 +68,8 @@ EXCEPTIONS: set[tuple[str, str]] = {
     ("src/control/journal.rs", "src/cli/output/mod.rs"),
     ("src/control/journal.rs", "src/cli/output/record.rs"),
     ("src/dashboard/board.rs", "src/dashboard/mod.rs"),
-    ("src/event_loop/mod.rs", "src/control/socket.rs"),
-    ("src/udp/batch.rs", "src/udp/kernel.rs"),
-    ("src/udp/batch.rs", "src/udp/sockets.rs"),
-    ("src/udp/kernel.rs", "src/udp/sockets.rs"),
+    ("src/event_loop/handler.rs", "src/control/socket.rs"),
+    ("src/event_loop/run.rs", "src/control/socket.rs"),
 }
 LONG = '#[ignore = "long: scripts/check.sh runs it"]'
 

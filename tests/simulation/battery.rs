@@ -33,7 +33,6 @@ fn server_fault(fault: Fault) {
     }
 }
 
-#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_an_hour_moves_nobody() {
     server_fault(Fault::Jump(Member::SERVER, s(3_600)));
@@ -97,7 +96,6 @@ fn lie(lie: Lie) {
     }
 }
 
-#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn constant_liars_move_nobody() {
     lie(Lie::Constant(s(1)));

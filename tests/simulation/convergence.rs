@@ -82,7 +82,6 @@ fn the_cluster_time_is_the_mean_of_the_clocks_at_the_start() {
     }
 }
 
-#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn published_time_neither_jumps_nor_runs_backwards_once_synchronized() {
     for seed in seeds(0..5) {

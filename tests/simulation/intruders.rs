@@ -160,7 +160,6 @@ fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_
     }
 }
 
-#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn what_is_forged_moves_a_clock_without_keys_and_nothing_with_them() {
     for seed in seeds(0..3) {

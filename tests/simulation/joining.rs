@@ -45,7 +45,6 @@ fn joins(offset: Span, drift: Frequency) {
     }
 }
 
-#[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_joiner_an_hour_off_moves_nobody() {
     joins(s(3_600), Frequency::from_ppm(30.0));

@@ -105,6 +105,24 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn functions_that_pages_link_are_in_the_files_that_they_link() {
+    let mut linked = 0;
+    for page in documents() {
+        let text = read(&page);
+        // As in "`first_vote` in [`consensus/vote.rs`](../../crates/...)".
+        for (start, _) in text.match_indices("` in [`") {
+            let name = text[..start].rsplit('`').next().unwrap();
+            let name = name.rsplit("::").next().unwrap();
+            let target = text[start..].split_once("](").unwrap().1.split_once(')').unwrap().0;
+            let file = normalized(&Path::new(&page).parent().unwrap().join(target));
+            assert!(read(&file).contains(&format!("fn {name}(")), "{page}: no {name} in {}", file.display());
+            linked += 1;
+        }
+    }
+    assert!(linked >= 4, "only {linked} functions are linked");
+}
+
+#[test]
 fn files_that_documents_name_are_there() {
     // Where the short names of the pages about the core begin.
     let roots = ["", "crates/meantime-core/src", "crates/meantime-core/src/estimation/discipline"];

@@ -4,8 +4,9 @@
     book-links.py preprocess [supports RENDERER]   a preprocessor of mdBook (docs/book.toml)
     book-links.py check BOOK                       checks the built book; exits with 1 if a link is broken
 
-A page in docs/ may link a file outside of docs/, such as ../crates/meantime-core/src/lib.rs. In the repository that link works as it
-is. The preprocessor turns it into repository/<path>.txt, and `check` copies the linked files there, so that a browser shows them.
+A page in docs/ may link a file outside of docs/, such as ../crates/meantime-core/src/lib.rs. In the
+repository that link works as it is. The preprocessor turns it into repository/<path>.txt, and `check` copies the linked
+files there, so that a browser shows them.
 """
 import html.parser
 import json
@@ -90,8 +91,8 @@ def check(book):
             if url.scheme or url.netloc:
                 continue
             links += 1
-            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), urllib.parse.unquote(url.path)))
-            target = target if url.path else name
+            path, anchor = urllib.parse.unquote(url.path), urllib.parse.unquote(url.fragment)
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
             found = os.path.join(book, target)
             if not os.path.isfile(found) and target.startswith(COPIES + "/"):
                 source = re.sub(re.escape(MARKDOWN) + "$", ".md", target[len(COPIES) + 1 : -len(".txt")])
@@ -101,7 +102,7 @@ def check(book):
                     shutil.copyfile(source, found)
             if not os.path.isfile(found):
                 broken.append(f"{name}: {link} leads to no file")
-            elif url.fragment and target in pages and urllib.parse.unquote(url.fragment) not in pages[target].anchors:
+            elif anchor and target in pages and anchor not in pages[target].anchors:
                 broken.append(f"{name}: {link} leads to no heading")
     print("\n".join(broken), file=sys.stderr)
     print(f"{len(pages)} pages, {links} links, {len(broken)} broken")

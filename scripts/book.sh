@@ -3,8 +3,9 @@
 #
 #   scripts/book.sh
 #
-# Uses the mdbook of PATH or of target/tools; without one, installs it into target/tools, which takes some minutes.
-# Exit code: 0 if all is well, 1 if the book cannot be built or a link is broken, 77 and a line NOT RUN if mdbook cannot be had.
+# Uses the mdbook of PATH or of target/tools; without one, installs it into target/tools, which takes some
+# minutes. Exit code: 0 if all is well, 1 if the book cannot be built or a link is broken, 77 and a line NOT
+# RUN if mdbook cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,8 +24,8 @@ if [[ -z $mdbook ]]; then
     if [[ ! -x $mdbook ]]; then
         command -v cargo >/dev/null || not_run "mdbook and cargo are missing"
         echo "installing mdbook $version into $target/tools"
-        timeout 1500 cargo install --quiet --locked --root "$target/tools" --target-dir "$target/tools/build" mdbook@$version \
-            </dev/null || not_run "mdbook cannot be installed"
+        timeout 800 cargo install --quiet --locked --root "$target/tools" --target-dir "$target/tools/build" \
+            mdbook@$version </dev/null || not_run "mdbook cannot be installed"
         rm -rf "$target/tools/build"
     fi
 fi

@@ -1,4 +1,5 @@
-//! The documents say what is so: their commands run, the messages that they quote are the program's, and what they link is there.
+//! Checks the documents: their commands run, the messages and options that they quote are the program's, and
+//! their links lead to files and headings.
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How long one command may take. The demo takes 25 s.
 const MAX_COMMAND: Duration = Duration::from_secs(55);
-/// How long the output of a command may lack what the document shows. Commands without effects are repeated meanwhile.
+/// How long the output of a command may lack what the document shows. Commands without effects are repeated
+/// meanwhile.
 const MAX_WAIT: Duration = Duration::from_secs(25);
 /// Commands that only look; a first answer may come before the cluster has agreed.
 const REPEATABLE: [&str; 2] = ["meantime status", "meantime check"];
@@ -138,10 +140,10 @@ fn files_that_documents_name_are_there() {
     assert!(missing.is_empty(), "these files do not exist: {missing:#?}");
 }
 
-/// Runs every command of the `console` blocks of a document, in order, in one shell and one directory. A command is a line
-/// that begins with `$ `; it must succeed, and the lines after it must be in its output, apart from their figures. A
-/// command that ends with `&` goes on in the background. Blocks with the fence `text` are not run: they need other
-/// machines, root, or the whole repository.
+/// Runs every command of the `console` blocks of a document, in order, in one shell and one directory. A
+/// command is a line that begins with `$ `; it must succeed, and the lines after it must be in its output,
+/// apart from their figures. A command that ends with `&` goes on in the background. Blocks with the fence
+/// `text` are not run: they need other machines, root, or the whole repository.
 fn run_commands_of(document: &str) {
     let steps = steps(&read(document));
     assert!(!steps.is_empty(), "{document} has no commands");
@@ -188,7 +190,8 @@ fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
-/// A shell in a directory of its own, in which the program is `meantime` and the port of the documents a free one.
+/// A shell in a directory of its own, in which the program is `meantime` and the port of the documents a free
+/// one.
 struct Shell {
     directory: tempfile::TempDir,
     port: u16,
@@ -309,7 +312,8 @@ fn missing_lines(shown: &[String], output: &str) -> Vec<String> {
         .collect()
 }
 
-/// The words of a line but those with digits and those that depend on the figures: units, and what was done to a clock.
+/// The words of a line but those with digits and those that depend on the figures: units, and what was done
+/// to a clock.
 fn fixed_words(line: &str) -> Vec<String> {
     const DEPENDENT: [&str; 7] = ["ns", "µs", "ms", "s", "min", "step", "slew"];
     line.split_whitespace()

@@ -5,8 +5,8 @@
     book-links.py check BOOK                       checks the built book; exits with 1 if a link is broken
 
 A page in docs/ may link a file outside of docs/, such as ../crates/meantime-core/src/lib.rs. In the
-repository that link works as it is. The preprocessor turns it into repository/<path>.txt, and `check` copies the linked
-files there, so that a browser shows them.
+repository that link works as it is. The preprocessor turns it into repository/<path>.txt, and `check` copies
+the linked files there, so that a browser shows them.
 """
 import html.parser
 import json

@@ -70,7 +70,7 @@ def contenders_of(target, directory, args):
         address,
         "--max-clients",
         "1000000",
-        "--tell-each",
+        "--max-logged-clients",
         "0",
         "--control",
         directory / "control",

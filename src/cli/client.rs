@@ -21,41 +21,40 @@ use meantime_core::{Client, ClientConfig};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ClientArgs {
-    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1
-    /// or [fd00::1]:7000
+    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1 or
+    /// [fd00::1]:7000
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
-    /// What to call this machine, at most 24 bytes [default: the name that its key file is for, or its host
-    /// name]
+    /// The client's name, at most 24 bytes [default: the name in its key file, or else the host's name]
     #[arg(long, value_name = "NAME", value_parser = names::client_name)]
     name: Option<Name>,
-    /// Once synchronized, step the clock only if it is off by more than this; slew it (make it run faster or
-    /// slower) if by less [default: 128ms]
+    /// Once synchronized, step the clock for corrections above this, and slew it (run it faster or slower) for
+    /// smaller ones [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
-    /// Once a second correction has confirmed the first, refuse steps of more than this; 0 refuses all
+    /// Refuse steps of more than this once a second correction has confirmed the first; 0 refuses all steps
     #[arg(long, value_name = "SPAN", default_value = "24h", allow_hyphen_values = true)]
     #[arg(value_parser = units::unsigned_span)]
     max_step: Span,
-    /// Until then, refuse to step farther than this from where the clock was before [default: accept any]
+    /// Refuse steps of more than this before a second correction has confirmed the first [default: no limit]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     panic: Option<Span>,
-    /// Refuse to run faster or slower than this machine's oscillator by more than this
+    /// Maximum frequency of the clock against this machine's oscillator, in either direction; at most 500ppm
     #[arg(long, value_name = "FREQUENCY", default_value = "500ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     max_frequency: Frequency,
-    /// Refuse a time before this, as in 2026-01-31 [default: 2025-06-01]
+    /// Refuse a cluster time before this date, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     plausible_from: Option<Timestamp>,
-    /// How far the oscillator's frequency may stray from what was learned, for the guaranteed bound to hold
+    /// Drift allowance: how much the oscillator's frequency may change unseen; the guaranteed bound assumes it
     #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     drift_allowance: Frequency,
-    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on
-    /// the path can make this clock wrong by
+    /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift this clock by at
+    /// most half of this
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
-    /// How much longer datagrams take from the server than to it, if you know (negative: shorter)
+    /// Known asymmetry of the path: how much longer datagrams take from the server than to it (negative: shorter)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
     asymmetry: Span,
@@ -66,15 +65,15 @@ pub(super) struct ClientArgs {
 /// Runs a client until a signal ends it.
 ///
 /// # Errors
-/// When the server's name cannot be resolved, the system's clock is asked for and cannot be had, or the log
-/// or output cannot be written.
+/// When the server's name cannot be resolved, the clock of --clock cannot be used, or the log or output cannot be
+/// written.
 pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
     let resolver = resolver(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let mut clock = args.node.clock(step_threshold)?;
-    // Before the rights to read it are given up.
+    // Before the right to read the file is given up.
     let file = args.node.keys()?;
     let control = args.node.drop_privileges::<Client>()?;
     let owner = file.as_ref().and_then(KeyFile::owner);

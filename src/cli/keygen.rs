@@ -1,4 +1,4 @@
-//! `meantime keygen`: makes keys, adds some for a change, and takes old ones away.
+//! `meantime keygen`: makes a key file, adds keys to it and removes keys from it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -12,25 +12,25 @@ use super::random::random_bytes;
 use crate::store::key_file::{KeyFile, MAX_KEYS};
 use meantime_core::wire::{KeyId, Master, Name};
 
-/// Make a file with a key for --key-file, readable by nobody else
+/// Make a key file for --key-file, readable by its owner only
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct KeygenArgs {
-    /// The file to write
+    /// The key file to write
     file: PathBuf,
-    /// Add a further key to the file: it counts as the newest
+    /// Add a key to the file as its newest
     #[arg(long, conflicts_with_all = ["remove", "owner"])]
     add: bool,
-    /// Take the key of this number out of the file
+    /// Remove the key with this number from the file
     #[arg(long, value_name = "NUMBER", conflicts_with = "owner")]
     remove: Option<u16>,
-    /// Write the keys of one client alone, who then cannot play another, nor the server
+    /// Write a file with the keys of this client only, which cannot impersonate another node
     #[arg(long = "for", value_name = "NAME", value_parser = key_owner, requires = "from")]
     owner: Option<Name>,
-    /// With --for: the server's key file, which they follow from
+    /// With --for: the server's key file, from which the client's keys are derived
     #[arg(long, value_name = "FILE", requires = "owner")]
     from: Option<PathBuf>,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long, conflicts_with_all = ["add", "remove"])]
     replace: bool,
 }
@@ -38,63 +38,63 @@ pub(super) struct KeygenArgs {
 /// Writes the file.
 ///
 /// # Errors
-/// When it is there already and not to be changed, or is not there and should be, or cannot be written.
+/// When the file exists and must not be changed, does not exist and must be changed, or cannot be written.
 pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let path = &args.file;
     let (file, done) = match (&args.owner, &args.from, args.remove) {
-        (Some(owner), Some(from), _) => (of_client(owner, from)?, format!("the keys of {owner}")),
-        (.., Some(number)) => (without(path, KeyId(number))?, format!("all keys but {number}")),
-        _ if args.add => with_another(path)?,
+        (Some(owner), Some(from), _) => (client_file(owner, from)?, format!("the keys of {owner}")),
+        (.., Some(number)) => (without_key(path, KeyId(number))?, format!("all keys but {number}")),
+        _ if args.add => with_new_key(path)?,
         _ => (KeyFile::Masters(vec![(KeyId(1), random_bytes()?)]), "key 1".to_owned()),
     };
     if args.owner.is_some() && args.replace {
-        keep_masters(path)?;
+        refuse_master_keys(path)?;
     }
     let there = args.add || args.remove.is_some() || args.replace && path.exists();
     let written = if there { replace(path, &file.text()) } else { create(path, &file.text()) };
     written.map_err(|error| cannot_write(path, &error))?;
-    // Nobody may be listening; the file is there all the same.
+    // A closed stdout does not matter: the file is written.
     let _ = writeln!(io::stdout(), "{} now has {done}", path.display());
     Ok(())
 }
 
-/// A client's file is not written over the server's, for instance over the one that it follows from: all
-/// clients would have to get new ones.
-fn keep_masters(path: &Path) -> Result<(), Failure> {
+/// A client's file must not overwrite a server's, such as the file that it is derived from: all clients would need
+/// new keys.
+fn refuse_master_keys(path: &Path) -> Result<(), Failure> {
     match KeyFile::read(path) {
         Ok(KeyFile::Masters(_)) => Err(Failure::Runtime(format!(
-            "{} has the server's keys: a client's are not written over them; give another file",
+            "{} has the server's keys, which a client's must not overwrite; name another file",
             path.display()
         ))),
         _ => Ok(()),
     }
 }
 
-fn of_client(owner: &Name, from: &Path) -> Result<KeyFile, Failure> {
+fn client_file(owner: &Name, from: &Path) -> Result<KeyFile, Failure> {
     match read_key_file(from)? {
         KeyFile::Masters(keys) => {
             let derived = keys.iter().map(|(id, secret)| (*id, Master::new(secret).derive(owner)));
             Ok(KeyFile::Node(*owner, derived.collect()))
         }
         KeyFile::Node(other, _) => Err(Failure::Runtime(format!(
-            "{} holds the keys of the client {other} alone: nothing follows from them; give the server's file",
+            "{} has the keys of the client {other} alone, from which no others can be derived; name the server's file",
             from.display()
         ))),
     }
 }
 
-fn with_another(path: &Path) -> Result<(KeyFile, String), Failure> {
+fn with_new_key(path: &Path) -> Result<(KeyFile, String), Failure> {
     let mut file = read_key_file(path)?;
     if let Some(owner) = file.owner() {
         return Err(Failure::Runtime(format!(
-            "{} is the client {owner}'s: add a key to the server's file, then make this one anew with --for, --from and \
-             --replace",
+            "{} belongs to the client {owner}: add a key to the server's file, then make this file anew with --for, --from \
+             and --replace",
             path.display()
         )));
     }
     if file.keys().len() >= MAX_KEYS {
         return Err(Failure::Runtime(format!(
-            "{} has {MAX_KEYS} keys, and may have no more: remove an old one first",
+            "{} has {MAX_KEYS} keys, the maximum: remove an old key first",
             path.display()
         )));
     }
@@ -105,7 +105,7 @@ fn with_another(path: &Path) -> Result<(KeyFile, String), Failure> {
     Ok((file, format!("key {next} as its newest; give it to the server first")))
 }
 
-fn without(path: &Path, number: KeyId) -> Result<KeyFile, Failure> {
+fn without_key(path: &Path, number: KeyId) -> Result<KeyFile, Failure> {
     let mut file = read_key_file(path)?;
     let before = file.keys().len();
     file.keys_mut().retain(|(id, _)| *id != number);
@@ -122,22 +122,20 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     Failure::Runtime(match error.kind() {
         ErrorKind::AlreadyExists => {
-            format!(
-                "{path} is there already: --add adds a key to it, --replace writes over it, and its keys are lost"
-            )
+            format!("{path} exists: --add adds a key to it, --replace overwrites it, and its keys are lost")
         }
         _ => format!("cannot write {path}: {error}"),
     })
 }
 
-/// Writes a file that is not there yet, for its owner alone.
+/// Writes a new file, readable by its owner only.
 fn create(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-/// Writes over a file, wholly or not at all. It stays its owner's and its group's.
+/// Overwrites a file as a whole, or leaves it as it is. Owner and group stay.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let before = fs::metadata(path)?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -153,7 +151,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     };
     let written = write(&temporary);
     if written.is_err() {
-        // What is left of it helps nobody; if it cannot be removed either, that is the same trouble.
+        // The rest of it is useless; if it cannot be removed either, the reported error is the cause.
         let _ = fs::remove_file(&temporary);
     }
     written
@@ -165,8 +163,8 @@ Examples:
     meantime keygen cluster.key
   A file for one client, whose machine may be stolen:
     meantime keygen --for lab-7 --from cluster.key lab-7.key
-  A change of keys while everything runs: add a key, and give the file to the
-  server; then to the clients (or make theirs anew); then take the old key out:
+  A change of keys while all nodes run: add a key, and give the file to the
+  server, then to the clients (or make theirs anew); then remove the old key:
     meantime keygen --add cluster.key
     meantime keygen --for lab-7 --from cluster.key --replace lab-7.key
     meantime keygen --remove 1 cluster.key";

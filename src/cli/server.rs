@@ -19,52 +19,52 @@ use meantime_core::time::{Frequency, Span, Timestamp};
 use meantime_core::wire::{DEFAULT_PORT, Name};
 use meantime_core::{MasterKeys, Server, ServerConfig};
 
-/// Coordinate a cluster: measure the clocks of all clients, vote, and send each its correction
+/// Coordinate a cluster: measure the clocks of all clients, vote, and send each client its correction
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ServerArgs {
-    /// Where to listen; [::] serves IPv6 and IPv4
+    /// UDP address and port to listen on; [::] serves IPv6 and IPv4
     #[arg(long, value_name = "ADDR:PORT", default_value_t = any_address(), value_parser = listen_address)]
     listen: SocketAddr,
     /// The time from one round to the next, 50ms to 1h
     #[arg(long, value_name = "SPAN", default_value = "5s", allow_hyphen_values = true, value_parser = interval)]
     interval: Span,
-    /// How often each client is measured in a round, 1 to 32; the best measurement counts
+    /// Number of exchanges with each client in a round, 1 to 32; the one with the minimum delay counts
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=32))]
     burst: u8,
-    /// How many clients to let in at most
+    /// Maximum number of clients
     #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients: u32,
-    /// How many of them at one address (IPv6: in one /64) at most; this machine's own are not counted
+    /// Maximum number of clients at one address (IPv6: in one /64); loopback addresses have no limit
     #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients_per_address: u32,
-    /// How many of them in one network, /24 of IPv4 or /48 of IPv6, at most [default: any number]
+    /// Maximum number of clients in one network, /24 of IPv4 or /48 of IPv6 [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients_per_network: Option<u32>,
-    /// Read nothing but what comes from this network, as in 192.0.2.0/24 or 192.0.2.7. May be repeated
+    /// Accept datagrams from this network only, as in 192.0.2.0/24 or 192.0.2.7. May be repeated
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     allow: Vec<IpNet>,
-    /// Read nothing that comes from this network, even so. May be repeated
+    /// Drop datagrams from this network, even if --allow includes it. May be repeated
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     deny: Vec<IpNet>,
-    /// Do not use measurements that took longer there and back, at most 2s: half of this is what somebody on
-    /// a client's path can make its clock wrong by
+    /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift a clock by at
+    /// most half of this
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
-    /// How many probes to send in a second at most; with so many clients that a round would not fit, bursts
-    /// become shorter
+    /// Maximum number of probes per second, 100 to 10000000. If a round does not fit into the interval, its bursts
+    /// have fewer exchanges
     #[arg(long, value_name = "N", default_value_t = PROBE_RATE, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     probe_rate: u32,
-    /// Print every measurement and correction of each client as long as there are at most so many clients
+    /// Report the events of single clients (measurements and corrections) up to this number of clients
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    tell_each: u32,
-    /// When the cluster's first time is decided, leave out clocks farther than this from the median
+    max_logged_clients: u32,
+    /// In the first vote, leave out clocks that are farther than this from the median
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
-    /// What to call this machine, at most 24 bytes
+    /// The server's name, at most 24 bytes
     #[arg(long, value_name = "NAME", default_value = "server", value_parser = names::node_name)]
     name: Name,
-    /// Leave out clocks that show a time before this, as in 2026-01-31 [default: 2025-06-01]
+    /// Leave out clocks that show an earlier date, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     plausible_from: Option<Timestamp>,
     #[command(flatten)]
@@ -92,7 +92,7 @@ impl ServerArgs {
             keys,
             max_delay: self.max_delay,
             probe_rate: self.probe_rate,
-            per_client_event_limit: self.tell_each as usize,
+            per_client_event_limit: self.max_logged_clients as usize,
             radius: self.radius,
             plausible_from: self.plausible_from(),
             initial_frequency,
@@ -104,8 +104,7 @@ impl ServerArgs {
 /// Runs a server until a signal ends it.
 ///
 /// # Errors
-/// When it cannot listen where it should, cannot set the clock that it should, or cannot write its log or
-/// output.
+/// When the server cannot listen at its address, use the clock of --clock, or write its log or output.
 pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;
@@ -132,9 +131,9 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
             "another server runs there: stop it, or choose another port with --listen"
         }
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; --listen [::]:5525 takes all it has"
+            "this machine has no such address; --listen [::]:5525 uses all that it has"
         }
-        io::ErrorKind::PermissionDenied => "ports below 1024 are for root; choose another with --listen",
+        io::ErrorKind::PermissionDenied => "only root can use ports below 1024; choose another with --listen",
         _ => "choose another address with --listen",
     };
     Failure::Runtime(format!("cannot listen on {address}: {error}; {hint}"))
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_and_single_addresses_are_understood() {
+    fn networks_and_single_addresses_are_parsed() {
         let inside = |text: &str, address: &str| {
             network(text).is_ok_and(|net| net.contains(&address.parse::<IpAddr>().unwrap()))
         };
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_are_neither_a_flood_nor_rare() {
+    fn the_interval_has_a_minimum_and_a_maximum() {
         assert!(interval("50ms").is_ok() && interval("1h").is_ok());
         assert!(interval("49ms").is_err() && interval("61min").is_err() && interval("-5s").is_err());
     }

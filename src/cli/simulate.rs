@@ -1,7 +1,7 @@
-//! `meantime simulate`: the same server and clients in a simulated world, faster than time.
+//! `meantime simulate`: the same server and clients in a simulated world, faster than real time.
 //!
-//! It turns what was typed into a [`Scenario`], runs it, and tells what is true: how far the clocks
-//! really are apart, not what they say. The same seed gives the same run, to the last bit.
+//! It turns the options into a [`Scenario`], runs it, and reports the true errors of the clocks beside those that
+//! the nodes state. The same seed gives the same run, to the last bit.
 
 mod arguments;
 mod events;
@@ -9,6 +9,7 @@ mod fault;
 mod progress;
 mod report;
 mod samples;
+mod scenario;
 mod values;
 
 use std::io::{self, BufWriter, Write};
@@ -17,7 +18,7 @@ use std::path::Path;
 pub use arguments::SimulateArgs;
 
 use super::Failure;
-use arguments::Format;
+use arguments::ResultFormat;
 use meantime_core::time::Span;
 use meantime_sim::chaos::Endurance;
 use meantime_sim::{Happening, Observer, Sample, Scenario, Simulation, Summary};
@@ -27,12 +28,12 @@ use samples::Samples;
 /// Runs a simulation and reports on it.
 ///
 /// # Errors
-/// When the scenario makes no sense, something cannot be written, or a cluster of random faults did not
-/// come back into agreement.
+/// When the options contradict one another, the results cannot be written, or a cluster of random faults did not
+/// return to agreement.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let (scenario, endurance) = args.world()?;
     let samples = args.samples.as_deref().map(|path| create_samples(path, &scenario)).transpose()?;
-    let mut watcher = Watcher {
+    let mut observer = RunObserver {
         format: args.output,
         events: args.events,
         samples,
@@ -40,30 +41,30 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
         out: BufWriter::new(io::stdout()),
         failed: None,
     };
-    let summary = simulate(&scenario, &mut watcher);
+    let summary = simulate(&scenario, &mut observer);
     let seed = scenario.seed.0;
-    let failed = watcher.endurance.as_ref().map_or(0, |endurance| endurance.failed.len());
-    watcher.finish(&scenario, &summary).map_err(cannot_write)?;
+    let failed = observer.endurance.as_ref().map_or(0, |endurance| endurance.failed.len());
+    observer.finish(&scenario, &summary).map_err(cannot_write)?;
     if failed > 0 {
         return Err(Failure::Runtime(format!(
-            "{failed} times the cluster of seed {seed} did not come back into agreement"
+            "{failed} times the cluster of seed {seed} did not return to agreement"
         )));
     }
     if args.faults_seed.is_some() && summary.agreed[0].is_none() {
-        return Err(Failure::Runtime(format!("the cluster of seed {seed} did not come back into agreement")));
+        return Err(Failure::Runtime(format!("the cluster of seed {seed} did not return to agreement")));
     }
     Ok(())
 }
 
-/// Runs a scenario in short pieces, so that a person can see how far it is.
-fn simulate(scenario: &Scenario, watcher: &mut Watcher) -> Summary {
+/// Runs a scenario in short pieces, to show the progress.
+fn simulate(scenario: &Scenario, observer: &mut RunObserver) -> Summary {
     let mut simulation = Simulation::new(scenario);
     let mut progress = Progress::new(scenario.duration);
     let piece = scenario.duration.over(PIECES).max(scenario.sample);
     let mut at = Span::ZERO;
-    while at < scenario.duration && watcher.failed.is_none() {
+    while at < scenario.duration && observer.failed.is_none() {
         at = (at + piece).min(scenario.duration);
-        simulation.run_until(at, watcher);
+        simulation.run_until(at, observer);
         progress.show(at);
     }
     progress.clear();
@@ -81,18 +82,18 @@ fn cannot_write(error: io::Error) -> Failure {
     Failure::Runtime(format!("cannot write the results: {error}"))
 }
 
-/// Writes down what happens while it happens.
-struct Watcher {
-    format: Format,
+/// Writes events and samples during the run.
+struct RunObserver {
+    format: ResultFormat,
     events: bool,
     samples: Option<Samples>,
     endurance: Option<Endurance>,
     out: BufWriter<io::Stdout>,
-    /// The first thing that could not be written; the run ends early.
+    /// The first failure to write; the run ends early.
     failed: Option<io::Error>,
 }
 
-impl Watcher {
+impl RunObserver {
     fn note(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
             self.failed.get_or_insert(error);
@@ -105,8 +106,8 @@ impl Watcher {
         }
         let endurance = self.endurance.as_ref();
         match self.format {
-            Format::Text => write!(self.out, "{}", report::text(scenario, summary, endurance))?,
-            Format::Json => writeln!(self.out, "{}", report::json(summary, endurance))?,
+            ResultFormat::Text => write!(self.out, "{}", report::text(scenario, summary, endurance))?,
+            ResultFormat::Json => writeln!(self.out, "{}", report::json(summary, endurance))?,
         }
         if let Some(samples) = &mut self.samples {
             samples.flush()?;
@@ -115,7 +116,7 @@ impl Watcher {
     }
 }
 
-impl Observer for Watcher {
+impl Observer for RunObserver {
     fn sampled(&mut self, sample: &Sample) {
         self.endurance.iter_mut().for_each(|endurance| endurance.sampled(sample));
         let result = self.samples.as_mut().map_or(Ok(()), |samples| samples.write(sample));
@@ -126,14 +127,14 @@ impl Observer for Watcher {
         if !self.events {
             return;
         }
-        let result = match (self.format, events::tell(happening)) {
+        let result = match (self.format, events::milestone(happening)) {
             (_, None) => Ok(()),
-            (Format::Text, Some(told)) => writeln!(self.out, "{}", told.text()),
-            (Format::Json, Some(told)) => writeln!(self.out, "{}", told.json()),
+            (ResultFormat::Text, Some(milestone)) => writeln!(self.out, "{}", milestone.text()),
+            (ResultFormat::Json, Some(milestone)) => writeln!(self.out, "{}", milestone.json()),
         };
         self.note(result);
     }
 }
 
-/// Pieces of a run: a per cent each.
+/// The number of pieces of a run, one per cent each.
 const PIECES: i64 = 100;

@@ -1,4 +1,4 @@
-//! `meantime load`: play many clients to measure a server.
+//! `meantime load`: simulates many clients to measure what a server can carry.
 
 mod report;
 mod sources;
@@ -22,54 +22,53 @@ use meantime_load::{Crowd, CrowdEvent, CrowdPlan};
 use report::Reporter;
 use sources::Sources;
 
-/// Play many clients, honestly, to measure what a server can carry
+/// Simulate many clients over UDP to measure what a server can carry
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LoadArgs {
-    /// The server: an address or a name, with :PORT if it is not 5525
+    /// The server's name or address, with its port unless that is 5525
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
-    /// How many clients to be
+    /// Number of clients, 1 to 1000000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     clients: u32,
-    /// For how long in all, 1s to 24h
+    /// Duration of the whole run, 1s to 24h
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = duration)]
     duration: Span,
-    /// How long after all clients are in to begin to measure
+    /// Time from the registration of the last client to the first measurement
     #[arg(long, value_name = "SPAN", default_value = "15s", value_parser = units::unsigned_span)]
     settle: Span,
-    /// How many clients ask to be let in in a second
+    /// Number of clients that register per second, 1 to 1000000
     #[arg(long, value_name = "N", default_value = "5000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     join_rate: u32,
-    /// How fast to drive the server: round, as clients do, at its own pace; or max, with heartbeats, as fast
-    /// as it answers
+    /// Pace of the load
     #[arg(long, value_name = "RATE", default_value = "round")]
     rate: Rate,
-    /// With --rate max: how many heartbeats to have on their way at a time, at most
+    /// With --rate max: maximum number of heartbeats without an answer, 1 to 65536
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pressure: u32,
-    /// Use and ask for keys: the server's file, as `meantime keygen` has written it
+    /// Authenticate all datagrams with the keys in this file, the server's own, which `meantime keygen` writes
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// From which the clients' clocks follow
+    /// Seed of the clients' simulated clocks
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Allow a server that is not on this machine
+    /// Allow a server on another machine
     #[arg(long)]
     remote: bool,
-    /// How to print what was found
+    /// Format of the results on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Format,
     #[command(flatten)]
     log: LogArgs,
 }
 
-/// At whose pace.
+/// The pace of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Rate {
-    /// The server's
+    /// The server's: clients answer its rounds
     Round,
-    /// As fast as it answers
+    /// The maximum: clients also send heartbeats, as fast as the server answers
     Max,
 }
 
@@ -86,7 +85,7 @@ impl LoadArgs {
         }
     }
 
-    /// Where the server is, if it may be loaded.
+    /// The server's address, if this load is allowed there.
     fn target(&self) -> Result<SocketAddr, Failure> {
         let server = Resolver::new(self.server.clone())
             .next_address()
@@ -97,7 +96,7 @@ impl LoadArgs {
         }
         if !ip.is_loopback() && !self.remote {
             return Err(Failure::Usage(format!(
-                "{ip} may not be on this machine; add --remote if whoever runs that server wants this load"
+                "{ip} may not be on this machine; add --remote if that server's operator wants this load"
             )));
         }
         let ports = !ip.is_loopback() || ip.is_ipv6();
@@ -110,10 +109,10 @@ impl LoadArgs {
     }
 }
 
-/// Plays the clients until the time is up or a signal ends it, and reports.
+/// Runs the clients until the duration is over or a signal ends them, and reports.
 ///
 /// # Errors
-/// When the server cannot be found or may not be loaded, or the system has not enough sockets.
+/// When the server cannot be found, the load is not allowed there, or the system has too few sockets.
 pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
     args.log.start(StderrEvents::Log)?;
     if args.settle >= args.duration {
@@ -139,8 +138,8 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
     match event_loop.run(&mut observer) {
         Err(_) if observer.is_over && observer.has_measured => Ok(()),
         Err(_) if observer.is_over => Err(Failure::Runtime(format!(
-            "nothing was measured: not all {} clients were in, and had settled, in time; does a server with room for them run at \
-             {server}, and does it ask for keys?",
+            "nothing was measured: not all {} clients had registered and settled in time; is there a server with space for \
+             them at {server}, and does it require keys?",
             args.clients
         ))),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -191,19 +190,18 @@ Examples:
   meantime load 127.0.0.1 --clients 100000 --duration 60s
   meantime load 127.0.0.1 --clients 1000 --rate max --output json
 
-The clients vote like any others: give them a server of their own, not one that
-keeps somebody's time. Each of them registers, answers probes by a clock of its
-own, which is wrong in a way that is known here, and follows the corrections. An
-exchange is a probe that was answered or a heartbeat that was acknowledged. The
-errors are distances from a line through all of a round: what is wrong for all
-alike is not in them.";
+The clients vote like any others: use a server that no real client depends on.
+Each of them registers, answers probes by a simulated clock with a known error,
+and follows the corrections. An exchange is a probe that was answered or a
+heartbeat that was acknowledged. The errors are distances from a line through
+all clocks of a round: an error that all clocks share is not in them.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_load_ends() {
+    fn the_duration_has_a_minimum_and_a_maximum() {
         assert!(duration("1s").is_ok() && duration("24h").is_ok());
         assert!(duration("999ms").is_err() && duration("25h").is_err());
     }

@@ -26,12 +26,12 @@ use crate::event_loop::ClockSnapshot;
 use meantime_core::time::Span;
 use meantime_core::wire::Name;
 
-/// What is printed on stdout.
+/// The format of stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Sentences, for people
+    /// Sentences for people
     Text,
-    /// One JSON object a line, for programs
+    /// One JSON object per line, for programs
     Json,
 }
 

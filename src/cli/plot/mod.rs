@@ -1,4 +1,4 @@
-//! `meantime plot`: a picture of what a node has recorded.
+//! `meantime plot`: draws a record.
 
 mod draw;
 mod scale;
@@ -15,33 +15,33 @@ use meantime_core::time::Timestamp;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PlotArgs {
-    /// What one node's --record has written; also its older files FILE.1, FILE.2, in any order
+    /// The file of one node's --record, and its older files FILE.1, FILE.2, ... in any order
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Where to draw it: a file that ends in .svg or .png
+    /// The picture to write: a file that ends in .svg or .png
     #[arg(long, short, value_name = "PICTURE")]
     output: PathBuf,
-    /// Leave out what was before, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00
+    /// Leave out rounds before this, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00
     #[arg(long, value_name = "TIME", value_parser = units::moment)]
     from: Option<Timestamp>,
-    /// Leave out what was after
+    /// Leave out rounds after this
     #[arg(long, value_name = "TIME", value_parser = units::moment)]
     to: Option<Timestamp>,
 }
 
-/// What a picture is made of.
+/// The format of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum PictureFormat {
     Svg,
     Png,
 }
 
-/// Reads the records and draws them.
+/// Reads the files and draws them.
 ///
 /// # Errors
-/// When one cannot be read, is none, or has nothing to draw in it; when the picture cannot be written.
+/// When a file cannot be read, is not a record, or has nothing to draw; when the picture cannot be written.
 pub fn run(args: &PlotArgs) -> Result<(), Failure> {
-    let kind = kind(&args.output)?;
+    let format = format_of(&args.output)?;
     let mut parts = Vec::new();
     for path in &args.files {
         let mut part = read_file(path).map_err(|error| {
@@ -57,11 +57,11 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
         let files: Vec<_> = args.files.iter().map(|path| path.display().to_string()).collect();
         let between = if args.from.or(args.to).is_some() { " between these times" } else { "" };
         let files = files.join(", ");
-        Failure::Runtime(format!("nothing to draw in {files}: no round with the cluster's time{between}"))
+        Failure::Runtime(format!("nothing to draw in {files}: no round with a cluster time{between}"))
     })?;
-    let drawn = match kind {
-        Kind::Svg => draw::svg(&history, &args.output),
-        Kind::Png => draw::png(&history, &args.output),
+    let drawn = match format {
+        PictureFormat::Svg => draw::svg(&history, &args.output),
+        PictureFormat::Png => draw::png(&history, &args.output),
     };
     drawn.map_err(|why| {
         let path = args.output.display();
@@ -69,10 +69,10 @@ pub fn run(args: &PlotArgs) -> Result<(), Failure> {
     })
 }
 
-fn kind(path: &Path) -> Result<Kind, Failure> {
+fn format_of(path: &Path) -> Result<PictureFormat, Failure> {
     match path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).as_deref() {
-        Some("svg") => Ok(Kind::Svg),
-        Some("png") => Ok(Kind::Png),
+        Some("svg") => Ok(PictureFormat::Svg),
+        Some("png") => Ok(PictureFormat::Png),
         _ => Err(Failure::Usage(format!(
             "{} is neither .svg nor .png; type for example -o record.svg",
             path.display()
@@ -91,11 +91,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ending_says_what_is_drawn() {
-        assert_eq!(kind(Path::new("a.svg")).unwrap(), Kind::Svg);
-        assert_eq!(kind(Path::new("b.c/a.PNG")).unwrap(), Kind::Png);
+    fn the_ending_selects_the_format() {
+        assert_eq!(format_of(Path::new("a.svg")).unwrap(), PictureFormat::Svg);
+        assert_eq!(format_of(Path::new("b.c/a.PNG")).unwrap(), PictureFormat::Png);
         for other in ["a", "a.gif", "svg", "a.svg.gz"] {
-            assert!(matches!(kind(Path::new(other)), Err(Failure::Usage(_))), "{other}");
+            assert!(matches!(format_of(Path::new(other)), Err(Failure::Usage(_))), "{other}");
         }
     }
 }

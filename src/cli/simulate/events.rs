@@ -1,4 +1,4 @@
-//! What the nodes of a simulation tell, in a line each: the milestones, not every datagram.
+//! The nodes' events in a simulation, one line each: the milestones, not every datagram.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ use meantime_core::{ClientEvent, ServerEvent};
 use meantime_sim::{Happening, Member, NodeEvent};
 
 /// A milestone of a run.
-pub(super) struct Told {
+pub(super) struct Milestone {
     at: Span,
     member: Member,
     kind: &'static str,
     sentence: String,
 }
 
-impl Told {
+impl Milestone {
     /// For people.
     pub(super) fn text(&self) -> String {
         format!("{:12.6} s  {:<10} {}", self.at.as_secs_f64(), self.member, self.sentence)
@@ -32,13 +32,13 @@ impl Told {
     }
 }
 
-/// What is told of something that happened, if it is a milestone.
-pub(super) fn tell(happening: &Happening) -> Option<Told> {
+/// The milestone that an event is, if it is one.
+pub(super) fn milestone(happening: &Happening) -> Option<Milestone> {
     let (kind, sentence) = match &happening.event {
         NodeEvent::Server(event) => server(event)?,
         NodeEvent::Client(event) => client(event)?,
     };
-    Some(Told { at: happening.at, member: happening.member, kind, sentence })
+    Some(Milestone { at: happening.at, member: happening.member, kind, sentence })
 }
 
 fn server(event: &ServerEvent) -> Option<(&'static str, String)> {

@@ -1,7 +1,7 @@
-//! RING 2. Humans: the command line, text and JSON output, logging.
+//! RING 2. The interface for people: the command line, text and JSON output, logging.
 //!
-//! One file a subcommand: it turns what was typed into a configuration, checks what can be checked before
-//! anything starts, and runs. What goes wrong becomes a [`Failure`]: one line on stderr and an exit code.
+//! One module per subcommand: it turns the options into a configuration, checks them before anything starts, and
+//! runs. An error becomes a [`Failure`]: one line on stderr and an exit code.
 
 mod advice;
 mod check;
@@ -30,7 +30,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use failure::Failure;
 
@@ -39,11 +39,11 @@ pub use failure::Failure;
 #[command(name = "meantime", version, after_help = EXAMPLES, max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Subcommands,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Subcommands {
     Server(server::ServerArgs),
     Client(client::ClientArgs),
     Status(status::StatusArgs),
@@ -59,23 +59,28 @@ enum Command {
     Load(load::LoadArgs),
 }
 
-/// The whole program: reads the command line, runs, and says how it ended.
+/// The command line's definition, for the reference page and for completion scripts.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The whole program: parses the command line, runs, and returns the exit code.
 pub fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = Cli::try_parse().map_err(Failure::from).and_then(|cli| match &cli.command {
-        Command::Server(args) => server::run(args).map(done),
-        Command::Client(args) => client::run(args).map(done),
-        Command::Status(args) => status::run(args).map(done),
-        Command::Watch(args) => watch::run(args).map(done),
-        Command::Check(args) => Ok(check::run(args)),
-        Command::Members(args) => members::run(args).map(done),
-        Command::SetTime(args) => set_time::run(args).map(done),
-        Command::Plot(args) => plot::run(args).map(done),
+        Subcommands::Server(args) => server::run(args).map(done),
+        Subcommands::Client(args) => client::run(args).map(done),
+        Subcommands::Status(args) => status::run(args).map(done),
+        Subcommands::Watch(args) => watch::run(args).map(done),
+        Subcommands::Check(args) => Ok(check::run(args)),
+        Subcommands::Members(args) => members::run(args).map(done),
+        Subcommands::SetTime(args) => set_time::run(args).map(done),
+        Subcommands::Plot(args) => plot::run(args).map(done),
         #[cfg(feature = "dashboard")]
-        Command::Dashboard(args) => dashboard::run(args).map(done),
-        Command::Simulate(args) => simulate::run(args).map(done),
-        Command::Keygen(args) => keygen::run(args).map(done),
-        Command::Load(args) => load::run(args).map(done),
+        Subcommands::Dashboard(args) => dashboard::run(args).map(done),
+        Subcommands::Simulate(args) => simulate::run(args).map(done),
+        Subcommands::Keygen(args) => keygen::run(args).map(done),
+        Subcommands::Load(args) => load::run(args).map(done),
     });
     result.unwrap_or_else(|failure| failure.report())
 }
@@ -85,27 +90,26 @@ Examples:
   meantime server                           serve this network on UDP port 5525
   meantime client server.lan                follow the server on server.lan
   meantime client 192.0.2.1 --output json   the same, to be read by a program
-  meantime status                           how the cluster on this machine's server stands
-  meantime watch                            the same, live
-  meantime check --max 50ms                 exit 0 if all clocks are guaranteed that close
-  meantime members remove attic             this clock has no vote any more
+  meantime status                           the state of the cluster of this machine's server
+  meantime watch                            the same, updated continuously
+  meantime check --max 50ms                 exit code 0 if all clocks are guaranteed that close
+  meantime members remove attic             take this clock's vote away
   meantime set-time +1.5s                   set the whole cluster's time, slowly
   meantime plot record.csv -o record.svg    draw what --record has written
-  meantime simulate --clients 8 --loss 20%  try it in a simulated world first
-  meantime keygen cluster.key               make a key; then --key-file cluster.key
-  meantime load 127.0.0.1 --clients 10000   how many clients can it carry?
+  meantime simulate --clients 8 --loss 20%  try it in simulation first
+  meantime keygen cluster.key               make a key file for --key-file
+  meantime load 127.0.0.1 --clients 10000   measure how many clients a server can carry
 
-A cluster on one machine, with clocks that are wrong on purpose:
+A cluster on one machine, with simulated clock errors:
   meantime server --simulate-offset -3s
   meantime client localhost --simulate-offset 2.5s --simulate-drift 50ppm";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

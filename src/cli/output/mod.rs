@@ -10,6 +10,8 @@
 mod client;
 mod limit;
 mod record;
+#[cfg(test)]
+mod reference;
 mod server;
 mod system;
 

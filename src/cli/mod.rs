@@ -90,15 +90,15 @@ Examples:
   meantime server                           serve this network on UDP port 5525
   meantime client server.lan                follow the server on server.lan
   meantime client 192.0.2.1 --output json   the same, to be read by a program
-  meantime status                           the state of the cluster of this machine's server
+  meantime status                           the state of this server's cluster
   meantime watch                            the same, updated continuously
-  meantime check --max 50ms                 exit code 0 if all clocks are guaranteed that close
+  meantime check --max 50ms                 exit with 0 if all are that close
   meantime members remove attic             take this clock's vote away
-  meantime set-time +1.5s                   set the whole cluster's time, slowly
+  meantime set-time +1.5s                   set the whole cluster's time
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in simulation first
   meantime keygen cluster.key               make a key file for --key-file
-  meantime load 127.0.0.1 --clients 10000   measure how many clients a server can carry
+  meantime load 127.0.0.1 --clients 10000   measure what a server can carry
 
 A cluster on one machine, with simulated clock errors:
   meantime server --simulate-offset -3s

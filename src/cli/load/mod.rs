@@ -161,7 +161,7 @@ impl LoopHandler<Crowd> for LoadObserver {
     fn event(&mut self, node: &Crowd, _now: Now, _at: ClockSnapshot, event: CrowdEvent) -> io::Result<()> {
         self.has_measured |= matches!(event, CrowdEvent::Measuring);
         self.is_over |= matches!(event, CrowdEvent::Over(..));
-        self.reporter.tell(&event, node.counters());
+        self.reporter.print(&event, node.counters());
         if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 

@@ -1,4 +1,4 @@
-//! What a load tells: when all clients are in, and at its end what was found.
+//! The reports of a load: when all clients have registered, and at the end the results.
 
 use std::io::{self, BufWriter, Write};
 
@@ -23,8 +23,8 @@ impl Reporter {
         Reporter { format, clients, out: BufWriter::new(io::stdout()), failed: None }
     }
 
-    /// Tells what has happened.
-    pub(super) fn tell(&mut self, event: &CrowdEvent, counters: &Counters) {
+    /// Prints an event.
+    pub(super) fn print(&mut self, event: &CrowdEvent, counters: &Counters) {
         let line = match self.format {
             Format::Json => self.json(event, counters).to_string(),
             Format::Text => self.text(event, counters),
@@ -34,7 +34,7 @@ impl Reporter {
         }
     }
 
-    /// Writes out what is still held back.
+    /// Writes the buffered lines.
     ///
     /// # Errors
     /// When something could not be written.
@@ -62,8 +62,8 @@ impl Reporter {
 
     fn text(&self, event: &CrowdEvent, counters: &Counters) -> String {
         match event {
-            CrowdEvent::AllIn(took) => format!("All {} clients are in, after {took}", self.clients),
-            CrowdEvent::Measuring => "Measuring from now on".into(),
+            CrowdEvent::AllIn(took) => format!("All {} clients have registered, after {took}", self.clients),
+            CrowdEvent::Measuring => "The measurement begins".into(),
             CrowdEvent::Over(measure, length, inside) => {
                 let lines = summary(measure, *length, counters)
                     .into_iter()
@@ -78,7 +78,7 @@ impl Reporter {
     }
 }
 
-/// What was found, over so long a time.
+/// The results of a measurement of this length.
 fn summary(measure: &Measure, length: Span, counters: &Counters) -> Vec<(String, Value)> {
     let seconds = length.as_secs_f64();
     let rate = if seconds > 0.0 { measure.exchanges as f64 / seconds } else { 0.0 };

@@ -1,4 +1,4 @@
-//! What a client tells. The words are those of the classic demonstration of the Berkeley algorithm.
+//! A client's events as JSON and text. The words are those of the classic demonstration of the Berkeley algorithm.
 
 use log::Level;
 
@@ -83,7 +83,7 @@ impl Tell for ClientEvent {
                 record.put("reason", snake_case(reason));
             }
             TimeSet { manual_adjustment, late, adjustment } => {
-                record.setting(manual_adjustment);
+                record.manual_adjustment(manual_adjustment);
                 record.correction("late_ns", *late);
                 record.put("late_adjustment", snake_case(adjustment));
             }
@@ -98,7 +98,9 @@ impl Tell for ClientEvent {
         Some(match self {
             Registering { server, attempt: 1 } => format!("Connecting to the server {server}"),
             // A server may be away for days.
-            Registering { attempt, .. } if *attempt > EACH && !attempt.is_power_of_two() => return None,
+            Registering { attempt, .. } if *attempt > ALL_ATTEMPTS && !attempt.is_power_of_two() => {
+                return None;
+            }
             Registering { server, attempt } => {
                 format!("Connecting to the server {server}, attempt {attempt}")
             }
@@ -119,7 +121,7 @@ impl Tell for ClientEvent {
             Refused { server, reason, .. } => format!("Refused by {server}: {reason}; trying again"),
             Corrected { .. } => synchronized(self, at),
             Ignored { correction, in_a_row, .. } => {
-                format!("Correction {correction} held for an outlier, {in_a_row} in a row")
+                format!("Correction {correction} taken for an outlier, {in_a_row} in a row")
             }
             RefusedCorrection { correction, reason, .. } => {
                 format!("Correction {correction} refused: {reason}{}", limit_option(*reason))
@@ -127,17 +129,17 @@ impl Tell for ClientEvent {
             TimeSet { manual_adjustment, late, adjustment } => match late.span() {
                 Span::ZERO => time_set(manual_adjustment),
                 _ => {
-                    format!("{}; heard of late: {late} is added ({adjustment})", time_set(manual_adjustment))
+                    format!("{}; received late: {late} is added ({adjustment})", time_set(manual_adjustment))
                 }
             },
             BoundBroken { gap } => format!(
-                "Bound broken by {gap}: this clock, its timestamps or the server's clock did what cannot be"
+                "Bound broken by {gap}: an assumption about this clock, its timestamps or the server's clock was wrong"
             ),
             Suspended { slept } => {
                 format!("Suspended: the machine slept for {slept}; joining again")
             }
             Holdover { reason } => {
-                format!("Holdover: {reason}; the clock runs on what it has learned{}", bound(at))
+                format!("Holdover: {reason}; the clock runs on at its learned frequency{}", bound(at))
             }
             Recovered => "Recovered: the server corrects this clock again".into(),
         })
@@ -168,11 +170,11 @@ fn limit_option(reason: Refusal) -> &'static str {
     }
 }
 
-/// What a client that has just been let in is still to wait for.
+/// What a client that has just registered waits for.
 fn until_corrected(at: &ClockSnapshot, cluster: ClusterId, interval: Span) -> String {
     match at.reading.state {
         ClientState::Holdover => format!(
-            "\nThe clock runs on what it has learned{}, until the server is sure of the cluster's time: {SILENT_ROUNDS} \
+            "\nThe clock runs on at its learned frequency{}, until the server knows the cluster's time: {SILENT_ROUNDS} \
              rounds ({}) after a restart",
             bound(at),
             interval.times(SILENT_ROUNDS.into())
@@ -184,13 +186,13 @@ fn until_corrected(at: &ClockSnapshot, cluster: ClusterId, interval: Span) -> St
     }
 }
 
-/// How far the clock is from the cluster's time at most, in brackets, if that is known.
+/// The clock's bound, in brackets, if it is known.
 fn bound(at: &ClockSnapshot) -> String {
     at.reading.bound.map_or(String::new(), |bound| format!(" (bound {bound})"))
 }
 
-/// So many attempts are all told, of the later ones those whose number is a power of two.
-const EACH: u32 = 5;
+/// The attempts up to this number are all printed, the later ones if their number is a power of two.
+const ALL_ATTEMPTS: u32 = 5;
 
 /// The classic line about a correction, and the figures after it.
 fn synchronized(event: &ClientEvent, at: &ClockSnapshot) -> String {
@@ -249,7 +251,7 @@ mod tests {
         ));
     }
 
-    /// What people read about this event while the clock is in this state.
+    /// The text of this event while the clock is in this state.
     fn text(event: &ClientEvent, state: ClientState) -> Option<String> {
         let mut at = observation();
         at.reading.state = state;
@@ -257,15 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stays_away_does_not_fill_the_screen() {
+    fn attempts_at_an_absent_server_are_printed_ever_more_rarely() {
         let server = "192.0.2.1:5525".parse().unwrap();
-        let told = |attempt| text(&Registering { server, attempt }, ClientState::Holdover).is_some();
-        let told: Vec<u32> = (1..1_000).filter(|attempt| told(*attempt)).collect();
-        assert_eq!(told, [1, 2, 3, 4, 5, 8, 16, 32, 64, 128, 256, 512]);
+        let printed = |attempt| text(&Registering { server, attempt }, ClientState::Holdover).is_some();
+        let printed: Vec<u32> = (1..1_000).filter(|attempt| printed(*attempt)).collect();
+        assert_eq!(printed, [1, 2, 3, 4, 5, 8, 16, 32, 64, 128, 256, 512]);
     }
 
     #[test]
-    fn who_is_let_in_again_reads_how_long_the_server_will_be_silent() {
+    fn a_client_that_registers_again_prints_how_long_the_server_sends_no_corrections() {
         let server = "192.0.2.1:5525".parse().unwrap();
         let registered = |cluster| Registered { server, cluster, interval: Span::from_secs(5) };
         let connected = "Connected to the server 192.0.2.1:5525, a round each 5.0 s, timestamps: kernel";
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(
             shown(none, ClientState::Holdover),
             format!(
-                "{connected}\nThe clock runs on what it has learned (bound 110 µs), until the server is sure of the \
+                "{connected}\nThe clock runs on at its learned frequency (bound 110 µs), until the server knows the \
                  cluster's time: 24 rounds (2.0 min) after a restart"
             )
         );

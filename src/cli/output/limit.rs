@@ -1,6 +1,5 @@
-//! Keeps what a network can provoke from flooding the log: of each kind of event some lines at once, then
-//! one in ten seconds. Those left out are counted and told with the next one. Events on stdout are all
-//! there, always.
+//! Limits the rate of log lines that datagrams can provoke: of each kind of event ten lines at once, then one per
+//! ten seconds. The lines left out are counted, and the next line has their number. Stdout always has all events.
 
 use std::collections::HashMap;
 
@@ -9,14 +8,14 @@ use meantime_core::time::Span;
 
 /// Decides which lines go to the log.
 #[derive(Debug, Default)]
-pub(super) struct Limiter(HashMap<&'static str, Kind>);
+pub(super) struct Limiter(HashMap<&'static str, Budget>);
 
-/// What was logged of one kind.
+/// How many lines of one kind may be logged.
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+struct Budget {
     /// Lines that may still be logged at once.
     left: u32,
-    /// Since when that number is right.
+    /// When that number was last increased.
     since: HostRaw,
     omitted: u64,
 }
@@ -24,7 +23,7 @@ struct Kind {
 impl Limiter {
     /// Whether another line of this kind may be logged; if so, how many were left out since the last.
     pub(super) fn admit(&mut self, kind: &'static str, now: HostRaw) -> Option<u64> {
-        let kind = self.0.entry(kind).or_insert(Kind { left: AT_ONCE, since: now, omitted: 0 });
+        let kind = self.0.entry(kind).or_insert(Budget { left: AT_ONCE, since: now, omitted: 0 });
         let earned = now.since(kind.since).as_nanos() / PERIOD.as_nanos();
         if earned > 0 {
             kind.left = AT_ONCE.min(kind.left.saturating_add(earned.try_into().unwrap_or(AT_ONCE)));
@@ -43,7 +42,7 @@ impl Limiter {
     }
 }
 
-/// A handful tells the story.
+/// Enough lines to show what happens.
 const AT_ONCE: u32 = 10;
 /// After this time another line of the same kind may be logged.
 const PERIOD: Span = Span::from_secs(10);
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_told_with_the_next_line() {
+    fn the_next_line_has_the_number_of_those_left_out() {
         let mut limiter = Limiter::default();
         assert!((0..10).all(|_| limiter.admit("refused", at(0)) == Some(0)));
         assert!((0..7).all(|_| limiter.admit("refused", at(1)).is_none()));

@@ -1,9 +1,8 @@
-//! What a node does, for people (text) and for programs (JSON), on stdout.
+//! A node's events on stdout, as text for people and as JSON for programs.
 //!
-//! Every event knows its kind, its fields and its sentence ([`Tell`]); this module decides how they are
-//! framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time), `raw_ns`
+//! Every event has a kind, fields and a sentence ([`Tell`]); this module decides how they are framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time), `raw_ns`
 //! and `cluster_ns` (the host's oscillator and this node's cluster time, read together), `error_ns` and
-//! `bound_ns` (how far that is estimated and guaranteed to be from the cluster's time; null: nobody knows),
+//! `bound_ns` (its estimated and its guaranteed distance from cluster time; null: unknown),
 //! then the fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so
 //! that a slow reader does not come between a datagram and its timestamp.
 
@@ -37,7 +36,7 @@ pub enum Format {
     Json,
 }
 
-/// Something that can be told.
+/// An event that can be printed.
 pub trait Tell {
     /// Its kind, in snake case.
     fn kind(&self) -> &'static str;
@@ -45,16 +44,16 @@ pub trait Tell {
     /// Its fields, in the order in which they are written.
     fn fields(&self, record: &mut Record);
 
-    /// What people read; `None` if it is for programs only.
+    /// Its text for people; `None`: it is for programs only.
     fn text(&self, at: &ClockSnapshot) -> Option<String>;
 
-    /// At which level it goes to the log as well, if at all.
+    /// The level at which it is also logged; `None`: it is not.
     fn level(&self) -> Option<Level> {
         None
     }
 }
 
-/// Writes what is told to stdout, or wherever.
+/// Writes events to stdout.
 #[derive(Debug)]
 pub struct Output<W: Write> {
     format: Format,
@@ -68,7 +67,7 @@ impl<W: Write> Output<W> {
         Output { format, sink: BufWriter::new(sink), limiter: limit::Limiter::default() }
     }
 
-    /// Tells something that happened at `at`.
+    /// Writes an event that happened at `at`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -95,7 +94,7 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Writes out what is still held back.
+    /// Writes the buffered lines.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -104,12 +103,12 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// The server's first words.
+/// A server has started.
 #[derive(Debug)]
 pub struct Listening {
-    /// Where it listens, the port being the real one.
+    /// The address on which it listens, with the real port.
     pub address: SocketAddr,
-    /// What its own clock is called.
+    /// The server's name.
     pub name: Name,
 }
 
@@ -130,7 +129,7 @@ impl Tell for Listening {
     }
 }
 
-/// The state of a node's clock, told regularly.
+/// The state of a node's clock, printed once per period.
 #[derive(Debug)]
 pub struct Tick;
 
@@ -185,7 +184,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// What is printed about `what`.
+    /// The line that is printed for an event.
     pub(super) fn printed(format: Format, what: &dyn Tell) -> String {
         let mut output = Output::new(format, Vec::new());
         output.tell(&observation(), what).unwrap();
@@ -193,7 +192,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_tick_says_where_the_clock_stands() {
+    fn a_tick_has_the_state_of_the_clock() {
         assert_eq!(
             printed(Format::Json, &Tick),
             "{\"event\":\"tick\",\"time\":\"2025-08-21T16:30:12.123456789Z\",\"raw_ns\":77,\
@@ -208,7 +207,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_null_in_a_tick() {
+    fn an_unknown_value_is_null_in_a_tick() {
         let mut at = observation();
         (at.reading.error, at.reading.bound) = (None, None);
         let text = Tick.text(&at).unwrap();
@@ -216,7 +215,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_systems_time_stands_beside_the_clusters_if_it_is_to_follow() {
+    fn a_tick_has_the_system_clock_if_that_follows_cluster_time() {
         let mut at = observation();
         at.system = Some(Timestamp::from_nanos(1_755_793_812_123_456_800));
         let mut output = Output::new(Format::Json, Vec::new());
@@ -226,7 +225,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_server_says_where_it_listens() {
+    fn the_server_prints_its_address() {
         let listening = Listening { address: "[::]:5525".parse().unwrap(), name: Name::new("hub") };
         assert_eq!(
             printed(Format::Text, &listening),

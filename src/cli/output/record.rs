@@ -19,7 +19,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// An event of this kind, seen at this moment.
+    /// An event of this kind at this moment.
     pub fn new(kind: &str, at: &ClockSnapshot) -> Record {
         let mut record = Record { at: *at, fields: Map::new() };
         record.put("event", kind);
@@ -31,7 +31,7 @@ impl Record {
         record
     }
 
-    /// When it was seen.
+    /// The node's clock at the moment of the event.
     pub fn at(&self) -> &ClockSnapshot {
         &self.at
     }
@@ -46,12 +46,12 @@ impl Record {
         self.fields.insert(name.to_owned(), value.into());
     }
 
-    /// Adds a length of time.
+    /// Adds a duration.
     pub fn span(&mut self, name: &str, span: Span) {
         self.put(name, span.as_nanos());
     }
 
-    /// Adds a length of time, or null.
+    /// Adds a duration, or null.
     pub fn known_span(&mut self, name: &str, span: Option<Span>) {
         self.put(name, span.map_or(Value::Null, |span| span.as_nanos().into()));
     }
@@ -69,20 +69,20 @@ impl Record {
         self.put(name, rounded_ppb(frequency));
     }
 
-    /// Adds the system's time of the same moment, if it is made to follow the node's.
+    /// Adds the system clock at the same moment, if it follows cluster time.
     pub fn system(&mut self) {
         if let Some(system) = self.at.system {
             self.put("system_ns", system.as_nanos());
         }
     }
 
-    /// Adds a cluster's name.
+    /// Adds a cluster's identifier.
     pub fn cluster(&mut self, cluster: ClusterId) {
         self.put("cluster", format!("{:016x}", cluster.0));
     }
 
-    /// Adds what somebody has set the cluster's time by.
-    pub(super) fn setting(&mut self, setting: &ManualAdjustment) {
+    /// Adds a manual time adjustment.
+    pub(super) fn manual_adjustment(&mut self, setting: &ManualAdjustment) {
         self.span("amount_ns", setting.amount);
         self.put("adjustment", snake_case(pace(setting)));
         self.put("starts", rfc3339(setting.start + setting.before));
@@ -94,7 +94,7 @@ impl Record {
         self.put("address", client.address.to_string());
     }
 
-    /// Adds whose clock it is; nulls stand for the server's own.
+    /// Adds the member; nulls stand for the server.
     pub(super) fn voter(&mut self, voter: &Voter) {
         match voter {
             Voter::Server => {
@@ -112,11 +112,11 @@ impl fmt::Display for Record {
     }
 }
 
-/// The cluster's time was set: what people read of it.
+/// The text of a manual time adjustment.
 pub fn time_set(setting: &ManualAdjustment) -> String {
     let (amount, start) = (setting.amount, classic_time(setting.start + setting.before));
     if setting.number == 0 {
-        return "The cluster's time is one that nobody has set".into();
+        return "The cluster's time has no manual adjustment".into();
     }
     match setting.step {
         true => format!("The cluster's time is set by {amount:+}: a step, at {start}"),

@@ -1,4 +1,4 @@
-//! What a server tells. The words are those of the classic demonstration of the Berkeley algorithm.
+//! A server's events as JSON and text. The words are those of the classic demonstration of the Berkeley algorithm.
 
 use std::net::SocketAddr;
 
@@ -44,9 +44,9 @@ impl Tell for ServerEvent {
 
     fn fields(&self, record: &mut Record) {
         match self {
-            Connected { client, state: stands } => {
+            Connected { client, state: clock_state } => {
                 record.client(client);
-                record.put("state", state(*stands));
+                record.put("state", state(*clock_state));
             }
             Left { client } | Removed { client } | Pinned { client } => record.client(client),
             Lost { client, silent } => {
@@ -90,7 +90,7 @@ impl Tell for ServerEvent {
                 record.put("reason", snake_case(falseticker.reason));
             }
             Truechimer { voter } => record.voter(voter),
-            TimeSet { manual_adjustment } => record.setting(manual_adjustment),
+            TimeSet { manual_adjustment } => record.manual_adjustment(manual_adjustment),
             TimeAgreed { cluster, agreeing, members } => {
                 record.cluster(*cluster);
                 record.put("agreeing", *agreeing);
@@ -127,7 +127,7 @@ impl Tell for ServerEvent {
             Connected { client, .. } => format!("{client} got connected successfully"),
             Left { client } => format!("{client} has left"),
             Lost { client, silent } => {
-                format!("{client} is lost: nothing heard of it for {silent}")
+                format!("{client} is lost: not heard for {silent}")
             }
             Refused { address, reason: RejectReason::Version, version } => format!(
                 "{address} refused: it speaks version {version} of the protocol, this server version {VERSION}; \
@@ -160,11 +160,11 @@ impl Tell for ServerEvent {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
             Undecided { members, agreeing } => {
-                // Whose vote remains alone decides nothing either.
+                // With one vote left there is no majority either.
                 let or = if *members > 2 { ", or take votes away (`meantime members remove`)" } else { "" };
                 format!(
-                    "Undecided: only {agreeing} of {members} clocks are near the median; nobody is corrected. Put clocks \
-                     right and start those nodes again{or}"
+                    "Undecided: only {agreeing} of {members} clocks are near the median; no clock is corrected. Set the wrong \
+                     clocks right and restart their nodes{or}"
                 )
             }
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
@@ -174,7 +174,7 @@ impl Tell for ServerEvent {
             Suspended { slept } => format!(
                 "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
             ),
-            Resumed => "Resumed: the server is sure of the cluster's time and corrects the members".into(),
+            Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
             OwnClockCorrected { correction, adjustment, .. } => {
                 format!("Time set at the server itself: correction {correction} ({adjustment})")
             }
@@ -210,7 +210,9 @@ impl Tell for ServerEvent {
 
 fn unauthentic(address: &SocketAddr, key: KeyId, known: bool, name: &Name) -> String {
     let what = match (key, known) {
-        (KeyId::NONE, _) => "it uses no key, and this server asks for one: give it its --key-file".to_owned(),
+        (KeyId::NONE, _) => {
+            "it uses no key, and this server requires one: start it with --key-file".to_owned()
+        }
         (_, true) => format!("its key {key} is not the one that this server has for its name"),
         (_, false) => format!("it uses key {key}, which this server does not have"),
     };
@@ -235,7 +237,7 @@ fn ended(report: &RoundReport) -> String {
     )
 }
 
-/// The fields of what a round has found.
+/// The fields of a round's result.
 pub fn report_fields(report: &RoundReport, put: &mut impl FnMut(&str, Value)) {
     let known_span = |span: Option<Span>| span.map_or(Value::Null, |span| span.as_nanos().into());
     put("round", report.round.into());
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told_with_both_versions() {
+    fn a_refusal_for_the_version_names_both_versions() {
         let address = "192.0.2.7:4000".parse().unwrap();
         let refused = Refused { address, reason: RejectReason::Version, version: 2 };
         assert!(
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_whole_nanoseconds_in_json() {
+    fn durations_are_whole_nanoseconds_in_json() {
         let sent = CorrectionSent {
             client: alice(),
             round: 7,

@@ -1,4 +1,4 @@
-//! What there is to tell about the system's clock, with `--clock system`.
+//! The events of the system clock, with `--clock system`, as JSON and text.
 
 use log::Level;
 use serde_json::Value;
@@ -41,23 +41,23 @@ impl Tell for SystemClockEvent {
     fn text(&self, _at: &ClockSnapshot) -> Option<String> {
         Some(match self {
             Following { missing } => {
-                format!("The system's clock follows the cluster's time; it lacked {missing}")
+                format!("The system clock follows the cluster's time; its first correction is {missing}")
             }
-            Stepped { added } => format!("The system's clock was stepped by {added}"),
+            Stepped { added } => format!("The system clock was stepped by {added}"),
             Disturbed { how } => {
                 let what = match how {
-                    ForeignAdjustment::Frequency => "has set the frequency of the system's clock".into(),
-                    ForeignAdjustment::Slew => "slews the system's clock".into(),
-                    ForeignAdjustment::Step(added) => format!("has stepped the system's clock by {added}"),
+                    ForeignAdjustment::Frequency => "has set the frequency of the system clock".into(),
+                    ForeignAdjustment::Slew => "slews the system clock".into(),
+                    ForeignAdjustment::Step(added) => format!("has stepped the system clock by {added}"),
                 };
-                format!("Somebody else {what}; it is taken back")
+                format!("Another program {what}; meantime undoes it")
             }
             GivenUp => {
-                "Somebody else keeps setting the system's clock: it is left alone until meantime is started \
+                "Another program keeps adjusting the system clock: meantime leaves it alone until it is started \
                         again (--force does not give way)"
                     .into()
             }
-            Failed { error } => format!("The system's clock cannot be set: {error}; trying again"),
+            Failed { error } => format!("The system clock cannot be adjusted: {error}; trying again"),
         })
     }
 
@@ -78,11 +78,11 @@ mod tests {
     use meantime_core::time::{Correction, Span};
 
     #[test]
-    fn a_disturbance_says_what_was_done_and_that_it_is_taken_back() {
+    fn a_disturbance_says_what_was_done_and_that_it_is_undone() {
         let step = Disturbed { how: ForeignAdjustment::Step(Correction::adding(Span::from_secs(-2))) };
         assert_eq!(
             printed(Format::Text, &step),
-            "Somebody else has stepped the system's clock by -2.0 s; it is taken back\n"
+            "Another program has stepped the system clock by -2.0 s; meantime undoes it\n"
         );
         assert!(printed(Format::Json, &step).ends_with("\"how\":\"step\",\"added_ns\":-2000000000}\n"));
         let frequency = Disturbed { how: ForeignAdjustment::Frequency };

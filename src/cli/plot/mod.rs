@@ -1,7 +1,11 @@
 //! `meantime plot`: draws a record.
 
 mod draw;
+mod layout;
+mod legend;
+mod panel;
 mod scale;
+mod styles;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
-//! How values become places on an axis, and which of them are named there.
+//! Maps values to places on an axis, and chooses the ticks.
 //!
-//! A cluster that comes together has offsets of seconds and of nanoseconds in one picture: where the largest
-//! value is far beyond the usual, the axis is logarithmic on both sides of zero, asinh-like: y =
+//! While a cluster synchronizes, its offsets go from seconds to nanoseconds. If the largest value is far beyond the
+//! median, the axis is logarithmic on both sides of zero, asinh-like: y =
 //! sign(v)·log₁₀(1 + |v|/l), linear within ± l.
 
 use chrono::DateTime;
@@ -15,13 +15,13 @@ pub(super) struct Scale {
     pub ticks: Vec<(f64, String)>,
     /// The unit of the names; `None`: each has its own.
     pub unit: Option<&'static str>,
-    shape: Shape,
+    mapping: Mapping,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Shape {
+enum Mapping {
     Linear,
-    /// Linear as far as this, logarithmic beyond.
+    /// Linear up to this value, logarithmic beyond.
     Logarithmic(f64),
 }
 
@@ -95,13 +95,13 @@ impl Scale {
         let last = (high / step).floor() as i64;
         let name = |value: f64| format!("{:.decimals$}", value / size).replace('-', "−");
         let ticks = (first..=last).map(|n| n as f64 * step).map(|value| (value, name(value))).collect();
-        Scale { range: (low, high), ticks, unit: Some(unit), shape: Shape::Linear }
+        Scale { range: (low, high), ticks, unit: Some(unit), mapping: Mapping::Linear }
     }
 
     fn logarithmic(quantity: Quantity, low: f64, high: f64, linear: f64, from_zero: bool) -> Scale {
         let (low, high) = if from_zero { (low.min(0.0), high.max(0.0)) } else { (low, high) };
         let mut scale =
-            Scale { range: (0.0, 0.0), ticks: Vec::new(), unit: None, shape: Shape::Logarithmic(linear) };
+            Scale { range: (0.0, 0.0), ticks: Vec::new(), unit: None, mapping: Mapping::Logarithmic(linear) };
         let (bottom, top) = (scale.place(low), scale.place(high));
         let room = (top - bottom) * 0.05;
         scale.range = (if low == 0.0 { 0.0 } else { bottom - room }, top + room);
@@ -120,9 +120,9 @@ impl Scale {
 
     /// Where a value is on the axis.
     pub(super) fn place(&self, value: f64) -> f64 {
-        match self.shape {
-            Shape::Linear => value,
-            Shape::Logarithmic(linear) => value.signum() * (1.0 + value.abs() / linear).log10(),
+        match self.mapping {
+            Mapping::Linear => value,
+            Mapping::Logarithmic(linear) => value.signum() * (1.0 + value.abs() / linear).log10(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Scale {
         let range = (-room, span + room);
         let ticks =
             (first..=first + 20).map(tick).filter(|(at, _)| (range.0..=range.1).contains(at)).collect();
-        Scale { range, ticks, unit: None, shape: Shape::Linear }
+        Scale { range, ticks, unit: None, mapping: Mapping::Linear }
     }
 }
 
@@ -163,7 +163,7 @@ fn nice(step: f64) -> f64 {
     digit.unwrap_or(10.0) * power
 }
 
-/// A largest value so many times the usual one makes everything else a flat line.
+/// A largest value of so many times the median would make all other lines flat.
 const WIDE: f64 = 50.0;
 
 const SECOND_NS: i64 = 1_000_000_000;

@@ -16,12 +16,12 @@ pub(super) struct Milestone {
 }
 
 impl Milestone {
-    /// For people.
+    /// The line for people.
     pub(super) fn text(&self) -> String {
         format!("{:12.6} s  {:<10} {}", self.at.as_secs_f64(), self.member, self.sentence)
     }
 
-    /// For programs.
+    /// The object for programs.
     pub(super) fn json(&self) -> Value {
         json!({
             "event": self.kind,
@@ -44,32 +44,34 @@ pub(super) fn milestone(happening: &Happening) -> Option<Milestone> {
 fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
     Some(match event {
         ServerEvent::Connected { client, .. } => ("connected", format!("{client} connected")),
-        ServerEvent::Left { client } => ("left", format!("{client} said goodbye")),
+        ServerEvent::Left { client } => ("left", format!("{client} has left")),
         ServerEvent::Lost { client, silent } => ("lost", format!("{client} is lost: not heard for {silent}")),
         ServerEvent::Unauthentic { address, .. } => {
-            ("unauthentic", format!("what comes from {address} has a wrong tag, and is not believed"))
+            ("unauthentic", format!("a datagram from {address} has a wrong tag, and is dropped"))
         }
         ServerEvent::Falseticker(f) => {
-            ("falseticker", format!("{} is left out: {}, by {}", f.voter, f.reason, f.offset))
+            ("falseticker", format!("{} is left out of the vote: {}, by {}", f.voter, f.reason, f.offset))
         }
         ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
-        ServerEvent::Removed { client } => ("removed", format!("{client} is removed from the vote by hand")),
+        ServerEvent::Removed { client } => {
+            ("removed", format!("{client} is removed from the vote by an operator"))
+        }
         ServerEvent::Pinned { client } => ("pinned", format!("{client} has its vote back")),
         ServerEvent::TimeSet { manual_adjustment } => ("time_set", time_set(manual_adjustment)),
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
             ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))
         }
         ServerEvent::Undecided { members, agreeing } => {
-            ("undecided", format!("nobody can decide: only {agreeing} of {members} clocks agree"))
+            ("undecided", format!("undecided: only {agreeing} of {members} clocks agree"))
         }
         ServerEvent::TimeAdopted { members, .. } => {
             ("time_adopted", format!("takes the cluster's time from {members} members"))
         }
         ServerEvent::Deposed { offset } => {
-            ("deposed", format!("its own clock is {offset} off the members: silent"))
+            ("deposed", format!("its own clock is {offset} from the members: sends no corrections"))
         }
-        ServerEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: listens")),
-        ServerEvent::Resumed => ("resumed", "is sure again".to_owned()),
+        ServerEvent::Suspended { slept } => ("suspended", format!("was suspended for {slept}: listens")),
+        ServerEvent::Resumed => ("resumed", "corrects the members again".to_owned()),
         _ => return None,
     })
 }
@@ -81,17 +83,19 @@ fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
             ("synchronized", format!("has the cluster's time: {added} added"))
         }
         ClientEvent::Ignored { correction, in_a_row, .. } => {
-            ("ignored", format!("does not follow {correction}, {in_a_row} in a row"))
+            ("ignored", format!("takes {correction} for an outlier, {in_a_row} in a row"))
         }
         ClientEvent::RefusedCorrection { correction, reason, .. } => {
             ("refused_correction", format!("refuses {correction}: {reason}"))
         }
         ClientEvent::TimeSet { late, adjustment, .. } if late.span() != Span::ZERO => {
-            ("time_set", format!("hears late that the time is set: {late} is added ({adjustment})"))
+            ("time_set", format!("receives the manual adjustment late: {late} is added ({adjustment})"))
         }
         ClientEvent::BoundBroken { gap } => ("bound_broken", format!("its bound is broken by {gap}")),
-        ClientEvent::Suspended { slept } => ("suspended", format!("has slept for {slept}: joins again")),
-        ClientEvent::Holdover { reason } => ("holdover", format!("runs on what it has learned: {reason}")),
+        ClientEvent::Suspended { slept } => {
+            ("suspended", format!("was suspended for {slept}: registers again"))
+        }
+        ClientEvent::Holdover { reason } => ("holdover", format!("holdover: {reason}")),
         ClientEvent::Recovered => ("recovered", "is corrected again".to_owned()),
         _ => return None,
     })

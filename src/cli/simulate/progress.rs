@@ -1,10 +1,10 @@
-//! How far a long run is, on a terminal.
+//! The progress of a long run, on a terminal.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 
 use meantime_core::time::Span;
 
-/// A line on stderr that is written over again and again; nothing if nobody looks at a terminal.
+/// A line on stderr that is overwritten at each update; nothing if stdout or stderr is not a terminal.
 #[derive(Debug)]
 pub(super) struct Progress {
     total: Span,
@@ -18,17 +18,17 @@ impl Progress {
         Progress { total, shown: None, visible: stdout().is_terminal() && stderr().is_terminal() }
     }
 
-    /// Shows how far it is.
+    /// Shows that the run has reached `at`.
     pub(super) fn show(&mut self, at: Span) {
         let percent = (at.as_secs_f64() / self.total.as_secs_f64() * 100.0) as usize;
         if self.visible && self.shown != Some(percent) {
             self.shown = Some(percent);
-            // A person who cannot see it misses nothing that matters.
+            // A failure to show the progress does not matter.
             let _ = write!(stderr(), "\r{}", line(percent, at));
         }
     }
 
-    /// Makes room for the results.
+    /// Removes the line before the results are printed.
     pub(super) fn clear(&self) {
         if self.shown.is_some() {
             let _ = write!(stderr(), "\r{:WIDTH$}\r", "");
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_is_as_full_as_the_run_is_far() {
+    fn the_bar_shows_the_progress() {
         let half = line(50, Span::from_secs(86_400 * 15));
         assert_eq!(half.matches('#').count(), BAR / 2);
         assert!(half.ends_with(" 50 %  15.00 d") && half.len() < WIDTH, "{half}");

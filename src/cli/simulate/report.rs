@@ -1,4 +1,4 @@
-//! What a run has shown, for people and for programs.
+//! The results of a run, as text and as JSON.
 
 use std::fmt::Write;
 
@@ -75,7 +75,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
         "rounds", rounds.ended, rounds.agreed, rounds.unsure, rounds.in_doubt
     )?;
     if summary.excluded.is_empty() {
-        return writeln!(text, "  {:<38}nobody", "left out of the vote");
+        return writeln!(text, "  {:<38}no member", "left out of the vote");
     }
     writeln!(text, "  left out of the vote:")?;
     for Excluded { name, reason, times, first, offset } in &summary.excluded {
@@ -134,7 +134,7 @@ fn since_words(since: Option<Span>) -> String {
     since.map_or_else(|| "never".to_owned(), |since| format!("after {:.0} s", since.as_secs_f64()))
 }
 
-/// Seconds by division, which rounds to what people expect: 60, not 60.00000000000001.
+/// Seconds by division, which gives 60 instead of 60.00000000000001.
 fn seconds(span: Span) -> f64 {
     span.as_nanos() as f64 / 1e9
 }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_who_was_left_out_and_why() {
+    fn the_text_names_the_excluded_members_with_the_reason() {
         let text = text(&Scenario::default(), &summary(), None);
         assert!(text.contains("client-3"), "{text}");
         assert!(text.contains("too far from the median, by +1.0 s, first at 1.0 s, 2×"), "{text}");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_find_every_field_and_null_for_never() {
+    fn the_json_has_every_field_and_null_for_never() {
         let json = super::json(&summary(), None);
         assert_eq!(json["event"], "summary");
         assert_eq!(json["agreed_1ms_s"], 3.0);

@@ -1,4 +1,4 @@
-//! Every clock over time, as CSV: what a convergence is drawn from.
+//! Every clock over time, as CSV.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use meantime_sim::{Sample, Scenario};
 
-/// A CSV file: a row for each look at the clocks; for each node a column of its clock, and then one of the
-/// error it states.
+/// A CSV file with a row per comparison of the clocks: for each node a column of its clock, and then for each a
+/// column of the error that it states.
 #[derive(Debug)]
 pub(super) struct Samples {
     file: BufWriter<File>,
@@ -31,8 +31,8 @@ impl Samples {
         Ok(Samples { file })
     }
 
-    /// Adds a row: each node's clock minus the median of the good clocks, empty if it does not run; then one
-    /// sigma of each clock's error by its node's word, empty if it states none.
+    /// Adds a row: each node's clock minus the median of the good clocks, empty if it does not run; then
+    /// one standard deviation of each clock's error as its node states it, empty if it states none.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -54,7 +54,7 @@ impl Samples {
         writeln!(self.file)
     }
 
-    /// Writes out what is still held back.
+    /// Writes the buffered rows.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -17,6 +17,10 @@ fn generated() -> String {
         let name = subcommand.get_name().to_owned();
         if name != "help" {
             section(&mut page, &format!("meantime {name}"), subcommand);
+            for nested in subcommand.get_subcommands_mut().filter(|nested| nested.get_name() != "help") {
+                let title = format!("meantime {name} {}", nested.get_name());
+                section(&mut page, &title, nested);
+            }
         }
     }
     page

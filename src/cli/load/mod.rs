@@ -11,7 +11,7 @@ use super::Failure;
 use super::key_file;
 use super::key_file::read_key_file;
 use super::logging::{LogArgs, StderrEvents};
-use super::output::Format;
+use super::output::OutputFormat;
 use super::units::{self, ValueError};
 use crate::clock::{NodeClock, Overlay};
 use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
@@ -56,9 +56,9 @@ pub(super) struct LoadArgs {
     /// Allow a server on another machine
     #[arg(long)]
     remote: bool,
-    /// Format of the results on stdout
+    /// OutputFormat of the results on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    output: Format,
+    output: OutputFormat,
     #[command(flatten)]
     log: LogArgs,
 }

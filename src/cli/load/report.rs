@@ -4,14 +4,14 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::output::Format;
+use crate::cli::output::OutputFormat;
 use meantime_core::Counters;
 use meantime_core::time::Span;
 use meantime_load::{CrowdEvent, Measure};
 
 /// Writes to stdout.
 pub(super) struct Reporter {
-    format: Format,
+    format: OutputFormat,
     clients: usize,
     out: BufWriter<io::Stdout>,
     failed: Option<io::Error>,
@@ -19,15 +19,15 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// A reporter on so many clients.
-    pub(super) fn new(format: Format, clients: usize) -> Reporter {
+    pub(super) fn new(format: OutputFormat, clients: usize) -> Reporter {
         Reporter { format, clients, out: BufWriter::new(io::stdout()), failed: None }
     }
 
     /// Prints an event.
     pub(super) fn print(&mut self, event: &CrowdEvent, counters: &Counters) {
         let line = match self.format {
-            Format::Json => self.json(event, counters).to_string(),
-            Format::Text => self.text(event, counters),
+            OutputFormat::Json => self.json(event, counters).to_string(),
+            OutputFormat::Text => self.text(event, counters),
         };
         if let Err(error) = writeln!(self.out, "{line}") {
             self.failed = Some(error);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::Failure;
 use crate::cli::logging::{LogArgs, StderrEvents};
-use crate::cli::output::Format;
+use crate::cli::output::OutputFormat;
 use crate::cli::record::RecordArgs;
 use crate::cli::units::{self, ValueError};
 use meantime_core::time::{Frequency, Span};
@@ -39,9 +39,9 @@ pub(in crate::cli) struct NodeArgs {
     #[arg(long, value_name = "FREQUENCY", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::frequency)]
     pub(super) simulate_drift: Frequency,
-    /// Format of the events on stdout
+    /// OutputFormat of the events on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(super) output: Format,
+    pub(super) output: OutputFormat,
     /// Also print the clock's state once per period, as in 100ms; at least 1ms
     #[arg(long, value_name = "PERIOD", allow_hyphen_values = true, value_parser = tick_period)]
     pub(super) tick: Option<Span>,
@@ -51,7 +51,7 @@ pub(in crate::cli) struct NodeArgs {
     pub(super) control: Option<PathBuf>,
     /// Timestamp source: what records when a datagram is sent or received
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
-    pub(super) timestamps: TimestampSource,
+    pub(super) timestamps: TimestampChoice,
     #[command(flatten)]
     pub(super) record: RecordArgs,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(in crate::cli) struct NodeArgs {
 
 /// What records when a datagram is sent or received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum TimestampSource {
+pub(super) enum TimestampChoice {
     /// The kernel; the program where the kernel cannot
     Auto,
     /// The kernel; if it cannot, the node does not start
@@ -83,8 +83,8 @@ impl NodeArgs {
     /// When the file cannot be written.
     pub(in crate::cli) fn start_log(&self) -> Result<(), Failure> {
         self.log.start(match self.output {
-            Format::Text => StderrEvents::Omit,
-            Format::Json => StderrEvents::Log,
+            OutputFormat::Text => StderrEvents::Omit,
+            OutputFormat::Json => StderrEvents::Log,
         })
     }
 

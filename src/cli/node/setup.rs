@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::NodeArgs;
-use super::arguments::{ClockKind, TimestampSource};
+use super::arguments::{ClockKind, TimestampChoice};
 use crate::cli::Failure;
 use crate::cli::key_file::{self, read_key_file};
 use crate::clock::system::config::{OnConflict, SteeringConfig};
@@ -23,10 +23,10 @@ impl NodeArgs {
     /// When the options demand it and the kernel cannot.
     pub(in crate::cli) fn wants_kernel_timestamps(&self) -> Result<bool, Failure> {
         match (self.timestamps, crate::udp::require_kernel_timestamps()) {
-            (TimestampSource::Kernel, Err(error)) => Err(Failure::Runtime(format!(
+            (TimestampChoice::Kernel, Err(error)) => Err(Failure::Runtime(format!(
                 "the kernel takes no timestamps: {error}; --timestamps auto does without"
             ))),
-            (source, _) => Ok(source != TimestampSource::User),
+            (source, _) => Ok(source != TimestampChoice::User),
         }
     }
 

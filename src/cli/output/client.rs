@@ -211,7 +211,7 @@ fn synchronized(event: &ClientEvent, at: &ClockSnapshot) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::OutputFormat;
     use super::super::tests::{observation, printed};
     use super::*;
     use meantime_core::event::{Adjustment, HoldoverReason};
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_words_of_the_classic_demonstration_are_kept() {
         assert_eq!(
-            printed(Format::Text, &corrected()),
+            printed(OutputFormat::Text, &corrected()),
             "Synchronized time at the client is: 2025-08-21 16:30:12.123456 \
              (correction -2.0 s, step, delay 80.0 µs, frequency -50.000 ppm, error 3.0 µs, bound 44.0 µs)\n"
         );
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_correction_has_all_its_figures_in_json() {
-        assert!(printed(Format::Json, &corrected()).ends_with(
+        assert!(printed(OutputFormat::Json, &corrected()).ends_with(
             "\"cluster_ns\":1755793812123456789,\"error_ns\":3000,\"bound_ns\":44000,\"round\":3,\"correction_ns\":-2000000000,\
              \"added_ns\":-1999000000,\"adjustment\":\"step\",\"delay_ns\":80000,\"frequency_ppb\":-50000.0,\
              \"verdict\":\"agrees\",\"first\":true}\n"
@@ -293,9 +293,9 @@ mod tests {
     #[test]
     fn holdover_is_a_warning_with_its_reason() {
         let holdover = Holdover { reason: HoldoverReason::ServerLeft };
-        let text = printed(Format::Text, &holdover);
+        let text = printed(OutputFormat::Text, &holdover);
         assert!(text.starts_with("Holdover: the server has left;") && text.ends_with(" (bound 110 µs)\n"));
-        assert!(printed(Format::Json, &holdover).ends_with("\"reason\":\"server_left\"}\n"));
+        assert!(printed(OutputFormat::Json, &holdover).ends_with("\"reason\":\"server_left\"}\n"));
         assert_eq!(holdover.level(), Some(Level::Warn));
     }
 }

@@ -29,7 +29,7 @@ use meantime_core::wire::Name;
 
 /// The format of stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Sentences for people
     Text,
     /// One JSON object per line, for programs
@@ -56,14 +56,14 @@ pub trait Tell {
 /// Writes events to stdout.
 #[derive(Debug)]
 pub struct Output<W: Write> {
-    format: Format,
+    format: OutputFormat,
     sink: BufWriter<W>,
     limiter: limit::Limiter,
 }
 
 impl<W: Write> Output<W> {
     /// An output to `sink`.
-    pub fn new(format: Format, sink: W) -> Output<W> {
+    pub fn new(format: OutputFormat, sink: W) -> Output<W> {
         Output { format, sink: BufWriter::new(sink), limiter: limit::Limiter::default() }
     }
 
@@ -72,7 +72,7 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn tell(&mut self, at: &ClockSnapshot, what: &(impl Tell + ?Sized)) -> io::Result<()> {
-        let is_read = self.format == Format::Text || what.level().is_some();
+        let is_read = self.format == OutputFormat::Text || what.level().is_some();
         let text = if is_read { what.text(at) } else { None };
         if let (Some(level), Some(text)) = (what.level(), &text) {
             match self.limiter.admit(what.kind(), at.host) {
@@ -84,9 +84,9 @@ impl<W: Write> Output<W> {
             }
         }
         match (self.format, text) {
-            (Format::Text, Some(text)) => writeln!(self.sink, "{text}"),
-            (Format::Text, None) => Ok(()),
-            (Format::Json, _) => {
+            (OutputFormat::Text, Some(text)) => writeln!(self.sink, "{text}"),
+            (OutputFormat::Text, None) => Ok(()),
+            (OutputFormat::Json, _) => {
                 let mut record = Record::new(what.kind(), at);
                 what.fields(&mut record);
                 writeln!(self.sink, "{record}")
@@ -159,7 +159,7 @@ impl Tell for Tick {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::clock::HostRaw;
     use crate::udp::TimestampSource;
@@ -168,7 +168,7 @@ pub(crate) mod tests {
     use meantime_core::wire::ClientState;
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
-    pub(crate) fn observation() -> ClockSnapshot {
+    pub(super) fn observation() -> ClockSnapshot {
         ClockSnapshot {
             host: HostRaw::from_nanos(77),
             reading: ClockReading {
@@ -185,7 +185,7 @@ pub(crate) mod tests {
     }
 
     /// The line that is printed for an event.
-    pub(super) fn printed(format: Format, what: &dyn Tell) -> String {
+    pub(super) fn printed(format: OutputFormat, what: &dyn Tell) -> String {
         let mut output = Output::new(format, Vec::new());
         output.tell(&observation(), what).unwrap();
         String::from_utf8(output.sink.into_inner().unwrap()).unwrap()
@@ -194,13 +194,13 @@ pub(crate) mod tests {
     #[test]
     fn a_tick_has_the_state_of_the_clock() {
         assert_eq!(
-            printed(Format::Json, &Tick),
+            printed(OutputFormat::Json, &Tick),
             "{\"event\":\"tick\",\"time\":\"2025-08-21T16:30:12.123456789Z\",\"raw_ns\":77,\
              \"cluster_ns\":1755793812123456789,\"error_ns\":250,\"bound_ns\":110000,\
              \"state\":\"synchronized\",\"frequency_ppb\":1500.0,\"timestamps\":\"kernel\"}\n"
         );
         assert_eq!(
-            printed(Format::Text, &Tick),
+            printed(OutputFormat::Text, &Tick),
             "tick raw_ns=77 cluster_ns=1755793812123456789 state=synchronized error_ns=250 \
              bound_ns=110000 timestamps=kernel\n"
         );
@@ -218,7 +218,7 @@ pub(crate) mod tests {
     fn a_tick_has_the_system_clock_if_that_follows_cluster_time() {
         let mut at = observation();
         at.system = Some(Timestamp::from_nanos(1_755_793_812_123_456_800));
-        let mut output = Output::new(Format::Json, Vec::new());
+        let mut output = Output::new(OutputFormat::Json, Vec::new());
         output.tell(&at, &Tick).unwrap();
         let line = String::from_utf8(output.sink.into_inner().unwrap()).unwrap();
         assert!(line.ends_with("\"timestamps\":\"kernel\",\"system_ns\":1755793812123456800}\n"), "{line}");
@@ -228,9 +228,11 @@ pub(crate) mod tests {
     fn the_server_prints_its_address() {
         let listening = Listening { address: "[::]:5525".parse().unwrap(), name: Name::new("hub") };
         assert_eq!(
-            printed(Format::Text, &listening),
+            printed(OutputFormat::Text, &listening),
             "Clock server started on [::]:5525\nTimestamps: kernel\n"
         );
-        assert!(printed(Format::Json, &listening).contains("\"address\":\"[::]:5525\",\"name\":\"hub\""));
+        assert!(
+            printed(OutputFormat::Json, &listening).contains("\"address\":\"[::]:5525\",\"name\":\"hub\"")
+        );
     }
 }

@@ -258,7 +258,7 @@ pub fn report_fields(report: &RoundReport, put: &mut impl FnMut(&str, Value)) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::OutputFormat;
     use super::super::tests::printed;
     use super::*;
     use meantime_core::time::Correction;
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_words_of_the_classic_demonstration_are_kept() {
-        let text = |event| printed(Format::Text, &event);
+        let text = |event| printed(OutputFormat::Text, &event);
         let (correction, verdict) = (Correction::adding(Span::from_millis(-3)), Verdict::Agrees);
         let state = meantime_core::wire::ClientState::Unsynchronized;
         assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
         let address = "192.0.2.7:4000".parse().unwrap();
         let refused = Refused { address, reason: RejectReason::Version, version: 2 };
         assert!(
-            printed(Format::Text, &refused)
+            printed(OutputFormat::Text, &refused)
                 .contains("speaks version 2 of the protocol, this server version 1")
         );
         assert_eq!(refused.level(), Some(Level::Warn));
@@ -320,7 +320,7 @@ mod tests {
             correction: Correction::adding(Span::from_nanos(i64::MIN)),
             verdict: Verdict::Minority,
         };
-        assert!(printed(Format::Json, &sent).ends_with(
+        assert!(printed(OutputFormat::Json, &sent).ends_with(
             "\"client\":\"alice\",\"address\":\"192.0.2.7:4000\",\"round\":7,\
              \"correction_ns\":-9223372036854775808,\"verdict\":\"minority\"}\n"
         ));

@@ -72,7 +72,7 @@ impl Tell for SystemClockEvent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::OutputFormat;
     use super::super::tests::printed;
     use super::*;
     use meantime_core::time::{Correction, Span};
@@ -81,11 +81,13 @@ mod tests {
     fn a_disturbance_says_what_was_done_and_that_it_is_undone() {
         let step = Disturbed { how: ForeignAdjustment::Step(Correction::adding(Span::from_secs(-2))) };
         assert_eq!(
-            printed(Format::Text, &step),
+            printed(OutputFormat::Text, &step),
             "Another program has stepped the system clock by -2.0 s; meantime undoes it\n"
         );
-        assert!(printed(Format::Json, &step).ends_with("\"how\":\"step\",\"added_ns\":-2000000000}\n"));
+        assert!(printed(OutputFormat::Json, &step).ends_with("\"how\":\"step\",\"added_ns\":-2000000000}\n"));
         let frequency = Disturbed { how: ForeignAdjustment::Frequency };
-        assert!(printed(Format::Json, &frequency).ends_with("\"how\":\"frequency\",\"added_ns\":null}\n"));
+        assert!(
+            printed(OutputFormat::Json, &frequency).ends_with("\"how\":\"frequency\",\"added_ns\":null}\n")
+        );
     }
 }

@@ -201,9 +201,11 @@ fn first_line(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::output::tests::observation;
+    use crate::udp::TimestampSource;
+    use meantime_core::ClockReading;
     use meantime_core::config::PLAUSIBLE_FROM;
     use meantime_core::time::{Monotonic, Raw, Span};
+    use meantime_core::wire::ClientState;
 
     fn state_file(directory: &Path) -> StateFile {
         StateFile::new(directory, &Name::new("turbine 7/a"), Frequency::ZERO)
@@ -211,11 +213,19 @@ mod tests {
 
     /// The observation of a node with this frequency error.
     fn observed(error: Frequency, at_s: i64) -> ClockSnapshot {
-        let mut at = observation();
-        at.host = HostRaw::from_nanos(Span::from_secs(at_s).as_nanos());
-        at.reading.time += Span::from_secs(at_s);
-        at.reading.frequency_error = Some(error);
-        at
+        ClockSnapshot {
+            host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()),
+            reading: ClockReading {
+                time: Timestamp::from_nanos(1_755_793_812_123_456_789) + Span::from_secs(at_s),
+                state: ClientState::Synchronized,
+                error: Some(Span::from_nanos(250)),
+                bound: Some(Span::from_micros(110)),
+                frequency: Frequency::from_ppm(1.5),
+                frequency_error: Some(error),
+            },
+            timestamps: TimestampSource::Kernel,
+            system: None,
+        }
     }
 
     /// The clocks of a machine whose oscillator reads so much, and whose wall clock shows the year 2033.

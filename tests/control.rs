@@ -8,6 +8,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use meantime::control::protocol::{
+    ClientRow, ClientStatus, ClockState, ErrorResponse, EventLevel, EventsResponse, ExclusionReason,
+    ServerStatus, Status, StatusResponse, VERSION, Vote,
+};
 use serde_json::Value;
 use support::{Process, pause};
 use tempfile::TempDir;
@@ -67,13 +71,20 @@ impl Cluster {
     }
 
     /// What the server shows of a client.
-    fn shown(&self, name: &str) -> Value {
-        let status = self.status("server");
-        let clients = status["clients"].as_array().unwrap();
-        clients.iter().find(|client| client["name"] == name).cloned().unwrap_or_default()
+    fn shown(&self, name: &str) -> ClientRow {
+        let clients = self.status("server").clients;
+        clients.into_iter().find(|client| client.name == name).expect("the client is listed")
     }
 
-    fn status(&self, socket: &str) -> Value {
+    fn server_status(&self) -> ServerStatus {
+        self.status("server").server().expect("a server").clone()
+    }
+
+    fn client_status(&self, socket: &str) -> ClientStatus {
+        self.status(socket).status.client().expect("a client").clone()
+    }
+
+    fn status(&self, socket: &str) -> StatusResponse {
         let output = self.command(socket, &["status", "--json"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -91,13 +102,16 @@ impl Cluster {
     }
 }
 
+/// What the server states of a client without a vote.
+const REMOVED: Option<ExclusionReason> = Some(ExclusionReason::Removed);
+
 fn int(value: &Value) -> i64 {
     value.as_i64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
 /// The cluster's time minus the host's oscillator at a node, in nanoseconds.
-fn lead(status: &Value) -> i64 {
-    int(&status["cluster_ns"]) - int(&status["raw_ns"])
+fn lead(status: &Status) -> i64 {
+    status.header.cluster_ns - status.header.raw_ns
 }
 
 fn connect(path: &Path) -> UnixStream {
@@ -111,18 +125,17 @@ fn what_is_shown_is_what_the_clocks_themselves_show() {
     let cluster = Cluster::start();
     let mut close = 0;
     for _ in 0..10 {
-        let (server, client) = (cluster.status("server"), cluster.status("alice"));
-        let clients = server["clients"].as_array().unwrap();
-        let shown = clients.iter().find(|client| client["name"] == "alice").unwrap();
+        let (server, client) = (cluster.status("server"), cluster.status("alice").status);
+        let shown = server.clients.iter().find(|client| client.name == "alice").unwrap();
         // Both clocks are read within milliseconds, over one oscillator: what they drift meanwhile does not
         // count.
-        let apart = lead(&client) - lead(&server);
-        let bound = int(&shown["bound_ns"]) + int(&server["own_bound_ns"]);
-        assert!(apart.abs() <= bound, "{apart} ns apart, bound {bound}: {client} {server}");
-        let error = int(&shown["offset_error_ns"]) + int(&client["error_ns"]);
-        close += i32::from((int(&shown["offset_ns"]) - apart).abs() <= 4 * error);
-        assert_eq!((shown["vote"].as_str(), shown["state"].as_str()), (Some("in"), Some("synchronized")));
-        assert_eq!(client["registered"], true);
+        let apart = lead(&client) - lead(&server.status);
+        let bound = shown.bound_ns.unwrap() + server.server().unwrap().own_bound_ns.unwrap();
+        assert!(apart.abs() <= bound, "{apart} ns apart, bound {bound}: {client:?} {server:?}");
+        let error = shown.offset_error_ns.unwrap() + client.header.error_ns.unwrap();
+        close += i32::from((shown.offset_ns.unwrap() - apart).abs() <= 4 * error);
+        assert_eq!((&shown.vote, &shown.state), (&Vote::In, &ClockState::Synchronized));
+        assert!(client.client().unwrap().registered);
         pause(Duration::from_millis(300));
     }
     assert!(close >= 8, "{close} of 10 offsets were within four times their error");
@@ -154,11 +167,10 @@ fn a_client_that_is_gone_is_told_as_an_event() {
     server.wait_for("lost", 0, |lost| lost["client"] == "alice");
     let mut stream = connect(&dir.path().join("server"));
     writeln!(stream, "{{\"request\":\"events\",\"since\":1}}").unwrap();
-    let answer: Value = serde_json::from_str(&line(&mut stream)).unwrap();
-    let events = answer["events"].as_array().unwrap();
-    assert!(events.iter().all(|event| int(&event["number"]) > 1), "{answer}");
-    let lost = events.iter().find(|event| event["event"] == "lost").unwrap();
-    assert_eq!(lost["level"], "warning");
+    let answer: EventsResponse = serde_json::from_str(&line(&mut stream)).unwrap();
+    assert!(answer.events.iter().all(|event| event.number > 1), "{answer:?}");
+    let lost = answer.events.iter().find(|event| event.event == "lost").unwrap();
+    assert_eq!(lost.level, EventLevel::Warning);
 }
 
 #[test]
@@ -173,8 +185,8 @@ fn who_asks_nonsense_or_does_not_listen_disturbs_nobody() {
     let mut stream = connect(&path);
     for nonsense in ["", "status", "{}", "{\"request\":7}", "[1,2", "{\"request\":\"destroy\"}", "\u{0}"] {
         writeln!(stream, "{nonsense}").unwrap();
-        let answer: Value = serde_json::from_str(&line(&mut stream)).unwrap();
-        assert!(answer["error"].is_string() && answer["version"] == 1, "{nonsense}: {answer}");
+        let answer: ErrorResponse = serde_json::from_str(&line(&mut stream)).unwrap();
+        assert!(!answer.error.is_empty() && answer.version == VERSION, "{nonsense}: {answer:?}");
     }
     stream.write_all(&[b'x'; 10_000]).unwrap();
     let mut rest = Vec::new();
@@ -202,18 +214,18 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
     assert!(said.starts_with("bob (127.0.0.1:") && said.contains("has no vote any more"), "{said}");
     let told = cluster.server.wait_for_any("removed");
     assert_eq!(told["client"], "bob");
-    assert_eq!(cluster.shown("bob")["excluded"], "removed", "at once");
-    let round = cluster.status("server")["last_round"]["round"].clone();
-    cluster.server.wait_for("round_ended", 0, |ended| int(&ended["round"]) > int(&round) + 1);
+    assert_eq!(cluster.shown("bob").excluded, REMOVED, "at once");
+    let round = i64::from(cluster.server_status().last_round.unwrap().summary.round);
+    cluster.server.wait_for("round_ended", 0, |ended| int(&ended["round"]) > round + 1);
     let last = cluster.server.events_of("round_ended").pop().unwrap();
     assert_eq!((&last["members"], &last["heard"]), (&Value::from(2), &Value::from(2)));
     let bob = cluster.shown("bob");
-    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("removed")));
+    assert_eq!((bob.vote, bob.excluded), (Vote::Out, REMOVED));
     assert!(cluster.page("server").contains("bob is left out of the vote: by hand"));
     let corrected = cluster.bob.events_of("corrected").len();
     cluster.bob.wait_for("corrected", corrected, |_| true);
     assert!(cluster.members("server", "remove", "bob").unwrap().contains("nothing has changed"));
-    assert_eq!(cluster.shown("alice")["vote"], "in");
+    assert_eq!(cluster.shown("alice").vote, Vote::In);
 
     // Another process at another port, but the same name.
     cluster.bob.end(nix::sys::signal::Signal::SIGTERM);
@@ -223,13 +235,13 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
     cluster.bob = Process::start("bob", &["client", &address, "--name", "bob", "--output", "json"]);
     cluster.bob.wait_for("corrected", 3, |_| true);
     let bob = cluster.shown("bob");
-    assert_eq!((bob["vote"].as_str(), bob["excluded"].as_str()), (Some("out"), Some("removed")));
+    assert_eq!((bob.vote, bob.excluded), (Vote::Out, REMOVED));
 
-    let said = cluster.members("server", "pin", bob["address"].as_str().unwrap()).unwrap();
+    let said = cluster.members("server", "pin", &bob.address.to_string()).unwrap();
     assert!(said.contains("has its vote back"), "{said}");
     assert_eq!(cluster.server.wait_for_any("pinned")["client"], "bob");
     cluster.server.wait_for("round_ended", 0, |ended| ended["members"] == 3 && ended["agreeing"] == 3);
-    assert_eq!(cluster.shown("bob")["vote"], "in");
+    assert_eq!(cluster.shown("bob").vote, Vote::In);
     assert!(cluster.members("server", "pin", "bob").unwrap().contains("nothing has changed"));
 }
 
@@ -271,7 +283,7 @@ fn set_time(dir: &Path, socket: &str, arguments: &[&str]) -> Result<String, (Str
 #[test]
 fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
     let cluster = Cluster::start();
-    let leads = || ["server", "alice", "bob"].map(|node| lead(&cluster.status(node)));
+    let leads = || ["server", "alice", "bob"].map(|node| lead(&cluster.status(node).status));
     let before = leads();
     let said = set_time(cluster.dir.path(), "server", &["-4ms"]).unwrap();
     assert!(said.contains("slews by -4.0 ms") && said.contains("takes 10.0 s"), "{said}");
@@ -282,13 +294,13 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
     assert_eq!((int(&alice["amount_ns"]), alice["adjustment"].as_str()), (-4_000_000, Some("slew")));
     assert_eq!(int(&alice["late_ns"]), 0);
     let mut asked = 0;
-    while !cluster.status("server")["setting"].is_null() {
-        let (server, client) = (cluster.status("server"), cluster.status("alice"));
-        let bound = int(&client["bound_ns"]) + int(&server["own_bound_ns"]);
+    while cluster.server_status().manual_adjustment.is_some() {
+        let (server, client) = (cluster.status("server").status, cluster.status("alice").status);
+        let bound = client.header.bound_ns.unwrap() + server.server().unwrap().own_bound_ns.unwrap();
         // Over the milliseconds between the two readings both slew by some microseconds.
-        let between = (int(&client["raw_ns"]) - int(&server["raw_ns"])).abs() / 2_000;
+        let between = (client.header.raw_ns - server.header.raw_ns).abs() / 2_000;
         let apart = lead(&client) - lead(&server);
-        assert!(apart.abs() <= bound + between, "{apart} ns apart, bound {bound}: {client} {server}");
+        assert!(apart.abs() <= bound + between, "{apart} ns apart, bound {bound}: {client:?} {server:?}");
         asked += 1;
         assert!(asked < 200, "it is never over");
         pause(Duration::from_millis(200));
@@ -302,7 +314,7 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
     let said = set_time(cluster.dir.path(), "server", &["+1h", "--step"]).unwrap();
     assert!(said.contains("steps by +1.0 h in"), "{said}");
     cluster.alice.wait_for("time_set", 1, |set| set["adjustment"] == "step");
-    while !cluster.status("alice")["setting"].is_null() {
+    while cluster.client_status("alice").manual_adjustment.is_some() {
         pause(Duration::from_millis(100));
     }
     pause(Duration::from_millis(100));
@@ -320,7 +332,7 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
     // beginning.
     let off = |named: &&Value| int(&named["offset_ns"]).abs() > 1_000_000;
     assert_eq!(cluster.server.events_of("falseticker").iter().filter(off).count(), 1);
-    assert!(cluster.status("server")["last_round"]["largest_bound_ns"].is_i64());
+    assert!(cluster.server_status().last_round.unwrap().summary.largest_bound_ns.is_some());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use meantime_core::{Client, ClientConfig, Server, ServerConfig};
-use meantime::control::{Control, Desk, Subject};
+use meantime::control::{ControlSocket, ControlledNode, RequestHandler};
 use meantime::clock::HostRaw;
 use meantime::event_loop::ClockSnapshot;
 use meantime::udp::TimestampSource;
@@ -28,24 +28,24 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 struct Bench {
-    control: Control,
+    control: ControlSocket,
     poll: Poll,
     path: PathBuf,
-    desk: Desk,
+    handler: RequestHandler,
     talks: i64,
 }
 
 impl Bench {
     fn new() -> Bench {
         let path = std::env::temp_dir().join(format!("meantime-fuzz-{}", std::process::id()));
-        let mut control = Control::bind(&path).expect("a socket");
+        let mut control = ControlSocket::bind(&path).expect("a socket");
         let poll = Poll::new().expect("a poll");
         control.register(poll.registry()).expect("a registered socket");
-        Bench { control, poll, path, desk: Desk::default(), talks: 0 }
+        Bench { control, poll, path, handler: RequestHandler::default(), talks: 0 }
     }
 
     /// Says all that, in one or two pieces, and reads what is answered.
-    fn talk<N: Subject>(&mut self, bytes: &[u8], node: &mut N) {
+    fn talk<N: ControlledNode>(&mut self, bytes: &[u8], node: &mut N) {
         let mut asker = UnixStream::connect(&self.path).expect("a connection");
         asker.set_nonblocking(true).expect("a socket that does not block");
         let (head, tail) = bytes.split_at(bytes.len() / 2);
@@ -75,7 +75,7 @@ impl Bench {
         assert!(self.control.deadline().is_none(), "who has hung up is forgotten");
     }
 
-    fn turn<N: Subject>(&mut self, node: &mut N) {
+    fn turn<N: ControlledNode>(&mut self, node: &mut N) {
         self.talks += 1;
         let now = Now { mono: NOW.mono + Span::from_micros(self.talks), ..NOW };
         for _ in 0..MAX_TURNS {
@@ -91,8 +91,8 @@ impl Bench {
                 timestamps: TimestampSource::User,
                 system: None,
             };
-            let desk = &self.desk;
-            self.control.serve(self.poll.registry(), now.mono, |line| desk.answer(node, now, &at, line));
+            let handler = &self.handler;
+            self.control.serve(self.poll.registry(), now.mono, |query| handler.respond(node, now, &at, query));
         }
         panic!("it is busy without end");
     }

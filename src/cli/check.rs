@@ -3,11 +3,9 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
-
-use super::Failure;
+use super::target::ControlTarget;
 use super::units;
-use crate::control::ask::Whom;
+use crate::control::protocol::{ClientRow, StatusResponse};
 use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
 use meantime_core::time::Span;
 
@@ -23,7 +21,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "N", default_value = "2")]
     min_members: u64,
     #[command(flatten)]
-    whom: Whom,
+    target: ControlTarget,
 }
 
 /// What a check has found.
@@ -36,11 +34,10 @@ enum Finding {
 
 /// Asks the server on this machine, and says in one line on stdout what came of it.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let answer = args.whom.connect().and_then(|mut line| line.ask("status", Value::Null));
-    let (finding, line) = match &answer {
-        Ok(answer) => judge(answer, args.max, args.min_members),
-        Err(Failure::Runtime(line) | Failure::Usage(line)) => (Finding::Unknown, line.clone()),
-        Err(failure) => (Finding::Unknown, failure.to_string()),
+    let status = args.target.connect().and_then(|mut node| node.status());
+    let (finding, line) = match &status {
+        Ok(status) => judge(status, args.max, args.min_members),
+        Err(error) => (Finding::Unknown, error.to_string()),
     };
     let (word, code) = match finding {
         Finding::Within => ("OK", 0),
@@ -52,28 +49,28 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn judge(answer: &Value, max: Span, min_members: u64) -> (Finding, String) {
-    if answer["role"] != "server" {
+fn judge(response: &StatusResponse, max: Span, min_members: u64) -> (Finding, String) {
+    let Some(server) = response.server() else {
         return (Finding::Unknown, "this is a client; only the server knows all clocks".into());
-    }
-    let round = &answer["last_round"];
-    let (Some(ago), Some(interval)) = (round["ago_ns"].as_i64(), answer["interval_ns"].as_i64()) else {
+    };
+    let round = server.last_round.as_ref();
+    let Some((round, ago)) = round.and_then(|round| Some((&round.summary, round.ago_ns?))) else {
         return (Finding::Unknown, "no round is over yet".into());
     };
-    let (ago, interval) = (Span::from_nanos(ago), Span::from_nanos(interval));
+    let (ago, interval) = (Span::from_nanos(ago), Span::from_nanos(server.interval_ns));
     if ago > interval.times(2) {
         return (Finding::Unknown, format!("the last round was {ago} ago"));
     }
-    let heard = round["heard"].as_u64().unwrap_or(0);
+    let heard = round.heard;
     if heard < min_members {
         return (Finding::Beyond, format!("{heard} clocks with a vote were heard, {min_members} are wanted"));
     }
-    let Some(stated) = round["largest_bound_ns"].as_i64() else {
+    let Some(stated) = round.largest_bound_ns else {
         return (Finding::Unknown, "not every member was heard and knows how far it may be off".into());
     };
     // Both clocks' bounds have grown since they were stated; until the round was over, for less than another
     // round.
-    let grown = growth(answer).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
+    let grown = growth(&response.clients).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
     let bound = Span::from_nanos(stated.saturating_add(grown));
     let line = format!("any two of {heard} clocks differ by {bound} at most, {max} is allowed");
     (if bound <= max { Finding::Within } else { Finding::Beyond }, line)
@@ -81,9 +78,8 @@ fn judge(answer: &Value, max: Span, min_members: u64) -> (Finding, String) {
 
 /// How fast the bounds of two clocks grow together at most, in parts per billion: what crystals are allowed
 /// by default, and six standard deviations of the least certain frequency.
-fn growth(answer: &Value) -> i64 {
-    let clients = answer["clients"].as_array().into_iter().flatten();
-    let errors = clients.map(|client| client["frequency_error_ppb"].as_f64().unwrap_or(UNKNOWN_PPB));
+fn growth(clients: &[ClientRow]) -> i64 {
+    let errors = clients.iter().map(|client| client.frequency_error_ppb.unwrap_or(UNKNOWN_PPB));
     let worst = errors.fold(0.0, f64::max);
     (2.0 * (DRIFT_ALLOWANCE.ppb() + 6.0 * worst)).ceil() as i64
 }
@@ -98,49 +94,59 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, examples};
 
-    fn answer() -> Value {
-        json!({
-            "role": "server",
-            "interval_ns": 5_000_000_000i64,
-            "last_round": { "ago_ns": 1_000_000_000, "heard": 3, "largest_bound_ns": 400_000 },
-            "clients": [{ "frequency_error_ppb": 10.0 }, { "frequency_error_ppb": 0.5 }],
-        })
+    fn response() -> StatusResponse {
+        let mut round = examples::round();
+        (round.ago_ns, round.summary.heard) = (Some(1_000_000_000), 3);
+        round.summary.largest_bound_ns = Some(400_000);
+        let mut clients = vec![examples::row("a", 1), examples::row("b", 2)];
+        clients[0].frequency_error_ppb = Some(10.0);
+        clients[1].frequency_error_ppb = Some(0.5);
+        with_round(Some(round), clients)
     }
 
-    fn judged(answer: &Value, max_us: i64, members: u64) -> Finding {
-        judge(answer, Span::from_micros(max_us), members).0
+    fn with_round(last_round: Option<LastRound>, clients: Vec<ClientRow>) -> StatusResponse {
+        let node = ServerStatus { interval_ns: 5_000_000_000, last_round, ..examples::server_status() };
+        let mut status = examples::server();
+        status.node = NodeStatus::Server(node);
+        StatusResponse { status, clients }
+    }
+
+    fn judged(response: &StatusResponse, max_us: i64, members: u64) -> Finding {
+        judge(response, Span::from_micros(max_us), members).0
     }
 
     #[test]
     fn what_is_guaranteed_is_compared_as_it_is_by_now() {
-        let (finding, line) = judge(&answer(), Span::from_millis(1), 3);
+        let (finding, line) = judge(&response(), Span::from_millis(1), 3);
         // 2 × (1 ppm + 60 ppb) for 6 s.
         assert_eq!(line, "any two of 3 clocks differ by 413 µs at most, 1.0 ms is allowed");
         assert_eq!(finding, Finding::Within);
-        assert_eq!(judged(&answer(), 412, 3), Finding::Beyond);
-        assert_eq!(judged(&answer(), 413, 3), Finding::Within);
+        assert_eq!(judged(&response(), 412, 3), Finding::Beyond);
+        assert_eq!(judged(&response(), 413, 3), Finding::Within);
     }
 
     #[test]
     fn a_member_that_is_missing_is_no_agreement() {
-        assert_eq!(judged(&answer(), 1_000, 4), Finding::Beyond);
+        assert_eq!(judged(&response(), 1_000, 4), Finding::Beyond);
     }
 
     #[test]
     fn what_is_not_known_is_said() {
-        let mut old = answer();
-        old["last_round"]["ago_ns"] = json!(11_000_000_000i64);
-        let mut unbounded = answer();
-        unbounded["last_round"]["largest_bound_ns"] = Value::Null;
-        let mut young = answer();
-        young["last_round"] = Value::Null;
-        let client = json!({ "role": "client" });
+        let changed = |change: fn(&mut LastRound)| {
+            let StatusResponse { status, clients } = response();
+            let mut round = status.server().unwrap().last_round.clone().unwrap();
+            change(&mut round);
+            with_round(Some(round), clients)
+        };
+        let old = changed(|round| round.ago_ns = Some(11_000_000_000));
+        let unbounded = changed(|round| round.summary.largest_bound_ns = None);
+        let young = with_round(None, response().clients);
+        let client = StatusResponse { status: examples::client(), clients: vec![] };
         for unknown in [old, unbounded, young, client] {
-            assert_eq!(judged(&unknown, 1_000_000, 1), Finding::Unknown, "{unknown}");
+            assert_eq!(judged(&unknown, 1_000_000, 1), Finding::Unknown, "{unknown:?}");
         }
     }
 }

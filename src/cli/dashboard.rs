@@ -3,13 +3,12 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use serde_json::{Value, json};
-
 use super::Failure;
 use super::logging::{LogArgs, StderrEvents};
+use super::target::ControlTarget;
 use super::units::{self, ValueError};
-use crate::control::ask::{Line, Whom};
-use crate::dashboard::{self, Answers, Hosts, Source};
+use crate::control::client::{ControlClient, ControlError};
+use crate::dashboard::{self, Hosts, Source, Update};
 
 /// Serve a page with live plots, and metrics for Prometheus, of the cluster on this machine's server, or of
 /// this client
@@ -24,7 +23,7 @@ pub(super) struct DashboardArgs {
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
     #[command(flatten)]
-    whom: Whom,
+    target: ControlTarget,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -42,46 +41,43 @@ pub(super) fn run(args: &DashboardArgs) -> Result<(), Failure> {
     }
     // With nobody to read it there is still the page.
     let _ = writeln!(io::stdout(), "Dashboard on http://{address}/");
-    let asker = Asker { whom: args.whom.clone(), line: None, newest: 0 };
-    dashboard::serve(listener, Hosts::new(&args.host), asker)
+    let poller = NodePoller { target: args.target.clone(), connection: None, newest_event: 0 };
+    dashboard::serve(listener, Hosts::new(&args.host), poller)
         .map_err(|error| Failure::Runtime(format!("the dashboard on {address} has failed: {error}")))
 }
 
-/// Asks a node over one connection, and makes another when that is gone.
-struct Asker {
-    whom: Whom,
-    line: Option<Line>,
-    /// The number of the newest event that was told over this connection.
-    newest: u64,
+/// Polls a node over one connection, and opens another when that is gone.
+struct NodePoller {
+    target: ControlTarget,
+    connection: Option<ControlClient>,
+    /// The number of the newest event that was received over this connection.
+    newest_event: u64,
 }
 
-impl Asker {
-    fn try_to_ask(&mut self) -> Result<Answers, Failure> {
-        let line = match &mut self.line {
-            Some(line) => line,
+impl NodePoller {
+    fn try_poll(&mut self) -> Result<Update, ControlError> {
+        let node = match &mut self.connection {
+            Some(connection) => connection,
             none => {
-                self.newest = 0;
-                none.insert(self.whom.connect()?)
+                self.newest_event = 0;
+                none.insert(self.target.connect()?)
             }
         };
-        // The events first: whoever leaves after them is still told of, the next time.
-        let mut told = line.ask("events", json!({ "since": self.newest }))?;
-        let status = line.ask("status", Value::Null)?;
-        self.newest = told["newest_event"].as_u64().unwrap_or(self.newest);
-        let events = match told["events"].take() {
-            Value::Array(events) => events,
-            _ => Vec::new(),
-        };
-        Ok(Answers { status, events })
+        // The events first: the departure of a client that leaves after them is in the next update.
+        let log = node.events(self.newest_event)?;
+        let response = node.status()?;
+        self.newest_event = log.newest_event;
+        Ok(Update { response, events: log.events })
     }
 }
 
-impl Source for Asker {
-    fn ask(&mut self) -> Result<Answers, String> {
-        self.try_to_ask().map_err(|failure| {
-            self.line = None;
-            failure.to_string()
-        })
+impl Source for NodePoller {
+    fn poll(&mut self) -> Result<Update, ControlError> {
+        let result = self.try_poll();
+        if result.is_err() {
+            self.connection = None;
+        }
+        result
     }
 }
 

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+use crate::control::OpenError;
+use crate::control::client::ControlError;
+
 /// Why the program ends without having done its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -38,6 +41,18 @@ fn print(line: &str, code: u8) -> ExitCode {
     // A closed stderr does not matter: the exit code remains.
     let _ = writeln!(std::io::stderr(), "meantime: {line}");
     ExitCode::from(code)
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        Failure::Runtime(error.to_string())
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Failure {
+        Failure::Runtime(error.to_string())
+    }
 }
 
 /// clap's error in one line: without the usage, with its tips.

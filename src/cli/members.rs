@@ -1,9 +1,8 @@
 //! `meantime members`: take a client's vote away by hand, and give it back.
 
-use serde_json::{Value, json};
-
 use super::Failure;
-use crate::control::ask::Whom;
+use super::target::ControlTarget;
+use crate::control::protocol::VoteChangeResponse;
 
 /// Take a client's vote away, or give it back, at this machine's server
 #[derive(Debug, clap::Args)]
@@ -17,18 +16,18 @@ pub(super) struct MembersArgs {
 enum Command {
     /// Take a client's vote away: it is measured and corrected as before, but neither the vote nor the
     /// cluster's rate counts it
-    Remove(Member),
+    Remove(MemberArgs),
     /// Give a client its vote back; from then on it is judged as all others are
-    Pin(Member),
+    Pin(MemberArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct Member {
+struct MemberArgs {
     /// The client's name, or its address with or without the port, as `meantime status` shows them
     #[arg(value_name = "NAME|ADDRESS")]
     member: String,
     #[command(flatten)]
-    whom: Whom,
+    target: ControlTarget,
 }
 
 /// Tells the server on this machine, and prints what has become of it.
@@ -36,27 +35,33 @@ struct Member {
 /// # Errors
 /// When there is none, or it is not clear who is meant.
 pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
-    let (request, Member { member, whom }) = match &args.command {
-        Command::Remove(member) => ("remove", member),
-        Command::Pin(member) => ("pin", member),
+    let line = match &args.command {
+        Command::Remove(MemberArgs { member, target }) => removed(&target.connect()?.remove(member)?),
+        Command::Pin(MemberArgs { member, target }) => pinned(&target.connect()?.pin(member)?),
     };
-    let answer = whom.connect()?.ask(request, json!({ "member": member }))?;
-    println!("{}", sentence(request, &answer));
+    println!("{line}");
     Ok(())
 }
 
-fn sentence(request: &str, answer: &Value) -> String {
-    let address = answer["address"].as_str().unwrap_or("-");
-    let who = match answer["name"].as_str() {
-        None | Some("") => address.to_owned(),
-        Some(name) => format!("{name} ({address})"),
-    };
-    match (request, answer["changed"].as_bool() == Some(true)) {
-        ("remove", true) => format!("{who} has no vote any more; it is still measured and corrected"),
-        ("remove", false) => format!("{who} has no vote already: nothing has changed"),
-        (_, true) => format!("{who} has its vote back"),
-        (_, false) => format!("{who} was not removed: nothing has changed"),
+fn removed(change: &VoteChangeResponse) -> String {
+    let client = label(change);
+    match change.changed {
+        true => format!("{client} has no vote any more; it is still measured and corrected"),
+        false => format!("{client} has no vote already: nothing has changed"),
     }
+}
+
+fn pinned(change: &VoteChangeResponse) -> String {
+    let client = label(change);
+    match change.changed {
+        true => format!("{client} has its vote back"),
+        false => format!("{client} was not removed: nothing has changed"),
+    }
+}
+
+/// A client's name and address, as far as it has them.
+fn label(VoteChangeResponse { name, address, .. }: &VoteChangeResponse) -> String {
+    if name.is_empty() { address.to_string() } else { format!("{name} ({address})") }
 }
 
 const EXAMPLES: &str = "\

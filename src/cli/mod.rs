@@ -25,6 +25,7 @@ mod set_time;
 pub mod simulate;
 mod standing;
 mod status;
+mod target;
 pub mod units;
 mod watch;
 

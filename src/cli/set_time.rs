@@ -1,10 +1,9 @@
 //! `meantime set-time`: set the time of the whole cluster.
 
-use serde_json::{Value, json};
-
 use super::Failure;
+use super::target::ControlTarget;
 use super::units;
-use crate::control::ask::Whom;
+use crate::control::protocol::{AdjustmentMethod, ScheduledAdjustment, SetTime, TimeTarget};
 use meantime_core::config::MAX_STEP;
 use meantime_core::time::{Span, Timestamp};
 
@@ -20,7 +19,7 @@ pub(super) struct SetTimeArgs {
     #[arg(long)]
     step: bool,
     #[command(flatten)]
-    whom: Whom,
+    node: ControlTarget,
 }
 
 /// What was typed.
@@ -35,29 +34,29 @@ enum Target {
 /// # Errors
 /// When there is none, or that cannot be.
 pub(super) fn run(args: &SetTimeArgs) -> Result<(), Failure> {
-    let mut fields = match args.target {
-        Target::By(by) => json!({ "by_ns": by.as_nanos() }),
-        Target::To(to) => json!({ "to_ns": to.as_nanos() }),
+    let target = match args.target {
+        Target::By(by) => TimeTarget::ByNs(by.as_nanos()),
+        Target::To(to) => TimeTarget::ToNs(to.as_nanos()),
     };
-    fields["step"] = args.step.into();
-    let answer = args.whom.connect()?.ask("set_time", fields)?;
-    println!("{}", sentence(&answer));
+    let method = if args.step { AdjustmentMethod::Step } else { AdjustmentMethod::Slew };
+    let scheduled = args.node.connect()?.set_time(SetTime { target, method })?;
+    println!("{}", sentence(&scheduled));
     Ok(())
 }
 
-fn sentence(answer: &Value) -> String {
-    let span = |field: &str| Span::from_nanos(answer[field].as_i64().unwrap_or_default());
-    let (amount, soon) = (span("amount_ns"), span("starts_in_ns"));
+fn sentence(scheduled: &ScheduledAdjustment) -> String {
+    let amount = Span::from_nanos(scheduled.amount_ns);
+    let soon = Span::from_nanos(scheduled.starts_in_ns.unwrap_or_default());
     let by = format!("{amount:+}");
-    match answer["adjustment"].as_str() {
-        Some("step") if amount.abs() > MAX_STEP => format!(
+    match scheduled.adjustment {
+        AdjustmentMethod::Step if amount.abs() > MAX_STEP => format!(
             "The cluster's time steps by {by} in {soon}. Clients whose --max-step allows less (24 h unless set) refuse that and run \
              on alone until they are started anew."
         ),
-        Some("step") => format!("The cluster's time steps by {by} in {soon}, at all clocks alike."),
+        AdjustmentMethod::Step => format!("The cluster's time steps by {by} in {soon}, at all clocks alike."),
         _ => format!(
             "The cluster's time slews by {by}, at all clocks alike: it begins in {soon} and takes {}.",
-            span("takes_ns")
+            Span::from_nanos(scheduled.takes_ns)
         ),
     }
 }

@@ -6,10 +6,9 @@ pub(super) mod table;
 
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::Value;
-
 use super::Failure;
-use crate::control::ask::Whom;
+use super::target::ControlTarget;
+use crate::control::protocol::{ManualAdjustmentStatus, NodeStatus, StatusResponse};
 use meantime_core::time::Span;
 
 /// Show how the cluster stands: every member's offset, bound and vote; or how this client does
@@ -20,7 +19,7 @@ pub(super) struct StatusArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    whom: Whom,
+    target: ControlTarget,
 }
 
 /// Asks a node on this machine, and prints what it says.
@@ -28,10 +27,10 @@ pub(super) struct StatusArgs {
 /// # Errors
 /// When there is none, or it does not answer.
 pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
-    let answer = args.whom.connect()?.ask("status", Value::Null)?;
+    let mut node = args.target.connect()?;
     let page = match args.json {
-        true => format!("{answer}\n"),
-        false => page(&answer, Paint::for_stdout(), width()),
+        true => node.status_json()?,
+        false => page(&node.status()?, Paint::for_stdout(), width()),
     };
     match io::stdout().lock().write_all(page.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -41,11 +40,11 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
     }
 }
 
-/// What people read of an answer.
-fn page(answer: &Value, paint: Paint, width: usize) -> String {
-    match answer["role"].as_str() {
-        Some("server") => server::page(answer, paint, width),
-        _ => client::page(answer, paint),
+/// The page for people.
+fn page(response: &StatusResponse, paint: Paint, width: usize) -> String {
+    match &response.status.node {
+        NodeStatus::Server(server) => server::page(server, &response.clients, paint, width),
+        NodeStatus::Client(client) => client::page(&response.status, client, paint),
     }
 }
 
@@ -93,40 +92,38 @@ impl Paint {
     }
 }
 
-/// A length of time that an answer states; `-` if nobody knows it.
-fn span(value: &Value) -> String {
-    value.as_i64().map_or("-".into(), |nanos| Span::from_nanos(nanos).to_string())
+/// A length of time; `-` if it is unknown.
+fn span(nanos: Option<i64>) -> String {
+    nanos.map_or("-".into(), |nanos| Span::from_nanos(nanos).to_string())
 }
 
 /// The same with its sign.
-fn signed(value: &Value) -> String {
-    value.as_i64().map_or("-".into(), |nanos| {
+fn signed(nanos: Option<i64>) -> String {
+    nanos.map_or("-".into(), |nanos| {
         let plus = if nanos >= 0 { "+" } else { "" };
         format!("{plus}{}", Span::from_nanos(nanos))
     })
 }
 
-/// That somebody is setting the cluster's time, if somebody is.
-fn being_set(setting: &Value) -> String {
-    if setting.is_null() {
-        return String::new();
-    }
-    let (amount, how) = (signed(&setting["amount_ns"]), words(&setting["adjustment"]));
-    let begins = match setting["starts_in_ns"].as_i64() {
-        Some(0) | None => String::new(),
-        Some(_) => format!("begins in {}, ", span(&setting["starts_in_ns"])),
+/// A line about the manual time adjustment that is not over, if there is one.
+fn pending_adjustment(adjustment: Option<&ManualAdjustmentStatus>) -> String {
+    let Some(adjustment) = adjustment else { return String::new() };
+    let (amount, method) = (signed(Some(adjustment.amount_ns)), words(adjustment.adjustment.as_str()));
+    let begins = match adjustment.starts_in_ns {
+        0 => String::new(),
+        starts_in => format!("begins in {}, ", span(Some(starts_in))),
     };
-    format!("Being set by {amount} ({how}): {begins}is over in {}\n", span(&setting["ends_in_ns"]))
+    format!("Being set by {amount} ({method}): {begins}is over in {}\n", span(Some(adjustment.ends_in_ns)))
 }
 
 /// A frequency in ppm.
-fn ppm(value: &Value) -> String {
-    value.as_f64().map_or("-".into(), |ppb| format!("{:+.3}", ppb / 1e3))
+fn ppm(ppb: Option<f64>) -> String {
+    ppb.map_or("-".into(), |ppb| format!("{:+.3}", ppb / 1e3))
 }
 
 /// The words of a name in snake case.
-fn words(value: &Value) -> String {
-    value.as_str().unwrap_or("-").replace('_', " ")
+fn words(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 const EXAMPLES: &str = "\

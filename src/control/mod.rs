@@ -1,19 +1,28 @@
-//! The control interface: what a node answers at its control socket, and how commands ask there.
+//! RING 1. The control interface: what a node answers at its control socket, and the client that asks there.
 //!
-//! A request is a JSON object on one line, and so is its answer; docs/CONTROL.md describes both. [`Desk`] is
-//! the node's side, [`ask`] the other.
+//! | module | what it contains |
+//! |---|---|
+//! | [`protocol`] | the requests and responses: the only definition of both |
+//! | `node` | what a server and a client state and do |
+//! | [`RequestHandler`] | parses requests and writes responses, long ones in pieces |
+//! | [`EventLog`] | the last events |
+//! | [`ControlSocket`] | the Unix socket and its connections |
+//! | [`client`] | the other side of the socket |
+//!
+//! It knows neither the command line nor sentences about events: the caller adds those to the log.
 
-mod answer;
-pub mod ask;
-mod command;
-pub mod desk;
-mod journal;
-pub mod place;
+pub mod client;
+mod event_log;
+mod listen;
+mod node;
+pub mod protocol;
+mod request_handler;
 mod socket;
+pub mod socket_path;
 
-pub use answer::Subject;
-pub use desk::Desk;
-pub use socket::{Answer, Ask, Control};
-
-/// The version of the interface: it grows when an answer loses a field or a field its meaning.
-pub const VERSION: u32 = 1;
+pub use event_log::{EventLog, LoggedEvent};
+pub use listen::{OpenError, open};
+pub use node::{ClientPage, CommandError, ControlledNode};
+pub use request_handler::RequestHandler;
+pub use socket::{ControlSocket, Query, ResponsePart};
+pub use socket_path::Role;

@@ -22,31 +22,31 @@ use meantime_core::time::{Monotonic, Span};
 
 /// What is asked of whoever answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
+pub enum Query<'a> {
     /// A line that somebody has sent.
     Request(&'a str),
     /// The next piece of the answer before, which has named it so.
-    Rest(usize),
+    Next(usize),
 }
 
 /// An answer, or a piece of one. What ends a line is none of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct ResponsePart {
     /// What is written.
     pub text: String,
     /// What the next piece is called; `None`: this is the last.
-    pub rest: Option<usize>,
+    pub next: Option<usize>,
 }
 
-impl From<String> for Answer {
-    fn from(text: String) -> Answer {
-        Answer { text, rest: None }
+impl From<String> for ResponsePart {
+    fn from(text: String) -> ResponsePart {
+        ResponsePart { text, next: None }
     }
 }
 
 /// A control socket, and who is connected to it.
 #[derive(Debug)]
-pub struct Control {
+pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     /// The file that is ours: somebody may have put another in its place.
@@ -69,29 +69,29 @@ struct Connection {
     answer: Vec<u8>,
     written: usize,
     /// What is to be asked for when that is written.
-    rest: Option<usize>,
+    next: Option<usize>,
     /// When something was last read or written.
     active: Monotonic,
 }
 
 /// What has become of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum ConnectionState {
     Open,
     Over,
 }
 
-impl Control {
+impl ControlSocket {
     /// A socket at this path, for its owner alone. One that a killed process has left there is replaced.
     ///
     /// # Errors
     /// When there is a living one, or something else, or the directory cannot be written.
-    pub fn bind(path: &Path) -> io::Result<Control> {
+    pub fn bind(path: &Path) -> io::Result<ControlSocket> {
         remove_stale(path)?;
         let listener = listen(path)?;
         let inode = std::fs::symlink_metadata(path)?.ino();
         let path = path.to_owned();
-        Ok(Control { listener, path, inode, connections: Slab::new(), answered: 0, acceptable: true })
+        Ok(ControlSocket { listener, path, inode, connections: Slab::new(), answered: 0, acceptable: true })
     }
 
     /// Lets the system tell when something is to be done.
@@ -126,7 +126,12 @@ impl Control {
 
     /// Does a turn's worth of work: lets in, reads, writes, drops; and has one request answered at most, or
     /// one piece.
-    pub fn serve(&mut self, registry: &Registry, now: Monotonic, answer: impl FnOnce(Ask<'_>) -> Answer) {
+    pub fn serve(
+        &mut self,
+        registry: &Registry,
+        now: Monotonic,
+        answer: impl FnOnce(Query<'_>) -> ResponsePart,
+    ) {
         self.accept(registry, now);
         let mut answer = Some(answer);
         let mut keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
@@ -135,11 +140,11 @@ impl Control {
         for key in keys {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             let waiting = answer.is_some();
-            let standing = connection.turn(now, &mut answer).unwrap_or(Standing::Over);
+            let state = connection.turn(now, &mut answer).unwrap_or(ConnectionState::Over);
             if waiting && answer.is_none() {
                 self.answered = key;
             }
-            if standing == Standing::Over || now >= connection.deadline() {
+            if state == ConnectionState::Over || now >= connection.deadline() {
                 let mut connection = self.connections.remove(key);
                 // It is closed in any case.
                 let _ = registry.deregister(&mut connection.stream);
@@ -169,7 +174,7 @@ impl Control {
     }
 }
 
-impl Drop for Control {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = std::fs::remove_file(&self.path);
@@ -187,7 +192,7 @@ impl Connection {
             request,
             answer,
             written: 0,
-            rest: None,
+            next: None,
             active: now,
         }
     }
@@ -203,7 +208,7 @@ impl Connection {
     fn is_busy(&self) -> bool {
         match self.has_to_write() {
             true => self.writable,
-            false => self.rest.is_some() || self.has_a_request() || self.readable,
+            false => self.next.is_some() || self.has_a_request() || self.readable,
         }
     }
 
@@ -214,44 +219,44 @@ impl Connection {
     fn turn(
         &mut self,
         now: Monotonic,
-        answer: &mut Option<impl FnOnce(Ask<'_>) -> Answer>,
-    ) -> io::Result<Standing> {
-        if let Some(rest) = self.rest.filter(|_| !self.has_to_write()) {
+        answer: &mut Option<impl FnOnce(Query<'_>) -> ResponsePart>,
+    ) -> io::Result<ConnectionState> {
+        if let Some(next) = self.next.filter(|_| !self.has_to_write()) {
             if let Some(answer) = answer.take() {
-                self.take(answer(Ask::Rest(rest)));
+                self.take(answer(Query::Next(next)));
             }
         } else if !self.has_to_write() {
-            if !self.has_a_request() && self.read(now)? == Standing::Over {
-                return Ok(Standing::Over);
+            if !self.has_a_request() && self.read(now)? == ConnectionState::Over {
+                return Ok(ConnectionState::Over);
             }
             if let Some(end) = self.request.iter().position(|byte| *byte == b'\n')
                 && let Some(answer) = answer.take()
             {
                 let line: Vec<u8> = self.request.drain(..=end).collect();
-                self.take(answer(Ask::Request(String::from_utf8_lossy(&line).trim())));
+                self.take(answer(Query::Request(String::from_utf8_lossy(&line).trim())));
             }
         }
         self.write(now)?;
-        Ok(Standing::Open)
+        Ok(ConnectionState::Open)
     }
 
-    fn take(&mut self, answer: Answer) {
-        (self.answer, self.written, self.rest) = (answer.text.into_bytes(), 0, answer.rest);
-        if self.rest.is_none() {
+    fn take(&mut self, answer: ResponsePart) {
+        (self.answer, self.written, self.next) = (answer.text.into_bytes(), 0, answer.next);
+        if self.next.is_none() {
             self.answer.push(b'\n');
         }
     }
 
-    fn read(&mut self, now: Monotonic) -> io::Result<Standing> {
+    fn read(&mut self, now: Monotonic) -> io::Result<ConnectionState> {
         let mut buffer = [0; MAX_REQUEST];
         while self.readable && !self.has_a_request() {
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Ok(Standing::Over),
+                Ok(0) => return Ok(ConnectionState::Over),
                 Ok(count) => {
                     self.request.extend_from_slice(&buffer[..count]);
                     self.active = now;
                     if self.request.len() > MAX_REQUEST {
-                        return Ok(Standing::Over);
+                        return Ok(ConnectionState::Over);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
@@ -259,7 +264,7 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Standing::Open)
+        Ok(ConnectionState::Open)
     }
 
     fn write(&mut self, now: Monotonic) -> io::Result<()> {
@@ -335,7 +340,7 @@ mod tests {
     use super::*;
 
     struct Bench {
-        control: Control,
+        control: ControlSocket,
         poll: Poll,
         path: PathBuf,
         _directory: tempfile::TempDir,
@@ -349,7 +354,7 @@ mod tests {
         fn new() -> Bench {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("control");
-            let mut control = Control::bind(&path).unwrap();
+            let mut control = ControlSocket::bind(&path).unwrap();
             let poll = Poll::new().unwrap();
             control.register(poll.registry()).unwrap();
             Bench { control, poll, path, _directory: directory }
@@ -366,9 +371,11 @@ mod tests {
                 self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
                 events.iter().for_each(|event| self.control.note(event));
                 self.control.serve(self.poll.registry(), now, |ask| match ask {
-                    Ask::Request("pieces") => Answer { text: "a".into(), rest: Some(1) },
-                    Ask::Request(request) => request.repeat(times).into(),
-                    Ask::Rest(piece) => Answer { text: "b".into(), rest: (piece < 5).then_some(piece + 1) },
+                    Query::Request("pieces") => ResponsePart { text: "a".into(), next: Some(1) },
+                    Query::Request(request) => request.repeat(times).into(),
+                    Query::Next(piece) => {
+                        ResponsePart { text: "b".into(), next: (piece < 5).then_some(piece + 1) }
+                    }
                 });
                 if !self.control.is_busy() && events.is_empty() {
                     return;
@@ -446,7 +453,7 @@ mod tests {
         let bench = Bench::new();
         let mode = std::fs::metadata(&bench.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let taken = Control::bind(&bench.path).unwrap_err();
+        let taken = ControlSocket::bind(&bench.path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         let path = bench.path.clone();
         drop(bench.control);
@@ -459,9 +466,9 @@ mod tests {
         let path = directory.path().join("control");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "std leaves it behind, as a killed process does");
-        drop(Control::bind(&path).unwrap());
+        drop(ControlSocket::bind(&path).unwrap());
         std::fs::write(&path, "precious").unwrap();
-        assert_eq!(Control::bind(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(ControlSocket::bind(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 }

@@ -1,47 +1,161 @@
-//! What is known of a node: its last answer, who was seen, what has happened.
+//! The state of the dashboard: the node's last answer, its members, the history and the events.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::time::Instant;
+use serde::Serialize;
 
-use super::Answers;
-use super::history::History;
-use super::roster::{Member, Presence, Roster};
-use meantime_core::time::Span;
+use super::Update;
+use super::history::{HistoryPage, RoundHistory};
+use super::roster::{Id, Presence, Roster, RosterMember};
+use crate::control::client::ControlError;
+use crate::control::protocol::{
+    ClientRow, ClientStatus, ClockState, EventEntry, EventLevel, NodeStatus, RoundOutcome, ServerStatus,
+    Status, StatusResponse, Vote,
+};
+use meantime_core::time::{Monotonic, Span};
 
 /// Everything that the dashboard shows.
 #[derive(Debug)]
 pub(super) struct Board {
-    standing: Result<Standing, String>,
+    answer: Result<NodeAnswer, NoAnswer>,
     roster: Roster,
-    history: History,
-    events: VecDeque<Value>,
+    history: RoundHistory,
+    events: VecDeque<BoardEvent>,
     /// The number of the newest event.
-    newest: u64,
-    /// Tells this board from the next one, in whose process ever: numbers begin anew there.
+    newest_event: u64,
+    /// Distinguishes this board from that of another process: numbers begin again there.
     instance: String,
 }
 
-/// A node's answer.
+/// The last answer of a node.
 #[derive(Debug)]
-pub(super) struct Standing {
-    /// As docs/CONTROL.md describes it.
-    pub status: Value,
-    /// When it came.
-    pub heard: Instant,
+pub(super) struct NodeAnswer {
+    /// The node and its clients.
+    pub response: StatusResponse,
+    /// When it arrived.
+    pub received: Monotonic,
+}
+
+/// Why there is no answer of the node.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// The node was not polled yet.
+    #[error("the node was not asked yet")]
+    NotPolled,
+    /// The node has not answered.
+    #[error(transparent)]
+    Failed(#[from] ControlError),
+}
+
+/// An event of the node, or one that the dashboard itself has noticed.
+#[derive(Debug, Serialize)]
+struct BoardEvent {
+    number: u64,
+    time: Option<String>,
+    event: String,
+    level: EventLevel,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    /// The node's own number of the event; null: the event is the dashboard's.
+    of_node: Option<u64>,
+}
+
+/// What the page shows at its top and in its table, as `/api/overview` serves it.
+#[derive(Debug, Serialize)]
+pub(super) struct Overview<'a> {
+    instance: &'a str,
+    healthy: bool,
+    health: String,
+    members: Vec<MemberRow<'a>>,
+    members_total: usize,
+    newest_event: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_ago_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_answer: Option<String>,
+}
+
+/// A member in the overview.
+#[derive(Debug, Serialize)]
+struct MemberRow<'a> {
+    #[serde(flatten)]
+    row: &'a ClientRow,
+    id: Id,
+    presence: Presence,
+    plotted: bool,
+    gone_s: Option<u64>,
+}
+
+/// A part of the events, as `/api/events` serves it.
+#[derive(Debug, Serialize)]
+pub(super) struct EventsPage<'a> {
+    newest: u64,
+    events: Vec<&'a BoardEvent>,
+}
+
+/// What is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// The last round of the server has ended in agreement.
+    Agreed {
+        /// Clocks that agree.
+        agreeing: u64,
+        /// Clocks with a vote.
+        members: u64,
+    },
+    /// The client is registered and synchronized.
+    Synchronized,
+}
+
+/// What is wrong with the node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unhealthy {
+    /// It does not answer, for this reason.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// Its last answer is old.
+    #[error("the node has not answered for {0} s")]
+    Stale(i64),
+    /// The client has no server.
+    #[error("the client is not registered at a server")]
+    NotRegistered,
+    /// The client does not follow corrections.
+    #[error("the client is {}", words(.0.as_str()))]
+    NotSynchronized(ClockState),
+    /// The server was started just now.
+    #[error("no round is over yet")]
+    NoRound,
+    /// The server has stopped its rounds.
+    #[error("the last round was {0} ago")]
+    OldRound(Span),
+    /// The majority was not heard.
+    #[error("only {heard} of {members} clocks were heard in the last round")]
+    FewHeard {
+        /// Clocks that were heard.
+        heard: u64,
+        /// Clocks with a vote.
+        members: u64,
+    },
+    /// The last round has not ended in agreement.
+    #[error("the last round ended: {}", words(.0.as_str()))]
+    NoAgreement(RoundOutcome),
 }
 
 impl Default for Board {
     fn default() -> Board {
         Board {
-            standing: Err("the node was not asked yet".into()),
+            answer: Err(NoAnswer::NotPolled),
             roster: Roster::default(),
-            history: History::default(),
+            history: RoundHistory::default(),
             events: VecDeque::new(),
-            newest: 0,
+            newest_event: 0,
             instance: format!("{:016x}", RandomState::new().build_hasher().finish()),
         }
     }
@@ -49,265 +163,293 @@ impl Default for Board {
 
 impl Board {
     /// Takes over what a node has answered, or why it has not.
-    pub(super) fn hear(&mut self, answer: Result<Answers, String>, now: Instant) {
-        match answer {
-            Ok(answers) => self.take(answers, now),
-            Err(why) => {
-                if self.standing.is_ok() {
-                    log::warn!("{why}");
-                    self.note("no_answer", "warning", &why);
+    pub(super) fn handle_poll(&mut self, result: Result<Update, ControlError>, now: Monotonic) {
+        match result {
+            Ok(update) => self.update(update, now),
+            Err(error) => {
+                if self.answer.is_ok() {
+                    log::warn!("{error}");
+                    self.add_own_event("no_answer", EventLevel::Warning, &error.to_string());
                 }
-                self.standing = Err(why);
+                self.answer = Err(NoAnswer::Failed(error));
             }
         }
     }
 
-    fn take(&mut self, answers: Answers, now: Instant) {
-        if self.standing.is_err() && self.newest > 0 {
+    fn update(&mut self, Update { response, events }: Update, now: Monotonic) {
+        if self.answer.is_err() && self.newest_event > 0 {
             log::info!("the node answers again");
-            self.note("answers_again", "info", "The node answers again");
+            self.add_own_event("answers_again", EventLevel::Info, "The node answers again");
         }
-        let clients = answers.status["clients"].as_array().map_or(&[][..], Vec::as_slice);
-        self.roster.update(clients, now);
-        for event in answers.events {
-            let leaver =
-                (event["event"] == "left").then(|| event["address"].as_str().unwrap_or("").to_owned());
-            if self.tell(event)
+        self.roster.update(&response.clients, now);
+        for event in events {
+            let leaver = (event.event == "left").then(|| event.address.clone()).flatten();
+            let leaver = leaver.and_then(|address| address.parse().ok());
+            if self.add_node_event(event)
                 && let Some(address) = leaver
             {
-                self.roster.farewell(&address);
+                self.roster.mark_left(address);
             }
         }
-        self.history.add(&answers.status, &self.roster);
-        self.standing = Ok(Standing { status: answers.status, heard: now });
+        self.history.add(&response.status, &self.roster);
+        self.answer = Ok(NodeAnswer { response, received: now });
     }
 
-    /// Adds what a node has told, unless it has told that before: its numbers begin again when it is
-    /// restarted.
-    fn tell(&mut self, mut event: Value) -> bool {
-        if !event.is_object() {
+    /// Adds an event of the node; false: it is known. The numbers of a node begin again when it is restarted.
+    fn add_node_event(&mut self, event: EventEntry) -> bool {
+        let is_same = |known: &BoardEvent| {
+            known.of_node == Some(event.number) && known.time.as_ref() == Some(&event.time)
+        };
+        if self.events.iter().any(is_same) {
             return false;
         }
-        event["of_node"] = event["number"].take();
-        let known = |old: &Value| old["of_node"] == event["of_node"] && old["time"] == event["time"];
-        let news = !self.events.iter().any(known);
-        if news {
-            self.push(event);
-        }
-        news
+        self.push(BoardEvent {
+            number: 0,
+            time: Some(event.time),
+            event: event.event.into_owned(),
+            level: event.level,
+            text: event.text,
+            client: event.client,
+            address: event.address,
+            of_node: Some(event.number),
+        });
+        true
     }
 
-    /// Adds what the dashboard itself has found.
-    fn note(&mut self, event: &str, level: &str, text: &str) {
-        let time = self.standing.as_ref().ok().map(|standing| standing.status["time"].clone());
-        self.push(json!({ "of_node": null, "time": time, "event": event, "level": level, "text": text }));
+    /// Adds an event that the dashboard itself has noticed.
+    fn add_own_event(&mut self, event: &str, level: EventLevel, text: &str) {
+        let time = self.answer.as_ref().ok().map(|answer| answer.response.status.header.time.clone());
+        let (event, text) = (event.to_owned(), text.to_owned());
+        self.push(BoardEvent {
+            number: 0,
+            time,
+            event,
+            level,
+            text,
+            client: None,
+            address: None,
+            of_node: None,
+        });
     }
 
-    fn push(&mut self, mut event: Value) {
-        self.newest += 1;
-        event["number"] = self.newest.into();
-        self.events.push_back(event);
-        if self.events.len() > EVENTS {
+    fn push(&mut self, event: BoardEvent) {
+        self.newest_event += 1;
+        self.events.push_back(BoardEvent { number: self.newest_event, ..event });
+        if self.events.len() > MAX_EVENTS {
             self.events.pop_front();
         }
     }
 
-    /// The node's last answer, if it answers.
+    /// The node's last answer.
     ///
     /// # Errors
-    /// Why it does not, in one line.
-    pub(super) fn standing(&self) -> Result<&Standing, &str> {
-        self.standing.as_ref().map_err(String::as_str)
+    /// Why the node does not answer.
+    pub(super) fn answer(&self) -> Result<&NodeAnswer, &NoAnswer> {
+        self.answer.as_ref()
     }
 
-    /// Whom the node lists, and for a while who is gone.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+    /// The members that the node lists, and for a while those that are gone.
+    pub(super) fn members(&self) -> impl Iterator<Item = &RosterMember> {
         self.roster.iter().map(|(_, member)| member)
     }
 
-    /// What the page shows at its top and in its table: trouble first, and not more rows than people read.
-    pub(super) fn overview(&self, now: Instant) -> Value {
+    /// What the page shows: the members in trouble first, and not more rows than a reader looks at.
+    pub(super) fn overview(&self, now: Monotonic) -> Overview<'_> {
         let mut members: Vec<_> = self.roster.iter().collect();
-        let total = members.len();
+        let members_total = members.len();
         members.sort_by_cached_key(|(id, member)| {
-            (member.presence, member.said["vote"] != "out", member.name().to_owned(), *id)
+            (member.presence, member.row.vote != Vote::Out, member.row.name.clone(), *id)
         });
-        let rows = members.into_iter().take(ROWS).map(|(id, member)| {
-            let mut row = member.said.clone();
-            row["id"] = id.into();
-            row["presence"] = member.presence.word().into();
-            row["plotted"] = self.history.keeps(id).into();
-            row["gone_s"] =
-                if member.is_listed() { Value::Null } else { (now - member.seen).as_secs().into() };
-            row
+        let rows = members.into_iter().take(MAX_ROWS).map(|(id, member)| MemberRow {
+            row: &member.row,
+            id,
+            presence: member.presence,
+            plotted: self.history.contains(id),
+            gone_s: (!member.is_listed()).then(|| whole_seconds(now - member.seen).unsigned_abs()),
         });
-        let rows: Vec<Value> = rows.collect();
         let health = self.health(now);
-        let mut overview = json!({
-            "instance": self.instance,
-            "healthy": health.is_ok(),
-            "health": health.unwrap_or_else(|why| why),
-            "members": rows,
-            "members_total": total,
-            "newest_event": self.newest,
-        });
-        match &self.standing {
-            Ok(standing) => {
-                let mut node = standing.status.clone();
-                if let Some(fields) = node.as_object_mut() {
-                    fields.remove("clients");
-                }
-                overview["node"] = node;
-                overview["answered_ago_ms"] =
-                    u64::try_from((now - standing.heard).as_millis()).unwrap_or(u64::MAX).into();
-            }
-            Err(why) => overview["no_answer"] = why.as_str().into(),
+        let answer = self.answer.as_ref();
+        let age_ms = |answer: &NodeAnswer| (now - answer.received).as_nanos() / 1_000_000;
+        Overview {
+            instance: &self.instance,
+            healthy: health.is_ok(),
+            health: health.map_or_else(|why| why.to_string(), |health| health.to_string()),
+            members: rows.collect(),
+            members_total,
+            newest_event: self.newest_event,
+            node: answer.ok().map(|answer| &answer.response.status),
+            answered_ago_ms: answer.ok().map(|answer| age_ms(answer).unsigned_abs()),
+            no_answer: answer.err().map(ToString::to_string),
         }
-        overview
     }
 
     /// The rounds after this number.
-    pub(super) fn history(&self, since: u64) -> Value {
+    pub(super) fn history(&self, since: u64) -> HistoryPage<'_> {
         self.history.since(since)
     }
 
     /// The events after this number.
-    pub(super) fn events(&self, since: u64) -> Value {
-        let after = |event: &&Value| event["number"].as_u64() > Some(since);
-        json!({ "newest": self.newest, "events": self.events.iter().filter(after).collect::<Vec<_>>() })
+    pub(super) fn events(&self, since: u64) -> EventsPage<'_> {
+        let events = self.events.iter().filter(|event| event.number > since).collect();
+        EventsPage { newest: self.newest_event, events }
     }
 
     /// Whether the clocks of the cluster, or the client's, are as they should be.
     ///
     /// # Errors
-    /// Why not, in one line.
-    pub(super) fn health(&self, now: Instant) -> Result<String, String> {
-        let standing = self.standing.as_ref().map_err(Clone::clone)?;
-        let (status, age) = (&standing.status, now - standing.heard);
-        if age > STALE {
-            return Err(format!("the node has not answered for {} s", age.as_secs()));
+    /// What is wrong.
+    pub(super) fn health(&self, now: Monotonic) -> Result<Health, Unhealthy> {
+        let answer = self.answer.as_ref().map_err(|why| Unhealthy::NoAnswer(why.to_string()))?;
+        let age = now - answer.received;
+        if age > MAX_AGE {
+            return Err(Unhealthy::Stale(whole_seconds(age)));
         }
-        if status["role"] != "server" {
-            return match (status["registered"].as_bool(), status["state"].as_str()) {
-                (Some(true), Some("synchronized")) => Ok("the client is synchronized".into()),
-                (Some(true), state) => Err(format!("the client is {}", words(state))),
-                _ => Err("the client is not registered at a server".into()),
-            };
-        }
-        let round = &status["last_round"];
-        let (Some(ago), Some(interval)) = (round["ago_ns"].as_i64(), status["interval_ns"].as_i64()) else {
-            return Err("no round is over yet".into());
-        };
-        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        let ago = ago.saturating_add(age);
-        if ago > interval.saturating_mul(2).saturating_add(i64::try_from(STALE.as_nanos()).unwrap_or(0)) {
-            return Err(format!("the last round was {} ago", Span::from_nanos(ago)));
-        }
-        let heard = round["heard"].as_u64().zip(round["members"].as_u64());
-        if let Some((heard, members)) = heard.filter(|(heard, members)| 2 * heard <= *members) {
-            return Err(format!("only {heard} of {members} clocks were heard in the last round"));
-        }
-        match round["outcome"].as_str() {
-            Some("agreed") => Ok(format!("{} of {} clocks agree", round["agreeing"], round["members"])),
-            outcome => Err(format!("the last round ended: {}", words(outcome))),
+        match &answer.response.status.node {
+            NodeStatus::Server(server) => health_of_server(server, age),
+            NodeStatus::Client(client) => health_of_client(client),
         }
     }
 
-    /// How many events the node has told since it was started.
-    pub(super) fn told(&self) -> Option<u64> {
-        self.standing.as_ref().ok().and_then(|standing| standing.status["newest_event"].as_u64())
+    /// How many events the node has logged since it was started.
+    pub(super) fn events_of_node(&self) -> Option<u64> {
+        self.answer.as_ref().ok().map(|answer| answer.response.status.newest_event)
     }
 }
 
-impl Member {
-    /// Whether the member counts as up; `None`: it has gone in good order.
-    pub(super) fn is_up(&self) -> Option<bool> {
-        (self.presence != Presence::Left).then_some(self.presence == Presence::Present)
+fn health_of_client(client: &ClientStatus) -> Result<Health, Unhealthy> {
+    match &client.state {
+        _ if !client.registered => Err(Unhealthy::NotRegistered),
+        ClockState::Synchronized => Ok(Health::Synchronized),
+        state => Err(Unhealthy::NotSynchronized(state.clone())),
     }
 }
 
-fn words(name: Option<&str>) -> String {
-    name.unwrap_or("nobody knows how").replace('_', " ")
+/// `age` is the time since the server has answered.
+fn health_of_server(server: &ServerStatus, age: Span) -> Result<Health, Unhealthy> {
+    let round = server.last_round.as_ref();
+    let (round, ago) =
+        round.and_then(|round| Some((&round.summary, round.ago_ns?))).ok_or(Unhealthy::NoRound)?;
+    let ago = Span::from_nanos(ago.saturating_add(age.as_nanos()));
+    let limit = server.interval_ns.saturating_mul(2).saturating_add(MAX_AGE.as_nanos());
+    let (heard, members) = (round.heard, round.members);
+    match &round.outcome {
+        _ if ago.as_nanos() > limit => Err(Unhealthy::OldRound(ago)),
+        _ if 2 * heard <= members => Err(Unhealthy::FewHeard { heard, members }),
+        RoundOutcome::Agreed => Ok(Health::Agreed { agreeing: round.agreeing, members }),
+        outcome => Err(Unhealthy::NoAgreement(outcome.clone())),
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Health::Agreed { agreeing, members } => write!(f, "{agreeing} of {members} clocks agree"),
+            Health::Synchronized => f.write_str("the client is synchronized"),
+        }
+    }
+}
+
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn whole_seconds(span: Span) -> i64 {
+    span.as_nanos() / 1_000_000_000
 }
 
 /// A node that answers at all does so within this.
-const STALE: Duration = Duration::from_secs(12);
-/// More than anybody scrolls through.
-const EVENTS: usize = 500;
-/// More rows than anybody reads.
-const ROWS: usize = 200;
+const MAX_AGE: Span = Span::from_secs(12);
+/// More than a reader scrolls through.
+const MAX_EVENTS: usize = 500;
+/// More rows than a reader looks at.
+const MAX_ROWS: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::protocol::{LastRound, examples};
 
-    fn answers(outcome: &str) -> Answers {
-        Answers {
-            status: json!({
-                "role": "server", "interval_ns": 5_000_000_000i64, "newest_event": 1, "time": "t",
-                "last_round": { "round": 3, "ago_ns": 1, "outcome": outcome, "agreeing": 2, "members": 3 },
-                "clients": [{ "name": "a", "address": "192.0.2.1:1", "vote": "in" }, { "name": "b", "address": "192.0.2.2:1", "vote": "out" }],
-            }),
-            events: vec![
-                json!({ "number": 1, "time": "t", "event": "connected", "level": "info", "text": "x" }),
-            ],
-        }
+    const NOW: Monotonic = Monotonic::from_nanos(1_000_000_000);
+
+    /// An answer of a server after a round that `change` has changed.
+    fn update(change: impl FnOnce(&mut LastRound)) -> Update {
+        let (mut server, mut round) = (examples::server_status(), examples::round());
+        change(&mut round);
+        server.last_round = Some(round);
+        let status = Status { node: NodeStatus::Server(server), ..examples::server() };
+        let (a, mut b) = (examples::row("a", 1), examples::row("b", 2));
+        b.vote = Vote::Out;
+        let events = vec![examples::event(1, "connected")];
+        Update { response: StatusResponse { status, clients: vec![a, b] }, events }
+    }
+
+    fn outcome(outcome: RoundOutcome) -> Update {
+        update(|round| round.summary.outcome = outcome)
+    }
+
+    fn agreed() -> Update {
+        outcome(RoundOutcome::Agreed)
+    }
+
+    fn gone() -> ControlError {
+        ControlError::Refused("gone".into())
+    }
+
+    fn health(board: &Board, now: Monotonic) -> Result<String, String> {
+        board.health(now).map(|health| health.to_string()).map_err(|why| why.to_string())
     }
 
     #[test]
-    fn healthy_is_who_agrees_and_says_so_now() {
-        let (mut board, now) = (Board::default(), Instant::now());
-        assert!(board.health(now).is_err());
-        board.hear(Ok(answers("agreed")), now);
-        assert_eq!(board.health(now), Ok("2 of 3 clocks agree".into()));
-        assert!(board.health(now + STALE * 2).is_err(), "it is not fresh");
-        board.hear(Ok(answers("server_in_doubt")), now);
-        assert_eq!(board.health(now), Err("the last round ended: server in doubt".into()));
-        board.hear(Err("gone".into()), now);
-        assert_eq!(board.health(now), Err("gone".into()));
+    fn a_cluster_is_healthy_that_agrees_and_says_so_now() {
+        let mut board = Board::default();
+        assert!(board.health(NOW).is_err());
+        board.handle_poll(Ok(agreed()), NOW);
+        assert_eq!(health(&board, NOW), Ok("2 of 3 clocks agree".into()));
+        assert!(board.health(NOW + MAX_AGE.times(2)).is_err(), "it is not fresh");
+        board.handle_poll(Ok(outcome(RoundOutcome::ServerInDoubt)), NOW);
+        assert_eq!(health(&board, NOW), Err("the last round ended: server in doubt".into()));
+        board.handle_poll(Err(gone()), NOW);
+        assert_eq!(health(&board, NOW), Err("gone".into()));
     }
 
     #[test]
     fn a_round_that_is_long_ago_is_not_healthy() {
-        let (mut board, now) = (Board::default(), Instant::now());
-        let mut old = answers("agreed");
-        old.status["last_round"]["ago_ns"] = json!(23_000_000_000i64);
-        board.hear(Ok(old), now);
-        assert_eq!(board.health(now), Err("the last round was 23.0 s ago".into()));
+        let mut board = Board::default();
+        board.handle_poll(Ok(update(|round| round.ago_ns = Some(23_000_000_000))), NOW);
+        assert_eq!(health(&board, NOW), Err("the last round was 23.0 s ago".into()));
     }
 
     #[test]
-    fn clocks_that_agree_only_by_what_they_said_before_are_not_healthy() {
-        let (mut board, now) = (Board::default(), Instant::now());
-        let mut deaf = answers("agreed");
-        deaf.status["last_round"]["heard"] = json!(1);
-        board.hear(Ok(deaf), now);
-        assert_eq!(board.health(now), Err("only 1 of 3 clocks were heard in the last round".into()));
+    fn clocks_that_agree_only_by_earlier_readings_are_not_healthy() {
+        let mut board = Board::default();
+        board.handle_poll(Ok(update(|round| round.summary.heard = 1)), NOW);
+        assert_eq!(health(&board, NOW), Err("only 1 of 3 clocks were heard in the last round".into()));
     }
 
     #[test]
     fn an_event_is_kept_once_and_a_silent_node_makes_one() {
-        let (mut board, now) = (Board::default(), Instant::now());
-        board.hear(Ok(answers("agreed")), now);
-        board.hear(Ok(answers("agreed")), now);
-        assert_eq!(board.events(0)["newest"], 1);
-        board.hear(Err("gone".into()), now);
-        board.hear(Err("gone".into()), now);
-        board.hear(Ok(answers("agreed")), now);
-        let kinds: Vec<Value> =
-            board.events(1)["events"].as_array().unwrap().iter().map(|e| e["event"].clone()).collect();
+        let mut board = Board::default();
+        board.handle_poll(Ok(agreed()), NOW);
+        board.handle_poll(Ok(agreed()), NOW);
+        assert_eq!(board.events(0).newest, 1);
+        board.handle_poll(Err(gone()), NOW);
+        board.handle_poll(Err(gone()), NOW);
+        board.handle_poll(Ok(agreed()), NOW);
+        let page = board.events(1);
+        let kinds: Vec<&str> = page.events.iter().map(|event| event.event.as_str()).collect();
         assert_eq!(kinds, ["no_answer", "answers_again"]);
     }
 
     #[test]
-    fn trouble_stands_first_in_the_table() {
-        let (mut board, now) = (Board::default(), Instant::now());
-        board.hear(Ok(answers("agreed")), now);
-        let overview = board.overview(now);
+    fn members_in_trouble_stand_first_in_the_table() {
+        let mut board = Board::default();
+        board.handle_poll(Ok(agreed()), NOW);
+        let overview = board.overview(NOW);
         assert_eq!(
-            (&overview["members"][0]["name"], &overview["members"][1]["name"]),
-            (&json!("b"), &json!("a"))
+            (overview.members[0].row.name.as_str(), overview.members[1].row.name.as_str()),
+            ("b", "a")
         );
-        assert!(overview["node"]["clients"].is_null() && overview["healthy"] == true);
+        let json = serde_json::to_value(&overview).unwrap();
+        assert!(json["node"].get("clients").is_none() && overview.healthy);
     }
 }

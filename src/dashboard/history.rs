@@ -1,183 +1,238 @@
-//! What was found in the last rounds: the lines of the page's plots.
+//! The results of the last rounds: the lines of the page's plots.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::roster::{Id, Roster};
+use crate::control::protocol::{ClientStatus, LastRound, NodeStatus, ServerStatus, Status};
 
-/// The last rounds, and of some members how they did.
+/// The last rounds, and the clocks of some members in them.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    samples: VecDeque<Sample>,
+pub(super) struct RoundHistory {
+    samples: VecDeque<RoundSample>,
     /// The number of the newest sample.
     newest: u64,
-    /// The members whose lines are kept.
-    kept: BTreeSet<Id>,
+    /// The members whose clocks are kept.
+    plotted: BTreeSet<Id>,
 }
 
-/// What a round has found.
-#[derive(Debug)]
-struct Sample {
+/// A part of the history, as `/api/history` serves it.
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryPage<'a> {
+    newest: u64,
+    columns: [&'static str; 6],
+    samples: Vec<&'a RoundSample>,
+}
+
+/// The result of a round.
+#[derive(Debug, Serialize)]
+struct RoundSample {
+    raw_ns: i64,
+    time: String,
+    cluster: String,
+    round: u32,
+    /// The outcome of the round; of a client the state of its clock.
+    outcome: String,
+    #[serde(flatten)]
+    cluster_figures: Option<ClusterFigures>,
     number: u64,
-    /// Of the whole: fields that [`History::since`] names.
-    round: Value,
-    /// Of each member: the columns of [`COLUMNS`].
-    members: Vec<Value>,
+    clocks: Vec<ClockSample>,
 }
 
-impl History {
-    /// Adds a round, unless it was added already. `status` is a node's answer.
-    pub(super) fn add(&mut self, status: &Value, roster: &Roster) {
-        let (round, members) = match status["role"].as_str() {
-            Some("server") => (self.round(status), self.members(roster)),
-            _ => (correction(status), vec![own(status)]),
+/// What only a server knows of a round.
+#[derive(Debug, Serialize)]
+struct ClusterFigures {
+    members: u64,
+    heard: u64,
+    agreeing: u64,
+    spread_ns: i64,
+    largest_bound_ns: Option<i64>,
+}
+
+/// A clock in a round: the columns of [`COLUMNS`].
+#[derive(Debug, PartialEq, Serialize)]
+struct ClockSample(Id, Option<i64>, Option<i64>, Option<i64>, Option<f64>, String);
+
+impl RoundHistory {
+    /// Adds the last round of a node's answer, unless it was added before.
+    pub(super) fn add(&mut self, status: &Status, roster: &Roster) {
+        let sample = match &status.node {
+            NodeStatus::Server(server) => {
+                let Some(last) = &server.last_round else { return };
+                let clocks = self.members(roster);
+                sample_of_cluster(status, server, last, clocks)
+            }
+            NodeStatus::Client(client) => match sample_of_client(status, client) {
+                Some(sample) => sample,
+                None => return,
+            },
         };
-        let same = |last: &Sample| ["round", "cluster"].iter().all(|field| last.round[field] == round[field]);
-        if round["round"].is_null() || self.samples.back().is_some_and(same) {
+        let is_same = |last: &RoundSample| last.round == sample.round && last.cluster == sample.cluster;
+        if self.samples.back().is_some_and(is_same) {
             return;
         }
         self.newest += 1;
-        self.samples.push_back(Sample { number: self.newest, round, members });
-        if self.samples.len() > LENGTH {
+        self.samples.push_back(RoundSample { number: self.newest, ..sample });
+        if self.samples.len() > MAX_SAMPLES {
             self.samples.pop_front();
         }
     }
 
     /// The rounds after this number, oldest first.
-    pub(super) fn since(&self, number: u64) -> Value {
-        let samples = self.samples.iter().filter(|sample| sample.number > number).map(|sample| {
-            let mut fields = sample.round.clone();
-            fields["number"] = sample.number.into();
-            fields["clocks"] = sample.members.clone().into();
-            fields
-        });
-        json!({ "newest": self.newest, "columns": COLUMNS, "samples": samples.collect::<Vec<Value>>() })
+    pub(super) fn since(&self, number: u64) -> HistoryPage<'_> {
+        let samples = self.samples.iter().filter(|sample| sample.number > number).collect();
+        HistoryPage { newest: self.newest, columns: COLUMNS, samples }
     }
 
-    /// Whether there are lines of this member.
-    pub(super) fn keeps(&self, id: Id) -> bool {
-        self.kept.contains(&id)
+    /// Whether the history has the clock of this member.
+    pub(super) fn contains(&self, id: Id) -> bool {
+        self.plotted.contains(&id)
     }
 
-    fn round(&self, status: &Value) -> Value {
-        let mut fields =
-            json!({ "raw_ns": status["raw_ns"], "time": status["time"], "cluster": status["cluster"] });
-        for name in ["round", "outcome", "members", "heard", "agreeing", "spread_ns", "largest_bound_ns"] {
-            fields[name] = status["last_round"][name].clone();
-        }
-        fields
-    }
-
-    fn members(&mut self, roster: &Roster) -> Vec<Value> {
-        self.kept.retain(|id| roster.knows(*id));
-        let mut rows = Vec::new();
+    fn members(&mut self, roster: &Roster) -> Vec<ClockSample> {
+        self.plotted.retain(|id| roster.contains(*id));
+        let mut clocks = Vec::new();
         for (id, member) in roster.iter() {
-            if member.is_listed() && self.kept.len() < KEPT {
-                self.kept.insert(id);
+            if member.is_listed() && self.plotted.len() < MAX_PLOTTED {
+                self.plotted.insert(id);
             }
-            if !self.kept.contains(&id) {
+            if !self.plotted.contains(&id) {
                 continue;
             }
-            let said = &member.said;
-            rows.push(match member.is_listed() {
+            let row = &member.row;
+            clocks.push(match member.is_listed() {
                 true => {
-                    let heard = said["heard_rounds"].as_str().is_some_and(|heard| heard.ends_with('1'));
-                    let vote = if heard { said["vote"].clone() } else { "unheard".into() };
-                    json!([
+                    let vote = if row.heard_rounds.newest() { row.vote.as_str() } else { "unheard" };
+                    ClockSample(
                         id,
-                        said["offset_ns"],
-                        said["bound_ns"],
-                        said["delay_ns"],
-                        said["frequency_ppb"],
-                        vote
-                    ])
+                        row.offset_ns,
+                        row.bound_ns,
+                        row.delay_ns,
+                        row.frequency_ppb,
+                        vote.to_owned(),
+                    )
                 }
-                false => json!([id, null, null, null, null, member.presence.word()]),
+                false => ClockSample(id, None, None, None, None, member.presence.as_str().to_owned()),
             });
         }
-        rows
+        clocks
     }
 }
 
-/// A client's last correction, as a round.
-fn correction(status: &Value) -> Value {
-    json!({
-        "raw_ns": status["raw_ns"],
-        "time": status["time"],
-        "cluster": status["cluster"],
-        "round": status["last_correction"]["round"],
-        "outcome": status["state"],
+fn sample_of_cluster(
+    status: &Status,
+    server: &ServerStatus,
+    LastRound { summary: last, .. }: &LastRound,
+    clocks: Vec<ClockSample>,
+) -> RoundSample {
+    RoundSample {
+        raw_ns: status.header.raw_ns,
+        time: status.header.time.clone(),
+        cluster: server.cluster.clone(),
+        round: last.round,
+        outcome: last.outcome.to_string(),
+        cluster_figures: Some(ClusterFigures {
+            members: last.members,
+            heard: last.heard,
+            agreeing: last.agreeing,
+            spread_ns: last.spread_ns,
+            largest_bound_ns: last.largest_bound_ns,
+        }),
+        number: 0,
+        clocks,
+    }
+}
+
+/// A client's last correction as a round with one member: what was added to its clock is what that was
+/// behind.
+fn sample_of_client(status: &Status, client: &ClientStatus) -> Option<RoundSample> {
+    let correction = client.last_correction.as_ref()?;
+    let offset = correction.added_ns.wrapping_neg();
+    let (bound, delay) = (status.header.bound_ns, Some(correction.delay_ns));
+    let clock = ClockSample(OWN, Some(offset), bound, delay, Some(client.frequency_ppb), "in".to_owned());
+    Some(RoundSample {
+        raw_ns: status.header.raw_ns,
+        time: status.header.time.clone(),
+        cluster: client.cluster.clone(),
+        round: correction.round,
+        outcome: client.state.to_string(),
+        cluster_figures: None,
+        number: 0,
+        clocks: vec![clock],
     })
 }
 
-/// A client itself, as a member: what was added to its clock is what that was behind.
-fn own(status: &Value) -> Value {
-    let correction = &status["last_correction"];
-    let offset = correction["added_ns"].as_i64().map(i64::wrapping_neg);
-    json!([OWN, offset, status["bound_ns"], correction["delay_ns"], status["frequency_ppb"], "in"])
-}
-
-/// The number of the node that is asked, where a member's would stand.
+/// The number of the node itself, where that is a client.
 pub(super) const OWN: Id = 0;
 
-/// What stands where in a row of a member.
+/// The columns of a row of a clock.
 const COLUMNS: [&str; 6] = ["id", "offset_ns", "bound_ns", "delay_ns", "frequency_ppb", "vote"];
 
 /// 50 minutes of rounds of five seconds.
-const LENGTH: usize = 600;
-/// More lines than anybody can tell apart.
-const KEPT: usize = 64;
+const MAX_SAMPLES: usize = 600;
+/// More lines than a reader can tell apart.
+const MAX_PLOTTED: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
+    use crate::control::protocol::{ClientRow, HeardRounds, examples};
+    use meantime_core::time::Monotonic;
 
-    fn status(round: u32) -> Value {
-        json!({ "role": "server", "raw_ns": round, "cluster": "1", "last_round": { "round": round, "outcome": "agreed" } })
+    const NOW: Monotonic = Monotonic::from_nanos(1);
+
+    fn status(round: u32) -> Status {
+        let (mut server, mut last) = (examples::server_status(), examples::round());
+        last.summary.round = round;
+        server.last_round = Some(last);
+        Status { node: NodeStatus::Server(server), ..examples::server() }
     }
 
-    fn clients(count: usize) -> Vec<Value> {
-        let client = |index: usize| json!({ "name": "n", "address": format!("192.0.2.1:{index}"), "offset_ns": index, "vote": "in", "heard_rounds": "1" });
+    fn clients(count: u16) -> Vec<ClientRow> {
+        let client = |port: u16| ClientRow {
+            offset_ns: Some(port.into()),
+            bound_ns: None,
+            delay_ns: None,
+            frequency_ppb: None,
+            heard_rounds: HeardRounds(1),
+            ..examples::row("n", port)
+        };
         (1..=count).map(client).collect()
     }
 
     #[test]
-    fn a_round_is_one_sample_however_often_the_node_is_asked() {
-        let (mut history, mut roster) = (History::default(), Roster::default());
-        roster.update(&clients(2), Instant::now());
+    fn a_round_is_one_sample_however_often_the_node_is_polled() {
+        let (mut history, mut roster) = (RoundHistory::default(), Roster::default());
+        roster.update(&clients(2), NOW);
         for round in [1, 1, 1, 2, 2] {
             history.add(&status(round), &roster);
         }
         let all = history.since(0);
-        assert_eq!(all["newest"], 2);
-        assert_eq!(
-            all["samples"][0]["clocks"],
-            json!([[1, 1, null, null, null, "in"], [2, 2, null, null, null, "in"]])
-        );
-        assert_eq!(history.since(1)["samples"].as_array().unwrap().len(), 1);
+        assert_eq!(all.newest, 2);
+        let json = serde_json::to_string(&all.samples[0].clocks).unwrap();
+        assert_eq!(json, r#"[[1,1,null,null,null,"in"],[2,2,null,null,null,"in"]]"#);
+        assert_eq!(history.since(1).samples.len(), 1);
     }
 
     #[test]
-    fn neither_many_rounds_nor_many_members_fill_the_memory() {
-        let (mut history, mut roster) = (History::default(), Roster::default());
-        roster.update(&clients(100), Instant::now());
+    fn the_history_is_bounded_in_rounds_and_members() {
+        let (mut history, mut roster) = (RoundHistory::default(), Roster::default());
+        roster.update(&clients(100), NOW);
         for round in 1..=1_000 {
             history.add(&status(round), &roster);
         }
         let all = history.since(0);
-        assert_eq!(all["samples"].as_array().unwrap().len(), LENGTH);
-        assert_eq!(all["samples"][0]["clocks"].as_array().unwrap().len(), KEPT);
-        assert!(history.keeps(1) && !history.keeps(100));
+        assert_eq!(all.samples.len(), MAX_SAMPLES);
+        assert_eq!(all.samples[0].clocks.len(), MAX_PLOTTED);
+        assert!(history.contains(1) && !history.contains(100));
     }
 
     #[test]
-    fn a_client_shows_what_its_clock_was_off() {
-        let mut history = History::default();
-        let status = json!({ "role": "client", "bound_ns": 5, "last_correction": { "round": 9, "added_ns": -3, "delay_ns": 1 } });
-        history.add(&status, &Roster::default());
-        assert_eq!(history.since(0)["samples"][0]["clocks"], json!([[OWN, 3, 5, 1, null, "in"]]));
+    fn a_client_shows_how_far_its_clock_was_off() {
+        let mut history = RoundHistory::default();
+        history.add(&examples::client(), &Roster::default());
+        let expected = ClockSample(OWN, Some(3), Some(110_000), Some(1), Some(1_500.0), "in".to_owned());
+        assert_eq!(history.since(0).samples[0].clocks, [expected]);
     }
 }

@@ -19,13 +19,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::board::Board;
-use super::metrics::{self, Format};
+use super::metrics::{self, MetricsFormat};
+use crate::clock::monotonic;
+use crate::control::protocol::NodeStatus;
+use meantime_core::time::Monotonic;
 
 /// By which names browsers may ask.
 ///
@@ -79,7 +82,7 @@ pub(super) async fn accept(listener: TcpListener, hosts: Rc<Hosts>, board: Rc<Re
 /// reading.
 async fn converse(stream: TcpStream, hosts: &Hosts, board: &RefCell<Board>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&request, hosts, board);
+        let answer = answer(&request, hosts, board, monotonic());
         async move { Ok::<_, Infallible>(answer) }
     });
     let mut builder = http1::Builder::new();
@@ -97,8 +100,13 @@ async fn converse(stream: TcpStream, hosts: &Hosts, board: &RefCell<Board>) {
     }
 }
 
-fn answer<B>(request: &Request<B>, hosts: &Hosts, board: &RefCell<Board>) -> Response<Full<Bytes>> {
-    let mut answer = refusal(request, hosts).unwrap_or_else(|| page(request, &board.borrow()));
+fn answer<B>(
+    request: &Request<B>,
+    hosts: &Hosts,
+    board: &RefCell<Board>,
+    now: Monotonic,
+) -> Response<Full<Bytes>> {
+    let mut answer = refusal(request, hosts).unwrap_or_else(|| page(request, &board.borrow(), now));
     for (name, value) in HEADERS_OF_ALL {
         answer.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -120,8 +128,7 @@ fn refusal<B>(request: &Request<B>, hosts: &Hosts) -> Option<Response<Full<Bytes
     None
 }
 
-fn page<B>(request: &Request<B>, board: &Board) -> Response<Full<Bytes>> {
-    let now = Instant::now();
+fn page<B>(request: &Request<B>, board: &Board, now: Monotonic) -> Response<Full<Bytes>> {
     let since = || query(request.uri().query().unwrap_or(""), "since");
     match request.uri().path() {
         "/" => fixed("text/html; charset=utf-8", include_str!("page/index.html")),
@@ -135,16 +142,13 @@ fn page<B>(request: &Request<B>, board: &Board) -> Response<Full<Bytes>> {
         },
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-            let format = Format::wanted(accept.unwrap_or(""));
+            let format = MetricsFormat::wanted(accept.unwrap_or(""));
             match metrics::page(board, now, format) {
                 Ok(page) => response(StatusCode::OK, format.media_type(), page),
                 Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
             }
         }
-        "/api/status" => match board.standing() {
-            Ok(standing) => json(StatusCode::OK, &standing.status),
-            Err(why) => json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why })),
-        },
+        "/api/status" => status(board),
         "/api/overview" => json(StatusCode::OK, &board.overview(now)),
         "/api/history" => json(StatusCode::OK, &board.history(since())),
         "/api/events" => json(StatusCode::OK, &board.events(since())),
@@ -152,6 +156,21 @@ fn page<B>(request: &Request<B>, board: &Board) -> Response<Full<Bytes>> {
             StatusCode::NOT_FOUND,
             "there is no such page; / is one, and /metrics, /healthz, /api/status\n",
         ),
+    }
+}
+
+/// The node's answer to a status request.
+fn status(board: &Board) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct NoStatus {
+        error: String,
+    }
+    match board.answer() {
+        Ok(answer) => match answer.response.status.node {
+            NodeStatus::Server(_) => json(StatusCode::OK, &answer.response),
+            NodeStatus::Client(_) => json(StatusCode::OK, &answer.response.status),
+        },
+        Err(why) => json(StatusCode::SERVICE_UNAVAILABLE, &NoStatus { error: why.to_string() }),
     }
 }
 
@@ -173,8 +192,11 @@ fn text(status: StatusCode, line: &str) -> Response<Full<Bytes>> {
     response(status, "text/plain; charset=utf-8", line.to_owned())
 }
 
-fn json(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    response(status, "application/json", value.to_string())
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_string(value) {
+        Ok(body) => response(status, "application/json", body),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the answer cannot be written\n"),
+    }
 }
 
 fn response(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

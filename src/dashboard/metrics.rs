@@ -11,38 +11,43 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
-use serde_json::Value;
-use tokio::time::Instant;
 
 use super::board::Board;
-use super::roster::Member;
+use super::roster::RosterMember;
+use crate::control::protocol::{
+    ClientRow, ClientStatus, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status, Vote,
+};
+use meantime_core::time::Monotonic;
 
 /// A number that goes up and down.
 type Gauge = prometheus_client::metrics::gauge::Gauge<f64, std::sync::atomic::AtomicU64>;
 
+/// A length of time in the row of a client.
+type NanosOf = fn(&ClientRow) -> Option<i64>;
+
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum MetricsFormat {
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// Prometheus' text format, version 0.0.4.
     Classic,
 }
 
-impl Format {
+impl MetricsFormat {
     /// What a reader wants that sends this header `Accept`.
-    pub(super) fn wanted(accept: &str) -> Format {
+    pub(super) fn wanted(accept: &str) -> MetricsFormat {
         match accept.contains("application/openmetrics-text") {
-            true => Format::OpenMetrics,
-            false => Format::Classic,
+            true => MetricsFormat::OpenMetrics,
+            false => MetricsFormat::Classic,
         }
     }
 
     /// The media type of it.
     pub(super) fn media_type(self) -> &'static str {
         match self {
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Format::Classic => "text/plain; version=0.0.4; charset=utf-8",
+            MetricsFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            MetricsFormat::Classic => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
 }
@@ -51,43 +56,43 @@ impl Format {
 ///
 /// # Errors
 /// None that could come from a string.
-pub(super) fn page(board: &Board, now: Instant, format: Format) -> Result<String, Error> {
+pub(super) fn page(board: &Board, now: Monotonic, format: MetricsFormat) -> Result<String, Error> {
     let mut sheet = Sheet(Registry::with_prefix("meantime"));
     sheet.add(
         "build",
         "The program that serves these metrics",
         Info::new([("version", env!("CARGO_PKG_VERSION"))]),
     );
-    sheet.number(
-        "node_up",
-        "Whether the node answers at its control socket",
-        known(board.standing().is_ok()),
-    );
-    if let Ok(standing) = board.standing() {
-        let status = &standing.status;
-        let since = (now - standing.heard).as_secs_f64();
+    sheet.number("node_up", "Whether the node answers at its control socket", known(board.answer().is_ok()));
+    if let Ok(answer) = board.answer() {
+        let status = &answer.response.status;
+        let since = (now - answer.received).as_secs_f64();
         sheet.seconds("answer_age", "Since when the node has not answered", Some(since));
         sheet.node(status);
-        match status["role"].as_str() {
-            Some("server") => {
-                sheet.cluster(status, since);
+        match &status.node {
+            NodeStatus::Server(server) => {
+                sheet.cluster(server, since);
                 sheet.members(board);
             }
-            _ => sheet.client(status, since),
+            NodeStatus::Client(client) => sheet.client(client, since),
         }
-        sheet.count("events", "Events worth a line in a log, since the node was started", board.told());
+        sheet.count(
+            "events",
+            "Events worth a line in a log, since the node was started",
+            board.events_of_node(),
+        );
     }
     let mut text = String::new();
     encode(&mut text, &sheet.0)?;
-    Ok(if format == Format::OpenMetrics { text } else { classic(&text) })
+    Ok(if format == MetricsFormat::OpenMetrics { text } else { classic(&text) })
 }
 
 /// The metrics of a page, as they are added.
 struct Sheet(Registry);
 
-/// Whose value it is.
+/// The labels of the samples of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Who {
+struct MemberLabels {
     name: String,
     address: String,
 }
@@ -124,69 +129,80 @@ impl Sheet {
     }
 
     /// What every node says of itself.
-    fn node(&mut self, status: &Value) {
-        let word = |field: &str| status[field].as_str().unwrap_or("").to_owned();
-        let labels =
-            [("role", word("role")), ("cluster", word("cluster")), ("timestamps", word("timestamps"))];
+    fn node(&mut self, status: &Status) {
+        let labels = [
+            ("role", status.role().to_owned()),
+            ("cluster", status.cluster().to_owned()),
+            ("timestamps", status.timestamps().to_string()),
+        ];
         self.add("node", "The node that is asked", Info::new(labels));
         self.number(
             "synchronized",
             "Whether the node's own clock has the cluster's time, and follows it",
-            known(status["state"] == "synchronized"),
+            known(*status.state() == ClockState::Synchronized),
         );
         self.seconds(
             "error",
             "Estimated distance of the node's clock from the cluster's time, one standard deviation",
-            seconds(&status["error_ns"]),
+            seconds(status.header.error_ns),
         );
         self.seconds(
             "bound",
             "Guaranteed distance of the node's clock from the cluster's time",
-            seconds(&status["bound_ns"]),
+            seconds(status.header.bound_ns),
         );
         self.ratio(
             "frequency",
             "Rate of the cluster's time over the node's oscillator, minus one",
-            ratio(&status["frequency_ppb"]),
+            ratio(Some(status.frequency_ppb())),
         );
-        self.seconds("round_interval", "From one round to the next", seconds(&status["interval_ns"]));
+        self.seconds("round_interval", "From one round to the next", seconds(status.interval_ns()));
     }
 
     /// What the last round has found.
-    fn cluster(&mut self, status: &Value, since: f64) {
-        let round = &status["last_round"];
-        self.count("rounds", "Rounds since the server was started", round["round"].as_u64());
+    fn cluster(&mut self, server: &ServerStatus, since: f64) {
+        let last = server.last_round.as_ref();
+        let round = last.map(|last| &last.summary);
+        self.count("rounds", "Rounds since the server was started", round.map(|round| round.round.into()));
         self.number(
             "agreed",
             "Whether the last round ended in agreement",
-            round["outcome"].as_str().map(|outcome| f64::from(outcome == "agreed")),
+            round.map(|round| f64::from(round.outcome == RoundOutcome::Agreed)),
         );
         self.count(
             "datagrams_lost",
             "Datagrams that the server's socket had no room for, since it was started",
-            status["datagrams_lost"].as_u64(),
+            Some(server.datagrams_lost),
         );
         self.number(
             "members",
             "Clocks with a vote in the last round, the server's own included",
-            round["members"].as_f64(),
+            round.map(|round| round.members as f64),
         );
-        self.number("members_heard", "Clocks that were heard in the last round", round["heard"].as_f64());
-        self.number("members_agreeing", "Clocks that agreed in the last round", round["agreeing"].as_f64());
+        self.number(
+            "members_heard",
+            "Clocks that were heard in the last round",
+            round.map(|round| round.heard as f64),
+        );
+        self.number(
+            "members_agreeing",
+            "Clocks that agreed in the last round",
+            round.map(|round| round.agreeing as f64),
+        );
         self.seconds(
             "spread",
             "From the lowest to the highest agreeing reading of the last round",
-            seconds(&round["spread_ns"]),
+            seconds(round.map(|round| round.spread_ns)),
         );
         self.seconds(
             "largest_bound",
             "No two clocks differ by more than this, as of the last round",
-            seconds(&round["largest_bound_ns"]),
+            seconds(round.and_then(|round| round.largest_bound_ns)),
         );
         self.seconds(
             "round_age",
             "Since when the last round is over",
-            seconds(&round["ago_ns"]).map(|ago| ago + since),
+            seconds(last.and_then(|last| last.ago_ns)).map(|ago| ago + since),
         );
     }
 
@@ -199,41 +215,53 @@ impl Sheet {
             None,
             |member| member.is_up().map(f64::from),
         );
-        let listed = |field: &'static str, value: fn(&Value) -> Option<f64>| {
-            move |member: &Member| if member.is_listed() { value(&member.said[field]) } else { None }
+        let listed = |value: fn(&ClientRow) -> Option<f64>| {
+            move |member: &RosterMember| if member.is_listed() { value(&member.row) } else { None }
         };
-        let lengths = [
+        let lengths: [(&str, NanosOf, &str); 6] = [
             (
                 "member_offset",
-                "offset_ns",
+                |row| row.offset_ns,
                 "The member's clock minus the cluster's time, as last measured, before it was corrected",
             ),
-            ("member_offset_error", "offset_error_ns", "One standard deviation of such a measurement"),
-            ("member_delay", "delay_ns", "Round-trip delay of that measurement"),
+            (
+                "member_offset_error",
+                |row| row.offset_error_ns,
+                "One standard deviation of such a measurement",
+            ),
+            ("member_delay", |row| row.delay_ns, "Round-trip delay of that measurement"),
             (
                 "member_error",
-                "error_ns",
+                |row| row.error_ns,
                 "Estimated distance of the member's clock from the cluster's time, by its own word",
             ),
             (
                 "member_bound",
-                "bound_ns",
+                |row| row.bound_ns,
                 "Guaranteed distance of the member's clock from the cluster's time, by its own word",
             ),
-            ("member_silence", "heard_ago_ns", "Since when nothing was heard of the member"),
+            ("member_silence", |row| Some(row.heard_ago_ns), "Since when nothing was heard of the member"),
         ];
         for (name, field, help) in lengths {
-            self.each(board, name, help, Some(Unit::Seconds), listed(field, seconds));
+            let value = move |member: &RosterMember| {
+                if member.is_listed() { seconds(field(&member.row)) } else { None }
+            };
+            self.each(board, name, help, Some(Unit::Seconds), value);
         }
         let help = "Rate of the member's clock over its oscillator, minus one";
-        self.each(board, "member_frequency", help, Some(unit_ratio()), listed("frequency_ppb", ratio));
-        let in_vote = |vote: &Value| vote.as_str().map(|vote| f64::from(vote == "in"));
+        self.each(
+            board,
+            "member_frequency",
+            help,
+            Some(unit_ratio()),
+            listed(|row| ratio(row.frequency_ppb)),
+        );
         self.each(
             board,
             "member_in_vote",
             "Whether the vote counts the member",
             None,
-            listed("vote", in_vote),
+            listed(|row| Some(f64::from(row.vote == Vote::In))),
         );
     }
 
@@ -243,13 +271,13 @@ impl Sheet {
         name: &str,
         help: &str,
         unit: Option<Unit>,
-        value: impl Fn(&Member) -> Option<f64>,
+        value: impl Fn(&RosterMember) -> Option<f64>,
     ) {
-        let family = Family::<Who, Gauge>::default();
+        let family = Family::<MemberLabels, Gauge>::default();
         for member in board.members() {
             if let Some(value) = value(member) {
-                let who = Who { name: member.name().to_owned(), address: member.address().to_owned() };
-                family.get_or_create(&who).set(value);
+                let (name, address) = (member.row.name.clone(), member.row.address.to_string());
+                family.get_or_create(&MemberLabels { name, address }).set(value);
             }
         }
         match unit {
@@ -259,32 +287,28 @@ impl Sheet {
     }
 
     /// What a client knows.
-    fn client(&mut self, status: &Value, since: f64) {
-        self.number(
-            "registered",
-            "Whether the client is registered at its server",
-            status["registered"].as_bool().map(f64::from),
-        );
+    fn client(&mut self, client: &ClientStatus, since: f64) {
+        self.number("registered", "Whether the client is registered at its server", known(client.registered));
         self.seconds(
             "server_silence",
             "Since when nothing was heard of the server",
-            seconds(&status["heard_ago_ns"]).map(|ago| ago + since),
+            seconds(client.heard_ago_ns).map(|ago| ago + since),
         );
-        let last = &status["last_correction"];
+        let last = client.last_correction.as_ref();
         self.seconds(
             "correction",
             "What the last correction has added to the clock",
-            seconds(&last["added_ns"]),
+            seconds(last.map(|last| last.added_ns)),
         );
         self.seconds(
             "delay",
             "Round-trip delay of the last correction's measurement",
-            seconds(&last["delay_ns"]),
+            seconds(last.map(|last| last.delay_ns)),
         );
         self.seconds(
             "correction_age",
             "Since when the clock was not corrected",
-            seconds(&last["ago_ns"]).map(|ago| ago + since),
+            seconds(last.map(|last| last.ago_ns)).map(|ago| ago + since),
         );
     }
 }
@@ -326,32 +350,33 @@ fn known(yes: bool) -> Option<f64> {
     Some(f64::from(yes))
 }
 
-fn seconds(nanos: &Value) -> Option<f64> {
-    nanos.as_f64().map(|nanos| nanos / 1e9)
+fn seconds(nanos: Option<i64>) -> Option<f64> {
+    nanos.map(|nanos| nanos as f64 / 1e9)
 }
 
-fn ratio(ppb: &Value) -> Option<f64> {
-    ppb.as_f64().map(|ppb| ppb / 1e9)
+fn ratio(ppb: Option<f64>) -> Option<f64> {
+    ppb.map(|ppb| ppb / 1e9)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::super::Answers;
+    use super::super::Update;
     use super::*;
+    use crate::control::client::ControlError;
+    use crate::control::protocol::{StatusResponse, examples};
+
+    const NOW: Monotonic = Monotonic::from_nanos(1);
 
     fn board() -> Board {
-        let status = json!({
-            "role": "server", "state": "synchronized", "cluster": "00ff", "timestamps": "kernel", "newest_event": 7,
-            "error_ns": 250, "bound_ns": null, "frequency_ppb": -1500.0, "interval_ns": 5_000_000_000i64,
-            "last_round": { "round": 12, "outcome": "agreed", "members": 2, "heard": 2, "agreeing": 2, "spread_ns": 400,
-                            "largest_bound_ns": 41_000, "ago_ns": 0 },
-            "clients": [{ "name": "a \"b\\", "address": "192.0.2.1:4000", "offset_ns": -583, "bound_ns": 2_300,
-                          "delay_ns": null, "vote": "in" }],
-        });
+        let (mut server, mut round) = (examples::server_status(), examples::round());
+        round.summary.round = 12;
+        server.last_round = Some(round);
+        let mut status = Status { node: NodeStatus::Server(server), ..examples::server() };
+        status.header.bound_ns = None;
+        let client = ClientRow { delay_ns: None, ..examples::row("a \"b\\", 4_000) };
+        let response = StatusResponse { status, clients: vec![client] };
         let mut board = Board::default();
-        board.hear(Ok(Answers { status, events: vec![] }), Instant::now());
+        board.handle_poll(Ok(Update { response, events: vec![] }), NOW);
         board
     }
 
@@ -361,7 +386,7 @@ mod tests {
 
     #[test]
     fn open_metrics_have_units_and_an_end() {
-        let page = page(&board(), Instant::now(), Format::OpenMetrics).unwrap();
+        let page = page(&board(), NOW, MetricsFormat::OpenMetrics).unwrap();
         assert!(page.ends_with("# EOF\n"), "{page}");
         assert_eq!(line(&page, "meantime_rounds"), "meantime_rounds_total 12");
         assert_eq!(
@@ -378,7 +403,7 @@ mod tests {
 
     #[test]
     fn in_the_older_format_families_are_called_as_their_samples() {
-        let page = page(&board(), Instant::now(), Format::Classic).unwrap();
+        let page = page(&board(), NOW, MetricsFormat::Classic).unwrap();
         assert!(page.contains("# TYPE meantime_rounds_total counter\nmeantime_rounds_total 12\n"), "{page}");
         assert!(page.contains("# TYPE meantime_build_info gauge\nmeantime_build_info{version="), "{page}");
         assert!(!page.contains("# UNIT") && !page.contains("# EOF"), "{page}");
@@ -387,8 +412,8 @@ mod tests {
     #[test]
     fn of_a_node_that_does_not_answer_nothing_old_is_told() {
         let mut board = board();
-        board.hear(Err("gone".into()), Instant::now());
-        let page = page(&board, Instant::now(), Format::Classic).unwrap();
+        board.handle_poll(Err(ControlError::Refused("gone".into())), NOW);
+        let page = page(&board, NOW, MetricsFormat::Classic).unwrap();
         assert_eq!(line(&page, "meantime_node_up"), "meantime_node_up 0.0");
         assert!(!page.contains("meantime_member") && !page.contains("meantime_rounds"), "{page}");
     }
@@ -396,7 +421,7 @@ mod tests {
     #[test]
     fn prometheus_gets_what_it_asks_for() {
         let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-        assert_eq!(Format::wanted(prometheus), Format::OpenMetrics);
-        assert_eq!(Format::wanted("*/*"), Format::Classic);
+        assert_eq!(MetricsFormat::wanted(prometheus), MetricsFormat::OpenMetrics);
+        assert_eq!(MetricsFormat::wanted("*/*"), MetricsFormat::Classic);
     }
 }

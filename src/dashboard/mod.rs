@@ -1,13 +1,13 @@
-//! RING 2. The dashboard: a page, metrics and a JSON interface over HTTP, for one node that is asked again
-//! and again.
+//! RING 2. The dashboard: a page, metrics and a JSON interface over HTTP, for one node that is polled.
 //!
 //! It is a process of its own, so that nothing a browser does can come between a node's datagram and its
-//! timestamp. It knows the node only through a [`Source`], keeps what it has heard on a `Board`, and shows
-//! that to whoever asks: a hundred readers cost the node as much as one.
+//! timestamp. It knows the node only through a [`Source`] and keeps its answers on a `Board`, which all
+//! requests are served from: a hundred readers cost the node as much as one.
 //!
-//! All of it runs on one thread, an event loop, but for the asking: that waits, for seconds if the node
-//! hangs, and the page has to be there meanwhile to say so. Everything that a reader can make it keep is
-//! bounded: connections, the time one may last, the length of a request.
+//! Everything runs on one thread, in an event loop, except for the polling: that blocks for seconds if the
+//! node hangs, and the page must be served meanwhile to say so. Everything that a reader can make it keep is
+//! bounded: connections, the duration of a connection, the length of a request. Times are monotonic and come
+//! from [`clock`](crate::clock); the board and its parts get them as arguments.
 
 mod board;
 mod history;
@@ -20,31 +20,34 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
-use tokio::time::Instant;
 
-use board::Board;
-pub use http::Hosts;
+pub use self::http::Hosts;
 
-/// Somebody who knows how a node stands.
+use self::board::Board;
+use crate::clock::monotonic;
+use crate::control::client::ControlError;
+use crate::control::protocol::{EventEntry, StatusResponse};
+use meantime_core::time::Span;
+
+/// A source of the state of a node.
 pub trait Source: Send + 'static {
     /// Asks the node; waits for the answer.
     ///
     /// # Errors
-    /// Why there is none, in one line for people.
-    fn ask(&mut self) -> Result<Answers, String>;
+    /// Why there is none.
+    fn poll(&mut self) -> Result<Update, ControlError>;
 }
 
-/// What a node has answered, as docs/CONTROL.md describes it.
+/// What a node has answered.
 #[derive(Clone, Debug)]
-pub struct Answers {
-    /// How it stands.
-    pub status: Value,
-    /// What has happened since it was asked last, oldest first. What was told already may come again.
-    pub events: Vec<Value>,
+pub struct Update {
+    /// The node and its clients.
+    pub response: StatusResponse,
+    /// The events since the last poll, oldest first. Known ones may come again.
+    pub events: Vec<EventEntry>,
 }
 
 /// Serves `listener` until a signal ends it.
@@ -65,61 +68,61 @@ async fn run(listener: std::net::TcpListener, hosts: Hosts, source: impl Source)
     let listener = TcpListener::from_std(listener)?;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let board = Rc::new(RefCell::new(Board::default()));
-    let asking = tokio::task::spawn_local(keep_asking(source, Rc::clone(&board)));
+    let polling = tokio::task::spawn_local(poll_node(source, Rc::clone(&board)));
     let serving = tokio::task::spawn_local(http::accept(listener, Rc::new(hosts), board));
     tokio::select! {
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
-        // Neither has an end but by a fault of the program: then somebody has to start it again.
-        ended = asking => Err(ended.err().map_or(io::Error::other("nobody asks the node any more"), io::Error::other)),
-        ended = serving => Err(ended.err().map_or(io::Error::other("nobody serves any more"), io::Error::other)),
+        // Both run until the end of the program: if one ends, that is a fault of the program.
+        ended = polling => Err(ended.err().map_or(io::Error::other("the task that polls the node has ended"), io::Error::other)),
+        ended = serving => Err(ended.err().map_or(io::Error::other("the task that serves requests has ended"), io::Error::other)),
     }
 }
 
-async fn keep_asking(mut source: impl Source, board: Rc<RefCell<Board>>) {
+async fn poll_node(mut source: impl Source, board: Rc<RefCell<Board>>) {
     loop {
-        let started = Instant::now();
-        let asked = tokio::task::spawn_blocking(move || {
-            let answer = source.ask();
-            (source, answer)
+        let started = monotonic();
+        let polled = tokio::task::spawn_blocking(move || {
+            let result = source.poll();
+            (source, result)
         });
-        let Ok((back, answer)) = asked.await else { return };
+        let Ok((back, result)) = polled.await else { return };
         source = back;
-        let now = Instant::now();
-        let pause = pause(answer.as_ref().ok(), now - started);
-        board.borrow_mut().hear(answer, now);
+        let now = monotonic();
+        let interval = result.as_ref().ok().and_then(|update| update.response.status.interval_ns());
+        let pause = pause(interval.map(Span::from_nanos), now - started);
+        board.borrow_mut().handle_poll(result, now);
         tokio::time::sleep(pause).await;
     }
 }
 
-/// How long to wait before the node is asked again: some times a round, and so long that answering takes it a
-/// sixth of its time at most.
-fn pause(answer: Option<&Answers>, took: Duration) -> Duration {
-    let interval = answer.and_then(|answer| answer.status["interval_ns"].as_u64()).map(Duration::from_nanos);
-    let wanted = interval.map_or(MIN_PAUSE * 2, |interval| interval / 5).max(took * 5);
-    wanted.clamp(MIN_PAUSE, MAX_PAUSE)
+/// How long to wait before the node is polled again: a few times a round, and so long that answering takes at
+/// most a sixth of its time. `interval` is that of its rounds, `took` how long the last answer took.
+fn pause(interval: Option<Span>, took: Span) -> Duration {
+    let wanted = interval.map_or(MIN_PAUSE.times(2), |interval| Span::from_nanos(interval.as_nanos() / 5));
+    let pause = wanted.max(took.times(5)).max(MIN_PAUSE).min(MAX_PAUSE);
+    Duration::from_nanos(pause.as_nanos().unsigned_abs())
 }
 
-/// People see no more than two pictures a second.
-const MIN_PAUSE: Duration = Duration::from_millis(500);
-/// Older than this nothing should be on the page.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// A reader sees no more than two pictures a second.
+const MIN_PAUSE: Span = Span::from_millis(500);
+/// Nothing on the page should be older.
+const MAX_PAUSE: Span = Span::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn the_node_is_asked_a_few_times_a_round_and_never_kept_busy() {
-        let answers =
-            |interval_ns: i64| Answers { status: json!({ "interval_ns": interval_ns }), events: vec![] };
-        let quick = Duration::from_millis(1);
-        assert_eq!(pause(Some(&answers(5_000_000_000)), quick), Duration::from_secs(1));
-        assert_eq!(pause(Some(&answers(50_000_000)), quick), MIN_PAUSE);
-        assert_eq!(pause(Some(&answers(3_600_000_000_000)), quick), MAX_PAUSE);
-        assert_eq!(pause(Some(&answers(50_000_000)), Duration::from_millis(200)), Duration::from_secs(1));
-        assert_eq!(pause(None, Duration::from_secs(5)), MAX_PAUSE);
+    fn the_node_is_polled_a_few_times_a_round_and_never_kept_busy() {
+        let wait = |interval_ns: i64, took_ms| {
+            pause(Some(Span::from_nanos(interval_ns)), Span::from_millis(took_ms))
+        };
+        let (min, max) = (Duration::from_millis(500), Duration::from_secs(5));
+        assert_eq!(wait(5_000_000_000, 1), Duration::from_secs(1));
+        assert_eq!(wait(50_000_000, 1), min);
+        assert_eq!(wait(3_600_000_000_000, 1), max);
+        assert_eq!(wait(50_000_000, 200), Duration::from_secs(1));
+        assert_eq!(pause(None, Span::from_secs(5)), max);
     }
 }

@@ -1,39 +1,41 @@
-//! Who was seen: the clients that a server lists, and for a while those that it does not list any more.
+//! The members that the dashboard shows: those that the server lists, and for a while those that are gone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use serde_json::Value;
-use tokio::time::Instant;
+use serde::Serialize;
 
-/// The number by which history and page know a member.
+use crate::control::protocol::ClientRow;
+use meantime_core::time::{Monotonic, Span};
+
+/// The number of a member in the history and on the page.
 pub(super) type Id = u32;
 
-/// All who were seen.
+/// All members, listed or gone.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
-    members: BTreeMap<Id, Member>,
-    /// Those whom the server lists, and where they are.
-    listed: HashMap<String, Id>,
-    next: Id,
+    members: BTreeMap<Id, RosterMember>,
+    /// The members that the server lists, by their addresses.
+    listed: HashMap<SocketAddr, Id>,
+    newest_id: Id,
 }
 
-/// Somebody who was seen.
+/// A member of the roster.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
-    /// What the server has said last, as docs/CONTROL.md describes it.
-    pub said: Value,
-    /// Whether it is there.
+pub(super) struct RosterMember {
+    /// What the server has stated of it last.
+    pub row: ClientRow,
+    /// Whether it is present.
     pub presence: Presence,
-    /// When it was listed last.
-    pub seen: Instant,
+    /// When the server has listed it last.
+    pub seen: Monotonic,
 }
 
-/// Whether a member is there. The worst comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Whether a member is present. The worst comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Presence {
-    /// The server has waited for it in vain, and dropped it.
+    /// The server has dropped it after a long silence.
     Lost,
     /// It was not heard in the last two rounds.
     Silent,
@@ -44,8 +46,8 @@ pub(super) enum Presence {
 }
 
 impl Presence {
-    /// As the page and programs read it.
-    pub(super) fn word(self) -> &'static str {
+    /// The word for it on the page.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Presence::Lost => "lost",
             Presence::Silent => "silent",
@@ -55,33 +57,27 @@ impl Presence {
     }
 }
 
-impl Member {
-    /// What it calls itself.
-    pub(super) fn name(&self) -> &str {
-        self.said["name"].as_str().unwrap_or("")
-    }
-
-    /// Where it is, or was.
-    pub(super) fn address(&self) -> &str {
-        self.said["address"].as_str().unwrap_or("")
-    }
-
+impl RosterMember {
     /// Whether the server lists it.
     pub(super) fn is_listed(&self) -> bool {
         matches!(self.presence, Presence::Present | Presence::Silent)
     }
+
+    /// Whether the member counts as up; `None`: it has said goodbye.
+    pub(super) fn is_up(&self) -> Option<bool> {
+        (self.presence != Presence::Left).then_some(self.presence == Presence::Present)
+    }
 }
 
 impl Roster {
-    /// Takes over whom the server lists now.
-    pub(super) fn update(&mut self, clients: &[Value], now: Instant) {
+    /// Takes over the server's list of clients.
+    pub(super) fn update(&mut self, clients: &[ClientRow], now: Monotonic) {
         let before = std::mem::take(&mut self.listed);
-        let mut strangers = Vec::new();
-        for said in clients {
-            let address = said["address"].as_str().unwrap_or("");
-            match before.get(address) {
-                Some(id) => self.see(*id, said, now),
-                None => strangers.push(said),
+        let mut new = Vec::new();
+        for row in clients {
+            match before.get(&row.address) {
+                Some(id) => self.insert(*id, row, now),
+                None => new.push(row),
             }
         }
         for id in before.into_values() {
@@ -89,132 +85,130 @@ impl Roster {
                 member.presence = Presence::Lost;
             }
         }
-        let mut gone = if strangers.is_empty() { HashMap::new() } else { self.gone() };
-        for said in strangers {
-            // Whoever had this name on this machine and is gone: it has been started again.
-            let id = whose(said).and_then(|whose| gone.remove(&whose)).unwrap_or_else(|| {
-                self.next += 1;
-                self.next
+        let mut gone = if new.is_empty() { HashMap::new() } else { self.gone() };
+        for row in new {
+            // A member with the same name on the same machine is gone: it has been started again.
+            let id = identity(row).and_then(|identity| gone.remove(&identity)).unwrap_or_else(|| {
+                self.newest_id += 1;
+                self.newest_id
             });
-            self.see(id, said, now);
+            self.insert(id, row, now);
         }
         self.forget(now);
     }
 
-    /// Takes note of a goodbye.
-    pub(super) fn farewell(&mut self, address: &str) {
-        let gone = |member: &&mut Member| member.presence == Presence::Lost && member.address() == address;
-        if let Some(member) = self.members.values_mut().find(gone) {
+    /// The member at this address, which the server does not list any more, has said goodbye.
+    pub(super) fn mark_left(&mut self, address: SocketAddr) {
+        let lost =
+            |member: &&mut RosterMember| member.presence == Presence::Lost && member.row.address == address;
+        if let Some(member) = self.members.values_mut().find(lost) {
             member.presence = Presence::Left;
         }
     }
 
-    /// All members in the order in which they came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, &Member)> {
+    /// All members in the order in which they were first listed.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, &RosterMember)> {
         self.members.iter().map(|(id, member)| (*id, member))
     }
 
-    /// Whether somebody is still known.
-    pub(super) fn knows(&self, id: Id) -> bool {
+    /// Whether the member is not forgotten.
+    pub(super) fn contains(&self, id: Id) -> bool {
         self.members.contains_key(&id)
     }
 
-    fn see(&mut self, id: Id, said: &Value, now: Instant) {
-        let presence = if is_silent(said) { Presence::Silent } else { Presence::Present };
-        let member = Member { said: said.clone(), presence, seen: now };
-        self.listed.insert(member.address().to_owned(), id);
-        self.members.insert(id, member);
+    fn insert(&mut self, id: Id, row: &ClientRow, now: Monotonic) {
+        let presence = if is_silent(row) { Presence::Silent } else { Presence::Present };
+        self.listed.insert(row.address, id);
+        self.members.insert(id, RosterMember { row: row.clone(), presence, seen: now });
     }
 
-    /// Those who are not listed any more, by name and machine.
+    /// The members that are not listed any more, by name and machine.
     fn gone(&self) -> HashMap<(String, IpAddr), Id> {
         let gone = self.iter().filter(|(_, member)| !member.is_listed());
-        gone.filter_map(|(id, member)| Some((whose(&member.said)?, id))).collect()
+        gone.filter_map(|(id, member)| Some((identity(&member.row)?, id))).collect()
     }
 
-    /// Of those who are gone, keeps the last, and for a while.
-    fn forget(&mut self, now: Instant) {
-        self.members.retain(|_, member| member.is_listed() || now - member.seen < REMEMBERED_FOR);
-        let mut gone: Vec<(Instant, Id)> = self
+    /// Forgets those that have been gone for long, and the oldest if too many are gone.
+    fn forget(&mut self, now: Monotonic) {
+        self.members.retain(|_, member| member.is_listed() || now - member.seen < GONE_KEPT_FOR);
+        let mut gone: Vec<(Monotonic, Id)> = self
             .iter()
             .filter(|(_, member)| !member.is_listed())
             .map(|(id, member)| (member.seen, id))
             .collect();
         gone.sort_unstable();
-        for (_, id) in gone.iter().take(gone.len().saturating_sub(REMEMBERED)) {
+        for (_, id) in gone.iter().take(gone.len().saturating_sub(MAX_GONE)) {
             self.members.remove(id);
         }
     }
 }
 
-/// By what a member is known again: its name, if it has one, and its machine.
-fn whose(said: &Value) -> Option<(String, IpAddr)> {
-    let name = said["name"].as_str().filter(|name| !name.is_empty())?;
-    let address: SocketAddr = said["address"].as_str()?.parse().ok()?;
-    Some((name.to_owned(), address.ip()))
+/// By what a member is recognized when it comes back: its name, if it has one, and its machine.
+fn identity(row: &ClientRow) -> Option<(String, IpAddr)> {
+    (!row.name.is_empty()).then(|| (row.name.clone(), row.address.ip()))
 }
 
-fn is_silent(said: &Value) -> bool {
-    said["rounds"].as_u64().unwrap_or(0) >= 2
-        && said["heard_rounds"].as_str().is_some_and(|heard| heard.ends_with("00"))
+fn is_silent(row: &ClientRow) -> bool {
+    row.rounds >= 2 && row.heard_rounds.is_silent()
 }
 
-/// Long enough for people to come and look.
-const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
+/// Long enough for an operator to look at the page.
+const GONE_KEPT_FOR: Span = Span::from_secs(3_600);
 /// More than a table shows.
-const REMEMBERED: usize = 256;
+const MAX_GONE: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::control::protocol::{HeardRounds, examples};
 
-    fn client(name: &str, address: &str, heard: &str) -> Value {
-        json!({ "name": name, "address": address, "rounds": 8, "heard_rounds": heard })
+    fn client(name: &str, address: &str, heard: u8) -> ClientRow {
+        let (address, heard_rounds) = (address.parse().unwrap(), HeardRounds(heard));
+        ClientRow { address, rounds: 8, heard_rounds, ..examples::row(name, 1) }
+    }
+
+    fn at(seconds: i64) -> Monotonic {
+        Monotonic::from_nanos(0) + Span::from_secs(seconds)
     }
 
     fn presences(roster: &Roster) -> Vec<(Id, &'static str)> {
-        roster.iter().map(|(id, member)| (id, member.presence.word())).collect()
+        roster.iter().map(|(id, member)| (id, member.presence.as_str())).collect()
     }
 
     #[test]
     fn a_member_that_stops_is_silent_then_lost_and_comes_back_as_itself() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        let bob = client("bob", "192.0.2.2:1", "11111111");
-        roster.update(&[client("alice", "192.0.2.1:1", "11111111"), bob.clone()], now);
+        let mut roster = Roster::default();
+        let bob = client("bob", "192.0.2.2:1", 0b1111_1111);
+        roster.update(&[client("alice", "192.0.2.1:1", 0b1111_1111), bob.clone()], at(0));
         assert_eq!(presences(&roster), [(1, "present"), (2, "present")]);
-        let later = |roster: &mut Roster, seconds, clients: &[Value]| {
-            roster.update(clients, now + Duration::from_secs(seconds));
-        };
-        later(&mut roster, 1, &[client("alice", "192.0.2.1:1", "11111100"), bob.clone()]);
+        roster.update(&[client("alice", "192.0.2.1:1", 0b1111_1100), bob.clone()], at(1));
         assert_eq!(presences(&roster)[0], (1, "silent"));
-        later(&mut roster, 2, std::slice::from_ref(&bob));
+        roster.update(std::slice::from_ref(&bob), at(2));
         assert_eq!(presences(&roster)[0], (1, "lost"));
-        later(&mut roster, 3, &[bob.clone(), client("alice", "192.0.2.1:2", "00000001")]);
+        roster.update(&[bob.clone(), client("alice", "192.0.2.1:2", 1)], at(3));
         assert_eq!(presences(&roster), [(1, "present"), (2, "present")]);
-        later(&mut roster, 4, &[bob.clone(), client("alice", "192.0.2.9:2", "00000001")]);
+        roster.update(&[bob.clone(), client("alice", "192.0.2.9:2", 1)], at(4));
         assert_eq!(presences(&roster), [(1, "lost"), (2, "present"), (3, "present")]);
-        later(&mut roster, 3_603, &[bob]);
+        roster.update(&[bob], at(3_603));
         assert_eq!(presences(&roster), [(2, "present"), (3, "lost")]);
     }
 
     #[test]
-    fn who_says_goodbye_is_not_lost() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
-        roster.update(&[client("alice", "192.0.2.1:1", "1")], now);
-        roster.update(&[], now + Duration::from_secs(1));
-        roster.farewell("192.0.2.1:1");
+    fn a_member_that_says_goodbye_is_not_lost() {
+        let mut roster = Roster::default();
+        roster.update(&[client("alice", "192.0.2.1:1", 1)], at(0));
+        roster.update(&[], at(1));
+        roster.mark_left("192.0.2.1:1".parse().unwrap());
         assert_eq!(presences(&roster), [(1, "left")]);
     }
 
     #[test]
-    fn crowds_that_come_and_go_are_forgotten() {
-        let (mut roster, now) = (Roster::default(), Instant::now());
+    fn many_members_that_come_and_go_are_forgotten() {
+        let mut roster = Roster::default();
         for port in 1..=2_000 {
-            let come = client("", &format!("192.0.2.1:{port}"), "1");
-            roster.update(&[come], now + Duration::from_millis(port));
+            let come = client("", &format!("192.0.2.1:{port}"), 1);
+            roster.update(&[come], at(0) + Span::from_millis(port));
         }
-        assert_eq!(roster.iter().count(), REMEMBERED + 1);
+        assert_eq!(roster.iter().count(), MAX_GONE + 1);
     }
 }

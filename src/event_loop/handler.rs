@@ -7,7 +7,7 @@ use meantime_core::time::Now;
 
 use super::snapshot::ClockSnapshot;
 use crate::clock::SystemClockEvent;
-use crate::control::{Answer, Ask};
+use crate::control::{Query, ResponsePart};
 
 /// Receives what a node reports, and the requests of programs.
 ///
@@ -42,9 +42,9 @@ pub trait LoopHandler<N: Node> {
 
     /// A program asks something of the node at the control socket, or asks it to do something, or reads the next
     /// piece of an answer.
-    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, ask: Ask<'_>) -> Answer {
-        let _ = (node, now, at, ask);
-        Answer::default()
+    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, query: Query<'_>) -> ResponsePart {
+        let _ = (node, now, at, query);
+        ResponsePart::default()
     }
 
     /// Work that is neither network nor clock, such as checking whether a file has changed. Called on each

@@ -14,7 +14,7 @@ use super::network::{Network, Taken};
 use super::snapshot::{ClockSnapshot, published_time};
 use super::ticker::Ticker;
 use crate::clock::{NodeClock, SystemClockEvent};
-use crate::control::Control;
+use crate::control::ControlSocket;
 use crate::udp::Transport;
 
 /// One node, its transport, its clock, and the loop around them.
@@ -24,7 +24,7 @@ pub struct EventLoop<N, T, C> {
     clock: C,
     poll: Poll,
     signals: Option<Signals>,
-    control: Option<Control>,
+    control: Option<ControlSocket>,
     tick: Option<Ticker>,
     keepalive: Option<Ticker>,
 }
@@ -64,7 +64,7 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn with_control(mut self, control: Option<Control>) -> io::Result<Self> {
+    pub fn with_control(mut self, control: Option<ControlSocket>) -> io::Result<Self> {
         self.control = control;
         if let Some(control) = &mut self.control {
             control.register(self.poll.registry())?;
@@ -183,7 +183,7 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
         let Some(mut control) = self.control.take() else { return Ok(()) };
         let (now, at) = (self.clock.now(), self.snapshot());
         let node = &mut self.node;
-        control.serve(self.poll.registry(), now.mono, |ask| handler.request(node, now, at, ask));
+        control.serve(self.poll.registry(), now.mono, |query| handler.request(node, now, at, query));
         self.control = Some(control);
         self.drain(handler)
     }
@@ -216,13 +216,13 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
 
     /// How long to wait for readiness at most.
     fn max_wait(&self) -> Duration {
-        if self.network.is_ready() || self.control.as_ref().is_some_and(Control::is_busy) {
+        if self.network.is_ready() || self.control.as_ref().is_some_and(ControlSocket::is_busy) {
             return Duration::ZERO;
         }
         let Now { mono, .. } = self.clock.now();
         let [tick, keepalive] =
             [&self.tick, &self.keepalive].map(|ticker| ticker.as_ref().map(Ticker::deadline));
-        let control = self.control.as_ref().and_then(Control::deadline);
+        let control = self.control.as_ref().and_then(ControlSocket::deadline);
         let deadlines = [self.node.poll_timeout(), tick, keepalive, self.clock.follow_at(), control];
         let deadline = deadlines.into_iter().flatten().min();
         let wait = deadline.map_or(MAX_WAIT, |deadline| (deadline - mono).min(MAX_WAIT));

@@ -11,4 +11,5 @@ mod words;
 pub use format::{classic_time, rfc3339, rounded_ppb, snake_case};
 pub use header::EventHeader;
 pub use round::RoundSummary;
+pub(crate) use words::word;
 pub use words::{AdjustmentMethod, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping};

@@ -58,6 +58,8 @@ macro_rules! word {
     };
 }
 
+pub(crate) use word;
+
 word! {
     /// The state of a clock.
     ClockState {

@@ -6,10 +6,11 @@ use super::NodeArgs;
 use crate::cli::Failure;
 use crate::cli::advice::Advice;
 use crate::cli::logging::EVENT_TARGET;
-use crate::cli::output::{Output, Tell, Tick};
+use crate::cli::output::{Output, Record, Tell, Tick};
 use crate::cli::standing::Standing;
 use crate::clock::{NodeClock, SystemClockEvent};
-use crate::control::{Answer, Ask, Control, Desk, Subject};
+use crate::control::protocol::EventLevel;
+use crate::control::{ControlSocket, ControlledNode, LoggedEvent, Query, RequestHandler, ResponsePart};
 use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
 use crate::process::ServiceManager;
 use crate::store::key_file::{KeyFileWatcher, Rekey};
@@ -22,7 +23,7 @@ use meantime_core::time::Now;
 #[derive(Debug)]
 pub(in crate::cli) struct Equipment {
     /// The socket at which it answers programs.
-    pub control: Option<Control>,
+    pub control: Option<ControlSocket>,
     /// The file that keeps its oscillator's frequency and the time over restarts.
     pub state_file: Option<StateFile>,
     /// The hints for a client whose server does not answer.
@@ -43,7 +44,7 @@ impl NodeArgs {
         equipment: Equipment,
     ) -> Result<(), Failure>
     where
-        N: Subject + Recorded + Rekey + Standing,
+        N: ControlledNode + Recorded + Rekey + Standing,
         N::Event: Tell,
     {
         let Equipment { control, state_file, advice } = equipment;
@@ -66,7 +67,7 @@ impl NodeArgs {
             advice,
             recorder,
             service_manager,
-            desk: Desk::default(),
+            requests: RequestHandler::default(),
             key_file,
         };
         let result = printed.and_then(|()| event_loop.run(&mut observer));
@@ -87,11 +88,29 @@ struct NodeObserver<W: io::Write> {
     advice: Option<Advice>,
     recorder: Option<Recorder>,
     service_manager: Option<ServiceManager>,
-    desk: Desk,
+    requests: RequestHandler,
     key_file: Option<KeyFileWatcher>,
 }
 
-impl<N: Subject + Recorded + Rekey + Standing, W: io::Write> LoopHandler<N> for NodeObserver<W>
+impl<W: io::Write> NodeObserver<W> {
+    /// Adds an event to the log that the control socket serves, if it is worth a line there.
+    fn log(&mut self, at: &ClockSnapshot, event: &(impl Tell + ?Sized)) {
+        let (Some(level), Some(text)) = (event.level(), event.text(at)) else { return };
+        let mut record = Record::new(event.kind(), at);
+        event.fields(&mut record);
+        let field = |name| record.field(name).and_then(|value| value.as_str()).map(Box::from);
+        self.requests.log(LoggedEvent {
+            time: at.reading.time,
+            kind: event.kind(),
+            level: if level <= log::Level::Warn { EventLevel::Warning } else { EventLevel::Info },
+            text: text.into(),
+            client: field("client"),
+            address: field("address"),
+        });
+    }
+}
+
+impl<N: ControlledNode + Recorded + Rekey + Standing, W: io::Write> LoopHandler<N> for NodeObserver<W>
 where
     N::Event: Tell,
 {
@@ -100,7 +119,7 @@ where
             recorder.note(node, now, &at, &event);
         }
         self.state_file.iter_mut().for_each(|file| file.note(&at));
-        self.desk.note(&at, &event);
+        self.log(&at, &event);
         self.output.tell(&at, &event)?;
         if let Some(hint) = self.advice.as_mut().and_then(|advice| advice.after(event.kind())) {
             // Where stdout and stderr are the same terminal, the events stand before the hint.
@@ -121,12 +140,12 @@ where
     }
 
     fn system_clock(&mut self, at: ClockSnapshot, event: SystemClockEvent) -> io::Result<()> {
-        self.desk.note(&at, &event);
+        self.log(&at, &event);
         self.output.tell(&at, &event)
     }
 
-    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, ask: Ask<'_>) -> Answer {
-        self.desk.answer(node, now, &at, ask)
+    fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, query: Query<'_>) -> ResponsePart {
+        self.requests.respond(node, now, &at, query)
     }
 
     fn maintain(&mut self, node: &mut N, now: Now) {

@@ -8,7 +8,7 @@ use crate::cli::Failure;
 use crate::cli::key_file::{self, read_key_file};
 use crate::clock::system::config::{OnConflict, SteeringConfig};
 use crate::clock::{NodeClock, Overlay, Resumed};
-use crate::control::{Control, Subject, desk};
+use crate::control::{self, ControlSocket, ControlledNode};
 use crate::process::{self, Account, RetainedPrivilege};
 use crate::store::key_file::{KeyFile, KeyFileError};
 use crate::store::state_file::StateFile;
@@ -62,12 +62,14 @@ impl NodeArgs {
     ///
     /// # Errors
     /// When the process cannot become the user of `--user`, or cannot open the socket of `--control`.
-    pub(in crate::cli) fn drop_privileges<N: Subject>(&self) -> Result<Option<Control>, Failure> {
+    pub(in crate::cli) fn drop_privileges<N: ControlledNode>(
+        &self,
+    ) -> Result<Option<ControlSocket>, Failure> {
         let account = self.user.as_deref().map(account).transpose()?;
         if let (Some(account), Some(directory)) = (&account, &self.state_dir) {
             make_directory_for(account, directory);
         }
-        let control = desk::open(self.control.as_deref(), N::ROLE, account.as_ref())?;
+        let control = control::open(self.control.as_deref(), N::ROLE, account.as_ref())?;
         let retained = match self.clock {
             ClockKind::System => RetainedPrivilege::SetClock,
             ClockKind::Overlay => RetainedPrivilege::None,

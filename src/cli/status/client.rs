@@ -1,50 +1,50 @@
-//! A client, as it sees itself.
+//! The page of a client.
 
-use serde_json::Value;
+use super::{Paint, pending_adjustment, ppm, signed, span, words};
+use crate::control::protocol::{ClientStatus, LastCorrection, Status};
 
-use super::{Paint, ppm, signed, span, words};
-
-/// One line for each thing that matters.
-pub(crate) fn page(answer: &Value, paint: Paint) -> String {
-    let state = answer["state"].as_str().unwrap_or("-");
-    let why =
-        answer["holdover"].as_str().map_or(String::new(), |_| format!(": {}", words(&answer["holdover"])));
-    let server = answer["server"].as_str().unwrap_or("not found yet");
-    let link = match answer["registered"].as_bool() {
-        Some(true) => format!(
-            "{server}, a round each {}, heard {} ago",
-            span(&answer["interval_ns"]),
-            span(&answer["heard_ago_ns"])
-        ),
-        _ => format!("{server}, not registered"),
-    };
-    let last = &answer["last_correction"];
-    let correction = match last.is_null() {
-        true => "none yet".to_owned(),
-        false => format!(
-            "{} ({}) in round {}, {} ago; delay {}",
-            signed(&last["added_ns"]),
-            words(&last["adjustment"]),
-            last["round"],
-            span(&last["ago_ns"]),
-            span(&last["delay_ns"])
-        ),
-    };
-    let set = super::being_set(&answer["setting"]);
+/// One line for each property of the client.
+pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> String {
+    let why = client.holdover.as_ref().map_or(String::new(), |why| format!(": {}", words(why.as_str())));
+    let correction = client.last_correction.as_ref().map_or("none yet".to_owned(), correction);
     format!(
         "State            {}{why}\n\
-         Server           {link}\n\
+         Server           {}\n\
          Time             {}\n\
          Estimated error  {}\n\
          Bound            {}\n\
          Frequency        {} ppm over this oscillator\n\
          Last correction  {correction}\n\
-         Timestamps       {}\n{set}",
-        paint.state(state),
-        answer["time"].as_str().unwrap_or("-"),
-        span(&answer["error_ns"]),
-        span(&answer["bound_ns"]),
-        ppm(&answer["frequency_ppb"]),
-        words(&answer["timestamps"]),
+         Timestamps       {}\n{}",
+        paint.state(client.state.as_str()),
+        registration(client),
+        status.header.time,
+        span(status.header.error_ns),
+        span(status.header.bound_ns),
+        ppm(Some(client.frequency_ppb)),
+        words(client.timestamps.as_str()),
+        pending_adjustment(client.manual_adjustment.as_ref()),
+    )
+}
+
+fn registration(client: &ClientStatus) -> String {
+    let server = client.server.map_or("not found yet".to_owned(), |server| server.to_string());
+    match client.registered {
+        true => {
+            let (interval, heard) = (span(client.interval_ns), span(client.heard_ago_ns));
+            format!("{server}, a round each {interval}, heard {heard} ago")
+        }
+        false => format!("{server}, not registered"),
+    }
+}
+
+fn correction(last: &LastCorrection) -> String {
+    format!(
+        "{} ({}) in round {}, {} ago; delay {}",
+        signed(Some(last.added_ns)),
+        words(last.adjustment.as_str()),
+        last.round,
+        span(Some(last.ago_ns)),
+        span(Some(last.delay_ns))
     )
 }

@@ -1,66 +1,69 @@
-//! The cluster, as its server sees it.
+//! The page of a server: the cluster and its members.
 
-use serde_json::Value;
+use std::net::SocketAddr;
 
 use super::table::{self, Cell, Side, lines};
-use super::{Paint, being_set, ppm, signed, span, words};
+use super::{Paint, pending_adjustment, ppm, signed, span, words};
+use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
 
-/// The cluster's lines first, then one line for each member; without the addresses if they do not fit into
-/// this width.
-pub(crate) fn page(answer: &Value, paint: Paint, width: usize) -> String {
-    let empty = Vec::new();
-    let clients = answer["clients"].as_array().unwrap_or(&empty);
-    let mut page = head(answer, paint);
+/// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
+/// `width` columns.
+pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, width: usize) -> String {
+    let mut page = head(server, clients.len(), paint);
     if !clients.is_empty() {
         page.push('\n');
         page += &members(clients, paint, width);
-        page += &left_out(clients);
+        page += &excluded(clients);
     }
-    for gone in answer["removed_and_gone"].as_array().unwrap_or(&empty) {
-        page += &format!("{} is removed from the vote by hand, and not registered now\n", who(gone));
+    for gone in &server.removed_and_gone {
+        let label = label(&gone.name, gone.address);
+        page += &format!("{label} is removed from the vote by hand, and not registered now\n");
     }
     page
 }
 
-/// The cluster's lines.
-pub(crate) fn head(answer: &Value, paint: Paint) -> String {
-    let clients = answer["clients"].as_array().map_or(0, Vec::len);
-    let round = &answer["last_round"];
-    let state = paint.state(answer["state"].as_str().unwrap_or("-"));
+/// The lines of the cluster.
+pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> String {
+    let state = paint.state(server.state.as_str());
     let mut page =
-        format!("Server {state}, {clients} clients, a round each {}", span(&answer["interval_ns"]));
-    page += &match answer["excluded"].as_str() {
-        Some(_) => format!("; its own clock is left out of the vote: {}\n", words(&answer["excluded"])),
+        format!("Server {state}, {clients} clients, a round each {}", span(Some(server.interval_ns)));
+    page += &match &server.excluded {
+        Some(reason) => {
+            format!("; its own clock is left out of the vote: {}\n", words(reason.as_str()))
+        }
         None => "\n".to_owned(),
     };
-    if round.is_null() {
+    let Some(round) = &server.last_round else {
         return page + "No round is over yet\n";
-    }
-    let outcome = round["outcome"].as_str().unwrap_or("-");
-    page += &format!(
-        "Round {}, {} ago: {}; {} members, {} heard, {} agree within {}\n",
-        round["round"],
-        span(&round["ago_ns"]),
-        paint.state(outcome).replace('_', " "),
-        round["members"],
-        round["heard"],
-        round["agreeing"],
-        span(&round["spread_ns"]),
-    );
-    page += &match round["largest_bound_ns"].as_i64() {
-        Some(_) => {
-            format!("Any two clocks differ by {} at most, guaranteed\n", span(&round["largest_bound_ns"]))
-        }
-        None => "How far any two clocks may differ is not known\n".to_owned(),
     };
-    page += &being_set(&answer["setting"]);
+    page += &last_round(round, paint);
+    page += &pending_adjustment(server.manual_adjustment.as_ref());
     page + &format!(
         "The cluster's rate over the server's oscillator: {} ppm\n",
-        ppm(&answer["frequency_ppb"])
+        ppm(Some(server.frequency_ppb))
     )
 }
 
-fn members(clients: &[Value], paint: Paint, width: usize) -> String {
+fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) -> String {
+    let line = format!(
+        "Round {}, {} ago: {}; {} members, {} heard, {} agree within {}\n",
+        round.round,
+        span(*ago_ns),
+        paint.state(round.outcome.as_str()).replace('_', " "),
+        round.members,
+        round.heard,
+        round.agreeing,
+        span(Some(round.spread_ns)),
+    );
+    line + &match round.largest_bound_ns {
+        Some(_) => {
+            format!("Any two clocks differ by {} at most, guaranteed\n", span(round.largest_bound_ns))
+        }
+        None => "How far any two clocks may differ is not known\n".to_owned(),
+    }
+}
+
+fn members(clients: &[ClientRow], paint: Paint, width: usize) -> String {
     let mut header = columns().to_vec();
     let rows: Vec<Vec<Cell>> = clients.iter().map(|client| row(client, paint)).collect();
     if table::width(&header, &rows) > width {
@@ -69,7 +72,7 @@ fn members(clients: &[Value], paint: Paint, width: usize) -> String {
     lines(&header, &rows)
 }
 
-/// What is told of each member; the last of these is what one can do without most easily.
+/// The columns of the table of members; the last one is left out first where there is no room.
 pub(crate) fn columns() -> [(&'static str, Side); 11] {
     [
         ("NAME", Side::Left),
@@ -86,7 +89,7 @@ pub(crate) fn columns() -> [(&'static str, Side); 11] {
     ]
 }
 
-fn row(client: &Value, paint: Paint) -> Vec<Cell> {
+fn row(client: &ClientRow, paint: Paint) -> Vec<Cell> {
     let dress = |(text, word): (String, String)| match word.is_empty() {
         true => Cell::from(text),
         false => Cell::dressed(text.clone(), paint.state(&word).replace(&word, &text)),
@@ -94,30 +97,26 @@ fn row(client: &Value, paint: Paint) -> Vec<Cell> {
     cells(client).into_iter().map(dress).collect()
 }
 
-/// The member's line: for each column what it shows, and the state that this tells of, empty if it tells of
-/// none.
-pub(crate) fn cells(client: &Value) -> Vec<(String, String)> {
-    let word = |field: &str| {
-        let word = client[field].as_str().unwrap_or("-");
-        (short(word).to_owned(), word.to_owned())
-    };
+/// The cells of a member's line, each with the state that its colour shows; empty: it shows none.
+pub(crate) fn cells(client: &ClientRow) -> Vec<(String, String)> {
+    let word = |word: &str| (short(word).to_owned(), word.to_owned());
     let plain = |text: String| (text, String::new());
     vec![
-        plain(client["name"].as_str().unwrap_or("").to_owned()),
-        word("state"),
-        plain(signed(&client["offset_ns"])),
-        plain(span(&client["offset_error_ns"])),
-        plain(span(&client["bound_ns"])),
-        plain(span(&client["delay_ns"])),
-        plain(ppm(&client["frequency_ppb"])),
-        plain(format!("{}/{}", client["heard"], client["rounds"])),
-        word("vote"),
-        plain(span(&client["heard_ago_ns"])),
-        plain(client["address"].as_str().unwrap_or("-").to_owned()),
+        plain(client.name.clone()),
+        word(client.state.as_str()),
+        plain(signed(client.offset_ns)),
+        plain(span(client.offset_error_ns)),
+        plain(span(client.bound_ns)),
+        plain(span(client.delay_ns)),
+        plain(ppm(client.frequency_ppb)),
+        plain(format!("{}/{}", client.heard, client.rounds)),
+        word(client.vote.as_str()),
+        plain(span(Some(client.heard_ago_ns))),
+        plain(client.address.to_string()),
     ]
 }
 
-/// A state in as few letters as say it.
+/// A short form of a state.
 fn short(state: &str) -> &str {
     match state {
         "synchronized" => "sync",
@@ -126,17 +125,17 @@ fn short(state: &str) -> &str {
     }
 }
 
-/// Who is out, and why: the reasons are too long for a column.
-fn left_out(clients: &[Value]) -> String {
-    let out = clients.iter().filter(|client| client["excluded"].is_string());
-    let lines: Vec<String> = out
-        .map(|client| format!("{} is left out of the vote: {}\n", who(client), words(&client["excluded"])))
-        .collect();
+/// A line for each member that the vote leaves out: the reasons are too long for a column.
+fn excluded(clients: &[ClientRow]) -> String {
+    let line = |client: &ClientRow| {
+        let (label, reason) = (label(&client.name, client.address), client.excluded.as_ref()?);
+        Some(format!("{label} is left out of the vote: {}\n", words(reason.as_str())))
+    };
+    let lines: Vec<String> = clients.iter().filter_map(line).collect();
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
 }
 
-/// Its name, or its address if it has none.
-fn who(client: &Value) -> &str {
-    let name = client["name"].as_str().filter(|name| !name.is_empty());
-    name.or(client["address"].as_str()).unwrap_or("-")
+/// A client's name, or its address if it has none.
+fn label(name: &str, address: SocketAddr) -> String {
+    if name.is_empty() { address.to_string() } else { name.to_owned() }
 }

@@ -1,73 +1,72 @@
-//! Asking the node, again and again, also when it was away in between.
+//! Polls the node, which may be away in between.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use crate::cli::target::ControlTarget;
+use crate::control::client::{ControlClient, ControlError};
+use crate::control::protocol::{EventEntry, StatusResponse};
 
-use crate::cli::Failure;
-use crate::control::ask::{Line, Whom};
-
-/// What is known of a node.
+/// A source of the state of a node.
 #[derive(Debug)]
 pub(super) struct Feed {
-    whom: Whom,
-    line: Option<Line>,
-    /// The number of the newest event that was heard of.
-    newest: u64,
-    /// How long to wait for an answer.
-    patience: Duration,
+    target: ControlTarget,
+    connection: Option<ControlClient>,
+    /// The number of the newest event that was received.
+    newest_event: u64,
+    /// How long to wait for a response.
+    timeout: Duration,
 }
 
-/// What was heard at one time.
+/// What one poll has received.
 #[derive(Debug)]
-pub(super) struct Look {
-    /// How the node stands.
-    pub status: Value,
-    /// What has happened since the last look, oldest first.
-    pub events: Vec<Value>,
+pub(super) struct Update {
+    /// The state of the node.
+    pub response: StatusResponse,
+    /// The events since the last update, oldest first.
+    pub events: Vec<EventEntry>,
 }
 
 impl Feed {
     /// A feed that is not connected yet.
-    pub(super) fn of(whom: Whom) -> Feed {
-        Feed { whom, line: None, newest: 0, patience: FIRST_PATIENCE }
+    pub(super) fn of(target: ControlTarget) -> Feed {
+        Feed { target, connection: None, newest_event: 0, timeout: FIRST_TIMEOUT }
     }
 
-    /// Asks how the node stands; connects if need be.
+    /// Polls the node; connects if there is no connection.
     ///
     /// # Errors
-    /// When there is no node now. The next look tries again.
-    pub(super) fn look(&mut self) -> Result<Look, Failure> {
-        let result = self.ask();
-        self.patience = PATIENCE;
+    /// When the node does not answer. The next poll tries again.
+    pub(super) fn poll(&mut self) -> Result<Update, ControlError> {
+        let result = self.try_poll();
+        self.timeout = TIMEOUT;
         if result.is_err() {
-            self.line = None;
+            self.connection = None;
         }
         result
     }
 
-    fn ask(&mut self) -> Result<Look, Failure> {
-        let line = match &mut self.line {
-            Some(line) => line,
-            None => self.line.insert(self.whom.connect_within(self.patience)?),
+    fn try_poll(&mut self) -> Result<Update, ControlError> {
+        let node = match &mut self.connection {
+            Some(connection) => connection,
+            None => self.connection.insert(self.target.connect_within(self.timeout)?),
         };
-        let status = line.ask("status", Value::Null)?;
-        let newest = status["newest_event"].as_u64().unwrap_or(0);
-        if newest < self.newest {
-            // Another process counts from the beginning.
-            self.newest = 0;
+        let response = node.status()?;
+        let newest = response.status.newest_event;
+        if newest < self.newest_event {
+            // The node was restarted: its numbers begin again.
+            self.newest_event = 0;
         }
         let mut events = Vec::new();
-        if newest > self.newest {
-            let answer = line.ask("events", json!({ "since": self.newest }))?;
-            events = answer["events"].as_array().cloned().unwrap_or_default();
-            self.newest = answer["newest_event"].as_u64().unwrap_or(newest);
+        if newest > self.newest_event {
+            let log = node.events(self.newest_event)?;
+            events = log.events;
+            self.newest_event = log.newest_event;
         }
-        Ok(Look { status, events })
+        Ok(Update { response, events })
     }
 }
 
-/// A node that is looking its server's name up may take as long as that does.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
-/// Nodes answer within milliseconds. Whoever waits longer than this thinks that the keys are dead.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// A node that is resolving its server's name may take as long as that does.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Nodes answer within milliseconds. While this program waits, it does not react to keys.
+const TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,33 +1,33 @@
-//! How far the clocks were off in the last rounds.
+//! The members' offsets in the last rounds.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 
-use serde_json::Value;
+use crate::control::protocol::{ClientRow, StatusResponse};
 
-/// The last rounds of every member.
+/// The offsets of every member in the last rounds; `None`: it was not heard.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    rounds: HashMap<String, VecDeque<Option<i64>>>,
-    newest: Option<u64>,
+pub(super) struct OffsetHistory {
+    rounds: HashMap<MemberKey, VecDeque<Option<i64>>>,
+    /// The number of the newest round.
+    newest: Option<u32>,
 }
 
-impl History {
-    /// Takes in what a server has said, if a round has ended since.
-    pub(super) fn note(&mut self, status: &Value) {
-        let round = status["last_round"]["round"].as_u64();
+/// A member's name and address.
+type MemberKey = (String, SocketAddr);
+
+impl OffsetHistory {
+    /// Adds the last round of a server, unless it was added before.
+    pub(super) fn add(&mut self, response: &StatusResponse) {
+        let round = response.server().and_then(|server| server.last_round.as_ref());
+        let round = round.map(|round| round.summary.round);
         if round.is_none() || round == self.newest {
             return;
         }
         self.newest = round;
-        let members: HashMap<String, Option<i64>> = status["clients"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|member| {
-                let heard = member["heard_rounds"].as_str().is_some_and(|rounds| rounds.ends_with('1'));
-                (key(member), member["offset_ns"].as_i64().filter(|_| heard))
-            })
-            .collect();
+        let offset = |member: &ClientRow| member.offset_ns.filter(|_| member.heard_rounds.newest());
+        let members: HashMap<MemberKey, Option<i64>> =
+            response.clients.iter().map(|member| (key(member), offset(member))).collect();
         self.rounds.retain(|member, _| members.contains_key(member));
         for (member, offset) in members {
             let rounds = self.rounds.entry(member).or_default();
@@ -39,14 +39,14 @@ impl History {
     }
 
     /// The member's last rounds as bars, the newest last, at most `width` of them.
-    pub(super) fn bars(&self, member: &Value, width: usize) -> String {
+    pub(super) fn bars(&self, member: &ClientRow, width: usize) -> String {
         let (low, high) = self.range(width);
         let Some(rounds) = self.rounds.get(&key(member)) else { return String::new() };
         let shown = rounds.iter().skip(rounds.len().saturating_sub(width));
         shown.map(|offset| offset.map_or('·', |offset| bar(offset, low, high))).collect()
     }
 
-    /// Logarithms of the least and the largest distance that is shown of anybody; at least a decade.
+    /// Logarithms of the smallest and the largest offset that is shown of any member; at least a decade.
     fn range(&self, width: usize) -> (f64, f64) {
         let shown = self.rounds.values().flat_map(|rounds| rounds.iter().rev().take(width));
         let sizes = shown.flatten().map(|offset| size(*offset));
@@ -56,8 +56,8 @@ impl History {
     }
 }
 
-fn key(member: &Value) -> String {
-    format!("{} {}", member["name"], member["address"])
+fn key(member: &ClientRow) -> MemberKey {
+    (member.name.clone(), member.address)
 }
 
 fn size(offset: i64) -> f64 {
@@ -71,41 +71,51 @@ fn bar(offset: i64, low: f64, high: f64) -> char {
 }
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Wider than anybody's column.
+/// More rounds than the column is wide.
 const LENGTH: usize = 120;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::control::protocol::{HeardRounds, NodeStatus, examples};
 
-    fn status(round: u64, offset_ns: i64, heard: &str) -> Value {
-        let client = json!({ "name": "a", "address": "x", "offset_ns": offset_ns, "heard_rounds": heard });
-        json!({ "last_round": { "round": round }, "clients": [client] })
+    fn response(round: u32, clients: Vec<ClientRow>) -> StatusResponse {
+        let (mut server, mut last) = (examples::server_status(), examples::round());
+        last.summary.round = round;
+        server.last_round = Some(last);
+        let mut status = examples::server();
+        status.node = NodeStatus::Server(server);
+        StatusResponse { status, clients }
+    }
+
+    fn measured(round: u32, offset_ns: i64, heard: u8) -> StatusResponse {
+        let client = ClientRow {
+            offset_ns: Some(offset_ns),
+            heard_rounds: HeardRounds(heard),
+            ..examples::row("a", 1)
+        };
+        response(round, vec![client])
     }
 
     #[test]
-    fn each_round_is_a_bar_and_a_dot_where_nobody_was_heard() {
-        let mut history = History::default();
-        let last = status(4, -10, "00001011");
-        for status in [
-            status(1, 100_000, "00000001"),
-            status(2, 1_000, "00000011"),
-            status(3, 1_000, "00000110"),
-            last.clone(),
-        ] {
-            history.note(&status);
-            history.note(&status);
+    fn each_round_is_a_bar_and_a_dot_where_the_member_was_not_heard() {
+        let mut history = OffsetHistory::default();
+        let last = measured(4, -10, 0b1011);
+        for status in
+            [measured(1, 100_000, 0b1), measured(2, 1_000, 0b11), measured(3, 1_000, 0b110), last.clone()]
+        {
+            history.add(&status);
+            history.add(&status);
         }
-        assert_eq!(history.bars(&last["clients"][0], 10), "█▅·▁");
-        assert_eq!(history.bars(&last["clients"][0], 2), "·█");
+        assert_eq!(history.bars(&last.clients[0], 10), "█▅·▁");
+        assert_eq!(history.bars(&last.clients[0], 2), "·█");
     }
 
     #[test]
-    fn who_has_left_is_forgotten() {
-        let mut history = History::default();
-        history.note(&status(1, 1, "1"));
-        history.note(&json!({ "last_round": { "round": 2 }, "clients": [] }));
+    fn a_member_that_has_left_is_forgotten() {
+        let mut history = OffsetHistory::default();
+        history.add(&measured(1, 1, 1));
+        history.add(&response(2, vec![]));
         assert!(history.rounds.is_empty());
     }
 }

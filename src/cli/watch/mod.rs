@@ -1,7 +1,7 @@
-//! `meantime watch`: how a cluster stands, live, on the whole screen.
+//! `meantime watch`: the state of a cluster, live, on the whole screen.
 //!
-//! A `feed` asks the node; the `screen` remembers what it has said and draws it; this file turns keys and
-//! time into both.
+//! A `feed` polls the node; the `screen` keeps what it has received and draws it; this file reads keys and
+//! decides when to poll and draw.
 
 mod feed;
 mod history;
@@ -18,9 +18,9 @@ use self::feed::Feed;
 use self::screen::Screen;
 use super::Failure;
 use super::status::Paint;
+use super::target::ControlTarget;
 use super::units;
 use crate::clock::monotonic;
-use crate::control::ask::Whom;
 use meantime_core::time::Span;
 
 /// Watch the cluster live, on the whole screen: every member's offset, bound and vote, and what happens
@@ -31,10 +31,10 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = units::span)]
     every: Span,
     #[command(flatten)]
-    whom: Whom,
+    target: ControlTarget,
 }
 
-/// Watches until somebody quits.
+/// Shows the state of the node until the operator quits.
 ///
 /// # Errors
 /// When there is no terminal, or no node to begin with.
@@ -42,11 +42,11 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Failure> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Failure::Usage("watch needs a terminal; `meantime status` prints the same once".into()));
     }
-    let every = args.every.max(FASTEST);
-    let mut feed = Feed::of(args.whom.clone());
+    let every = args.every.max(MIN_PERIOD);
+    let mut feed = Feed::of(args.target.clone());
     let mut screen = Screen::new(Paint::for_stdout());
-    // Whoever has mistyped the socket's name is told so here, not on a screen that he has to quit.
-    screen.take(feed.look()?);
+    // If the path of the socket is wrong, say so here, not on a screen that the operator has to quit.
+    screen.update(feed.poll()?);
     let mut terminal = ratatui::try_init().map_err(|error| broken(&error))?;
     let result = watch(&mut terminal, &mut screen, &mut feed, every);
     ratatui::restore();
@@ -54,7 +54,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Failure> {
 }
 
 fn broken(error: &io::Error) -> Failure {
-    Failure::Runtime(format!("the terminal does not play along: {error}"))
+    Failure::Runtime(format!("cannot use the terminal: {error}"))
 }
 
 fn watch(
@@ -69,18 +69,18 @@ fn watch(
         if event::poll(Duration::from_nanos((due - monotonic()).max(Span::ZERO).as_nanos().unsigned_abs()))?
             && let Event::Key(key) = event::read()?
         {
-            match wish(key) {
-                Wish::Quit => return Ok(()),
-                Wish::Sort(by) => screen.sort(by),
-                Wish::Reverse => screen.reverse(),
-                Wish::Scroll(lines) => screen.scroll(lines),
-                Wish::None => {}
+            match command(key) {
+                Command::Quit => return Ok(()),
+                Command::Sort(by) => screen.sort(by),
+                Command::Reverse => screen.reverse(),
+                Command::Scroll(lines) => screen.scroll(lines),
+                Command::None => {}
             }
         }
         if monotonic() >= due {
-            match feed.look() {
-                Ok(look) => screen.take(look),
-                Err(failure) => screen.lose(&failure),
+            match feed.poll() {
+                Ok(update) => screen.update(update),
+                Err(error) => screen.lose(&error),
             }
             due = monotonic() + every;
         }
@@ -88,7 +88,7 @@ fn watch(
 }
 
 /// What a key asks for.
-enum Wish {
+enum Command {
     Quit,
     Sort(sorting::Key),
     Reverse,
@@ -96,28 +96,28 @@ enum Wish {
     None,
 }
 
-fn wish(key: KeyEvent) -> Wish {
+fn command(key: KeyEvent) -> Command {
     if key.kind == KeyEventKind::Release {
-        return Wish::None;
+        return Command::None;
     }
     match key.code {
-        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => Wish::Quit,
-        KeyCode::Char('q') | KeyCode::Esc => Wish::Quit,
-        KeyCode::Char('r') => Wish::Reverse,
-        KeyCode::Char(letter) => sorting::Key::of(letter).map_or(Wish::None, Wish::Sort),
-        KeyCode::Up => Wish::Scroll(-1),
-        KeyCode::Down => Wish::Scroll(1),
-        KeyCode::PageUp => Wish::Scroll(-PAGE),
-        KeyCode::PageDown => Wish::Scroll(PAGE),
-        KeyCode::Home => Wish::Scroll(isize::MIN),
-        KeyCode::End => Wish::Scroll(isize::MAX),
-        _ => Wish::None,
+        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => Command::Quit,
+        KeyCode::Char('q') | KeyCode::Esc => Command::Quit,
+        KeyCode::Char('r') => Command::Reverse,
+        KeyCode::Char(letter) => sorting::Key::of(letter).map_or(Command::None, Command::Sort),
+        KeyCode::Up => Command::Scroll(-1),
+        KeyCode::Down => Command::Scroll(1),
+        KeyCode::PageUp => Command::Scroll(-PAGE),
+        KeyCode::PageDown => Command::Scroll(PAGE),
+        KeyCode::Home => Command::Scroll(isize::MIN),
+        KeyCode::End => Command::Scroll(isize::MAX),
+        _ => Command::None,
     }
 }
 
-/// The node has better things to do than to be watched more often.
-const FASTEST: Span = Span::from_millis(100);
-/// Lines that a page has, for those who scroll.
+/// Polling more often would keep the node from its work.
+const MIN_PERIOD: Span = Span::from_millis(100);
+/// Lines that the page keys scroll by.
 const PAGE: isize = 10;
 
 const KEYS: &str = "\

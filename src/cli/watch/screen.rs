@@ -7,22 +7,23 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
-use serde_json::Value;
 
-use super::feed::Look;
-use super::history::History;
+use super::feed::Update;
+use super::history::OffsetHistory;
 use super::sorting::Key;
-use crate::cli::Failure;
 use crate::cli::status::table::Side;
 use crate::cli::status::{Paint, client, server};
+use crate::control::client::ControlError;
+use crate::control::protocol::{ClientRow, EventEntry, EventLevel, NodeStatus, StatusResponse};
 
 /// Everything that is shown, and how.
 #[derive(Debug)]
 pub(super) struct Screen {
     paint: Paint,
-    status: Value,
-    history: History,
-    events: VecDeque<Value>,
+    /// The newest answer; `None`: there was none.
+    response: Option<StatusResponse>,
+    history: OffsetHistory,
+    events: VecDeque<EventEntry>,
     /// Why there was no answer last time.
     lost: Option<String>,
     key: Key,
@@ -36,8 +37,8 @@ impl Screen {
     pub(super) fn new(paint: Paint) -> Screen {
         Screen {
             paint,
-            status: Value::Null,
-            history: History::default(),
+            response: None,
+            history: OffsetHistory::default(),
             events: VecDeque::new(),
             lost: None,
             key: Key::default(),
@@ -46,19 +47,19 @@ impl Screen {
         }
     }
 
-    /// Takes in what the node has said.
-    pub(super) fn take(&mut self, look: Look) {
+    /// Takes over what the node has answered.
+    pub(super) fn update(&mut self, update: Update) {
         self.lost = None;
-        self.history.note(&look.status);
-        self.status = look.status;
-        self.events.extend(look.events);
+        self.history.add(&update.response);
+        self.response = Some(update.response);
+        self.events.extend(update.events);
         let surplus = self.events.len().saturating_sub(EVENTS);
         self.events.drain(..surplus);
     }
 
-    /// The node did not answer: what it has said before stays, and that it is old is shown.
-    pub(super) fn lose(&mut self, failure: &Failure) {
-        self.lost = Some(failure.to_string());
+    /// The node did not answer: the last answer stays, with a line that says that it is old.
+    pub(super) fn lose(&mut self, error: &ControlError) {
+        self.lost = Some(error.to_string());
     }
 
     /// Sorts the members.
@@ -91,15 +92,15 @@ impl Screen {
     }
 
     fn is_server(&self) -> bool {
-        self.status["role"] == "server"
+        self.response.as_ref().is_some_and(|response| response.server().is_some())
     }
 
     /// The node's own lines, and above all of them that it is silent, if it is.
     fn head(&self) -> Text<'static> {
-        let page = match self.is_server() {
-            true => server::head(&self.status, Paint::Plain),
-            false => client::page(&self.status, Paint::Plain),
-        };
+        let page = self.response.as_ref().map_or(String::new(), |response| match &response.status.node {
+            NodeStatus::Server(server) => server::head(server, response.clients.len(), Paint::Plain),
+            NodeStatus::Client(client) => client::page(&response.status, client, Paint::Plain),
+        });
         let mut text = Text::raw(page);
         if let Some(lost) = &self.lost {
             let line = format!("No answer: {lost}. What follows is old; trying again.");
@@ -108,8 +109,9 @@ impl Screen {
         text
     }
 
-    fn members(&self) -> Vec<Value> {
-        let mut members = self.status["clients"].as_array().cloned().unwrap_or_default();
+    fn members(&self) -> Vec<ClientRow> {
+        let clients = self.response.as_ref().map(|response| response.clients.clone());
+        let mut members = clients.unwrap_or_default();
         members.sort_by(|one, other| self.key.compare(one, other));
         if self.reversed {
             members.reverse();
@@ -117,7 +119,7 @@ impl Screen {
         members
     }
 
-    fn draw_members(&mut self, frame: &mut Frame, area: Rect, members: &[Value]) {
+    fn draw_members(&mut self, frame: &mut Frame, area: Rect, members: &[ClientRow]) {
         if area.height == 0 || members.is_empty() {
             return;
         }
@@ -171,17 +173,18 @@ impl Screen {
         let shown = self.events.iter().skip(self.events.len().saturating_sub(lines));
         let mut text = vec![Line::raw(""), Line::styled("EVENTS", Modifier::BOLD)];
         text.extend(shown.map(|event| {
-            let style = if event["level"] == "warning" { self.colour(Color::Yellow) } else { Style::new() };
-            let time = event["time"].as_str().and_then(|time| time.get(11..19)).unwrap_or("-").to_owned();
-            let what = event["text"].as_str().unwrap_or("-").to_owned();
+            let warns = event.level == EventLevel::Warning;
+            let style = if warns { self.colour(Color::Yellow) } else { Style::new() };
+            let time = event.time.get(11..19).unwrap_or("-").to_owned();
+            let what = event.text.clone();
             Line::from(vec![Span::styled(time, self.dim()), Span::raw("  "), Span::styled(what, style)])
         }));
         frame.render_widget(Paragraph::new(text), area);
     }
 
     fn foot(&self) -> String {
-        let time =
-            self.status["time"].as_str().and_then(|time| time.get(..19)).unwrap_or("-").replace('T', " ");
+        let time = self.response.as_ref().and_then(|response| response.status.header.time.get(..19));
+        let time = time.unwrap_or("-").replace('T', " ");
         match self.is_server() {
             true => format!("{time}   sort: n o e b d f h, r reverse   arrows: scroll   q: quit"),
             false => format!("{time}   q: quit"),

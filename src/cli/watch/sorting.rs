@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use crate::control::protocol::ClientRow;
 
 /// What they are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) enum Key {
     Offset,
     /// The estimated error, the largest first.
     Error,
-    /// The bound, the largest first; who has none before all.
+    /// The bound, the largest first; members without one before all others.
     Bound,
     /// The delay, the longest first.
     Delay,
@@ -53,43 +53,38 @@ impl Key {
     }
 
     /// Which of two members comes first.
-    pub(super) fn compare(self, one: &Value, other: &Value) -> Ordering {
-        let largest_first = |field: &str, size: fn(f64) -> f64| {
-            let of = |member: &Value| member[field].as_f64().map_or(f64::INFINITY, size);
+    pub(super) fn compare(self, one: &ClientRow, other: &ClientRow) -> Ordering {
+        let largest_first = |of: fn(&ClientRow) -> Option<f64>| {
+            let of = |member: &ClientRow| of(member).unwrap_or(f64::INFINITY);
             of(other).total_cmp(&of(one))
         };
-        let same = |value: f64| value;
         let by_key = match self {
             Key::Name => Ordering::Equal,
-            Key::Offset => largest_first("offset_ns", f64::abs),
-            Key::Error => largest_first("offset_error_ns", same),
-            Key::Bound => largest_first("bound_ns", same),
-            Key::Delay => largest_first("delay_ns", same),
-            Key::Frequency => largest_first("frequency_ppb", same),
-            Key::Heard => largest_first("heard_ago_ns", same),
+            Key::Offset => largest_first(|member| member.offset_ns.map(|offset| (offset as f64).abs())),
+            Key::Error => largest_first(|member| member.offset_error_ns.map(|error| error as f64)),
+            Key::Bound => largest_first(|member| member.bound_ns.map(|bound| bound as f64)),
+            Key::Delay => largest_first(|member| member.delay_ns.map(|delay| delay as f64)),
+            Key::Frequency => largest_first(|member| member.frequency_ppb),
+            Key::Heard => largest_first(|member| Some(member.heard_ago_ns as f64)),
         };
-        let name = |member: &Value| [text(member, "name"), text(member, "address")];
-        by_key.then_with(|| name(one).cmp(&name(other)))
+        by_key.then_with(|| one.name.cmp(&other.name)).then_with(|| one.address.cmp(&other.address))
     }
-}
-
-fn text(member: &Value, field: &str) -> String {
-    member[field].as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::control::protocol::examples;
 
     fn order(key: Key) -> String {
-        let mut members = [
-            json!({ "name": "b", "offset_ns": -7, "bound_ns": 10 }),
-            json!({ "name": "a", "offset_ns": 3, "bound_ns": null }),
-            json!({ "name": "c", "offset_ns": 7, "bound_ns": 20 }),
-        ];
+        let member = |name: &str, offset, bound| ClientRow {
+            offset_ns: Some(offset),
+            bound_ns: bound,
+            ..examples::row(name, 1)
+        };
+        let mut members = [member("b", -7, Some(10)), member("a", 3, None), member("c", 7, Some(20))];
         members.sort_by(|one, other| key.compare(one, other));
-        members.iter().filter_map(|member| member["name"].as_str()).collect()
+        members.iter().map(|member| member.name.as_str()).collect()
     }
 
     #[test]

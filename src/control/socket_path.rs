@@ -1,8 +1,8 @@
-//! Where control sockets are.
+//! The default paths of control sockets.
 
 use std::path::{Path, PathBuf};
 
-/// What kind of node serves a socket.
+/// Whether a node is a server or a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A server.
@@ -22,8 +22,8 @@ impl Role {
         }
     }
 
-    /// Where a node of this kind has its socket unless it is told otherwise: under `/run` for root, else in
-    /// the user's runtime directory, or in a directory of the user's own under `/tmp` where there is none.
+    /// The path of the socket of such a node, unless the operator names another: under `/run` for root, else
+    /// in the user's runtime directory; without one, in a directory under `/tmp` with the user's id.
     pub fn default_path(self) -> PathBuf {
         directory().join(self.file())
     }

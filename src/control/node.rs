@@ -1,0 +1,261 @@
+//! What a server and a client state of themselves, and the commands that a server carries out.
+//!
+//! The file system decides who may open the control socket; every command is open to all who can.
+
+use super::protocol::{
+    ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
+    PeerIdentity, ScheduledAdjustment, ServerStatus, SetTime, TimeTarget, VERSION, Vote, VoteChangeResponse,
+};
+use super::socket_path::Role;
+use crate::event_loop::ClockSnapshot;
+use crate::report::{AdjustmentMethod, rounded_ppb};
+use meantime_core::consensus::SetTimeError;
+use meantime_core::event::{Adjustment, Peer};
+use meantime_core::server::{Target, VoteChange, VoteChangeError};
+use meantime_core::time::{Now, Span, Timestamp};
+use meantime_core::view::{ClientView, CorrectionView, ManualAdjustmentView, MemberView, ServerView};
+use meantime_core::wire::ClusterId;
+use meantime_core::{Client, Node, Server};
+
+/// A node that can be asked and commanded at a control socket.
+pub trait ControlledNode: Node {
+    /// Whether it is a server or a client.
+    const ROLE: Role;
+
+    /// The state of the node, whose clock was read at `at`.
+    fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus;
+
+    /// About `max` clients from the slot `first` on; `None`: the node has no list of clients.
+    fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
+        let _ = (now, first, max);
+        None
+    }
+
+    /// Takes the vote of a client away.
+    ///
+    /// # Errors
+    /// When the node is no server, or `member` names no client or several.
+    fn remove(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+        let _ = member;
+        Err(CommandError::NotAServer)
+    }
+
+    /// Gives a client its vote back.
+    ///
+    /// # Errors
+    /// When the node is no server, or `member` names no client or several.
+    fn pin(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+        let _ = member;
+        Err(CommandError::NotAServer)
+    }
+
+    /// Schedules a manual adjustment of the cluster's time.
+    ///
+    /// # Errors
+    /// When the node is no server, or the time cannot be set now, or not to that.
+    fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
+        let _ = (now, request);
+        Err(CommandError::NotAServer)
+    }
+}
+
+/// A part of the list of clients.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClientPage {
+    /// The clients.
+    pub rows: Vec<ClientRow>,
+    /// The slot at which the next page begins; `None`: this is the last page.
+    pub next: Option<usize>,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Only a server can do it.
+    #[error("this is a client; its server knows the cluster: ask there")]
+    NotAServer,
+    /// The vote of no client was changed.
+    #[error("{error}; {advice}", error = .0, advice = vote_advice(.0))]
+    Vote(#[from] VoteChangeError),
+    /// The cluster's time was not set.
+    #[error("{error}{advice}", error = .0, advice = time_advice(.0))]
+    Time(#[from] SetTimeError),
+}
+
+/// What the operator can do when a vote was not changed.
+fn vote_advice(error: &VoteChangeError) -> &'static str {
+    match error {
+        VoteChangeError::Unknown(_) => "`meantime status` lists all clients",
+        VoteChangeError::Ambiguous { .. } => "give its address with the port",
+        VoteChangeError::OwnClock(_) => "run the server on another machine",
+        VoteChangeError::TableFull(_) => "give some back first (`meantime members pin`)",
+    }
+}
+
+/// What the operator can do when the time was not set; empty: only wait.
+fn time_advice(error: &SetTimeError) -> &'static str {
+    match error {
+        SetTimeError::NoClusterTime => "; `meantime status` shows its state",
+        SetTimeError::Unsure => "; try again when a round has ended in agreement",
+        SetTimeError::Implausible => "; --plausible-from of the server sets the earliest plausible time",
+        SetTimeError::SlewTooLong { .. } => "; add --step to set it at once",
+        SetTimeError::InProgress(_) | SetTimeError::Zero => "",
+    }
+}
+
+impl ControlledNode for Server {
+    const ROLE: Role = Role::Server;
+
+    fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus {
+        NodeStatus::Server(server_status(&self.overview(now), at))
+    }
+
+    fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
+        let (members, next) = self.members_from(now, first.try_into().ok()?, max);
+        let rows = members.iter().map(ClientRow::from).collect();
+        Some(ClientPage { rows, next: next.map(|slot| slot as usize) })
+    }
+
+    fn remove(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+        Ok(self.remove_from_vote(member)?.into())
+    }
+
+    fn pin(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+        Ok(self.pin_to_vote(member)?.into())
+    }
+
+    fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
+        let target = match request.target {
+            TimeTarget::ByNs(by) => Target::By(Span::from_nanos(by)),
+            TimeTarget::ToNs(to) => Target::To(Timestamp::from_nanos(to)),
+        };
+        let method = match request.method {
+            AdjustmentMethod::Step => Adjustment::Step,
+            _ => Adjustment::Slew,
+        };
+        let scheduled = Server::set_time(self, now, target, method)?;
+        let status = self.overview(now).manual_adjustment;
+        Ok(ScheduledAdjustment {
+            amount_ns: scheduled.amount.as_nanos(),
+            adjustment: method.into(),
+            starts_in_ns: status.map(|status| status.starts_in.as_nanos()),
+            takes_ns: scheduled.length().as_nanos(),
+            version: VERSION,
+        })
+    }
+}
+
+impl ControlledNode for Client {
+    const ROLE: Role = Role::Client;
+
+    fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus {
+        NodeStatus::Client(client_status(&self.view(now), at))
+    }
+}
+
+fn server_status(view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
+    let last_round = view.last_round.as_ref();
+    ServerStatus {
+        state: view.state.into(),
+        cluster: hexadecimal(view.cluster),
+        interval_ns: view.interval.as_nanos(),
+        frequency_ppb: rounded_ppb(view.frequency),
+        frequency_error_ppb: view.frequency_error.map(rounded_ppb),
+        excluded: view.exclusion.map(Into::into),
+        removed_and_gone: view.removed.iter().map(PeerIdentity::from).collect(),
+        own_bound_ns: view.bound.map(Span::as_nanos),
+        burst: view.burst,
+        datagrams_lost: view.lost,
+        manual_adjustment: view.manual_adjustment.as_ref().map(Into::into),
+        timestamps: at.timestamps.into(),
+        last_round: last_round.map(|report| LastRound {
+            summary: report.into(),
+            ago_ns: view.last_round_ago.map(Span::as_nanos),
+        }),
+    }
+}
+
+fn client_status(view: &ClientView, at: &ClockSnapshot) -> ClientStatus {
+    ClientStatus {
+        state: at.reading.state.into(),
+        server: view.server,
+        registered: view.registered,
+        cluster: hexadecimal(view.cluster),
+        interval_ns: view.interval.map(Span::as_nanos),
+        frequency_ppb: rounded_ppb(at.reading.frequency),
+        frequency_error_ppb: at.reading.frequency_error.map(rounded_ppb),
+        holdover: view.holdover.map(Into::into),
+        heard_ago_ns: view.heard_ago.map(Span::as_nanos),
+        last_correction: view.last_correction.as_ref().map(Into::into),
+        manual_adjustment: view.manual_adjustment.as_ref().map(Into::into),
+        timestamps: at.timestamps.into(),
+        system_ns: at.system.map(Timestamp::as_nanos),
+    }
+}
+
+impl From<&MemberView> for ClientRow {
+    fn from(member: &MemberView) -> ClientRow {
+        let measured = member.measured.as_ref();
+        ClientRow {
+            name: member.peer.name.as_str().to_owned(),
+            address: member.peer.address,
+            key: member.key.0,
+            state: member.state.into(),
+            offset_ns: measured.map(|measured| measured.offset.span().as_nanos()),
+            offset_error_ns: measured.map(|measured| measured.error.as_nanos()),
+            delay_ns: measured.map(|measured| measured.delay.as_nanos()),
+            measured_ago_ns: measured.map(|measured| measured.ago.as_nanos()),
+            error_ns: member.error.map(Span::as_nanos),
+            bound_ns: member.bound.map(Span::as_nanos),
+            frequency_ppb: member.frequency.map(rounded_ppb),
+            frequency_error_ppb: member.frequency_error.map(rounded_ppb),
+            heard: member.heard.count_ones(),
+            rounds: member.asked,
+            heard_rounds: HeardRounds(member.heard),
+            vote: if member.exclusion.is_some() { Vote::Out } else { Vote::In },
+            excluded: member.exclusion.map(Into::into),
+            admitted_ago_ns: member.admitted_ago.as_nanos(),
+            heard_ago_ns: member.heard_ago.as_nanos(),
+        }
+    }
+}
+
+impl From<&ManualAdjustmentView> for ManualAdjustmentStatus {
+    fn from(view: &ManualAdjustmentView) -> ManualAdjustmentStatus {
+        ManualAdjustmentStatus {
+            amount_ns: view.amount.as_nanos(),
+            adjustment: view.adjustment.into(),
+            starts_in_ns: view.starts_in.as_nanos(),
+            ends_in_ns: view.ends_in.as_nanos(),
+        }
+    }
+}
+
+impl From<&CorrectionView> for LastCorrection {
+    fn from(view: &CorrectionView) -> LastCorrection {
+        LastCorrection {
+            round: view.round,
+            added_ns: view.added.span().as_nanos(),
+            adjustment: view.adjustment.into(),
+            delay_ns: view.delay.as_nanos(),
+            ago_ns: view.ago.as_nanos(),
+        }
+    }
+}
+
+impl From<&Peer> for PeerIdentity {
+    fn from(peer: &Peer) -> PeerIdentity {
+        PeerIdentity { name: peer.name.as_str().to_owned(), address: peer.address }
+    }
+}
+
+impl From<VoteChange> for VoteChangeResponse {
+    fn from(change: VoteChange) -> VoteChangeResponse {
+        let PeerIdentity { name, address } = PeerIdentity::from(&change.client);
+        VoteChangeResponse { name, address, changed: change.changed, version: VERSION }
+    }
+}
+
+fn hexadecimal(cluster: ClusterId) -> String {
+    format!("{:016x}", cluster.0)
+}

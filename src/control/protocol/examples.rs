@@ -1,0 +1,141 @@
+//! Complete answers for tests, which change the fields that they are about.
+
+use std::net::SocketAddr;
+
+use super::*;
+
+/// The header of a status.
+fn header() -> EventHeader {
+    EventHeader {
+        event: "status".into(),
+        time: "2026-01-31T16:30:00.000000000Z".into(),
+        raw_ns: 77,
+        cluster_ns: 1_769_877_000_000_000_000,
+        error_ns: Some(250),
+        bound_ns: Some(110_000),
+    }
+}
+
+/// The result of a round in which two of three clocks agree.
+pub(crate) fn round() -> LastRound {
+    LastRound {
+        summary: RoundSummary {
+            round: 3,
+            outcome: RoundOutcome::Agreed,
+            members: 3,
+            heard: 3,
+            agreeing: 2,
+            median_offset_ns: -20,
+            window_ns: 1_000_000,
+            spread_ns: 400,
+            largest_bound_ns: Some(41_000),
+            mean_frequency_ppb: Some(0.5),
+            rate_ppb: -1.5,
+        },
+        ago_ns: Some(1),
+    }
+}
+
+/// A server with rounds of five seconds, whose clock is synchronized.
+pub(crate) fn server_status() -> ServerStatus {
+    ServerStatus {
+        state: ClockState::Synchronized,
+        cluster: "00000000000000ff".into(),
+        interval_ns: 5_000_000_000,
+        frequency_ppb: -1_500.0,
+        frequency_error_ppb: Some(0.25),
+        excluded: None,
+        removed_and_gone: vec![],
+        own_bound_ns: Some(2_000),
+        burst: 4,
+        datagrams_lost: 0,
+        manual_adjustment: None,
+        timestamps: Timestamping::Kernel,
+        last_round: Some(round()),
+    }
+}
+
+/// The status of that server.
+pub(crate) fn server() -> Status {
+    let node = NodeStatus::Server(server_status());
+    Status { header: header(), version: VERSION, newest_event: 7, node }
+}
+
+/// A registered client that has followed a correction.
+pub(crate) fn client_status() -> ClientStatus {
+    ClientStatus {
+        state: ClockState::Synchronized,
+        server: Some(address(5_525)),
+        registered: true,
+        cluster: "00000000000000ff".into(),
+        interval_ns: Some(5_000_000_000),
+        frequency_ppb: 1_500.0,
+        frequency_error_ppb: None,
+        holdover: None,
+        heard_ago_ns: Some(1_000),
+        last_correction: Some(correction()),
+        manual_adjustment: None,
+        timestamps: Timestamping::User,
+        system_ns: None,
+    }
+}
+
+/// The status of that client.
+pub(crate) fn client() -> Status {
+    let node = NodeStatus::Client(client_status());
+    Status { header: header(), version: VERSION, newest_event: 7, node }
+}
+
+/// A correction that was followed.
+pub(crate) fn correction() -> LastCorrection {
+    let adjustment = AdjustmentMethod::Slew;
+    LastCorrection { round: 9, added_ns: -3, adjustment, delay_ns: 1, ago_ns: 2 }
+}
+
+/// A manual adjustment that has not begun.
+pub(crate) fn manual_adjustment() -> ManualAdjustmentStatus {
+    let adjustment = AdjustmentMethod::Step;
+    ManualAdjustmentStatus { amount_ns: 5, adjustment, starts_in_ns: 1, ends_in_ns: 1 }
+}
+
+/// A client that was heard in all of the last eight rounds.
+pub(crate) fn row(name: &str, port: u16) -> ClientRow {
+    ClientRow {
+        name: name.into(),
+        address: address(port),
+        key: 0,
+        state: ClockState::Synchronized,
+        offset_ns: Some(-583),
+        offset_error_ns: Some(40),
+        delay_ns: Some(80_000),
+        measured_ago_ns: Some(1),
+        error_ns: Some(300),
+        bound_ns: Some(2_300),
+        frequency_ppb: Some(12.0),
+        frequency_error_ppb: Some(0.5),
+        heard: 8,
+        rounds: 8,
+        heard_rounds: HeardRounds(0xff),
+        vote: Vote::In,
+        excluded: None,
+        admitted_ago_ns: 60_000_000_000,
+        heard_ago_ns: 1,
+    }
+}
+
+/// An event of the log.
+pub(crate) fn event(number: u64, kind: &'static str) -> EventEntry {
+    EventEntry {
+        number,
+        time: "t".into(),
+        event: kind.into(),
+        level: EventLevel::Info,
+        text: "x".into(),
+        client: None,
+        address: None,
+    }
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::new([192, 0, 2, 1].into(), port)
+}

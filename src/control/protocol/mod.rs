@@ -1,0 +1,35 @@
+//! The control protocol: what a program can ask a node at its control socket, and what the node answers.
+//!
+//! A request is a JSON object on one line, and so is its response; docs/CONTROL.md describes both for programs
+//! in other languages. These types are the only definition. The node writes them, and `status`, `watch`,
+//! `check`, `dashboard` and the tests read them. Names of fields end in their unit; `null` means unknown.
+//!
+//! Compatibility: unknown fields are ignored, and an unknown word of an enumeration is kept as it is, so that
+//! the status of a newer node stays readable. A new field must be optional or have a default. A response that
+//! loses a field, or a field that changes its meaning, needs a new [`VERSION`].
+
+mod events;
+mod request;
+mod response;
+mod status;
+
+#[cfg(test)]
+mod documentation;
+#[cfg(test)]
+pub(crate) mod examples;
+
+pub use events::{EventEntry, EventLevel, EventsResponse};
+pub use request::{Request, SetTime, TimeTarget};
+pub use response::{Envelope, ErrorResponse, ScheduledAdjustment, VoteChangeResponse};
+pub use status::{
+    ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
+    PeerIdentity, ServerStatus, Status, StatusResponse, Vote,
+};
+
+pub use crate::report::{
+    AdjustmentMethod, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundOutcome, RoundSummary,
+    Timestamping,
+};
+
+/// The version of the protocol.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,132 @@
+//! What a program can ask.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::AdjustmentMethod;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// The state of the node and, if it is a server, of all clients.
+    Status,
+    /// The events that the node has logged.
+    Events {
+        /// Only events with a larger number than this.
+        #[serde(default)]
+        since: u64,
+    },
+    /// Takes the vote of a client away.
+    Remove {
+        /// The client's name, or its address with or without the port.
+        member: String,
+    },
+    /// Gives a client its vote back.
+    Pin {
+        /// The client's name, or its address with or without the port.
+        member: String,
+    },
+    /// Adjusts the time of the whole cluster.
+    SetTime(SetTime),
+}
+
+/// A manual adjustment of the cluster's time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SetTimeFields", into = "SetTimeFields")]
+pub struct SetTime {
+    /// By how much, or to which time.
+    pub target: TimeTarget,
+    /// Step or slew.
+    pub method: AdjustmentMethod,
+}
+
+/// By how much, or to which time, the cluster's time is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeTarget {
+    /// By this many nanoseconds; positive: forward.
+    ByNs(i64),
+    /// To this time at the moment of the request, in nanoseconds since 1970.
+    ToNs(i64),
+}
+
+/// The fields of [`SetTime`] as they stand in the JSON object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SetTimeFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to_ns: Option<i64>,
+    step: bool,
+}
+
+/// A request that names no target, or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request needs either a field `by_ns` or a field `to_ns`, whole nanoseconds")]
+struct AmbiguousTarget;
+
+impl TryFrom<SetTimeFields> for SetTime {
+    type Error = AmbiguousTarget;
+
+    fn try_from(fields: SetTimeFields) -> Result<SetTime, AmbiguousTarget> {
+        let target = match (fields.by_ns, fields.to_ns) {
+            (Some(by), None) => TimeTarget::ByNs(by),
+            (None, Some(to)) => TimeTarget::ToNs(to),
+            _ => return Err(AmbiguousTarget),
+        };
+        let method = if fields.step { AdjustmentMethod::Step } else { AdjustmentMethod::Slew };
+        Ok(SetTime { target, method })
+    }
+}
+
+impl From<SetTime> for SetTimeFields {
+    fn from(request: SetTime) -> SetTimeFields {
+        let (by_ns, to_ns) = match request.target {
+            TimeTarget::ByNs(by) => (Some(by), None),
+            TimeTarget::ToNs(to) => (None, Some(to)),
+        };
+        SetTimeFields { by_ns, to_ns, step: request.method == AdjustmentMethod::Step }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Request, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_request_is_read_as_it_is_written() {
+        let by = SetTime { target: TimeTarget::ByNs(-5), method: AdjustmentMethod::Slew };
+        let to = SetTime { target: TimeTarget::ToNs(7), method: AdjustmentMethod::Step };
+        for (request, text) in [
+            (Request::Status, r#"{"request":"status"}"#),
+            (Request::Events { since: 3 }, r#"{"request":"events","since":3}"#),
+            (Request::Remove { member: "a".into() }, r#"{"request":"remove","member":"a"}"#),
+            (Request::Pin { member: "b".into() }, r#"{"request":"pin","member":"b"}"#),
+            (Request::SetTime(by), r#"{"request":"set_time","by_ns":-5,"step":false}"#),
+            (Request::SetTime(to), r#"{"request":"set_time","to_ns":7,"step":true}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(parse(text), Ok(request));
+        }
+        assert_eq!(parse(r#"{"request":"events"}"#), Ok(Request::Events { since: 0 }));
+        assert_eq!(parse(r#"{"request":"status","of":"a newer program"}"#), Ok(Request::Status));
+    }
+
+    #[test]
+    fn a_malformed_request_is_an_error_that_names_the_fault() {
+        for (text, fault) in [
+            ("{}", "missing field `request`"),
+            (r#"{"request":"destroy"}"#, "unknown variant `destroy`"),
+            (r#"{"request":"remove"}"#, "missing field `member`"),
+            (r#"{"request":"set_time","by_ns":1}"#, "missing field `step`"),
+            (r#"{"request":"set_time","step":true}"#, "either a field `by_ns` or a field `to_ns`"),
+            (r#"{"request":"set_time","by_ns":1,"to_ns":1,"step":true}"#, "either a field `by_ns`"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(fault), "{text}: {error}");
+        }
+    }
+}

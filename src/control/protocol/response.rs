@@ -1,0 +1,55 @@
+//! What a node answers: the fields that all responses share, errors, and the results of commands.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::AdjustmentMethod;
+
+/// What every response contains. A reader checks it before it reads the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The version of the protocol; `None`: the answer is none of this protocol.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// Why the node has refused the request.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// The response to a request that the node refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorResponse {
+    /// The version of the protocol.
+    pub version: u32,
+    /// The reason, in a sentence.
+    pub error: String,
+}
+
+/// The response to `remove` and `pin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteChangeResponse {
+    /// The name of the client; may be empty.
+    pub name: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// False: its vote was in that state already.
+    pub changed: bool,
+    /// The version of the protocol.
+    pub version: u32,
+}
+
+/// The response to `set_time`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledAdjustment {
+    /// By how much the cluster's time will be adjusted.
+    pub amount_ns: i64,
+    /// Step or slew.
+    pub adjustment: AdjustmentMethod,
+    /// The time until it begins.
+    pub starts_in_ns: Option<i64>,
+    /// How long it takes; zero: a step.
+    pub takes_ns: i64,
+    /// The version of the protocol.
+    pub version: u32,
+}

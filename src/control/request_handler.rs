@@ -1,0 +1,140 @@
+//! Parses the requests at a node's control socket, and writes the responses.
+
+use serde::Serialize;
+
+use super::event_log::{EventLog, LoggedEvent};
+use super::node::{ClientPage, CommandError, ControlledNode};
+use super::protocol::{ErrorResponse, EventsResponse, Request, Status, StatusResponse, VERSION};
+use super::socket::{Query, ResponsePart};
+use crate::event_loop::ClockSnapshot;
+use crate::report::EventHeader;
+use meantime_core::time::Now;
+
+/// Answers the requests at a node's control socket.
+#[derive(Debug, Default)]
+pub struct RequestHandler {
+    log: EventLog,
+}
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error("a request is a JSON object on one line, as in {{\"request\":\"status\"}}: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+impl RequestHandler {
+    /// Adds an event to the log.
+    pub fn log(&mut self, event: LoggedEvent) {
+        self.log.push(event);
+    }
+
+    /// The response to a request, or the first part of it; or the next part of a response.
+    pub fn respond<N: ControlledNode>(
+        &self,
+        node: &mut N,
+        now: Now,
+        at: &ClockSnapshot,
+        query: Query<'_>,
+    ) -> ResponsePart {
+        let line = match query {
+            Query::Next(first) => return next_part(node.clients(now, first, PAGE)),
+            Query::Request(line) => line,
+        };
+        self.try_respond(node, now, at, line).unwrap_or_else(|error| {
+            json(&ErrorResponse { version: VERSION, error: error.to_string() }).into()
+        })
+    }
+
+    fn try_respond<N: ControlledNode>(
+        &self,
+        node: &mut N,
+        now: Now,
+        at: &ClockSnapshot,
+        line: &str,
+    ) -> Result<ResponsePart, RequestError> {
+        Ok(match serde_json::from_str(line)? {
+            Request::Status => self.status(node, now, at),
+            Request::Events { since } => {
+                let (newest_event, events) = (self.log.newest(), self.log.since(since));
+                json(&EventsResponse { version: VERSION, newest_event, events }).into()
+            }
+            Request::Remove { member } => json(&node.remove(&member)?).into(),
+            Request::Pin { member } => json(&node.pin(&member)?).into(),
+            Request::SetTime(request) => json(&node.set_time(now, &request)?).into(),
+        })
+    }
+
+    fn status<N: ControlledNode>(&self, node: &N, now: Now, at: &ClockSnapshot) -> ResponsePart {
+        let status = Status {
+            header: EventHeader::new("status", at.host, &at.reading),
+            version: VERSION,
+            newest_event: self.log.newest(),
+            node: node.status(now, at),
+        };
+        match node.clients(now, 0, PAGE) {
+            Some(page) => first_part(status, page),
+            None => json(&status).into(),
+        }
+    }
+}
+
+/// The response of a server up to the end of the first page of clients.
+fn first_part(status: Status, page: ClientPage) -> ResponsePart {
+    let mut text = json(&StatusResponse { status, clients: page.rows });
+    if page.next.is_some() {
+        // The list is the last field: without its end, further clients can follow.
+        text.truncate(text.len() - LIST_END.len());
+    }
+    ResponsePart { text, next: page.next }
+}
+
+/// The next clients of a list, and its end.
+fn next_part(page: Option<ClientPage>) -> ResponsePart {
+    let page = page.unwrap_or_default();
+    let mut text: String = page.rows.iter().flat_map(|row| [",".to_owned(), json(row)]).collect();
+    if page.next.is_none() {
+        text.push_str(LIST_END);
+    }
+    ResponsePart { text, next: page.next }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("structures with names as keys can always be written as JSON")
+}
+
+/// What closes the list of clients and the object that it ends.
+const LIST_END: &str = "]}";
+/// Clients of a page: reading so many takes a millisecond or two.
+const PAGE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::{ClientRow, examples};
+    use super::*;
+
+    fn page(names: &[&str], next: Option<usize>) -> ClientPage {
+        ClientPage { rows: names.iter().map(|name| examples::row(name, 1)).collect(), next }
+    }
+
+    #[test]
+    fn the_parts_of_a_list_make_one_object() {
+        let begun = first_part(examples::server(), page(&["1", "2"], Some(2)));
+        let parts = [
+            begun,
+            next_part(Some(page(&["3"], Some(3)))),
+            next_part(Some(page(&[], Some(9)))),
+            next_part(Some(page(&["4"], None))),
+        ];
+        assert_eq!(parts.clone().map(|part| part.next), [Some(2), Some(3), Some(9), None]);
+        let whole: String = parts.into_iter().map(|part| part.text).collect();
+        let response: StatusResponse = serde_json::from_str(&whole).unwrap();
+        assert_eq!(response.status, examples::server());
+        let names: Vec<String> = response.clients.into_iter().map(|row: ClientRow| row.name).collect();
+        assert_eq!(names, ["1", "2", "3", "4"]);
+        let none = first_part(examples::server(), page(&[], None));
+        assert!(none.text.ends_with(",\"clients\":[]}"), "{}", none.text);
+    }
+}

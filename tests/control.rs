@@ -221,7 +221,7 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
     assert_eq!((&last["members"], &last["heard"]), (&Value::from(2), &Value::from(2)));
     let bob = cluster.shown("bob");
     assert_eq!((bob.vote, bob.excluded), (Vote::Out, REMOVED));
-    assert!(cluster.page("server").contains("bob is left out of the vote: by hand"));
+    assert!(cluster.page("server").contains("bob is left out of the vote: removed by an operator"));
     let corrected = cluster.bob.events_of("corrected").len();
     cluster.bob.wait_for("corrected", corrected, |_| true);
     assert!(cluster.members("server", "remove", "bob").unwrap().contains("nothing has changed"));

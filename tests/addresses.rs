@@ -1,7 +1,7 @@
 //! Local addresses: a server with several of them, both families, and hosts in network namespaces.
 //!
-//! A client's socket is connected, so the system drops datagrams from every other address: a client that registers
-//! proves that the server answers from the address that was asked.
+//! A client's socket is connected, so the system drops datagrams from every other address: a client that
+//! registers proves that the server answers from the address that was asked.
 
 mod support;
 

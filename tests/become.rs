@@ -1,5 +1,5 @@
-//! From root to a user that may set the clock, and nothing else. The only test of its process, which changes to that
-//! user as a whole.
+//! From root to a user that may set the clock, and nothing else. The only test of its process, which changes
+//! to that user as a whole.
 
 #![cfg(target_os = "linux")]
 

@@ -1,5 +1,5 @@
-//! Failures of the system: sending fails, disks are full or read-only, the process is stopped. Each time the node
-//! goes on, logs it in a line or two, and agrees again afterwards.
+//! Failures of the system: sending fails, disks are full or read-only, the process is stopped. Each time the
+//! node goes on, logs it in a line or two, and agrees again afterwards.
 
 #![cfg(target_os = "linux")]
 

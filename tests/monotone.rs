@@ -2,9 +2,10 @@
 //! its frequency may be, from the first synchronization on: with real clocks and sockets, read as fast as
 //! possible.
 //!
-//! A node has one thread, so only that thread can read its clock at any time. Therefore one client runs in this
-//! process, in the event loop of `meantime client`: it is read some millions of times, between all that it does. The
-//! server and another client are processes; of those every event is checked, and a tick each millisecond.
+//! A node has one thread, so only that thread can read its clock at any time. Therefore one client runs in
+//! this process, in the event loop of `meantime client`: it is read some millions of times, between all that
+//! it does. The server and another client are processes; of those every event is checked, and a tick each
+//! millisecond.
 
 mod support;
 
@@ -117,8 +118,8 @@ struct Watched {
 }
 
 impl Watched {
-    /// Reads the clock so many times. Never between the loop's reading of its clocks and what the client does with
-    /// it: no program could.
+    /// Reads the clock so many times. Never between the loop's reading of its clocks and what the client does
+    /// with it: no program could.
     fn read_on(&mut self, times: u32) {
         let Some(mut reader) = self.reader.take() else { return };
         for _ in 0..times {

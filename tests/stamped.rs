@@ -1,5 +1,5 @@
-//! Datagrams that are sent after their own timestamp and read after their arrival: what the kernel's timestamps
-//! correct of that.
+//! Datagrams that are sent after their own timestamp and read after their arrival: what the kernel's
+//! timestamps correct of that.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! A node under a service manager, here a socket that records the notifications: ready, keepalive, status, stopping.
+//! A node under a service manager, here a socket that records the notifications: ready, keepalive, status,
+//! stopping.
 
 mod support;
 

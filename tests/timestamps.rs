@@ -49,8 +49,8 @@ fn where_the_kernel_records_timestamps_both_nodes_use_them() {
         assert!(node.log().contains("timestamps: kernel"), "{}", node.log());
     }
     assert_agreement(&nodes, 200_000, "with the kernel's timestamps");
-    // The delay shows it: between two calls of the program more time passes than between two timestamps of the
-    // kernel.
+    // The delay shows it: between two calls of the program more time passes than between two timestamps of
+    // the kernel.
     let delays = |process: &Process| -> Vec<i64> {
         process.events_of("updated").iter().filter_map(|event| event["delay_ns"].as_i64()).collect()
     };

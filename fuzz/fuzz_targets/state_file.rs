@@ -1,5 +1,5 @@
-//! A node's state file, as it is and with a valid checksum: figures that are used are plausible, and mean the same
-//! when they are written again.
+//! A node's state file, as it is and with a valid checksum: figures that are used are plausible, and mean the
+//! same when they are written again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

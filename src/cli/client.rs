@@ -21,15 +21,15 @@ use meantime_core::{Client, ClientConfig};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ClientArgs {
-    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1 or
-    /// [fd00::1]:7000
+    /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1
+    /// or [fd00::1]:7000
     #[arg(value_name = "SERVER[:PORT]")]
     server: ServerName,
     /// The client's name, at most 24 bytes [default: the name in its key file, or else the host's name]
     #[arg(long, value_name = "NAME", value_parser = names::client_name)]
     name: Option<Name>,
-    /// Once synchronized, step the clock for corrections above this, and slew it (run it faster or slower) for
-    /// smaller ones [default: 128ms]
+    /// Once synchronized, step the clock for corrections above this, and slew it (run it faster or slower)
+    /// for smaller ones [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
     step_threshold: Option<Span>,
     /// Refuse steps of more than this once a second correction has confirmed the first; 0 refuses all steps
@@ -46,15 +46,17 @@ pub(super) struct ClientArgs {
     /// Refuse a cluster time before this date, as in 2026-01-31 [default: 2025-06-01]
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     plausible_from: Option<Timestamp>,
-    /// Drift allowance: how much the oscillator's frequency may change unseen; the guaranteed bound assumes it
+    /// Drift allowance: how much the oscillator's frequency may change unseen; the guaranteed bound assumes
+    /// it
     #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     drift_allowance: Frequency,
-    /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift this clock by at
-    /// most half of this
+    /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift this clock
+    /// by at most half of this
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
-    /// Known asymmetry of the path: how much longer datagrams take from the server than to it (negative: shorter)
+    /// Known asymmetry of the path: how much longer datagrams take from the server than to it (negative:
+    /// shorter)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span)]
     asymmetry: Span,
@@ -65,8 +67,8 @@ pub(super) struct ClientArgs {
 /// Runs a client until a signal ends it.
 ///
 /// # Errors
-/// When the server's name cannot be resolved, the clock of --clock cannot be used, or the log or output cannot be
-/// written.
+/// When the server's name cannot be resolved, the clock of --clock cannot be used, or the log or output
+/// cannot be written.
 pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
     args.node.start_log()?;

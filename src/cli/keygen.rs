@@ -58,8 +58,8 @@ pub(super) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A client's file must not overwrite a server's, such as the file that it is derived from: all clients would need
-/// new keys.
+/// A client's file must not overwrite a server's, such as the file that it is derived from: all clients would
+/// need new keys.
 fn refuse_master_keys(path: &Path) -> Result<(), Failure> {
     match KeyFile::read(path) {
         Ok(KeyFile::Masters(_)) => Err(Failure::Runtime(format!(

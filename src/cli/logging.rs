@@ -1,9 +1,9 @@
 //! The log: to stderr, and to a file if one is named. Timestamps are RFC 3339 in UTC, by the *machine's*
 //! wall clock, which may well be wrong: the cluster's time is in the events.
 //!
-//! A line is shown once to each reader. Events go to stdout. If stdout is text, stderr has only what is not an
-//! event: failures of the program and its environment. If stdout is JSON, for programs, stderr also has the
-//! important events for people; the log file always has them.
+//! A line is shown once to each reader. Events go to stdout. If stdout is text, stderr has only what is not
+//! an event: failures of the program and its environment. If stdout is JSON, for programs, stderr also has
+//! the important events for people; the log file always has them.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! RING 2. The interface for people: the command line, text and JSON output, logging.
 //!
-//! One module per subcommand: it turns the options into a configuration, checks them before anything starts, and
-//! runs. An error becomes a [`Failure`]: one line on stderr and an exit code.
+//! One module per subcommand: it turns the options into a configuration, checks them before anything starts,
+//! and runs. An error becomes a [`Failure`]: one line on stderr and an exit code.
 
 mod advice;
 mod check;

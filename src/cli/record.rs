@@ -9,12 +9,12 @@ use crate::store::record::{RecordLimits, Recorder};
 /// Where the record is written, and how many older files stay.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Append the clocks of all members to this CSV file, one row per round and member. docs/RECORD.md describes
-    /// the columns; `meantime plot` draws the file
+    /// Append the clocks of all members to this CSV file, one row per round and member. docs/RECORD.md
+    /// describes the columns; `meantime plot` draws the file
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Maximum size of the record's file, at least 4KiB. A file that would grow larger is renamed to FILE.1, and a
-    /// new one begins
+    /// Maximum size of the record's file, at least 4KiB. A file that would grow larger is renamed to FILE.1,
+    /// and a new one begins
     #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "record", value_parser = max_size)]
     record_size: u64,
     /// Maximum number of older files (FILE.1 is the newest), 0 to 1000

@@ -47,12 +47,12 @@ pub(super) struct ServerArgs {
     /// Drop datagrams from this network, even if --allow includes it. May be repeated
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     deny: Vec<IpNet>,
-    /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift a clock by at
-    /// most half of this
+    /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift a clock by
+    /// at most half of this
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
-    /// Maximum number of probes per second, 100 to 10000000. If a round does not fit into the interval, its bursts
-    /// have fewer exchanges
+    /// Maximum number of probes per second, 100 to 10000000. If a round does not fit into the interval, its
+    /// bursts have fewer exchanges
     #[arg(long, value_name = "N", default_value_t = PROBE_RATE, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     probe_rate: u32,
     /// Report the events of single clients (measurements and corrections) up to this number of clients

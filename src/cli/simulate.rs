@@ -1,7 +1,7 @@
 //! `meantime simulate`: the same server and clients in a simulated world, faster than real time.
 //!
-//! It turns the options into a [`Scenario`], runs it, and reports the true errors of the clocks beside those that
-//! the nodes state. The same seed gives the same run, to the last bit.
+//! It turns the options into a [`Scenario`], runs it, and reports the true errors of the clocks beside those
+//! that the nodes state. The same seed gives the same run, to the last bit.
 
 mod arguments;
 mod events;
@@ -28,8 +28,8 @@ use samples::Samples;
 /// Runs a simulation and reports on it.
 ///
 /// # Errors
-/// When the options contradict one another, the results cannot be written, or a cluster of random faults did not
-/// return to agreement.
+/// When the options contradict one another, the results cannot be written, or a cluster of random faults did
+/// not return to agreement.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let (scenario, endurance) = args.world()?;
     let samples = args.samples.as_deref().map(|path| create_samples(path, &scenario)).transpose()?;

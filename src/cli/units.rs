@@ -1,5 +1,5 @@
-//! The values of options as an operator types them: durations (`250ms`, `-2.5s`), frequencies (`50ppm`), sizes
-//! (`64MiB`), dates (`2026-01-31`) and addresses.
+//! The values of options as an operator types them: durations (`250ms`, `-2.5s`), frequencies (`50ppm`),
+//! sizes (`64MiB`), dates (`2026-01-31`) and addresses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -151,8 +151,8 @@ pub fn max_delay(text: &str) -> Result<Span, ValueError> {
     }
 }
 
-/// Parses a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, or a ratio, `1e-6`. A number that is not a
-/// sensible ratio lacks its unit.
+/// Parses a frequency error of at most ± 500 ppm: `50ppm`, `-20ppb`, or a ratio, `1e-6`. A number that is not
+/// a sensible ratio lacks its unit.
 ///
 /// # Errors
 /// When it is not a frequency, lacks its unit, or is too large.

@@ -1,8 +1,9 @@
 //! From the kernel's timestamps to the host's oscillator.
 //!
-//! The kernel's timestamps are readings of `CLOCK_REALTIME`, which other programs may step or slew at any time;
-//! the node measures on the oscillator. A [`ClockPair`] connects the two: both clocks read together, after the
-//! timestamp was recorded. A timestamp that is `age` older than the pair belongs to the oscillator's reading
+//! The kernel's timestamps are readings of `CLOCK_REALTIME`, which other programs may step or slew at any
+//! time; the node measures on the oscillator. A [`ClockPair`] connects the two: both clocks read together,
+//! after the timestamp was recorded. A timestamp that is `age` older than the pair belongs to the
+//! oscillator's reading
 //!
 //! ```text
 //! raw = pair.raw − age / (1 + rate),    age = pair.real − timestamp
@@ -13,9 +14,9 @@
 //! This holds only if `CLOCK_REALTIME` was not stepped between the timestamp and the pair. So every pair is
 //! compared with the previous one. If they differ by more than slewing can explain, no timestamp is converted
 //! until all those from before the step must have been consumed. A step that is too small to be distinguished
-//! from slewing, exactly between timestamp and pair, moves the timestamp by as much. Four timestamps with such an
-//! error may show a negative delay, and are dropped; else they are wrong, and the guaranteed bound assumes that
-//! none are.
+//! from slewing, exactly between timestamp and pair, moves the timestamp by as much. Four timestamps with
+//! such an error may show a negative delay, and are dropped; else they are wrong, and the guaranteed bound
+//! assumes that none are.
 
 use super::pair::ClockPair;
 use super::reading::HostRaw;
@@ -69,8 +70,8 @@ impl TimestampConverter {
         }
     }
 
-    /// What the oscillator showed when the wall clock showed `timestamp`, by the latest pair, which was read after
-    /// that. Never later than the pair.
+    /// What the oscillator showed when the wall clock showed `timestamp`, by the latest pair, which was read
+    /// after that. Never later than the pair.
     ///
     /// # Errors
     /// When that is unknown: user-space time has to do.
@@ -87,7 +88,8 @@ impl TimestampConverter {
     /// Takes a new pair. Timestamps recorded before it are converted by it, until the next one.
     ///
     /// # Errors
-    /// When none can be converted by it; [`convert`](TimestampConverter::convert) then returns the same error.
+    /// When none can be converted by it; [`convert`](TimestampConverter::convert) then returns the same
+    /// error.
     pub fn update(&mut self, pair: ClockPair) -> Result<(), ConversionError> {
         let result = self.check(pair);
         self.current = result.map(|()| pair);

@@ -29,8 +29,8 @@ pub(super) fn realtime() -> Timestamp {
     Timestamp::from_nanos(nanos(ClockId::CLOCK_REALTIME))
 }
 
-/// The oscillator and the wall clock, read together: of some attempts the one that took the least time, or the
-/// first that took very little.
+/// The oscillator and the wall clock, read together: of some attempts the one that took the least time, or
+/// the first that took very little.
 pub(super) fn pair() -> ClockPair {
     narrowest(MAX_PAIR_ATTEMPTS, attempt, |pair| pair.width)
 }

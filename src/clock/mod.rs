@@ -1,7 +1,8 @@
 //! The only place that reads or sets a clock.
 //!
 //! It decides which of the machine's clocks serves as which of the three timescales of
-//! [`meantime_core::time`], and never what to do with a reading. Of the core it knows these types of time only.
+//! [`meantime_core::time`], and never what to do with a reading. Of the core it knows these types of time
+//! only.
 //!
 //! | module | what it decides |
 //! |---|---|

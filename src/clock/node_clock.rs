@@ -12,14 +12,14 @@ pub trait NodeClock {
     /// All of them, read together.
     fn read(&self) -> ClockSample;
 
-    /// For how long the machine, and its oscillator, has been suspended since the last call; `None`: it has not,
-    /// or that is unknown.
+    /// For how long the machine, and its oscillator, has been suspended since the last call; `None`: it has
+    /// not, or that is unknown.
     fn take_suspension(&mut self) -> Option<Span> {
         None
     }
 
-    /// Continues with the time of an earlier run: the node's oscillator shows `time` when the host's reads `host`,
-    /// and runs on from there.
+    /// Continues with the time of an earlier run: the node's oscillator shows `time` when the host's reads
+    /// `host`, and runs on from there.
     fn resume(&mut self, host: HostRaw, time: Timestamp) -> Resumed;
 
     /// The two clocks that the core takes, read together.

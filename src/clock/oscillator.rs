@@ -1,7 +1,7 @@
 //! A node's oscillator as arithmetic over the host's.
 //!
-//! It is anchored once: at host reading h₀ it shows r₀, the wall clock at that time (plus a simulated offset).
-//! From there it runs like the host's oscillator, apart from a simulated drift d:
+//! It is anchored once: at host reading h₀ it shows r₀, the wall clock at that time (plus a simulated
+//! offset). From there it runs like the host's oscillator, apart from a simulated drift d:
 //!
 //! ```text
 //! r(h) = r₀ + (h − h₀) + d·(h − h₀)

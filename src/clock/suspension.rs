@@ -1,9 +1,9 @@
-//! Whether the machine has been suspended: `CLOCK_BOOTTIME` counts the time of a suspension, `CLOCK_MONOTONIC` and
-//! the oscillator do not.
+//! Whether the machine has been suspended: `CLOCK_BOOTTIME` counts the time of a suspension,
+//! `CLOCK_MONOTONIC` and the oscillator do not.
 //!
-//! The two cannot be read at the same instant, and a process may be interrupted between two readings for longer
-//! than a short suspension. So the monotonic clock is read before and after: the suspended time since the boot
-//! then lies between two limits, and only what is certain counts.
+//! The two cannot be read at the same instant, and a process may be interrupted between two readings for
+//! longer than a short suspension. So the monotonic clock is read before and after: the suspended time since
+//! the boot then lies between two limits, and only what is certain counts.
 
 use meantime_core::time::{Monotonic, Span};
 
@@ -15,8 +15,9 @@ pub struct SuspensionDetector {
 }
 
 impl SuspensionDetector {
-    /// Takes readings of the monotonic clock, of the clock that counts suspensions as well, and of the monotonic
-    /// clock again. Returns how long the machine has been suspended since the last call, if that is certain.
+    /// Takes readings of the monotonic clock, of the clock that counts suspensions as well, and of the
+    /// monotonic clock again. Returns how long the machine has been suspended since the last call, if that is
+    /// certain.
     pub fn check(&mut self, before: Monotonic, boottime: Span, after: Monotonic) -> Option<Span> {
         let counted = |monotonic: Monotonic| boottime - Span::from_nanos(monotonic.as_nanos());
         let (min, max) = (counted(after), counted(before));

@@ -69,8 +69,8 @@ pub enum ControlError {
 }
 
 impl ControlClient {
-    /// Connects to the node at `path`; without one, to this user's server on this machine, else to its client.
-    /// Each response is awaited for at most `timeout`.
+    /// Connects to the node at `path`; without one, to this user's server on this machine, else to its
+    /// client. Each response is awaited for at most `timeout`.
     ///
     /// # Errors
     /// When there is no node, or this user may not connect to it.

@@ -40,8 +40,8 @@ pub trait LoopHandler<N: Node> {
         Ok(())
     }
 
-    /// A program asks something of the node at the control socket, or asks it to do something, or reads the next
-    /// piece of an answer.
+    /// A program asks something of the node at the control socket, or asks it to do something, or reads the
+    /// next piece of an answer.
     fn request(&mut self, node: &mut N, now: Now, at: ClockSnapshot, query: Query<'_>) -> ResponsePart {
         let _ = (node, now, at, query);
         ResponsePart::default()

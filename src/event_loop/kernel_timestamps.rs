@@ -82,8 +82,8 @@ impl KernelTimestamps {
         }
     }
 
-    /// This process has stepped the machine's clock. Timestamps from before the step are not usable, so missing
-    /// ones are expected for a while.
+    /// This process has stepped the machine's clock. Timestamps from before the step are not usable, so
+    /// missing ones are expected for a while.
     pub(super) fn clock_stepped(&mut self, now: Monotonic) {
         self.grace_until = Some(now + STEP_GRACE);
     }
@@ -92,8 +92,8 @@ impl KernelTimestamps {
         self.grace_until.is_some_and(|until| clock.now().mono < until)
     }
 
-    /// The socket's buffer was full. Then the kernel has no room for transmit timestamps either, so their absence
-    /// shows nothing.
+    /// The socket's buffer was full. Then the kernel has no room for transmit timestamps either, so their
+    /// absence shows nothing.
     pub(super) fn buffer_was_full(&mut self) {
         self.unreported = 0;
     }

@@ -1,13 +1,14 @@
 //! The event loop that drives one node.
 //!
-//! It follows the contract on [`Node`](meantime_core::Node): what has been received together is handed over, then
-//! datagrams, actions and events are drained. [`LoopHandler`] gets the events, each with a [`ClockSnapshot`]. If the
-//! clock steers the system's time, it is called on each wake-up, and knows itself when it is due. Nothing that the
-//! network does ends the loop: failures are counted, and logged at `debug` once in a while.
+//! It follows the contract on [`Node`](meantime_core::Node): what has been received together is handed over,
+//! then datagrams, actions and events are drained. [`LoopHandler`] gets the events, each with a
+//! [`ClockSnapshot`]. If the clock steers the system's time, it is called on each wake-up, and knows itself
+//! when it is due. Nothing that the network does ends the loop: failures are counted, and logged at `debug`
+//! once in a while.
 //!
 //! mio is edge-triggered, so readiness is kept until the socket is empty; and at most a batch of datagrams is
-//! received before timers are checked, so a flood of datagrams cannot starve them. The system rounds waits up to
-//! whole milliseconds: timers are late, never early.
+//! received before timers are checked, so a flood of datagrams cannot starve them. The system rounds waits up
+//! to whole milliseconds: timers are late, never early.
 //!
 //! | module | what it owns |
 //! |---|---|

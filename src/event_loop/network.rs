@@ -1,8 +1,9 @@
-//! Between a node and its transport: receives and sends in batches, and gives the node the time of each datagram.
+//! Between a node and its transport: receives and sends in batches, and gives the node the time of each
+//! datagram.
 //!
-//! The clocks are read once for each batch, right after it is received or right before it is sent; the kernel's
-//! timestamps distinguish the datagrams of a batch. Without them, datagrams that are received together have the same
-//! time of receipt, and a datagram whose time of sending matters is sent alone.
+//! The clocks are read once for each batch, right after it is received or right before it is sent; the
+//! kernel's timestamps distinguish the datagrams of a batch. Without them, datagrams that are received
+//! together have the same time of receipt, and a datagram whose time of sending matters is sent alone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -181,8 +182,8 @@ impl<T: Transport> Network<T> {
                 }
             }
             self.send(now.mono, registry);
-            // Usually a datagram has left before the call that sends it returns. Its timestamp is taken at once, so
-            // that the error queue does not fill up.
+            // Usually a datagram has left before the call that sends it returns. Its timestamp is taken at
+            // once, so that the error queue does not fill up.
             self.take_transmit_timestamps(node, clock);
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! The order matters. Groups are set while that is still allowed, then the user; the kernel would remove all
 //! capabilities together with the user root, so they are kept over that step, and then reduced to the one
-//! that is needed. The bounding set and `no_new_privs` make this final: a program that an attacker makes this process
-//! execute gets no more.
+//! that is needed. The bounding set and `no_new_privs` make this final: a program that an attacker makes this
+//! process execute gets no more.
 
 use std::ffi::CString;
 use std::io;
@@ -63,8 +63,8 @@ pub fn can_change_user() -> bool {
     has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
 }
 
-/// Becomes this user, with its groups, and drops every privilege but `retained`, for good. It is no error if that
-/// one is missing. Without an account the user stays the same, but has no privileges by being root.
+/// Becomes this user, with its groups, and drops every privilege but `retained`, for good. It is no error if
+/// that one is missing. Without an account the user stays the same, but has no privileges by being root.
 ///
 /// # Errors
 /// When the system refuses: then some privileges may be dropped and others not, and the process should end.

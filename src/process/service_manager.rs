@@ -1,8 +1,8 @@
 //! The service manager that has started this process: systemd, or another one that speaks sd_notify(3).
 //!
-//! The process notifies it when it is ready and when it stops, of its status, and that it is alive. Notifications
-//! never wait: a service manager that does not read them blocks nothing, and a status that was lost is sent again
-//! with the next keepalive.
+//! The process notifies it when it is ready and when it stops, of its status, and that it is alive.
+//! Notifications never wait: a service manager that does not read them blocks nothing, and a status that was
+//! lost is sent again with the next keepalive.
 
 use std::ffi::OsStr;
 use std::io;
@@ -36,8 +36,8 @@ impl ServiceManager {
         Some(ServiceManager { socket: socket.into(), watchdog_timeout, sent_status: String::new() })
     }
 
-    /// How often [`keepalive`](ServiceManager::keepalive) must be called: three times within the watchdog timeout,
-    /// and often enough for a status that an operator may read.
+    /// How often [`keepalive`](ServiceManager::keepalive) must be called: three times within the watchdog
+    /// timeout, and often enough for a status that an operator may read.
     pub fn period(&self) -> Span {
         let watched =
             self.watchdog_timeout.map_or(STATUS_PERIOD, |watchdog_timeout| watchdog_timeout.over(3));

@@ -1,4 +1,5 @@
-//! RING 1. The machine-readable form of what a node reports: on stdout, at the control socket and in the record.
+//! RING 1. The machine-readable form of what a node reports: on stdout, at the control socket and in the
+//! record.
 //!
 //! It defines once how times, frequencies and the names of variants are written, and which fields all events
 //! share ([`EventHeader`]). It does no I/O and contains no sentences for people.

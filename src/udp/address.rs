@@ -1,7 +1,8 @@
 //! Socket addresses of both families.
 //!
-//! On an IPv6 socket that serves both families, IPv4 addresses look like `::ffff:192.0.2.1`. Outside [`udp`](super)
-//! they never do: a path has plain IPv4 addresses, and is translated back when a datagram is sent along it.
+//! On an IPv6 socket that serves both families, IPv4 addresses look like `::ffff:192.0.2.1`. Outside
+//! [`udp`](super) they never do: a path has plain IPv4 addresses, and is translated back when a datagram is
+//! sent along it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 

@@ -14,10 +14,10 @@ use super::transport::Transport;
 use meantime_core::time::Timestamp;
 use meantime_core::{Path, StampId, Transmit};
 
-/// A client's socket is connected, so the system drops what other addresses send. Its local address is the one
-/// from the time of connecting, even when the machine has a new address. So the client opens a new socket when
-/// the server's address changes, when the local address has gone, and for the next registration after it has
-/// failed to send.
+/// A client's socket is connected, so the system drops what other addresses send. Its local address is the
+/// one from the time of connecting, even when the machine has a new address. So the client opens a new socket
+/// when the server's address changes, when the local address has gone, and for the next registration after it
+/// has failed to send.
 #[derive(Debug)]
 pub struct ClientSocket {
     resolver: Resolver,
@@ -109,7 +109,8 @@ impl Transport for ClientSocket {
     }
 }
 
-/// The errors by which systems report that the local address of a connected socket has gone from this machine.
+/// The errors by which systems report that the local address of a connected socket has gone from this
+/// machine.
 fn means_address_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable)
 }

@@ -1,7 +1,7 @@
 //! The only place that touches UDP sockets.
 //!
-//! It decides how a datagram travels (from which local address, through which socket), and never what a datagram
-//! means. It knows neither the event loop nor a node.
+//! It decides how a datagram travels (from which local address, through which socket), and never what a
+//! datagram means. It knows neither the event loop nor a node.
 //!
 //! | module | what it owns |
 //! |---|---|

@@ -1,9 +1,10 @@
 //! The addresses of a server, looked up by its name.
 //!
 //! A lookup may block for as long as the system's resolver takes, half a minute if the network is down; an
-//! address needs no lookup and never blocks. The addresses of a name are tried one after the other; only when all
-//! have been tried is the name looked up again, for it may have moved. During a lookup the event loop handles no
-//! signals, so SIGINT and SIGTERM end the process at once: without the server's address no goodbye can be sent.
+//! address needs no lookup and never blocks. The addresses of a name are tried one after the other; only when
+//! all have been tried is the name looked up again, for it may have moved. During a lookup the event loop
+//! handles no signals, so SIGINT and SIGTERM end the process at once: without the server's address no goodbye
+//! can be sent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -24,7 +24,8 @@ pub struct DatagramSocket {
     family: Family,
     /// The peer of a connected socket.
     peer: Option<SocketAddr>,
-    /// The local address of a socket that is bound to a single one; everything that it sends leaves from there.
+    /// The local address of a socket that is bound to a single one; everything that it sends leaves from
+    /// there.
     local: Option<IpAddr>,
     send_batch: SendBatch,
     /// `None` without kernel timestamps.
@@ -161,7 +162,8 @@ impl DatagramSocket {
         received.peer.map(|peer| Path { peer: canonical(peer), local })
     }
 
-    /// Sends datagrams, each along its path, at most a batch. Returns how many were sent, from the first one on.
+    /// Sends datagrams, each along its path, at most a batch. Returns how many were sent, from the first one
+    /// on.
     ///
     /// # Errors
     /// When the first could not be sent.
@@ -213,7 +215,8 @@ impl DatagramSocket {
         self.socket.send(bytes).unwrap();
     }
 
-    /// Counts along with the kernel: the first `sent` datagrams were sent; the next one, if any, could not be.
+    /// Counts along with the kernel: the first `sent` datagrams were sent; the next one, if any, could not
+    /// be.
     fn count_timestamps(&mut self, transmits: &[Transmit], sent: usize) -> io::Result<()> {
         let Some(timestamps) = &mut self.transmit_timestamps else { return Ok(()) };
         transmits[..sent].iter().filter_map(|transmit| transmit.stamp).for_each(|id| timestamps.sent(id));
@@ -232,8 +235,8 @@ pub fn require_kernel_timestamps() -> io::Result<()> {
     DatagramSocket::new(Family::V4).or_else(|_| DatagramSocket::new(Family::V6))?.request_kernel_timestamps()
 }
 
-/// Room for 20,000 reports while the program is not scheduled: each takes less than a kilobyte by the system's
-/// accounting. Without the privilege for so much, the system grants its own limit.
+/// Room for 20,000 reports while the program is not scheduled: each takes less than a kilobyte by the
+/// system's accounting. Without the privilege for so much, the system grants its own limit.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// Probes and corrections are paced; this is for bursts all the same.
 const SEND_BUFFER: usize = 4 << 20;

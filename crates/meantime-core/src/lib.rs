@@ -2,8 +2,8 @@
 //!
 //! Nothing in this crate reads a clock, opens a socket or a file, spawns a thread, sleeps or logs. Time and
 //! randomness come in from outside, so the same code runs under the program's event loop and under the
-//! simulator's virtual time. The compiler enforces that: the crate is `no_std` and its dependencies do no I/O,
-//! so `std::net::UdpSocket`, `std::time::Instant` and `std::fs` do not resolve here.
+//! simulator's virtual time. The compiler enforces that: the crate is `no_std` and its dependencies do no
+//! I/O, so `std::net::UdpSocket`, `std::time::Instant` and `std::fs` do not resolve here.
 //!
 //! [`Node`] is the contract of a [`Server`] and a [`Client`], with an example that drives both.
 //!

@@ -47,7 +47,8 @@ pub(super) struct LoadArgs {
     /// With --rate max: maximum number of heartbeats without an answer, 1 to 65536
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pressure: u32,
-    /// Authenticate all datagrams with the keys in this file, the server's own, which `meantime keygen` writes
+    /// Authenticate all datagrams with the keys in this file, the server's own, which `meantime keygen`
+    /// writes
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Seed of the clients' simulated clocks

@@ -12,23 +12,23 @@ use meantime_core::time::{Frequency, Span};
 /// The options that every node has.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct NodeArgs {
-    /// The clock that follows cluster time: overlay, a clock of meantime's own, needs no privilege and sets nothing;
-    /// system, the machine's clock, needs CAP_SYS_TIME
+    /// The clock that follows cluster time: overlay, a clock of meantime's own, needs no privilege and sets
+    /// nothing; system, the machine's clock, needs CAP_SYS_TIME
     #[arg(long, value_name = "CLOCK", default_value = "overlay", hide_possible_values = true)]
     pub(super) clock: ClockKind,
     /// With --clock system: steer the clock even if another program seems to steer it
     #[arg(long)]
     pub(super) force: bool,
-    /// Keep the oscillator's frequency over restarts, and the time until the machine reboots, in a file in this
-    /// directory. The directory is made if it does not exist
+    /// Keep the oscillator's frequency over restarts, and the time until the machine reboots, in a file in
+    /// this directory. The directory is made if it does not exist
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
-    /// Authenticate all datagrams with the keys in this file, which `meantime keygen` writes. The node notices when
-    /// the file changes
+    /// Authenticate all datagrams with the keys in this file, which `meantime keygen` writes. The node
+    /// notices when the file changes
     #[arg(long, value_name = "FILE")]
     pub(super) key_file: Option<PathBuf>,
-    /// After opening sockets and files, switch to this user and its groups (needs root). A node always drops all
-    /// rights except CAP_SYS_TIME with --clock system
+    /// After opening sockets and files, switch to this user and its groups (needs root). A node always drops
+    /// all rights except CAP_SYS_TIME with --clock system
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
     /// Simulate a clock that is ahead by this at the start, as in 2.5s (negative: behind)
@@ -45,8 +45,8 @@ pub(in crate::cli) struct NodeArgs {
     /// Also print the clock's state once per period, as in 100ms; at least 1ms
     #[arg(long, value_name = "PERIOD", allow_hyphen_values = true, value_parser = tick_period)]
     pub(super) tick: Option<Span>,
-    /// Path of the Unix socket for `meantime status` and other programs [default: server.sock or client.sock in
-    /// /run/meantime for root, in $XDG_RUNTIME_DIR/meantime or /tmp/meantime-UID for other users]
+    /// Path of the Unix socket for `meantime status` and other programs [default: server.sock or client.sock
+    /// in /run/meantime for root, in $XDG_RUNTIME_DIR/meantime or /tmp/meantime-UID for other users]
     #[arg(long, value_name = "PATH")]
     pub(super) control: Option<PathBuf>,
     /// Timestamp source: what records when a datagram is sent or received

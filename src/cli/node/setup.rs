@@ -57,8 +57,8 @@ impl NodeArgs {
         key_file::unusable(self.key_file.as_deref().unwrap_or(Path::new("")), error)
     }
 
-    /// Opens the control socket and drops all rights that the node does not need. The state directory is made for
-    /// the user of `--user`; all else is opened as that user, so that it can be opened again later.
+    /// Opens the control socket and drops all rights that the node does not need. The state directory is made
+    /// for the user of `--user`; all else is opened as that user, so that it can be opened again later.
     ///
     /// # Errors
     /// When the process cannot become the user of `--user`, or cannot open the socket of `--control`.
@@ -80,9 +80,9 @@ impl NodeArgs {
         Ok(control)
     }
 
-    /// The state file of the node `name`, if the options name a directory, and the frequency in it with one standard
-    /// deviation. If the file has a time that is not before `plausible_from`, the clock, which has just started,
-    /// resumes it, unless the options simulate an offset.
+    /// The state file of the node `name`, if the options name a directory, and the frequency in it with one
+    /// standard deviation. If the file has a time that is not before `plausible_from`, the clock, which has
+    /// just started, resumes it, unless the options simulate an offset.
     pub(in crate::cli) fn open_state_file(
         &self,
         name: &Name,
@@ -139,8 +139,8 @@ fn account(name: &str) -> Result<Account, Failure> {
     }
 }
 
-/// Makes the state directory for this user, who may not be allowed to make it. A failure is reported later, when the
-/// state file is prepared.
+/// Makes the state directory for this user, who may not be allowed to make it. A failure is reported later,
+/// when the state file is prepared.
 fn make_directory_for(account: &Account, directory: &Path) {
     if !directory.exists() && std::fs::create_dir_all(directory).is_ok() {
         let _ = account.own(directory);

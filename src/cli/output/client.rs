@@ -1,4 +1,5 @@
-//! A client's events as JSON and text. The words are those of the classic demonstration of the Berkeley algorithm.
+//! A client's events as JSON and text. The words are those of the classic demonstration of the Berkeley
+//! algorithm.
 
 use log::Level;
 

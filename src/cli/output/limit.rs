@@ -1,5 +1,6 @@
-//! Limits the rate of log lines that datagrams can provoke: of each kind of event ten lines at once, then one per
-//! ten seconds. The lines left out are counted, and the next line has their number. Stdout always has all events.
+//! Limits the rate of log lines that datagrams can provoke: of each kind of event ten lines at once, then one
+//! per ten seconds. The lines left out are counted, and the next line has their number. Stdout always has all
+//! events.
 
 use std::collections::HashMap;
 

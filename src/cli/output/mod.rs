@@ -1,10 +1,11 @@
 //! A node's events on stdout, as text for people and as JSON for programs.
 //!
-//! Every event has a kind, fields and a sentence ([`Tell`]); this module decides how they are framed. In JSON each event is one object on one line: `event`, `time` (this node's cluster time), `raw_ns`
-//! and `cluster_ns` (the host's oscillator and this node's cluster time, read together), `error_ns` and
-//! `bound_ns` (its estimated and its guaranteed distance from cluster time; null: unknown),
-//! then the fields of its kind, which end in their unit. Lines are written when the loop is about to wait, so
-//! that a slow reader does not come between a datagram and its timestamp.
+//! Every event has a kind, fields and a sentence ([`Tell`]); this module decides how they are framed. In JSON
+//! each event is one object on one line: `event`, `time` (this node's cluster time), `raw_ns` and
+//! `cluster_ns` (the host's oscillator and this node's cluster time, read together), `error_ns` and
+//! `bound_ns` (its estimated and its guaranteed distance from cluster time; null: unknown), then the fields
+//! of its kind, which end in their unit. Lines are written when the loop is about to wait, so that a slow
+//! reader does not come between a datagram and its timestamp.
 
 mod client;
 mod limit;

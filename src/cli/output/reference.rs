@@ -1,4 +1,5 @@
-//! docs/reference/events.md lists every event with every JSON field: the page is compared with what is printed.
+//! docs/reference/events.md lists every event with every JSON field: the page is compared with what is
+//! printed.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! A server's events as JSON and text. The words are those of the classic demonstration of the Berkeley algorithm.
+//! A server's events as JSON and text. The words are those of the classic demonstration of the Berkeley
+//! algorithm.
 
 use std::net::SocketAddr;
 

@@ -45,8 +45,8 @@ where
     Ok(())
 }
 
-/// A name that fits into the legend. Of a longer name the middle is left out, because addresses differ at their
-/// ends.
+/// A name that fits into the legend. Of a longer name the middle is left out, because addresses differ at
+/// their ends.
 fn shortened(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     match chars.len() {

@@ -1,8 +1,8 @@
 //! Maps values to places on an axis, and chooses the ticks.
 //!
-//! While a cluster synchronizes, its offsets go from seconds to nanoseconds. If the largest value is far beyond the
-//! median, the axis is logarithmic on both sides of zero, asinh-like: y =
-//! sign(v)·log₁₀(1 + |v|/l), linear within ± l.
+//! While a cluster synchronizes, its offsets go from seconds to nanoseconds. If the largest value is far
+//! beyond the median, the axis is logarithmic on both sides of zero, asinh-like: y = sign(v)·log₁₀(1 +
+//! |v|/l), linear within ± l.
 
 use chrono::DateTime;
 

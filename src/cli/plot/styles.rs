@@ -1,8 +1,8 @@
 //! Colours and markers of the members.
 //!
-//! The colours are those of Okabe and Ito, which can be distinguished with any kind of colour blindness. Members of
-//! the same colour have different markers. Of many members those with the largest offsets have a name in the legend;
-//! the others are grey.
+//! The colours are those of Okabe and Ito, which can be distinguished with any kind of colour blindness.
+//! Members of the same colour have different markers. Of many members those with the largest offsets have a
+//! name in the legend; the others are grey.
 
 use plotters::coord::CoordTranslate;
 use plotters::drawing::DrawingAreaErrorKind;
@@ -104,7 +104,8 @@ impl MemberStyle {
     }
 }
 
-/// The colours of Okabe and Ito, without black, which is the node's own, and yellow, which is hard to see on white.
+/// The colours of Okabe and Ito, without black, which is the node's own, and yellow, which is hard to see on
+/// white.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),

@@ -46,8 +46,8 @@ pub struct SimulateArgs {
     /// How much longer the delay is from the server to a client than back
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     pub(super) asymmetry: Span,
-    /// Random delay that is added for each datagram: the mean; for pareto the minimum, for gaussian one standard
-    /// deviation
+    /// Random delay that is added for each datagram: the mean; for pareto the minimum, for gaussian one
+    /// standard deviation
     #[arg(long, value_name = "SPAN", default_value = "20us", value_parser = units::unsigned_span)]
     pub(super) jitter: Span,
     /// Distribution of the random delay
@@ -109,12 +109,12 @@ pub struct SimulateArgs {
     /// Seed of all random numbers: the same seed gives the same run
     #[arg(long, value_name = "N", default_value = "1")]
     pub(super) seed: u64,
-    /// Run the scenario of random faults with this seed. It replaces the options for clients, clocks, network and
-    /// faults
+    /// Run the scenario of random faults with this seed. It replaces the options for clients, clocks, network
+    /// and faults
     #[arg(long, value_name = "N")]
     pub(super) faults_seed: Option<u64>,
-    /// With --faults-seed: repeat half an hour of random faults and recovery for this duration, as in 90d. Clocks
-    /// jump in it, which violates the stated bounds
+    /// With --faults-seed: repeat half an hour of random faults and recovery for this duration, as in 90d.
+    /// Clocks jump in it, which violates the stated bounds
     #[arg(long, value_name = "SPAN", requires = "faults_seed", value_parser = units::positive_span)]
     pub(super) soak: Option<Span>,
     /// With --soak: nodes keep nothing over restarts, as without --state-dir

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use meantime_sim::{Sample, Scenario};
 
-/// A CSV file with a row per comparison of the clocks: for each node a column of its clock, and then for each a
-/// column of the error that it states.
+/// A CSV file with a row per comparison of the clocks: for each node a column of its clock, and then for each
+/// a column of the error that it states.
 #[derive(Debug)]
 pub(super) struct Samples {
     file: BufWriter<File>,

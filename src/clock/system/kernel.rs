@@ -1,5 +1,5 @@
-//! What the kernel lets a program set about its clock, as a trait, so that the steering can be tested against a
-//! simulated kernel.
+//! What the kernel lets a program set about its clock, as a trait, so that the steering can be tested against
+//! a simulated kernel.
 //!
 //! The kernel's arithmetic (adjtimex(2), `kernel/time/ntp.c`): `CLOCK_REALTIME` runs as `CLOCK_MONOTONIC_RAW`
 //! does, times 1 + frequency + (tick − 10,000 µs)/10,000 µs, plus what an `adjtime()` or the kernel's own
@@ -25,8 +25,8 @@ pub trait KernelClock {
     /// [`io::ErrorKind::PermissionDenied`] without `CAP_SYS_TIME`, else the system's.
     fn adjust(&mut self, wanted: &KernelAdjustment) -> io::Result<()>;
 
-    /// Ends every slew that another program has started and sets the tick to its nominal length; the frequency
-    /// stays.
+    /// Ends every slew that another program has started and sets the tick to its nominal length; the
+    /// frequency stays.
     ///
     /// # Errors
     /// As [`adjust`](KernelClock::adjust).

@@ -1,8 +1,8 @@
 //! Only one `meantime` on a machine steers the clock: the one that holds the lock file.
 //!
-//! The lock is the kernel's (flock(2)) and ends with the process, however that ends. The file contains the process's
-//! number while the clock is steered; a number in a file that is not locked means that the last process was
-//! killed before it could release the clock.
+//! The lock is the kernel's (flock(2)) and ends with the process, however that ends. The file contains the
+//! process's number while the clock is steered; a number in a file that is not locked means that the last
+//! process was killed before it could release the clock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -89,8 +89,8 @@ pub fn places() -> Vec<PathBuf> {
     directories.map(|directory| directory.join(FILE)).collect()
 }
 
-/// Opens the file for writing, or if another user owns it for reading, which is enough to lock it. Symbolic links
-/// are not followed: an attacker may have made one.
+/// Opens the file for writing, or if another user owns it for reading, which is enough to lock it. Symbolic
+/// links are not followed: an attacker may have made one.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW.bits();
     let mut options = OpenOptions::new();

@@ -1,7 +1,7 @@
 //! The system's clock: `CLOCK_REALTIME`, steered to follow the node's published time.
 //!
-//! The node's own clocks are those of the [`Overlay`](super::Overlay); only other programs see what is steered. It
-//! needs `CAP_SYS_TIME` and nothing else.
+//! The node's own clocks are those of the [`Overlay`](super::Overlay); only other programs see what is
+//! steered. It needs `CAP_SYS_TIME` and nothing else.
 //!
 //! | module | what it decides |
 //! |---|---|

@@ -30,8 +30,8 @@ pub enum SystemClockError {
     Kernel(#[from] io::Error),
 }
 
-/// Checks that the clock can be set, by setting it to its own frequency, and that no other program sets it, by
-/// reading its state several times, with `wait` in between.
+/// Checks that the clock can be set, by setting it to its own frequency, and that no other program sets it,
+/// by reading its state several times, with `wait` in between.
 ///
 /// # Errors
 /// When the clock cannot be set, or another program sets it and `on_conflict` is to give way.
@@ -84,8 +84,8 @@ fn sign_of_another_program(
     }
 }
 
-/// The kernel works in seconds: in a little more than one, everything that goes on shows. The readings are an odd
-/// part of a second apart, so that no periodic change can hide between them.
+/// The kernel works in seconds: in a little more than one, everything that goes on shows. The readings are an
+/// odd part of a second apart, so that no periodic change can hide between them.
 const READINGS: u32 = 9;
 const BETWEEN_READINGS: Duration = Duration::from_millis(137);
 /// The kernel adds 500 µs a second to the error, and daemons poll up to every 2048 s.

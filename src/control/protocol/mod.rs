@@ -1,8 +1,9 @@
 //! The control protocol: what a program can ask a node at its control socket, and what the node answers.
 //!
-//! A request is a JSON object on one line, and so is its response; docs/CONTROL.md describes both for programs
-//! in other languages. These types are the only definition. The node writes them, and `status`, `watch`,
-//! `check`, `dashboard` and the tests read them. Names of fields end in their unit; `null` means unknown.
+//! A request is a JSON object on one line, and so is its response; docs/CONTROL.md describes both for
+//! programs in other languages. These types are the only definition. The node writes them, and `status`,
+//! `watch`, `check`, `dashboard` and the tests read them. Names of fields end in their unit; `null` means
+//! unknown.
 //!
 //! Compatibility: unknown fields are ignored, and an unknown word of an enumeration is kept as it is, so that
 //! the status of a newer node stays readable. A new field must be optional or have a default. A response that

@@ -7,9 +7,9 @@
 //! node 1 64-hexadecimal-digits lab-7       the key of the node lab-7 alone
 //! ```
 //!
-//! A file belongs either to a server (`master` lines) or to one client (`node` lines with its name). A file is
-//! refused if users other than its owner and its group can read it, or if its group can write it. The group may
-//! read it because the credentials that systemd hands to a service are readable by their group.
+//! A file belongs either to a server (`master` lines) or to one client (`node` lines with its name). A file
+//! is refused if users other than its owner and its group can read it, or if its group can write it. The
+//! group may read it because the credentials that systemd hands to a service are readable by their group.
 
 mod watch;
 

@@ -1,9 +1,9 @@
 //! A file that grows by whole lines, is rotated by its size, and survives every failure of the disk.
 //!
 //! Before each piece is written the path is checked: a file that was moved or removed, or whose directory was
-//! removed, is opened anew. The file is locked, so that two nodes cannot write to it. A piece that cannot be written
-//! is left out, and a later piece is tried some time afterwards. Of a piece that was written in part the rest is cut
-//! off, so that the file always consists of whole lines.
+//! removed, is opened anew. The file is locked, so that two nodes cannot write to it. A piece that cannot be
+//! written is left out, and a later piece is tried some time afterwards. Of a piece that was written in part
+//! the rest is cut off, so that the file always consists of whole lines.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -203,8 +203,8 @@ fn begin(file: &mut File) -> io::Result<()> {
     written
 }
 
-/// Checks that a file of this length has the columns of a record, and cuts off an incomplete last line; false: the
-/// file is empty now.
+/// Checks that a file of this length has the columns of a record, and cuts off an incomplete last line;
+/// false: the file is empty now.
 fn check(file: &mut File, len: u64) -> Result<bool, RecordFileError> {
     let mut header = Vec::new();
     Read::by_ref(file).take(HEADER_LEN).read_to_end(&mut header)?;

@@ -1,7 +1,7 @@
 //! The rows of a record's files, sorted by member.
 //!
-//! Rounds before the cluster had a time are left out: their offsets have no reference, and a server that starts
-//! with a wrong clock would stretch the time axis of a plot back to 1970.
+//! Rounds before the cluster had a time are left out: their offsets have no reference, and a server that
+//! starts with a wrong clock would stretch the time axis of a plot back to 1970.
 
 use std::collections::{HashMap, HashSet};
 

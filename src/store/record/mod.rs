@@ -1,5 +1,5 @@
-//! The record: every round and member as CSV, in a file that is rotated by its size. docs/RECORD.md describes the
-//! columns.
+//! The record: every round and member as CSV, in a file that is rotated by its size. docs/RECORD.md describes
+//! the columns.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | [`reader`] | parses a file |
 //! | [`history`] | sorts the rows of a record's files by member |
 //!
-//! Rows are written when the loop is about to wait, all rows of a round together. No failure of the file ends a
-//! node; it is logged when it begins and when it is over.
+//! Rows are written when the loop is about to wait, all rows of a round together. No failure of the file ends
+//! a node; it is logged when it begins and when it is over.
 
 mod file;
 pub mod history;

@@ -79,7 +79,8 @@ pub struct FieldError {
     field: &'static str,
 }
 
-/// All rows of a file. An incomplete last line is left out: it is being written, or a power failure has cut it off.
+/// All rows of a file. An incomplete last line is left out: it is being written, or a power failure has cut
+/// it off.
 ///
 /// # Errors
 /// When the file cannot be read, or is not a record.

@@ -13,10 +13,10 @@
 //! check 0123456789abcdef
 //! ```
 //!
-//! The last line is a checksum of the lines above. The file holds only for the oscillator that the frequency was
-//! learned on. The node's clock showed `time_ns` when its oscillator read `oscillator_ns` and its machine had
-//! slept for `slept_ns`, both since the machine's boot `boot`. Where boots cannot be distinguished, `boot` is `-`,
-//! and the time does not hold after a restart.
+//! The last line is a checksum of the lines above. The file holds only for the oscillator that the frequency
+//! was learned on. The node's clock showed `time_ns` when its oscillator read `oscillator_ns` and its machine
+//! had slept for `slept_ns`, both since the machine's boot `boot`. Where boots cannot be distinguished,
+//! `boot` is `-`, and the time does not hold after a restart.
 
 use std::hash::Hasher;
 
@@ -147,8 +147,8 @@ pub fn hash(text: &str) -> u64 {
 
 /// The first line.
 pub const MAGIC: &str = "meantime memory 1";
-/// How far the time in the file may be ahead of the wall clock. An operator does not set a clock wrong by more
-/// than a day on purpose.
+/// How far the time in the file may be ahead of the wall clock. An operator does not set a clock wrong by
+/// more than a day on purpose.
 const MAX_LEAD: Span = Span::from_secs(86_400);
 /// The age that is assumed when the wall clock is unusable: a month.
 const UNKNOWN_AGE: Span = Span::from_secs(30 * 86_400);

@@ -1,10 +1,10 @@
 //! The state file keeps a node's frequency and time over restarts; [`format`](mod@format) describes its text.
 //!
-//! The file is replaced as a whole, so that a crash never leaves half of one. It holds only for the oscillator that
-//! the frequency was learned on: this machine's, with its present clock source and simulated drift. What an old
-//! figure is worth, [`meantime_core::saved_state`] decides. The time holds only for the machine's boot: if all
-//! processes of a cluster restart, the cluster continues from its own time instead of from wall clocks that
-//! nothing has set for months. No failure of the file ends a node: it is logged once.
+//! The file is replaced as a whole, so that a crash never leaves half of one. It holds only for the
+//! oscillator that the frequency was learned on: this machine's, with its present clock source and simulated
+//! drift. What an old figure is worth, [`meantime_core::saved_state`] decides. The time holds only for the
+//! machine's boot: if all processes of a cluster restart, the cluster continues from its own time instead of
+//! from wall clocks that nothing has set for months. No failure of the file ends a node: it is logged once.
 
 pub mod format;
 

@@ -1,7 +1,8 @@
 //! Many datagrams in one system call: `recvmmsg` and `sendmmsg`. All buffers are allocated once and reused.
 //!
-//! nix wraps both calls, but it sends all datagrams of a batch with the same control messages, and the datagrams
-//! that it receives have no control messages from the second call on. So they are called here, through libc.
+//! nix wraps both calls, but it sends all datagrams of a batch with the same control messages, and the
+//! datagrams that it receives have no control messages from the second call on. So they are called here,
+//! through libc.
 
 use std::fmt;
 use std::io;

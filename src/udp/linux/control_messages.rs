@@ -1,5 +1,5 @@
-//! The control messages that travel with a datagram (`IP_PKTINFO`, `SO_TIMESTAMPING`, `SO_RXQ_OVFL`): the local
-//! address, the kernel's timestamp, and how many datagrams were lost before this one.
+//! The control messages that travel with a datagram (`IP_PKTINFO`, `SO_TIMESTAMPING`, `SO_RXQ_OVFL`): the
+//! local address, the kernel's timestamp, and how many datagrams were lost before this one.
 
 use std::ffi::c_int;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,9 +1,9 @@
 //! When datagrams really left (`SO_TIMESTAMPING`).
 //!
-//! A transmit timestamp is requested by the datagrams whose time of sending matters. The kernel puts it into the
-//! socket's error queue, without the datagram but with a number: it counts from zero the datagrams for which a
-//! timestamp is requested. This module counts along. After such a datagram could not be sent it is unknown
-//! whether the kernel has counted it, so both counts start again at zero.
+//! A transmit timestamp is requested by the datagrams whose time of sending matters. The kernel puts it into
+//! the socket's error queue, without the datagram but with a number: it counts from zero the datagrams for
+//! which a timestamp is requested. This module counts along. After such a datagram could not be sent it is
+//! unknown whether the kernel has counted it, so both counts start again at zero.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -44,9 +44,9 @@ impl TransmitTimestamps {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// A datagram for which a timestamp is requested could not be sent: the kernel may have counted it or not,
-    /// so the count starts again. Timestamps of datagrams sent before are then attributed to later ones; they
-    /// lie before the time of sending, and are dropped for that.
+    /// A datagram for which a timestamp is requested could not be sent: the kernel may have counted it or
+    /// not, so the count starts again. Timestamps of datagrams sent before are then attributed to later ones;
+    /// they lie before the time of sending, and are dropped for that.
     ///
     /// # Errors
     /// When the system refuses; it does not.

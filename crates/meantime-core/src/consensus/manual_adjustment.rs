@@ -24,7 +24,9 @@ pub enum SetTimeError {
     #[error("to set the time by 0 changes nothing")]
     Zero,
     /// The result would be an implausible time.
-    #[error("that cannot be the time: it is before the earliest plausible time, or more than 50 years after it")]
+    #[error(
+        "that cannot be the time: it is before the earliest plausible time, or more than 50 years after it"
+    )]
     Implausible,
     /// The slew would take too long.
     #[error("to slew {amount} takes {duration}, and no more than {max_amount} is slewed")]

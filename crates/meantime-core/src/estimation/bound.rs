@@ -1,7 +1,7 @@
 //! The guaranteed bound: an interval that contains the cluster's time as long as its assumptions hold.
 //!
-//! Like the discipline, it works on the node's free-running oscillator: the interval contains the phase x, the
-//! cluster's time minus the oscillator's reading. Adjustments of the published clock do not affect it.
+//! Like the discipline, it works on the node's free-running oscillator: the interval contains the phase x,
+//! the cluster's time minus the oscillator's reading. Adjustments of the published clock do not affect it.
 //!
 //! One exchange proves, whatever the asymmetry of the path, since delays are not negative,
 //!
@@ -18,20 +18,21 @@
 //! ```
 //!
 //! * ρ: the cluster's rate over this oscillator differs from f by at most ρ. That is an *assumption*, about
-//!   crystals and temperature; see [`Bound::rho`]. Measurements cannot prove it, and neither can an
-//!   estimate: delays that an attacker increases slowly look like a wrong frequency of the oscillator. So ρ also
+//!   crystals and temperature; see [`Bound::rho`]. Measurements cannot prove it, and neither can an estimate:
+//!   delays that an attacker increases slowly look like a wrong frequency of the oscillator. So ρ also
 //!   contains what measurements do prove: from the first interval to one a time T later, the rate is known to
-//!   within the sum of their widths over T, whatever the delays. ρ includes the largest distance of f from that
-//!   range. On an honest path this part is small after some minutes.
-//! * s: the server changes the cluster's rate by at most s per second, in steps, one in each round of length T.
-//!   It announces each change; s·(T + t) covers the changes that were not received yet. The server's Corrections
-//!   say which of two values s has.
+//!   within the sum of their widths over T, whatever the delays. ρ includes the largest distance of f from
+//!   that range. On an honest path this part is small after some minutes.
+//! * s: the server changes the cluster's rate by at most s per second, in steps, one in each round of length
+//!   T. It announces each change; s·(T + t) covers the changes that were not received yet. The server's
+//!   Corrections say which of two values s has.
 //!
 //! If the intersection is empty, one of the assumptions was wrong: the oscillator has jumped or changed its
 //! frequency, a timestamp was wrong, or the server's clock has jumped. The interval then restarts from that
 //! exchange, and the client reports it.
 //!
-//! Intersected intervals that grow at the rate of the worst clock in between are due to Marzullo and Owicki, *Maintaining the time in a distributed system* (1983).
+//! Intersected intervals that grow at the rate of the worst clock in between are due to Marzullo and Owicki,
+//! *Maintaining the time in a distributed system* (1983).
 
 use super::exchange::Exchange;
 use crate::time::{Frequency, Raw, Span, Timestamp};
@@ -110,9 +111,9 @@ impl Bound {
     /// ρ: the largest difference between the cluster's true rate over this oscillator and the frequency in
     /// use, whose standard deviation is `error` (`None`: unknown).
     ///
-    /// Before the frequency is known: [`TOLERANCE`] plus all of the frequency in use, which may be wrong. After
-    /// that: the drift allowance, for changes of temperature, shocks and ageing, plus the larger of six standard
-    /// deviations of the estimate and its distance from the proved range; never more than before.
+    /// Before the frequency is known: [`TOLERANCE`] plus all of the frequency in use, which may be wrong.
+    /// After that: the drift allowance, for changes of temperature, shocks and ageing, plus the larger of six
+    /// standard deviations of the estimate and its distance from the proved range; never more than before.
     pub fn rho(&self, error: Option<Frequency>) -> Frequency {
         let learned = error.filter(|_| self.locked);
         let learned =
@@ -127,8 +128,8 @@ impl Bound {
         self.rates.map_or(0.0, |(low, high)| (own - low.ratio()).max(high.ratio() - own).max(0.0))
     }
 
-    /// The frequency in use has the standard deviation `error`. Early estimates understate their error, so they
-    /// count only once six standard deviations are within the drift allowance.
+    /// The frequency in use has the standard deviation `error`. Early estimates understate their error, so
+    /// they count only once six standard deviations are within the drift allowance.
     pub fn learn(&mut self, error: Frequency) {
         self.locked |= SIGMAS * error.ratio() <= self.drift_allowance.ratio();
     }
@@ -150,8 +151,8 @@ impl Bound {
         (self.interval, self.supported, self.first) = (None, None, None);
     }
 
-    /// A rate command was received at `raw`, changed by `change`, from a server with rounds of length `round`.
-    /// The clock, and with it the interval, follows that change.
+    /// A rate command was received at `raw`, changed by `change`, from a server with rounds of length
+    /// `round`. The clock, and with it the interval, follows that change.
     pub fn steer(&mut self, raw: Raw, change: Frequency, round: Span, rho: Frequency) {
         self.advance(raw, rho);
         self.first = self.first.map(|(first, began)| (first.moved(raw, self.commanded), began));
@@ -231,8 +232,8 @@ impl Bound {
         }
     }
 
-    /// The largest possible distance from cluster time of a clock that is `phase` ahead of the oscillator when
-    /// that reads `raw`; `None`: unknown.
+    /// The largest possible distance from cluster time of a clock that is `phase` ahead of the oscillator
+    /// when that reads `raw`; `None`: unknown.
     pub fn of(&self, raw: Raw, phase: Span, rho: Frequency) -> Option<Span> {
         let interval = self.carried(self.interval.as_ref()?, raw, rho);
         Some((interval.high - phase).max(phase - interval.low).max(Span::ZERO))
@@ -246,8 +247,8 @@ impl Bound {
         phase.max(interval.low).min(interval.high)
     }
 
-    /// How far the cluster's time may have moved by rate commands that were not received since the server was last
-    /// heard; zero in the first two rounds, where other uncertainties dominate.
+    /// How far the cluster's time may have moved by rate commands that were not received since the server was
+    /// last heard; zero in the first two rounds, where other uncertainties dominate.
     pub fn unheard(&self, raw: Raw) -> Span {
         let round = self.round.as_secs_f64();
         let late = ((raw - self.heard).as_secs_f64() - 2.0 * round).max(0.0);
@@ -287,9 +288,9 @@ impl Bound {
 pub const TOLERANCE: Frequency = Frequency::from_ppm(400.0);
 /// Frequency changes of crystals in a room within minutes; a heated or shaken machine needs more.
 pub const DRIFT_ALLOWANCE: Frequency = Frequency::from_ppm(1.0);
-/// Timestamps of user space are taken before sending and after receipt, so their error is delay. What remains is
-/// rounding, the conversion of the kernel's timestamps from one clock to another, and a transmit latency below
-/// the expected minimum where no transmit timestamp is available.
+/// Timestamps of user space are taken before sending and after receipt, so their error is delay. What remains
+/// is rounding, the conversion of the kernel's timestamps from one clock to another, and a transmit latency
+/// below the expected minimum where no transmit timestamp is available.
 pub const STAMP_ALLOWANCE: Span = Span::from_micros(1);
 /// The largest assumed error of a frequency, in standard deviations of its estimate.
 const SIGMAS: f64 = 6.0;

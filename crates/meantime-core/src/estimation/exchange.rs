@@ -35,7 +35,8 @@ impl<S: Copy + Into<i64>, C: Copy + Into<i64>> Exchange<S, C> {
         saturated(((t2 - t1) + (t3 - t4)) / 2)
     }
 
-    /// The round-trip delay without the client's processing. Negative only if a timestamp is wrong or a clock has jumped.
+    /// The round-trip delay without the client's processing. Negative only if a timestamp is wrong or a clock
+    /// has jumped.
     pub fn delay(&self) -> Span {
         let [t1, t2, t3, t4] = self.wide();
         saturated((t4 - t1) - (t3 - t2))

@@ -11,10 +11,10 @@
 //!
 //! and an observed phase of variance R is assimilated with the usual gain P h / (h P hᵀ + R).
 //!
-//! σ_w is unknown: good crystals differ from bad ones by a factor of a thousand. So one filter runs for each of
-//! a few wanders, weighted by its likelihood (an interacting-multiple-model estimator: Blom and Bar-Shalom,
-//! 1988). Before each prediction the filters are mixed with a small probability of changing the model, so that
-//! no filter diverges for good.
+//! σ_w is unknown: good crystals differ from bad ones by a factor of a thousand. So one filter runs for each
+//! of a few wanders, weighted by its likelihood (an interacting-multiple-model estimator: Blom and
+//! Bar-Shalom, 1988). Before each prediction the filters are mixed with a small probability of changing the
+//! model, so that no filter diverges for good.
 
 use crate::time::{Frequency, Raw, Span};
 
@@ -79,8 +79,8 @@ impl Bank {
         Innovation { difference: ahead.relative(phase) - expected, expected: variance.sqrt() }
     }
 
-    /// Assimilates an observed phase with its standard deviation. An observation that is older than the newest
-    /// one is assimilated at its own instant.
+    /// Assimilates an observed phase with its standard deviation. An observation that is older than the
+    /// newest one is assimilated at its own instant.
     pub fn observe(&mut self, at: Raw, phase: Span, deviation_s: f64) {
         self.mix();
         self.predict(at);
@@ -252,8 +252,8 @@ pub(super) fn transition_probability(i: usize, j: usize) -> f64 {
     }
 }
 
-/// Random walk of frequency per √s: from an oven-controlled oscillator to a bad crystal in a draught. Ratios of
-/// ten are fine enough, because the mixture interpolates.
+/// Random walk of frequency per √s: from an oven-controlled oscillator to a bad crystal in a draught. Ratios
+/// of ten are fine enough, because the mixture interpolates.
 pub(super) const WANDERS: [f64; 4] = [1e-10, 1e-9, 1e-8, 1e-7];
 /// Prior probability of each: draughts are rare. The transitions preserve these probabilities.
 pub(super) const PRIOR: [f64; WANDERS.len()] = [0.475, 0.475, 0.0475, 0.0025];

@@ -56,8 +56,8 @@ impl Timescale {
         if self.residue < Span::ZERO { -left } else { left }
     }
 
-    /// Sets the estimate: from `raw` on it is `phase` ahead of the oscillator and runs at `frequency`. Returns
-    /// what is added to the published time, at once (step) or over time (slew).
+    /// Sets the estimate: from `raw` on it is `phase` ahead of the oscillator and runs at `frequency`.
+    /// Returns what is added to the published time, at once (step) or over time (slew).
     pub fn set(&mut self, raw: Raw, phase: Span, frequency: Frequency, how: Adjustment) -> Correction {
         let published = self.published(raw);
         let before = self.estimate(raw);

@@ -9,7 +9,8 @@ use super::BodyBytes;
 pub struct Challenge {
     /// The nonce of the Register that this answers.
     pub nonce: u64,
-    /// Opaque to the client, which sends it back. Valid for some seconds, for this client at this address only.
+    /// Opaque to the client, which sends it back. Valid for some seconds, for this client at this address
+    /// only.
     pub cookie: u64,
 }
 

@@ -1,7 +1,8 @@
 //! The errors that the kernel reports of its clock, to every program that asks.
 //!
-//! The maximum error is the node's guaranteed bound plus the distance from the published time; without a bound, the
-//! last one, which grows by 15 ppm (RFC 5905). The estimated error is the node's estimate plus that distance.
+//! The maximum error is the node's guaranteed bound plus the distance from the published time; without a
+//! bound, the last one, which grows by 15 ppm (RFC 5905). The estimated error is the node's estimate plus
+//! that distance.
 
 use crate::clock::published_time::PublishedTime;
 use meantime_core::time::{Frequency, Raw, Span};

@@ -1,9 +1,9 @@
 //! Adjustments that another program has made.
 //!
-//! Before each adjustment the kernel is asked whether it still has the frequency that was set last, and the time is
-//! compared with what it should have become. If either differs, another program has set the clock. Its adjustment is
-//! reverted; but two programs that set one clock only disturb it, so after the third time within ten minutes the
-//! clock is left to the other program.
+//! Before each adjustment the kernel is asked whether it still has the frequency that was set last, and the
+//! time is compared with what it should have become. If either differs, another program has set the clock.
+//! Its adjustment is reverted; but two programs that set one clock only disturb it, so after the third time
+//! within ten minutes the clock is left to the other program.
 
 use crate::clock::system::event::ForeignAdjustment;
 use crate::clock::system::kernel::{KernelState, ScaledPpm};

@@ -1,8 +1,9 @@
 //! Makes `CLOCK_REALTIME` follow the time that a node publishes.
 //!
-//! The published time is a function p(r) of the oscillator, `CLOCK_MONOTONIC_RAW`, which cannot be steered; so no
-//! measurement ever sees what is done here. Once a second, and after each correction, p(r) is compared with the
-//! system's time s read at the same r. The kernel's frequency, by which s runs faster than r, is then set to
+//! The published time is a function p(r) of the oscillator, `CLOCK_MONOTONIC_RAW`, which cannot be steered;
+//! so no measurement ever sees what is done here. Once a second, and after each correction, p(r) is compared
+//! with the system's time s read at the same r. The kernel's frequency, by which s runs faster than r, is
+//! then set to
 //!
 //! ```text
 //! f = (p(r + H) − p(r))/H − 1  +  (p(r) − s)/τ        within ± the fastest slew
@@ -13,9 +14,9 @@
 //! reading two clocks together, and that is averaged over τ. A distance above a threshold is stepped: a lower
 //! threshold at the first adjustment, when the machine's time may be anything, a higher one after that.
 //!
-//! [`foreign`] detects what other programs do to the clock, [`errors`] is what the kernel reports of it. A clock
-//! whose error may be more than a second, that never had a guaranteed bound, or whose node has lost the cluster
-//! time, is called unsynchronized.
+//! [`foreign`] detects what other programs do to the clock, [`errors`] is what the kernel reports of it. A
+//! clock whose error may be more than a second, that never had a guaranteed bound, or whose node has lost the
+//! cluster time, is called unsynchronized.
 
 mod errors;
 mod foreign;
@@ -118,8 +119,8 @@ impl<K: KernelClock> Steering<K> {
         events
     }
 
-    /// Leaves the clock in a sane state for programs that know nothing of this one: at the learned rate, without
-    /// the remaining slew, and called unsynchronized.
+    /// Leaves the clock in a sane state for programs that know nothing of this one: at the learned rate,
+    /// without the remaining slew, and called unsynchronized.
     pub fn release(&mut self) {
         if self.phase.last().is_none() {
             return;

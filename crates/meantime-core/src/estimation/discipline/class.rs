@@ -1,8 +1,8 @@
 //! One class: the estimate under the assumption that the noise has one sharpness.
 //!
 //! It has a learned density, and a bank of filters for different wanders of the oscillator. The filters are
-//! weighted by their likelihoods and mixed before each step (interacting multiple models, Blom and Bar-Shalom,
-//! 1988). The class's log evidence measures how well its sharpness predicts.
+//! weighted by their likelihoods and mixed before each step (interacting multiple models, Blom and
+//! Bar-Shalom, 1988). The class's log evidence measures how well its sharpness predicts.
 
 use super::density::{COMPONENTS, Density, Sharpness};
 use super::filter::{ClockEstimate, Filter, OneWayDifference, PathDirection};
@@ -196,6 +196,6 @@ const DEPTH: (f64, f64) = (5e-6, 12.0);
 const FADING: f64 = 0.999;
 /// The minimum log weight of a filter.
 const MIN_LN_WEIGHT: f64 = -60.0;
-/// How much the minimum delays may walk in one burst, in units of the noise's scale: zero would preserve a wrong
-/// estimate forever, ten times as much would lose the edges.
+/// How much the minimum delays may walk in one burst, in units of the noise's scale: zero would preserve a
+/// wrong estimate forever, ten times as much would lose the edges.
 const PATH_WALK: f64 = 5e-4;

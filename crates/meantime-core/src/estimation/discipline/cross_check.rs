@@ -19,7 +19,8 @@
 //! Where waiting times are correlated, the plain estimator is more accurate, and takes over. The round trip
 //! shows the correlation independently of the clocks: its changes from one burst to the next are then small
 //! beside those over [`FAR`] bursts. For independent waits the ratio of the two is 1; for a queue with a time
-//! constant of twelve bursts, 0.4. A single change of the route hardly affects it, because changes are clipped.
+//! constant of twelve bursts, 0.4. A single change of the route hardly affects it, because changes are
+//! clipped.
 
 use super::class::ObservedBurst;
 use super::filter::{ClockEstimate, PathDirection};
@@ -79,8 +80,8 @@ impl CrossCheck {
         }
     }
 
-    /// The phase was reset, and has another origin: it has to be learned again. The frequency may have changed
-    /// by `drift`.
+    /// The phase was reset, and has another origin: it has to be learned again. The frequency may have
+    /// changed by `drift`.
     pub(super) fn reset_phase(&mut self, drift: f64) {
         self.reset = Some(Frequency::from_ratio(drift));
     }

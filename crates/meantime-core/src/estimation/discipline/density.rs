@@ -1,10 +1,10 @@
 //! The density of a path's noise: the waiting time of a datagram beyond the minimum delay.
 //!
-//! Waiting is one-sided, and its law is unknown. So it is learned, as a mixture of [`COMPONENTS`] shapes:
-//! an exponential of mean m_k = 64 ns · 2^k, k = 0 … 20, convolved with a Gaussian of deviation g_k, which
+//! Waiting is one-sided, and its law is unknown. So it is learned, as a mixture of [`COMPONENTS`] shapes: an
+//! exponential of mean m_k = 64 ns · 2^k, k = 0 … 20, convolved with a Gaussian of deviation g_k, which
 //! rounds its edge. Each [`Sharpness`] of the edge is a class of its own: the evidence selects the class,
-//! expectation-maximisation learns the weights within a class. Both directions share one density: with two, an
-//! uncertain shape would become an error of the offset.
+//! expectation-maximisation learns the weights within a class. Both directions share one density: with two,
+//! an uncertain shape would become an error of the offset.
 //!
 //! For a residual r = observed − expected with V = S + g² (S the variance of the expectation), L = 1/m and
 //! u = (L V − r)/√(2V), the density of one component and its derivatives are

@@ -10,10 +10,10 @@
 //! ```
 //!
 //! whose noise has the [`Density`] of the path. After each, the posterior is replaced by the Gaussian of the
-//! same mean and covariance: with slope D and curvature C of the logarithm of the density at the residual,
-//! z ← z − P h D and P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential noise,
-//! these are the exact moments of a truncated Gaussian: the edges of both directions bound the offset from both
-//! sides.
+//! same mean and covariance: with slope D and curvature C of the logarithm of the density at the residual, z
+//! ← z − P h D and P ← P + (P h)(P h)ᵀ C. For Gaussian noise that is the Kalman filter; for exponential
+//! noise, these are the exact moments of a truncated Gaussian: the edges of both directions bound the offset
+//! from both sides.
 
 use super::density::{Density, Shares};
 
@@ -97,9 +97,9 @@ impl Filter {
         self.p[way.base()][way.base()] += by * by;
     }
 
-    /// Resets the phase, from an exchange of round-trip delay `delay` (s). The state is as at the start, except
-    /// for the frequency, which may have changed by about `drift`. The asymmetry is reset too, because it is
-    /// known through the phase only.
+    /// Resets the phase, from an exchange of round-trip delay `delay` (s). The state is as at the start,
+    /// except for the frequency, which may have changed by about `drift`. The asymmetry is reset too, because
+    /// it is known through the phase only.
     pub(super) fn reset_phase(&mut self, delay: f64, drift: f64) {
         *self = Filter::start(delay, self.z[1], self.p[1][1].sqrt().hypot(drift));
     }

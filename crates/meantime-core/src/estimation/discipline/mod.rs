@@ -5,21 +5,21 @@
 //! adjustments in flight need no accounting. The commanded rate is subtracted from the observations and added
 //! to the estimate, so rate commands do not affect it either.
 //!
-//! Each class assumes a sharpness of the path's noise, learns the noise density, and runs a bank of filters for
-//! different wanders of the oscillator. The classes are weighted by their evidence. The first bursts are stored
-//! and replayed several times, because their interpretation depends on the noise density, which is learned from
-//! them.
+//! Each class assumes a sharpness of the path's noise, learns the noise density, and runs a bank of filters
+//! for different wanders of the oscillator. The classes are weighted by their evidence. The first bursts are
+//! stored and replayed several times, because their interpretation depends on the noise density, which is
+//! learned from them.
 //!
 //! Waiting times are not negative. A residual that contradicts this shows a change:
 //!
-//! * of the clock, if one direction became shorter and the other longer by the same amount, or if the offset is
-//!   farther from the expectation than half the delay allows. Such bursts are outliers. They are ignored unless
-//!   they persist: three in a row if the vote finds this clock in the minority, twelve otherwise (so that a
-//!   correct clock does not follow a server that jumped), four in the first bursts, after which the discipline
-//!   restarts. A regular burst in between halves their count. After that, the phase is reset; the frequency's
-//!   variance grows only by the drift among the outliers, because a pure step contains no information about
-//!   frequency. A burst that only a sudden change of the oscillator explains is left out once, and followed if
-//!   the next burst agrees with it;
+//! * of the clock, if one direction became shorter and the other longer by the same amount, or if the offset
+//!   is farther from the expectation than half the delay allows. Such bursts are outliers. They are ignored
+//!   unless they persist: three in a row if the vote finds this clock in the minority, twelve otherwise (so
+//!   that a correct clock does not follow a server that jumped), four in the first bursts, after which the
+//!   discipline restarts. A regular burst in between halves their count. After that, the phase is reset; the
+//!   frequency's variance grows only by the drift among the outliers, because a pure step contains no
+//!   information about frequency. A burst that only a sudden change of the oscillator explains is left out
+//!   once, and followed if the next burst agrees with it;
 //! * of the path, if one direction became shorter. Then only the variance of its minimum delay grows.
 //!
 //! A direction whose delays have all increased has changed as well; that is not impossible, but soon very
@@ -123,8 +123,8 @@ struct Tracking {
 }
 
 impl Discipline {
-    /// An estimator with a prior of the frequency: the cluster's rate over this oscillator, minus one, with one
-    /// standard deviation.
+    /// An estimator with a prior of the frequency: the cluster's rate over this oscillator, minus one, with
+    /// one standard deviation.
     pub fn with_frequency(frequency: Frequency, error: Frequency) -> Discipline {
         Discipline {
             frequency: (-frequency.ratio(), error.ratio()),

@@ -2,8 +2,9 @@
 //!
 //! The first bursts are stored and replayed from the beginning: after the second, and then each time their
 //! number has grown by half. Before a replay, the learned density moves a part of the way back to the uniform
-//! one: it was learned from a worse estimate of clock and path, and would confirm itself. Five passes learn the
-//! noise, with one filter for each class; a last pass uses the density to compute the state and the evidence.
+//! one: it was learned from a worse estimate of clock and path, and would confirm itself. Five passes learn
+//! the noise, with one filter for each class; a last pass uses the density to compute the state and the
+//! evidence.
 //!
 //! At the end a replay takes tens of milliseconds, and the same thread has to answer probes. So a replay has
 //! classes of its own, does a piece of its work with each burst, and replaces the classes when it has reached

@@ -9,7 +9,7 @@ mod support;
 use meantime_core::time::Span;
 use meantime_core::{ServerConfig, ServerEvent};
 use support::counting::{heap, peak};
-use support::hall::Hall;
+use support::load::{finish, loaded};
 
 fn main() {
     let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
@@ -24,18 +24,18 @@ fn main() {
 }
 
 fn row(clients: usize) {
-    let mut hall = Hall::new(ServerConfig { probe_rate: 10_000_000, ..ServerConfig::default() }, clients);
+    let mut load = loaded(ServerConfig { probe_rate: 10_000_000, ..ServerConfig::default() }, clients);
     // Beyond the newcomers' haste.
-    hall.run(Span::from_secs(160));
-    hall.spent = Span::ZERO;
-    hall.told.clear();
-    let more = peak(|| hall.run(Span::from_secs(5).times(INTERVALS)));
+    load.run(Span::from_secs(160));
+    load.server.spent = Span::ZERO;
+    load.server.events.clear();
+    let more = peak(|| load.run(Span::from_secs(5).times(INTERVALS)));
     // Of a million members, a round takes two intervals.
-    let rounds = hall.told.iter().filter(|event| matches!(event, ServerEvent::RoundEnded(_))).count();
-    let round = hall.spent.over(rounds.max(1) as i64);
-    let error = hall.finish().correction_error_ns().unwrap_or(f64::NAN);
-    let Hall { server, .. } = hall;
-    let bytes = heap(server);
+    let rounds =
+        load.server.events.iter().filter(|event| matches!(event, ServerEvent::RoundEnded(_))).count();
+    let round = load.server.spent.over(rounds.max(1) as i64);
+    let error = finish(&mut load).correction_error_ns().unwrap_or(f64::NAN);
+    let bytes = heap(load.server.host.node);
     println!(
         "{clients:>9}{:>14.3}{:>16}{:>16}{:>18}{error:>20.1}",
         round.as_secs_f64() * 1e3,

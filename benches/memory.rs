@@ -8,17 +8,17 @@ use std::hint::black_box;
 use meantime_core::Client;
 use meantime_core::estimation::discipline::{Discipline, OutlierLimit};
 use meantime_core::estimation::kalman::Bank;
-use support::bursts_of_start;
+use meantime_sim::testkit::Cluster;
 use support::counting::{heap, peak};
-use support::island::Island;
 use support::path::Path;
+use support::{INTERVAL, SEED, bursts_of_start};
 
 fn main() {
     println!("{:<52}{:>16}{:>16}{:>16}", "bytes", "inline", "heap", "more at a burst");
     for size in [4, 1] {
         let start = bursts_of_start(size);
-        let kept = discipline(size, start - 1, "at the end of the start");
-        assert!(discipline(size, start, "after the start") < kept, "the start ends elsewhere");
+        let owned = discipline(size, start - 1, "at the end of the start");
+        assert!(discipline(size, start, "after the start") < owned, "the start ends elsewhere");
     }
     row("Kalman bank", &[size_of::<Bank>()]);
     client();
@@ -36,28 +36,28 @@ fn discipline(size: usize, bursts: usize, when: &str) -> usize {
         copy.update(&burst, OutlierLimit::MAJORITY);
         black_box(copy);
     });
-    let kept = heap(discipline);
-    row(&format!("discipline {when}, bursts of {size}"), &[size_of::<Discipline>(), kept, more]);
-    kept
+    let owned = heap(discipline);
+    row(&format!("discipline {when}, bursts of {size}"), &[size_of::<Discipline>(), owned, more]);
+    owned
 }
 
 /// A client whose start is over, its discipline included.
 fn client() {
-    let mut island = Island::new(1);
-    island.run(ROUNDS_OF_START);
-    let more = peak(|| island.run(1));
-    let kept = island.clients.pop().map_or(0, heap);
-    row("client after the start", &[size_of::<Client>(), kept, more]);
+    let mut cluster = Cluster::new(1, SEED);
+    cluster.run(INTERVAL.times(ROUNDS_OF_START));
+    let more = peak(|| cluster.run(INTERVAL));
+    let owned = cluster.clients.pop().map_or(0, |client| heap(client.node));
+    row("client after the start", &[size_of::<Client>(), owned, more]);
 }
 
 /// What a server has more for twice as many clients, shared among them. Powers of two, for that is how tables
 /// grow.
 fn server() {
     let [few, many] = [CLIENTS / 2, CLIENTS].map(|clients| {
-        let mut island = Island::new(clients);
-        island.run(ROUNDS_OF_SERVER);
-        assert_eq!(island.synchronized(), clients, "not everybody is a member like all others");
-        heap(island.server)
+        let mut cluster = Cluster::new(clients, SEED);
+        cluster.run(INTERVAL.times(ROUNDS_OF_SERVER));
+        assert_eq!(cluster.synchronized(), clients, "not all clients have passed the time of a newcomer");
+        heap(cluster.server.node)
     });
     row(&format!("server, for each of {CLIENTS} clients"), &[0, (many - few) / (CLIENTS / 2)]);
 }
@@ -70,6 +70,6 @@ fn row(name: &str, bytes: &[usize]) {
 
 /// More than the start of a client's discipline takes, which a newcomer goes through faster.
 const ROUNDS_OF_START: i64 = 300;
-/// Enough for everybody to be measured, corrected and counted as usual.
+/// Enough for all clients to be measured, corrected and counted as usual.
 const ROUNDS_OF_SERVER: i64 = 12;
 const CLIENTS: usize = 128;

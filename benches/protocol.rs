@@ -10,7 +10,8 @@ use meantime_core::time::{Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, ClusterId, Direction, Header, Master, Message, Name, NodeId, Probe, Report, SessionId, Stamps,
 };
-use support::island::Island;
+use meantime_sim::testkit::Cluster;
+use support::{INTERVAL, SEED};
 
 fn main() {
     let mut criterion = support::criterion();
@@ -58,10 +59,10 @@ fn tags(criterion: &mut Criterion) {
 
 /// Four probes, four reports, a vote, a correction: everything but sockets and clocks.
 fn round(criterion: &mut Criterion) {
-    let mut island = Island::new(1);
-    island.run(ROUNDS_OF_START);
-    assert_eq!(island.synchronized(), 1, "nothing worth measuring is going on");
-    criterion.bench_function("round/server and client", |bencher| bencher.iter(|| island.run(1)));
+    let mut cluster = Cluster::new(1, SEED);
+    cluster.run(INTERVAL.times(ROUNDS_OF_START));
+    assert_eq!(cluster.synchronized(), 1, "nothing worth measuring is going on");
+    criterion.bench_function("round/server and client", |bencher| bencher.iter(|| cluster.run(INTERVAL)));
 }
 
 fn probe() -> Message {

@@ -12,7 +12,7 @@ use meantime_core::time::{Monotonic, Span};
 use meantime_core::timers::Timers;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::hall::Hall;
+use support::load::loaded;
 
 fn main() {
     let mut criterion = support::criterion();
@@ -69,13 +69,13 @@ fn rounds(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("round");
     group.sample_size(10);
     for members in MEMBERS {
-        let mut hall = Hall::new(ServerConfig::default(), members);
-        hall.run(Span::from_secs(160));
+        let mut load = loaded(ServerConfig::default(), members);
+        load.run(Span::from_secs(160));
         group.bench_function(format!("server with {members} members"), |bencher| {
             bencher.iter_custom(|rounds| {
-                hall.spent = Span::ZERO;
-                hall.run(support::INTERVAL.times(rounds as i64));
-                Duration::from_nanos(hall.spent.as_nanos() as u64)
+                load.server.spent = Span::ZERO;
+                load.run(support::INTERVAL.times(rounds as i64));
+                Duration::from_nanos(load.server.spent.as_nanos() as u64)
             });
         });
     }

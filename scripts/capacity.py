@@ -2,7 +2,7 @@
 """How many exchanges a second one core serves: this server beside a bare echo and chronyd, in turns.
 
 Each server runs on one core, its client on another. The echo is the least that a server can do: it receives
-and sends in batches and does nothing else (examples/echo.rs). chronyd is Debian's package, unpacked if it
+and sends in batches and does nothing else (scripts/tools/src/bin/echo.rs). chronyd is Debian's package, unpacked if it
 is not installed, never started system-wide, and without the right to touch any clock. Two figures each:
 exchanges a second as they were, and by the second of processor time that the server took, which is the same
 on a quiet machine where the server is the limit, and means something on a busy one, too.
@@ -45,7 +45,11 @@ def main():
         args.profile,
         "--bin",
         "meantime",
-        "--example",
+        "--package",
+        "meantime",
+        "--package",
+        "meantime-tools",
+        "--bin",
         "echo",
     ]
     subprocess.run(command, cwd=HOME, check=True)
@@ -61,7 +65,7 @@ def main():
 
 def contenders_of(target, directory, args):
     """For each name the server's command, and a function that asks it and returns exchanges a second."""
-    echo, meantime = target / "examples" / "echo", target / "meantime"
+    echo, meantime = target / "echo", target / "meantime"
     address = f"127.0.0.1:{PORT}"
     serve = [
         meantime,

@@ -42,7 +42,7 @@ def main():
     parser.add_argument("--settle", type=int, default=40, help="seconds before anything is measured")
     parser.add_argument("--keys", action="store_true")
     parser.add_argument("--binary", default=os.path.join(TARGET, "release", "meantime"))
-    parser.add_argument("--flooder", default=os.path.join(TARGET, "release", "examples", "flood"))
+    parser.add_argument("--flooder", default=os.path.join(TARGET, "release", "flood"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         with Cluster(arguments, directory) as cluster:

@@ -1,15 +1,14 @@
 //! The cluster's time, set by hand, as stories: a server and a client, with every datagram in the test's
 //! hands.
 
-mod pair;
-
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Refusal};
 use meantime_core::server::Target;
 use meantime_core::time::Span;
 use meantime_core::wire::{Body, ClientState, ClusterId, Flags, Header, Kind, ManualAdjustment, Message};
 use meantime_core::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig};
-use pair::*;
+use meantime_sim::testkit::by_hand::*;
+use meantime_sim::testkit::{Pair, events};
 
 /// How far the client's clock is ahead of the server's now, as both show them.
 fn ahead_of_server(pair: &Pair) -> Span {
@@ -76,7 +75,7 @@ fn a_newcomer_is_not_synchronized_before_it_knows_what_the_time_was_set_by() {
 #[test]
 fn a_step_beyond_what_the_client_accepts_is_refused_and_so_is_the_time_after_it() {
     let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
-    let mut pair = Pair::of(ServerConfig::default(), config, Span::from_secs(2));
+    let mut pair = Pair::with_client(ServerConfig::default(), config, Span::from_secs(2));
     pair.run(60.0);
     let before = pair.client.read(pair.client_now().raw);
     assert_eq!(before.state, ClientState::Synchronized);
@@ -231,7 +230,7 @@ fn a_new_server_that_knows_the_same_is_no_news() {
 #[test]
 fn a_setting_cannot_be_taken_back_behind_a_clients_limits() {
     let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
-    let mut pair = Pair::of(ServerConfig::default(), config, Span::from_secs(2));
+    let mut pair = Pair::with_client(ServerConfig::default(), config, Span::from_secs(2));
     pair.run(60.0);
     for _ in 0..2 {
         set_by(&mut pair, Span::from_millis(1_900), Adjustment::Step);
@@ -291,7 +290,7 @@ fn a_time_that_is_not_decided_yet_cannot_be_set() {
     while !pair.seen.iter().any(|message| message.body.kind() == Kind::Probe) {
         pair.run(0.1);
     }
-    let start = pair.server_now_as_time();
+    let start = pair.server_oscillator();
     forge(
         &mut pair,
         ManualAdjustment {
@@ -310,7 +309,7 @@ fn a_slew_that_no_server_makes_is_refused() {
     let mut pair = Pair::agreed();
     let Body::Probe(probe) = pair.last(Kind::Probe).body else { unreachable!("it is a Probe") };
     events(&mut pair.client);
-    let start = pair.server_now_as_time() + Span::from_secs(1);
+    let start = pair.server_oscillator() + Span::from_secs(1);
     for amount in [Span::from_secs(86_400), Span::from_secs(-35)] {
         forge(
             &mut pair,

@@ -1,8 +1,6 @@
 //! The protocol as stories: a server and a client, pure state machines, with every datagram in the test's
 //! hands.
 
-mod pair;
-
 use meantime_core::event::{Adjustment, HoldoverReason, Refusal};
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{
@@ -10,7 +8,8 @@ use meantime_core::wire::{
     Message, NodeId, Reject, RejectReason, SessionId, VERSION,
 };
 use meantime_core::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
-use pair::*;
+use meantime_sim::testkit::by_hand::*;
+use meantime_sim::testkit::{Pair, drain, events};
 use proptest::prelude::*;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +19,7 @@ fn two_clocks_meet_in_the_middle_and_stay_together() {
     let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
     pair.run(5.5);
     assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
-    let middle = pair.server.read(pair.server_now().raw).time - pair.server_now_as_time();
+    let middle = pair.server.read(pair.server_now().raw).time - pair.server_oscillator();
     assert!((middle - Span::from_secs(1)).abs() < Span::from_millis(1), "{middle}");
     pair.run(3_600.0);
     assert!(pair.difference().abs() < Span::from_micros(1), "{}", pair.difference());
@@ -28,7 +27,7 @@ fn two_clocks_meet_in_the_middle_and_stay_together() {
 
 #[test]
 fn a_forged_register_gets_one_datagram_for_one_and_is_forgotten() {
-    let mut server = a_server();
+    let mut server = default_server();
     for k in 0..1_000 {
         let answers = ask(&mut server, 1.0, from(STRANGER), &register(k, 0, k));
         assert!(matches!(answers[..], [Message { body: Body::Challenge(_), .. }]), "{answers:?}");
@@ -39,7 +38,7 @@ fn a_forged_register_gets_one_datagram_for_one_and_is_forgotten() {
 
 #[test]
 fn a_cookie_is_good_at_its_own_address_only() {
-    let mut server = a_server();
+    let mut server = default_server();
     let challenged = ask(&mut server, 1.0, from(CLIENT), &register(1, 0, 9));
     let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
     let answers = ask(&mut server, 1.0, from(STRANGER), &register(1, challenge.cookie, 9));
@@ -49,7 +48,7 @@ fn a_cookie_is_good_at_its_own_address_only() {
 
 #[test]
 fn a_repeated_register_gets_the_same_welcome_and_a_new_one_replaces_the_member() {
-    let mut server = a_server();
+    let mut server = default_server();
     let session = enter(&mut server, from(CLIENT), 1, 9);
     assert_eq!(enter_again(&mut server, 1, 9), session);
     assert_ne!(enter_at(&mut server, 2.5, from(CLIENT), 2, 9), session);
@@ -64,7 +63,7 @@ fn enter_again(server: &mut Server, nonce: u64, sender: u64) -> SessionId {
 
 #[test]
 fn whoever_registers_again_and_again_is_let_in_once_a_second() {
-    let mut server = a_server();
+    let mut server = default_server();
     let challenged = ask(&mut server, 1.0, from(CLIENT), &register(1, 0, 9));
     let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
     for nonce in 2..10_000 {
@@ -78,7 +77,7 @@ fn whoever_registers_again_and_again_is_let_in_once_a_second() {
 
 #[test]
 fn who_registers_from_two_ports_in_turn_is_let_in_once_a_second_too() {
-    let mut server = a_server();
+    let mut server = default_server();
     let ports = [from(CLIENT), from("192.0.2.7:40001")];
     let cookies = ports.map(|port| {
         let challenged = ask(&mut server, 1.0, port, &register(1, 0, 9));
@@ -96,7 +95,7 @@ fn who_registers_from_two_ports_in_turn_is_let_in_once_a_second_too() {
 
 #[test]
 fn who_comes_and_goes_all_the_time_keeps_nobody_else_out() {
-    let mut server = a_server();
+    let mut server = default_server();
     let mut let_in = 0;
     for nonce in 1..200 {
         let challenged = ask(&mut server, 1.0, from(STRANGER), &register(nonce, 0, nonce));
@@ -167,7 +166,7 @@ fn who_is_refused_asks_ever_more_seldom() {
 
 #[test]
 fn an_unknown_session_is_told_at_once() {
-    let mut server = a_server();
+    let mut server = default_server();
     let header = Header { session: SessionId(77), ..Header::default() };
     let heartbeat = Message { header, body: Body::Heartbeat(Heartbeat { nonce: 5, ..Heartbeat::default() }) };
     let answers = ask(&mut server, 1.0, from(STRANGER), &heartbeat);
@@ -178,13 +177,13 @@ fn an_unknown_session_is_told_at_once() {
 
 #[test]
 fn another_version_is_rejected_each_time_and_told_once() {
-    let mut server = a_server();
+    let mut server = default_server();
     let mut datagram = register(42, 0, 1).encode();
     datagram[2] = 2;
     for _ in 0..100 {
         server.handle_datagram(at(1.0, Span::ZERO), from(STRANGER), &datagram);
         let answers = drain(&mut server, at(1.0, Span::ZERO));
-        let Body::Reject(reject) = read(&answers[0].datagram).body else { panic!("{answers:?}") };
+        let Body::Reject(reject) = decoded(&answers[0].datagram).body else { panic!("{answers:?}") };
         assert_eq!((answers.len(), reject.reason, reject.nonce), (1, RejectReason::Version, 42));
     }
     let told = events(&mut server);
@@ -212,7 +211,7 @@ fn a_client_of_another_version_says_so_once_and_goes_on_trying_slowly() {
         }
         for transmit in drain(&mut client, now) {
             tries += 1;
-            let Body::Register(register) = read(&transmit.datagram).body else { panic!("{transmit:?}") };
+            let Body::Register(register) = decoded(&transmit.datagram).body else { panic!("{transmit:?}") };
             let reject = meantime_core::wire::Reject {
                 nonce: register.nonce,
                 reason: RejectReason::Version,
@@ -342,7 +341,7 @@ fn a_server_that_restarts_before_its_members_know_their_clusters_name_takes_thei
     let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(2));
     while pair.client.read(pair.client_now().raw).state != ClientState::Synchronized {
         pair.run(0.1);
-        assert!(pair.now < 22.0);
+        assert!(pair.now_s() < 22.0);
     }
     let Body::Probe(probe) = pair.last(Kind::Probe).body else { unreachable!("it is a Probe") };
     assert_eq!(probe.cluster, ClusterId(0), "its first Correction came in the round that agreed");
@@ -437,7 +436,7 @@ fn refusals(told: &[ClientEvent]) -> Vec<Refusal> {
 #[test]
 fn a_step_beyond_the_limit_is_refused_and_told_now_and_then() {
     let client = ClientConfig { max_step: Span::from_secs(1), ..ClientConfig::default() };
-    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    let mut pair = Pair::with_client(ServerConfig::default(), client, Span::from_secs(2));
     pair.run(60.0);
     let before = pair.client.read(pair.client_now().raw);
     let begun = pair.client_now().raw;
@@ -465,7 +464,8 @@ fn a_step_beyond_the_limit_is_refused_and_told_now_and_then() {
 
 /// A pair of which the client has had nothing but one Correction, and that says so much too much.
 fn misled(client: ClientConfig, by: Span) -> Pair {
-    let mut pair = Pair::of(ServerConfig { burst: 1, ..ServerConfig::default() }, client, Span::from_secs(2));
+    let mut pair =
+        Pair::with_client(ServerConfig { burst: 1, ..ServerConfig::default() }, client, Span::from_secs(2));
     let mut told = false;
     while !told {
         pair.run_through(0.01, |message| {
@@ -505,7 +505,7 @@ fn until_it_is_confirmed_a_first_step_is_held_to_where_the_clock_came_from() {
 #[test]
 fn a_first_step_beyond_the_panic_threshold_is_refused() {
     let client = ClientConfig { panic: Some(Span::from_millis(900)), ..ClientConfig::default() };
-    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    let mut pair = Pair::with_client(ServerConfig::default(), client, Span::from_secs(2));
     pair.run(60.0);
     let told = events(&mut pair.client);
     assert_eq!(refusals(&told), [Refusal::FirstStepTooLarge], "told once a minute");
@@ -515,7 +515,7 @@ fn a_first_step_beyond_the_panic_threshold_is_refused() {
 #[test]
 fn a_rate_command_beyond_the_limit_is_refused() {
     let client = ClientConfig { max_frequency: Frequency::from_ppm(1.0), ..ClientConfig::default() };
-    let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+    let mut pair = Pair::with_client(ServerConfig::default(), client, Span::from_secs(2));
     pair.run(100.0);
     let mut probe = pair.last(Kind::Probe);
     probe.header.sequence += 1_000;
@@ -533,7 +533,7 @@ fn a_rate_command_beyond_the_limit_is_refused() {
 fn a_known_asymmetry_is_taken_out_of_both_sides_view() {
     let run = |asymmetry| {
         let client = ClientConfig { asymmetry, ..ClientConfig::default() };
-        let mut pair = Pair::of(ServerConfig::default(), client, Span::from_secs(2));
+        let mut pair = Pair::with_client(ServerConfig::default(), client, Span::from_secs(2));
         pair.run(200.0);
         let mut offsets = events(&mut pair.server).into_iter().filter_map(|event| match event {
             ServerEvent::Updated { offset, .. } => Some(offset.span()),
@@ -582,7 +582,7 @@ fn a_client_that_was_stopped_reports_nothing_about_the_past() {
         body.nonce += 1;
     }
     pair.client.handle_datagram(pair.client_now(), from(SERVER), &late.encode());
-    pair.now += 10.0;
+    pair.skip(10.0);
     let now = pair.client_now();
     assert!(drain(&mut pair.client, now).is_empty());
 }
@@ -649,7 +649,7 @@ fn bad_datagram(rng: &mut ChaCha8Rng, genuine: &[Datagram]) -> Vec<u8> {
 proptest! {
     #[test]
     fn nobody_unproven_is_answered_with_more_than_it_sent(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let mut server = a_server();
+        let mut server = default_server();
         let now = at(1.0, Span::ZERO);
         server.handle_datagram(now, from(STRANGER), &bytes);
         let sent: usize = drain(&mut server, now).iter().map(|transmit| transmit.datagram.len()).sum();

@@ -4,8 +4,6 @@
 //! A client's or a server's clock that is wrong changes nothing of this: nothing of it looks at a clock that
 //! can be wrong.
 
-mod pair;
-
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{
     Body, Challenge, ClientState, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Header, Heartbeat,
@@ -15,7 +13,8 @@ use meantime_core::wire::{
 use meantime_core::{
     Client, ClientConfig, ClientEvent, Fate, Keyring, Node, Server, ServerConfig, ServerEvent,
 };
-use pair::*;
+use meantime_sim::testkit::by_hand::*;
+use meantime_sim::testkit::{Pair, drain, events};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -40,7 +39,7 @@ fn client_with(secrets: &[(u16, u8)]) -> ClientConfig {
 
 /// A pair with these keys, two seconds apart.
 fn keyed(server: &[(u16, u8)], client: &[(u16, u8)]) -> Pair {
-    Pair::of(server_with(server), client_with(client), Span::from_secs(2))
+    Pair::with_client(server_with(server), client_with(client), Span::from_secs(2))
 }
 
 /// A pair with a key that has agreed.
@@ -247,8 +246,8 @@ fn a_copied_datagram_brings_nobody_a_refusal_of_a_living_session() {
     let copied: Vec<Datagram> =
         pair.seen.iter().zip(&pair.wire).filter(|(it, _)| is_clients(it)).map(|(_, it)| *it).collect();
     let session = pair.last(Kind::Report).header.session;
-    for datagram in copied.iter().filter(|datagram| read(datagram).header.session == session) {
-        assert_eq!(answers(&mut pair, STRANGER, datagram), 0, "{:?}", read(datagram));
+    for datagram in copied.iter().filter(|datagram| decoded(datagram).header.session == session) {
+        assert_eq!(answers(&mut pair, STRANGER, datagram), 0, "{:?}", decoded(datagram));
     }
 }
 
@@ -396,7 +395,7 @@ fn a_member_that_has_left_is_not_let_in_again_by_its_own_register() {
     for _ in 0..30 {
         // Its cookie is good for a while yet.
         replay(&mut pair, &tape.iter().filter(|(it, _)| is_clients(it)).copied().collect::<Vec<_>>());
-        pair.now += 1.0;
+        pair.skip(1.0);
     }
     assert_eq!((pair.server.clients(), events(&mut pair.server)), (0, vec![]));
     assert!(server_fate(&pair, Fate::Replayed) > 5);
@@ -405,7 +404,7 @@ fn a_member_that_has_left_is_not_let_in_again_by_its_own_register() {
 /// Without a key, too: nobody puts an older registration of a client in the place of its present one.
 #[test]
 fn an_older_register_does_not_replace_a_newer_session() {
-    let mut server = a_server();
+    let mut server = default_server();
     let challenged = ask(&mut server, 1.0, from(CLIENT), &register(1, 0, 9));
     let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
     let first = register(1, challenge.cookie, 9);
@@ -428,8 +427,8 @@ fn a_replayed_sign_of_life_keeps_nobody_alive() {
     let tape: Vec<Datagram> =
         recorded(&pair).iter().filter(|(it, _)| is_clients(it)).map(|(_, it)| *it).collect();
     events(&mut pair.server);
-    let end = pair.now + 60.0;
-    while pair.now < end {
+    let end = pair.now_s() + 60.0;
+    while pair.now_s() < end {
         pair.run_through(1.0, |_| false);
         tape.iter().for_each(|datagram| {
             answers(&mut pair, CLIENT, datagram);
@@ -440,8 +439,8 @@ fn a_replayed_sign_of_life_keeps_nobody_alive() {
     let mut pair = agreed();
     let tape: Vec<Datagram> =
         recorded(&pair).iter().filter(|(it, _)| !is_clients(it)).map(|(_, it)| *it).collect();
-    let end = pair.now + 20.0;
-    while pair.now < end {
+    let end = pair.now_s() + 20.0;
+    while pair.now_s() < end {
         pair.run_through(1.0, |_| false);
         tape.iter().for_each(|datagram| {
             give_client(&mut pair, datagram);
@@ -528,7 +527,7 @@ fn to_server(rng: &mut ChaCha8Rng) -> Vec<Body> {
 
 #[test]
 fn a_cookie_is_worth_nothing_after_twenty_seconds_nor_at_another_server() {
-    let mut server = a_server();
+    let mut server = default_server();
     let challenged = ask(&mut server, 1.0, from(CLIENT), &register(1, 0, 9));
     let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
     let mut other = Server::new(ServerConfig::default(), [4; 32], at(0.0, Span::ZERO));
@@ -543,7 +542,7 @@ fn a_cookie_is_worth_nothing_after_twenty_seconds_nor_at_another_server() {
 fn nothing_that_comes_from_an_unproven_address_is_answered_with_more_than_it_was() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for config in [ServerConfig::default(), server_with(&[(1, 7)])] {
-        let mut pair = Pair::of(config, ClientConfig::default(), Span::ZERO);
+        let mut pair = Pair::with_client(config, ClientConfig::default(), Span::ZERO);
         pair.server.handle_timeout(pair.server_now());
         let now = pair.server_now();
         drain(&mut pair.server, now);
@@ -619,7 +618,7 @@ fn what_takes_longer_than_is_accepted_measures_nothing() {
     {
         // The way there and back takes some 200 µs.
         let config = ServerConfig { max_delay: server, ..ServerConfig::default() };
-        let mut pair = Pair::of(
+        let mut pair = Pair::with_client(
             config,
             ClientConfig { max_delay: client, ..ClientConfig::default() },
             Span::from_secs(2),
@@ -630,7 +629,7 @@ fn what_takes_longer_than_is_accepted_measures_nothing() {
     }
     let config = ServerConfig { max_delay: Span::from_millis(1), ..ServerConfig::default() };
     let client = ClientConfig { max_delay: Span::from_millis(1), ..ClientConfig::default() };
-    let mut pair = Pair::of(config, client, Span::from_secs(2));
+    let mut pair = Pair::with_client(config, client, Span::from_secs(2));
     pair.run(60.0);
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
 }

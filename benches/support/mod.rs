@@ -4,18 +4,14 @@
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
 pub(crate) mod counting;
-pub(crate) mod hall;
-pub(crate) mod island;
+pub(crate) mod load;
 pub(crate) mod path;
 
 use std::time::Duration;
 
 use criterion::Criterion;
-use meantime_core::time::{Frequency, Span};
-use meantime_sim::Jitter;
-use meantime_sim::oscillator::{Errs, Oscillator};
-use meantime_sim::seed::{Purpose, Seed};
-use rand_chacha::ChaCha8Rng;
+use meantime_core::time::Span;
+use meantime_sim::seed::Seed;
 
 /// From one round to the next.
 pub(crate) const INTERVAL: Span = Span::from_secs(5);
@@ -32,30 +28,5 @@ pub(crate) fn criterion() -> Criterion {
     criterion.measurement_time(Duration::from_secs(3)).configure_from_args()
 }
 
-/// One way of the path.
-struct Way {
-    jitter: Jitter,
-    rng: ChaCha8Rng,
-}
-
-impl Way {
-    fn new() -> Way {
-        Way {
-            jitter: Jitter::Exponential { mean: Span::from_micros(20) },
-            rng: SEED.stream(Purpose::Down, 0),
-        }
-    }
-
-    /// How long the next datagram takes.
-    fn delay(&mut self) -> Span {
-        Span::from_micros(100) + self.jitter.draw(&mut self.rng)
-    }
-}
-
-/// A common quartz that runs fast by 30 ppm; each number has a walk of its own.
-fn oscillator(number: usize) -> Oscillator {
-    let errs = Errs { offset: Span::ZERO, drift: Frequency::from_ppm(30.0), wander: 1e-9 };
-    Oscillator::new(errs, SEED.stream(Purpose::Wander, number))
-}
-
-const SEED: Seed = Seed(1);
+/// The seed of everything random.
+pub(crate) const SEED: Seed = Seed(1);

@@ -4,22 +4,23 @@ use meantime_core::estimation::discipline::{Discipline, OutlierLimit};
 use meantime_core::estimation::exchange::Exchange;
 use meantime_core::time::{Raw, Span, Timestamp};
 use meantime_sim::START;
-use meantime_sim::oscillator::Oscillator;
+use meantime_sim::testkit::cluster::quartz;
+use meantime_sim::testkit::{Delay, HostClock};
 
-use super::{INTERVAL, Way, oscillator};
+use super::{INTERVAL, SEED};
 
 /// Where the exchanges come from, in bursts of one size.
 pub(crate) struct Path {
     size: usize,
-    client: Oscillator,
-    way: Way,
+    client: HostClock,
+    delay: Delay,
     next: Span,
 }
 
 impl Path {
     /// A path on which nothing was measured yet.
     pub(crate) fn new(size: usize) -> Path {
-        Path { size, client: oscillator(1), way: Way::new(), next: INTERVAL }
+        Path { size, client: quartz(1, SEED), delay: Delay::lan(SEED), next: INTERVAL }
     }
 
     /// The next round's burst.
@@ -44,11 +45,11 @@ impl Path {
     }
 
     fn exchange(&mut self, sent: Span) -> Exchange<Timestamp, Raw> {
-        let arrived = sent + self.way.delay();
+        let arrived = sent + self.delay.draw();
         let answered = arrived + TURNAROUND;
-        let returned = answered + self.way.delay();
+        let returned = answered + self.delay.draw();
         let (t1, t4) = (server(sent), server(returned));
-        Exchange { t1, t2: self.client.raw(arrived), t3: self.client.raw(answered), t4 }
+        Exchange { t1, t2: self.client.now(arrived).raw, t3: self.client.now(answered).raw, t4 }
     }
 }
 

@@ -1,7 +1,7 @@
-//! What may happen to a server, one thing after the other: see `meantime_fuzz::stage`.
+//! Events at a server, one after the other: see `meantime_fuzz::cluster`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meantime_fuzz::{Side, play};
+use meantime_fuzz::{NodeUnderTest, run};
 
-fuzz_target!(|bytes: &[u8]| play(Side::Server, bytes));
+fuzz_target!(|bytes: &[u8]| run(NodeUnderTest::Server, bytes));

@@ -1,9 +1,8 @@
-//! What the fuzz targets share: an input read piece by piece, and a stage on which a server and its clients
-//! play while the input decides what happens to their datagrams, their clocks and their processes.
+//! What the fuzz targets share: an input read piece by piece, and a small cluster whose datagrams, clocks and
+//! processes the input controls. Its nodes are hosts of the simulator's testkit.
 
 pub mod bytes;
-mod puppet;
-pub mod stage;
+pub mod cluster;
 
 pub use bytes::Bytes;
-pub use stage::{Side, play};
+pub use cluster::{NodeUnderTest, run};

@@ -20,8 +20,8 @@ pub use arguments::SimulateArgs;
 use super::Failure;
 use arguments::ResultFormat;
 use meantime_core::time::Span;
-use meantime_sim::chaos::Endurance;
-use meantime_sim::{Happening, Observer, Sample, Scenario, Simulation, Summary};
+use meantime_sim::random_faults::Recoveries;
+use meantime_sim::{Observer, ReportedEvent, Sample, Scenario, Simulation, Summary};
 use progress::Progress;
 use samples::Samples;
 
@@ -31,19 +31,19 @@ use samples::Samples;
 /// When the options contradict one another, the results cannot be written, or a cluster of random faults did
 /// not return to agreement.
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
-    let (scenario, endurance) = args.world()?;
+    let (scenario, recoveries) = args.world()?;
     let samples = args.samples.as_deref().map(|path| create_samples(path, &scenario)).transpose()?;
     let mut observer = RunObserver {
         format: args.output,
         events: args.events,
         samples,
-        endurance,
+        recoveries,
         out: BufWriter::new(io::stdout()),
         failed: None,
     };
     let summary = simulate(&scenario, &mut observer);
     let seed = scenario.seed.0;
-    let failed = observer.endurance.as_ref().map_or(0, |endurance| endurance.failed.len());
+    let failed = observer.recoveries.as_ref().map_or(0, |recoveries| recoveries.failed.len());
     observer.finish(&scenario, &summary).map_err(cannot_write)?;
     if failed > 0 {
         return Err(Failure::Runtime(format!(
@@ -87,7 +87,7 @@ struct RunObserver {
     format: ResultFormat,
     events: bool,
     samples: Option<Samples>,
-    endurance: Option<Endurance>,
+    recoveries: Option<Recoveries>,
     out: BufWriter<io::Stdout>,
     /// The first failure to write; the run ends early.
     failed: Option<io::Error>,
@@ -104,10 +104,10 @@ impl RunObserver {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let endurance = self.endurance.as_ref();
+        let recoveries = self.recoveries.as_ref();
         match self.format {
-            ResultFormat::Text => write!(self.out, "{}", report::text(scenario, summary, endurance))?,
-            ResultFormat::Json => writeln!(self.out, "{}", report::json(summary, endurance))?,
+            ResultFormat::Text => write!(self.out, "{}", report::text(scenario, summary, recoveries))?,
+            ResultFormat::Json => writeln!(self.out, "{}", report::json(summary, recoveries))?,
         }
         if let Some(samples) = &mut self.samples {
             samples.flush()?;
@@ -118,12 +118,12 @@ impl RunObserver {
 
 impl Observer for RunObserver {
     fn sampled(&mut self, sample: &Sample) {
-        self.endurance.iter_mut().for_each(|endurance| endurance.sampled(sample));
+        self.recoveries.iter_mut().for_each(|recoveries| recoveries.sampled(sample));
         let result = self.samples.as_mut().map_or(Ok(()), |samples| samples.write(sample));
         self.note(result);
     }
 
-    fn happened(&mut self, happening: &Happening) {
+    fn reported(&mut self, happening: &ReportedEvent) {
         if !self.events {
             return;
         }

@@ -1,10 +1,10 @@
-//! Single faults in a settled cluster: what they do to everybody else.
+//! Single faults in a settled cluster: what they do to the other members.
 //!
 //! Eight clients, one exchange a round on the 20 µs link, 20 % loss. The worst good client stays within
 //! 20 µs of the others; a server that was wrong is back within 30 s.
 
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::{Fault, Lie, Member, Sample};
+use meantime_sim::{Fault, Lie, MemberIndex, Sample};
 
 use crate::support::{Running, battery, distance, s, seeds, settled, us, worst_client};
 
@@ -12,7 +12,7 @@ const WORST: Span = us(20);
 const BACK: Span = s(30);
 /// A server is back when it is no farther off than a good client may be.
 const CLOSE: Span = us(20);
-const LAST: Member = Member::client(8);
+const LAST: MemberIndex = MemberIndex::client(8);
 
 /// Something happens to the server after half an hour.
 fn server_fault(fault: Fault) {
@@ -23,8 +23,8 @@ fn server_fault(fault: Fault) {
         simulation.inject(fault);
         let (mut worst, mut away) = (Span::ZERO, Span::ZERO);
         simulation.run_for(s(1_800), &mut |sample: &Sample| {
-            worst = worst.max(sample.worst(|member| member != Member::SERVER).unwrap());
-            if distance(sample, Member::SERVER).unwrap() > CLOSE {
+            worst = worst.max(sample.worst(|member| member != MemberIndex::SERVER).unwrap());
+            if distance(sample, MemberIndex::SERVER).unwrap() > CLOSE {
                 away = sample.at - s(1_800);
             }
         });
@@ -35,25 +35,25 @@ fn server_fault(fault: Fault) {
 
 #[test]
 fn a_server_that_jumps_an_hour_moves_nobody() {
-    server_fault(Fault::Jump(Member::SERVER, s(3_600)));
+    server_fault(Fault::Jump(MemberIndex::SERVER, s(3_600)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_ten_milliseconds_moves_nobody() {
-    server_fault(Fault::Jump(Member::SERVER, Span::from_millis(10)));
+    server_fault(Fault::Jump(MemberIndex::SERVER, Span::from_millis(10)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_two_hundred_microseconds_moves_nobody() {
-    server_fault(Fault::Jump(Member::SERVER, us(200)));
+    server_fault(Fault::Jump(MemberIndex::SERVER, us(200)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_whose_oscillator_goes_150_ppm_wrong_moves_nobody() {
-    server_fault(Fault::FrequencyStep(Member::SERVER, Frequency::from_ppm(150.0)));
+    server_fault(Fault::FrequencyStep(MemberIndex::SERVER, Frequency::from_ppm(150.0)));
 }
 
 /// Something happens to one client after half an hour.
@@ -89,7 +89,7 @@ fn lie(lie: Lie) {
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(1_800));
         for liar in 9 - liars..=8 {
-            simulation.inject(Fault::Lie(Member::client(liar), lie));
+            simulation.inject(Fault::Lie(MemberIndex::client(liar), lie));
         }
         let worst = worst_client(&mut simulation, s(3_600), |_| true);
         assert!(worst <= WORST, "seed {seed}, {liars} liars: a good client was {worst} off");

@@ -2,12 +2,12 @@
 //! estimated error: as large as the error is.
 
 use meantime_core::time::Span;
-use meantime_sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, SlowQueue, Ways};
+use meantime_sim::{Directions, Fault, Jitter, MemberIndex, Sample, Scenario, Simulation, SlowQueue};
 
 use crate::support::{Running, battery, loss, s, seeds, us};
 
 /// Runs a scenario to its end. Returns the largest bound that a client stated after it had settled.
-fn kept(scenario: &Scenario) -> Span {
+fn largest_excess(scenario: &Scenario) -> Span {
     let _running = Running(scenario);
     let (mut largest, mut stated) = (Span::ZERO, 0);
     let settle = scenario.settle;
@@ -37,9 +37,9 @@ fn hours(seed: u64) -> Scenario {
 #[test]
 fn on_a_good_lan_the_bound_is_at_most_three_times_half_the_delay() {
     for seed in seeds(0..5) {
-        for trouble in [loss(0.0), loss(0.2)] {
+        for impairments in [loss(0.0), loss(0.2)] {
             // Half of what an exchange takes there and back: 100 µs and a mean wait of 20 µs, twice.
-            let largest = kept(&Scenario { trouble, ..hours(seed) });
+            let largest = largest_excess(&Scenario { impairments, ..hours(seed) });
             assert!(largest <= us(3 * 120), "seed {seed}: {largest}");
             println!("largest bound on the LAN, seed {seed}: {largest}");
         }
@@ -51,11 +51,11 @@ fn on_a_good_lan_the_stated_error_is_neither_bold_nor_timid() {
     for seed in seeds(0..3) {
         let scenario = hours(seed);
         let _running = Running(&scenario);
-        let honesty = Simulation::new(&scenario).run().honesty;
-        let (ratio, share) = (honesty.ratio_rms().unwrap(), honesty.within_share().unwrap());
+        let calibration = Simulation::new(&scenario).run().calibration;
+        let (ratio, share) = (calibration.ratio_rms().unwrap(), calibration.within_share().unwrap());
         assert!((0.6..1.4).contains(&ratio), "seed {seed}: {ratio} RMS");
         assert!((0.55..0.85).contains(&share), "seed {seed}: {share} within one sigma");
-        assert_eq!(honesty.bound_violations(), 0);
+        assert_eq!(calibration.bound_violations(), 0);
     }
 }
 
@@ -71,9 +71,9 @@ fn it_holds_for_every_kind_of_jitter() {
     ];
     for seed in seeds(0..2) {
         for jitter in jitters {
-            kept(&Scenario { jitter, trouble: loss(0.2), ..hours(seed) });
+            largest_excess(&Scenario { jitter, impairments: loss(0.2), ..hours(seed) });
         }
-        kept(&Scenario { queue: Some(SlowQueue { sigma: us(50), tau: s(60) }), ..hours(seed) });
+        largest_excess(&Scenario { queue: Some(SlowQueue { sigma: us(50), tau: s(60) }), ..hours(seed) });
     }
 }
 
@@ -82,10 +82,10 @@ fn it_holds_for_every_kind_of_jitter() {
 fn it_holds_on_long_and_on_asymmetric_paths_and_with_bad_oscillators() {
     let jitter = Jitter::Exponential { mean: us(1_000) };
     for seed in seeds(0..2) {
-        for trouble in [loss(0.0), loss(0.2)] {
-            kept(&Scenario { delay: us(5_000), jitter, trouble, ..hours(seed) });
-            kept(&Scenario { asymmetry: us(3_000), trouble, ..hours(seed) });
-            kept(&Scenario { asymmetry: us(-90), trouble, wander: 1e-8, ..hours(seed) });
+        for impairments in [loss(0.0), loss(0.2)] {
+            largest_excess(&Scenario { delay: us(5_000), jitter, impairments, ..hours(seed) });
+            largest_excess(&Scenario { asymmetry: us(3_000), impairments, ..hours(seed) });
+            largest_excess(&Scenario { asymmetry: us(-90), impairments, wander: 1e-8, ..hours(seed) });
         }
     }
 }
@@ -93,20 +93,20 @@ fn it_holds_on_long_and_on_asymmetric_paths_and_with_bad_oscillators() {
 #[test]
 fn it_holds_for_one_exchange_a_round() {
     for seed in seeds(0..2) {
-        kept(&Scenario { duration: s(5_400), settle: s(300), ..battery(seed) });
+        largest_excess(&Scenario { duration: s(5_400), settle: s(300), ..battery(seed) });
     }
 }
 
 #[test]
 fn it_holds_when_routes_change() {
     for seed in seeds(0..3) {
-        let longer = |ways| Fault::Base(Member::client(1), ways, us(400));
+        let longer = |ways| Fault::Base(MemberIndex::client(1), ways, us(400));
         let faults = vec![
-            (s(1_500), longer(Ways::Down)),
-            (s(3_000), longer(Ways::Up)),
-            (s(4_500), Fault::Base(Member::client(1), Ways::Down, us(20))),
+            (s(1_500), longer(Directions::ToClient)),
+            (s(3_000), longer(Directions::ToServer)),
+            (s(4_500), Fault::Base(MemberIndex::client(1), Directions::ToClient, us(20))),
         ];
-        kept(&Scenario { faults, ..hours(seed) });
+        largest_excess(&Scenario { faults, ..hours(seed) });
     }
 }
 
@@ -118,13 +118,15 @@ fn it_holds_in_two_hours_of_holdover() {
     for seed in seeds(0..3) {
         for wander in [1e-9, 1e-8] {
             let cut = vec![
-                (s(3_600), Fault::Cut(Member::client(3), Ways::Both)),
-                (s(10_800), Fault::Heal(Member::client(3))),
+                (s(3_600), Fault::Cut(MemberIndex::client(3), Directions::Both)),
+                (s(10_800), Fault::Heal(MemberIndex::client(3))),
             ];
-            let lone = kept(&Scenario { faults: cut, duration: s(11_400), wander, ..hours(seed) });
+            let lone = largest_excess(&Scenario { faults: cut, duration: s(11_400), wander, ..hours(seed) });
             assert!(lone >= us(7_200) && lone <= s(1), "seed {seed}: {lone} after two hours");
-            let gone =
-                vec![(s(3_600), Fault::Crash(Member::SERVER)), (s(10_800), Fault::Start(Member::SERVER))];
+            let gone = vec![
+                (s(3_600), Fault::Crash(MemberIndex::SERVER)),
+                (s(10_800), Fault::Start(MemberIndex::SERVER)),
+            ];
             let jitter = Jitter::Exponential { mean: us(20) };
             let scenario = Scenario { faults: gone, jitter, duration: s(12_600), wander, ..hours(seed) };
             orphans(&scenario);
@@ -145,7 +147,7 @@ fn orphans(scenario: &Scenario) {
 #[test]
 fn machines_that_slept_state_no_bound_until_they_are_back() {
     for seed in seeds(0..3) {
-        for sleeper in [Member::SERVER, Member::client(2)] {
+        for sleeper in [MemberIndex::SERVER, MemberIndex::client(2)] {
             for slept in [Span::from_millis(20), s(3_600)] {
                 let mut scenario = Scenario { clients: 5, duration: s(2_400), ..hours(seed) };
                 scenario.faults = vec![(s(1_200), Fault::Sleep(sleeper, slept))];
@@ -159,7 +161,10 @@ fn machines_that_slept_state_no_bound_until_they_are_back() {
                     back = bound.is_some();
                 });
                 assert!(back, "seed {seed}: {sleeper} is not back");
-                assert!(lost || sleeper != Member::SERVER, "seed {seed}: {sleeper} kept its bound");
+                assert!(
+                    lost || sleeper != MemberIndex::SERVER,
+                    "seed {seed}: {sleeper} still states its bound"
+                );
             }
         }
     }

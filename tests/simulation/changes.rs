@@ -1,11 +1,11 @@
 //! Lasting changes in the middle of a run: of the temperature of one machine, of the route to it.
 
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::{Fault, Jitter, Member, Sample, Scenario, Simulation, Ways};
+use meantime_sim::{Directions, Fault, Jitter, MemberIndex, Sample, Scenario, Simulation};
 
 use crate::support::{Running, distance, s, seeds, us};
 
-const CLIENT: Member = Member::client(1);
+const CLIENT: MemberIndex = MemberIndex::client(1);
 /// When it changes.
 const CHANGE: Span = s(1_800);
 
@@ -65,7 +65,7 @@ fn a_machine_that_warms_up_by_1_ppm_in_ten_minutes_stays_with_the_others() {
 #[test]
 fn a_server_that_warms_up_takes_everybody_along() {
     for seed in seeds(0..3) {
-        let scenario = changed(seed, Fault::Ramp(Member::SERVER, Frequency::from_ppm(1.0), s(600)));
+        let scenario = changed(seed, Fault::Ramp(MemberIndex::SERVER, Frequency::from_ppm(1.0), s(600)));
         let _running = Running(&scenario);
         let summary = Simulation::new(&scenario).run();
         let max = summary.spreads.max().unwrap();
@@ -75,7 +75,7 @@ fn a_server_that_warms_up_takes_everybody_along() {
 }
 
 /// How far the client that is struck is from the others at worst after the change, and how far at the end.
-fn rerouted(seed: u64, ways: Ways) -> (Span, Span) {
+fn rerouted(seed: u64, ways: Directions) -> (Span, Span) {
     let longer = changed(seed, Fault::Base(CLIENT, ways, us(400)));
     let scenario = Scenario { jitter: Jitter::None, ..longer };
     let _running = Running(&scenario);
@@ -92,7 +92,7 @@ fn rerouted(seed: u64, ways: Ways) -> (Span, Span) {
 #[test]
 fn a_way_that_becomes_longer_leaves_at_most_half_of_it_as_an_error() {
     for seed in seeds(0..3) {
-        for ways in [Ways::Down, Ways::Up] {
+        for ways in [Directions::ToClient, Directions::ToServer] {
             let (worst, last) = rerouted(seed, ways);
             assert!(last <= us(151), "seed {seed}, {ways:?}: {last} at the end");
             // At first a filter may take some of the jump for a change of frequency.
@@ -104,7 +104,7 @@ fn a_way_that_becomes_longer_leaves_at_most_half_of_it_as_an_error() {
 #[test]
 fn a_route_that_becomes_longer_both_ways_harms_nobody() {
     for seed in seeds(0..3) {
-        let (worst, _) = rerouted(seed, Ways::Both);
+        let (worst, _) = rerouted(seed, Directions::Both);
         assert!(worst < us(1), "seed {seed}: {worst}");
     }
 }

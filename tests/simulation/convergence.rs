@@ -2,7 +2,7 @@
 
 use meantime_core::ClientEvent;
 use meantime_core::time::Span;
-use meantime_sim::{Happening, NodeEvent, Observer, Sample, Scenario, Simulation};
+use meantime_sim::{NodeEvent, Observer, ReportedEvent, Sample, Scenario, Simulation};
 
 use crate::support::{Running, loss, s, seeds, us};
 
@@ -11,7 +11,7 @@ use crate::support::{Running, loss, s, seeds, us};
 struct Joined(Span);
 
 impl Observer for Joined {
-    fn happened(&mut self, happening: &Happening) {
+    fn reported(&mut self, happening: &ReportedEvent) {
         if let NodeEvent::Client(ClientEvent::Registered { .. }) = happening.event
             && happening.at < s(60)
         {
@@ -24,8 +24,8 @@ impl Observer for Joined {
 /// joined, within 100 µs from so many, and stay so.
 fn converges(clients: usize, lost: f64, rounds_ms: i64, rounds_us100: i64) {
     for seed in seeds(0..3) {
-        let (trouble, sample) = (loss(lost), Span::from_millis(200));
-        let scenario = Scenario { clients, trouble, sample, settle: s(1_000), ..Scenario::seeded(seed) };
+        let (impairments, sample) = (loss(lost), Span::from_millis(200));
+        let scenario = Scenario { clients, impairments, sample, settle: s(1_000), ..Scenario::seeded(seed) };
         let _running = Running(&scenario);
         let mut simulation = Simulation::new(&scenario);
         let mut joined = Joined::default();
@@ -85,7 +85,7 @@ fn the_cluster_time_is_the_mean_of_the_clocks_at_the_start() {
 #[test]
 fn published_time_neither_jumps_nor_runs_backwards_once_synchronized() {
     for seed in seeds(0..5) {
-        let scenario = Scenario { clients: 5, trouble: loss(0.2), ..Scenario::seeded(seed) };
+        let scenario = Scenario { clients: 5, impairments: loss(0.2), ..Scenario::seeded(seed) };
         let _running = Running(&scenario);
         let mut simulation = Simulation::new(&scenario);
         simulation.run_until(s(1_800), &mut ());

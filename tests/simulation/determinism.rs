@@ -6,7 +6,7 @@ use crate::support::{loss, s};
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let scenario = |seed| Scenario { clients: 5, trouble: loss(0.1), ..Scenario::seeded(seed) };
+    let scenario = |seed| Scenario { clients: 5, impairments: loss(0.1), ..Scenario::seeded(seed) };
     let run = |seed| Simulation::new(&scenario(seed)).run();
     assert_eq!(run(3), run(3));
     assert_ne!(run(3).trace, run(4).trace);

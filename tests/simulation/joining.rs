@@ -1,17 +1,17 @@
 //! Machines that come later, with clocks that may be anything.
 
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::scenario::Clock;
-use meantime_sim::{Member, Sample, Scenario, Simulation};
+use meantime_sim::scenario::ClockOverride;
+use meantime_sim::{MemberIndex, Sample, Scenario, Simulation};
 
 use crate::support::{Running, distance, s, seeds, us};
 
-const JOINER: Member = Member::client(4);
+const JOINER: MemberIndex = MemberIndex::client(4);
 
 /// A fourth client with a clock so far off joins after ten minutes.
 fn joins(offset: Span, drift: Frequency) {
     for seed in seeds(0..5) {
-        let clock = Clock { offset: Some(offset), drift: Some(drift), ..Clock::default() };
+        let clock = ClockOverride { offset: Some(offset), drift: Some(drift), ..ClockOverride::default() };
         let at = s(600);
         let scenario = Scenario {
             clients: 4,
@@ -36,7 +36,7 @@ fn joins(offset: Span, drift: Frequency) {
                 adopted = None;
             }
         });
-        // In five minutes the cluster's own rate moves everybody by the mean drift: at most 100 ppm of it.
+        // In five minutes the cluster's own rate moves all members by the mean drift: at most 100 ppm of it.
         assert!(moved < Span::from_millis(35), "seed {seed}: moved by {moved}");
         let adopted = adopted.expect("the joiner has the cluster's time at the end");
         assert!(adopted <= Span::from_millis(400), "seed {seed}: adopted after {adopted}");
@@ -60,7 +60,7 @@ fn a_joiner_at_1970_moves_nobody() {
 fn a_clock_at_1970_among_the_first_is_thrown_out_and_named() {
     for seed in seeds(0..5) {
         let offset = Some(Span::from_nanos(-meantime_sim::START.as_nanos()));
-        let clocks = vec![(JOINER, Clock { offset, ..Clock::default() })];
+        let clocks = vec![(JOINER, ClockOverride { offset, ..ClockOverride::default() })];
         let scenario = Scenario { clients: 4, clocks, ..Scenario::seeded(seed) };
         let _running = Running(&scenario);
         let mut simulation = Simulation::new(&scenario);
@@ -76,7 +76,8 @@ fn a_clock_at_1970_among_the_first_is_thrown_out_and_named() {
 
 #[test]
 fn two_clocks_that_disagree_follow_nothing() {
-    let clocks = vec![(Member::SERVER, Clock { offset: Some(s(3_600)), ..Clock::default() })];
+    let clocks =
+        vec![(MemberIndex::SERVER, ClockOverride { offset: Some(s(3_600)), ..ClockOverride::default() })];
     let scenario = Scenario { clients: 1, clocks, ..Scenario::default() };
     let _running = Running(&scenario);
     let summary = Simulation::new(&scenario).run();

@@ -1,12 +1,12 @@
 //! Up to the largest minority lies, in every way there is.
 
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::{Fault, Lie, Member, Scenario, Simulation};
+use meantime_sim::{Fault, Lie, MemberIndex, Scenario, Simulation};
 
 use crate::support::{Running, battery, s, seeds, us};
 
 /// Five to fifteen clients of which the largest number below half lies from the start; the good ones
-/// agree, and those liars who are to be `named` are, and nobody else.
+/// agree, and the vote leaves out the liars if they are to be `named`, and no other member.
 fn minority(lie: Lie, named: bool) {
     for seed in seeds(0..1) {
         for clients in 5..=15 {
@@ -92,7 +92,7 @@ fn phase_after_six_hours(scenario: &Scenario, liars: usize) -> Span {
     let mut simulation = Simulation::new(scenario);
     simulation.run_until(s(1_800), &mut ());
     for liar in 0..liars {
-        simulation.inject(Fault::Lie(Member::client(scenario.clients - liar), Lie::Edge(0.9)));
+        simulation.inject(Fault::Lie(MemberIndex::client(scenario.clients - liar), Lie::Edge(0.9)));
     }
     simulation.run_for(s(6 * 3_600), &mut ());
     simulation.sample().clone().cluster().unwrap()
@@ -128,7 +128,7 @@ fn liars_at_the_edge_do_not_drag_the_cluster_in_six_hours() {
     let honest = |seed| {
         let other = Scenario {
             asymmetry: Span::from_nanos(1),
-            trouble: crate::support::loss(0.201),
+            impairments: crate::support::loss(0.201),
             ..battery(seed)
         };
         (phase_after_six_hours(&battery(seed), 0) - phase_after_six_hours(&other, 0)).abs()

@@ -1,20 +1,20 @@
-//! The real server and the real clients in simulated worlds: what they promise, kept.
+//! The real server and the real clients in simulated worlds.
 //!
 //! Every test prints the seed that it fails with. `MEANTIME_SEED=17 scripts/test.sh --all --test simulation`
 //! runs each of them with that seed alone; random faults can also be replayed and watched with
 //! `meantime simulate --faults-seed 17 --events`.
 
+mod attackers;
 mod battery;
 mod bounds;
 mod changes;
-mod chaos;
 mod convergence;
 mod determinism;
-mod intruders;
 mod joining;
 mod liars;
 mod manual_adjustment;
 mod memory;
+mod random_faults;
 mod rate;
 mod restart;
 mod support;

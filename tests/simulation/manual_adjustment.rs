@@ -1,14 +1,16 @@
-//! The cluster's time, set by hand: everybody does the same, nobody's bound is violated, and the vote sees
+//! Manual time adjustments: all members do the same, no bound is violated, and the vote sees
 //! nothing of it.
 
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
 use meantime_core::{ClientEvent, ServerEvent};
-use meantime_sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenario, Simulation, Ways};
+use meantime_sim::{
+    Directions, Fault, MemberIndex, NodeEvent, Observer, ReportedEvent, Sample, Scenario, Simulation,
+};
 
 use crate::support::{Running, loss, s, seeds, us};
 
-/// When somebody sets the time, and when that begins: four rounds and two seconds later, when every member
+/// When an operator sets the time, and when that begins: four rounds and two seconds later, when every member
 /// knows it.
 const ASKED: Span = s(1_200);
 const BEGINS: Span = s(1_222);
@@ -20,16 +22,16 @@ const TAKES: Span = s(750);
 #[derive(Default)]
 struct Watch {
     /// A client whose bound is not asked: it is cut off, and cannot know.
-    cut: Option<Member>,
+    cut: Option<MemberIndex>,
     /// The largest distance of two clocks since the first settled, `cut` aside.
     worst: Span,
     /// The most that any clock stated.
     largest_bound: Span,
     /// The server's clock minus the truth, at each second; `None`: it does not run or has no time.
     server: Vec<Option<Span>>,
-    told: usize,
-    late: Vec<(Member, Span, Adjustment)>,
-    complaints: Vec<Happening>,
+    reported: usize,
+    late: Vec<(MemberIndex, Span, Adjustment)>,
+    complaints: Vec<ReportedEvent>,
 }
 
 impl Observer for Watch {
@@ -57,10 +59,10 @@ impl Observer for Watch {
         }
     }
 
-    fn happened(&mut self, happening: &Happening) {
+    fn reported(&mut self, happening: &ReportedEvent) {
         let bad = match &happening.event {
             NodeEvent::Client(ClientEvent::TimeSet { late, adjustment, .. }) => {
-                self.told += 1;
+                self.reported += 1;
                 if late.span() != Span::ZERO {
                     self.late.push((happening.member, late.span(), *adjustment));
                 }
@@ -83,11 +85,17 @@ impl Observer for Watch {
     }
 }
 
-fn scenario(seed: u64, trouble: f64, faults: Vec<(Span, Fault)>) -> Scenario {
-    Scenario { clients: 5, duration: s(2_400), trouble: loss(trouble), faults, ..Scenario::seeded(seed) }
+fn scenario(seed: u64, impairments: f64, faults: Vec<(Span, Fault)>) -> Scenario {
+    Scenario {
+        clients: 5,
+        duration: s(2_400),
+        impairments: loss(impairments),
+        faults,
+        ..Scenario::seeded(seed)
+    }
 }
 
-fn watched(scenario: &Scenario, cut: Option<Member>) -> Watch {
+fn watched(scenario: &Scenario, cut: Option<MemberIndex>) -> Watch {
     let _running = Running(scenario);
     let mut watch = Watch { cut, ..Watch::default() };
     Simulation::new(scenario).run_until(scenario.duration, &mut watch);
@@ -104,12 +112,12 @@ fn moved(one: &Watch, other: &Watch, at: Span) -> Span {
 #[test]
 fn all_clocks_slew_together_and_neither_vote_nor_bound_notices() {
     for seed in seeds(0..3) {
-        for trouble in [0.0, 0.2] {
-            let calm = watched(&scenario(seed, trouble, vec![]), None);
+        for impairments in [0.0, 0.2] {
+            let calm = watched(&scenario(seed, impairments, vec![]), None);
             for by in [BY, -BY] {
                 let set = vec![(ASKED, Fault::SetTime(by, Adjustment::Slew))];
-                let watch = watched(&scenario(seed, trouble, set), None);
-                assert_eq!((watch.told, watch.late.len()), (5, 0), "seed {seed}: {:?}", watch.late);
+                let watch = watched(&scenario(seed, impairments, set), None);
+                assert_eq!((watch.reported, watch.late.len()), (5, 0), "seed {seed}: {:?}", watch.late);
                 assert_eq!(watch.complaints, [], "seed {seed}");
                 assert!(
                     watch.worst <= calm.worst + us(20),
@@ -139,7 +147,7 @@ fn all_clocks_slew_together_and_neither_vote_nor_bound_notices() {
 fn clocks(simulation: &mut Simulation) -> Vec<(Span, Span)> {
     let at = simulation.world().now();
     let members = simulation.world().members();
-    let readings = (0..members).filter_map(|index| simulation.world().read(Member::client(index)));
+    let readings = (0..members).filter_map(|index| simulation.world().read(MemberIndex::client(index)));
     readings
         .filter_map(|reading| Some((Span::from_nanos(reading.time.as_nanos()) - at, reading.bound?)))
         .collect()
@@ -164,7 +172,7 @@ fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
                 at += us(2);
                 simulation.world().run_until(at);
                 let now = clocks(&mut simulation);
-                assert_eq!(now.len(), 6, "at {at}: everybody states a bound");
+                assert_eq!(now.len(), 6, "at {at}: all members state a bound");
                 let least = now.iter().map(|(off, bound)| *off - *bound).max().unwrap();
                 let most = now.iter().map(|(off, bound)| *off + *bound).min().unwrap();
                 assert!(least <= most, "at {at}: {now:?}");
@@ -180,7 +188,7 @@ fn all_clocks_step_at_the_same_moment_and_the_bounds_cover_it() {
                 assert!((now.0 - before.0 - by).abs() < us(100), "seed {seed}: {now:?} {before:?}");
             }
             simulation.run_until(scenario.duration, &mut watch);
-            assert_eq!((watch.told, watch.late.len()), (5, 0));
+            assert_eq!((watch.reported, watch.late.len()), (5, 0));
             assert_eq!(watch.complaints, [], "seed {seed}");
         }
     }
@@ -197,14 +205,17 @@ fn a_server_that_restarts_meanwhile_takes_the_setting_from_its_members() {
                 &scenario(
                     seed,
                     0.2,
-                    vec![(crash, Fault::Crash(Member::SERVER)), (start, Fault::Start(Member::SERVER))],
+                    vec![
+                        (crash, Fault::Crash(MemberIndex::SERVER)),
+                        (start, Fault::Start(MemberIndex::SERVER)),
+                    ],
                 ),
                 None,
             );
             let faults = vec![
                 (ASKED, Fault::SetTime(BY, Adjustment::Slew)),
-                (crash, Fault::Crash(Member::SERVER)),
-                (start, Fault::Start(Member::SERVER)),
+                (crash, Fault::Crash(MemberIndex::SERVER)),
+                (start, Fault::Start(MemberIndex::SERVER)),
             ];
             let watch = watched(&scenario(seed, 0.2, faults), None);
             assert_eq!(watch.complaints, [], "seed {seed}");
@@ -219,7 +230,7 @@ fn a_server_that_restarts_meanwhile_takes_the_setting_from_its_members() {
 #[test]
 fn whoever_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
     for seed in seeds(0..3) {
-        let (newcomer, restarted) = (Member::client(4), Member::client(5));
+        let (newcomer, restarted) = (MemberIndex::client(4), MemberIndex::client(5));
         let faults = vec![
             (s(2), Fault::Crash(newcomer)),
             (ASKED, Fault::SetTime(-BY, Adjustment::Slew)),
@@ -237,13 +248,13 @@ fn whoever_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
 #[test]
 fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
     for seed in seeds(0..3) {
-        let cut = Member::client(2);
+        let cut = MemberIndex::client(2);
         // By 59 ms it slews, by 300 ms it steps.
         for (heals, by, how) in
             [(s(1_370), Span::from_millis(60), Adjustment::Slew), (s(2_100), BY, Adjustment::Step)]
         {
             let faults = vec![
-                (s(1_150), Fault::Cut(cut, Ways::Both)),
+                (s(1_150), Fault::Cut(cut, Directions::Both)),
                 (ASKED, Fault::SetTime(BY, Adjustment::Slew)),
                 (heals, Fault::Heal(cut)),
             ];
@@ -261,14 +272,15 @@ fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
 #[test]
 fn what_only_few_had_heard_of_when_the_server_died_is_nobodys() {
     for seed in seeds(0..3) {
-        let (heard, others) = (Member::client(1), (2..=5).map(Member::client));
-        let cut =
-            others.clone().map(|member| (ASKED - Span::from_millis(10), Fault::Cut(member, Ways::Both)));
+        let (heard, others) = (MemberIndex::client(1), (2..=5).map(MemberIndex::client));
+        let cut = others
+            .clone()
+            .map(|member| (ASKED - Span::from_millis(10), Fault::Cut(member, Directions::Both)));
         let heals = others.map(|member| (s(1_206), Fault::Heal(member)));
         let mut faults = vec![
             (ASKED, Fault::SetTime(BY, Adjustment::Slew)),
-            (s(1_205), Fault::Crash(Member::SERVER)),
-            (s(1_216), Fault::Start(Member::SERVER)),
+            (s(1_205), Fault::Crash(MemberIndex::SERVER)),
+            (s(1_216), Fault::Start(MemberIndex::SERVER)),
             (s(1_600), Fault::SetTime(-BY, Adjustment::Slew)),
         ];
         faults.extend(cut.chain(heals));
@@ -278,14 +290,14 @@ fn what_only_few_had_heard_of_when_the_server_died_is_nobodys() {
         let mut simulation = Simulation::new(&scenario);
         let mut watch = Watch { cut: Some(heard), ..Watch::default() };
         simulation.run_until(s(1_500), &mut watch);
-        // It hears of the setting, begins it, and then hears that nobody has set the time.
-        assert_eq!(watch.told, 2, "seed {seed}: {:?}", watch.late);
+        // It hears of the adjustment, begins it, and then hears that there is none.
+        assert_eq!(watch.reported, 2, "seed {seed}: {:?}", watch.late);
         let [(member, late, _)] = watch.late[..] else { panic!("seed {seed}: {:?}", watch.late) };
         assert!(member == heard && late < Span::ZERO, "seed {seed}: {member} {late}");
-        // The next setting has the number of the one that came to nothing.
+        // The next adjustment has the number of the cancelled one.
         let mut watch = Watch::default();
         simulation.run_until(scenario.duration, &mut watch);
-        assert_eq!((watch.told, watch.late.len()), (5, 0), "seed {seed}: {:?}", watch.late);
+        assert_eq!((watch.reported, watch.late.len()), (5, 0), "seed {seed}: {:?}", watch.late);
         assert!(watch.worst < us(200), "seed {seed}: {}", watch.worst);
     }
 }

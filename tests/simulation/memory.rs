@@ -3,35 +3,35 @@
 
 use meantime_core::saved_state;
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::machine::Habits;
-use meantime_sim::scenario::Clock;
-use meantime_sim::{Fault, Member, Sample, Scenario, Simulation};
+use meantime_sim::machine::ProcessModel;
+use meantime_sim::scenario::ClockOverride;
+use meantime_sim::{Fault, MemberIndex, Sample, Scenario, Simulation};
 
 use crate::support::{Running, distance, s, seeds, settled, us};
 
-/// How long everybody, or the server, is away.
+/// How long all members, or the server, are away.
 const AWAY: Span = s(60);
 
 fn scenario(seed: u64) -> Scenario {
     Scenario { clients: 5, ..Scenario::seeded(seed) }
 }
 
-/// What a member would have kept by now, as it will be when the member is back.
-fn kept(simulation: &mut Simulation, member: Member) -> (Frequency, Frequency) {
+/// What a member would have saved by now, as it will be when the member is back.
+fn saved_frequency(simulation: &mut Simulation, member: MemberIndex) -> (Frequency, Frequency) {
     let reading = simulation.world().read(member).unwrap();
     let error = reading.frequency_error.unwrap();
     assert!(saved_state::is_worth_saving(error), "{member}: {:?} ± {error:?}", reading.frequency);
     (reading.frequency, saved_state::aged(error, AWAY, true))
 }
 
-/// The server dies and is started again; then it knows `what` its kept frequency has become.
+/// The server dies and is started again; then `what` is what has become of its saved frequency.
 fn restart(simulation: &mut Simulation, what: Option<(Frequency, Frequency)>) {
-    simulation.inject(Fault::Crash(Member::SERVER));
+    simulation.inject(Fault::Crash(MemberIndex::SERVER));
     simulation.run_for(AWAY, &mut ());
     if let Some((frequency, error)) = what {
-        simulation.world().machine_mut(Member::SERVER).remember(frequency, error);
+        simulation.world().machine_mut(MemberIndex::SERVER).remember(frequency, error);
     }
-    simulation.inject(Fault::Start(Member::SERVER));
+    simulation.inject(Fault::Start(MemberIndex::SERVER));
 }
 
 /// Runs for so long; the worst distance of the server's clock, once it has the time, from its clients'
@@ -42,7 +42,7 @@ fn worst_server(simulation: &mut Simulation, span: Span) -> Span {
         let server = sample.clocks[0].filter(|clock| clock.state.has_cluster_time());
         let mut clients: Vec<Span> = sample
             .synchronized()
-            .filter(|(member, _)| *member != Member::SERVER)
+            .filter(|(member, _)| *member != MemberIndex::SERVER)
             .map(|(_, off)| off)
             .collect();
         clients.sort_unstable();
@@ -59,11 +59,11 @@ fn a_server_knows_how_well_it_knows_its_frequency() {
         let scenario = scenario(seed);
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(3_600));
-        let (before, error) = kept(&mut simulation, Member::SERVER);
+        let (before, error) = saved_frequency(&mut simulation, MemberIndex::SERVER);
         assert!((0.1..0.5).contains(&error.ppm()), "seed {seed}: {error:?}");
         restart(&mut simulation, None);
         simulation.run_for(s(140), &mut ());
-        let after = simulation.world().read(Member::SERVER).unwrap();
+        let after = simulation.world().read(MemberIndex::SERVER).unwrap();
         let learned = after.frequency_error.unwrap();
         let apart = (after.frequency - before).ratio().abs();
         let expected = error.ratio().hypot(learned.ratio());
@@ -83,13 +83,13 @@ fn a_server_that_kept_its_frequency_is_close_to_its_members_from_the_first_round
         restart(&mut simulation, None);
         without = without.max(worst_server(&mut simulation, s(120)));
         let mut simulation = settled(&scenario, s(3_600));
-        let known = kept(&mut simulation, Member::SERVER);
+        let known = saved_frequency(&mut simulation, MemberIndex::SERVER);
         restart(&mut simulation, Some(known));
         with = with.max(worst_server(&mut simulation, s(120)));
     }
-    println!("at most {with} from the members with a kept frequency, {without} without");
+    println!("at most {with} from the members with a saved frequency, {without} without");
     assert!(with < us(30), "{with}");
-    assert!(without > us(200), "{without}: what is it good for?");
+    assert!(without > us(200), "{without}: it gains nothing");
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
@@ -100,17 +100,17 @@ fn a_wrong_frequency_does_the_members_no_harm() {
             let scenario = scenario(seed);
             let _running = Running(&scenario);
             let mut simulation = settled(&scenario, s(3_600));
-            let (frequency, error) = kept(&mut simulation, Member::SERVER);
+            let (frequency, error) = saved_frequency(&mut simulation, MemberIndex::SERVER);
             let before = simulation.sample().clone().cluster().unwrap();
             restart(&mut simulation, Some((frequency + Frequency::from_ppm(wrong_by), error)));
             let mut worst = Span::ZERO;
             simulation.run_for(s(900), &mut |sample: &Sample| {
-                worst = worst.max(sample.worst(|member| member != Member::SERVER).unwrap_or(Span::MAX));
+                worst = worst.max(sample.worst(|member| member != MemberIndex::SERVER).unwrap_or(Span::MAX));
             });
             let apart = simulation.sample().disagreement().unwrap();
             let after = simulation.sample().clone().cluster().unwrap();
             let rate = (after - before).as_secs_f64() / (AWAY + s(900)).as_secs_f64();
-            let now = simulation.world().read(Member::SERVER).unwrap();
+            let now = simulation.world().read(MemberIndex::SERVER).unwrap();
             println!(
                 "seed {seed}, wrong by {wrong_by} ppm: members at most {worst} apart, {apart} in the end, rate {:.1} \
                  ppb from true time, frequency off by {:.1} ppb",
@@ -123,14 +123,14 @@ fn a_wrong_frequency_does_the_members_no_harm() {
     }
 }
 
-/// Everybody loses power and comes back; the largest disagreement from ten seconds after that on, for two
+/// All machines lose power and come back; the largest disagreement from ten seconds after that on, for two
 /// minutes.
-fn island_restarts(seed: u64, kept_by: impl Fn(Member) -> bool) -> Span {
+fn island_restarts(seed: u64, kept_by: impl Fn(MemberIndex) -> bool) -> Span {
     let scenario = scenario(seed);
     let _running = Running(&scenario);
     let mut simulation = settled(&scenario, s(3_600));
     for member in scenario.members() {
-        let (frequency, error) = kept(&mut simulation, member);
+        let (frequency, error) = saved_frequency(&mut simulation, member);
         if kept_by(member) {
             simulation.world().machine_mut(member).remember(frequency, error);
         }
@@ -149,29 +149,28 @@ fn island_restarts(seed: u64, kept_by: impl Fn(Member) -> bool) -> Span {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn after_a_power_cut_on_the_whole_island_what_was_kept_helps_if_the_server_kept_it_too_and_harms_nobody() {
-    let largest = |kept_by: fn(Member) -> bool| {
+    let largest = |kept_by: fn(MemberIndex) -> bool| {
         seeds(0..5).into_iter().map(|seed| island_restarts(seed, kept_by)).max().unwrap()
     };
-    let everybody = largest(|_| true);
-    let clients = largest(|member| member != Member::SERVER);
-    let nobody = largest(|_| false);
-    println!(
-        "at most {everybody} apart if all keep theirs, {clients} if only clients do, {nobody} if nobody does"
-    );
-    assert!(everybody.times(2) < nobody, "{everybody}, {nobody}: what is it good for?");
-    assert!(clients < nobody.times(2), "{clients}, {nobody}");
+    let all = largest(|_| true);
+    let clients = largest(|member| member != MemberIndex::SERVER);
+    let none = largest(|_| false);
+    println!("at most {all} apart if all have one, {clients} if only clients have one, {none} if none does");
+    assert!(all.times(2) < none, "{all}, {none}: it gains nothing");
+    assert!(clients < none.times(2), "{clients}, {none}");
 }
 
 /// A client of a running cluster is started again, with its frequency wrong by so many ppm, or without one:
 /// its worst distance from the others in the first half minute, and in the second.
 fn client_restarts(seed: u64, wrong_by: Option<f64>) -> [Span; 2] {
-    const BACK: Member = Member::client(2);
+    const BACK: MemberIndex = MemberIndex::client(2);
     // Who knows nothing of it is far off within a second.
-    let clocks = vec![(BACK, Clock { drift: Some(Frequency::from_ppm(90.0)), ..Clock::default() })];
+    let clocks =
+        vec![(BACK, ClockOverride { drift: Some(Frequency::from_ppm(90.0)), ..ClockOverride::default() })];
     let scenario = Scenario { clocks, ..scenario(seed) };
     let _running = Running(&scenario);
     let mut simulation = settled(&scenario, s(900));
-    let (frequency, error) = kept(&mut simulation, BACK);
+    let (frequency, error) = saved_frequency(&mut simulation, BACK);
     simulation.inject(Fault::Crash(BACK));
     if let Some(ppm) = wrong_by {
         let wrong = frequency + Frequency::from_ppm(ppm);
@@ -203,7 +202,7 @@ fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
     let none = largest(None);
     let right = largest(Some(0.0));
     println!("off by at most {right:?} with a right frequency, {none:?} without one");
-    assert!(right[0].times(4) < none[0], "{right:?}, {none:?}: what is it good for?");
+    assert!(right[0].times(4) < none[0], "{right:?}, {none:?}: it gains nothing");
     for wrong_by in [0.3, -1.0, 3.0, -10.0, 30.0, -100.0] {
         let wrong = largest(Some(wrong_by));
         println!("wrong by {wrong_by} ppm: {wrong:?}");
@@ -212,7 +211,7 @@ fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
     }
 }
 
-/// An island whose machines' clocks came to be minutes apart, as those do that nobody sets for months, and
+/// A cluster whose machines' clocks came to be minutes apart, as clocks do that are not set for months, and
 /// whose processes all end and start again: how far the cluster's time has moved over that against the truth,
 /// if the clocks agree on one.
 fn processes_restart(seed: u64, keeps: bool) -> Option<Span> {
@@ -223,7 +222,7 @@ fn processes_restart(seed: u64, keeps: bool) -> Option<Span> {
         (s(900 + 300 * index), Fault::Jump(member, s(if index % 2 == 0 { 90 } else { -70 }).times(index + 1)))
     });
     let scenario =
-        Scenario { faults: faults.collect(), habits: Habits { keeps, ..default.habits }, ..default };
+        Scenario { faults: faults.collect(), process: ProcessModel { keeps, ..default.process }, ..default };
     let _running = Running(&scenario);
     let mut simulation = settled(&scenario, s(3_600));
     let before = simulation.sample().clone().cluster().expect("a cluster");

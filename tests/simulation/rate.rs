@@ -12,7 +12,7 @@ fn rate(seed: u64, clients: usize, wander: f64, days: i64) -> Frequency {
         clients,
         wander,
         burst: 1,
-        trouble: loss(0.2),
+        impairments: loss(0.2),
         settle: s(3 * 3_600),
         duration: s(86_400 * days),
         ..Scenario::seeded(seed)

@@ -2,25 +2,25 @@
 
 use meantime_core::time::Span;
 use meantime_core::{ClientEvent, ServerEvent};
-use meantime_sim::{Fault, Happening, Member, NodeEvent, Observer, Sample, Scenario};
+use meantime_sim::{Fault, MemberIndex, NodeEvent, Observer, ReportedEvent, Sample, Scenario};
 
 use crate::support::{Running, s, seeds, settled, us};
 
 /// Watches the clients' registrations and the cluster's time.
 #[derive(Default)]
 struct Watch {
-    registered: Vec<(Member, Span)>,
+    registered: Vec<(MemberIndex, Span)>,
     adopted: Option<Span>,
     worst: Span,
 }
 
 impl Observer for Watch {
     fn sampled(&mut self, sample: &Sample) {
-        let worst = sample.worst(|member| member != Member::SERVER);
+        let worst = sample.worst(|member| member != MemberIndex::SERVER);
         self.worst = self.worst.max(worst.unwrap_or(Span::MAX));
     }
 
-    fn happened(&mut self, happening: &Happening) {
+    fn reported(&mut self, happening: &ReportedEvent) {
         match happening.event {
             NodeEvent::Client(ClientEvent::Registered { .. }) => {
                 self.registered.push((happening.member, happening.at));
@@ -39,10 +39,10 @@ fn server_restarts(later: Span, jump: Span) {
         let mut simulation = settled(&scenario, s(1_800));
         let jumps_before: Vec<_> =
             scenario.members().map(|member| simulation.world().machine(member).jumps).collect();
-        simulation.inject(Fault::Crash(Member::SERVER));
+        simulation.inject(Fault::Crash(MemberIndex::SERVER));
         simulation.run_for(later, &mut ());
-        simulation.inject(Fault::Jump(Member::SERVER, jump));
-        simulation.inject(Fault::Start(Member::SERVER));
+        simulation.inject(Fault::Jump(MemberIndex::SERVER, jump));
+        simulation.inject(Fault::Start(MemberIndex::SERVER));
         let mut watch = Watch::default();
         simulation.run_for(s(900), &mut watch);
         let back = s(1_800) + later;
@@ -87,7 +87,7 @@ fn clients_hold_together_while_the_server_is_away_for_ten_minutes() {
         let scenario = Scenario { clients: 5, ..Scenario::seeded(seed) };
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(1_800));
-        simulation.inject(Fault::Crash(Member::SERVER));
+        simulation.inject(Fault::Crash(MemberIndex::SERVER));
         let mut watch = Watch::default();
         simulation.run_for(s(600), &mut watch);
         assert!(watch.worst < us(200), "seed {seed}: {}", watch.worst);
@@ -100,8 +100,8 @@ fn a_client_that_crashes_and_restarts_is_back_within_a_second() {
         let scenario = Scenario { clients: 5, ..Scenario::seeded(seed) };
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(600));
-        simulation.inject(Fault::Crash(Member::client(2)));
-        simulation.inject(Fault::Start(Member::client(2)));
+        simulation.inject(Fault::Crash(MemberIndex::client(2)));
+        simulation.inject(Fault::Start(MemberIndex::client(2)));
         simulation.run_for(s(1), &mut ());
         let apart = simulation.sample().disagreement().unwrap();
         assert!(apart < Span::from_millis(1), "seed {seed}: {apart} apart");
@@ -114,9 +114,9 @@ fn a_client_that_stood_still_for_ten_seconds_agrees_when_it_goes_on() {
         let scenario = Scenario { clients: 5, ..Scenario::seeded(seed) };
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(600));
-        simulation.inject(Fault::Pause(Member::client(2)));
+        simulation.inject(Fault::Pause(MemberIndex::client(2)));
         simulation.run_for(s(10), &mut ());
-        simulation.inject(Fault::Resume(Member::client(2)));
+        simulation.inject(Fault::Resume(MemberIndex::client(2)));
         let mut watch = Watch::default();
         simulation.run_for(s(120), &mut watch);
         assert!(watch.worst < us(100), "seed {seed}: {}", watch.worst);

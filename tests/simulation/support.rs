@@ -1,7 +1,7 @@
 //! What the simulation tests share.
 
 use meantime_core::time::Span;
-use meantime_sim::{Member, Sample, Scenario, Simulation, Trouble};
+use meantime_sim::{Impairments, MemberIndex, Sample, Scenario, Simulation};
 
 /// The seeds of a test: these, or the one in `MEANTIME_SEED`.
 pub(crate) fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
@@ -17,20 +17,23 @@ pub(crate) struct Running<'a>(pub &'a Scenario);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Scenario { seed, clients, interval, burst, trouble, .. } = self.0;
-            eprintln!("MEANTIME_SEED={}, {clients} clients, {interval}, burst {burst}, {trouble:?}", seed.0);
+            let Scenario { seed, clients, interval, burst, impairments, .. } = self.0;
+            eprintln!(
+                "MEANTIME_SEED={}, {clients} clients, {interval}, burst {burst}, {impairments:?}",
+                seed.0
+            );
         }
     }
 }
 
 /// Loss, and nothing else.
-pub(crate) fn loss(loss: f64) -> Trouble {
-    Trouble { loss, ..Trouble::default() }
+pub(crate) fn loss(loss: f64) -> Impairments {
+    Impairments { loss, ..Impairments::default() }
 }
 
 /// Eight clients, one exchange a round, the 20 µs link, 20 % loss: where a fault's harm is measured.
 pub(crate) fn battery(seed: u64) -> Scenario {
-    Scenario { clients: 8, burst: 1, trouble: loss(0.2), ..Scenario::seeded(seed) }
+    Scenario { clients: 8, burst: 1, impairments: loss(0.2), ..Scenario::seeded(seed) }
 }
 
 /// A cluster that has been running for so long.
@@ -41,19 +44,23 @@ pub(crate) fn settled(scenario: &Scenario, span: Span) -> Simulation {
 }
 
 /// Runs for so long; the worst distance of the clients (of those that `count`) from their median.
-pub(crate) fn worst_client(simulation: &mut Simulation, span: Span, count: impl Fn(Member) -> bool) -> Span {
+pub(crate) fn worst_client(
+    simulation: &mut Simulation,
+    span: Span,
+    count: impl Fn(MemberIndex) -> bool,
+) -> Span {
     let mut worst = Span::ZERO;
     simulation.run_for(span, &mut |sample: &Sample| {
-        let found = sample.worst(|member| member != Member::SERVER && count(member));
+        let found = sample.worst(|member| member != MemberIndex::SERVER && count(member));
         worst = worst.max(found.unwrap_or(Span::MAX));
     });
     worst
 }
 
 /// How far a member's clock is from the median of the other good, synchronized clients'.
-pub(crate) fn distance(sample: &Sample, member: Member) -> Option<Span> {
+pub(crate) fn distance(sample: &Sample, member: MemberIndex) -> Option<Span> {
     let own = sample.clocks[member.index()]?.off;
-    let others = sample.synchronized().filter(|(other, _)| *other != member && *other != Member::SERVER);
+    let others = sample.synchronized().filter(|(other, _)| *other != member && *other != MemberIndex::SERVER);
     let mut others: Vec<Span> = others.map(|(_, off)| off).collect();
     others.sort_unstable();
     let median = others.get(others.len() / 2)?;

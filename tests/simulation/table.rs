@@ -13,9 +13,9 @@ use crate::support::{loss, s, us};
 const FILE: &str = "tests/simulation/table.txt";
 
 fn row(lost: f64, mean: Span) -> String {
-    let (jitter, trouble) = (Jitter::Exponential { mean }, loss(lost));
+    let (jitter, impairments) = (Jitter::Exponential { mean }, loss(lost));
     let (settle, duration) = (s(1_000), s(11_000));
-    let scenario = Scenario { clients: 5, jitter, trouble, settle, duration, ..Scenario::seeded(1) };
+    let scenario = Scenario { clients: 5, jitter, impairments, settle, duration, ..Scenario::seeded(1) };
     let summary = Simulation::new(&scenario).run();
     let since = |index: usize| {
         summary.agreed[index].map_or("never".into(), |at| format!("{}", at.as_nanos() as f64 / 1e9))

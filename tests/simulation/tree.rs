@@ -1,67 +1,150 @@
-//! A tree of servers: one that is a client of another tells its own members the time that it follows.
+//! A tree of servers: a client of one server can itself serve that server's time to others.
 //!
 //! The lower server's oscillator is the upper client's published clock, and that is *given*: no vote moves
 //! it. A leaf proves a bound to its relay's clock, the relay one to the root's; a leaf is off the root's time
 //! by the sum at most.
 
-use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
+use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId};
-use meantime_core::{Action, Client, ClientConfig, Node, Path, Server, ServerConfig};
-use meantime_sim::Jitter;
-use meantime_sim::oscillator::{Errs, Oscillator};
+use meantime_core::{Client, ClientConfig, Node, Server, ServerConfig};
+use meantime_sim::oscillator::{Oscillator, OscillatorError};
 use meantime_sim::seed::{Purpose, Seed};
-use rand_chacha::ChaCha8Rng;
+use meantime_sim::testkit::address::address;
+use meantime_sim::testkit::host::Borrowed;
+use meantime_sim::testkit::{Delay, Endpoint, Flight, HostClock, Network};
 
 use crate::support::us;
 
 /// A machine of the tree: a client of the one above it, and a server for those below.
 struct Machine {
-    oscillator: Oscillator,
+    number: usize,
+    oscillator: HostClock,
     parent: Option<usize>,
     client: Option<Client>,
     server: Option<Server>,
 }
 
 impl Machine {
-    fn now(&mut self, at: Span) -> Now {
-        Now { mono: Monotonic::from_nanos(0) + at, raw: self.oscillator.raw(at) }
+    fn new(number: usize, seed: Seed) -> Machine {
+        let error = OscillatorError {
+            offset: Span::from_millis(137 * number as i64 - 800),
+            drift: Frequency::from_ppm(7.0 * (number % 9) as f64 - 28.0),
+            wander: 1e-9,
+        };
+        let oscillator = Oscillator::new(error, seed.stream(Purpose::Wander, number));
+        let mut oscillator = HostClock::Oscillator(Box::new(oscillator));
+        let start = oscillator.now(Span::ZERO);
+        let parent = match number {
+            0 => None,
+            relay if relay <= RELAYS => Some(0),
+            leaf => Some(1 + (leaf - RELAYS - 1) / LEAVES),
+        };
+        let bytes = [number as u8 + 1; 32];
+        let client = parent.map(|_| Client::new(ClientConfig::default(), bytes, start));
+        let server = (number == 0).then(|| Server::new(ServerConfig::default(), bytes, start));
+        Machine { number, oscillator, parent, client, server }
     }
 
-    /// What the server takes for its oscillator: of the root the machine's own, of a relay its client's
-    /// clock.
-    fn server_now(&mut self, at: Span) -> Now {
-        let now = self.now(at);
-        match &self.client {
-            Some(client) => Now { raw: Raw::from_nanos(client.read(now.raw).time.as_nanos()), ..now },
-            None => now,
+    /// The oscillator of the machine's server: the root's own, or the clock of a relay's client.
+    fn server_clock(&mut self, at: Span) -> HostClock {
+        let perfect = HostClock::Offset(Span::ZERO).now(at).raw;
+        let raw = match &self.client {
+            Some(client) => Raw::from_nanos(client.read(self.oscillator.now(at).raw).time.as_nanos()),
+            None => self.oscillator.now(at).raw,
+        };
+        HostClock::Offset(raw - perfect)
+    }
+
+    /// A relay begins to serve once it has the root's time.
+    fn serve(&mut self, at: Span) {
+        let Some(client) = self.client.as_ref().filter(|_| self.server.is_none()) else { return };
+        let state = client.read(self.oscillator.now(at).raw).state;
+        if state == ClientState::Synchronized && at > Span::from_secs(60) {
+            let config = ServerConfig { external_cluster: Some(ClusterId(7)), ..ServerConfig::default() };
+            let now = self.server_clock(at).now(at);
+            self.server = Some(Server::new(config, [self.number as u8 + 100; 32], now));
         }
     }
 
-    fn shows(&mut self, at: Span) -> Timestamp {
+    fn as_client(&mut self) -> Option<Borrowed<'_, Client>> {
+        let (address, server) = (address(self.number), address(self.parent?));
+        Some(Borrowed { node: self.client.as_mut()?, clock: &mut self.oscillator, address, server })
+    }
+
+    /// Calls the server, if there is one, as an endpoint.
+    fn with_server(&mut self, at: Span, call: impl FnOnce(&mut Borrowed<'_, Server>)) {
+        let (mut clock, address) = (self.server_clock(at), address(self.number));
+        if let Some(node) = &mut self.server {
+            call(&mut Borrowed { node, clock: &mut clock, address, server: address });
+        }
+    }
+
+    fn published(&mut self, at: Span) -> Timestamp {
+        let raw = self.oscillator.now(at).raw;
         match &self.client {
-            Some(client) => client.read(self.oscillator.raw(at)).time,
-            None => self.server.as_ref().expect("the root").read(self.oscillator.raw(at)).time,
+            Some(client) => client.read(raw).time,
+            None => self.server.as_ref().expect("the root has a server").read(raw).time,
         }
     }
 
     fn bound(&mut self, at: Span) -> Option<Span> {
-        let raw = self.oscillator.raw(at);
+        let raw = self.oscillator.now(at).raw;
         self.client.as_ref().and_then(|client| client.read(raw).bound)
     }
 }
 
-/// A datagram under way: when it arrives, its number, from whom, to whom, and whether to the server there.
-type Flight = (std::cmp::Reverse<(i64, u64)>, usize, usize, bool, Vec<u8>);
+/// Both nodes of a machine share its address: what comes from its parent is for the client, all else for the
+/// server.
+impl Endpoint for Machine {
+    fn owns(&self, to: SocketAddr) -> bool {
+        to == address(self.number)
+    }
+
+    fn deadline(&self) -> Option<Span> {
+        let start = HostClock::Offset(Span::ZERO).now(Span::ZERO).mono;
+        let nodes = [
+            self.client.as_ref().and_then(Node::poll_timeout),
+            self.server.as_ref().and_then(Node::poll_timeout),
+        ];
+        nodes.into_iter().flatten().min().map(|deadline| deadline - start)
+    }
+
+    fn wake(&mut self, at: Span) {
+        if let Some(mut client) = self.as_client() {
+            client.wake(at);
+            while client.node.poll_event().is_some() {}
+        }
+        self.serve(at);
+        self.with_server(at, |server| {
+            server.wake(at);
+            while server.node.poll_event().is_some() {}
+        });
+    }
+
+    fn receive(&mut self, at: Span, flights: &[Flight]) {
+        let parent = self.parent.map(address);
+        for flight in flights {
+            if Some(flight.from) == parent {
+                self.as_client().expect("it has a parent").receive(at, &[*flight]);
+            } else {
+                self.with_server(at, |server| server.receive(at, &[*flight]));
+            }
+        }
+    }
+
+    fn transmit(&mut self, at: Span, leaving: &mut Vec<Flight>) {
+        if let Some(mut client) = self.as_client() {
+            client.transmit(at, leaving);
+        }
+        self.with_server(at, |server| server.transmit(at, leaving));
+    }
+}
 
 struct Tree {
     machines: Vec<Machine>,
-    flights: BinaryHeap<Flight>,
-    sent: u64,
-    way: (Jitter, ChaCha8Rng),
-    at: Span,
+    network: Network,
 }
 
 const RELAYS: usize = 3;
@@ -69,138 +152,16 @@ const LEAVES: usize = 4;
 
 impl Tree {
     fn new(seed: u64) -> Tree {
-        let seed = Seed(seed);
-        let machine = |number: usize| {
-            let errs = Errs {
-                offset: Span::from_millis(137 * number as i64 - 800),
-                drift: Frequency::from_ppm(7.0 * (number % 9) as f64 - 28.0),
-                wander: 1e-9,
-            };
-            let mut oscillator = Oscillator::new(errs, seed.stream(Purpose::Wander, number));
-            let start = Now { mono: Monotonic::from_nanos(0), raw: oscillator.raw(Span::ZERO) };
-            let parent = match number {
-                0 => None,
-                relay if relay <= RELAYS => Some(0),
-                leaf => Some(1 + (leaf - RELAYS - 1) / LEAVES),
-            };
-            let bytes = [number as u8 + 1; 32];
-            let client = parent.map(|_| Client::new(ClientConfig::default(), bytes, start));
-            let server = (number == 0).then(|| Server::new(ServerConfig::default(), bytes, start));
-            Machine { oscillator, parent, client, server }
-        };
-        let machines = (0..=RELAYS + RELAYS * LEAVES).map(machine).collect();
-        let way = (Jitter::Exponential { mean: us(20) }, seed.stream(Purpose::Down, 0));
-        Tree { machines, flights: BinaryHeap::new(), sent: 0, way, at: Span::ZERO }
+        let machines = (0..=RELAYS + RELAYS * LEAVES).map(|number| Machine::new(number, Seed(seed)));
+        // Timers are late by up to two milliseconds, never early.
+        let network = Network::new(Delay::lan(Seed(seed))).with_timer_resolution(us(2_000));
+        Tree { machines: machines.collect(), network }
     }
 
     fn run(&mut self, until: Span) {
-        while self.at < until {
-            self.open_relays();
-            self.wake();
-            self.send();
-            let next = self.flights.peek().map(|flight| Span::from_nanos(flight.0.0.0));
-            // Timers are looked at every two milliseconds: they are late, never early.
-            self.at = next.unwrap_or(until).min(self.at + us(2_000)).min(until);
-            while self.flights.peek().is_some_and(|flight| flight.0.0.0 <= self.at.as_nanos()) {
-                let Some((_, from, to, up, datagram)) = self.flights.pop() else { break };
-                self.deliver(from, to, up, &datagram);
-            }
-        }
-    }
-
-    /// A relay begins to serve once it has the root's time.
-    fn open_relays(&mut self) {
-        let at = self.at;
-        for (number, machine) in self.machines.iter_mut().enumerate().skip(1).take(RELAYS) {
-            let raw = machine.oscillator.raw(at);
-            let ready = |client: &Client| {
-                client.read(raw).state == ClientState::Synchronized && at > Span::from_secs(60)
-            };
-            if machine.server.is_none() && machine.client.as_ref().is_some_and(ready) {
-                let config = ServerConfig { external_cluster: Some(ClusterId(7)), ..ServerConfig::default() };
-                let now = machine.server_now(at);
-                machine.server = Some(Server::new(config, [number as u8 + 100; 32], now));
-            }
-        }
-    }
-
-    fn wake(&mut self) {
-        let at = self.at;
-        let due =
-            |deadline: Option<Monotonic>| deadline.is_some_and(|due| due <= Monotonic::from_nanos(0) + at);
-        for machine in &mut self.machines {
-            let (now, server_now) = (machine.now(at), machine.server_now(at));
-            let parent = machine.parent.map(address);
-            if let Some(client) = &mut machine.client {
-                if due(client.poll_timeout()) {
-                    client.handle_timeout(now);
-                }
-                while client.poll_action() == Some(Action::Resolve) {
-                    client.handle_resolved(now, parent);
-                }
-                while client.poll_event().is_some() {}
-            }
-            if let Some(server) = &mut machine.server {
-                if due(server.poll_timeout()) {
-                    server.handle_timeout(server_now);
-                }
-                while server.poll_event().is_some() {}
-            }
-        }
-    }
-
-    fn send(&mut self) {
-        let at = self.at;
-        for number in 0..self.machines.len() {
-            let machine = &mut self.machines[number];
-            let (now, server_now) = (machine.now(at), machine.server_now(at));
-            let mut leaving = Vec::new();
-            if let (Some(client), Some(parent)) = (&mut machine.client, machine.parent) {
-                while let Some(transmit) = client.poll_transmit(now) {
-                    leaving.push((parent, true, transmit.datagram.to_vec()));
-                }
-            }
-            if let Some(server) = &mut machine.server {
-                while let Some(transmit) = server.poll_transmit(server_now) {
-                    leaving.push((number_at(transmit.path.peer), false, transmit.datagram.to_vec()));
-                }
-            }
-            for (to, up, datagram) in leaving {
-                let arrives = at + us(100) + self.way.0.draw(&mut self.way.1);
-                self.sent += 1;
-                self.flights.push((
-                    std::cmp::Reverse((arrives.as_nanos(), self.sent)),
-                    number,
-                    to,
-                    up,
-                    datagram,
-                ));
-            }
-        }
-    }
-
-    fn deliver(&mut self, from: usize, to: usize, up: bool, datagram: &[u8]) {
-        let at = self.at;
-        let machine = &mut self.machines[to];
-        let path = Path { peer: address(from), local: None };
-        let (now, server_now) = (machine.now(at), machine.server_now(at));
-        match (up, &mut machine.server, &mut machine.client) {
-            (true, Some(server), _) => server.handle_datagram(server_now, path, datagram),
-            (false, _, Some(client)) => client.handle_datagram(now, path, datagram),
-            // A relay that does not serve yet.
-            _ => {}
-        }
-    }
-}
-
-fn address(number: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, number as u8 + 1], 5525))
-}
-
-fn number_at(address: SocketAddr) -> usize {
-    match address.ip() {
-        std::net::IpAddr::V4(ip) => usize::from(ip.octets()[3]) - 1,
-        std::net::IpAddr::V6(_) => unreachable!("nobody has one"),
+        let mut endpoints: Vec<&mut dyn Endpoint> = Vec::new();
+        endpoints.extend(self.machines.iter_mut().map(|machine| machine as &mut dyn Endpoint));
+        self.network.run_until(until, &mut endpoints);
     }
 }
 
@@ -215,9 +176,9 @@ fn in_a_tree_of_servers_the_bounds_add_up() {
     for step in 0..STEPS {
         let at = WARM_UP + Span::from_millis(100).times(step);
         tree.run(at);
-        let root = tree.machines[0].shows(at);
+        let root = tree.machines[0].published(at);
         for number in 1..tree.machines.len() {
-            let off = tree.machines[number].shows(at) - root;
+            let off = tree.machines[number].published(at) - root;
             let own = tree.machines[number].bound(at);
             let (sum, bound) = if number <= RELAYS {
                 relay_bounds[number].extend(own);

@@ -1,6 +1,6 @@
 //! What can go wrong, or be made right, at a given moment.
 
-use super::{Intrusion, Jitter, Lie, Member, Trouble};
+use super::{Attack, Impairments, Jitter, Lie, MemberIndex};
 use meantime_core::event::Adjustment;
 use meantime_core::time::{Frequency, Span};
 
@@ -8,64 +8,64 @@ use meantime_core::time::{Frequency, Span};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// The process dies as by SIGKILL.
-    Crash(Member),
-    /// The process says goodbye and ends.
-    Shutdown(Member),
+    Crash(MemberIndex),
+    /// The process sends Leave messages and ends.
+    Shutdown(MemberIndex),
     /// A process is started where none is.
-    Start(Member),
+    Start(MemberIndex),
     /// The process stands still as by SIGSTOP; datagrams queue up.
-    Pause(Member),
+    Pause(MemberIndex),
     /// It goes on, as by SIGCONT.
-    Resume(Member),
-    /// The oscillator shows more (or less) from one moment to the next.
-    Jump(Member, Span),
-    /// The machine sleeps for so long, and its oscillator with it; the process is told when it wakes up.
-    Sleep(Member, Span),
+    Resume(MemberIndex),
+    /// The oscillator steps by this amount.
+    Jump(MemberIndex, Span),
+    /// The machine is suspended for so long, and its oscillator with it; then its process learns for how long.
+    Sleep(MemberIndex, Span),
     /// The oscillator's frequency changes.
-    FrequencyStep(Member, Frequency),
-    /// The temperature changes: within so much time the frequency changes by so much, linearly, and stays.
-    Ramp(Member, Frequency, Span),
-    /// Nothing gets through between the server and this client.
-    Cut(Member, Ways),
-    /// It gets through again.
-    Heal(Member),
-    /// The path's base delay changes.
-    Base(Member, Ways, Span),
-    /// The distribution of waiting changes.
-    Jitter(Member, Ways, Jitter),
-    /// All links harm datagrams this often, both ways.
-    Trouble(Trouble),
-    /// A client begins to lie.
-    Lie(Member, Lie),
-    /// It is honest again.
-    Truth(Member),
-    /// Somebody comes between the server and this client.
-    Intrude(Member, Intrusion),
-    /// He goes.
-    Withdraw(Member),
-    /// Somebody sets the cluster's time at the server, by so much.
+    FrequencyStep(MemberIndex, Frequency),
+    /// The temperature changes: the frequency changes linearly by this amount within this time, then stays.
+    Ramp(MemberIndex, Frequency, Span),
+    /// The path between the server and this client loses every datagram.
+    Cut(MemberIndex, Directions),
+    /// The path works again.
+    Heal(MemberIndex),
+    /// The path's minimum delay changes.
+    Base(MemberIndex, Directions, Span),
+    /// The distribution of the path's queueing delays changes.
+    Jitter(MemberIndex, Directions, Jitter),
+    /// The impairments of all links change, in both directions.
+    Impairments(Impairments),
+    /// A client becomes Byzantine: it begins to tell this lie.
+    Lie(MemberIndex, Lie),
+    /// It tells the truth again.
+    Truth(MemberIndex),
+    /// An on-path attacker appears between the server and this client.
+    Attack(MemberIndex, Attack),
+    /// The attacker disappears.
+    EndAttack(MemberIndex),
+    /// An operator sets the cluster's time at the server by this amount.
     SetTime(Span, Adjustment),
 }
 
 /// The directions of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ways {
+pub enum Directions {
     /// From the server to the client.
-    Down,
+    ToClient,
     /// From the client to the server.
-    Up,
-    /// Either.
+    ToServer,
+    /// Both directions.
     Both,
 }
 
-impl Ways {
-    /// Whether the way to the client is meant.
-    pub fn down(self) -> bool {
-        self != Ways::Up
+impl Directions {
+    /// Whether the direction to the client is one of them.
+    pub fn to_client(self) -> bool {
+        self != Directions::ToServer
     }
 
-    /// Whether the way to the server is meant.
-    pub fn up(self) -> bool {
-        self != Ways::Down
+    /// Whether the direction to the server is one of them.
+    pub fn to_server(self) -> bool {
+        self != Directions::ToClient
     }
 }

@@ -1,4 +1,4 @@
-//! How long a datagram waits on its way, beyond the path's base delay.
+//! How long a datagram is delayed beyond the path's base delay.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -91,12 +91,12 @@ pub struct QueueState {
 impl QueueState {
     /// The wait for a datagram sent at a true time.
     pub fn wait(&mut self, queue: &SlowQueue, at: Span, rng: &mut ChaCha8Rng) -> Span {
-        let kept = match self.at {
+        let memory = match self.at {
             Some(before) => (-(at - before).as_secs_f64().max(0.0) / queue.tau.as_secs_f64()).exp(),
             None => 0.0,
         };
         let draw: f64 = StandardNormal.sample(rng);
-        self.level = kept * self.level + (1.0 - kept * kept).sqrt() * draw;
+        self.level = memory * self.level + (1.0 - memory * memory).sqrt() * draw;
         self.at = Some(at);
         queue.sigma.scaled(self.level.abs())
     }

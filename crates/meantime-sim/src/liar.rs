@@ -1,9 +1,9 @@
-//! Members that say what is not so.
+//! Byzantine clients: members that report false times.
 //!
-//! A liar is an honest client with somebody on its wire. On the way out its Reports are changed; on
-//! the way in, the Corrections that answer a lie are changed back, and the vote's verdict is hidden.
-//! So the client behind goes on knowing the cluster's time, which is what makes its lies dangerous:
-//! they are always relative to the truth, and no correction ever uses them up.
+//! A liar is an honest client whose datagrams are falsified between the client and its link. Outgoing Reports
+//! are changed; in incoming Corrections that answer a lie the change is undone, and the vote's verdict is
+//! hidden. So the client itself goes on following cluster time. That is what makes its lies dangerous: they are
+//! always relative to the truth, and no correction ever uses them up.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -20,19 +20,19 @@ pub enum Lie {
     Random(Span),
     /// Its clock is so much ahead for one probe and so much behind for another.
     TwoFaced(Span),
-    /// The boiling frog: its clock runs away at this rate from the moment it begins to lie.
+    /// Its clock drifts away at this rate from the beginning of the lie.
     Frog(Frequency),
-    /// Its clock is off by this fraction of the window within which the server believes.
+    /// Its clock is off by this fraction of the vote's window.
     Edge(f64),
     /// Its frequency adjustment is off by so much. Its clock is right.
     Frequency(Frequency),
     /// It is synchronized from the start, with a clock that is off by so much.
     State(Span),
-    /// Its reports stay so long on its side, unmentioned.
+    /// Its reports are delayed by so much on its side, which its timestamps do not show.
     Delayed(Span),
 }
 
-/// A lie being told.
+/// A client that tells a lie.
 #[derive(Clone, Debug)]
 pub struct Liar {
     lie: Lie,
@@ -42,14 +42,21 @@ pub struct Liar {
     /// The window that the server announced last.
     window: Span,
     since: Option<Span>,
-    /// Report numbers and what was added to them, the newest of each slot.
-    told: [(u32, Span); REMEMBERED],
+    /// Report numbers and what was added to their timestamps, the newest of each slot.
+    added_to: [(u32, Span); MAX_RECORDED],
 }
 
 impl Liar {
-    /// Somebody who tells this lie.
+    /// A liar that tells this lie.
     pub fn new(lie: Lie, rng: ChaCha8Rng) -> Liar {
-        Liar { lie, rng, key: None, window: Span::ZERO, since: None, told: [(0, Span::ZERO); REMEMBERED] }
+        Liar {
+            lie,
+            rng,
+            key: None,
+            window: Span::ZERO,
+            since: None,
+            added_to: [(0, Span::ZERO); MAX_RECORDED],
+        }
     }
 
     /// The same, with the client's key.
@@ -73,12 +80,12 @@ impl Liar {
         held
     }
 
-    /// Changes what the server answers, so that the honest client behind is none the wiser.
+    /// Changes what the server answers, so that the honest client does not notice the lie.
     pub fn incoming(&mut self, datagram: &mut Datagram) {
         let Ok(mut message) = Message::decode(datagram) else { return };
         let Body::Correction(body) = &mut message.body else { return };
         self.window = body.window;
-        let (number, added) = self.told[body.about as usize % REMEMBERED];
+        let (number, added) = self.added_to[body.about as usize % MAX_RECORDED];
         if number == body.about {
             body.correction = Correction::adding(body.correction.span() + added);
         }
@@ -96,7 +103,7 @@ impl Liar {
     fn falsify(&mut self, at: Span, number: u32, report: &mut Report) -> Span {
         let added = self.added(at);
         report.t2 += added;
-        self.told[number as usize % REMEMBERED] = (number, added);
+        self.added_to[number as usize % MAX_RECORDED] = (number, added);
         match self.lie {
             Lie::Frequency(by) => {
                 report.frequency = report.frequency + by;
@@ -123,7 +130,7 @@ impl Liar {
 }
 
 /// More than the reports of one round: 32 exchanges, doubled.
-const REMEMBERED: usize = 64;
+const MAX_RECORDED: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +165,7 @@ mod tests {
     }
 
     /// What a liar makes of a report that says zero.
-    fn told(liar: &mut Liar, at: Span, number: u32) -> Report {
+    fn falsified(liar: &mut Liar, at: Span, number: u32) -> Report {
         let mut datagram = report(number);
         liar.outgoing(at, &mut datagram);
         match Message::decode(&datagram) {
@@ -168,9 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn the_honest_client_behind_a_liar_never_feels_its_lies() {
+    fn corrections_that_answer_a_lie_reach_the_honest_client_without_it() {
         let mut liar = liar(Lie::Constant(Span::from_secs(1)));
-        told(&mut liar, Span::ZERO, 9);
+        falsified(&mut liar, Span::ZERO, 9);
         let mut answer = correction(9, Span::from_millis(-1_003), Span::ZERO);
         liar.incoming(&mut answer);
         let Ok(Message { body: Body::Correction(felt), .. }) = Message::decode(&answer) else { panic!() };
@@ -179,25 +186,25 @@ mod tests {
     }
 
     #[test]
-    fn a_boiling_frog_runs_away_from_its_first_report_on() {
+    fn a_frog_drifts_from_its_first_report_on() {
         let mut liar = liar(Lie::Frog(Frequency::from_ppm(1.0)));
-        assert_eq!(told(&mut liar, Span::from_secs(100), 1).t2, Timestamp::from_nanos(0));
-        assert_eq!(told(&mut liar, Span::from_secs(110), 2).t2, Timestamp::from_nanos(10_000));
+        assert_eq!(falsified(&mut liar, Span::from_secs(100), 1).t2, Timestamp::from_nanos(0));
+        assert_eq!(falsified(&mut liar, Span::from_secs(110), 2).t2, Timestamp::from_nanos(10_000));
     }
 
     #[test]
-    fn a_liar_at_the_edge_uses_the_window_that_it_was_told() {
+    fn a_liar_at_the_edge_uses_the_window_of_the_last_correction() {
         let mut liar = liar(Lie::Edge(0.9));
-        assert_eq!(told(&mut liar, Span::ZERO, 1).t2, Timestamp::from_nanos(0));
+        assert_eq!(falsified(&mut liar, Span::ZERO, 1).t2, Timestamp::from_nanos(0));
         liar.incoming(&mut correction(1, Span::ZERO, Span::from_micros(100)));
-        assert_eq!(told(&mut liar, Span::ZERO, 2).t2, Timestamp::from_nanos(90_000));
+        assert_eq!(falsified(&mut liar, Span::ZERO, 2).t2, Timestamp::from_nanos(90_000));
     }
 
     #[test]
-    fn a_two_faced_liar_says_both() {
+    fn a_two_faced_liar_reports_both_signs() {
         let mut liar = liar(Lie::TwoFaced(Span::from_millis(1)));
-        let said: Vec<i64> = (1..40).map(|n| told(&mut liar, Span::ZERO, n).t2.as_nanos()).collect();
-        assert!(said.contains(&1_000_000) && said.contains(&-1_000_000));
-        assert!(said.iter().all(|ns| ns.abs() == 1_000_000));
+        let reported: Vec<i64> = (1..40).map(|n| falsified(&mut liar, Span::ZERO, n).t2.as_nanos()).collect();
+        assert!(reported.contains(&1_000_000) && reported.contains(&-1_000_000));
+        assert!(reported.iter().all(|ns| ns.abs() == 1_000_000));
     }
 }

@@ -1,70 +1,80 @@
-//! RING 0. The simulated world: the same server and client code under virtual time.
+//! The simulated world: the same server and client code under virtual time.
 //!
 //! Everything that happens follows from a [`Scenario`] and its seed, to the last bit; nothing in here reads a
 //! clock, the environment or the network. True time is a [`Span`](meantime_core::time::Span) since the
 //! world's beginning, which is [`START`]; no node ever sees it.
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! |---|---|
 //! | [`seed`] | one stream of random numbers for each purpose |
 //! | [`oscillator`] | raw clocks: frequency error, wander, temperature, jumps |
-//! | [`jitter`], [`link`] | what happens to a datagram on its way |
-//! | [`machine`], [`memory`] | one node, its oscillator, its process, and what that leaves to the next one |
-//! | [`liar`] | members that say what is not so |
-//! | [`intruder`] | somebody on the path who does with datagrams what he likes |
-//! | [`fault`] | what can go wrong, at a given time |
-//! | [`queue`], [`world`] | what happens next, and all of it together |
-//! | [`scenario`], [`chaos`] | worlds described; worlds of random faults |
-//! | [`measure`], [`rate`], [`honesty`] | the truth about a run, against which nodes are judged |
-//! | [`simulation`] | a scenario run, with its summary |
+//! | [`jitter`], [`link`] | what happens to a datagram under way |
+//! | [`node`] | what a machine can run |
+//! | [`machine`], [`state_store`] | one machine: its oscillator, its process, and what the next process finds |
+//! | [`liar`] | Byzantine clients: they report what is not so |
+//! | [`attacker`] | an on-path attacker between the server and a client |
+//! | [`fault`] | what can go wrong at a given time |
+//! | [`queue`], [`world`] | events in the order of true time; all machines and links |
+//! | [`scenario`], [`random_faults`] | descriptions of worlds; worlds of random faults |
+//! | [`sample`], [`spread`], [`rate`], [`calibration`] | the truth about a run, against which nodes are judged |
+//! | [`evaluation`], [`summary`] | a run summed up |
+//! | [`simulation`] | a scenario, running |
+//! | [`testkit`] | single nodes in memory, for tests, benches and fuzz targets |
 
-pub mod chaos;
+pub mod attacker;
+pub mod calibration;
+pub mod evaluation;
 pub mod fault;
-pub mod honesty;
-pub mod intruder;
 pub mod jitter;
 pub mod liar;
 pub mod link;
 pub mod machine;
-pub mod measure;
-pub mod memory;
+pub mod node;
 pub mod oscillator;
 pub mod queue;
+pub mod random_faults;
 pub mod rate;
+pub mod sample;
 pub mod scenario;
 pub mod seed;
 pub mod simulation;
+pub mod spread;
+pub mod state_store;
+pub mod summary;
+pub mod testkit;
 pub mod world;
 
 use std::fmt;
 
 use meantime_core::time::Timestamp;
 
-pub use fault::{Fault, Ways};
-pub use intruder::Intrusion;
+pub use attacker::Attack;
+pub use fault::{Directions, Fault};
 pub use jitter::{Jitter, SlowQueue};
 pub use liar::Lie;
-pub use link::Trouble;
-pub use machine::{Boot, NodeEvent, Plan, Role};
-pub use measure::{Sample, Spread, Summary};
+pub use link::Impairments;
+pub use node::{AnyNode, NodeConfig, NodeEvent, SimNode};
+pub use sample::Sample;
 pub use scenario::Scenario;
 pub use simulation::{Observer, Simulation};
-pub use world::{Happening, World};
+pub use spread::Spread;
+pub use summary::Summary;
+pub use world::{ReportedEvent, World};
 
 /// True time zero: 2027-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_nanos(1_798_761_600_000_000_000);
 
-/// A member of the simulated cluster.
+/// The number of a member of the simulated cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Member(usize);
+pub struct MemberIndex(usize);
 
-impl Member {
+impl MemberIndex {
     /// The server.
-    pub const SERVER: Member = Member(0);
+    pub const SERVER: MemberIndex = MemberIndex(0);
 
     /// A client; the first is number 1.
-    pub const fn client(number: usize) -> Member {
-        Member(number)
+    pub const fn client(number: usize) -> MemberIndex {
+        MemberIndex(number)
     }
 
     /// 0 for the server, else the client's number.
@@ -73,7 +83,7 @@ impl Member {
     }
 }
 
-impl fmt::Display for Member {
+impl fmt::Display for MemberIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => f.pad("server"),

@@ -9,7 +9,7 @@ use meantime_core::wire::{DATAGRAM_LEN, Datagram};
 
 /// How often a link harms datagrams; each is a probability from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Trouble {
+pub struct Impairments {
     /// The datagram is lost.
     pub loss: f64,
     /// It arrives twice.
@@ -22,7 +22,7 @@ pub struct Trouble {
 
 /// One direction of the path between the server and a client.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub struct NetworkLink {
     /// The least delay.
     pub base: Span,
     /// What is added to it, for each datagram anew.
@@ -30,7 +30,7 @@ pub struct Link {
     /// A slow queue on top, if there is one.
     pub queue: Option<SlowQueue>,
     /// How often datagrams come to harm.
-    pub trouble: Trouble,
+    pub impairments: Impairments,
     /// Nothing gets through.
     pub cut: bool,
     state: QueueState,
@@ -46,24 +46,24 @@ pub struct Copies {
     pub second: Option<Span>,
 }
 
-impl Link {
+impl NetworkLink {
     /// An untroubled link.
-    pub fn new(base: Span, jitter: Jitter, rng: ChaCha8Rng) -> Link {
-        let (trouble, state) = (Trouble::default(), QueueState::default());
-        Link { base, jitter, queue: None, trouble, cut: false, state, rng }
+    pub fn new(base: Span, jitter: Jitter, rng: ChaCha8Rng) -> NetworkLink {
+        let (impairments, state) = (Impairments::default(), QueueState::default());
+        NetworkLink { base, jitter, queue: None, impairments, cut: false, state, rng }
     }
 
     /// Takes a datagram at a true time: when its copies arrive, if at all. May change its bytes.
     pub fn carry(&mut self, at: Span, datagram: &mut Datagram) -> Copies {
         // Drawn even if cut, so that a cut does not change what the link does afterwards.
         let first = self.delay(at);
-        if self.happens(self.trouble.loss) || self.cut {
+        if self.happens(self.impairments.loss) || self.cut {
             return Copies::default();
         }
-        if self.happens(self.trouble.corruption) {
+        if self.happens(self.impairments.corruption) {
             self.corrupt(datagram);
         }
-        let second = self.happens(self.trouble.duplication).then(|| self.delay(at));
+        let second = self.happens(self.impairments.duplication).then(|| self.delay(at));
         Copies { first: Some(first), second }
     }
 
@@ -72,7 +72,7 @@ impl Link {
         if let Some(queue) = self.queue {
             delay += self.state.wait(&queue, at, &mut self.rng);
         }
-        if self.happens(self.trouble.reordering) {
+        if self.happens(self.impairments.reordering) {
             delay += HELD.scaled(self.rng.random());
         }
         delay.max(Span::ZERO)
@@ -99,14 +99,14 @@ mod tests {
 
     const BASE: Span = Span::from_micros(100);
 
-    fn link(trouble: Trouble) -> Link {
-        let mut link = Link::new(BASE, Jitter::None, Seed(5).stream(Purpose::Up, 1));
-        link.trouble = trouble;
+    fn link(impairments: Impairments) -> NetworkLink {
+        let mut link = NetworkLink::new(BASE, Jitter::None, Seed(5).stream(Purpose::Up, 1));
+        link.impairments = impairments;
         link
     }
 
-    fn carried(trouble: Trouble) -> (usize, usize, usize, usize) {
-        let mut link = link(trouble);
+    fn carried(impairments: Impairments) -> (usize, usize, usize, usize) {
+        let mut link = link(impairments);
         let (mut lost, mut doubled, mut held, mut changed) = (0, 0, 0, 0);
         for _ in 0..10_000 {
             let mut datagram = [0; DATAGRAM_LEN];
@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn an_untroubled_link_only_delays() {
-        assert_eq!(carried(Trouble::default()), (0, 0, 0, 0));
+        assert_eq!(carried(Impairments::default()), (0, 0, 0, 0));
     }
 
     #[test]
     fn trouble_comes_as_often_as_asked_for() {
-        let trouble = Trouble { loss: 0.2, duplication: 0.1, reordering: 0.05, corruption: 0.01 };
-        let (lost, doubled, held, changed) = carried(trouble);
+        let impairments = Impairments { loss: 0.2, duplication: 0.1, reordering: 0.05, corruption: 0.01 };
+        let (lost, doubled, held, changed) = carried(impairments);
         assert!((1_880..2_120).contains(&lost), "{lost}");
         assert!((720..880).contains(&doubled), "{doubled}");
         assert!((330..470).contains(&held), "{held}");
@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn nothing_gets_through_a_cut_link() {
-        let mut link = link(Trouble::default());
+        let mut link = link(Impairments::default());
         link.cut = true;
         assert_eq!(link.carry(Span::ZERO, &mut [0; DATAGRAM_LEN]), Copies::default());
     }
 
     #[test]
     fn no_delay_is_ever_negative() {
-        let mut link = link(Trouble::default());
+        let mut link = link(Impairments::default());
         link.jitter = Jitter::Gaussian { sigma: Span::from_millis(10) };
         for _ in 0..1_000 {
             assert!(link.carry(Span::ZERO, &mut [0; DATAGRAM_LEN]).first >= Some(Span::ZERO));

@@ -4,7 +4,7 @@
 //! events are handled in the order of their arrival even so, each with the time of its receipt.
 //!
 //! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of the
-//! published time is seen exactly, whatever the oscillator does. A jump that the node does not tell of as a
+//! published time is seen exactly, whatever the oscillator does. A jump that the node does not report as a
 //! step, or a clock that between two readings goes back or runs faster or slower than slews and frequencies
 //! allow, ends the run.
 
@@ -13,151 +13,16 @@ use std::net::SocketAddr;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::Member;
+use super::MemberIndex;
 use super::jitter::normal;
 use super::liar::Liar;
-use super::memory::Memory;
+use super::node::{NodeConfig, NodeEvent, SimNode};
 use super::oscillator::Oscillator;
+use super::state_store::StateStore;
 use meantime_core::event::Adjustment;
-use meantime_core::server::Target;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use meantime_core::wire::{ClusterId, Datagram, NodeKey};
-use meantime_core::{
-    Action, Client, ClientConfig, ClientEvent, ClockReading, Counters, Node, Path, Server, ServerConfig,
-    ServerEvent, StampId, Transmit,
-};
-
-/// What a process is to be.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Plan {
-    /// A server.
-    Server(ServerConfig),
-    /// A client.
-    Client(ClientConfig),
-}
-
-/// A node that a simulated machine can start.
-pub trait Boot: Node<Event = NodeEvent> {
-    /// Starts a process.
-    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Self;
-
-    /// The cluster whose time its clock has; 0: none.
-    fn cluster(&self) -> ClusterId {
-        ClusterId(0)
-    }
-
-    /// Somebody sets the cluster's time at this server; it may refuse.
-    fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
-        let _ = (now, by, how);
-    }
-}
-
-/// What a node tells.
-#[derive(Clone, Debug, PartialEq)]
-pub enum NodeEvent {
-    /// A server's event.
-    Server(ServerEvent),
-    /// A client's event.
-    Client(ClientEvent),
-}
-
-/// The real thing: server or client.
-#[derive(Debug)]
-pub enum Role {
-    /// A server.
-    Server(Box<Server>),
-    /// A client.
-    Client(Box<Client>),
-}
-
-/// Hands a call to whichever node it is.
-macro_rules! either {
-    ($role:expr, $node:ident => $call:expr) => {
-        match $role {
-            Role::Server($node) => $call,
-            Role::Client($node) => $call,
-        }
-    };
-}
-
-impl Boot for Role {
-    fn boot(plan: &Plan, seed: [u8; 32], now: Now) -> Role {
-        match plan {
-            Plan::Server(config) => Role::Server(Box::new(Server::new(config.clone(), seed, now))),
-            Plan::Client(config) => Role::Client(Box::new(Client::new(config.clone(), seed, now))),
-        }
-    }
-
-    fn cluster(&self) -> ClusterId {
-        either!(self, node => node.cluster())
-    }
-
-    fn set_time(&mut self, now: Now, by: Span, how: Adjustment) {
-        if let Role::Server(server) = self {
-            // Whoever could set it is told why not; here, the events say that it was set.
-            let _ = server.set_time(now, Target::By(by), how);
-        }
-    }
-}
-
-impl Node for Role {
-    type Event = NodeEvent;
-
-    fn handle_datagram(&mut self, now: Now, path: Path, datagram: &[u8]) {
-        either!(self, node => node.handle_datagram(now, path, datagram));
-    }
-
-    fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
-        either!(self, node => node.handle_received(now, received, path, datagram));
-    }
-
-    fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
-        either!(self, node => node.handle_transmitted(id, raw));
-    }
-
-    fn handle_timeout(&mut self, now: Now) {
-        either!(self, node => node.handle_timeout(now));
-    }
-
-    fn handle_shutdown(&mut self, now: Now) {
-        either!(self, node => node.handle_shutdown(now));
-    }
-
-    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
-        either!(self, node => node.handle_resolved(now, server));
-    }
-
-    fn handle_suspended(&mut self, now: Now, slept: Span) {
-        either!(self, node => node.handle_suspended(now, slept));
-    }
-
-    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
-        either!(self, node => node.poll_transmit(now))
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        either!(self, node => node.poll_action())
-    }
-
-    fn poll_event(&mut self) -> Option<NodeEvent> {
-        match self {
-            Role::Server(node) => node.poll_event().map(NodeEvent::Server),
-            Role::Client(node) => node.poll_event().map(NodeEvent::Client),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Monotonic> {
-        either!(self, node => node.poll_timeout())
-    }
-
-    fn read(&self, raw: Raw) -> ClockReading {
-        either!(self, node => node.read(raw))
-    }
-
-    fn counters(&self) -> &Counters {
-        either!(self, node => node.counters())
-    }
-}
+use meantime_core::wire::{Datagram, NodeKey};
+use meantime_core::{Action, ClientEvent, ClockReading, Counters, Node, Path, ServerEvent, Transmit};
 
 /// What happens to a process.
 #[derive(Clone, Copy, Debug)]
@@ -170,18 +35,18 @@ pub enum Input<'a> {
     Resolved(SocketAddr),
     /// Its machine has slept for so long.
     Slept(Span),
-    /// Somebody sets the cluster's time there by so much.
+    /// An operator sets the cluster's time there by so much.
     SetTime(Span, Adjustment),
     /// It is asked to end.
     Shutdown,
 }
 
-/// What a process gives out after an input; kept and emptied, never given away.
+/// What a process outputs after an input. The buffers are reused.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Datagrams with the true times at which they leave.
     pub transmits: Vec<(Span, Transmit)>,
-    /// What it tells.
+    /// The events that it reports.
     pub events: Vec<NodeEvent>,
     /// It wants the server's name looked up.
     pub resolve: bool,
@@ -189,7 +54,7 @@ pub struct Output {
 
 /// How a machine treats time, beyond its oscillator.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Habits {
+pub struct ProcessModel {
     /// How long the process needs for an input, and for each datagram that it sends.
     pub turnaround: Span,
     /// Standard deviation of the noise of each timestamp.
@@ -215,7 +80,7 @@ pub struct Jumps {
 #[derive(Debug)]
 pub struct Machine<N> {
     /// Which.
-    pub member: Member,
+    pub member: MemberIndex,
     /// Its clock.
     pub oscillator: Oscillator,
     /// What it says is not what it knows.
@@ -235,23 +100,23 @@ pub struct Machine<N> {
     /// The last reading of its published time, if that is the cluster's.
     shown: Option<(Raw, Timestamp)>,
     node: Option<N>,
-    plan: Plan,
-    habits: Habits,
-    memory: Memory,
-    /// What the process calls its oscillator's reading, minus that: it starts at the time that it has kept.
+    plan: NodeConfig,
+    process: ProcessModel,
+    state_store: StateStore,
+    /// What the process calls its oscillator's reading, minus that: it starts at the time of its state file.
     resumed: Span,
     busy_until: Span,
     processes: ChaCha8Rng,
     stamping: ChaCha8Rng,
 }
 
-impl<N: Boot> Machine<N> {
+impl<N: SimNode> Machine<N> {
     /// A machine that is switched on, without a process.
     pub fn new(
-        member: Member,
-        plan: Plan,
+        member: MemberIndex,
+        plan: NodeConfig,
         oscillator: Oscillator,
-        habits: Habits,
+        process: ProcessModel,
         processes: ChaCha8Rng,
         stamping: ChaCha8Rng,
     ) -> Machine<N> {
@@ -268,8 +133,8 @@ impl<N: Boot> Machine<N> {
             shown: None,
             node: None,
             plan,
-            habits,
-            memory: Memory::default(),
+            process,
+            state_store: StateStore::default(),
             resumed: Span::ZERO,
             busy_until: Span::ZERO,
             processes,
@@ -280,8 +145,8 @@ impl<N: Boot> Machine<N> {
     /// A client's key, if it has one.
     pub fn key(&self) -> Option<NodeKey> {
         match &self.plan {
-            Plan::Client(config) => config.keys.find(config.keys.newest()).cloned(),
-            Plan::Server(_) => None,
+            NodeConfig::Client(config) => config.keys.find(config.keys.newest()).cloned(),
+            NodeConfig::Server(_) => None,
         }
     }
 
@@ -300,8 +165,8 @@ impl<N: Boot> Machine<N> {
     pub fn remember(&mut self, frequency: Frequency, error: Frequency) {
         let known = Some((frequency, error));
         match &mut self.plan {
-            Plan::Server(config) => config.initial_frequency = known,
-            Plan::Client(config) => config.initial_frequency = known,
+            NodeConfig::Server(config) => config.initial_frequency = known,
+            NodeConfig::Client(config) => config.initial_frequency = known,
         }
     }
 
@@ -317,23 +182,23 @@ impl<N: Boot> Machine<N> {
         self.boots += 1;
         self.paused = false;
         self.shown = None;
-        self.node = Some(N::boot(&self.plan, seed, now));
+        self.node = Some(N::start(&self.plan, seed, now));
         self.drain(output);
     }
 
-    /// What the last process has kept is known to the next one.
+    /// The next process knows what the last one has saved.
     fn recall(&mut self, at: Span) {
         let raw = self.oscillator.raw(at);
-        if let Some(recalled) = self.memory.recall(raw) {
+        if let Some(recalled) = self.state_store.recall(raw) {
             self.resumed = recalled.time.map_or(Span::ZERO, |time| Raw::from_nanos(time.as_nanos()) - raw);
             self.remember(recalled.frequency, recalled.error);
         }
     }
 
-    /// The machine sleeps for so long, and its oscillator with it; when it wakes up, its process is told.
+    /// The machine sleeps for so long, and its oscillator with it; then its process learns for how long.
     pub fn sleep(&mut self, at: Span, slept: Span) {
         self.oscillator.jump(at, -slept);
-        self.memory.sleep(slept);
+        self.state_store.sleep(slept);
     }
 
     /// Ends the process at once.
@@ -362,9 +227,9 @@ impl<N: Boot> Machine<N> {
         self.show(raw, &before);
         self.shown = None;
         self.show(raw, &after);
-        if self.habits.keeps {
+        if self.process.keeps {
             let reading = if last { &before } else { &after };
-            self.memory.note(raw - self.resumed, reading, last);
+            self.state_store.note(raw - self.resumed, reading, last);
         }
         self.drain(output);
         if before.state.has_cluster_time() {
@@ -373,8 +238,12 @@ impl<N: Boot> Machine<N> {
             // The node has set its clock by a reading of before it was free: since then it would have run
             // otherwise.
             let bent = FASTEST.over((raw - now.raw).abs()).times(2);
-            let told = jump.abs() <= ROUNDING + bent || output.events.iter().any(is_step);
-            assert!(told, "{}: published time jumped by {jump} at {at}, and that was not told", self.member);
+            let is_reported = jump.abs() <= ROUNDING + bent || output.events.iter().any(is_step);
+            assert!(
+                is_reported,
+                "{}: published time jumped by {jump} at {at}, and no step was reported",
+                self.member
+            );
         }
     }
 
@@ -382,8 +251,8 @@ impl<N: Boot> Machine<N> {
     pub fn deadline(&mut self, at: Span) -> Option<Span> {
         let deadline = self.node.as_ref()?.poll_timeout()? - BOOT;
         let mut late = Span::ZERO;
-        if self.habits.latency > Span::ZERO {
-            late = self.habits.latency.scaled(self.stamping.random());
+        if self.process.latency > Span::ZERO {
+            late = self.process.latency.scaled(self.stamping.random());
         }
         Some(Span::from_nanos(deadline.as_nanos()).max(at) + late)
     }
@@ -402,7 +271,7 @@ impl<N: Boot> Machine<N> {
         Some(reading)
     }
 
-    /// Somebody reads the clock: from one reading to the next it goes forward, neither too fast nor too
+    /// The clock is read: from one reading to the next it goes forward, neither too fast nor too
     /// slowly.
     fn show(&mut self, raw: Raw, reading: &ClockReading) {
         let now = reading.state.has_cluster_time().then_some((raw, reading.time));
@@ -437,17 +306,17 @@ impl<N: Boot> Machine<N> {
 
     fn stamp(&mut self, at: Span) -> Raw {
         let raw = self.raw(at);
-        if self.habits.noise == Span::ZERO {
+        if self.process.noise == Span::ZERO {
             raw
         } else {
-            raw + normal(self.habits.noise, &mut self.stamping)
+            raw + normal(self.process.noise, &mut self.stamping)
         }
     }
 
     /// Takes everything that the process has to give out.
     fn drain(&mut self, output: &mut Output) {
         loop {
-            self.busy_until += self.habits.turnaround;
+            self.busy_until += self.process.turnaround;
             let now = self.now(self.busy_until);
             let Some(node) = &mut self.node else { return };
             let Some(transmit) = node.poll_transmit(now) else { break };
@@ -502,7 +371,7 @@ const BOOTED: Span = Span::from_secs(100);
 const BOOT: Monotonic = Monotonic::from_nanos(BOOTED.as_nanos());
 
 /// How much faster or slower than its oscillator a clock may run: the slew, and the frequency beyond which
-/// nobody believes what was learned.
+/// no learned frequency is plausible.
 const FASTEST: Frequency = Frequency::from_ppm(500.0 + 600.0);
 
 /// Between two pieces of a clock that runs on, integers may round differently by so much.
@@ -525,7 +394,7 @@ mod tests {
             frequency_error: None,
         };
         let mut simulation = Simulation::new(&Scenario::default());
-        let machine = simulation.world().machine_mut(Member::SERVER);
+        let machine = simulation.world().machine_mut(MemberIndex::SERVER);
         machine.show(Raw::from_nanos(0), &reading(Timestamp::from_nanos(7)));
         machine.show(Raw::from_nanos(0) + Span::from_secs(1), &reading(Timestamp::from_nanos(7) + shown));
     }

@@ -15,9 +15,9 @@ use rand_distr::{Distribution, StandardNormal};
 use super::START;
 use meantime_core::time::{Frequency, Raw, Span};
 
-/// How an oscillator errs.
+/// How an oscillator error.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Errs {
+pub struct OscillatorError {
     /// Its reading at true time zero minus the truth.
     pub offset: Span,
     /// Its constant frequency error.
@@ -29,7 +29,7 @@ pub struct Errs {
 /// A free-running oscillator.
 #[derive(Clone, Debug)]
 pub struct Oscillator {
-    errs: Errs,
+    error: OscillatorError,
     /// What random walk and steps have added to the frequency.
     walked: f64,
     /// Changes of temperature.
@@ -62,11 +62,11 @@ struct Segment {
 }
 
 impl Oscillator {
-    /// An oscillator at true time zero that errs in this way; `rng` makes it wander.
-    pub fn new(errs: Errs, rng: ChaCha8Rng) -> Oscillator {
-        let base = START.as_nanos().saturating_add(errs.offset.as_nanos());
-        let now = Segment { from: 0, base, gathered: 0, frequency: errs.drift.ratio() };
-        Oscillator { errs, walked: 0.0, ramps: Vec::new(), now, earlier: now, until: SECOND, rng }
+    /// An oscillator at true time zero that error in this way; `rng` makes it wander.
+    pub fn new(error: OscillatorError, rng: ChaCha8Rng) -> Oscillator {
+        let base = START.as_nanos().saturating_add(error.offset.as_nanos());
+        let now = Segment { from: 0, base, gathered: 0, frequency: error.drift.ratio() };
+        Oscillator { error, walked: 0.0, ramps: Vec::new(), now, earlier: now, until: SECOND, rng }
     }
 
     /// What it shows at a true time, which may lie up to a second before the latest ever asked for.
@@ -110,9 +110,9 @@ impl Oscillator {
     }
 
     fn next_second(&mut self) {
-        if self.errs.wander > 0.0 {
+        if self.error.wander > 0.0 {
             let draw: f64 = StandardNormal.sample(&mut self.rng);
-            self.walked += draw * self.errs.wander;
+            self.walked += draw * self.error.wander;
         }
         self.begin(self.until, self.frequency_at(self.until));
         self.until += SECOND;
@@ -125,7 +125,7 @@ impl Oscillator {
 
     fn frequency_at(&self, at: i64) -> f64 {
         let ramps: f64 = self.ramps.iter().map(|ramp| ramp.at(at)).sum();
-        self.errs.drift.ratio() + self.walked + ramps
+        self.error.drift.ratio() + self.walked + ramps
     }
 }
 
@@ -153,8 +153,8 @@ mod tests {
     use super::*;
     use crate::seed::{Purpose, Seed};
 
-    fn oscillator(errs: Errs) -> Oscillator {
-        Oscillator::new(errs, Seed(1).stream(Purpose::Wander, 0))
+    fn oscillator(error: OscillatorError) -> Oscillator {
+        Oscillator::new(error, Seed(1).stream(Purpose::Wander, 0))
     }
 
     /// How far an oscillator is off at a true time.
@@ -164,14 +164,15 @@ mod tests {
 
     #[test]
     fn a_perfect_oscillator_shows_true_time() {
-        let mut perfect = oscillator(Errs::default());
+        let mut perfect = oscillator(OscillatorError::default());
         assert_eq!(perfect.raw(Span::ZERO).as_nanos(), START.as_nanos());
         assert_eq!(off(&mut perfect, Span::from_secs(86_400 * 30)), Span::ZERO);
     }
 
     #[test]
     fn a_constant_frequency_error_gathers_exactly_for_a_month() {
-        let mut fast = oscillator(Errs { drift: Frequency::from_ppm(100.0), ..Errs::default() });
+        let mut fast =
+            oscillator(OscillatorError { drift: Frequency::from_ppm(100.0), ..OscillatorError::default() });
         for day in 1..=30 {
             let gathered = off(&mut fast, Span::from_secs(86_400 * day));
             assert!(
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_jump_moves_the_reading_once_and_the_moment_before_can_still_be_read() {
-        let mut clock = oscillator(Errs::default());
+        let mut clock = oscillator(OscillatorError::default());
         clock.jump(Span::from_millis(1_500), Span::from_secs(-3_600));
         assert_eq!(off(&mut clock, Span::from_millis(1_499)), Span::ZERO);
         assert_eq!(off(&mut clock, Span::from_millis(1_500)), Span::from_secs(-3_600));
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_frequency_step_counts_from_its_moment() {
-        let mut clock = oscillator(Errs::default());
+        let mut clock = oscillator(OscillatorError::default());
         clock.step_frequency(Span::from_millis(2_500), Frequency::from_ppm(150.0));
         assert_eq!(off(&mut clock, Span::from_millis(3_500)), Span::from_micros(150));
         assert_eq!(off(&mut clock, Span::from_millis(12_500)), Span::from_micros(1_500));
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_temperature_ramp_changes_the_frequency_and_then_holds() {
-        let mut clock = oscillator(Errs::default());
+        let mut clock = oscillator(OscillatorError::default());
         clock.ramp(Span::from_secs(10), Span::from_secs(600), Frequency::from_ppm(1.0));
         assert_eq!(off(&mut clock, Span::from_secs(10)), Span::ZERO);
         let after_ramp = off(&mut clock, Span::from_secs(610));
@@ -214,8 +215,8 @@ mod tests {
         let runs = 500;
         let mut squares = 0.0;
         for number in 0..runs {
-            let errs = Errs { wander: 1e-9, ..Errs::default() };
-            let mut clock = Oscillator::new(errs, Seed(3).stream(Purpose::Wander, number));
+            let error = OscillatorError { wander: 1e-9, ..OscillatorError::default() };
+            let mut clock = Oscillator::new(error, Seed(3).stream(Purpose::Wander, number));
             clock.raw(Span::from_secs(seconds));
             squares += clock.frequency().ratio().powi(2);
         }

@@ -11,12 +11,12 @@ use meantime_core::time::Span;
 /// Events in the order in which they happen.
 #[derive(Clone, Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
+    heap: BinaryHeap<Reverse<Planned<E>>>,
     planned: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry<E> {
+struct Planned<E> {
     at: Span,
     number: u64,
     event: E,
@@ -26,7 +26,12 @@ impl<E> Queue<E> {
     /// Plans an event for a true time.
     pub fn plan(&mut self, at: Span, event: E) {
         self.planned += 1;
-        self.heap.push(Reverse(Entry { at, number: self.planned, event }));
+        self.heap.push(Reverse(Planned { at, number: self.planned, event }));
+    }
+
+    /// When the next event happens.
+    pub fn first(&self) -> Option<Span> {
+        self.heap.peek().map(|entry| entry.0.at)
     }
 
     /// Takes the next event, if it happens no later than `until`.
@@ -44,25 +49,25 @@ impl<E> Default for Queue<E> {
     }
 }
 
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Entry<E>) -> Ordering {
+impl<E> Ord for Planned<E> {
+    fn cmp(&self, other: &Planned<E>) -> Ordering {
         (self.at, self.number).cmp(&(other.at, other.number))
     }
 }
 
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Entry<E>) -> Option<Ordering> {
+impl<E> PartialOrd for Planned<E> {
+    fn partial_cmp(&self, other: &Planned<E>) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Entry<E>) -> bool {
+impl<E> PartialEq for Planned<E> {
+    fn eq(&self, other: &Planned<E>) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<E> Eq for Entry<E> {}
+impl<E> Eq for Planned<E> {}
 
 #[cfg(test)]
 mod tests {

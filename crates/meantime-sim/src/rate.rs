@@ -10,7 +10,7 @@ use meantime_core::time::{Frequency, Span};
 /// Compares the cluster's rate with its members'.
 #[derive(Clone, Debug, Default)]
 pub struct RateMeter {
-    begun: Option<Mark>,
+    begun: Option<WindowStart>,
     windows: u64,
     squares: f64,
     largest: f64,
@@ -18,7 +18,7 @@ pub struct RateMeter {
 
 /// Phases at the beginning of a window, in seconds off the truth.
 #[derive(Clone, Debug)]
-struct Mark {
+struct WindowStart {
     at: Span,
     cluster: Span,
     oscillators: Vec<Option<Span>>,
@@ -58,13 +58,13 @@ impl RateMeter {
         Frequency::from_ratio(self.largest)
     }
 
-    /// Forgets the window that has begun: somebody's phase has jumped.
+    /// Forgets the window that has begun: a phase has jumped.
     pub fn interrupt(&mut self) {
         self.begun = None;
     }
 
     fn begin(&mut self, at: Span, cluster: Span, oscillators: &[Option<Span>]) {
-        self.begun = Some(Mark { at, cluster, oscillators: oscillators.to_vec() });
+        self.begun = Some(WindowStart { at, cluster, oscillators: oscillators.to_vec() });
     }
 }
 

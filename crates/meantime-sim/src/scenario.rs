@@ -1,17 +1,18 @@
 //! A world described: every parameter there is, each with a default.
 //!
-//! The default is a good LAN with three clients whose clocks are seconds apart. Tests and people
+//! The default is a good LAN with three clients whose clocks are seconds apart. Tests and users
 //! override two or three fields.
 
 use rand::{Rng, RngExt};
 
 use super::fault::Fault;
 use super::jitter::{Jitter, SlowQueue};
-use super::link::{Link, Trouble};
-use super::machine::{Boot, Habits, Machine, Plan};
-use super::oscillator::{Errs, Oscillator};
+use super::link::{Impairments, NetworkLink};
+use super::machine::{Machine, ProcessModel};
+use super::node::{NodeConfig, SimNode};
+use super::oscillator::{Oscillator, OscillatorError};
 use super::seed::{Purpose, Seed};
-use super::{Lie, Member, World};
+use super::{Lie, MemberIndex, World};
 use meantime_core::config::MAX_DELAY;
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{KeyBytes, KeyId, Master, Name};
@@ -44,14 +45,14 @@ pub struct Scenario {
     /// A slow queue on top of that, one for each way.
     pub queue: Option<SlowQueue>,
     /// How often datagrams come to harm, either way.
-    pub trouble: Trouble,
+    pub impairments: Impairments,
     /// Whether the nodes have keys.
     pub keys: bool,
     /// Exchanges that take longer measure nothing, on either side.
     pub max_delay: Span,
 
     /// What processes and timestamps are like.
-    pub habits: Habits,
+    pub process: ProcessModel,
     /// Clocks start within so much of the truth, either way.
     pub offset: Span,
     /// Frequency errors lie within this, either way.
@@ -59,11 +60,11 @@ pub struct Scenario {
     /// Random walk of every oscillator's frequency, per √s.
     pub wander: f64,
     /// What is different about single oscillators.
-    pub clocks: Vec<(Member, Clock)>,
+    pub clocks: Vec<(MemberIndex, ClockOverride)>,
 
     /// How many clients lie: those with the highest numbers.
     pub liars: usize,
-    /// What they tell, in turn.
+    /// Their lies, in turn.
     pub lies: Vec<Lie>,
     /// What goes wrong, and when.
     pub faults: Vec<(Span, Fault)>,
@@ -72,12 +73,12 @@ pub struct Scenario {
     /// Clients start at random within so much of the beginning.
     pub start_within: Span,
     /// Clients that start at a time of their own.
-    pub joins: Vec<(Member, Span)>,
+    pub joins: Vec<(MemberIndex, Span)>,
 }
 
 /// What is different about one oscillator; `None`: as for all.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Clock {
+pub struct ClockOverride {
     /// Its reading at true time zero minus the truth.
     pub offset: Option<Span>,
     /// Its constant frequency error.
@@ -100,10 +101,10 @@ impl Default for Scenario {
             asymmetry: Span::ZERO,
             jitter: Jitter::Exponential { mean: Span::from_micros(20) },
             queue: None,
-            trouble: Trouble::default(),
+            impairments: Impairments::default(),
             keys: false,
             max_delay: MAX_DELAY,
-            habits: Habits { turnaround: Span::from_micros(10), ..Habits::default() },
+            process: ProcessModel { turnaround: Span::from_micros(10), ..ProcessModel::default() },
             offset: Span::from_secs(10),
             drift: Frequency::from_ppm(100.0),
             wander: 1e-9,
@@ -125,18 +126,18 @@ impl Scenario {
     }
 
     /// All members, the server first.
-    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
-        (0..=self.clients).map(Member)
+    pub fn members(&self) -> impl Iterator<Item = MemberIndex> + use<> {
+        (0..=self.clients).map(MemberIndex)
     }
 
     /// Whether a member lies from the start.
-    pub fn is_liar(&self, member: Member) -> bool {
-        member != Member::SERVER && member.index() + self.liars > self.clients
+    pub fn is_liar(&self, member: MemberIndex) -> bool {
+        member != MemberIndex::SERVER && member.index() + self.liars > self.clients
     }
 
     /// When a member's process starts.
-    pub fn start(&self, member: Member) -> Span {
-        if member == Member::SERVER {
+    pub fn start(&self, member: MemberIndex) -> Span {
+        if member == MemberIndex::SERVER {
             return self.server_start;
         }
         match self.joins.iter().find(|(joiner, _)| *joiner == member) {
@@ -146,7 +147,7 @@ impl Scenario {
     }
 
     /// The world as it is described, with all that is going to go wrong planned.
-    pub fn world<N: Boot>(&self) -> World<N> {
+    pub fn world<N: SimNode>(&self) -> World<N> {
         let machines = self.members().map(|member| self.machine(member)).collect();
         let paths = (1..=self.clients).map(|number| self.path(number)).collect();
         let mut world = World::new(self.seed, machines, paths);
@@ -165,36 +166,43 @@ impl Scenario {
         world
     }
 
-    fn machine<N: Boot>(&self, member: Member) -> Machine<N> {
+    fn machine<N: SimNode>(&self, member: MemberIndex) -> Machine<N> {
         let wander = self.seed.stream(Purpose::Wander, member.index());
-        let oscillator = Oscillator::new(self.errs(member), wander);
+        let oscillator = Oscillator::new(self.error(member), wander);
         let processes = self.seed.stream(Purpose::Process, member.index() + SEEDS_APART);
         let stamping = self.seed.stream(Purpose::Stamping, member.index());
-        Machine::new(member, self.plan(member), oscillator, self.habits, processes, stamping)
+        Machine::new(member, self.plan(member), oscillator, self.process, processes, stamping)
     }
 
-    fn errs(&self, member: Member) -> Errs {
+    fn error(&self, member: MemberIndex) -> OscillatorError {
         let mut rng = self.seed.stream(Purpose::Start, member.index());
         let drawn_offset = self.offset.scaled(rng.random_range(-1.0..=1.0));
         let drawn_drift = self.drift.ratio() * rng.random_range(-1.0..=1.0);
         let special = self.clocks.iter().find(|(whose, _)| *whose == member).map(|(_, clock)| clock.clone());
-        let Clock { offset, drift, wander } = special.unwrap_or_default();
-        Errs {
+        let ClockOverride { offset, drift, wander } = special.unwrap_or_default();
+        OscillatorError {
             offset: offset.unwrap_or(drawn_offset),
             drift: drift.unwrap_or(Frequency::from_ratio(drawn_drift)),
             wander: wander.unwrap_or(self.wander),
         }
     }
 
-    fn plan(&self, member: Member) -> Plan {
+    fn plan(&self, member: MemberIndex) -> NodeConfig {
         let name = Name::new(&member.to_string());
-        if member == Member::SERVER {
+        if member == MemberIndex::SERVER {
             let (interval, burst, max_delay) = (self.interval, self.burst, self.max_delay);
             let keys = self.ring(|master| master);
-            Plan::Server(ServerConfig { name, interval, burst, max_delay, keys, ..ServerConfig::default() })
+            NodeConfig::Server(ServerConfig {
+                name,
+                interval,
+                burst,
+                max_delay,
+                keys,
+                ..ServerConfig::default()
+            })
         } else {
             let (max_delay, keys) = (self.max_delay, self.ring(|master| master.node(&name)));
-            Plan::Client(ClientConfig { name, max_delay, keys, ..ClientConfig::default() })
+            NodeConfig::Client(ClientConfig { name, max_delay, keys, ..ClientConfig::default() })
         }
     }
 
@@ -206,10 +214,10 @@ impl Scenario {
         Keyring::new(key.into_iter().collect())
     }
 
-    fn path(&self, number: usize) -> (Link, Link) {
+    fn path(&self, number: usize) -> (NetworkLink, NetworkLink) {
         let link = |base, purpose| {
-            let mut link = Link::new(base, self.jitter, self.seed.stream(purpose, number));
-            (link.queue, link.trouble) = (self.queue, self.trouble);
+            let mut link = NetworkLink::new(base, self.jitter, self.seed.stream(purpose, number));
+            (link.queue, link.impairments) = (self.queue, self.impairments);
             link
         };
         (link(self.delay + self.asymmetry, Purpose::Down), link(self.delay, Purpose::Up))
@@ -227,18 +235,21 @@ mod tests {
     fn the_last_clients_are_the_liars() {
         let scenario = Scenario { clients: 5, liars: 2, ..Scenario::default() };
         let liars: Vec<usize> =
-            scenario.members().filter(|m| scenario.is_liar(*m)).map(Member::index).collect();
+            scenario.members().filter(|m| scenario.is_liar(*m)).map(MemberIndex::index).collect();
         assert_eq!(liars, [4, 5]);
-        assert!(!Scenario { liars: 99, ..scenario }.is_liar(Member::SERVER));
+        assert!(!Scenario { liars: 99, ..scenario }.is_liar(MemberIndex::SERVER));
     }
 
     #[test]
     fn another_client_changes_nothing_for_those_before_it() {
         let small = Scenario { clients: 3, ..Scenario::default() };
-        let large =
-            Scenario { clients: 8, trouble: Trouble { loss: 0.2, ..Trouble::default() }, ..small.clone() };
+        let large = Scenario {
+            clients: 8,
+            impairments: Impairments { loss: 0.2, ..Impairments::default() },
+            ..small.clone()
+        };
         for member in small.members() {
-            assert_eq!(small.errs(member), large.errs(member));
+            assert_eq!(small.error(member), large.error(member));
             assert_eq!(small.start(member), large.start(member));
         }
     }
@@ -246,9 +257,9 @@ mod tests {
     #[test]
     fn clocks_start_within_the_range() {
         let scenario = Scenario { clients: 200, ..Scenario::default() };
-        let errs: Vec<Errs> = scenario.members().map(|member| scenario.errs(member)).collect();
-        assert!(errs.iter().all(|errs| errs.offset.abs() <= scenario.offset));
-        assert!(errs.iter().any(|errs| errs.offset > Span::from_secs(8)));
-        assert!(errs.iter().any(|errs| errs.drift.ppm() < -80.0));
+        let error: Vec<OscillatorError> = scenario.members().map(|member| scenario.error(member)).collect();
+        assert!(error.iter().all(|error| error.offset.abs() <= scenario.offset));
+        assert!(error.iter().any(|error| error.offset > Span::from_secs(8)));
+        assert!(error.iter().any(|error| error.drift.ppm() < -80.0));
     }
 }

@@ -31,8 +31,8 @@ pub enum Purpose {
     Lie = 7,
     /// The faults of a random scenario.
     Chaos = 8,
-    /// What an intruder on a path does.
-    Intruder = 9,
+    /// What an attacker on a path does.
+    Attacker = 9,
     /// The keys of the nodes.
     Keys = 10,
 }

@@ -1,28 +1,30 @@
 //! A scenario run: the world, looked at every second of true time.
 
-use super::machine::{Boot, Role};
-use super::measure::{Measure, Sample, Standing, Summary};
-use super::{Fault, Happening, Member, START, Scenario, World};
+use super::evaluation::Evaluation;
+use super::node::{AnyNode, SimNode};
+use super::sample::{ClockSample, Sample};
+use super::summary::Summary;
+use super::{Fault, MemberIndex, ReportedEvent, START, Scenario, World};
 use meantime_core::time::{Raw, Span, Timestamp};
 use meantime_core::wire::ClusterId;
 
-/// Somebody who watches a run.
+/// What observes a run.
 pub trait Observer {
     /// All clocks were looked at.
     fn sampled(&mut self, sample: &Sample) {
         let _ = sample;
     }
 
-    /// A node told something.
-    fn happened(&mut self, happening: &Happening) {
-        let _ = happening;
+    /// A node has reported an event.
+    fn reported(&mut self, event: &ReportedEvent) {
+        let _ = event;
     }
 }
 
-/// Nobody watches.
+/// No observer.
 impl Observer for () {}
 
-/// A closure watches the clocks.
+/// A closure observes the clocks.
 impl<F: FnMut(&Sample)> Observer for F {
     fn sampled(&mut self, sample: &Sample) {
         self(sample);
@@ -31,9 +33,9 @@ impl<F: FnMut(&Sample)> Observer for F {
 
 /// A scenario, running.
 #[derive(Debug)]
-pub struct Simulation<N = Role> {
+pub struct Simulation<N = AnyNode> {
     world: World<N>,
-    measure: Measure,
+    measure: Evaluation,
     sample: Sample,
     next_sample: Span,
     period: Span,
@@ -41,19 +43,19 @@ pub struct Simulation<N = Role> {
     seed: u64,
 }
 
-impl Simulation<Role> {
+impl Simulation<AnyNode> {
     /// A scenario's world with the real server and the real clients.
-    pub fn new(scenario: &Scenario) -> Simulation<Role> {
+    pub fn new(scenario: &Scenario) -> Simulation<AnyNode> {
         Simulation::of(scenario)
     }
 }
 
-impl<N: Boot> Simulation<N> {
+impl<N: SimNode> Simulation<N> {
     /// A scenario's world with nodes of any kind.
     pub fn of(scenario: &Scenario) -> Simulation<N> {
         Simulation {
             world: scenario.world(),
-            measure: Measure::new(scenario.settle),
+            measure: Evaluation::new(scenario.settle),
             sample: Sample::default(),
             next_sample: scenario.sample,
             period: scenario.sample.max(Span::from_nanos(1)),
@@ -113,9 +115,9 @@ impl<N: Boot> Simulation<N> {
 
     fn advance(&mut self, until: Span, observer: &mut impl Observer) {
         self.world.run_until(until);
-        for happening in self.world.drain_happenings() {
-            self.measure.note(&happening);
-            observer.happened(&happening);
+        for event in self.world.drain_reported() {
+            self.measure.note(&event);
+            observer.reported(&event);
         }
     }
 
@@ -123,24 +125,24 @@ impl<N: Boot> Simulation<N> {
         self.sample.at = self.world.now();
         self.sample.clocks.clear();
         for index in 0..self.world.members() {
-            let standing = stand(&mut self.world, Member(index));
+            let standing = stand(&mut self.world, MemberIndex(index));
             self.sample.clocks.push(standing);
         }
         self.measure.look(&mut self.sample);
     }
 }
 
-fn stand<N: Boot>(world: &mut World<N>, member: Member) -> Option<Standing> {
+fn stand<N: SimNode>(world: &mut World<N>, member: MemberIndex) -> Option<ClockSample> {
     let at = world.now();
     let reading = world.read(member)?;
     let machine = world.machine_mut(member);
-    Some(Standing {
+    Some(ClockSample {
         off: reading.time - (Timestamp::from_nanos(START.as_nanos()) + at),
         raw_off: machine.oscillator.raw(at) - (Raw::from_nanos(START.as_nanos()) + at),
         state: reading.state,
         error: reading.error,
         bound: reading.bound,
-        cluster: machine.node().map_or(ClusterId(0), Boot::cluster),
+        cluster: machine.node().map_or(ClusterId(0), SimNode::cluster),
         lies: machine.liar.is_some(),
     })
 }

@@ -8,12 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use slab::Slab;
 
-use super::intruder::{Intruder, Passed};
-use super::link::Link;
-use super::machine::{Boot, Input, Machine, NodeEvent, Output, Role};
+use super::attacker::{Attacker, Passed};
+use super::link::NetworkLink;
+use super::machine::{Input, Machine, Output};
+use super::node::{AnyNode, NodeEvent, SimNode};
 use super::queue::Queue;
 use super::seed::{Purpose, Seed};
-use super::{Fault, Member, Ways, liar::Liar};
+use super::{Directions, Fault, MemberIndex, liar::Liar};
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Datagram};
@@ -21,53 +22,53 @@ use meantime_core::{ClockReading, Path, Transmit};
 
 /// The world.
 #[derive(Debug)]
-pub struct World<N = Role> {
+pub struct World<N = AnyNode> {
     seed: Seed,
     now: Span,
     queue: Queue<Event>,
     /// The server, then the clients.
     machines: Vec<Machine<N>>,
     /// For each client its links from and to the server.
-    paths: Vec<(Link, Link)>,
-    /// For each client who stands between it and the server.
-    intruders: Vec<Option<Intruder>>,
+    paths: Vec<(NetworkLink, NetworkLink)>,
+    /// For each client the on-path attacker, if there is one.
+    attackers: Vec<Option<Attacker>>,
     passed: Vec<Passed>,
     in_flight: Slab<Flight>,
     /// What arrived at machines that stand still.
-    waiting: Vec<(Member, Flight)>,
+    waiting: Vec<(MemberIndex, Flight)>,
     /// Machines that stand still, and whose question for the server's address was answered.
-    unread: Vec<Member>,
+    unread: Vec<MemberIndex>,
     output: Output,
-    happenings: Vec<Happening>,
+    reported: Vec<ReportedEvent>,
     sent: u64,
     trace: Trace,
 }
 
-/// Something that a node told.
+/// An event that a node has reported.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Happening {
+pub struct ReportedEvent {
     /// When, in true time.
     pub at: Span,
-    /// Who told it.
-    pub member: Member,
+    /// The member.
+    pub member: MemberIndex,
     /// What.
     pub event: NodeEvent,
 }
 
-/// Something planned. Small, since the queue moves it about.
+/// A planned event. Small, since the queue moves it.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     /// A datagram arrives: its place in the slab.
     Arrival(u32),
     /// A machine's process may have to be woken.
-    Wake(Member),
+    Wake(MemberIndex),
     /// A server's name has been looked up, by this process of the machine.
-    Resolved(Member, u16),
+    Resolved(MemberIndex, u16),
     /// Something goes wrong.
     Fault(Fault),
 }
 
-/// A datagram on its way.
+/// A datagram under way.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     from: SocketAddr,
@@ -75,23 +76,23 @@ struct Flight {
     datagram: Datagram,
 }
 
-impl<N: Boot> World<N> {
+impl<N: SimNode> World<N> {
     /// A world of a server and its clients with a path (down, up) to each client. Nothing runs yet.
-    pub fn new(seed: Seed, machines: Vec<Machine<N>>, paths: Vec<(Link, Link)>) -> World<N> {
+    pub fn new(seed: Seed, machines: Vec<Machine<N>>, paths: Vec<(NetworkLink, NetworkLink)>) -> World<N> {
         assert_eq!(machines.len(), paths.len() + 1, "a path for each client, none for the server");
         World {
             seed,
             now: Span::ZERO,
             queue: Queue::default(),
             machines,
-            intruders: paths.iter().map(|_| None).collect(),
+            attackers: paths.iter().map(|_| None).collect(),
             passed: Vec::new(),
             paths,
             in_flight: Slab::new(),
             waiting: Vec::new(),
             unread: Vec::new(),
             output: Output::default(),
-            happenings: Vec::new(),
+            reported: Vec::new(),
             sent: 0,
             trace: Trace::default(),
         }
@@ -122,17 +123,17 @@ impl<N: Boot> World<N> {
     }
 
     /// What a member's clock shows now; `None`: its process does not run.
-    pub fn read(&mut self, member: Member) -> Option<ClockReading> {
+    pub fn read(&mut self, member: MemberIndex) -> Option<ClockReading> {
         self.machines[member.index()].read(self.now)
     }
 
     /// A member's machine.
-    pub fn machine(&self, member: Member) -> &Machine<N> {
+    pub fn machine(&self, member: MemberIndex) -> &Machine<N> {
         &self.machines[member.index()]
     }
 
     /// A member's machine, to be changed.
-    pub fn machine_mut(&mut self, member: Member) -> &mut Machine<N> {
+    pub fn machine_mut(&mut self, member: MemberIndex) -> &mut Machine<N> {
         &mut self.machines[member.index()]
     }
 
@@ -146,9 +147,9 @@ impl<N: Boot> World<N> {
         self.trace.0
     }
 
-    /// Takes what the nodes have told since the last time.
-    pub fn drain_happenings(&mut self) -> std::vec::Drain<'_, Happening> {
-        self.happenings.drain(..)
+    /// Takes the events that the nodes have reported since the last call.
+    pub fn drain_reported(&mut self) -> std::vec::Drain<'_, ReportedEvent> {
+        self.reported.drain(..)
     }
 
     fn happen(&mut self, event: Event) {
@@ -159,7 +160,7 @@ impl<N: Boot> World<N> {
             }
             Event::Wake(member) => self.wake(member),
             Event::Resolved(member, boots) if self.machines[member.index()].boots == boots => {
-                let server = self.address(Member::SERVER);
+                let server = self.address(MemberIndex::SERVER);
                 match self.machines[member.index()].paused {
                     // A process that stands still finds the answer when it goes on.
                     true => self.unread.push(member),
@@ -167,7 +168,7 @@ impl<N: Boot> World<N> {
                 }
             }
             Event::Resolved(..) => {}
-            Event::Fault(fault) => self.suffer(fault),
+            Event::Fault(fault) => self.apply(fault),
         }
     }
 
@@ -189,7 +190,7 @@ impl<N: Boot> World<N> {
     }
 
     /// Wakes a process whose deadline has passed, and plans the next waking.
-    fn wake(&mut self, member: Member) {
+    fn wake(&mut self, member: MemberIndex) {
         let machine = &mut self.machines[member.index()];
         if machine.armed != Some(self.now) {
             return;
@@ -206,15 +207,15 @@ impl<N: Boot> World<N> {
         }
     }
 
-    /// A process whose deadline is always past would stop the world (and eat a real processor).
-    fn watch_for_spinning(&mut self, member: Member) {
+    /// A process whose deadline is always past would stop the world.
+    fn watch_for_spinning(&mut self, member: MemberIndex) {
         let (now, seed) = (self.now, self.seed.0);
         let machine = &mut self.machines[member.index()];
         machine.spins = if machine.is_due(now) { machine.spins + 1 } else { 0 };
         assert!(machine.spins < MAX_SPINS, "{member} is due again and again at {now}, seed {seed}");
     }
 
-    fn input(&mut self, member: Member, input: Input<'_>) {
+    fn input(&mut self, member: MemberIndex, input: Input<'_>) {
         let machine = &mut self.machines[member.index()];
         if machine.paused {
             return;
@@ -224,13 +225,13 @@ impl<N: Boot> World<N> {
     }
 
     /// Deals with what a machine gave out.
-    fn after(&mut self, member: Member) {
+    fn after(&mut self, member: MemberIndex) {
         let mut output = std::mem::take(&mut self.output);
         for (at, transmit) in output.transmits.drain(..) {
             self.send(member, at, transmit);
         }
         let now = self.now;
-        self.happenings.extend(output.events.drain(..).map(|event| Happening { at: now, member, event }));
+        self.reported.extend(output.events.drain(..).map(|event| ReportedEvent { at: now, member, event }));
         if std::mem::take(&mut output.resolve) {
             let boots = self.machines[member.index()].boots;
             self.queue.plan(now + LOOKUP, Event::Resolved(member, boots));
@@ -240,7 +241,7 @@ impl<N: Boot> World<N> {
     }
 
     /// Plans a machine's waking, unless it will be woken early enough already.
-    fn arm(&mut self, member: Member) {
+    fn arm(&mut self, member: MemberIndex) {
         let machine = &mut self.machines[member.index()];
         let Some(deadline) = machine.deadline(self.now) else { return };
         if machine.armed.is_none_or(|armed| armed > deadline) {
@@ -249,26 +250,26 @@ impl<N: Boot> World<N> {
         }
     }
 
-    fn send(&mut self, member: Member, at: Span, transmit: Transmit) {
+    fn send(&mut self, member: MemberIndex, at: Span, transmit: Transmit) {
         let mut flight =
             Flight { from: self.address(member), to: transmit.path.peer, datagram: transmit.datagram };
         self.sent += 1;
         let liar = &mut self.machines[member.index()].liar;
         let held = liar.as_mut().map_or(Span::ZERO, |liar| liar.outgoing(at, &mut flight.datagram));
         let Some(to) = self.member_at(flight.to) else { return };
-        let (client, way) = match (member.index(), to.index()) {
-            (0, client) if client > 0 => (client, Ways::Down),
-            (client, 0) if client > 0 => (client, Ways::Up),
+        let (client, direction) = match (member.index(), to.index()) {
+            (0, client) if client > 0 => (client, Directions::ToClient),
+            (client, 0) if client > 0 => (client, Directions::ToServer),
             _ => return,
         };
-        match &mut self.intruders[client - 1] {
-            None => self.carry(client, way, at, held, flight),
-            Some(intruder) => {
+        match &mut self.attackers[client - 1] {
+            None => self.carry(client, direction, at, held, flight),
+            Some(attacker) => {
                 let mut passed = std::mem::take(&mut self.passed);
-                intruder.seize(at, way, flight.datagram, &mut passed);
-                for Passed { way, held: longer, datagram } in passed.drain(..) {
-                    let flight = self.between(client, way, datagram);
-                    self.carry(client, way, at, held + longer, flight);
+                attacker.intercept(at, direction, flight.datagram, &mut passed);
+                for Passed { direction, held: longer, datagram } in passed.drain(..) {
+                    let flight = self.between(client, direction, datagram);
+                    self.carry(client, direction, at, held + longer, flight);
                 }
                 self.passed = passed;
             }
@@ -276,17 +277,17 @@ impl<N: Boot> World<N> {
     }
 
     /// A datagram between the server and a client.
-    fn between(&self, client: usize, way: Ways, datagram: Datagram) -> Flight {
-        let (server, client) = (self.address(Member::SERVER), self.address(Member::client(client)));
-        match way {
-            Ways::Up => Flight { from: client, to: server, datagram },
+    fn between(&self, client: usize, direction: Directions, datagram: Datagram) -> Flight {
+        let (server, client) = (self.address(MemberIndex::SERVER), self.address(MemberIndex::client(client)));
+        match direction {
+            Directions::ToServer => Flight { from: client, to: server, datagram },
             _ => Flight { from: server, to: client, datagram },
         }
     }
 
-    fn carry(&mut self, client: usize, way: Ways, at: Span, held: Span, mut flight: Flight) {
+    fn carry(&mut self, client: usize, direction: Directions, at: Span, held: Span, mut flight: Flight) {
         let (down, up) = &mut self.paths[client - 1];
-        let link = if way == Ways::Up { up } else { down };
+        let link = if direction == Directions::ToServer { up } else { down };
         let copies = link.carry(at, &mut flight.datagram);
         for delay in [copies.first, copies.second].into_iter().flatten() {
             let key = self.in_flight.insert(flight) as u32;
@@ -294,7 +295,7 @@ impl<N: Boot> World<N> {
         }
     }
 
-    fn suffer(&mut self, fault: Fault) {
+    fn apply(&mut self, fault: Fault) {
         match fault {
             Fault::Crash(member) => self.kill(member),
             Fault::Shutdown(member) => {
@@ -325,65 +326,72 @@ impl<N: Boot> World<N> {
             }
             Fault::SetTime(by, how) => self.set_time(by, how),
             Fault::Truth(member) => self.machines[member.index()].liar = None,
-            _ => self.suffer_on_the_way(fault),
+            _ => self.apply_to_links(fault),
         }
     }
 
-    /// Somebody sets the cluster's time. If it is to step, every clock may do so once from now on.
+    /// An operator sets the cluster's time. If it is to step, every clock may do so once from now on.
     fn set_time(&mut self, by: Span, how: Adjustment) {
-        self.input(Member::SERVER, Input::SetTime(by, how));
+        self.input(MemberIndex::SERVER, Input::SetTime(by, how));
         for machine in &mut self.machines {
             machine.may_step = (how == Adjustment::Step).then_some(by);
         }
     }
 
     /// The faults of links.
-    fn suffer_on_the_way(&mut self, fault: Fault) {
+    fn apply_to_links(&mut self, fault: Fault) {
         match fault {
-            Fault::Intrude(client, intrusion) => {
-                let rng = self.seed.stream(Purpose::Intruder, client.index());
-                self.put_between(client, Some(Intruder::new(intrusion, rng)));
+            Fault::Attack(client, attack) => {
+                let rng = self.seed.stream(Purpose::Attacker, client.index());
+                self.set_attacker(client, Some(Attacker::new(attack, rng)));
             }
-            Fault::Withdraw(client) => self.put_between(client, None),
-            Fault::Cut(client, ways) => self.links(client, ways, |link| link.cut = true),
-            Fault::Heal(client) => self.links(client, super::Ways::Both, |link| link.cut = false),
-            Fault::Base(client, ways, base) => self.links(client, ways, |link| link.base = base),
-            Fault::Jitter(client, ways, jitter) => self.links(client, ways, |link| link.jitter = jitter),
-            Fault::Trouble(trouble) => {
+            Fault::EndAttack(client) => self.set_attacker(client, None),
+            Fault::Cut(client, directions) => self.links(client, directions, |link| link.cut = true),
+            Fault::Heal(client) => self.links(client, super::Directions::Both, |link| link.cut = false),
+            Fault::Base(client, directions, base) => self.links(client, directions, |link| link.base = base),
+            Fault::Jitter(client, directions, jitter) => {
+                self.links(client, directions, |link| link.jitter = jitter)
+            }
+            Fault::Impairments(impairments) => {
                 for (down, up) in &mut self.paths {
-                    (down.trouble, up.trouble) = (trouble, trouble);
+                    (down.impairments, up.impairments) = (impairments, impairments);
                 }
             }
             _ => {}
         }
     }
 
-    fn put_between(&mut self, client: Member, somebody: Option<Intruder>) {
-        if let Some(place) = client.index().checked_sub(1).and_then(|index| self.intruders.get_mut(index)) {
-            *place = somebody;
+    fn set_attacker(&mut self, client: MemberIndex, attacker: Option<Attacker>) {
+        if let Some(place) = client.index().checked_sub(1).and_then(|index| self.attackers.get_mut(index)) {
+            *place = attacker;
         }
     }
 
-    fn links(&mut self, client: Member, ways: super::Ways, change: impl Fn(&mut Link)) {
+    fn links(
+        &mut self,
+        client: MemberIndex,
+        directions: super::Directions,
+        change: impl Fn(&mut NetworkLink),
+    ) {
         let Some(path) = client.index().checked_sub(1).and_then(|index| self.paths.get_mut(index)) else {
             return;
         };
-        if ways.down() {
+        if directions.to_client() {
             change(&mut path.0);
         }
-        if ways.up() {
+        if directions.to_server() {
             change(&mut path.1);
         }
     }
 
-    fn kill(&mut self, member: Member) {
+    fn kill(&mut self, member: MemberIndex) {
         self.machines[member.index()].kill();
         self.waiting.retain(|(to, _)| *to != member);
         self.unread.retain(|asked| *asked != member);
     }
 
     /// The process goes on: everything that queued up is received now, and its timers are late.
-    fn resume(&mut self, member: Member) {
+    fn resume(&mut self, member: MemberIndex) {
         self.machines[member.index()].paused = false;
         let waiting = std::mem::take(&mut self.waiting);
         for (to, flight) in waiting {
@@ -397,16 +405,16 @@ impl<N: Boot> World<N> {
     }
 
     /// A member's address: a client has a new port each time that it is started.
-    fn address(&self, member: Member) -> SocketAddr {
+    fn address(&self, member: MemberIndex) -> SocketAddr {
         let number = member.index() as u32;
         let ip = IpAddr::V4(Ipv4Addr::from_bits(NETWORK + number));
         let port = if number == 0 { DEFAULT_PORT } else { FIRST_PORT + self.machines[member.index()].boots };
         SocketAddr::new(ip, port)
     }
 
-    fn member_at(&self, address: SocketAddr) -> Option<Member> {
+    fn member_at(&self, address: SocketAddr) -> Option<MemberIndex> {
         let IpAddr::V4(ip) = address.ip() else { return None };
-        let member = Member(ip.to_bits().checked_sub(NETWORK)? as usize);
+        let member = MemberIndex(ip.to_bits().checked_sub(NETWORK)? as usize);
         (member.index() < self.machines.len() && self.address(member) == address).then_some(member)
     }
 }

@@ -18,7 +18,7 @@ use crate::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
 use crate::udp::{Resolver, ServerName};
 use meantime_core::time::{Frequency, Now, Span};
 use meantime_core::{MasterKeys, Node};
-use meantime_load::{Crowd, CrowdEvent, CrowdPlan};
+use meantime_load::{LoadEvent, LoadGenerator, LoadPlan};
 use report::Reporter;
 use sources::Sources;
 
@@ -74,8 +74,8 @@ enum Rate {
 }
 
 impl LoadArgs {
-    fn plan(&self, keys: MasterKeys) -> CrowdPlan {
-        CrowdPlan {
+    fn plan(&self, keys: MasterKeys) -> LoadPlan {
+        LoadPlan {
             keys,
             clients: self.clients as usize,
             seed: self.seed,
@@ -128,13 +128,13 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
         Failure::Runtime(format!("cannot open sockets for {} clients: {error}; try fewer", args.clients))
     })?;
     let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
-    let crowd = Crowd::new(args.plan(keys), sources.seats().clone(), clock.now());
+    let generator = LoadGenerator::new(args.plan(keys), sources.addresses().clone(), clock.now());
     let mut observer = LoadObserver {
         reporter: Reporter::new(args.output, args.clients as usize),
         has_measured: false,
         is_over: false,
     };
-    let event_loop = EventLoop::new(crowd, sources, clock).and_then(EventLoop::with_signals);
+    let event_loop = EventLoop::new(generator, sources, clock).and_then(EventLoop::with_signals);
     let mut event_loop = event_loop.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?;
     match event_loop.run(&mut observer) {
         Err(_) if observer.is_over && observer.has_measured => Ok(()),
@@ -158,10 +158,16 @@ struct LoadObserver {
     is_over: bool,
 }
 
-impl LoopHandler<Crowd> for LoadObserver {
-    fn event(&mut self, node: &Crowd, _now: Now, _at: ClockSnapshot, event: CrowdEvent) -> io::Result<()> {
-        self.has_measured |= matches!(event, CrowdEvent::Measuring);
-        self.is_over |= matches!(event, CrowdEvent::Over(..));
+impl LoopHandler<LoadGenerator> for LoadObserver {
+    fn event(
+        &mut self,
+        node: &LoadGenerator,
+        _now: Now,
+        _at: ClockSnapshot,
+        event: LoadEvent,
+    ) -> io::Result<()> {
+        self.has_measured |= matches!(event, LoadEvent::Measuring);
+        self.is_over |= matches!(event, LoadEvent::Finished(..));
         self.reporter.print(&event, node.counters());
         if self.is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::output::OutputFormat;
 use meantime_core::Counters;
 use meantime_core::time::Span;
-use meantime_load::{CrowdEvent, Measure};
+use meantime_load::{LoadEvent, LoadStatistics};
 
 /// Writes to stdout.
 pub(super) struct Reporter {
@@ -24,7 +24,7 @@ impl Reporter {
     }
 
     /// Prints an event.
-    pub(super) fn print(&mut self, event: &CrowdEvent, counters: &Counters) {
+    pub(super) fn print(&mut self, event: &LoadEvent, counters: &Counters) {
         let line = match self.format {
             OutputFormat::Json => self.json(event, counters).to_string(),
             OutputFormat::Text => self.text(event, counters),
@@ -43,13 +43,13 @@ impl Reporter {
         self.out.flush()
     }
 
-    fn json(&self, event: &CrowdEvent, counters: &Counters) -> Value {
+    fn json(&self, event: &LoadEvent, counters: &Counters) -> Value {
         match event {
-            CrowdEvent::AllIn(took) => {
+            LoadEvent::AllRegistered(took) => {
                 json!({"event": "all_in", "clients": self.clients, "took_ms": took.as_nanos() / 1_000_000})
             }
-            CrowdEvent::Measuring => json!({"event": "measuring"}),
-            CrowdEvent::Over(measure, length, inside) => {
+            LoadEvent::Measuring => json!({"event": "measuring"}),
+            LoadEvent::Finished(measure, length, inside) => {
                 let mut fields = Map::new();
                 fields.insert("event".into(), "summary".into());
                 fields.insert("clients".into(), self.clients.into());
@@ -60,11 +60,13 @@ impl Reporter {
         }
     }
 
-    fn text(&self, event: &CrowdEvent, counters: &Counters) -> String {
+    fn text(&self, event: &LoadEvent, counters: &Counters) -> String {
         match event {
-            CrowdEvent::AllIn(took) => format!("All {} clients have registered, after {took}", self.clients),
-            CrowdEvent::Measuring => "The measurement begins".into(),
-            CrowdEvent::Over(measure, length, inside) => {
+            LoadEvent::AllRegistered(took) => {
+                format!("All {} clients have registered, after {took}", self.clients)
+            }
+            LoadEvent::Measuring => "The measurement begins".into(),
+            LoadEvent::Finished(measure, length, inside) => {
                 let lines = summary(measure, *length, counters)
                     .into_iter()
                     .map(|(name, value)| format!("\n  {name:<28}{value}"));
@@ -79,7 +81,7 @@ impl Reporter {
 }
 
 /// The results of a measurement of this length.
-fn summary(measure: &Measure, length: Span, counters: &Counters) -> Vec<(String, Value)> {
+fn summary(measure: &LoadStatistics, length: Span, counters: &Counters) -> Vec<(String, Value)> {
     let seconds = length.as_secs_f64();
     let rate = if seconds > 0.0 { measure.exchanges as f64 / seconds } else { 0.0 };
     let ms = |quantile| {

@@ -1,4 +1,4 @@
-//! The sockets of a crowd of clients: some ports, and on loopback many addresses.
+//! The sockets of a load generator: some ports, and on loopback many addresses.
 //!
 //! To its node, a path's other side is the *client*, one of ours, and not the server, which is the same for
 //! all. On loopback every address of 127/8 is ours: a socket at a few ports receives what comes to any of
@@ -15,13 +15,13 @@ use crate::udp::Transport;
 use crate::udp::{ReceiveBatch, ReceivedDatagram};
 use meantime_core::time::Timestamp;
 use meantime_core::{Path, StampId, Transmit};
-use meantime_load::Seats;
+use meantime_load::ClientAddresses;
 
-/// The sockets of a crowd.
+/// The sockets of a load generator.
 #[derive(Debug)]
 pub(super) struct Sources {
     server: SocketAddr,
-    seats: Seats,
+    addresses: ClientAddresses,
     sockets: Vec<DatagramSocket>,
     stamped: bool,
     /// The socket that was received from last.
@@ -50,17 +50,18 @@ impl Sources {
                 DatagramSocket::connected(server)?
             });
         }
-        let addresses = sockets.iter().map(DatagramSocket::local_address).collect::<io::Result<Vec<_>>>()?;
-        let first = if spread { IpAddr::V4(FIRST) } else { addresses.first().map_or(any, SocketAddr::ip) };
-        let seats = Seats::new(first, addresses.iter().map(SocketAddr::port).collect());
-        let mut sources = Sources { server, seats, sockets, stamped: false, current: 0, batch: Vec::new() };
+        let bound = sockets.iter().map(DatagramSocket::local_address).collect::<io::Result<Vec<_>>>()?;
+        let first = if spread { IpAddr::V4(FIRST) } else { bound.first().map_or(any, SocketAddr::ip) };
+        let addresses = ClientAddresses::new(first, bound.iter().map(SocketAddr::port).collect());
+        let mut sources =
+            Sources { server, addresses, sockets, stamped: false, current: 0, batch: Vec::new() };
         sources.stamped = sources.sockets.iter_mut().all(|socket| socket.request_kernel_timestamps().is_ok());
         Ok(sources)
     }
 
-    /// Where the clients sit.
-    pub(super) fn seats(&self) -> &Seats {
-        &self.seats
+    /// The addresses of the clients.
+    pub(super) fn addresses(&self) -> &ClientAddresses {
+        &self.addresses
     }
 }
 
@@ -86,15 +87,15 @@ impl Transport for Sources {
     }
 
     fn path(&self, received: &ReceivedDatagram<'_>) -> Option<Path> {
-        let port = self.seats.seat(self.current).port();
-        let ip = received.local.unwrap_or(self.seats.seat(0).ip());
+        let port = self.addresses.address(self.current).port();
+        let ip = received.local.unwrap_or(self.addresses.address(0).ip());
         Some(Path { peer: SocketAddr::new(ip, port), local: None })
     }
 
     fn send(&mut self, _registry: &Registry, transmits: &[Transmit]) -> io::Result<usize> {
         let Some(first) = transmits.first() else { return Ok(0) };
         let port = first.path.peer.port();
-        let number = self.seats.number_of(port).ok_or(ErrorKind::NotFound)?;
+        let number = self.addresses.number_of(port).ok_or(ErrorKind::NotFound)?;
         let same = transmits.iter().take_while(|transmit| transmit.path.peer.port() == port);
         let turned = |transmit: &Transmit| Transmit {
             path: Path { peer: self.server, local: Some(transmit.path.peer.ip()) },

@@ -6,7 +6,7 @@ use super::fault;
 use super::values::{probability, wander};
 use crate::cli::units;
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::{Fault, Member};
+use meantime_sim::{Fault, MemberIndex};
 
 /// Simulate a server and clients with bad clocks, bad networks and lying clients
 #[derive(Debug, clap::Args)]
@@ -104,7 +104,7 @@ pub struct SimulateArgs {
     pub(super) faults: Vec<(Span, Fault)>,
     /// A client that starts later: WHO@WHEN, as in client-3@600s. May be repeated
     #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
-    pub(super) joins: Vec<(Member, Span)>,
+    pub(super) joins: Vec<(MemberIndex, Span)>,
 
     /// Seed of all random numbers: the same seed gives the same run
     #[arg(long, value_name = "N", default_value = "1")]

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::cli::output::time_set;
 use meantime_core::time::Span;
 use meantime_core::{ClientEvent, ServerEvent};
-use meantime_sim::{Happening, Member, NodeEvent};
+use meantime_sim::{MemberIndex, NodeEvent, ReportedEvent};
 
 /// A milestone of a run.
 pub(super) struct Milestone {
     at: Span,
-    member: Member,
+    member: MemberIndex,
     kind: &'static str,
     sentence: String,
 }
@@ -33,7 +33,7 @@ impl Milestone {
 }
 
 /// The milestone that an event is, if it is one.
-pub(super) fn milestone(happening: &Happening) -> Option<Milestone> {
+pub(super) fn milestone(happening: &ReportedEvent) -> Option<Milestone> {
     let (kind, sentence) = match &happening.event {
         NodeEvent::Server(event) => server(event)?,
         NodeEvent::Client(event) => client(event)?,

@@ -4,7 +4,7 @@
 use crate::cli::units::{self, ValueError};
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
-use meantime_sim::{Fault, Intrusion, Member, Ways};
+use meantime_sim::{Attack, Directions, Fault, MemberIndex};
 
 /// Why a fault or a start cannot be used, and what to type instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,17 +59,18 @@ pub(super) fn fault(text: &str) -> Result<(Span, Fault), FaultError> {
         ("sleep", [slept]) => Fault::Sleep(who, units::positive_span(slept)?),
         ("drift", [by]) => Fault::FrequencyStep(who, units::frequency(by)?),
         ("ramp", [by, over]) => Fault::Ramp(who, units::frequency(by)?, units::positive_span(over)?),
-        ("cut", []) => Fault::Cut(client(who)?, Ways::Both),
+        ("cut", []) => Fault::Cut(client(who)?, Directions::Both),
         ("heal", []) => Fault::Heal(client(who)?),
-        ("delay", [least]) => Fault::Base(client(who)?, Ways::Both, units::unsigned_span(least)?),
+        ("delay", [least]) => Fault::Base(client(who)?, Directions::Both, units::unsigned_span(least)?),
         ("delay", [least, way]) => Fault::Base(client(who)?, ways(way)?, units::unsigned_span(least)?),
-        ("mitm", ["chaos"]) => Fault::Intrude(client(who)?, Intrusion::Chaos),
-        ("mitm", ["replay"]) => Fault::Intrude(client(who)?, Intrusion::Replay),
-        ("mitm", ["forge", by]) => Fault::Intrude(client(who)?, Intrusion::Forge(units::span(by)?)),
-        ("mitm", ["creep", rate]) => {
-            Fault::Intrude(client(who)?, Intrusion::Creep(Ways::Down, units::positive_frequency(rate)?))
-        }
-        ("mitm", ["off"]) => Fault::Withdraw(client(who)?),
+        ("mitm", ["chaos"]) => Fault::Attack(client(who)?, Attack::Random),
+        ("mitm", ["replay"]) => Fault::Attack(client(who)?, Attack::Replay),
+        ("mitm", ["forge", by]) => Fault::Attack(client(who)?, Attack::Forge(units::span(by)?)),
+        ("mitm", ["creep", rate]) => Fault::Attack(
+            client(who)?,
+            Attack::GrowingDelay(Directions::ToClient, units::positive_frequency(rate)?),
+        ),
+        ("mitm", ["off"]) => Fault::EndAttack(client(who)?),
         _ => return Err(wrong_parameters(what)),
     };
     Ok((at, fault))
@@ -86,41 +87,41 @@ fn set_time(by: &str, how: &[&str]) -> Result<Fault, FaultError> {
 }
 
 /// Parses a client and the time at which it starts.
-pub(super) fn join(text: &str) -> Result<(Member, Span), FaultError> {
+pub(super) fn join(text: &str) -> Result<(MemberIndex, Span), FaultError> {
     let (who, at) = text.split_once('@').ok_or(FaultError::JoinForm)?;
     Ok((member(who)?, units::unsigned_span(at)?))
 }
 
 /// The member that a fault strikes.
-pub(super) fn victim(fault: &Fault) -> Option<Member> {
+pub(super) fn victim(fault: &Fault) -> Option<MemberIndex> {
     match *fault {
         Fault::Crash(who) | Fault::Shutdown(who) | Fault::Start(who) | Fault::Pause(who) => Some(who),
         Fault::Resume(who) | Fault::Jump(who, _) | Fault::FrequencyStep(who, _) => Some(who),
         Fault::Cut(who, _) | Fault::Heal(who) | Fault::Base(who, ..) | Fault::Jitter(who, ..) => Some(who),
         Fault::Lie(who, _) | Fault::Truth(who) | Fault::Sleep(who, _) | Fault::Ramp(who, ..) => Some(who),
-        Fault::Intrude(who, _) | Fault::Withdraw(who) => Some(who),
-        Fault::SetTime(..) => Some(Member::SERVER),
-        Fault::Trouble(_) => None,
+        Fault::Attack(who, _) | Fault::EndAttack(who) => Some(who),
+        Fault::SetTime(..) => Some(MemberIndex::SERVER),
+        Fault::Impairments(_) => None,
     }
 }
 
-fn member(text: &str) -> Result<Member, FaultError> {
+fn member(text: &str) -> Result<MemberIndex, FaultError> {
     let number = text.strip_prefix("client-").and_then(|number| number.parse().ok());
     match (text, number) {
-        ("server", _) => Ok(Member::SERVER),
-        (_, Some(number)) if number > 0 => Ok(Member::client(number)),
+        ("server", _) => Ok(MemberIndex::SERVER),
+        (_, Some(number)) if number > 0 => Ok(MemberIndex::client(number)),
         _ => Err(FaultError::NoNode(text.to_owned())),
     }
 }
 
-fn client(member: Member) -> Result<Member, FaultError> {
-    if member == Member::SERVER { Err(FaultError::NotAClient) } else { Ok(member) }
+fn client(member: MemberIndex) -> Result<MemberIndex, FaultError> {
+    if member == MemberIndex::SERVER { Err(FaultError::NotAClient) } else { Ok(member) }
 }
 
-fn ways(text: &str) -> Result<Ways, FaultError> {
+fn ways(text: &str) -> Result<Directions, FaultError> {
     match text {
-        "down" => Ok(Ways::Down),
-        "up" => Ok(Ways::Up),
+        "down" => Ok(Directions::ToClient),
+        "up" => Ok(Directions::ToServer),
         _ => Err(FaultError::NoDirection(text.to_owned())),
     }
 }
@@ -154,13 +155,13 @@ mod tests {
     #[test]
     fn faults_read_as_they_are_written() {
         let at = Span::from_secs(600);
-        let two = Member::client(2);
+        let two = MemberIndex::client(2);
         assert_eq!(
             fault("600s:jump:server:-1h"),
-            Ok((at, Fault::Jump(Member::SERVER, Span::from_secs(-3_600))))
+            Ok((at, Fault::Jump(MemberIndex::SERVER, Span::from_secs(-3_600))))
         );
         assert_eq!(fault("10min:crash:client-2"), Ok((at, Fault::Crash(two))));
-        assert_eq!(fault("600s:cut:client-2"), Ok((at, Fault::Cut(two, Ways::Both))));
+        assert_eq!(fault("600s:cut:client-2"), Ok((at, Fault::Cut(two, Directions::Both))));
         let faster = Fault::FrequencyStep(two, Frequency::from_ppm(150.0));
         assert_eq!(fault("600s:drift:client-2:150ppm"), Ok((at, faster)));
         let warmer = Fault::Ramp(two, Frequency::from_ppm(-1.0), Span::from_secs(1_200));
@@ -170,13 +171,13 @@ mod tests {
         let set = |by, how| Ok((at, Fault::SetTime(Span::from_secs(by), how)));
         assert_eq!(fault("600s:set-time:1s"), set(1, Adjustment::Slew));
         assert_eq!(fault("600s:set-time:-2s:step"), set(-2, Adjustment::Step));
-        assert_eq!(fault("600s:delay:client-2:400us"), Ok((at, longer(Ways::Both))));
-        assert_eq!(fault("600s:delay:client-2:400us:down"), Ok((at, longer(Ways::Down))));
-        assert_eq!(fault("600s:delay:client-2:400us:up"), Ok((at, longer(Ways::Up))));
-        let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(10.0));
-        assert_eq!(fault("600s:mitm:client-2:creep:10ppm"), Ok((at, Fault::Intrude(two, creep))));
-        assert_eq!(fault("600s:mitm:client-2:chaos"), Ok((at, Fault::Intrude(two, Intrusion::Chaos))));
-        assert_eq!(fault("600s:mitm:client-2:off"), Ok((at, Fault::Withdraw(two))));
+        assert_eq!(fault("600s:delay:client-2:400us"), Ok((at, longer(Directions::Both))));
+        assert_eq!(fault("600s:delay:client-2:400us:down"), Ok((at, longer(Directions::ToClient))));
+        assert_eq!(fault("600s:delay:client-2:400us:up"), Ok((at, longer(Directions::ToServer))));
+        let creep = Attack::GrowingDelay(Directions::ToClient, Frequency::from_ppm(10.0));
+        assert_eq!(fault("600s:mitm:client-2:creep:10ppm"), Ok((at, Fault::Attack(two, creep))));
+        assert_eq!(fault("600s:mitm:client-2:chaos"), Ok((at, Fault::Attack(two, Attack::Random))));
+        assert_eq!(fault("600s:mitm:client-2:off"), Ok((at, Fault::EndAttack(two))));
     }
 
     #[test]

@@ -5,16 +5,16 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::chaos::Endurance;
-use meantime_sim::measure::{Excluded, word};
+use meantime_sim::random_faults::Recoveries;
+use meantime_sim::summary::{Excluded, word};
 use meantime_sim::{Scenario, Summary};
 
 /// For people.
-pub(super) fn text(scenario: &Scenario, summary: &Summary, endurance: Option<&Endurance>) -> String {
+pub(super) fn text(scenario: &Scenario, summary: &Summary, recoveries: Option<&Recoveries>) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write_text(&mut text, scenario, summary);
-    if let Some(Endurance { episodes, failed, slowest, .. }) = endurance {
+    if let Some(Recoveries { episodes, failed, slowest, .. }) = recoveries {
         let again = episodes - failed.len();
         let _ = writeln!(
             text,
@@ -49,7 +49,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
         length(summary.spreads.rms()),
         length(summary.spreads.max())
     )?;
-    let (ratio, share) = (summary.honesty.ratio_rms(), summary.honesty.within_share());
+    let (ratio, share) = (summary.calibration.ratio_rms(), summary.calibration.within_share());
     writeln!(
         text,
         "  {:<38}{} RMS, {} within it",
@@ -57,7 +57,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
         ratio.map_or_else(|| "unknown".to_owned(), |ratio| format!("{ratio:.2}")),
         share.map_or_else(|| "unknown".to_owned(), |share| format!("{:.0} %", share * 100.0)),
     )?;
-    writeln!(text, "  {:<38}{} times", "stated bounds violated", summary.honesty.bound_violations())?;
+    writeln!(text, "  {:<38}{} times", "stated bounds violated", summary.calibration.bound_violations())?;
     // Runs of less than some hours say nothing about it.
     if let Some(rms) = summary.rate_rms {
         let name = "cluster's rate against its members'";
@@ -89,7 +89,7 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
 }
 
 /// For programs: the summary line.
-pub(super) fn json(summary: &Summary, endurance: Option<&Endurance>) -> Value {
+pub(super) fn json(summary: &Summary, recoveries: Option<&Recoveries>) -> Value {
     let [ms, us100, us10] = summary.agreed.map(|since| since.map(seconds));
     let mut line = json!({
         "event": "summary",
@@ -100,9 +100,9 @@ pub(super) fn json(summary: &Summary, endurance: Option<&Endurance>) -> Value {
         "agreed_100us_s": us100,
         "agreed_10us_s": us10,
         "rms_10us_s": summary.calm.map(seconds),
-        "error_ratio_rms": summary.honesty.ratio_rms(),
-        "error_within_share": summary.honesty.within_share(),
-        "bound_violations": summary.honesty.bound_violations(),
+        "error_ratio_rms": summary.calibration.ratio_rms(),
+        "error_within_share": summary.calibration.within_share(),
+        "bound_violations": summary.calibration.bound_violations(),
         "rate_rms_ppb": summary.rate_rms.map(Frequency::ppb),
         "rate_max_ppb": summary.rate_rms.map(|_| summary.rate_max.ppb()),
         "packets_per_client_per_s": summary.packets_per_client_per_s,
@@ -112,7 +112,7 @@ pub(super) fn json(summary: &Summary, endurance: Option<&Endurance>) -> Value {
         "excluded": summary.excluded.iter().map(excluded).collect::<Vec<_>>(),
         "trace": format!("{:016x}", summary.trace),
     });
-    if let Some(Endurance { episodes, failed, slowest, .. }) = endurance {
+    if let Some(Recoveries { episodes, failed, slowest, .. }) = recoveries {
         line["episodes"] = json!(episodes);
         line["episodes_failed"] = json!(failed.len());
         line["slowest_recovery_s"] = json!(seconds(*slowest));
@@ -151,7 +151,8 @@ fn rate(frequency: Frequency) -> String {
 mod tests {
     use super::*;
     use meantime_core::event::Exclusion;
-    use meantime_sim::measure::{Measure, Rounds};
+    use meantime_sim::evaluation::Evaluation;
+    use meantime_sim::summary::Rounds;
 
     fn summary() -> Summary {
         let reason = Exclusion::OutsideWindow;
@@ -162,7 +163,7 @@ mod tests {
             agreed: [Some(Span::from_secs(3)), None, None],
             rounds: Rounds { ended: 9, agreed: 8, unsure: 1, in_doubt: 0 },
             excluded: vec![liar],
-            ..Measure::new(Span::ZERO).summary()
+            ..Evaluation::new(Span::ZERO).summary()
         }
     }
 

@@ -68,11 +68,11 @@ mod tests {
     use super::*;
     use meantime_core::time::Span;
     use meantime_core::wire::{ClientState, ClusterId};
-    use meantime_sim::measure::Standing;
+    use meantime_sim::sample::ClockSample;
 
     #[test]
     fn a_row_has_every_clock_and_then_every_stated_error() {
-        let standing = |off, error: Option<i64>| Standing {
+        let standing = |off, error: Option<i64>| ClockSample {
             off: Span::from_nanos(off),
             raw_off: Span::ZERO,
             state: ClientState::Synchronized,

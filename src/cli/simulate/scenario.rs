@@ -4,23 +4,23 @@ use super::arguments::{JitterKind, LiarKind, SimulateArgs};
 use super::fault;
 use crate::cli::Failure;
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::chaos::{Endurance, Soak};
-use meantime_sim::machine::Habits;
-use meantime_sim::scenario::Clock;
+use meantime_sim::machine::ProcessModel;
+use meantime_sim::random_faults::{Recoveries, Soak};
+use meantime_sim::scenario::ClockOverride;
 use meantime_sim::seed::Seed;
-use meantime_sim::{Jitter, Lie, Member, Scenario, SlowQueue, Trouble};
+use meantime_sim::{Impairments, Jitter, Lie, MemberIndex, Scenario, SlowQueue};
 
 impl SimulateArgs {
     /// The scenario that the options describe, and the observer of recoveries if it is a soak.
     ///
     /// # Errors
     /// When the options contradict one another.
-    pub(super) fn world(&self) -> Result<(Scenario, Option<Endurance>), Failure> {
+    pub(super) fn world(&self) -> Result<(Scenario, Option<Recoveries>), Failure> {
         match (self.faults_seed, self.soak) {
             (Some(seed), Some(length)) => {
-                let Soak { mut scenario, endurance } = Soak::new(seed, length);
-                scenario.habits.keeps = !self.forget;
-                Ok((scenario, Some(endurance)))
+                let Soak { mut scenario, recoveries } = Soak::new(seed, length);
+                scenario.process.keeps = !self.forget;
+                Ok((scenario, Some(recoveries)))
             }
             _ => Ok((self.scenario()?, None)),
         }
@@ -43,7 +43,7 @@ impl SimulateArgs {
             lies: self.liar_kind.iter().map(|kind| self.lie(*kind)).collect(),
             faults: self.faults.clone(),
             joins: self.joins.clone(),
-            clocks: vec![(Member::SERVER, self.server_clock())],
+            clocks: vec![(MemberIndex::SERVER, self.server_clock())],
             offset: self.offset,
             drift: self.drift,
             wander: self.wander,
@@ -88,13 +88,17 @@ impl SimulateArgs {
             max_delay: self.max_delay,
             jitter: self.jitter(),
             queue: (sigma > Span::ZERO).then_some(SlowQueue { sigma, tau }),
-            trouble: Trouble {
+            impairments: Impairments {
                 loss: self.loss,
                 duplication: self.duplication,
                 reordering: self.reordering,
                 corruption: self.corruption,
             },
-            habits: Habits { noise: self.timestamp_noise, latency: self.timer_latency, ..default.habits },
+            process: ProcessModel {
+                noise: self.timestamp_noise,
+                latency: self.timer_latency,
+                ..default.process
+            },
             ..default
         }
     }
@@ -124,8 +128,8 @@ impl SimulateArgs {
         }
     }
 
-    fn server_clock(&self) -> Clock {
-        Clock { offset: self.server_offset, drift: self.server_drift, wander: self.server_wander }
+    fn server_clock(&self) -> ClockOverride {
+        ClockOverride { offset: self.server_offset, drift: self.server_drift, wander: self.server_wander }
     }
 }
 
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn without_options_it_is_the_default_scenario() {
-        let clocks = vec![(Member::SERVER, Clock::default())];
+        let clocks = vec![(MemberIndex::SERVER, ClockOverride::default())];
         assert_eq!(scenario(""), Ok(Scenario { clocks, ..Scenario::default() }));
     }
 
@@ -160,7 +164,7 @@ mod tests {
              --offset 10s --drift 100ppm --wander 1e-9 --liars 1 --seed 7 --output text",
         );
         let found = found.unwrap();
-        assert_eq!((found.seed, found.liars, found.trouble.loss), (Seed(7), 1, 0.2));
+        assert_eq!((found.seed, found.liars, found.impairments.loss), (Seed(7), 1, 0.2));
         assert_eq!((found.duration, found.settle), (Span::from_secs(11_000), Span::from_secs(1_000)));
     }
 

@@ -1,12 +1,12 @@
 //! The world, tested with nodes that only say what time it is.
 
 use super::*;
-use crate::{Plan, Scenario, Simulation, Trouble};
+use crate::{Impairments, NodeConfig, Scenario, Simulation};
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Timestamp};
 use meantime_core::wire::ClientState;
 use meantime_core::{Action, Counters, Node};
 
-/// A client asks once a second; a server answers with the same bytes. Nobody corrects anything.
+/// A client asks once a second; a server answers with the same bytes. No clock is corrected.
 struct Fake {
     is_server: bool,
     server: Option<SocketAddr>,
@@ -18,9 +18,9 @@ struct Fake {
     counters: Counters,
 }
 
-impl Boot for Fake {
-    fn boot(plan: &Plan, _seed: [u8; 32], now: Now) -> Fake {
-        let is_server = matches!(plan, Plan::Server(_));
+impl SimNode for Fake {
+    fn start(plan: &NodeConfig, _seed: [u8; 32], now: Now) -> Fake {
+        let is_server = matches!(plan, NodeConfig::Server(_));
         Fake {
             is_server,
             server: None,
@@ -90,7 +90,7 @@ impl Node for Fake {
     }
 }
 
-fn heard(simulation: &mut Simulation<Fake>, member: Member) -> u64 {
+fn heard(simulation: &mut Simulation<Fake>, member: MemberIndex) -> u64 {
     simulation.world().machine(member).node().map_or(0, |node| node.heard)
 }
 
@@ -100,20 +100,22 @@ fn run(scenario: &Scenario, seconds: i64) -> Simulation<Fake> {
     simulation
 }
 
-const CLIENT: Member = Member::client(1);
+const CLIENT: MemberIndex = MemberIndex::client(1);
 
 #[test]
 fn every_question_is_heard_and_answered() {
     let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 100);
-    assert_eq!(heard(&mut simulation, Member::SERVER), 200);
+    assert_eq!(heard(&mut simulation, MemberIndex::SERVER), 200);
     assert_eq!(heard(&mut simulation, CLIENT), 100);
     assert!((simulation.summary().packets_per_client_per_s - 2.0).abs() < 0.01);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
-    let scenario =
-        |seed| Scenario { trouble: Trouble { loss: 0.2, ..Trouble::default() }, ..Scenario::seeded(seed) };
+    let scenario = |seed| Scenario {
+        impairments: Impairments { loss: 0.2, ..Impairments::default() },
+        ..Scenario::seeded(seed)
+    };
     let trace = |seed| run(&scenario(seed), 100).summary().trace;
     assert_eq!(trace(5), trace(5));
     assert_ne!(trace(5), trace(6));
@@ -129,13 +131,13 @@ fn clocks_that_nobody_corrects_disagree_and_are_seen_to() {
 #[test]
 fn a_process_that_stands_still_receives_everything_when_it_goes_on() {
     let mut simulation = run(&Scenario { clients: 1, ..Scenario::default() }, 10);
-    let before = heard(&mut simulation, Member::SERVER);
-    simulation.inject(Fault::Pause(Member::SERVER));
+    let before = heard(&mut simulation, MemberIndex::SERVER);
+    simulation.inject(Fault::Pause(MemberIndex::SERVER));
     simulation.run_for(Span::from_secs(10), &mut ());
-    assert_eq!(heard(&mut simulation, Member::SERVER), before);
-    simulation.inject(Fault::Resume(Member::SERVER));
+    assert_eq!(heard(&mut simulation, MemberIndex::SERVER), before);
+    simulation.inject(Fault::Resume(MemberIndex::SERVER));
     simulation.run_for(Span::from_secs(10), &mut ());
-    assert_eq!(heard(&mut simulation, Member::SERVER), before + 20);
+    assert_eq!(heard(&mut simulation, MemberIndex::SERVER), before + 20);
 }
 
 #[test]
@@ -172,10 +174,10 @@ fn a_crashed_client_hears_nothing_of_its_former_life() {
 fn a_cut_path_lets_nothing_through_until_it_heals() {
     let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
     let before = heard(&mut simulation, CLIENT);
-    simulation.inject(Fault::Cut(CLIENT, super::super::Ways::Down));
+    simulation.inject(Fault::Cut(CLIENT, super::super::Directions::ToClient));
     simulation.run_for(Span::from_secs(10), &mut ());
     assert_eq!(heard(&mut simulation, CLIENT), before);
-    assert_eq!(heard(&mut simulation, Member::client(2)), 20);
+    assert_eq!(heard(&mut simulation, MemberIndex::client(2)), 20);
     simulation.inject(Fault::Heal(CLIENT));
     simulation.run_for(Span::from_secs(10), &mut ());
     assert_eq!(heard(&mut simulation, CLIENT), before + 10);
@@ -195,7 +197,7 @@ fn a_jump_of_the_oscillator_is_no_jump_of_the_nodes_making() {
 fn a_route_changes_in_the_direction_and_for_the_client_that_were_asked_for() {
     let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
     let (short, long) = (Span::from_micros(100), Span::from_micros(400));
-    simulation.inject(Fault::Base(CLIENT, super::super::Ways::Down, long));
+    simulation.inject(Fault::Base(CLIENT, super::super::Directions::ToClient, long));
     simulation.run_for(Span::from_secs(1), &mut ());
     let bases: Vec<_> = simulation.world().paths.iter().map(|(down, up)| (down.base, up.base)).collect();
     assert_eq!(bases, [(long, short), (short, short)]);

@@ -1,10 +1,8 @@
-//! The least that a server can do, and the most that can be asked of one: for comparison, by
-//! `scripts/capacity.py`.
+//! An echo server and a driver that loads a server at its maximum rate, for `scripts/capacity.py`.
 //!
-//! `echo serve ADDRESS` sends every datagram back, in batches of 64 and nothing else. `echo drive ADDRESS
-//! SECONDS ntp|meantime` keeps 512 requests on their way to a server, from 16 ports, counts the answers, and
-//! prints how many there were in a second: NTP requests of 48 bytes, or heartbeats of 16 registered clients
-//! of 96 bytes, which an echo sends back as well.
+//! `echo serve ADDRESS` sends every datagram back, in batches of 64. `echo drive ADDRESS SECONDS ntp|meantime`
+//! keeps 512 requests in flight from 16 ports, and prints the number of answers in a second. The requests are NTP
+//! requests of 48 bytes, or heartbeats of 16 registered clients of 96 bytes.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -73,7 +71,7 @@ fn serve(address: SockaddrIn) -> nix::Result<()> {
     }
 }
 
-/// One port, with the request that it sends again and again.
+/// One port, with the request that it repeats.
 struct Port {
     fd: OwnedFd,
     request: Vec<u8>,
@@ -131,7 +129,7 @@ fn drive(server: SockaddrIn, length: Span, kind: &str) -> nix::Result<()> {
                 .map(|port| PollFd::new(std::os::fd::AsFd::as_fd(&port.fd), PollFlags::POLLIN))
                 .collect();
             if poll(&mut wait, PollTimeout::from(100_u8))? == 0 {
-                // What is on its way is lost.
+                // The requests in flight are lost.
                 ports.iter_mut().for_each(|port| port.unanswered = 0);
             }
         }
@@ -148,8 +146,8 @@ fn ntp() -> Vec<u8> {
     request
 }
 
-/// Registers a client; its heartbeat. An echo lets nobody in, but sends the heartbeat back like any other
-/// datagram.
+/// Registers a client; its heartbeat. An echo server registers no client, but sends the heartbeat back like any
+/// other datagram.
 fn register(fd: &OwnedFd, number: u64) -> nix::Result<Vec<u8>> {
     let sender = NodeId(number << 32 | u64::from(std::process::id()));
     let mut header = Header { sender, ..Header::default() };
@@ -177,5 +175,5 @@ fn register(fd: &OwnedFd, number: u64) -> nix::Result<Vec<u8>> {
 
 const BATCH: usize = 64;
 const PORTS: usize = 16;
-/// Requests on their way at a time.
+/// Requests in flight.
 const PRESSURE: usize = 512;

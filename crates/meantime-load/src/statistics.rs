@@ -1,14 +1,14 @@
-//! What a crowd finds out about its server.
+//! What a load generator finds out about its server.
 //!
-//! The crowd knows each client's oscillator, so it knows what each clock showed against the host's oscillator
+//! The load generator knows each client's oscillator, so it knows what each clock showed against the host's oscillator
 //! when a report was made. With the server's word on that clock added, that is the cluster's time at that
-//! moment as this client was told:
+//! moment as the server has reported it to this client:
 //!
 //! ```text
 //! k = shown + correction − host
 //! ```
 //!
-//! If all were told the truth, the k of a round lay on one line over the host's oscillator, the cluster's
+//! If all corrections were exact, the k of a round lay on one line over the host's oscillator, the cluster's
 //! time. How far they scatter about that line, fitted by least squares, is the error of the corrections; what
 //! all have in common cannot be seen. The readings themselves, shown − host, scatter by what the clocks
 //! disagree.
@@ -48,18 +48,18 @@ impl Line {
     }
 }
 
-/// A round as the crowd sees it.
+/// A round as the load generator sees it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
     /// Values are kept relative to the first, so that doubles carry them.
     base: Option<(Raw, Span, Span)>,
-    told: Line,
+    corrected: Line,
     clocks: Line,
 }
 
 /// All that was measured.
 #[derive(Clone, Debug, Default)]
-pub struct Measure {
+pub struct LoadStatistics {
     /// Since when measurements count.
     pub since: Option<Monotonic>,
     /// Probes answered, and heartbeats acknowledged.
@@ -69,28 +69,28 @@ pub struct Measure {
     /// Reports that, by the server's own word, were not heard when their burst was over: lost, or too late.
     pub lost_reports: u64,
     /// Reports of bursts of which the server never said anything: none was heard, or the Correction was lost,
-    /// or the server corrected nobody in that round.
+    /// or the server sent no corrections in that round.
     pub unconfirmed_reports: u64,
     /// Heartbeats that were not acknowledged in time.
     pub lost_heartbeats: u64,
     /// Corrections that came.
     pub corrections: u64,
     rounds: BTreeMap<u32, Round>,
-    told: (f64, f64),
+    corrected: (f64, f64),
     clocks: (f64, f64),
     newest: Option<(u32, Monotonic)>,
     periods: Vec<Span>,
     counted: u32,
 }
 
-impl Measure {
+impl LoadStatistics {
     /// Begins to count; what was before is forgotten.
     pub fn begin(&mut self, now: Monotonic) {
-        *self = Measure { since: Some(now), ..Measure::default() };
+        *self = LoadStatistics { since: Some(now), ..LoadStatistics::default() };
     }
 
     /// Counts something, once measurements count.
-    pub fn count(&mut self, what: fn(&mut Measure) -> &mut u64, by: u64) {
+    pub fn count(&mut self, what: fn(&mut LoadStatistics) -> &mut u64, by: u64) {
         if self.since.is_some() {
             *what(self) += by;
         }
@@ -108,18 +108,18 @@ impl Measure {
         }
     }
 
-    /// In this round a client that showed `clock` more than the host's oscillator at `host` was told to add
+    /// In this round a client that showed `clock` more than the host's oscillator at `host` got the correction
     /// `correction`; if it is `settled`, its clock should have agreed.
     pub fn corrected(&mut self, round: u32, host: Raw, clock: Span, correction: Span, settled: bool) {
         if self.since.is_none() {
             return;
         }
         self.corrections += 1;
-        let told = clock + correction;
+        let corrected = clock + correction;
         let kept = self.rounds.entry(round).or_default();
-        let (first, told_base, clock_base) = *kept.base.get_or_insert((host, told, clock));
+        let (first, corrected_base, clock_base) = *kept.base.get_or_insert((host, corrected, clock));
         let x = (host - first).as_secs_f64();
-        kept.told.add(x, (told - told_base).as_nanos() as f64);
+        kept.corrected.add(x, (corrected - corrected_base).as_nanos() as f64);
         if settled {
             kept.clocks.add(x, (clock - clock_base).as_nanos() as f64);
         }
@@ -138,12 +138,12 @@ impl Measure {
     }
 
     fn conclude(&mut self, round: &Round) {
-        for (sum, line) in [(&mut self.told, &round.told), (&mut self.clocks, &round.clocks)] {
+        for (sum, line) in [(&mut self.corrected, &round.corrected), (&mut self.clocks, &round.clocks)] {
             if let Some((squares, free)) = line.residual() {
                 (sum.0, sum.1) = (sum.0 + squares, sum.1 + free);
             }
         }
-        self.counted += u32::from(round.told.residual().is_some());
+        self.counted += u32::from(round.corrected.residual().is_some());
     }
 
     /// How many rounds there were of which something could be said.
@@ -153,7 +153,7 @@ impl Measure {
 
     /// The error of the corrections, root mean square, in nanoseconds.
     pub fn correction_error_ns(&self) -> Option<f64> {
-        root_mean(self.told)
+        root_mean(self.corrected)
     }
 
     /// How far the clocks scatter, root mean square, in nanoseconds.
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_time_that_runs_fast_is_no_error_and_what_scatters_about_it_is() {
-        let mut measure = Measure::default();
+        let mut measure = LoadStatistics::default();
         measure.begin(Monotonic::default());
         let start = Raw::from_nanos(1_800_000_000_000_000_000);
         for round in 1..=20 {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn periods_are_those_from_one_round_to_the_next() {
-        let mut measure = Measure::default();
+        let mut measure = LoadStatistics::default();
         let at = |ms| Monotonic::default() + Span::from_millis(ms);
         measure.probed(at(0), 7);
         measure.begin(at(1));

@@ -1,7 +1,7 @@
 //! A light client: all of the protocol that a server can see, and a clock that is really followed, but no
 //! more.
 //!
-//! Its oscillator is off by an offset and a drift that the crowd knows. It answers probes by its own clock,
+//! Its oscillator is off by an offset and a drift that the load generator knows. It answers probes by its own clock,
 //! says when its reports really left, and follows corrections and rate commands as a client does, with the
 //! bank of two-state Kalman filters in place of a client's discipline: that would be too heavy a hundred
 //! thousand times. It sets its clock at once instead of slewing it, guarantees no bound, and refuses nothing.
@@ -12,10 +12,10 @@ use meantime_core::event::Adjustment;
 use meantime_core::time::{Correction, Frequency, Monotonic, Raw, Span, Timestamp};
 use meantime_core::wire::{ClientState, NodeId, SessionId};
 
-/// One client of the crowd.
+/// One client of the load generator.
 #[derive(Clone, Debug)]
-pub struct Light {
-    oscillator: Errs,
+pub struct LightClient {
+    oscillator: SimulatedOscillator,
     timescale: Timescale,
     bank: Option<Bank>,
     /// How far corrections usually are off what was expected, in seconds.
@@ -42,7 +42,7 @@ pub struct Light {
     pub burst: (u8, u8),
     /// What it has answered in it.
     answered: Answered,
-    reports: [Sent; REMEMBERED],
+    reports: [Sent; MAX_REPORTS],
 }
 
 /// The reports of a burst, until the server says how many of them it has heard.
@@ -55,8 +55,8 @@ struct Answered {
 
 /// How an oscillator errs.
 #[derive(Clone, Copy, Debug)]
-pub struct Errs {
-    /// True time zero of the crowd, by the host's oscillator.
+pub struct SimulatedOscillator {
+    /// True time zero of the load generator, by the host's oscillator.
     pub origin: Raw,
     /// Ahead by this at the origin.
     pub offset: Span,
@@ -64,7 +64,7 @@ pub struct Errs {
     pub drift: Frequency,
 }
 
-impl Errs {
+impl SimulatedOscillator {
     fn at(&self, host: Raw) -> Raw {
         host + self.offset + self.drift.over(host - self.origin)
     }
@@ -91,11 +91,11 @@ pub struct Truth {
     pub host: Raw,
 }
 
-impl Light {
+impl LightClient {
     /// A client that was just switched on.
-    pub fn new(oscillator: Errs) -> Light {
+    pub fn new(oscillator: SimulatedOscillator) -> LightClient {
         let raw = oscillator.at(oscillator.origin);
-        Light {
+        LightClient {
             oscillator,
             timescale: Timescale::free_running(raw),
             bank: None,
@@ -111,7 +111,7 @@ impl Light {
             heard: Monotonic::default(),
             burst: (0, 0),
             answered: Answered::default(),
-            reports: [Sent::default(); REMEMBERED],
+            reports: [Sent::default(); MAX_REPORTS],
         }
     }
 
@@ -157,7 +157,7 @@ impl Light {
         (self.session, self.rate, self.nonce) = (session, rate, 0);
         (self.sequence, self.applied, self.burst) = (0, 0, (0, 0));
         self.answered = Answered::default();
-        self.reports = [Sent::default(); REMEMBERED];
+        self.reports = [Sent::default(); MAX_REPORTS];
     }
 
     /// Adds what is new in the rate command.
@@ -176,7 +176,7 @@ impl Light {
 
     /// A report is sent that leaves, as far as known, when the host's oscillator reads `leaves`.
     pub fn report(&mut self, number: u32, shown: Timestamp, host: Raw, leaves: Raw) {
-        self.reports[number as usize % REMEMBERED] = Sent { number, shown, host, leaves, lag: Span::ZERO };
+        self.reports[number as usize % MAX_REPORTS] = Sent { number, shown, host, leaves, lag: Span::ZERO };
         if self.answered.count == 0 {
             self.answered.first = number;
         }
@@ -203,7 +203,7 @@ impl Light {
 
     /// A report has really left. How long after it was said to.
     pub fn left(&mut self, number: u32, host: Raw) -> Option<Span> {
-        let sent = &mut self.reports[number as usize % REMEMBERED];
+        let sent = &mut self.reports[number as usize % MAX_REPORTS];
         let lag = host - sent.leaves;
         let sensible = sent.number == number && lag.abs() < MAX_LAG;
         sensible.then(|| {
@@ -247,12 +247,12 @@ impl Light {
     }
 
     fn sent(&self, number: u32) -> Option<Sent> {
-        Some(self.reports[number as usize % REMEMBERED]).filter(|sent| number != 0 && sent.number == number)
+        Some(self.reports[number as usize % MAX_REPORTS]).filter(|sent| number != 0 && sent.number == number)
     }
 }
 
 /// The reports of a burst of usual length, and those before it.
-const REMEMBERED: usize = 8;
+const MAX_REPORTS: usize = 8;
 /// For so many rounds a member is measured in haste.
 const NEW_ROUNDS: i64 = 25;
 /// After so many corrections a clock should agree with the others.
@@ -273,9 +273,10 @@ mod tests {
     const S: i64 = 1_000_000_000;
 
     /// A client that is no newcomer any more, and has answered the probes of a burst with these reports.
-    fn answering(numbers: std::ops::RangeInclusive<u32>) -> (Light, Monotonic) {
+    fn answering(numbers: std::ops::RangeInclusive<u32>) -> (LightClient, Monotonic) {
         let origin = Raw::from_nanos(1_800_000_000 * S);
-        let mut light = Light::new(Errs { origin, offset: Span::ZERO, drift: Frequency::ZERO });
+        let mut light =
+            LightClient::new(SimulatedOscillator { origin, offset: Span::ZERO, drift: Frequency::ZERO });
         let now = Monotonic::default() + INTERVAL.times(NEW_ROUNDS);
         light.enter(Monotonic::default(), SessionId(1), Frequency::ZERO);
         light.begin_burst(now, INTERVAL);
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_without_a_word_is_told_apart_and_newcomers_bursts_may_be_cut_short() {
+    fn reports_of_an_unconfirmed_burst_are_counted_but_not_for_newcomers() {
         let (mut light, now) = answering(5..=8);
         assert_eq!(light.begin_burst(now + Span::from_secs(1), INTERVAL), 4);
         let (mut light, now) = answering(5..=8);
@@ -309,10 +310,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_told_how_far_it_is_off_comes_to_agree() {
+    fn a_clock_that_gets_corrections_comes_to_agree() {
         let origin = Raw::from_nanos(1_800_000_000 * S);
-        let errs = Errs { origin, offset: Span::from_secs(-2), drift: Frequency::from_ppm(40.0) };
-        let mut light = Light::new(errs);
+        let errs =
+            SimulatedOscillator { origin, offset: Span::from_secs(-2), drift: Frequency::from_ppm(40.0) };
+        let mut light = LightClient::new(errs);
         for round in 1..=60 {
             let host = origin + Span::from_secs(5).times(round);
             let number = round as u32;
@@ -326,6 +328,6 @@ mod tests {
         let later = origin + Span::from_secs(305);
         let off = light.shows(later).as_nanos() - later.as_nanos();
         assert!(off.abs() < 1_000, "off by {off} ns");
-        assert_eq!(light.correct(later, 77, Correction::default()), None, "nobody has asked");
+        assert_eq!(light.correct(later, 77, Correction::default()), None, "no report has this number");
     }
 }

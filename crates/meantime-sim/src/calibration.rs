@@ -5,22 +5,22 @@
 //! 68 of a hundred looks: a larger ratio is too bold, a smaller one too cautious. The cluster's time is what
 //! the server publishes, while it carries that time: only then does it state a bound.
 
-use super::{Member, Sample};
+use super::{MemberIndex, Sample};
 use meantime_core::time::Span;
 
 /// How honest the stated errors and bounds were.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Honesty {
+pub struct Calibration {
     looks: u64,
     squares: f64,
     within: u64,
     violations: u64,
 }
 
-impl Honesty {
+impl Calibration {
     /// Compares each good client's error with what it states of it.
     pub fn look_at_errors(&mut self, sample: &Sample) {
-        let server = Member::SERVER.index();
+        let server = MemberIndex::SERVER.index();
         let carries = sample.clocks.get(server).copied().flatten().filter(|server| server.bound.is_some());
         let Some(cluster) = carries else { return };
         for client in sample.clocks[server + 1..].iter().flatten().filter(|client| !client.lies) {
@@ -66,11 +66,11 @@ const MIN: Span = Span::from_nanos(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Standing;
+    use crate::sample::ClockSample;
     use meantime_core::wire::{ClientState, ClusterId};
 
-    fn standing(off_ns: i64, error_ns: Option<i64>, bound_ns: Option<i64>) -> Option<Standing> {
-        Some(Standing {
+    fn standing(off_ns: i64, error_ns: Option<i64>, bound_ns: Option<i64>) -> Option<ClockSample> {
+        Some(ClockSample {
             off: Span::from_nanos(off_ns),
             raw_off: Span::ZERO,
             state: ClientState::Synchronized,
@@ -81,29 +81,29 @@ mod tests {
         })
     }
 
-    fn seen(clocks: Vec<Option<Standing>>) -> Honesty {
+    fn seen(clocks: Vec<Option<ClockSample>>) -> Calibration {
         let mut sample = Sample::default();
         sample.clocks = clocks;
-        let mut honesty = Honesty::default();
-        honesty.look_at_errors(&sample);
-        honesty.look_at_bounds(&sample);
-        honesty
+        let mut calibration = Calibration::default();
+        calibration.look_at_errors(&sample);
+        calibration.look_at_bounds(&sample);
+        calibration
     }
 
     /// Where a server's clock is that carries the cluster's time: nowhere near the truth.
     const SERVER: i64 = 1_000_000;
 
-    fn server() -> Option<Standing> {
+    fn server() -> Option<ClockSample> {
         standing(SERVER, Some(0), Some(0))
     }
 
     #[test]
     fn a_clients_error_is_its_distance_from_the_servers_time() {
         let clients = [standing(SERVER + 300, Some(100), None), standing(SERVER - 100, Some(100), None)];
-        let honesty = seen(vec![server(), clients[0], clients[1]]);
+        let calibration = seen(vec![server(), clients[0], clients[1]]);
         // 3 and 1 sigma: the root of (9 + 1)/2.
-        assert!((honesty.ratio_rms().unwrap() - 5.0_f64.sqrt()).abs() < 1e-9);
-        assert_eq!(honesty.within_share(), Some(0.5));
+        assert!((calibration.ratio_rms().unwrap() - 5.0_f64.sqrt()).abs() < 1e-9);
+        assert_eq!(calibration.within_share(), Some(0.5));
     }
 
     #[test]
@@ -111,16 +111,16 @@ mod tests {
         let client = standing(SERVER + 300, Some(100), None);
         let mut liar = client;
         liar.as_mut().unwrap().lies = true;
-        let honesty = seen(vec![server(), None, standing(SERVER + 300, None, None), liar]);
-        assert_eq!((honesty.ratio_rms(), honesty.within_share()), (None, None));
+        let calibration = seen(vec![server(), None, standing(SERVER + 300, None, None), liar]);
+        assert_eq!((calibration.ratio_rms(), calibration.within_share()), (None, None));
         assert_eq!(seen(vec![None, client]).ratio_rms(), None);
         assert_eq!(seen(vec![standing(SERVER, Some(0), None), client]).ratio_rms(), None);
     }
 
     #[test]
     fn an_error_of_zero_counts_as_a_nanosecond() {
-        let honesty = seen(vec![server(), standing(SERVER + 2, Some(0), None)]);
-        assert_eq!(honesty.ratio_rms(), Some(2.0));
+        let calibration = seen(vec![server(), standing(SERVER + 2, Some(0), None)]);
+        assert_eq!(calibration.ratio_rms(), Some(2.0));
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
     fn a_bound_says_nothing_of_another_clusters_time() {
         let [one, two] = [0, 1_000].map(|off| standing(off, None, Some(1)));
         let elsewhere =
-            |clock: Option<Standing>| clock.map(|clock| Standing { cluster: ClusterId(2), ..clock });
+            |clock: Option<ClockSample>| clock.map(|clock| ClockSample { cluster: ClusterId(2), ..clock });
         assert_eq!(seen(vec![one, two]).bound_violations(), 1);
         assert_eq!(seen(vec![one, elsewhere(two)]).bound_violations(), 0);
         assert_eq!(seen(vec![one, elsewhere(one), elsewhere(two)]).bound_violations(), 1);

@@ -1,5 +1,5 @@
-//! A client that costs nothing: it registers, reports what its clock shows, and takes every correction as a
-//! step. To a server that is all that a client is.
+//! The least that is a client to a server: it registers, reports what its clock shows, and applies every
+//! correction as a step. It is cheap, for tests of servers that need other members.
 
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::wire::{
@@ -7,9 +7,9 @@ use meantime_core::wire::{
     Probe, Register, Report, SessionId,
 };
 
-/// Such a client.
+/// A stub of a client.
 #[derive(Debug)]
-pub struct Puppet {
+pub struct StubClient {
     node: NodeId,
     name: Name,
     key: Option<(KeyId, NodeKey)>,
@@ -17,16 +17,16 @@ pub struct Puppet {
     cluster: ClusterId,
     sequence: u32,
     applied: u32,
-    /// The newest setting of the time that it was told of.
-    setting: u8,
-    /// What it has added to its clock.
+    /// The newest manual time adjustment that it has heard of.
+    adjustment: u8,
+    /// The sum of the corrections that it has applied.
     added: Span,
 }
 
-impl Puppet {
-    /// One that is called `name`, and has the id `node`.
-    pub fn new(node: u64, name: &str) -> Puppet {
-        Puppet {
+impl StubClient {
+    /// A client with this id and name, and no key.
+    pub fn new(node: u64, name: &str) -> StubClient {
+        StubClient {
             node: NodeId(node),
             name: Name::new(name),
             key: None,
@@ -34,24 +34,24 @@ impl Puppet {
             cluster: ClusterId(0),
             sequence: 0,
             applied: 0,
-            setting: 0,
+            adjustment: 0,
             added: Span::ZERO,
         }
     }
 
-    /// It tags with this key from now on, or not at all.
-    pub fn rekey(&mut self, key: Option<(KeyId, NodeKey)>) {
+    /// From now on it tags with this key, or not at all.
+    pub fn set_key(&mut self, key: Option<(KeyId, NodeKey)>) {
         self.key = key;
     }
 
-    /// What it sends when it starts.
+    /// Its Register; without a cookie (0) the first one of a new registration.
     pub fn register(&mut self, cookie: u64) -> Datagram {
         self.session = SessionId(0);
         let (nonce, cluster, name) = (self.node.0, self.cluster, self.name);
-        self.write(0, Body::Register(Register { nonce, cookie, cluster, name }))
+        self.encode(0, Body::Register(Register { nonce, cookie, cluster, name }))
     }
 
-    /// What it answers, if anything.
+    /// Its answer to a datagram, if any.
     pub fn answer(&mut self, now: Now, datagram: &[u8]) -> Option<Datagram> {
         let Message { header, body } = Message::decode(datagram).ok()?;
         match body {
@@ -62,13 +62,13 @@ impl Puppet {
             }
             Body::Probe(probe) => Some(self.report(now, header.round, &probe)),
             Body::Correction(correction) => {
-                // Far enough off to be taken as another date is no time that it could add up.
+                // A correction to a date beyond the range of `Span` cannot be applied.
                 let added = self.added.as_nanos().checked_add(correction.correction.span().as_nanos())?;
                 (self.added, self.applied) = (Span::from_nanos(added), correction.about);
                 None
             }
-            Body::ManualAdjustment(setting) => {
-                self.setting = setting.number;
+            Body::ManualAdjustment(adjustment) => {
+                self.adjustment = adjustment.number;
                 None
             }
             Body::Reject(_) | Body::Leave(_) => Some(self.register(0)),
@@ -88,14 +88,14 @@ impl Puppet {
             error: bound,
             ..Report::default()
         };
-        self.write(round, Body::Report(report))
+        self.encode(round, Body::Report(report))
     }
 
-    fn write(&mut self, round: u32, body: Body) -> Datagram {
+    fn encode(&mut self, round: u32, body: Body) -> Datagram {
         self.sequence += 1;
         let state = if self.applied == 0 { ClientState::Unsynchronized } else { ClientState::Synchronized };
         let (sender, session, sequence) = (self.node, self.session, self.sequence);
-        let flags = Flags { state, manual_adjustment: self.setting };
+        let flags = Flags { state, manual_adjustment: self.adjustment };
         let key_id = self.key.as_ref().map_or(KeyId::NONE, |(id, _)| *id);
         let mut datagram =
             Message { header: Header { flags, key_id, sender, session, sequence, round }, body }.encode();

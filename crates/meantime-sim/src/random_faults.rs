@@ -4,10 +4,10 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::machine::Habits;
+use super::machine::ProcessModel;
 use super::seed::{Purpose, Seed};
 use super::simulation::Observer;
-use super::{Fault, Member, Sample, Scenario, Trouble, Ways};
+use super::{Directions, Fault, Impairments, MemberIndex, Sample, Scenario};
 use meantime_core::time::{Frequency, Span};
 
 impl Scenario {
@@ -19,17 +19,17 @@ impl Scenario {
         let clients = rng.random_range(3..=8);
         let quiet = Span::from_secs(rng.random_range(120..=300));
         let interval = [Span::from_secs(1), Span::from_secs(2), Span::from_secs(5)][rng.random_range(0..3)];
-        let mut faults = vec![(quiet, Fault::Trouble(Trouble::default()))];
-        let wild = wild_ones(&mut rng, clients);
+        let mut faults = vec![(quiet, Fault::Impairments(Impairments::default()))];
+        let jumpers = members_with_jumps(&mut rng, clients);
         for _ in 0..rng.random_range(2..=10) {
-            mishap(&mut rng, clients, &wild, quiet, &mut faults);
+            add_fault(&mut rng, clients, &jumpers, quiet, &mut faults);
         }
         Scenario {
             seed: Seed(seed),
             clients,
             interval,
             burst: rng.random_range(1..=4),
-            trouble: random_trouble(&mut rng),
+            impairments: random_impairments(&mut rng),
             faults,
             settle: quiet,
             duration: quiet + interval.times(RECOVERY_ROUNDS) + SLEWING,
@@ -39,20 +39,20 @@ impl Scenario {
     }
 }
 
-/// A world in which episodes of faults come one after the other, for as long as anybody wants; at the end of
+/// A world in which episodes of faults come one after the other, for any length of time; at the end of
 /// each the cluster must be in agreement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Soak {
     /// The world.
     pub scenario: Scenario,
     /// What has been seen of it.
-    pub endurance: Endurance,
+    pub recoveries: Recoveries,
 }
 
 /// Whether a cluster that is tried again and again comes back into agreement each time. It wants to see every
 /// sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endurance {
+pub struct Recoveries {
     /// How many episodes are over.
     pub episodes: usize,
     /// When those ended, in true time, after which the cluster was not in agreement.
@@ -73,18 +73,18 @@ impl Soak {
         let clients = rng.random_range(3..=8);
         // The same all the time: what an oscillator has jumped stays, and after a restart that is what its
         // machine believes.
-        let wild = wild_ones(&mut rng, clients);
+        let jumpers = members_with_jumps(&mut rng, clients);
         let episodes = (length.as_nanos() / EPISODE.as_nanos()).max(1);
         let (mut faults, mut quiet) = (Vec::new(), Vec::new());
         for begin in (0..episodes).map(|number| EPISODE.times(number)) {
             let span = Span::from_secs(rng.random_range(120..=300));
-            let mut episode = vec![(Span::ZERO, Fault::Trouble(random_trouble(&mut rng)))];
+            let mut episode = vec![(Span::ZERO, Fault::Impairments(random_impairments(&mut rng)))];
             for _ in 0..rng.random_range(2..=10) {
-                mishap(&mut rng, clients, &wild, span, &mut episode);
+                add_fault(&mut rng, clients, &jumpers, span, &mut episode);
             }
             let changed = episode.iter().filter_map(|(_, fault)| undone(*fault)).collect::<Vec<_>>();
             episode.extend(changed.into_iter().map(|fault| (span, fault)));
-            episode.push((span, Fault::Trouble(Trouble::default())));
+            episode.push((span, Fault::Impairments(Impairments::default())));
             faults.extend(episode.into_iter().map(|(at, fault)| (begin + at, fault)));
             quiet.push(begin + span);
         }
@@ -92,19 +92,19 @@ impl Soak {
         let scenario = Scenario {
             seed: Seed(seed),
             clients,
-            // For months nobody sets these machines' clocks: their processes had better know the time
-            // themselves.
-            habits: Habits { keeps: true, ..default.habits },
+            // For months no operator sets these machines' clocks: the processes need a state file to know
+            // the time.
+            process: ProcessModel { keeps: true, ..default.process },
             faults,
             duration: EPISODE.times(episodes),
             settle: EPISODE.half(),
             ..default
         };
-        Soak { scenario, endurance: Endurance { quiet, ..Endurance::default() } }
+        Soak { scenario, recoveries: Recoveries { quiet, ..Recoveries::default() } }
     }
 }
 
-impl Observer for Endurance {
+impl Observer for Recoveries {
     fn sampled(&mut self, sample: &Sample) {
         let together = sample.disagreement().is_some_and(|apart| apart <= TOGETHER);
         self.since = if together { self.since.or(Some(sample.at)) } else { None };
@@ -133,41 +133,41 @@ fn undone(fault: Fault) -> Option<Fault> {
 }
 
 /// One thing that goes wrong, and is made right before the quiet time begins.
-fn mishap(
+fn add_fault(
     rng: &mut ChaCha8Rng,
     clients: usize,
-    wild: &[Member],
+    jumpers: &[MemberIndex],
     quiet: Span,
     faults: &mut Vec<(Span, Fault)>,
 ) {
     let from = quiet.scaled(rng.random_range(0.05..0.95));
     let until = (from + Span::from_secs(60).scaled(rng.random())).min(quiet);
-    let anybody = Member::client(rng.random_range(0..=clients));
-    let client = Member::client(rng.random_range(1..=clients));
+    let member = MemberIndex::client(rng.random_range(0..=clients));
+    let client = MemberIndex::client(rng.random_range(1..=clients));
     let (wrong, right) = match rng.random_range(0..8) {
         0 => (Fault::Crash(client), Some(Fault::Start(client))),
-        1 => (Fault::Crash(Member::SERVER), Some(Fault::Start(Member::SERVER))),
-        2 => (Fault::Shutdown(anybody), Some(Fault::Start(anybody))),
-        3 => (Fault::Pause(anybody), Some(Fault::Resume(anybody))),
-        4 => (Fault::Cut(client, random_ways(rng)), Some(Fault::Heal(client))),
-        5 | 6 => (Fault::Jump(wild[rng.random_range(0..wild.len())], random_jump(rng)), None),
-        _ => (Fault::FrequencyStep(anybody, Frequency::from_ppm(rng.random_range(-50.0..50.0))), None),
+        1 => (Fault::Crash(MemberIndex::SERVER), Some(Fault::Start(MemberIndex::SERVER))),
+        2 => (Fault::Shutdown(member), Some(Fault::Start(member))),
+        3 => (Fault::Pause(member), Some(Fault::Resume(member))),
+        4 => (Fault::Cut(client, random_directions(rng)), Some(Fault::Heal(client))),
+        5 | 6 => (Fault::Jump(jumpers[rng.random_range(0..jumpers.len())], random_jump(rng)), None),
+        _ => (Fault::FrequencyStep(member, Frequency::from_ppm(rng.random_range(-50.0..50.0))), None),
     };
     faults.push((from, wrong));
     faults.extend(right.map(|right| (until, right)));
 }
 
 /// Whose clocks may jump: one or two members, never so many that those whose clocks were always right could
-/// be outvoted. If everybody forgot the time at once, they would have to agree on it anew.
-fn wild_ones(rng: &mut ChaCha8Rng, clients: usize) -> Vec<Member> {
+/// be outvoted. If all members lost the time at once, they would have to agree on it anew.
+fn members_with_jumps(rng: &mut ChaCha8Rng, clients: usize) -> Vec<MemberIndex> {
     let first = rng.random_range(0..=clients);
     let second = (first + rng.random_range(1..=clients)) % (clients + 1);
     let most = if clients >= 4 { 2 } else { 1 };
-    [first, second].into_iter().take(most).map(Member::client).collect()
+    [first, second].into_iter().take(most).map(MemberIndex::client).collect()
 }
 
-fn random_trouble(rng: &mut ChaCha8Rng) -> Trouble {
-    Trouble {
+fn random_impairments(rng: &mut ChaCha8Rng) -> Impairments {
+    Impairments {
         loss: rng.random_range(0.0..0.4),
         duplication: rng.random_range(0.0..0.2),
         reordering: rng.random_range(0.0..0.2),
@@ -175,8 +175,8 @@ fn random_trouble(rng: &mut ChaCha8Rng) -> Trouble {
     }
 }
 
-fn random_ways(rng: &mut ChaCha8Rng) -> Ways {
-    [Ways::Down, Ways::Up, Ways::Both][rng.random_range(0..3)]
+fn random_directions(rng: &mut ChaCha8Rng) -> Directions {
+    [Directions::ToClient, Directions::ToServer, Directions::Both][rng.random_range(0..3)]
 }
 
 /// From 100 µs to three hours, either way, every order of magnitude alike.

@@ -6,21 +6,21 @@ use meantime_core::config::PLAUSIBLE_FROM;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Raw, Span};
 
-/// The memory of a machine.
+/// The store of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Memory {
-    kept: Option<SavedState>,
+pub struct StateStore {
+    saved: Option<SavedState>,
     /// For how long the machine has slept.
     slept: Span,
 }
 
-impl Memory {
-    /// The process's clock shows this when the oscillator reads `raw`. It is kept if it is time, or the
+impl StateStore {
+    /// The process's clock shows this when the oscillator reads `raw`. It is saved if it is due, or the
     /// `last` occasion.
     pub fn note(&mut self, raw: Raw, reading: &ClockReading, last: bool) {
         let Some(known) = SavedState::of(reading, self.mark(raw)) else { return };
-        if last || self.kept.is_none_or(|kept| known.replaces(&kept)) {
-            self.kept = Some(known);
+        if last || self.saved.is_none_or(|saved| known.replaces(&saved)) {
+            self.saved = Some(known);
         }
     }
 
@@ -31,7 +31,7 @@ impl Memory {
 
     /// What is known of it when the oscillator reads `raw`.
     pub fn recall(&self, raw: Raw) -> Option<Recalled> {
-        self.kept.map(|kept| kept.recalled(self.mark(raw), PLAUSIBLE_FROM))
+        self.saved.map(|saved| saved.recalled(self.mark(raw), PLAUSIBLE_FROM))
     }
 
     fn mark(&self, raw: Raw) -> Mark {
@@ -63,17 +63,17 @@ mod tests {
 
     #[test]
     fn the_next_process_knows_the_time_also_if_the_machine_has_slept_in_between() {
-        let mut memory = Memory::default();
-        assert_eq!(memory.recall(raw(0)), None);
-        memory.note(raw(5), &reading(5), false);
+        let mut state_store = StateStore::default();
+        assert_eq!(state_store.recall(raw(0)), None);
+        state_store.note(raw(5), &reading(5), false);
         // Too soon for another word, until the last one.
-        memory.note(raw(10), &reading(10), false);
-        memory.sleep(Span::from_secs(3_600));
-        let time = |memory: Memory| memory.recall(raw(20)).and_then(|known| known.time.ok());
+        state_store.note(raw(10), &reading(10), false);
+        state_store.sleep(Span::from_secs(3_600));
+        let time = |state_store: StateStore| state_store.recall(raw(20)).and_then(|known| known.time.ok());
         let expected: Timestamp = reading(3_620).time;
-        assert_eq!(time(memory), Some(expected));
+        assert_eq!(time(state_store), Some(expected));
         let set = ClockReading { time: reading(3_612).time + Span::from_secs(7), ..reading(0) };
-        memory.note(raw(12), &set, true);
-        assert_eq!(time(memory), Some(expected + Span::from_secs(7)));
+        state_store.note(raw(12), &set, true);
+        assert_eq!(time(state_store), Some(expected + Span::from_secs(7)));
     }
 }

@@ -1,26 +1,26 @@
-//! Somebody on a client's path, who has no key: he can delay, and so move that client's clock within its
-//! bound; and he can cut it off. Nothing else, and nobody else.
+//! An on-path attacker without a key on one client's path: it can delay datagrams, and so move that client's clock
+//! within its bound, and it can cut the client off. It can do nothing else, and nothing to other members.
 
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::ClientState;
-use meantime_sim::{Fault, Intrusion, Member, Sample, Scenario, Simulation, Ways};
+use meantime_sim::{Attack, Directions, Fault, MemberIndex, Sample, Scenario, Simulation};
 
 use crate::support::{Running, distance, s, seeds, us};
 
 /// Who stands in the way.
-const VICTIM: Member = Member::client(3);
+const VICTIM: MemberIndex = MemberIndex::client(3);
 
-/// Five clients with keys, and somebody on the path of the third from the second minute to the twentieth.
-fn intruded(seed: u64, intrusion: Intrusion) -> Scenario {
-    let faults = vec![(s(120), Fault::Intrude(VICTIM, intrusion)), (s(1_200), Fault::Withdraw(VICTIM))];
+/// Five clients with keys, and an attacker on the path of the third from the second minute to the twentieth.
+fn intruded(seed: u64, attack: Attack) -> Scenario {
+    let faults = vec![(s(120), Fault::Attack(VICTIM, attack)), (s(1_200), Fault::EndAttack(VICTIM))];
     Scenario { clients: 5, keys: true, duration: s(1_800), faults, ..Scenario::seeded(seed) }
 }
 
 /// The same in a cluster that has settled, whose rate is not steered much any more, for ten minutes; and what
 /// takes longer than 2 ms is not believed.
-fn later(seed: u64, intrusion: Intrusion) -> Scenario {
-    let faults = vec![(s(2_400), Fault::Intrude(VICTIM, intrusion)), (s(3_000), Fault::Withdraw(VICTIM))];
-    Scenario { duration: s(3_600), faults, max_delay: us(2_000), ..intruded(seed, intrusion) }
+fn later(seed: u64, attack: Attack) -> Scenario {
+    let faults = vec![(s(2_400), Fault::Attack(VICTIM, attack)), (s(3_000), Fault::EndAttack(VICTIM))];
+    Scenario { duration: s(3_600), faults, max_delay: us(2_000), ..intruded(seed, attack) }
 }
 
 /// What a run has shown.
@@ -69,9 +69,9 @@ fn run(scenario: &Scenario) -> Shown {
 #[test]
 fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
     for seed in seeds(0..12) {
-        let shown = run(&intruded(seed, Intrusion::Chaos));
+        let shown = run(&intruded(seed, Attack::Random));
         assert!(shown.others < us(300), "seed {seed}: the others are {} apart", shown.others);
-        assert!(shown.victim_at_last < us(300), "seed {seed}: {} after he has gone", shown.victim_at_last);
+        assert!(shown.victim_at_last < us(300), "seed {seed}: {} after the attack", shown.victim_at_last);
         assert_eq!(shown.state, ClientState::Synchronized, "seed {seed}");
     }
 }
@@ -80,7 +80,7 @@ fn whatever_he_does_no_clock_leaves_its_bound_and_the_others_do_not_notice() {
 #[test]
 fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
     for seed in seeds(0..8) {
-        let shown = run(&Scenario { max_delay: us(2_000), ..intruded(seed, Intrusion::Chaos) });
+        let shown = run(&Scenario { max_delay: us(2_000), ..intruded(seed, Attack::Random) });
         // Half of the delay, and what a good crystal of which the frequency is known drifts meanwhile.
         assert!(shown.victim < us(1_000 + 200), "seed {seed}: {}", shown.victim);
         assert!(shown.others < us(300), "seed {seed}: {}", shown.others);
@@ -91,7 +91,7 @@ fn with_a_short_accepted_delay_chaos_moves_a_clock_by_half_of_it_at_most() {
 #[test]
 fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
     for seed in seeds(0..8) {
-        let mut scenario = intruded(seed, Intrusion::Chaos);
+        let mut scenario = intruded(seed, Attack::Random);
         scenario.faults[0].0 = Span::ZERO;
         scenario.max_delay = us(5_000);
         let _running = Running(&scenario);
@@ -109,7 +109,7 @@ fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
 #[test]
 fn old_datagrams_leave_a_client_in_holdover_on_what_it_has_learned() {
     for seed in seeds(0..4) {
-        let shown = run(&later(seed, Intrusion::Replay));
+        let shown = run(&later(seed, Attack::Replay));
         assert!(shown.holdover, "seed {seed}: it believed what was old");
         assert!(shown.victim < us(1_500), "seed {seed}: {}", shown.victim);
         assert!(shown.others < us(300) && shown.victim_at_last < us(300), "seed {seed}");
@@ -121,7 +121,7 @@ fn old_datagrams_leave_a_client_in_holdover_on_what_it_has_learned() {
 fn delays_move_a_clock_by_half_of_them_and_no_further_than_half_of_what_is_accepted() {
     for seed in seeds(0..3) {
         // Too slow to be noticed: 3 µs a second, until it is more than is accepted.
-        let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(3.0));
+        let creep = Attack::GrowingDelay(Directions::ToClient, Frequency::from_ppm(3.0));
         let shown = run(&Scenario { max_delay: us(1_000), ..intruded(seed, creep) });
         assert!(shown.believing > us(350), "seed {seed}: that is no attack: {}", shown.believing);
         assert!(shown.believing < us(500 + 50), "seed {seed}: {}", shown.believing);
@@ -129,7 +129,7 @@ fn delays_move_a_clock_by_half_of_them_and_no_further_than_half_of_what_is_accep
     }
 }
 
-/// Delays that grow teach a frequency; whoever then flies on by it says how far that may lead.
+/// A growing delay teaches a frequency; in holdover on it, the bound covers its effect.
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_bound() {
@@ -137,8 +137,8 @@ fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_
         for (ppm, accepted, begin) in
             [(3.0, us(1_000), s(120)), (10.0, us(20_000), s(1)), (10.0, us(20_000), s(1_800))]
         {
-            let creep = Intrusion::Creep(Ways::Down, Frequency::from_ppm(ppm));
-            let faults = vec![(begin, Fault::Intrude(VICTIM, creep))];
+            let creep = Attack::GrowingDelay(Directions::ToClient, Frequency::from_ppm(ppm));
+            let faults = vec![(begin, Fault::Attack(VICTIM, creep))];
             let scenario = Scenario {
                 clients: 3,
                 keys: true,
@@ -163,7 +163,7 @@ fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_
 #[test]
 fn what_is_forged_moves_a_clock_without_keys_and_nothing_with_them() {
     for seed in seeds(0..3) {
-        let forge = later(seed, Intrusion::Forge(Span::from_millis(50)));
+        let forge = later(seed, Attack::Forge(Span::from_millis(50)));
         let shown = run(&forge);
         assert!(shown.holdover && shown.victim < us(1_500), "seed {seed}: {}", shown.victim);
         assert!(shown.victim_at_last < us(300), "seed {seed}: {}", shown.victim_at_last);

@@ -1,17 +1,16 @@
-//! Floods a server on this machine with datagrams as fast as they can be sent: what `scripts/flood.py`
-//! measures it under.
+//! Floods a server on this machine with datagrams as fast as they can be sent, for `scripts/flood.py`.
 //!
 //! ```console
 //! flood 127.0.0.1:5525 noise 60          # random bytes, of the right length and others
-//! flood 127.0.0.1:5525 register 60       # Registers from ever other addresses of 127.0.0.0/8, which no answer finds
+//! flood 127.0.0.1:5525 register 60       # Registers from many addresses of 127.0.0.0/8, which read no answer
 //! flood 127.0.0.1:5525 replay 60         # what a client has sent, from that client's address
 //! ```
 //!
-//! To replay, it stands between the server and a client, which is to be told to follow the address that is
-//! printed first; it passes on what they send and records it for a quarter of a minute. Prints at the end how
-//! many it has sent. It takes no target but a loopback address.
+//! To replay, it relays between the server and a client that is started with the address that is printed
+//! first; it forwards all datagrams, and records the client's for a quarter of a minute. At the end it prints how
+//! many datagrams it has sent. Only loopback addresses are accepted as targets.
 
-#![expect(clippy::disallowed_types, reason = "somebody has to send what no node would")]
+#![expect(clippy::disallowed_types, reason = "it sends what no node would")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
 
 use std::error::Error;
@@ -31,14 +30,14 @@ fn main() -> Result<()> {
     };
     let (target, span) = (target.parse()?, Duration::from_secs(seconds.parse()?));
     if !SocketAddr::ip(&target).is_loopback() {
-        return Err("only this machine itself is flooded".into());
+        return Err("the target is not a loopback address".into());
     }
     let rng = ChaCha8Rng::seed_from_u64(1);
     let sent = match kind.as_str() {
         "noise" => noise(target, span, rng)?,
         "register" => register(target, span, rng)?,
         "replay" => Relay::new(target)?.replay(span)?,
-        _ => return Err("there are noise, register and replay".into()),
+        _ => return Err("the kinds are noise, register and replay".into()),
     };
     println!("{sent}");
     Ok(())
@@ -65,10 +64,10 @@ fn register(target: SocketAddr, span: Duration, mut rng: ChaCha8Rng) -> Result<u
     let (end, mut sent) = (Instant::now() + span, 0);
     while Instant::now() < end {
         if sockets.len() < 200 {
-            sockets.push(somewhere(&mut rng)?);
+            sockets.push(random_source(&mut rng)?);
         } else {
             let place = rng.random_range(0..sockets.len());
-            sockets[place] = somewhere(&mut rng)?;
+            sockets[place] = random_source(&mut rng)?;
         }
         for socket in &sockets {
             let ask = Register {
@@ -85,18 +84,18 @@ fn register(target: SocketAddr, span: Duration, mut rng: ChaCha8Rng) -> Result<u
     Ok(sent)
 }
 
-/// A socket at some address of this machine, which nobody reads.
-fn somewhere(rng: &mut ChaCha8Rng) -> Result<UdpSocket> {
+/// A socket at a random loopback address; its answers are never read.
+fn random_source(rng: &mut ChaCha8Rng) -> Result<UdpSocket> {
     let [a, b, c] = [rng.random(), rng.random(), rng.random_range(2..255)];
     Ok(UdpSocket::bind(SocketAddr::from(([127, a, b, c], 0)))?)
 }
 
-/// Stands between a client and its server.
+/// Relays between a client and its server.
 struct Relay {
     inside: UdpSocket,
     outside: UdpSocket,
     client: Option<SocketAddr>,
-    tape: Vec<Datagram>,
+    recorded: Vec<Datagram>,
 }
 
 impl Relay {
@@ -106,32 +105,32 @@ impl Relay {
         inside.set_nonblocking(true)?;
         outside.set_nonblocking(true)?;
         println!("{}", inside.local_addr()?);
-        Ok(Relay { inside, outside, client: None, tape: Vec::new() })
+        Ok(Relay { inside, outside, client: None, recorded: Vec::new() })
     }
 
     fn replay(mut self, span: Duration) -> Result<u64> {
-        let recorded = Instant::now() + Duration::from_secs(15);
-        while Instant::now() < recorded {
-            self.pass();
+        let recording_ends = Instant::now() + Duration::from_secs(15);
+        while Instant::now() < recording_ends {
+            self.forward();
             std::thread::sleep(Duration::from_millis(1));
         }
         let (end, mut sent) = (Instant::now() + span, 0);
         while Instant::now() < end {
-            for datagram in &self.tape {
+            for datagram in &self.recorded {
                 sent += u64::from(self.outside.send(datagram).is_ok());
             }
-            self.pass();
+            self.forward();
         }
         Ok(sent)
     }
 
-    /// Passes on what has come, and remembers what the client has sent.
-    fn pass(&mut self) {
+    /// Forwards all datagrams, and records those of the client.
+    fn forward(&mut self) {
         let mut datagram = [0; DATAGRAM_LEN];
         while let Ok((_, from)) = self.inside.recv_from(&mut datagram) {
             self.client = Some(from);
-            if self.tape.len() < MAX_RECORDED {
-                self.tape.push(datagram);
+            if self.recorded.len() < MAX_RECORDED {
+                self.recorded.push(datagram);
             }
             let _ = self.outside.send(&datagram);
         }
@@ -142,7 +141,7 @@ impl Relay {
     }
 }
 
-/// So many between two looks at the clock.
+/// Datagrams between two readings of the clock.
 const BATCH: usize = 64;
-/// A minute of what a client says, and no more.
+/// A minute of a client's datagrams.
 const MAX_RECORDED: usize = 256;

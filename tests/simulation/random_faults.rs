@@ -1,7 +1,7 @@
 //! A thousand worlds in which everything goes wrong for a while, and one in which it does again and again.
 
-use meantime_sim::chaos::Soak;
-use meantime_sim::{Fault, Member, Observer, Sample, Scenario, Simulation};
+use meantime_sim::random_faults::Soak;
+use meantime_sim::{Fault, MemberIndex, Observer, Sample, Scenario, Simulation};
 
 use crate::support::{Running, s, seeds, us};
 
@@ -60,12 +60,12 @@ fn the_faults_of_random_worlds_do_harm() {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_cluster_recovers_from_faults_again_and_again() {
-    let Soak { scenario, mut endurance } = Soak::new(5, s(21_600));
+    let Soak { scenario, mut recoveries } = Soak::new(5, s(21_600));
     let _running = Running(&scenario);
     let mut simulation = Simulation::new(&scenario);
-    simulation.run_until(scenario.duration, &mut endurance);
-    assert_eq!((endurance.episodes, endurance.failed.as_slice()), (12, &[][..]));
-    assert!(endurance.slowest > s(0), "nothing ever had to be recovered from");
+    simulation.run_until(scenario.duration, &mut recoveries);
+    assert_eq!((recoveries.episodes, recoveries.failed.as_slice()), (12, &[][..]));
+    assert!(recoveries.slowest > s(0), "nothing ever had to be recovered from");
 }
 
 /// What bounds rest on stays whole: no clock jumps, no oscillator changes its rate at once, and what was
@@ -73,40 +73,40 @@ fn a_cluster_recovers_from_faults_again_and_again() {
 fn without_harm_to_clocks(scenario: &mut Scenario) {
     scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::Jump(..) | Fault::FrequencyStep(..)));
     let harmful = scenario.faults.iter_mut().filter_map(|(_, fault)| match fault {
-        Fault::Trouble(trouble) => Some(trouble),
+        Fault::Impairments(impairments) => Some(impairments),
         _ => None,
     });
-    harmful.for_each(|trouble| trouble.corruption = 0.0);
+    harmful.for_each(|impairments| impairments.corruption = 0.0);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn crashes_losses_and_pauses_without_end_violate_no_bound() {
     for seed in seeds(0..4) {
-        let Soak { mut scenario, mut endurance } = Soak::new(seed, s(10_800));
+        let Soak { mut scenario, mut recoveries } = Soak::new(seed, s(10_800));
         without_harm_to_clocks(&mut scenario);
         let _running = Running(&scenario);
         let mut simulation = Simulation::new(&scenario);
         let (mut samples, mut bounded) = (0, 0);
         simulation.run_until(scenario.duration, &mut |sample: &Sample| {
-            endurance.sampled(sample);
+            recoveries.sampled(sample);
             samples += 1;
             let stated = sample.clocks.iter().flatten().filter(|clock| clock.bound.is_some());
             bounded += usize::from(stated.count() >= 3);
         });
-        assert_eq!(endurance.failed, [], "seed {seed}");
+        assert_eq!(recoveries.failed, [], "seed {seed}");
         assert!(2 * bounded > samples, "seed {seed}: bounds at {bounded} of {samples} samples only");
-        assert_eq!(simulation.summary().honesty.bound_violations(), 0, "seed {seed}");
+        assert_eq!(simulation.summary().calibration.bound_violations(), 0, "seed {seed}");
     }
 }
 
 #[test]
 fn a_cluster_that_does_not_recover_is_noticed() {
-    let Soak { mut scenario, mut endurance } = Soak::new(5, s(7_200));
-    // Nobody can follow a clock that has jumped just now.
-    let jump = Fault::Jump(Member::client(1), s(3_600));
+    let Soak { mut scenario, mut recoveries } = Soak::new(5, s(7_200));
+    // No client can follow a clock that has jumped just now.
+    let jump = Fault::Jump(MemberIndex::client(1), s(3_600));
     scenario.faults.push((s(5_400) - us(100), jump));
     let mut simulation = Simulation::new(&scenario);
-    simulation.run_until(scenario.duration, &mut endurance);
-    assert_eq!((endurance.episodes, endurance.failed.as_slice()), (4, &[s(5_400)][..]));
+    simulation.run_until(scenario.duration, &mut recoveries);
+    assert_eq!((recoveries.episodes, recoveries.failed.as_slice()), (4, &[s(5_400)][..]));
 }

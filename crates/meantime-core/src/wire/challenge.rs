@@ -2,7 +2,7 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::BodyBytes;
+use super::datagram::BodyBytes;
 
 /// Server to client: the client is to repeat its Register with this cookie. The server stores nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use core::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, DecodeError, Stamps};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
+use super::probe::Stamps;
 use crate::time::{self, Frequency, Span, Timestamp};
 
 /// Server to client: how far off the client's clock was at its report number `about`.

@@ -2,7 +2,10 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BODY, DATAGRAM_LEN, Datagram, DecodeError, KeyId, MAGIC, VERSION};
+use super::datagram::{BODY, DATAGRAM_LEN, Datagram, HEADER_LEN, MAGIC, VERSION};
+use super::error::DecodeError;
+use super::id::{NodeId, SessionId};
+use super::tag::KeyId;
 
 /// The fields of every datagram, without its magic, version and kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,18 +24,6 @@ pub struct Header {
     /// The server's round; 0 where a datagram belongs to none.
     pub round: u32,
 }
-
-/// A process that speaks the protocol, named by a random number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u64);
-
-/// A registration: a random number that server and client share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-/// A cluster's time line. It outlives the server as long as members carry the time. 0: none yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterId(pub u64);
 
 /// The state of a client's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,4 +173,4 @@ mod field {
     pub(super) const ROUND: Range<usize> = 28..32;
 }
 
-const _: () = assert!(field::ROUND.end == super::HEADER_LEN && BODY.end + 16 == DATAGRAM_LEN);
+const _: () = assert!(field::ROUND.end == HEADER_LEN && BODY.end + 16 == DATAGRAM_LEN);

@@ -2,7 +2,9 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, DecodeError, Name};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
+use super::name::Name;
 
 /// Client to server: a sign of life, to be acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use super::{BodyBytes, DecodeError};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
 
 /// Either way: the sender ends this session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

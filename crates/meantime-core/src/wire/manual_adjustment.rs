@@ -2,7 +2,9 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, ClusterId, DecodeError};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
+use super::id::ClusterId;
 use crate::time::{Span, Timestamp};
 
 /// Server to client: what all clocks add to the base time that they agree on. Also from a client that carries

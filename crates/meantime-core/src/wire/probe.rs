@@ -2,7 +2,8 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, ClusterId};
+use super::datagram::BodyBytes;
+use super::id::ClusterId;
 use crate::time::{Frequency, Timestamp};
 
 /// Server to client: a request for a reading. Carries the server's two timestamps of an earlier exchange, so

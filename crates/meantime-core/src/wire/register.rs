@@ -2,7 +2,10 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, ClusterId, DecodeError, Name};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
+use super::id::ClusterId;
+use super::name::Name;
 
 /// Client to server: a request for a session. Sent first without a cookie, then again with the one from the
 /// [`Challenge`](super::Challenge).

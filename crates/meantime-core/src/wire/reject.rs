@@ -4,7 +4,8 @@ use core::fmt;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, DecodeError};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
 
 /// Server to client: a refusal. The header repeats the session of the datagram that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, DecodeError};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
 use crate::time::{Frequency, Span, Timestamp};
 
 /// Client to server: the reading that was asked for. The header's round is the probe's, its sequence
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     fn through_the_wire(report: Report) -> Report {
-        let mut body = [0; super::super::BODY_LEN];
+        let mut body = [0; super::super::datagram::BODY_LEN];
         report.encode(&mut body);
         Report::decode(1, &body).unwrap()
     }
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_report_with_number_zero_is_refused() {
-        let body = [0; super::super::BODY_LEN];
+        let body = [0; super::super::datagram::BODY_LEN];
         assert_eq!(Report::decode(0, &body), Err(DecodeError::Field("report number")));
     }
 }

@@ -12,7 +12,8 @@ use core::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{DATAGRAM_LEN, Datagram, Name};
+use super::datagram::{DATAGRAM_LEN, Datagram};
+use super::name::Name;
 
 /// The number of the key that made a tag, as its operator chose it; 0: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

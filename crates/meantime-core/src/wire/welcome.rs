@@ -4,7 +4,9 @@ use core::ops::RangeInclusive;
 
 use byteorder::{BigEndian, ByteOrder};
 
-use super::{BodyBytes, ClusterId, DecodeError};
+use super::datagram::BodyBytes;
+use super::error::DecodeError;
+use super::id::ClusterId;
 use crate::time::{Frequency, Span};
 
 /// Server to client: the client has the session in the header, on these terms.
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     fn read(interval: Span, heartbeat: Span, lifetime: Span) -> Result<Welcome, DecodeError> {
-        let mut body = [0; super::super::BODY_LEN];
+        let mut body = [0; super::super::datagram::BODY_LEN];
         Welcome { interval, heartbeat, lifetime, ..Welcome::default() }.encode(&mut body);
         Welcome::decode(&body)
     }

@@ -1,9 +1,8 @@
 //! Changes of the clock or of the path, detected by residuals that would need negative waiting times.
 
-use super::class::{Class, ObservedBurst};
+use super::class::{Class, ObservedBurst, leader};
 use super::density::Density;
 use super::filter::{Filter, OneWayDifference, PathDirection};
-use super::leader;
 use crate::time::Raw;
 use alloc::vec::Vec;
 

@@ -10,9 +10,8 @@
 //! classes of its own, does a piece of its work with each burst, and replaces the classes when it has reached
 //! the present.
 
-use super::class::{Noise, ObservedBurst};
+use super::class::{Classes, Noise, ObservedBurst, SHARPNESSES};
 use super::filter::{Filter, PathDirection};
-use super::{Classes, SHARPNESSES};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

@@ -1,6 +1,8 @@
 //! The discipline as stories.
 
 use super::*;
+use crate::estimation::exchange::Exchange;
+use crate::time::{Frequency, Raw, Span, Timestamp};
 use alloc::vec::Vec;
 
 const START: i64 = 1_800_000_000_000_000_000;

@@ -1,0 +1,152 @@
+//! The discipline itself: assimilates bursts, ignores outliers, and restarts when they persist.
+
+use alloc::boxed::Box;
+
+use super::changes::{Change, Outliers};
+use super::commanded_rate::CommandedRate;
+use super::outlier_limit::OutlierLimit;
+use super::plausible::plausible;
+use super::tracking::Tracking;
+use crate::estimation::exchange::Exchange;
+use crate::estimation::kalman::Estimate;
+use crate::time::{Frequency, Raw, Span, Timestamp};
+
+/// How the discipline used a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BurstOutcome {
+    /// It was the first: the phase is known, the frequency not yet.
+    Started,
+    /// It was assimilated.
+    Followed,
+    /// It was an outlier, the n-th in a row.
+    Ignored(u32),
+    /// It confirmed the outliers before it: the phase was reset.
+    Restarted,
+}
+
+/// The estimator of one node.
+#[derive(Clone, Debug)]
+pub struct Discipline {
+    /// Prior of the oscillator's frequency before the first burst, and its standard deviation.
+    frequency: (f64, f64),
+    command: CommandedRate,
+    usual_delay: Option<Span>,
+    outliers: Option<Outliers>,
+    tracking: Option<Box<Tracking>>,
+}
+
+impl Default for Discipline {
+    fn default() -> Discipline {
+        Discipline::with_frequency(Frequency::ZERO, ANY_FREQUENCY)
+    }
+}
+
+impl Discipline {
+    /// An estimator with a prior of the frequency: the cluster's rate over this oscillator, minus one, with
+    /// one standard deviation.
+    pub fn with_frequency(frequency: Frequency, error: Frequency) -> Discipline {
+        Discipline {
+            frequency: (-frequency.ratio(), error.ratio()),
+            command: CommandedRate::default(),
+            usual_delay: None,
+            outliers: None,
+            tracking: None,
+        }
+    }
+
+    /// Assimilates the exchanges of a burst: server's stamps in cluster time, client's on its oscillator.
+    /// Returns `None`, without any change, if none of them is plausible.
+    pub fn update(
+        &mut self,
+        exchanges: &[Exchange<Timestamp, Raw>],
+        trust: OutlierLimit,
+    ) -> Option<BurstOutcome> {
+        let plausible = plausible(exchanges);
+        let best = plausible.first()?;
+        self.learn_delay(best.delay());
+        let Some(tracking) = &mut self.tracking else {
+            self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, self.frequency)));
+            return Some(BurstOutcome::Started);
+        };
+        let mut burst = tracking.predict_to_burst(&plausible, &self.command);
+        match tracking.detect_change(&burst) {
+            Change::ClockEstimate { by } => {
+                let outliers = Outliers::after(self.outliers, best.t2, by);
+                self.outliers = Some(outliers);
+                let young = tracking.is_young();
+                let trust = if young { trust.at_most(YOUNG_TRUST) } else { trust };
+                if !trust.is_reached(outliers.count()) {
+                    tracking.skip(burst.dt);
+                    return Some(BurstOutcome::Ignored(outliers.count()));
+                }
+                self.outliers = None;
+                if young {
+                    // The first bursts were not representative: what was learned from them, above all the
+                    // frequency, is wrong.
+                    let any = (self.frequency.0, self.frequency.1.max(ANY_FREQUENCY.ratio()));
+                    self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, any)));
+                    return Some(BurstOutcome::Restarted);
+                }
+                let noise = tracking.noise_scale();
+                tracking.reset_phase(&plausible, &self.command, outliers.drift(noise));
+                self.restart_if_implausible(&plausible);
+                return Some(BurstOutcome::Restarted);
+            }
+            Change::Path { way, by } => tracking.inflate_path(way, by),
+            Change::None { impossible } => burst.leave_out(&impossible),
+        }
+        self.outliers = self.outliers.and_then(Outliers::fade);
+        tracking.follow(burst);
+        let nonsense = self.restart_if_implausible(&plausible);
+        Some(if nonsense { BurstOutcome::Restarted } else { BurstOutcome::Followed })
+    }
+
+    /// Restarts if the learned frequency is implausible for an oscillator.
+    fn restart_if_implausible(&mut self, exchanges: &[Exchange<Timestamp, Raw>]) -> bool {
+        let nonsense = self.tracking.as_ref().is_some_and(|tracking| !tracking.is_plausible());
+        if nonsense {
+            self.tracking = Some(Box::new(Tracking::start(exchanges, &self.command, self.frequency)));
+        }
+        nonsense
+    }
+
+    /// The server has changed the cluster's rate by this much, from `at` on.
+    pub fn shift_frequency(&mut self, at: Raw, change: Frequency) {
+        self.command.change(at, change);
+    }
+
+    /// The server keeps another cluster's time, whose rate is unknown.
+    pub fn inflate_frequency(&mut self) {
+        let by = ANY_FREQUENCY.ratio();
+        if let Some(tracking) = &mut self.tracking {
+            tracking.inflate_frequency(by);
+        }
+    }
+
+    /// The estimate of the cluster's time at `at`; `None` before the first burst.
+    pub fn estimate(&self, at: Raw) -> Option<Estimate> {
+        let tracking = self.tracking.as_ref()?;
+        let clock = tracking.checked_clock(at);
+        Some(Estimate {
+            phase: Span::from_secs_f64(self.command.phase(at) - clock.x) - tracking.base(),
+            frequency: Frequency::from_ratio(self.command.rate - clock.f),
+            error: Span::from_secs_f64(clock.xx.sqrt()),
+            frequency_error: Frequency::from_ratio(clock.ff.sqrt()),
+        })
+    }
+
+    /// The usual delay of an exchange on this path, for readings without a delay of their own.
+    pub fn usual_delay(&self) -> Span {
+        self.usual_delay.unwrap_or(Span::from_millis(1))
+    }
+
+    fn learn_delay(&mut self, delay: Span) {
+        let usual = self.usual_delay.unwrap_or(delay);
+        self.usual_delay = Some((usual + (delay - usual).over(8)).min(usual.times(2)));
+    }
+}
+
+/// The number of outliers in a row that show it.
+const YOUNG_TRUST: u32 = 4;
+/// The difference of two crystals of ±100 ppm.
+const ANY_FREQUENCY: Frequency = Frequency::from_ppm(200.0);

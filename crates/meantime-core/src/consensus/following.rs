@@ -1,12 +1,12 @@
 //! Following: the server learns phase and frequency of the time that its clients carry.
 
 use super::ensemble::EnsembleObservation;
+use super::noise::deviation_of_median;
+use super::reading::{Conclusion, MemberReading, PhaseReading, PhaseTransition};
+use super::timekeeper::{Phase, Timekeeper};
+use super::vote;
 use super::window::MAX_WINDOW;
-use super::{
-    Conclusion, MemberReading, Phase, PhaseReading, PhaseTransition, Timekeeper, deviation_of_median,
-};
-use crate::config::{SILENT_ROUNDS, STEP_THRESHOLD};
-use crate::consensus::vote;
+use crate::config::STEP_THRESHOLD;
 use crate::event::{Adjustment, Outcome};
 use crate::time::Raw;
 use alloc::vec::Vec;
@@ -77,12 +77,5 @@ impl Timekeeper {
         conclusion.adjustment = if first || far { Adjustment::Step } else { Adjustment::Slew };
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, conclusion.adjustment);
         true
-    }
-
-    pub(super) fn begin_following(&mut self) {
-        self.phase = Phase::Following(SILENT_ROUNDS);
-        self.doubt = None;
-        self.unsure = 0;
-        self.undecided = false;
     }
 }

@@ -1,11 +1,11 @@
-//! Listening: there is no cluster time yet. Take it over from those who carry it, or agree on one.
+//! Listening: there is no cluster time yet. The server adopts the time that most members
+//! carry, or takes the first vote.
 
 use super::ensemble::Ensemble;
-use super::{
-    Conclusion, MAX_WAITING_VOTES, MemberJudgement, MemberReading, Phase, PhaseReading, PhaseTransition,
-    Timekeeper, manual_adjustment,
-};
-use crate::consensus::vote;
+use super::manual_adjustment;
+use super::reading::{Conclusion, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
+use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
+use super::vote;
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClusterId, ManualAdjustment};
@@ -65,7 +65,7 @@ impl Timekeeper {
     }
 
     /// The classic algorithm, once.
-    pub(super) fn first_vote(
+    fn first_vote(
         &mut self,
         now: Raw,
         member_readings: &[MemberReading<'_>],

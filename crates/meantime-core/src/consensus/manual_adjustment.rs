@@ -1,6 +1,7 @@
 //! Manual time adjustments: when one can be made, and how it survives a restart of the server.
 
-use super::{MemberReading, Phase, Timekeeper};
+use super::reading::MemberReading;
+use super::timekeeper::{Phase, Timekeeper};
 use crate::config::PLAUSIBLE_FOR;
 use crate::event::Adjustment;
 use crate::manual_adjustment::{MAX_SLEW_AMOUNT, MAX_SLEW_DURATION, announcement, takes};

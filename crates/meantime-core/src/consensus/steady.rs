@@ -1,14 +1,35 @@
 //! Steady: the server's disciplined clock carries the cluster's time, and the vote watches it.
 
-use super::ensemble::{Ensemble, EnsembleObservation};
-use super::{
-    Conclusion, FrequencyReport, MemberJudgement, MemberReading, Phase, PhaseReading, PhaseTransition,
-    Timekeeper, deviation_of_median, typical_noise,
+use super::ensemble::EnsembleObservation;
+use super::noise::{deviation_of_median, typical_noise};
+use super::reading::{
+    Conclusion, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
 };
-use crate::consensus::vote::{self, Agreement};
+use super::timekeeper::Timekeeper;
+use super::vote::{self, Agreement, VoteReading};
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::time::{Frequency, Offset, Raw, Span};
 use alloc::vec::Vec;
+
+/// The vote of one round.
+struct SteadyVote {
+    /// How many members carry cluster time, the server included.
+    members: usize,
+    /// The plausible readings of the clients that carry cluster time.
+    readings: Vec<PhaseReading>,
+    /// Whether the client of each reading was excluded before.
+    excluded: Vec<bool>,
+    /// How far each of these clients is ahead of the server's clock.
+    clients: Vec<VoteReading>,
+    /// The usual noise of the readings.
+    noise: Span,
+    /// Readings farther than this from the median do not agree.
+    window: Span,
+    /// The agreement of the clients alone, out of all members.
+    among_clients: Agreement,
+    /// The agreement of the clients and the server.
+    all: Agreement,
+}
 
 impl Timekeeper {
     /// A round while steady: checks whether the majority agrees with the server's clock.
@@ -18,76 +39,77 @@ impl Timekeeper {
         member_readings: &[MemberReading<'_>],
         conclusion: &mut Conclusion,
     ) {
-        let voice = |member: &MemberReading<'_>| {
-            let reading = member.reading.filter(|reading| self.implausible(reading).is_none())?;
-            member.state.has_cluster_time().then_some((member.excluded, reading))
-        };
-        let (excluded, readings): (Vec<bool>, Vec<PhaseReading>) =
-            member_readings.iter().filter_map(voice).unzip();
-        let members = 1 + member_readings.iter().filter(|member| member.state.has_cluster_time()).count();
-        let clients: Vec<vote::VoteReading> = readings
-            .iter()
-            .map(|reading| vote::VoteReading { offset: self.offset(reading).span(), error: reading.excess })
-            .collect();
-        let noise = typical_noise(&readings);
-        let window = self.window.width(noise, members);
-        // Deposing the server takes more than half of all, newcomers included: they have no vote yet.
-        let among_clients = vote::agreement(&without_errors(&clients), window, 1 + member_readings.len());
-        let own = vote::VoteReading { offset: Span::ZERO, error: Span::ZERO };
-        let all: Vec<vote::VoteReading> = core::iter::once(own).chain(clients.iter().copied()).collect();
-        let agreement = vote::agreement(&all, window, members);
-        let heard = 1 + readings.iter().filter(|reading| reading.fresh).count();
-        self.report(&agreement, members, heard, window, conclusion);
-        self.judge(&agreement, window, member_readings, conclusion);
+        let vote = self.take_vote(member_readings);
+        vote.report(conclusion);
+        self.judge(&vote, member_readings, conclusion);
         let external_cluster = self.config.external_cluster.is_some();
-        let doubted = !external_cluster
-            && members >= 3
-            && among_clients.majority
-            && among_clients.median.abs() > window.times(2);
-        if doubted {
+        if !external_cluster && vote.deposes_server() {
             conclusion.report.outcome = Outcome::ServerInDoubt;
-            self.doubt_own_clock(now, &among_clients, noise, conclusion);
+            self.doubt_own_clock(now, &vote, conclusion);
             return;
         }
-        let fresh = readings
-            .iter()
-            .zip(&excluded)
-            .zip(&clients)
-            .filter(|((reading, excluded), _)| reading.fresh && !**excluded);
-        self.contradicted = !external_cluster
-            && agreement.majority
-            && members > 2
-            && contradicted(fresh.map(|(_, vote)| vote), &agreement, window);
-        if self.contradicted || (!agreement.majority && !self.carries_on() && !external_cluster) {
+        self.contradicted = !external_cluster && vote.is_contradicted();
+        let agreed = vote.all.majority || self.carries_on() || external_cluster;
+        if self.contradicted || !agreed {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judgements.fill(None);
             conclusion.own = None;
             self.count_unsure_round();
             return;
         }
-        self.doubt = None;
-        self.unsure = if agreement.majority { 0 } else { self.unsure };
         conclusion.report.outcome = Outcome::Agreed;
-        let offsets: Vec<Span> = all.iter().map(|reading| reading.offset).collect();
-        let sure = agreement.majority && !clients.is_empty();
+        self.learn_from(&vote, now);
+        if !external_cluster {
+            self.steer_rate(now, member_readings, vote.members);
+        }
+    }
+
+    /// The vote of the server and the clients that carry cluster time.
+    fn take_vote(&self, member_readings: &[MemberReading<'_>]) -> SteadyVote {
+        let voter = |member: &MemberReading<'_>| {
+            let reading = member.reading.filter(|reading| self.implausible(reading).is_none())?;
+            member.state.has_cluster_time().then_some((member.excluded, reading))
+        };
+        let (excluded, readings): (Vec<bool>, Vec<PhaseReading>) =
+            member_readings.iter().filter_map(voter).unzip();
+        let members = 1 + member_readings.iter().filter(|member| member.state.has_cluster_time()).count();
+        let clients: Vec<VoteReading> = readings
+            .iter()
+            .map(|reading| VoteReading { offset: self.offset(reading).span(), error: reading.excess })
+            .collect();
+        let noise = typical_noise(&readings);
+        let window = self.window.width(noise, members);
+        // Deposing the server takes more than half of all, newcomers included: they have no vote yet.
+        let among_clients = vote::agreement(&without_errors(&clients), window, 1 + member_readings.len());
+        let own = VoteReading { offset: Span::ZERO, error: Span::ZERO };
+        let voters: Vec<VoteReading> = core::iter::once(own).chain(clients.iter().copied()).collect();
+        let all = vote::agreement(&voters, window, members);
+        SteadyVote { members, readings, excluded, clients, noise, window, among_clients, all }
+    }
+
+    /// The server's clock was confirmed: learns the window, and the time that the clients carry.
+    fn learn_from(&mut self, vote: &SteadyVote, now: Raw) {
+        self.doubt = None;
+        self.unsure = if vote.all.majority { 0 } else { self.unsure };
+        let clients = vote.clients.iter().map(|reading| reading.offset);
+        let offsets: Vec<Span> = core::iter::once(Span::ZERO).chain(clients).collect();
+        let sure = vote.all.majority && !vote.clients.is_empty();
         if let Some(deviation) = vote::robust_deviation(&offsets).filter(|_| sure) {
             self.window.learn(deviation);
         }
-        if among_clients.majority {
-            let phase = self.timescale.phase_at(now) + among_clients.median;
-            let deviation_s = deviation_of_median(&clients, &readings);
+        if vote.among_clients.majority {
+            let phase = self.timescale.phase_at(now) + vote.among_clients.median;
+            let deviation_s = deviation_of_median(&vote.clients, &vote.readings);
             self.ensemble.observe(EnsembleObservation { at: now, phase, deviation_s });
-        }
-        if !external_cluster {
-            self.steer_rate(now, member_readings, members);
         }
     }
 
     /// The majority of all members agrees, and not with the server. The first time may be chance; the second
     /// time in a row the server is deposed.
-    fn doubt_own_clock(&mut self, now: Raw, clients: &Agreement, noise: Span, conclusion: &mut Conclusion) {
+    fn doubt_own_clock(&mut self, now: Raw, vote: &SteadyVote, conclusion: &mut Conclusion) {
+        let clients = &vote.among_clients;
         let phase = self.timescale.phase_at(now) + clients.median;
-        let observed = EnsembleObservation { at: now, phase, deviation_s: noise.as_secs_f64() };
+        let observed = EnsembleObservation { at: now, phase, deviation_s: vote.noise.as_secs_f64() };
         let Some(before) = self.doubt.replace(observed) else {
             return;
         };
@@ -99,30 +121,6 @@ impl Timekeeper {
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         self.begin_following();
-    }
-
-    /// Counts a round without a majority. After some, the window is opened; after more, a following server
-    /// listens again.
-    pub(super) fn count_unsure_round(&mut self) {
-        self.unsure += 1;
-        match self.unsure {
-            RELEARN_AFTER => self.window.forget(),
-            LISTEN_AFTER => {
-                self.unsure = 0;
-                // The prior frequency may be wrong.
-                self.prior = None;
-                self.ensemble = Ensemble::default();
-                self.phase = Phase::Listening(0);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the server carries on although no majority agrees. If that lasts, and no majority contradicts
-    /// the server, it is better than letting the members drift apart; a new first vote would let liars decide
-    /// the time.
-    fn carries_on(&self) -> bool {
-        self.unsure + 1 >= LISTEN_AFTER
     }
 
     /// Steers the cluster's rate towards the mean of the members' oscillators.
@@ -139,18 +137,12 @@ impl Timekeeper {
     }
 
     /// Judges each client that was heard against the median.
-    fn judge(
-        &self,
-        agreement: &Agreement,
-        window: Span,
-        member_readings: &[MemberReading<'_>],
-        conclusion: &mut Conclusion,
-    ) {
+    fn judge(&self, vote: &SteadyVote, member_readings: &[MemberReading<'_>], conclusion: &mut Conclusion) {
         let judgements = |offset: Offset, excess: Span, implausible: Option<Exclusion>| {
-            let reading = vote::VoteReading { offset: offset.span(), error: excess };
-            let outside = !agreement.includes(&reading, window);
+            let reading = VoteReading { offset: offset.span(), error: excess };
+            let outside = !vote.all.includes(&reading, vote.window);
             let exclusion = implausible.or(outside.then_some(Exclusion::OutsideWindow));
-            MemberJudgement::vote(Offset::ahead_by(offset.span() - agreement.median), exclusion)
+            MemberJudgement::vote(Offset::ahead_by(offset.span() - vote.all.median), exclusion)
         };
         conclusion.own = Some(judgements(Offset::ZERO, Span::ZERO, None));
         conclusion.judgements = member_readings
@@ -161,46 +153,41 @@ impl Timekeeper {
             })
             .collect();
     }
+}
 
-    fn report(
-        &self,
-        agreement: &Agreement,
-        members: usize,
-        heard: usize,
-        window: Span,
-        conclusion: &mut Conclusion,
-    ) {
+impl SteadyVote {
+    fn report(&self, conclusion: &mut Conclusion) {
         let report = &mut conclusion.report;
-        report.members = members;
-        report.heard = heard;
-        report.agreeing = agreement.agreeing;
-        report.median = Offset::ahead_by(agreement.median);
-        report.spread = agreement.spread;
-        report.window = window;
+        report.members = self.members;
+        report.heard = 1 + self.readings.iter().filter(|reading| reading.fresh).count();
+        report.agreeing = self.all.agreeing;
+        report.median = Offset::ahead_by(self.all.median);
+        report.spread = self.all.spread;
+        report.window = self.window;
+    }
+
+    /// Whether a majority of all members agrees on a time that is not the server's.
+    fn deposes_server(&self) -> bool {
+        self.members >= 3
+            && self.among_clients.majority
+            && self.among_clients.median.abs() > self.window.times(2)
+    }
+
+    /// Whether there is a majority, but most of this round's own readings disagree with it, those aside that
+    /// did so before. Older readings are kept by the server's oscillator: had that just jumped, they would
+    /// still agree with it, and the fresh ones would be judged wrong.
+    fn is_contradicted(&self) -> bool {
+        let (mut heard, mut agreeing) = (0, 0);
+        for ((reading, excluded), vote) in self.readings.iter().zip(&self.excluded).zip(&self.clients) {
+            if reading.fresh && !excluded {
+                heard += 1;
+                agreeing += usize::from(self.all.includes(vote, self.window));
+            }
+        }
+        self.all.majority && self.members > 2 && 2 * agreeing < heard
     }
 }
 
-/// Whether most of this round's own readings disagree, those aside that did so before. Older readings are
-/// kept by the server's oscillator: had that just jumped, they would still agree with it, and the fresh ones
-/// would be judged wrong.
-fn contradicted<'a>(
-    fresh: impl Iterator<Item = &'a vote::VoteReading>,
-    agreement: &Agreement,
-    window: Span,
-) -> bool {
-    let (mut heard, mut agreeing) = (0, 0);
-    for vote in fresh {
-        heard += 1;
-        agreeing += usize::from(agreement.includes(vote, window));
-    }
-    2 * agreeing < heard
+fn without_errors(readings: &[VoteReading]) -> Vec<VoteReading> {
+    readings.iter().map(|reading| VoteReading { error: Span::ZERO, ..*reading }).collect()
 }
-
-fn without_errors(readings: &[vote::VoteReading]) -> Vec<vote::VoteReading> {
-    readings.iter().map(|reading| vote::VoteReading { error: Span::ZERO, ..*reading }).collect()
-}
-
-/// Unsure rounds after which the window is learned anew: the members may have drifted apart.
-const RELEARN_AFTER: u32 = 12;
-/// Unsure rounds after which a following server listens again.
-const LISTEN_AFTER: u32 = 24;

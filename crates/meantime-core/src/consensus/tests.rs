@@ -1,8 +1,11 @@
 //! The timekeeper through many rounds: member readings in, conclusions out.
 
+use super::timekeeper::Phase;
 use super::*;
 use crate::config::{PLAUSIBLE_FROM, SILENT_ROUNDS};
-use crate::event::Adjustment;
+use crate::event::{Adjustment, Exclusion, Outcome};
+use crate::time::{Frequency, Raw, Span};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -1,0 +1,263 @@
+//! The timekeeper's state: what it shows to the outside, and its changes from phase to phase.
+
+use super::ensemble::{self, Ensemble, EnsembleObservation};
+use super::rate_anchor::RateAnchor;
+use super::reading::{PhaseReading, Recipients};
+use super::window::{AgreementWindow, MAX_WINDOW};
+use crate::config::{PLAUSIBLE_FOR, SILENT_ROUNDS};
+use crate::estimation::timescale::Timescale;
+use crate::event::{Adjustment, Exclusion};
+use crate::saved_state;
+use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment};
+
+/// Decides what the cluster time is.
+#[derive(Clone, Debug)]
+pub struct Timekeeper {
+    pub(super) config: TimekeeperConfig,
+    pub(super) timescale: Timescale,
+    pub(super) cluster: ClusterId,
+    /// The newest manual time adjustment.
+    pub(super) manual_adjustment: ManualAdjustment,
+    pub(super) phase: Phase,
+    pub(super) recipients: Recipients,
+    pub(super) window: AgreementWindow,
+    pub(super) last_window: Span,
+    pub(super) anchor: RateAnchor,
+    /// The cluster's rate over the server's oscillator, minus one, and one standard deviation of that, as
+    /// known before the server followed this cluster's time.
+    pub(super) prior: Option<(Frequency, Frequency)>,
+    pub(super) ensemble: Ensemble,
+    /// The clients' time in the last round, if the server's own clock was in doubt then.
+    pub(super) doubt: Option<EnsembleObservation>,
+    pub(super) unsure: u32,
+    /// Whether this round's own readings contradict the vote.
+    pub(super) contradicted: bool,
+    pub(super) undecided: bool,
+}
+
+/// The configuration of a timekeeper.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimekeeperConfig {
+    /// From one round to the next.
+    pub interval: Span,
+    /// The first vote leaves out readings farther than this from the median.
+    pub radius: Span,
+    /// Clocks that show less than this do not vote.
+    pub plausible_from: Timestamp,
+    /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one
+    /// standard deviation of that by now.
+    pub initial_frequency: Option<(Frequency, Frequency)>,
+    /// The cluster whose time the server's oscillator already shows, because another server decides it.
+    pub external_cluster: Option<ClusterId>,
+}
+
+/// What the timekeeper is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// For so many votes.
+    Listening(u32),
+    /// For so many more rounds.
+    Following(u32),
+    Steady,
+}
+
+impl Timekeeper {
+    /// The timekeeper of a server whose oscillator reads `raw` now.
+    pub fn new(config: TimekeeperConfig, raw: Raw) -> Timekeeper {
+        let prior = config.initial_frequency.filter(|(frequency, _)| ensemble::is_acceptable(*frequency));
+        let mut timescale = Timescale::free_running(raw);
+        timescale.shift_frequency(raw, prior.map_or(Frequency::ZERO, |(frequency, _)| frequency));
+        Timekeeper {
+            config,
+            timescale,
+            cluster: config.external_cluster.unwrap_or_default(),
+            manual_adjustment: ManualAdjustment::NONE,
+            phase: if config.external_cluster.is_some() { Phase::Steady } else { Phase::Listening(0) },
+            recipients: if config.external_cluster.is_some() { Recipients::All } else { Recipients::None },
+            window: AgreementWindow::default(),
+            last_window: MAX_WINDOW,
+            anchor: RateAnchor::default(),
+            prior,
+            ensemble: Ensemble::with_prior(prior),
+            doubt: None,
+            unsure: 0,
+            contradicted: false,
+            undecided: false,
+        }
+    }
+
+    /// The server's disciplined clock.
+    pub fn timescale(&self) -> &Timescale {
+        &self.timescale
+    }
+
+    /// The cluster; 0: it has no time yet.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// The cumulative rate command.
+    pub fn rate(&self) -> Frequency {
+        self.anchor.rate()
+    }
+
+    /// Readings farther than this from the median did not agree in the last vote.
+    pub fn window(&self) -> Span {
+        self.last_window
+    }
+
+    /// The members to which the server sends corrections now.
+    pub fn recipients(&self) -> Recipients {
+        self.recipients
+    }
+
+    /// The state of the server's own clock.
+    pub fn state(&self) -> ClientState {
+        match (self.cluster, self.phase) {
+            (ClusterId(0), _) => ClientState::Unsynchronized,
+            (_, Phase::Listening(_)) => ClientState::Holdover,
+            _ => ClientState::Synchronized,
+        }
+    }
+
+    /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or
+    /// the server's own clock is in doubt, or the majority has just been lost.
+    pub fn wants_round_soon(&self, unheard: usize) -> bool {
+        match self.phase {
+            Phase::Listening(_) => self.is_waiting_for(unheard),
+            Phase::Following(_) | Phase::Steady => {
+                self.doubt.is_some() || (1..=MAX_HASTENED).contains(&self.unsure)
+            }
+        }
+    }
+
+    /// Whether the first vote waits for members that were not heard yet.
+    pub(super) fn is_waiting_for(&self, unheard: usize) -> bool {
+        matches!(self.phase, Phase::Listening(votes) if unheard > 0 && votes < MAX_WAITING_VOTES)
+    }
+
+    /// The estimated error of the server's own clock, one standard deviation.
+    pub fn own_error(&self, raw: Raw) -> Option<Span> {
+        match self.phase {
+            Phase::Steady => Some(self.timescale.residue_at(raw).abs()),
+            Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.error),
+            Phase::Listening(_) => None,
+        }
+    }
+
+    /// The bound of the server's own clock. Its clock *carries* cluster time, so this is only the rest of its
+    /// current slew. `None` while the server learns the time from its members.
+    pub fn own_bound(&self, raw: Raw) -> Option<Span> {
+        let carries = self.phase == Phase::Steady && self.doubt.is_none();
+        let base = self.timescale.published(raw);
+        carries.then(|| self.manual_adjustment.reach(base, self.timescale.residue_at(raw).abs()))
+    }
+
+    /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has
+    /// become quiet, one standard deviation; `None`: unknown.
+    ///
+    /// A server that follows has it from its filter. One that carries the time *has* the cluster's rate; what
+    /// may be off are the members, by what they know theirs to, and it is about to change by their mean F
+    /// (see the anchor).
+    pub fn frequency_error(&self, raw: Raw) -> Option<Frequency> {
+        match self.phase {
+            _ if self.doubt.is_some() || self.unsure > 0 => None,
+            Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.frequency_error),
+            Phase::Steady => self.anchor.error(),
+            Phase::Listening(_) => None,
+        }
+    }
+
+    /// Whether the server is learning the cluster's time from its members.
+    pub fn is_learning(&self) -> bool {
+        matches!(self.phase, Phase::Following(_))
+    }
+
+    /// Whether the cluster's rate may still be steered fast, since it has never been settled.
+    pub fn is_brisk(&self) -> bool {
+        !self.anchor.is_settled()
+    }
+
+    /// The oscillator stood still for `slept`. The server's own clock is set as well as the machine knows,
+    /// and is not trusted any more: the server listens, sends no corrections, and adopts the members' time,
+    /// as after a restart.
+    pub fn wake_up(&mut self, raw: Raw, slept: Span) {
+        let sure = self.frequency_error(raw).filter(|error| saved_state::is_worth_saving(*error));
+        let learned = sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, true)));
+        self.prior = learned.or(self.prior);
+        let phase = self.timescale.phase_at(raw) + slept;
+        self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
+        self.phase = Phase::Listening(0);
+        self.recipients = Recipients::None;
+        self.ensemble = Ensemble::with_prior(self.prior);
+        self.doubt = None;
+        self.unsure = 0;
+        self.undecided = false;
+    }
+
+    /// The client's clock minus the cluster's time, at the reading.
+    pub(super) fn offset(&self, reading: &PhaseReading) -> Offset {
+        Offset::ahead_by(reading.phase - self.timescale.phase_at(reading.at))
+    }
+
+    /// Why a clock that reads this does not vote; `None`: it is plausible.
+    pub(super) fn implausible(&self, reading: &PhaseReading) -> Option<Exclusion> {
+        let from = self.config.plausible_from;
+        match reading.clock() {
+            clock if clock < from => Some(Exclusion::BeforePlausible),
+            clock if clock > from + PLAUSIBLE_FOR => Some(Exclusion::AfterPlausible),
+            _ => None,
+        }
+    }
+
+    /// From now on the server's clock carries the cluster's time.
+    pub(super) fn become_steady(&mut self) {
+        self.phase = Phase::Steady;
+        self.window.forget();
+        self.doubt = None;
+        self.unsure = 0;
+        self.undecided = false;
+    }
+
+    /// Begins to learn the time that the members carry.
+    pub(super) fn begin_following(&mut self) {
+        self.phase = Phase::Following(SILENT_ROUNDS);
+        self.doubt = None;
+        self.unsure = 0;
+        self.undecided = false;
+    }
+
+    /// Counts a round without a majority. After some, the window is opened; after more, a following server
+    /// listens again.
+    pub(super) fn count_unsure_round(&mut self) {
+        self.unsure += 1;
+        match self.unsure {
+            RELEARN_AFTER => self.window.forget(),
+            LISTEN_AFTER => {
+                self.unsure = 0;
+                // The prior frequency may be wrong.
+                self.prior = None;
+                self.ensemble = Ensemble::default();
+                self.phase = Phase::Listening(0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the server carries on although no majority agrees. If that lasts, and no majority contradicts
+    /// the server, it is better than letting the members drift apart; a new first vote would let liars decide
+    /// the time.
+    pub(super) fn carries_on(&self) -> bool {
+        self.unsure + 1 >= LISTEN_AFTER
+    }
+}
+
+/// After so many unsure rounds in a row, rounds are no longer hastened.
+const MAX_HASTENED: u32 = 3;
+/// So many votes the first vote waits for a client that is never heard.
+pub(super) const MAX_WAITING_VOTES: u32 = 6;
+/// Unsure rounds after which the window is learned anew: the members may have drifted apart.
+const RELEARN_AFTER: u32 = 12;
+/// Unsure rounds after which a following server listens again.
+const LISTEN_AFTER: u32 = 24;

@@ -8,7 +8,7 @@ from lib.machine_report import Report
 
 UNSYNCHRONIZED, CAP_SYS_TIME = 0x40, 1 << 25
 # Setting the clock disturbs the kernel's timestamps for a moment, and every node on the machine logs that.
-OF_A_STEP = "timestamps: user; the kernel's do not come, or somebody sets the machine's clock"
+OF_A_STEP = "timestamps: user; the kernel's do not come, or another program sets the machine's clock"
 # What systemd says about a process that does not answer any more.
 OF_THE_WATCHDOG = ("Watchdog timeout", "code=killed, status=6/ABRT", "Failed with result 'watchdog'")
 

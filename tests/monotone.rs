@@ -16,7 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use meantime::clock::{ClockSample, HostRaw, NodeClock, Overlay, Resumed};
-use meantime::event_loop::{ClockSnapshot, EventLoop, LoopHandler};
+use meantime::event_loop::{EventLoop, LoopHandler};
+use meantime::report::ClockSnapshot;
 use meantime::udp::{ClientSocket, Resolver};
 use meantime_core::config::MAX_FREQUENCY;
 use meantime_core::estimation::timescale::SLEW_LIMIT;

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use meantime_core::{Client, ClientConfig, Server, ServerConfig};
 use meantime::control::{ControlSocket, ControlledNode, RequestHandler};
 use meantime::clock::HostRaw;
-use meantime::event_loop::ClockSnapshot;
+use meantime::report::ClockSnapshot;
 use meantime::udp::TimestampSource;
 use meantime_core::time::{Monotonic, Now, Raw, Span};
 use mio::{Events, Poll};

@@ -7,7 +7,7 @@ use super::protocol::{
     PeerIdentity, ScheduledAdjustment, ServerStatus, SetTime, TimeTarget, VERSION, Vote, VoteChangeResponse,
 };
 use super::socket_path::Role;
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use crate::report::{AdjustmentMethod, rounded_ppb};
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};

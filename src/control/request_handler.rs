@@ -6,7 +6,7 @@ use super::event_log::{EventLog, LoggedEvent};
 use super::node::{ClientPage, CommandError, ControlledNode};
 use super::protocol::{ErrorResponse, EventsResponse, Request, Status, StatusResponse, VERSION};
 use super::socket::{Query, ResponsePart};
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use crate::report::EventHeader;
 use meantime_core::time::Now;
 

@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use serde::Serialize;
 
-use super::Update;
 use super::history::{HistoryPage, RoundHistory};
 use super::roster::{Id, Presence, Roster, RosterMember};
+use super::source::Update;
 use crate::control::client::ControlError;
 use crate::control::protocol::{
     ClientRow, ClientStatus, ClockState, EventEntry, EventLevel, NodeStatus, RoundOutcome, ServerStatus,

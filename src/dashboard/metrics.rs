@@ -360,7 +360,7 @@ fn ratio(ppb: Option<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Update;
+    use super::super::source::Update;
     use super::*;
     use crate::control::client::ControlError;
     use crate::control::protocol::{StatusResponse, examples};

@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod metrics;
 mod roster;
+mod source;
 
 use std::cell::RefCell;
 use std::io;
@@ -25,30 +26,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 pub use self::http::Hosts;
+pub use self::source::{Source, Update};
 
 use self::board::Board;
 use crate::clock::monotonic;
-use crate::control::client::ControlError;
-use crate::control::protocol::{EventEntry, StatusResponse};
 use meantime_core::time::Span;
-
-/// A source of the state of a node.
-pub trait Source: Send + 'static {
-    /// Asks the node; waits for the answer.
-    ///
-    /// # Errors
-    /// Why there is none.
-    fn poll(&mut self) -> Result<Update, ControlError>;
-}
-
-/// What a node has answered.
-#[derive(Clone, Debug)]
-pub struct Update {
-    /// The node and its clients.
-    pub response: StatusResponse,
-    /// The events since the last poll, oldest first. Known ones may come again.
-    pub events: Vec<EventEntry>,
-}
 
 /// Serves `listener` until a signal ends it.
 ///

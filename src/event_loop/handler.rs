@@ -5,9 +5,9 @@ use std::io;
 use meantime_core::Node;
 use meantime_core::time::Now;
 
-use super::snapshot::ClockSnapshot;
 use crate::clock::SystemClockEvent;
 use crate::control::{Query, ResponsePart};
+use crate::report::ClockSnapshot;
 
 /// Receives what a node reports, and the requests of programs.
 ///

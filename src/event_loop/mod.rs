@@ -2,7 +2,7 @@
 //!
 //! It follows the contract on [`Node`](meantime_core::Node): what has been received together is handed over,
 //! then datagrams, actions and events are drained. [`LoopHandler`] gets the events, each with a
-//! [`ClockSnapshot`]. If the clock steers the system's time, it is called on each wake-up, and knows itself
+//! [`ClockSnapshot`](crate::report::ClockSnapshot). If the clock steers the system's time, it is called on each wake-up, and knows itself
 //! when it is due. Nothing that the network does ends the loop: failures are counted, and logged at `debug`
 //! once in a while.
 //!
@@ -17,19 +17,19 @@
 //! | `kernel_timestamps` | the kernel's timestamps on the node's oscillator, and whether they come |
 //! | `ticker` | periodic work |
 //! | `failure_counter` | failures of the network |
-//! | `handler`, `snapshot` | what the program implements, and gets |
+//! | `handler` | what the program implements |
+//! | `published_time` | what a node's clock publishes for the system's clock |
 
 mod failure_counter;
 mod handler;
 mod kernel_timestamps;
 mod network;
+mod published_time;
 mod run;
-mod snapshot;
 mod ticker;
 
 pub use handler::LoopHandler;
 pub use run::EventLoop;
-pub use snapshot::ClockSnapshot;
 
 #[cfg(test)]
 mod tests;

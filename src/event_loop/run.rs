@@ -11,10 +11,11 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::handler::LoopHandler;
 use super::network::{Network, Taken};
-use super::snapshot::{ClockSnapshot, published_time};
+use super::published_time::published_time;
 use super::ticker::Ticker;
 use crate::clock::{NodeClock, SystemClockEvent};
 use crate::control::ControlSocket;
+use crate::report::ClockSnapshot;
 use crate::udp::Transport;
 
 /// One node, its transport, its clock, and the loop around them.

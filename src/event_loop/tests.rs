@@ -10,6 +10,7 @@ use mio::Poll;
 use super::*;
 use crate::clock::{ClockSample, NodeClock, PublishedTime, SystemClockEvent};
 use crate::clock::{HostRaw, Overlay, Resumed};
+use crate::report::ClockSnapshot;
 use crate::udp::BUFFER_LEN;
 use crate::udp::{BATCH, ReceiveBatch, Transport};
 use crate::udp::{ClientSocket, Resolver, ServerSocket};

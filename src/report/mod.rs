@@ -2,15 +2,17 @@
 //! record.
 //!
 //! It defines once how times, frequencies and the names of variants are written, and which fields all events
-//! share ([`EventHeader`]). It does no I/O and contains no sentences for people.
+//! share ([`EventHeader`]). Each event comes with a [`ClockSnapshot`]. It does no I/O and contains no sentences for people.
 
 mod format;
 mod header;
 mod round;
+mod snapshot;
 mod words;
 
 pub use format::{classic_time, rfc3339, rounded_ppb, snake_case};
 pub use header::EventHeader;
 pub use round::RoundSummary;
+pub use snapshot::ClockSnapshot;
 pub(crate) use words::word;
 pub use words::{AdjustmentMethod, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping};

@@ -1,6 +1,6 @@
 //! What can go wrong, or be made right, at a given moment.
 
-use super::{Attack, Impairments, Jitter, Lie, MemberIndex};
+use super::{Attack, Directions, Impairments, Jitter, Lie, MemberIndex};
 use meantime_core::event::Adjustment;
 use meantime_core::time::{Frequency, Span};
 
@@ -45,27 +45,4 @@ pub enum Fault {
     EndAttack(MemberIndex),
     /// An operator sets the cluster's time at the server by this amount.
     SetTime(Span, Adjustment),
-}
-
-/// The directions of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Directions {
-    /// From the server to the client.
-    ToClient,
-    /// From the client to the server.
-    ToServer,
-    /// Both directions.
-    Both,
-}
-
-impl Directions {
-    /// Whether the direction to the client is one of them.
-    pub fn to_client(self) -> bool {
-        self != Directions::ToServer
-    }
-
-    /// Whether the direction to the server is one of them.
-    pub fn to_server(self) -> bool {
-        self != Directions::ToClient
-    }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`seed`] | one stream of random numbers for each purpose |
 //! | [`oscillator`] | raw clocks: frequency error, wander, temperature, jumps |
+//! | [`directions`] | the directions of a path |
 //! | [`jitter`], [`link`] | what happens to a datagram under way |
 //! | [`node`] | what a machine can run |
 //! | [`machine`], [`state_store`] | one machine: its oscillator, its process, and what the next process finds |
@@ -23,6 +24,7 @@
 
 pub mod attacker;
 pub mod calibration;
+pub mod directions;
 pub mod evaluation;
 pub mod fault;
 pub mod jitter;
@@ -49,7 +51,8 @@ use std::fmt;
 use meantime_core::time::Timestamp;
 
 pub use attacker::Attack;
-pub use fault::{Directions, Fault};
+pub use directions::Directions;
+pub use fault::Fault;
 pub use jitter::{Jitter, SlowQueue};
 pub use liar::Lie;
 pub use link::Impairments;

@@ -5,7 +5,7 @@ use log::Level;
 
 use super::Tell;
 use super::record::{Record, time_set};
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use crate::report::{classic_time, snake_case};
 use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;

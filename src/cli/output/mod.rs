@@ -24,7 +24,7 @@ pub use record::{Record, time_set};
 pub use server::report_fields;
 
 use super::logging::EVENT_TARGET;
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use meantime_core::time::Span;
 use meantime_core::wire::Name;
 

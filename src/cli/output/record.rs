@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use crate::report::{classic_time, rfc3339, rounded_ppb, snake_case};
 use meantime_core::event::{Adjustment, Peer, Voter};
 use meantime_core::time::{Correction, Frequency, Offset, Span};

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Tell;
 use super::record::{Record, state, time_set};
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use crate::report::{rounded_ppb, snake_case};
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{Peer, RoundReport};

@@ -7,7 +7,7 @@ use super::Tell;
 use super::record::Record;
 use crate::clock::ForeignAdjustment;
 use crate::clock::SystemClockEvent::{self, *};
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 
 impl Tell for SystemClockEvent {
     fn kind(&self) -> &'static str {

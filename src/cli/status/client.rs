@@ -1,6 +1,6 @@
 //! The page of a client.
 
-use super::{Paint, pending_adjustment, ppm, signed, span, words};
+use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use crate::control::protocol::{ClientStatus, LastCorrection, Status};
 
 /// One line for each property of the client.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::table::{self, Cell, Side, lines};
-use super::{Paint, pending_adjustment, ppm, signed, span, words};
+use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into

@@ -25,7 +25,7 @@ pub use row::COLUMNS;
 pub use rows::Recorded;
 
 use crate::clock::HostRaw;
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use file::RecordFile;
 use meantime_core::time::Now;
 use row::Row;

@@ -1,7 +1,7 @@
 //! Which rows an event adds to the record.
 
 use super::row::{NodeRole, Row};
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use meantime_core::time::{Correction, Now, Offset};
 use meantime_core::view::MemberView;
 use meantime_core::wire::Verdict;

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::clock::{self, ClockSample, HostRaw, MIN_SUSPENSION};
-use crate::event_loop::ClockSnapshot;
+use crate::report::ClockSnapshot;
 use format::{MAGIC, ReadTime, StateFileOwner, hash, recall, serialize};
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};

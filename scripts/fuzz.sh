@@ -7,7 +7,7 @@
 #
 # 60 s for each target unless given; --runs ends it sooner.
 #
-# With --fast nobody looks at what is compared with what: half as many executions more, for long runs over a
+# With --fast the fuzzer does not trace comparisons: half as many executions more, for long runs over a
 # good corpus.
 #
 # Needs cargo-fuzz (installed here if cargo can) and a C++ compiler; the stable toolchain will do, since the

@@ -88,8 +88,8 @@ MAIN
         file:scripts/netem/cases.sh:/cases.sh "file:$TC_LIB_DIR/normal.dist:/usr/lib/x86_64-linux-gnu/tc/normal.dist" \
         module:sch_netem module:veth module:bridge module:virtio_blk module:virtio_pci || return
     truncate -s 256M "$dir/disk"
-    # An emulated processor that has to wait for others does not keep up with the time. Whoever may, goes
-    # first.
+    # An emulated processor that has to wait for others does not keep up with the time. A privileged
+    # caller gives it a higher priority.
     local first=()
     nice -n -5 true 2>/dev/null && first=(nice -n -5)
     timeout 500 "${first[@]}" "$qemu" -accel "$accelerator" -m 512 -smp 2 \

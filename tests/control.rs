@@ -1,4 +1,4 @@
-//! The control interface at real processes: what is shown is true, and whoever asks badly harms nobody.
+//! The control interface at real processes: what is shown is true, and bad requests do no harm.
 
 mod support;
 

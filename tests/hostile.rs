@@ -2,7 +2,7 @@
 //! some bits changed, a million of them. Nothing panics, memory does not grow, the log is not flooded, and
 //! the service goes on.
 
-#![expect(clippy::disallowed_types, reason = "somebody has to send what no node would")]
+#![expect(clippy::disallowed_types, reason = "the test sends what no node would")]
 
 mod support;
 
@@ -141,13 +141,13 @@ fn rounds_go_on_and_clocks_stay_together_while_a_server_is_flooded() {
             let grown = server.resident_kb().saturating_sub(before);
             assert!(grown < 4_096, "{kind}: the server grew by {grown} kB");
         }
-        assert_eq!(server.events_of("connected").len(), 2, "nobody else was let in");
+        assert_eq!(server.events_of("connected").len(), 2, "no other client was registered");
         assert!(server.events_of("lost").is_empty());
         assert!(received(&mut server) > 10_000);
     }
 }
 
-/// A Register of somebody who will never hear the answer.
+/// A Register from a forged address, which never receives the answer.
 fn forged_register(random: &Datagram) -> Datagram {
     let mut register = [0; DATAGRAM_LEN];
     register[..4].copy_from_slice(&[b'M', b'T', VERSION, 1]);

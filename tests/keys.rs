@@ -209,7 +209,7 @@ fn keys_are_changed_while_everything_runs() {
     client.wait_for("corrected", corrected + 8, |_| true);
     assert!(client.events_of("holdover").is_empty(), "{}", client.log());
     assert_eq!(client.events_of("registered").len(), 1);
-    // A file that somebody has spoilt changes nothing, and is told.
+    // A file that an operator has spoilt changes nothing, and the server logs that.
     fs::write(files.path("a.key"), "spoilt").expect("our file");
     wait_for_line(&server, "the old keys stay");
     let corrected = client.events_of("corrected").len();

@@ -237,7 +237,7 @@ fn a_setting_cannot_be_taken_back_behind_a_clients_limits() {
         pair.run(40.0);
     }
     assert_agreed(&pair);
-    // Nobody else knows of either.
+    // The new server knows of neither.
     pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
     let mut decided = false;
     let before = pair.client.read(pair.client_now().raw);

@@ -355,7 +355,7 @@ fn a_server_that_restarts_before_its_members_know_their_clusters_name_takes_thei
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
 }
 
-/// Everybody's bound at this moment.
+/// The bounds of client and server at this moment.
 fn bounds(pair: &Pair) -> (Option<Span>, Option<Span>) {
     (pair.client.read(pair.client_now().raw).bound, pair.server.read(pair.server_now().raw).bound)
 }
@@ -441,7 +441,7 @@ fn a_step_beyond_the_limit_is_refused_and_told_now_and_then() {
     let before = pair.client.read(pair.client_now().raw);
     let begun = pair.client_now().raw;
     events(&mut pair.client);
-    // The server's clock jumps; of two members there is nobody to say which is right.
+    // The server's clock jumps; of two members neither can show which is right.
     pair.server_ahead = Span::from_secs(10);
     pair.run(400.0);
     let told = events(&mut pair.client);
@@ -542,8 +542,8 @@ fn a_known_asymmetry_is_taken_out_of_both_sides_view() {
         let seen = offsets.next_back().expect("the client is measured");
         (pair.difference(), seen, bounds(&pair).0.expect("a bound"))
     };
-    // The path is symmetric; whoever says that the way to the client takes 60 µs longer moves the clock by
-    // half.
+    // The path is symmetric; an operator who configures 60 µs more for the way to the client moves the clock
+    // by half.
     let (plain, plain_seen, plain_bound) = run(Span::ZERO);
     let (moved, moved_seen, moved_bound) = run(Span::from_micros(60));
     let by = moved - plain;

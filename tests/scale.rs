@@ -23,7 +23,7 @@ fn heap(clients: usize) -> usize {
         .events
         .iter()
         .filter(|event| matches!(event, ServerEvent::RoundEnded(report) if report.heard == clients + 1));
-    assert!(rounds.count() >= 3, "not everybody is a member like all others");
+    assert!(rounds.count() >= 3, "some clients are not measured in each round");
     counting::heap(load.server.host.node)
 }
 
@@ -54,7 +54,7 @@ fn ten_thousand_members_are_measured_and_corrected_each_round_and_a_few_at_a_tim
         "{:?}",
         measure.correction_error_ns()
     );
-    assert_eq!(shut_down(&mut load), 10_000, "everybody hears of the end");
+    assert_eq!(shut_down(&mut load), 10_000, "all clients receive the Leave");
 }
 
 #[test]

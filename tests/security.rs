@@ -1,4 +1,4 @@
-//! Who may be believed: keys, replays, forgeries and limits, as stories of a server, a client and somebody
+//! Which datagrams are accepted: keys, replays, forgeries and limits, with a server, a client and an attacker
 //! between them.
 //!
 //! A client's or a server's clock that is wrong changes nothing of this: nothing of it looks at a clock that
@@ -401,7 +401,7 @@ fn a_member_that_has_left_is_not_let_in_again_by_its_own_register() {
     assert!(server_fate(&pair, Fate::Replayed) > 5);
 }
 
-/// Without a key, too: nobody puts an older registration of a client in the place of its present one.
+/// Without a key, too: no attacker puts an older registration of a client in the place of its present one.
 #[test]
 fn an_older_register_does_not_replace_a_newer_session() {
     let mut server = default_server();
@@ -449,7 +449,7 @@ fn a_replayed_sign_of_life_keeps_nobody_alive() {
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Holdover);
 }
 
-/// Without a key: whoever cannot see the datagrams has to guess 64 bits, whatever he forges. He knows all
+/// Without a key: an off-path attacker has to guess 64 bits, whatever it forges. It knows all
 /// else: addresses, ports, the process numbers, the newest round and report number.
 #[test]
 fn off_the_path_every_forgery_needs_64_bits_that_cannot_be_guessed() {
@@ -634,7 +634,8 @@ fn what_takes_longer_than_is_accepted_measures_nothing() {
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Synchronized);
 }
 
-/// The numbers of processes and sessions, nonces and cookies: nobody who sees some can tell the next.
+/// The numbers of processes and sessions, nonces and cookies: an attacker who sees some cannot predict the
+/// next.
 #[test]
 fn what_must_not_be_guessed_is_never_the_same_twice() {
     let mut pair = Pair::agreed();

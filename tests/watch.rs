@@ -50,7 +50,7 @@ impl Terminal {
         let (mut output, shown) = (keys.try_clone().expect("a terminal"), Arc::clone(&screen));
         #[expect(
             clippy::disallowed_methods,
-            reason = "whoever does not read a terminal blocks those who write to it"
+            reason = "a terminal that is not read blocks the program that writes to it"
         )]
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];

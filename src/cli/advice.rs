@@ -1,14 +1,14 @@
-//! What a person may look after when the server does not answer. The node goes on knocking all the same.
+//! What an operator may check when the server does not answer. The client goes on registering all the same.
 
 use crate::udp::ServerName;
 
-/// Counts how often a client has knocked in vain, and knows what to say then: once, until somebody answers.
+/// Counts a client's attempts to register without an answer, and gives the hint once, until a server answers.
 #[derive(Debug)]
 pub(super) struct Advice {
     hint: String,
-    /// Attempts since somebody answered last.
+    /// Attempts since the last answer of a server.
     attempts: u32,
-    /// Whether there is somebody, who refuses: another trouble, which is told as an event.
+    /// Whether a server has refused: another problem, which an event reports.
     refused: bool,
 }
 
@@ -19,7 +19,7 @@ impl Advice {
         let mut hint = format!(
             "no answer from {server}: does \"meantime server\" run there, does its firewall let UDP port {port} in, and "
         );
-        // Whoever is asked with a wrong key says nothing.
+        // A server does not answer a request with a wrong key.
         hint += match keyed {
             true => "does it have the key that --key-file has for this client?",
             false => "does it ask for a key (--key-file)?",
@@ -43,8 +43,8 @@ impl Advice {
     }
 }
 
-/// The fifth attempt begins some four seconds after the first: whoever has started both at the same time by
-/// hand, or lost a datagram, is not bothered.
+/// The fifth attempt begins some four seconds after the first: there is no hint when an operator starts
+/// server and client at the same time by hand, or when a datagram is lost.
 const ENOUGH: u32 = 5;
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_refuses_is_not_silent() {
+    fn no_hint_is_given_after_a_refusal() {
         let mut advice = advice();
         assert_eq!(said(&mut advice, "registering", 1) + said(&mut advice, "refused", 1), 0);
         assert_eq!(said(&mut advice, "registering", 100), 0);

@@ -44,7 +44,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Finding::Beyond => ("CRITICAL", 1),
         Finding::Unknown => ("UNKNOWN", 2),
     };
-    // With nobody to read it there is still the exit code.
+    // If stdout is closed, there is still the exit code.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{word}: {line}\n").as_bytes());
     ExitCode::from(code)
 }
@@ -84,7 +84,7 @@ fn growth(clients: &[ClientRow]) -> i64 {
     (2.0 * (DRIFT_ALLOWANCE.ppb() + 6.0 * worst)).ceil() as i64
 }
 
-/// What a crystal may be off of which nobody knows more: 400 ppm, a sixth of it.
+/// The frequency error of a client that reports none: a sixth of 400 ppm.
 const UNKNOWN_PPB: f64 = 400_000.0 / 6.0;
 
 const EXAMPLES: &str = "\

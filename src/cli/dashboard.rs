@@ -15,7 +15,7 @@ use crate::dashboard::{self, Hosts, Source, Update};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct DashboardArgs {
-    /// Where to listen, TCP; whoever can connect there can read everything
+    /// Where to listen, TCP; all programs that can connect there can read everything
     #[arg(long, value_name = "ADDR:PORT", default_value_t = loopback(), value_parser = listen_address)]
     listen: SocketAddr,
     /// A name of this machine by which browsers may ask, besides localhost and all addresses; may be given
@@ -37,9 +37,11 @@ pub(super) fn run(args: &DashboardArgs) -> Result<(), Failure> {
     let listener = TcpListener::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(args.listen, &error))?;
     if !address.ip().is_loopback() {
-        log::warn!("whoever can reach {address} can read everything: there is no password and no encryption");
+        log::warn!(
+            "all programs that can reach {address} can read everything: there is no password and no encryption"
+        );
     }
-    // With nobody to read it there is still the page.
+    // If stdout is closed, the page is served all the same.
     let _ = writeln!(io::stdout(), "Dashboard on http://{address}/");
     let poller = NodePoller { target: args.target.clone(), connection: None, newest_event: 0 };
     dashboard::serve(listener, Hosts::new(&args.host), poller)

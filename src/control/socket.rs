@@ -1,12 +1,10 @@
-//! The control socket: a Unix socket by which people and programs ask a node how it stands, and tell it what
-//! to do.
+//! The control socket: a Unix socket at which programs ask for a node's status and give it commands.
 //!
-//! Each line is a request, and each gets one line in answer. Who may connect is the business of the file
-//! system: the socket is its owner's alone. The node has other things to do, so everything here is bounded:
-//! the connections, what one of them may ask before it has read the answer (one thing), the length of a
-//! request, what is written in a turn of the loop. Who does not read what he has asked for, and who asks
-//! nothing for long, is dropped. A long answer comes in pieces: the next one is made when the one before it
-//! is written.
+//! Each line is a request, and each gets one line in response. Only the owner of the socket's file may
+//! connect. The node has other work, so everything here is bounded: the number of connections, the requests
+//! of a connection before it has read the response (one), the length of a request, and what is written in a
+//! turn of the loop. A connection that does not read its response, or sends no request for long, is closed.
+//! A long response comes in pieces: the next one is made when the one before it is written.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -20,10 +18,10 @@ use slab::Slab;
 
 use meantime_core::time::{Monotonic, Span};
 
-/// What is asked of whoever answers.
+/// What the socket asks of the code that responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query<'a> {
-    /// A line that somebody has sent.
+    /// A line that a program has sent.
     Request(&'a str),
     /// The next piece of the answer before, which has named it so.
     Next(usize),
@@ -49,12 +47,12 @@ impl From<String> for ResponsePart {
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// The file that is ours: somebody may have put another in its place.
+    /// The inode of this socket's file: another program may have put a file in its place.
     inode: u64,
     connections: Slab<Connection>,
-    /// Who was answered last: whoever comes after him is next.
+    /// The key of the connection that was served last: the one after it is next.
     answered: usize,
-    /// Somebody may wait to be let in.
+    /// Whether a program may be waiting for a connection.
     acceptable: bool,
 }
 
@@ -301,7 +299,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(UnixListener::from_std(OwnedFd::from(socket).into()))
 }
 
-/// Removes a socket behind which nobody listens.
+/// Removes a socket on which no process listens.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !found.file_type().is_socket() {
@@ -413,7 +411,7 @@ mod tests {
         assert_eq!(lines.next().unwrap().unwrap(), "abbbbb");
         assert_eq!(lines.next().unwrap().unwrap(), "abbbbb");
         assert_eq!(line(&short), "x\n");
-        // Whoever asks for a lot and does not read is dropped, between two pieces as well.
+        // A connection that does not read a long response is closed, between two pieces as well.
         long.write_all(b"pieces\n").unwrap();
         bench.turn(at(1), 1);
         bench.turn(at(122), 1);

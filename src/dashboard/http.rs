@@ -1,7 +1,7 @@
 //! HTTP: who is let in, and what is answered.
 //!
 //! There are no passwords here: what keeps strangers out is the address that is listened on. What is left is
-//! the browser of somebody who may read: pages from elsewhere must not read through it. They get no
+//! the browser of a user who may read: pages from elsewhere must not read through it. They get no
 //! permission to (there are no CORS headers), and none by a name of theirs that suddenly means this machine
 //! ([`Hosts`]). Nothing can be changed over HTTP.
 
@@ -60,7 +60,7 @@ impl Hosts {
 pub(super) async fn accept(listener: TcpListener, hosts: Rc<Hosts>, board: Rc<RefCell<Board>>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        // Whoever comes when there is no room waits in the kernel's queue.
+        // A connection beyond the limit waits in the kernel's queue.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -71,7 +71,7 @@ pub(super) async fn accept(listener: TcpListener, hosts: Rc<Hosts>, board: Rc<Re
                 });
             }
             Err(error) => {
-                log::debug!("nobody can be let in: {error}");
+                log::debug!("cannot accept a connection: {error}");
                 sleep(RECOVERY).await;
             }
         }
@@ -207,7 +207,8 @@ fn response(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>
     response
 }
 
-/// A page of ours runs our script only, loads nothing from elsewhere, and stands in nobody's frame.
+/// A page of ours runs our script only, loads nothing from elsewhere, and is shown in no frame of another
+/// page.
 const HEADERS_OF_ALL: [(&str, &str); 4] = [
     (
         "content-security-policy",
@@ -229,7 +230,7 @@ const CONVERSATION: Duration = Duration::from_secs(300);
 const REQUEST: usize = 8192;
 /// Browsers send some twenty.
 const HEADERS: usize = 64;
-/// When there are no file descriptors left, somebody may give some back.
+/// How long to wait when there are no file descriptors left: other connections may close meanwhile.
 const RECOVERY: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

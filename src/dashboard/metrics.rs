@@ -1,7 +1,7 @@
 //! What Prometheus reads: names and units by its conventions, seconds and ratios, never their parts.
 //!
-//! The text is OpenMetrics 1.0, or for who does not ask for that, Prometheus' own older format (0.0.4).
-//! What nobody knows has no sample.
+//! The text is OpenMetrics 1.0, or for a reader that does not ask for that, Prometheus' own older format
+//! (0.0.4). An unknown value has no sample.
 
 use std::fmt::Error;
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, LocalSet};
 
 pub use self::http::Hosts;
 pub use self::source::{Source, Update};
@@ -56,9 +56,14 @@ async fn run(listener: std::net::TcpListener, hosts: Hosts, source: impl Source)
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
         // Both run until the end of the program: if one ends, that is a fault of the program.
-        ended = polling => Err(ended.err().map_or(io::Error::other("the task that polls the node has ended"), io::Error::other)),
-        ended = serving => Err(ended.err().map_or(io::Error::other("the task that serves requests has ended"), io::Error::other)),
+        ended = polling => Err(task_error(ended, "the task that polls the node has ended")),
+        ended = serving => Err(task_error(ended, "the task that serves requests has ended")),
     }
+}
+
+/// Why a task has ended: its panic, else `message`.
+fn task_error(ended: Result<(), JoinError>, message: &str) -> io::Error {
+    ended.err().map_or_else(|| io::Error::other(message), io::Error::other)
 }
 
 async fn poll_node(mut source: impl Source, board: Rc<RefCell<Board>>) {

@@ -2,9 +2,9 @@
 //!
 //! It follows the contract on [`Node`](meantime_core::Node): what has been received together is handed over,
 //! then datagrams, actions and events are drained. [`LoopHandler`] gets the events, each with a
-//! [`ClockSnapshot`](crate::report::ClockSnapshot). If the clock steers the system's time, it is called on each wake-up, and knows itself
-//! when it is due. Nothing that the network does ends the loop: failures are counted, and logged at `debug`
-//! once in a while.
+//! [`ClockSnapshot`](crate::report::ClockSnapshot). If the clock steers the system's time, it is called on
+//! each wake-up, and decides itself whether it is due. Nothing that the network does ends the loop: failures
+//! are counted, and logged at `debug` once in a while.
 //!
 //! mio is edge-triggered, so readiness is kept until the socket is empty; and at most a batch of datagrams is
 //! received before timers are checked, so a flood of datagrams cannot starve them. The system rounds waits up

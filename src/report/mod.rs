@@ -2,7 +2,8 @@
 //! record.
 //!
 //! It defines once how times, frequencies and the names of variants are written, and which fields all events
-//! share ([`EventHeader`]). Each event comes with a [`ClockSnapshot`]. It does no I/O and contains no sentences for people.
+//! share ([`EventHeader`]). Each event comes with a [`ClockSnapshot`]. It does no I/O and contains no
+//! sentences for people.
 
 mod format;
 mod header;

@@ -1,6 +1,6 @@
 //! Real processes for tests: start the binary, read its JSON lines, compare clocks.
 //!
-//! What a process prints goes to files, so nobody has to keep reading. Every wait has an end and says what
+//! What a process prints goes to files, so no test has to keep reading. Every wait has an end and says what
 //! it waited for. A process that is dropped is killed.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]

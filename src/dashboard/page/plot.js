@@ -131,7 +131,7 @@ function drawLines(frame, { lines, scale, format, from, marks, cursor, floor, ga
     for (const [, value] of line.points) if (value !== null) values.push(value);
     for (const [, half] of line.bands || []) if (half !== null) halves.push(half);
   }
-  // A shade that was wide once, when somebody joined, need not fit.
+  // A band that was wide once, when a client joined, need not fit.
   if (halves.length) values.push(2 * halves.sort((a, b) => a - b)[Math.floor(halves.length / 2)]);
   let low = Math.min(...values), high = Math.max(...values);
   if (!values.length) [low, high] = scale === "log" ? [1e3, 1e6] : [-1, 1];

@@ -357,7 +357,7 @@ mod tests {
         let mut bound = calm();
         bound.learn(Frequency::from_ppm(0.01));
         for round in 0..600 {
-            // The rate commands are followed by everybody, and are no error.
+            // All members follow the rate commands, so these are no error.
             let s = f64::from(round) * 5.0;
             bound.steer(raw(s), Frequency::from_ppm(0.1), Span::from_secs(5), RHO);
             let phase = (0.1e-6 * 5.0 * f64::from(round * (round + 1) / 2) * 1e9) as i64;
@@ -381,7 +381,7 @@ mod tests {
                 (sign * held - 399_000).abs() < 5_000,
                 "the one that says the most does not count: {held}"
             );
-            assert_eq!(nearest_to_zero(&mut bound, 3.0, 0), 0, "what was contradicted holds nobody");
+            assert_eq!(nearest_to_zero(&mut bound, 3.0, 0), 0, "contradicted proofs have no effect");
         }
     }
 

@@ -2,6 +2,7 @@
 //! nothing else.
 
 #![cfg(feature = "dashboard")]
+#![expect(clippy::disallowed_types, reason = "the test is an HTTP client")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! `meantime dashboard`: a page with plots, and metrics for Prometheus, of a node on this machine.
 
+#![expect(clippy::disallowed_types, reason = "the dashboard listens on TCP")]
+
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 

@@ -9,11 +9,11 @@ use crate::control::protocol::VoteChangeResponse;
 #[command(after_help = EXAMPLES)]
 pub(super) struct MembersArgs {
     #[command(subcommand)]
-    command: Command,
+    command: MembersCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum MembersCommand {
     /// Take a client's vote away: it is measured and corrected as before, but neither the vote nor the
     /// cluster's rate counts it
     Remove(MemberArgs),
@@ -36,8 +36,8 @@ struct MemberArgs {
 /// When there is none, or it is not clear who is meant.
 pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
     let line = match &args.command {
-        Command::Remove(MemberArgs { member, target }) => removed(&target.connect()?.remove(member)?),
-        Command::Pin(MemberArgs { member, target }) => pinned(&target.connect()?.pin(member)?),
+        MembersCommand::Remove(MemberArgs { member, target }) => removed(&target.connect()?.remove(member)?),
+        MembersCommand::Pin(MemberArgs { member, target }) => pinned(&target.connect()?.pin(member)?),
     };
     println!("{line}");
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::target::ControlTarget;
-use super::units;
+use super::units::{self, ValueError};
 use crate::control::protocol::{AdjustmentMethod, ScheduledAdjustment, SetTime, TimeTarget};
 use meantime_core::config::MAX_STEP;
 use meantime_core::time::{Span, Timestamp};
@@ -14,7 +14,7 @@ pub(super) struct SetTimeArgs {
     /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to
     /// set it, as in +1.5s or -200ms
     #[arg(value_name = "TIME|+OFFSET", allow_hyphen_values = true, value_parser = target)]
-    target: Target,
+    target: TypedTarget,
     /// Set all clocks at once, not within the hours that a slew takes
     #[arg(long)]
     step: bool,
@@ -22,11 +22,24 @@ pub(super) struct SetTimeArgs {
     node: ControlTarget,
 }
 
-/// What was typed.
+/// The time or the offset that was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
+enum TypedTarget {
     By(Span),
     To(Timestamp),
+}
+
+/// Why no time and no offset was typed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum TargetError {
+    /// The text begins with a sign, and the rest is not a length of time.
+    #[error(transparent)]
+    Offset(ValueError),
+    /// The text has no sign, and is not a time.
+    #[error(
+        "neither a time nor an offset with its sign; type for example '2026-01-31 16:30:00' (UTC) or +1.5s"
+    )]
+    NoTime,
 }
 
 /// Tells the server on this machine, and prints what will happen.
@@ -35,8 +48,8 @@ enum Target {
 /// When there is none, or that cannot be.
 pub(super) fn run(args: &SetTimeArgs) -> Result<(), Failure> {
     let target = match args.target {
-        Target::By(by) => TimeTarget::ByNs(by.as_nanos()),
-        Target::To(to) => TimeTarget::ToNs(to.as_nanos()),
+        TypedTarget::By(by) => TimeTarget::ByNs(by.as_nanos()),
+        TypedTarget::To(to) => TimeTarget::ToNs(to.as_nanos()),
     };
     let method = if args.step { AdjustmentMethod::Step } else { AdjustmentMethod::Slew };
     let scheduled = args.node.connect()?.set_time(SetTime { target, method })?;
@@ -61,13 +74,11 @@ fn sentence(scheduled: &ScheduledAdjustment) -> String {
     }
 }
 
-fn target(text: &str) -> Result<Target, String> {
+fn target(text: &str) -> Result<TypedTarget, TargetError> {
     if text.starts_with(['+', '-', '−']) {
-        return units::span(&text.replace('−', "-")).map(Target::By).map_err(|error| error.to_string());
+        return units::span(&text.replace('−', "-")).map(TypedTarget::By).map_err(TargetError::Offset);
     }
-    units::moment(text).map(Target::To).map_err(|_| {
-        "neither a time nor an offset with its sign; type for example '2026-01-31 16:30:00' (UTC) or +1.5s".into()
-    })
+    units::moment(text).map(TypedTarget::To).map_err(|_| TargetError::NoTime)
 }
 
 const EXAMPLES: &str = "\
@@ -87,9 +98,9 @@ mod tests {
 
     #[test]
     fn a_sign_makes_an_offset_and_all_else_is_a_time() {
-        assert_eq!(target("+1.5s"), Ok(Target::By(Span::from_millis(1_500))));
-        assert_eq!(target("-200ms"), Ok(Target::By(Span::from_millis(-200))));
-        let moment = Ok(Target::To(Timestamp::from_nanos(1_769_877_000_000_000_000)));
+        assert_eq!(target("+1.5s"), Ok(TypedTarget::By(Span::from_millis(1_500))));
+        assert_eq!(target("-200ms"), Ok(TypedTarget::By(Span::from_millis(-200))));
+        let moment = Ok(TypedTarget::To(Timestamp::from_nanos(1_769_877_000_000_000_000)));
         for text in
             ["2026-01-31 16:30", "2026-01-31 16:30:00", "2026-01-31T16:30:00Z", "2026-01-31T17:30:00.0+01:00"]
         {

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use serde::Serialize;
 
-use super::history::{HistoryPage, RoundHistory};
+use super::history::{HistoryPage, PlotHistory};
 use super::roster::{Id, Presence, Roster, RosterMember};
 use super::source::Update;
 use crate::control::client::ControlError;
@@ -21,7 +21,7 @@ use meantime_core::time::{Monotonic, Span};
 pub(super) struct Board {
     answer: Result<NodeAnswer, NoAnswer>,
     roster: Roster,
-    history: RoundHistory,
+    history: PlotHistory,
     events: VecDeque<BoardEvent>,
     /// The number of the newest event.
     newest_event: u64,
@@ -153,7 +153,7 @@ impl Default for Board {
         Board {
             answer: Err(NoAnswer::NotPolled),
             roster: Roster::default(),
-            history: RoundHistory::default(),
+            history: PlotHistory::default(),
             events: VecDeque::new(),
             newest_event: 0,
             instance: format!("{:016x}", RandomState::new().build_hasher().finish()),

@@ -9,7 +9,7 @@ use crate::control::protocol::{ClientStatus, LastRound, NodeStatus, ServerStatus
 
 /// The last rounds, and the clocks of some members in them.
 #[derive(Debug, Default)]
-pub(super) struct RoundHistory {
+pub(super) struct PlotHistory {
     samples: VecDeque<RoundSample>,
     /// The number of the newest sample.
     newest: u64,
@@ -37,7 +37,7 @@ struct RoundSample {
     #[serde(flatten)]
     cluster_figures: Option<ClusterFigures>,
     number: u64,
-    clocks: Vec<ClockSample>,
+    clocks: Vec<ClockRow>,
 }
 
 /// What only a server knows of a round.
@@ -52,9 +52,9 @@ struct ClusterFigures {
 
 /// A clock in a round: the columns of [`COLUMNS`].
 #[derive(Debug, PartialEq, Serialize)]
-struct ClockSample(Id, Option<i64>, Option<i64>, Option<i64>, Option<f64>, String);
+struct ClockRow(Id, Option<i64>, Option<i64>, Option<i64>, Option<f64>, String);
 
-impl RoundHistory {
+impl PlotHistory {
     /// Adds the last round of a node's answer, unless it was added before.
     pub(super) fn add(&mut self, status: &Status, roster: &Roster) {
         let sample = match &status.node {
@@ -90,7 +90,7 @@ impl RoundHistory {
         self.plotted.contains(&id)
     }
 
-    fn members(&mut self, roster: &Roster) -> Vec<ClockSample> {
+    fn members(&mut self, roster: &Roster) -> Vec<ClockRow> {
         self.plotted.retain(|id| roster.contains(*id));
         let mut clocks = Vec::new();
         for (id, member) in roster.iter() {
@@ -104,7 +104,7 @@ impl RoundHistory {
             clocks.push(match member.is_listed() {
                 true => {
                     let vote = if row.heard_rounds.newest() { row.vote.as_str() } else { "unheard" };
-                    ClockSample(
+                    ClockRow(
                         id,
                         row.offset_ns,
                         row.bound_ns,
@@ -113,7 +113,7 @@ impl RoundHistory {
                         vote.to_owned(),
                     )
                 }
-                false => ClockSample(id, None, None, None, None, member.presence.as_str().to_owned()),
+                false => ClockRow(id, None, None, None, None, member.presence.as_str().to_owned()),
             });
         }
         clocks
@@ -124,7 +124,7 @@ fn sample_of_cluster(
     status: &Status,
     server: &ServerStatus,
     LastRound { summary: last, .. }: &LastRound,
-    clocks: Vec<ClockSample>,
+    clocks: Vec<ClockRow>,
 ) -> RoundSample {
     RoundSample {
         raw_ns: status.header.raw_ns,
@@ -150,7 +150,7 @@ fn sample_of_client(status: &Status, client: &ClientStatus) -> Option<RoundSampl
     let correction = client.last_correction.as_ref()?;
     let offset = correction.added_ns.wrapping_neg();
     let (bound, delay) = (status.header.bound_ns, Some(correction.delay_ns));
-    let clock = ClockSample(OWN, Some(offset), bound, delay, Some(client.frequency_ppb), "in".to_owned());
+    let clock = ClockRow(OWN, Some(offset), bound, delay, Some(client.frequency_ppb), "in".to_owned());
     Some(RoundSample {
         raw_ns: status.header.raw_ns,
         time: status.header.time.clone(),
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_round_is_one_sample_however_often_the_node_is_polled() {
-        let (mut history, mut roster) = (RoundHistory::default(), Roster::default());
+        let (mut history, mut roster) = (PlotHistory::default(), Roster::default());
         roster.update(&clients(2), NOW);
         for round in [1, 1, 1, 2, 2] {
             history.add(&status(round), &roster);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_history_is_bounded_in_rounds_and_members() {
-        let (mut history, mut roster) = (RoundHistory::default(), Roster::default());
+        let (mut history, mut roster) = (PlotHistory::default(), Roster::default());
         roster.update(&clients(100), NOW);
         for round in 1..=1_000 {
             history.add(&status(round), &roster);
@@ -230,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_client_shows_how_far_its_clock_was_off() {
-        let mut history = RoundHistory::default();
+        let mut history = PlotHistory::default();
         history.add(&examples::client(), &Roster::default());
-        let expected = ClockSample(OWN, Some(3), Some(110_000), Some(1), Some(1_500.0), "in".to_owned());
+        let expected = ClockRow(OWN, Some(3), Some(110_000), Some(1), Some(1_500.0), "in".to_owned());
         assert_eq!(history.since(0).samples[0].clocks, [expected]);
     }
 }

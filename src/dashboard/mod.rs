@@ -9,6 +9,8 @@
 //! bounded: connections, the duration of a connection, the length of a request. Times are monotonic and come
 //! from [`clock`](crate::clock); the board and its parts get them as arguments.
 
+#![expect(clippy::disallowed_types, reason = "the dashboard serves HTTP over TCP")]
+
 mod board;
 mod history;
 mod http;

@@ -20,7 +20,7 @@ use crate::udp::{Resolver, ServerName};
 use meantime_core::time::{Frequency, Now, Span};
 use meantime_core::{MasterKeys, Node};
 use meantime_load::{LoadEvent, LoadGenerator, LoadPlan};
-use report::Reporter;
+use report::LoadReporter;
 use sources::Sources;
 
 /// Simulate many clients over UDP to measure what a server can carry
@@ -131,7 +131,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Failure> {
     let clock = Overlay::start(Span::ZERO, Frequency::ZERO);
     let generator = LoadGenerator::new(args.plan(keys), sources.addresses().clone(), clock.now());
     let mut observer = LoadObserver {
-        reporter: Reporter::new(args.output, args.clients as usize),
+        reporter: LoadReporter::new(args.output, args.clients as usize),
         has_measured: false,
         is_over: false,
     };
@@ -154,7 +154,7 @@ fn master_keys(path: &Path) -> Result<MasterKeys, Failure> {
 }
 
 struct LoadObserver {
-    reporter: Reporter,
+    reporter: LoadReporter,
     has_measured: bool,
     is_over: bool,
 }

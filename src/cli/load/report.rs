@@ -10,17 +10,17 @@ use meantime_core::time::Span;
 use meantime_load::{LoadEvent, LoadStatistics};
 
 /// Writes to stdout.
-pub(super) struct Reporter {
+pub(super) struct LoadReporter {
     format: OutputFormat,
     clients: usize,
     out: BufWriter<io::Stdout>,
     failed: Option<io::Error>,
 }
 
-impl Reporter {
+impl LoadReporter {
     /// A reporter on so many clients.
-    pub(super) fn new(format: OutputFormat, clients: usize) -> Reporter {
-        Reporter { format, clients, out: BufWriter::new(io::stdout()), failed: None }
+    pub(super) fn new(format: OutputFormat, clients: usize) -> LoadReporter {
+        LoadReporter { format, clients, out: BufWriter::new(io::stdout()), failed: None }
     }
 
     /// Prints an event.

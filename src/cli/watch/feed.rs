@@ -19,7 +19,7 @@ pub(super) struct Feed {
 
 /// What one poll has received.
 #[derive(Debug)]
-pub(super) struct Update {
+pub(super) struct FeedUpdate {
     /// The state of the node.
     pub response: StatusResponse,
     /// The events since the last update, oldest first.
@@ -36,7 +36,7 @@ impl Feed {
     ///
     /// # Errors
     /// When the node does not answer. The next poll tries again.
-    pub(super) fn poll(&mut self) -> Result<Update, ControlError> {
+    pub(super) fn poll(&mut self) -> Result<FeedUpdate, ControlError> {
         let result = self.try_poll();
         self.timeout = TIMEOUT;
         if result.is_err() {
@@ -45,7 +45,7 @@ impl Feed {
         result
     }
 
-    fn try_poll(&mut self) -> Result<Update, ControlError> {
+    fn try_poll(&mut self) -> Result<FeedUpdate, ControlError> {
         let node = match &mut self.connection {
             Some(connection) => connection,
             None => self.connection.insert(self.target.connect_within(self.timeout)?),
@@ -62,7 +62,7 @@ impl Feed {
             events = log.events;
             self.newest_event = log.newest_event;
         }
-        Ok(Update { response, events })
+        Ok(FeedUpdate { response, events })
     }
 }
 

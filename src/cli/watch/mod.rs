@@ -70,11 +70,11 @@ fn watch(
             && let Event::Key(key) = event::read()?
         {
             match command(key) {
-                Command::Quit => return Ok(()),
-                Command::Sort(by) => screen.sort(by),
-                Command::Reverse => screen.reverse(),
-                Command::Scroll(lines) => screen.scroll(lines),
-                Command::None => {}
+                KeyCommand::Quit => return Ok(()),
+                KeyCommand::Sort(by) => screen.sort(by),
+                KeyCommand::Reverse => screen.reverse(),
+                KeyCommand::Scroll(lines) => screen.scroll(lines),
+                KeyCommand::None => {}
             }
         }
         if monotonic() >= due {
@@ -88,7 +88,7 @@ fn watch(
 }
 
 /// What a key asks for.
-enum Command {
+enum KeyCommand {
     Quit,
     Sort(sorting::Key),
     Reverse,
@@ -96,22 +96,22 @@ enum Command {
     None,
 }
 
-fn command(key: KeyEvent) -> Command {
+fn command(key: KeyEvent) -> KeyCommand {
     if key.kind == KeyEventKind::Release {
-        return Command::None;
+        return KeyCommand::None;
     }
     match key.code {
-        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => Command::Quit,
-        KeyCode::Char('q') | KeyCode::Esc => Command::Quit,
-        KeyCode::Char('r') => Command::Reverse,
-        KeyCode::Char(letter) => sorting::Key::of(letter).map_or(Command::None, Command::Sort),
-        KeyCode::Up => Command::Scroll(-1),
-        KeyCode::Down => Command::Scroll(1),
-        KeyCode::PageUp => Command::Scroll(-PAGE),
-        KeyCode::PageDown => Command::Scroll(PAGE),
-        KeyCode::Home => Command::Scroll(isize::MIN),
-        KeyCode::End => Command::Scroll(isize::MAX),
-        _ => Command::None,
+        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => KeyCommand::Quit,
+        KeyCode::Char('q') | KeyCode::Esc => KeyCommand::Quit,
+        KeyCode::Char('r') => KeyCommand::Reverse,
+        KeyCode::Char(letter) => sorting::Key::of(letter).map_or(KeyCommand::None, KeyCommand::Sort),
+        KeyCode::Up => KeyCommand::Scroll(-1),
+        KeyCode::Down => KeyCommand::Scroll(1),
+        KeyCode::PageUp => KeyCommand::Scroll(-PAGE),
+        KeyCode::PageDown => KeyCommand::Scroll(PAGE),
+        KeyCode::Home => KeyCommand::Scroll(isize::MIN),
+        KeyCode::End => KeyCommand::Scroll(isize::MAX),
+        _ => KeyCommand::None,
     }
 }
 

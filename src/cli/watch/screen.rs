@@ -8,7 +8,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
-use super::feed::Update;
+use super::feed::FeedUpdate;
 use super::history::OffsetHistory;
 use super::sorting::Key;
 use crate::cli::status::table::Side;
@@ -48,7 +48,7 @@ impl Screen {
     }
 
     /// Takes over what the node has answered.
-    pub(super) fn update(&mut self, update: Update) {
+    pub(super) fn update(&mut self, update: FeedUpdate) {
         self.lost = None;
         self.history.add(&update.response);
         self.response = Some(update.response);

@@ -110,20 +110,20 @@ mod tests {
     };
 
     /// A kernel with one state at the first reading, and one later.
-    struct Recorded {
+    struct KernelFake {
         first: std::cell::Cell<Option<KernelState>>,
         later: KernelState,
         privileged: bool,
         set: Vec<KernelAdjustment>,
     }
 
-    impl Recorded {
-        fn new(first: KernelState, later: KernelState) -> Recorded {
-            Recorded { first: Some(first).into(), later, privileged: true, set: Vec::new() }
+    impl KernelFake {
+        fn new(first: KernelState, later: KernelState) -> KernelFake {
+            KernelFake { first: Some(first).into(), later, privileged: true, set: Vec::new() }
         }
     }
 
-    impl KernelClock for Recorded {
+    impl KernelClock for KernelFake {
         fn state(&self) -> io::Result<KernelState> {
             Ok(self.first.take().unwrap_or(self.later))
         }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn error(first: KernelState, later: KernelState) -> Option<String> {
-        take_over(&mut Recorded::new(first, later), GIVE_WAY, CLEAN, |_| ())
+        take_over(&mut KernelFake::new(first, later), GIVE_WAY, CLEAN, |_| ())
             .err()
             .map(|error| error.to_string())
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_clock_that_no_program_keeps_is_taken_over_unchanged() {
         let foreign_rate = KernelState { frequency: ScaledPpm::from_scaled(-77), ..FREE };
-        let mut kernel = Recorded::new(foreign_rate, foreign_rate);
+        let mut kernel = KernelFake::new(foreign_rate, foreign_rate);
         assert!(take_over(&mut kernel, GIVE_WAY, CLEAN, |_| ()).is_ok());
         let same =
             KernelAdjustment { frequency: Some(ScaledPpm::from_scaled(-77)), ..KernelAdjustment::default() };
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn without_the_privilege_the_message_names_it() {
-        let mut kernel = Recorded { privileged: false, ..Recorded::new(FREE, FREE) };
+        let mut kernel = KernelFake { privileged: false, ..KernelFake::new(FREE, FREE) };
         let error = take_over(&mut kernel, INSIST, CLEAN, |_| ()).unwrap_err().to_string();
         assert!(error.contains("CAP_SYS_TIME") && !error.contains('\n'), "{error}");
     }
@@ -185,16 +185,16 @@ mod tests {
     fn any_clock_is_taken_over_by_force() {
         let kept = KernelState { status: KernelStatus::default(), max_error: Span::ZERO, ..FREE };
         let unwatched = |_| panic!("no further reading is needed");
-        assert!(take_over(&mut Recorded::new(kept, kept), INSIST, CLEAN, unwatched).is_ok());
+        assert!(take_over(&mut KernelFake::new(kept, kept), INSIST, CLEAN, unwatched).is_ok());
     }
 
     #[test]
     fn the_state_that_a_killed_predecessor_left_is_no_daemon() {
         let kept = KernelState { status: KernelStatus::default(), max_error: Span::from_millis(30), ..FREE };
         let later = KernelState { max_error: Span::from_millis(31), ..kept };
-        assert!(take_over(&mut Recorded::new(kept, later), GIVE_WAY, KILLED, |_| ()).is_ok());
+        assert!(take_over(&mut KernelFake::new(kept, later), GIVE_WAY, KILLED, |_| ()).is_ok());
         assert!(
-            take_over(&mut Recorded::new(later, kept), GIVE_WAY, KILLED, |_| ()).is_err(),
+            take_over(&mut KernelFake::new(later, kept), GIVE_WAY, KILLED, |_| ()).is_err(),
             "but this one lives"
         );
     }

@@ -37,7 +37,7 @@ use meantime_core::time::{Correction, Frequency, Raw, Span};
 pub struct Steering<K> {
     kernel: K,
     config: SteeringConfig,
-    phase: Phase,
+    phase: SteeringPhase,
     /// The published rate without any slew: the kernel keeps it at the end.
     learned_rate: Frequency,
     bound: LastBound,
@@ -50,7 +50,7 @@ pub struct Steering<K> {
 
 /// What the steering does.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum SteeringPhase {
     /// The node has not had the cluster time yet; nothing was set.
     Waiting,
     /// The clock follows.
@@ -61,11 +61,11 @@ enum Phase {
     GivenUp,
 }
 
-impl Phase {
+impl SteeringPhase {
     fn last(&self) -> Option<LastAdjustment> {
         match self {
-            Phase::Following(last) | Phase::Lapsed(last) => Some(*last),
-            Phase::Waiting | Phase::GivenUp => None,
+            SteeringPhase::Following(last) | SteeringPhase::Lapsed(last) => Some(*last),
+            SteeringPhase::Waiting | SteeringPhase::GivenUp => None,
         }
     }
 }
@@ -84,7 +84,7 @@ impl<K: KernelClock> Steering<K> {
         Steering {
             kernel,
             config,
-            phase: Phase::Waiting,
+            phase: SteeringPhase::Waiting,
             learned_rate: Frequency::ZERO,
             bound: LastBound::default(),
             no_step_before: None,
@@ -100,7 +100,7 @@ impl<K: KernelClock> Steering<K> {
         published: &dyn Fn(Raw) -> PublishedTime,
     ) -> Vec<SystemClockEvent> {
         let mut events = Vec::new();
-        if matches!(self.phase, Phase::GivenUp) {
+        if matches!(self.phase, SteeringPhase::GivenUp) {
             return events;
         }
         let target = published(now.raw);
@@ -125,7 +125,7 @@ impl<K: KernelClock> Steering<K> {
         if self.phase.last().is_none() {
             return;
         }
-        self.phase = Phase::Waiting;
+        self.phase = SteeringPhase::Waiting;
         if let Err(error) = self.set_learned_rate() {
             log::warn!("the system's clock could not be left at its learned rate: {error}");
         }
@@ -142,7 +142,7 @@ impl<K: KernelClock> Steering<K> {
         let missing = target.time - now.system;
         self.check_suspension(&now);
         self.revert_foreign(&state, &now, events)?;
-        if matches!(self.phase, Phase::GivenUp) {
+        if matches!(self.phase, SteeringPhase::GivenUp) {
             return Ok(());
         }
         let plan = self.plan(&now, missing, rate_ahead(now.raw, &target, published));
@@ -161,7 +161,7 @@ impl<K: KernelClock> Steering<K> {
         events.extend(plan.step.map(|step| SystemClockEvent::Stepped { added: Correction::adding(step) }));
         let system = now.system + plan.step.unwrap_or_default();
         let at = SystemClockReading { system, ..now };
-        self.phase = Phase::Following(LastAdjustment { at, frequency: plan.frequency });
+        self.phase = SteeringPhase::Following(LastAdjustment { at, frequency: plan.frequency });
         self.learned_rate = target.frequency;
         Ok(())
     }
@@ -177,7 +177,7 @@ impl<K: KernelClock> Steering<K> {
         let Some(how) = last.foreign_since(state, now) else { return Ok(()) };
         events.push(SystemClockEvent::Disturbed { how });
         if self.conflicts.add(now.raw) && self.config.on_conflict == OnConflict::GiveWay {
-            self.phase = Phase::GivenUp;
+            self.phase = SteeringPhase::GivenUp;
             events.push(SystemClockEvent::GivenUp);
             // If the other program keeps the clock synchronized, it says so by itself.
             let status = Some(state.status.with(KernelStatus::UNSYNCHRONIZED));
@@ -212,13 +212,13 @@ impl<K: KernelClock> Steering<K> {
     /// The node has lost the cluster time: the clock is called unsynchronized, and runs at the learned rate.
     /// Nothing is set if it has not followed yet.
     fn lapse(&mut self, now: &SystemClockReading) -> io::Result<()> {
-        if !matches!(self.phase, Phase::Following(_)) {
+        if !matches!(self.phase, SteeringPhase::Following(_)) {
             return Ok(());
         }
         self.check_suspension(now);
         self.bound.reset();
         let frequency = self.set_learned_rate()?;
-        self.phase = Phase::Lapsed(LastAdjustment { at: *now, frequency });
+        self.phase = SteeringPhase::Lapsed(LastAdjustment { at: *now, frequency });
         Ok(())
     }
 

@@ -61,8 +61,7 @@ impl Tell for ClientEvent {
                 verdict,
                 first,
             } => {
-                record.put("round", *round);
-                record.correction("correction_ns", *correction);
+                record.round_correction(*round, *correction);
                 record.correction("added_ns", *added);
                 record.put("adjustment", snake_case(adjustment));
                 record.span("delay_ns", *delay);
@@ -74,13 +73,11 @@ impl Tell for ClientEvent {
                 record.system();
             }
             Ignored { round, correction, in_a_row } => {
-                record.put("round", *round);
-                record.correction("correction_ns", *correction);
+                record.round_correction(*round, *correction);
                 record.put("in_a_row", *in_a_row);
             }
             RefusedCorrection { round, correction, reason } => {
-                record.put("round", *round);
-                record.correction("correction_ns", *correction);
+                record.round_correction(*round, *correction);
                 record.put("reason", snake_case(reason));
             }
             TimeSet { manual_adjustment, late, adjustment } => {

@@ -60,6 +60,12 @@ impl Record {
         self.span(name, offset.span());
     }
 
+    /// A round, and the correction that belongs to it.
+    pub(super) fn round_correction(&mut self, round: u32, correction: Correction) {
+        self.put("round", round);
+        self.correction("correction_ns", correction);
+    }
+
     pub(super) fn correction(&mut self, name: &str, correction: Correction) {
         self.span(name, correction.span());
     }

@@ -11,7 +11,7 @@ use super::record::{Record, state, time_set};
 use crate::report::ClockSnapshot;
 use crate::report::{rounded_ppb, snake_case};
 use meantime_core::ServerEvent::{self, *};
-use meantime_core::event::{Peer, RoundReport};
+use meantime_core::event::{self, Peer, RoundReport};
 use meantime_core::time::{Offset, Span};
 use meantime_core::wire::{KeyId, Name, RejectReason, VERSION};
 
@@ -54,53 +54,34 @@ impl Tell for ServerEvent {
                 record.client(client);
                 record.span("silent_ns", *silent);
             }
-            Refused { address, reason, version } => {
-                record.put("address", address.to_string());
-                record.put("reason", snake_case(reason));
-                record.put("protocol_version", *version);
-            }
+            Refused { address, reason, version } => refused_fields(record, address, *reason, *version),
             Unauthentic { address, key, known, name } => {
-                record.put("address", address.to_string());
-                record.put("calls_itself", name.as_str());
-                record.put("key", key.0);
-                record.put("key_known", *known);
+                unauthentic_fields(record, address, *key, *known, name);
             }
             RoundStarted { round, clients, burst } => {
                 record.put("round", *round);
-                record.put("clients", *clients);
-                record.put("burst", *burst);
+                burst_fields(record, *clients, *burst);
             }
             BurstAdapted { clients, burst, wanted } => {
-                record.put("clients", *clients);
-                record.put("burst", *burst);
+                burst_fields(record, *clients, *burst);
                 record.put("burst_wanted", *wanted);
             }
             Updated { client, round, offset, delay, heard, error, bound } => {
                 record.client(client);
                 record.put("round", *round);
-                record.offset("offset_ns", *offset);
-                record.span("delay_ns", *delay);
-                record.put("heard", *heard);
+                measured_fields(record, *offset, *delay, *heard);
                 record.known_span("client_error_ns", *error);
                 record.known_span("client_bound_ns", *bound);
             }
             RoundEnded(report) => report_fields(report, &mut |name, value| record.put(name, value)),
-            Falseticker(falseticker) => {
-                record.voter(&falseticker.voter);
-                record.offset("offset_ns", falseticker.offset);
-                record.put("reason", snake_case(falseticker.reason));
-            }
+            Falseticker(falseticker) => falseticker_fields(record, falseticker),
             Truechimer { voter } => record.voter(voter),
             TimeSet { manual_adjustment } => record.manual_adjustment(manual_adjustment),
             TimeAgreed { cluster, agreeing, members } => {
                 record.cluster(*cluster);
-                record.put("agreeing", *agreeing);
-                record.put("members", *members);
+                majority_fields(record, *agreeing, *members);
             }
-            Undecided { members, agreeing } => {
-                record.put("agreeing", *agreeing);
-                record.put("members", *members);
-            }
+            Undecided { members, agreeing } => majority_fields(record, *agreeing, *members),
             TimeAdopted { cluster, members } => {
                 record.cluster(*cluster);
                 record.put("members", *members);
@@ -109,15 +90,13 @@ impl Tell for ServerEvent {
             Resumed => {}
             Suspended { slept } => record.span("slept_ns", *slept),
             OwnClockCorrected { round, correction, adjustment } => {
-                record.put("round", *round);
-                record.correction("correction_ns", *correction);
+                record.round_correction(*round, *correction);
                 record.put("adjustment", snake_case(adjustment));
                 record.system();
             }
             CorrectionSent { client, round, correction, verdict } => {
                 record.client(client);
-                record.put("round", *round);
-                record.correction("correction_ns", *correction);
+                record.round_correction(*round, *correction);
                 record.put("verdict", snake_case(verdict));
             }
         }
@@ -127,9 +106,7 @@ impl Tell for ServerEvent {
         Some(match self {
             Connected { client, .. } => format!("{client} got connected successfully"),
             Left { client } => format!("{client} has left"),
-            Lost { client, silent } => {
-                format!("{client} is lost: not heard for {silent}")
-            }
+            Lost { client, silent } => format!("{client} is lost: not heard for {silent}"),
             Refused { address, reason: RejectReason::Version, version } => format!(
                 "{address} refused: it speaks version {version} of the protocol, this server version {VERSION}; \
                  run the same meantime on both"
@@ -160,14 +137,7 @@ impl Tell for ServerEvent {
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
-            Undecided { members, agreeing } => {
-                // With one vote left there is no majority either.
-                let or = if *members > 2 { ", or take votes away (`meantime members remove`)" } else { "" };
-                format!(
-                    "Undecided: only {agreeing} of {members} clocks are near the median; no clock is corrected. Set the wrong \
-                     clocks right and restart their nodes{or}"
-                )
-            }
+            Undecided { members, agreeing } => undecided(*members, *agreeing),
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
             Deposed { offset } => {
                 format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
@@ -207,6 +177,50 @@ impl Tell for ServerEvent {
             _ => None,
         }
     }
+}
+
+fn refused_fields(record: &mut Record, address: &SocketAddr, reason: RejectReason, version: u8) {
+    record.put("address", address.to_string());
+    record.put("reason", snake_case(reason));
+    record.put("protocol_version", version);
+}
+
+fn unauthentic_fields(record: &mut Record, address: &SocketAddr, key: KeyId, known: bool, name: &Name) {
+    record.put("address", address.to_string());
+    record.put("calls_itself", name.as_str());
+    record.put("key", key.0);
+    record.put("key_known", known);
+}
+
+fn falseticker_fields(record: &mut Record, falseticker: &event::Falseticker) {
+    record.voter(&falseticker.voter);
+    record.offset("offset_ns", falseticker.offset);
+    record.put("reason", snake_case(falseticker.reason));
+}
+
+fn burst_fields(record: &mut Record, clients: usize, burst: u8) {
+    record.put("clients", clients);
+    record.put("burst", burst);
+}
+
+fn measured_fields(record: &mut Record, offset: Offset, delay: Span, heard: u8) {
+    record.offset("offset_ns", offset);
+    record.span("delay_ns", delay);
+    record.put("heard", heard);
+}
+
+fn majority_fields(record: &mut Record, agreeing: usize, members: usize) {
+    record.put("agreeing", agreeing);
+    record.put("members", members);
+}
+
+fn undecided(members: usize, agreeing: usize) -> String {
+    // With one vote left there is no majority either.
+    let or = if members > 2 { ", or take votes away (`meantime members remove`)" } else { "" };
+    format!(
+        "Undecided: only {agreeing} of {members} clocks are near the median; no clock is corrected. Set the wrong \
+         clocks right and restart their nodes{or}"
+    )
 }
 
 fn unauthentic(address: &SocketAddr, key: KeyId, known: bool, name: &Name) -> String {

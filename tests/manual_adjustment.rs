@@ -301,7 +301,7 @@ fn a_time_that_is_not_decided_yet_cannot_be_set() {
             ..ManualAdjustment::NONE
         },
     );
-    assert_eq!(pair.client.counters().of(Fate::Unasked), 1);
+    assert_eq!(pair.client.counters().of(Fate::Unsolicited), 1);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn whoever_registers_again_and_again_is_let_in_once_a_second() {
     }
     let let_in =
         events(&mut server).iter().filter(|event| matches!(event, ServerEvent::Connected { .. })).count();
-    assert_eq!((let_in, server.counters().of(Fate::Hasty)), (1, 9_997));
+    assert_eq!((let_in, server.counters().of(Fate::TooSoon)), (1, 9_997));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn who_registers_from_two_ports_in_turn_is_let_in_once_a_second_too() {
     }
     let let_in =
         events(&mut server).iter().filter(|event| matches!(event, ServerEvent::Connected { .. })).count();
-    assert_eq!((let_in, server.counters().of(Fate::Hasty)), (1, 997));
+    assert_eq!((let_in, server.counters().of(Fate::TooSoon)), (1, 997));
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn only_the_servers_address_is_believed() {
     let before = pair.client.read(pair.client_now().raw);
     pair.client.handle_datagram(pair.client_now(), from(STRANGER), &correction.encode());
     assert_eq!(pair.client.read(pair.client_now().raw), before);
-    assert_eq!(pair.client.counters().of(Fate::Stranger), 1);
+    assert_eq!(pair.client.counters().of(Fate::UnknownAddress), 1);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_probe_that_comes_twice_is_answered_once() {
     pair.client.handle_datagram(pair.client_now(), from(SERVER), &probe.encode());
     let now = pair.client_now();
     assert!(drain(&mut pair.client, now).is_empty());
-    assert_eq!(pair.client.counters().of(Fate::Unasked), 1);
+    assert_eq!(pair.client.counters().of(Fate::Unsolicited), 1);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_report_that_comes_twice_counts_once() {
     let mut pair = Pair::agreed();
     let report = pair.last(Kind::Report);
     pair.server.handle_datagram(pair.server_now(), from(CLIENT), &report.encode());
-    assert_eq!(pair.server.counters().of(Fate::Unasked), 1);
+    assert_eq!(pair.server.counters().of(Fate::Unsolicited), 1);
 }
 
 #[test]

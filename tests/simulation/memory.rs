@@ -1,7 +1,7 @@
 //! What a node keeps of its oscillator's frequency over restarts: what it is good for, and that a wrong one
 //! does no harm.
 
-use meantime_core::saved_state;
+use meantime_core::saved_state::{self, Boot};
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::machine::ProcessModel;
 use meantime_sim::scenario::ClockOverride;
@@ -21,7 +21,7 @@ fn saved_frequency(simulation: &mut Simulation, member: MemberIndex) -> (Frequen
     let reading = simulation.world().read(member).unwrap();
     let error = reading.frequency_error.unwrap();
     assert!(saved_state::is_worth_saving(error), "{member}: {:?} ± {error:?}", reading.frequency);
-    (reading.frequency, saved_state::aged(error, AWAY, true))
+    (reading.frequency, saved_state::aged(error, AWAY, Boot::Same))
 }
 
 /// The server dies and is started again; then `what` is what has become of its saved frequency.

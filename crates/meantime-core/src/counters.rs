@@ -42,7 +42,7 @@ fates! {
     /// It came from an address that the operator's lists exclude.
     Denied = "address not allowed",
     /// It came from an address that it may not come from.
-    Stranger = "unknown address",
+    UnknownAddress = "unknown address",
     /// Its session is not known (any more).
     Session = "unknown session",
     /// Its cookie is wrong or too old.
@@ -52,9 +52,9 @@ fates! {
     /// The limit of such datagrams per second is reached.
     Busy = "too many at a time",
     /// It asks for a new session too soon after the last.
-    Hasty = "registered too soon again",
+    TooSoon = "registered too soon again",
     /// It answers no open request: it is late, a duplicate, or forged.
-    Unasked = "unasked, late or doubled",
+    Unsolicited = "unsolicited, late or duplicate",
     /// It was received before, or is older than the newest datagram, by its authentic sequence number.
     Replayed = "replayed",
     /// Its timestamps make no sense, or it took longer than is accepted.

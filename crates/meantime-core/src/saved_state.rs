@@ -25,6 +25,15 @@ pub struct Mark {
     pub slept: Span,
 }
 
+/// Whether a later moment lies in the same boot of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// The kernel has been running since.
+    Same,
+    /// The machine has rebooted.
+    Later,
+}
+
 /// What a node knows at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SavedState {
@@ -91,7 +100,7 @@ impl SavedState {
     /// What a later run in the same boot knows. A time before `plausible_from` is implausible.
     pub fn recalled(&self, now: Mark, plausible_from: Timestamp) -> Recalled {
         let age = now.oscillator - self.at.oscillator + (now.slept - self.at.slept);
-        let error = aged(self.error, age, true);
+        let error = aged(self.error, age, Boot::Same);
         let plausible = plausible_from..=plausible_from + PLAUSIBLE_FOR;
         let time = match self.time_at(now) {
             Ok(_) if error.over(age) > USELESS => Err(NoTimeReason::TooLongAgo),
@@ -103,7 +112,7 @@ impl SavedState {
 
     /// What a later run knows after so long, in which the machine has rebooted.
     pub fn recalled_after_boot(&self, age: Span) -> Recalled {
-        let error = aged(self.error, age, false);
+        let error = aged(self.error, age, Boot::Later);
         Recalled { frequency: self.frequency, error, time: Err(NoTimeReason::Rebooted) }
     }
 
@@ -123,11 +132,14 @@ pub fn is_worth_saving(error: Frequency) -> bool {
     error <= MAX_SAVED_ERROR
 }
 
-/// One standard deviation of a frequency that was known to `error` so long ago; `same_boot` if the machine's
-/// kernel has been running since.
-pub fn aged(error: Frequency, age: Span, same_boot: bool) -> Frequency {
+/// One standard deviation of a frequency that was known to `error` so long ago, in this or an earlier boot of
+/// the machine.
+pub fn aged(error: Frequency, age: Span, boot: Boot) -> Frequency {
     let walk = WANDER * age.as_secs_f64().max(0.0).sqrt();
-    let start = if same_boot { RESTART } else { REBOOT };
+    let start = match boot {
+        Boot::Same => RESTART,
+        Boot::Later => REBOOT,
+    };
     let squares = [error.ratio(), walk, start.ratio()].map(|deviation| deviation.powi(2));
     Frequency::from_ratio(squares.iter().sum::<f64>().sqrt().min(UNKNOWN.ratio()))
 }
@@ -161,18 +173,18 @@ mod tests {
 
     #[test]
     fn the_error_of_a_state_saved_a_moment_ago_is_nearly_unchanged() {
-        let now = aged(SURE, Span::from_secs(5), true);
+        let now = aged(SURE, Span::from_secs(5), Boot::Same);
         assert!(now > SURE && now.ppm() < 0.11, "{now:?}");
     }
 
     #[test]
     fn the_error_grows_with_the_root_of_time_and_at_a_reboot() {
-        let day = aged(SURE, Span::from_secs(86_400), true);
+        let day = aged(SURE, Span::from_secs(86_400), Boot::Same);
         assert!((0.85..0.92).contains(&day.ppm()), "{day:?}");
-        assert!(aged(SURE, Span::from_secs(60), false).ppm() >= 5.0);
-        assert_eq!(aged(SURE, Span::MAX, false), aged(SURE, Span::MAX, true));
+        assert!(aged(SURE, Span::from_secs(60), Boot::Later).ppm() >= 5.0);
+        assert_eq!(aged(SURE, Span::MAX, Boot::Later), aged(SURE, Span::MAX, Boot::Same));
         assert!(
-            aged(SURE, Span::from_secs(-60), true) < Frequency::from_ppm(0.2),
+            aged(SURE, Span::from_secs(-60), Boot::Same) < Frequency::from_ppm(0.2),
             "clocks may differ a little"
         );
     }

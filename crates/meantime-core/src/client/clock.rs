@@ -272,7 +272,7 @@ impl MemberClock {
         if update.continuity == Continuity::Broken || update.learning {
             self.bound.forget();
         }
-        self.bound.set_pace(now.raw, update.brisk, rho);
+        self.bound.set_pace(now.raw, update.steering, rho);
         let proving = exchanges.filter(|exchange| !update.learning && exchange.delay() >= Span::ZERO);
         if let Some(gap) = self.bound.prove_burst(proving, rho) {
             outbox.report(ClientEvent::BoundBroken { gap });

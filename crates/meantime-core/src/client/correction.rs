@@ -1,5 +1,6 @@
 //! A correction as a session hands it to the clock, and why the clock may not follow it.
 
+use crate::estimation::bound::SteeringPace;
 use crate::estimation::discipline::OutlierLimit;
 use crate::estimation::exchange::Exchange;
 use crate::event::Refusal;
@@ -43,8 +44,8 @@ pub(super) struct BoundUpdate {
     pub continuity: Continuity,
     /// Whether the server states that it is learning the time itself; then they prove nothing.
     pub learning: bool,
-    /// Whether the server states that it steers the rate of a cluster that has never settled.
-    pub brisk: bool,
+    /// How fast the server states that it may change the cluster's rate.
+    pub steering: SteeringPace,
 }
 
 /// Whether the server's time is the one that earlier exchanges were about.

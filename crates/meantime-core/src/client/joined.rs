@@ -11,6 +11,7 @@ use super::replay_window::ReplayWindow;
 use super::report_history::MeasuredBurst;
 use super::reporter::Reporter;
 use super::server_time::{AdjustmentCheck, ServerTime};
+use crate::estimation::bound::SteeringPace;
 use crate::event::HoldoverReason;
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::wire::{
@@ -171,11 +172,11 @@ impl Joined {
         let header = &message.header;
         let known = self.id == header.session;
         match &message.body {
-            Body::Challenge(_) | Body::Welcome(_) => return Ok(Fate::Unasked),
+            Body::Challenge(_) | Body::Welcome(_) => return Ok(Fate::Unsolicited),
             Body::Reject(reject) if known && reject.reason == RejectReason::UnknownSession => {
                 return Err(SessionEnd::ServerForgot);
             }
-            Body::Reject(_) => return Ok(Fate::Unasked),
+            Body::Reject(_) => return Ok(Fate::Unsolicited),
             _ if !known => return Ok(Fate::Session),
             _ => {}
         }
@@ -206,7 +207,7 @@ impl Joined {
     ) -> Fate {
         self.liveness.note_heard(now.mono);
         if self.reporter.history().has_answered(probe.nonce) {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         self.server_time.learn_cluster(probe.cluster, clock);
         if let Some(stamps) = probe.before {
@@ -224,7 +225,7 @@ impl Joined {
 
     fn handle_heartbeat_ack(&mut self, now: Now, header: &Header, heartbeat: &HeartbeatAck) -> Fate {
         if !self.liveness.note_answer(now.mono, heartbeat.nonce) {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         // Heartbeats are sent with the newest key.
         self.key = header.key_id;
@@ -281,7 +282,7 @@ impl Joined {
             return Fate::Superseded;
         }
         if self.reporter.history().find(message.about).is_none() {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         match self.server_time.check_adjustment(now, header, clock, outbox) {
             AdjustmentCheck::Agrees => self.follow_correction(now, header, message, clock, outbox),
@@ -344,7 +345,8 @@ impl Joined {
         let broken = !self.proved || new_cluster || self.liveness.has_gap(now.mono);
         let continuity = if broken { Continuity::Broken } else { Continuity::Same };
         self.proved = !message.learning;
-        let update = BoundUpdate { continuity, learning: message.learning, brisk: message.brisk };
+        let steering = if message.brisk { SteeringPace::Brisk } else { SteeringPace::Gentle };
+        let update = BoundUpdate { continuity, learning: message.learning, steering };
         clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
 }

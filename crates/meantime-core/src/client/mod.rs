@@ -198,7 +198,7 @@ impl Client {
                     self.join(now, server, header, welcome);
                     Fate::Accepted
                 }
-                Body::Welcome(_) => Fate::Unasked,
+                Body::Welcome(_) => Fate::Unsolicited,
                 Body::Reject(reject) => registering.handle_reject(server, reject, outbox),
                 _ => Fate::Session,
             },
@@ -278,7 +278,7 @@ impl Node for Client {
 
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
         let fate = match Message::decode(datagram) {
-            _ if self.server != Some(path.peer) => Fate::Stranger,
+            _ if self.server != Some(path.peer) => Fate::UnknownAddress,
             Ok(message) if !self.is_authentic(&message.header, datagram) => Fate::Tag,
             Ok(message) => self.receive(now, received, path.peer, &message),
             Err(DecodeError::Length(_)) => Fate::Length,

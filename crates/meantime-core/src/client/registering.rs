@@ -117,7 +117,7 @@ impl Registering {
         outbox: &mut Outbox,
     ) -> Fate {
         if self.nonce != challenge.nonce || challenge.cookie == 0 || self.answered {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         self.answered = true;
         self.cookie = challenge.cookie;
@@ -140,7 +140,7 @@ impl Registering {
     pub(super) fn handle_reject(&mut self, server: SocketAddr, reject: &Reject, outbox: &mut Outbox) -> Fate {
         let lasts = matches!(reject.reason, RejectReason::Version | RejectReason::Full);
         if !lasts || self.nonce != reject.nonce {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         self.refused = true;
         if !self.reported.contains(&reject.reason) {

@@ -87,7 +87,7 @@ impl ServerTime {
         outbox: &mut Outbox,
     ) -> Fate {
         if manual.cluster != self.cluster || manual.cluster == ClusterId::default() {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         if !manual.is_newer(self.adjustment.number()) {
             return Fate::Superseded;

@@ -7,7 +7,7 @@ use super::window::{AgreementWindow, MAX_WINDOW};
 use crate::config::{PLAUSIBLE_FOR, SILENT_ROUNDS};
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion};
-use crate::saved_state;
+use crate::saved_state::{self, Boot};
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 
@@ -55,10 +55,11 @@ pub struct TimekeeperConfig {
 /// What the timekeeper is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// For so many votes.
+    /// There is no cluster time, and there were so many votes.
     Listening(u32),
-    /// For so many more rounds.
+    /// It learns the time that its clients carry, for so many more rounds.
     Following(u32),
+    /// Its clock carries the cluster's time.
     Steady,
 }
 
@@ -184,7 +185,8 @@ impl Timekeeper {
     /// as after a restart.
     pub fn wake_up(&mut self, raw: Raw, slept: Span) {
         let sure = self.frequency_error(raw).filter(|error| saved_state::is_worth_saving(*error));
-        let learned = sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, true)));
+        let learned =
+            sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, Boot::Same)));
         self.prior = learned.or(self.prior);
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);

@@ -37,6 +37,15 @@
 use super::exchange::Exchange;
 use crate::time::{Frequency, Raw, Span, Timestamp};
 
+/// How fast the server may change the cluster's rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SteeringPace {
+    /// The rate has never settled.
+    Brisk,
+    /// The rate has settled.
+    Gentle,
+}
+
 /// The interval that a node has proved for the cluster's time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
@@ -47,8 +56,8 @@ pub struct Bound {
     frequency: Frequency,
     /// When the newest rate command was received.
     heard: Raw,
-    /// Whether the cluster's rate has not settled yet, so that the server may change it faster.
-    brisk: bool,
+    /// How fast the server may change the cluster's rate.
+    steering: SteeringPace,
     /// The length of a round, T.
     round: Span,
     /// The operator's assumption about this oscillator: see [`Bound::rho`].
@@ -98,7 +107,7 @@ impl Bound {
             supported: None,
             frequency: Frequency::ZERO,
             heard: raw,
-            brisk: true,
+            steering: SteeringPace::Brisk,
             round: Span::ZERO,
             drift_allowance,
             locked: false,
@@ -141,9 +150,9 @@ impl Bound {
     }
 
     /// Sets how fast the server may change the cluster's rate, from `raw` on.
-    pub fn set_pace(&mut self, raw: Raw, brisk: bool, rho: Frequency) {
+    pub fn set_pace(&mut self, raw: Raw, steering: SteeringPace, rho: Frequency) {
         self.advance(raw, rho);
-        self.brisk = brisk;
+        self.steering = steering;
     }
 
     /// Discards the interval; the next exchange starts a new one.
@@ -256,7 +265,10 @@ impl Bound {
     }
 
     fn pace(&self) -> f64 {
-        if self.brisk { BRISK } else { GENTLE }
+        match self.steering {
+            SteeringPace::Brisk => BRISK,
+            SteeringPace::Gentle => GENTLE,
+        }
     }
 
     fn advance(&mut self, raw: Raw, rho: Frequency) {
@@ -388,7 +400,7 @@ mod tests {
     /// The bound of a node in a settled cluster.
     fn calm() -> Bound {
         let mut bound = Bound::unknown(raw(0.0), DRIFT_ALLOWANCE);
-        bound.set_pace(raw(0.0), false, RHO);
+        bound.set_pace(raw(0.0), SteeringPace::Gentle, RHO);
         bound
     }
 
@@ -447,7 +459,7 @@ mod tests {
         let mut bound = calm();
         bound.prove(&exchange(0.0, 0, 0, 0), RHO);
         let gentle = of(&bound, 60.0, 0);
-        bound.set_pace(raw(0.0), true, RHO);
+        bound.set_pace(raw(0.0), SteeringPace::Brisk, RHO);
         // 100 ppb/s for a minute.
         assert!((of(&bound, 60.0, 0) - gentle - 180_000).abs() < 2_000);
     }

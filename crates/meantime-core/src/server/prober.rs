@@ -84,8 +84,8 @@ pub(super) fn handle_report(
     let (member, burst) = context.members.with_burst(slot).ok_or(Fate::Session)?;
     // A report counts once by its nonce, so its sequence number may be old.
     let _ = member.record_datagram(now.mono, header);
-    let burst = burst.ok_or(Fate::Unasked)?;
-    let probe = burst.take_answered(header.round, report).ok_or(Fate::Unasked)?;
+    let burst = burst.ok_or(Fate::Unsolicited)?;
+    let probe = burst.take_answered(header.round, report).ok_or(Fate::Unsolicited)?;
     burst.correct_t3(header.sequence.wrapping_sub(1), report.transmit_latency);
     let delay = t4 - probe.t1 - report.processing;
     if delay > context.config.max_delay || !burst.add_exchange(header.sequence, report, probe, t4) {

@@ -74,7 +74,7 @@ impl Registrar {
             return Registration::NotAdmitted(Fate::Replayed);
         }
         if was_just_admitted(&context.members, now, request) {
-            return Registration::NotAdmitted(Fate::Hasty);
+            return Registration::NotAdmitted(Fate::TooSoon);
         }
         let known = context.members.knows(path.peer, header.sender);
         let full = context.members.len() >= context.config.max_clients;

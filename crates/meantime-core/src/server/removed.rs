@@ -83,7 +83,7 @@ impl RemovedMembers {
         }
         let namesakes = members.iter().filter(|member| member.name == client.name).count();
         let by_name = client.name != Name::default() && namesakes == 1;
-        if !self.add(client, by_name) {
+        if !self.add(RemovedMember { peer: client, by_name }) {
             return Err(VoteChangeError::TableFull(MAX_REMOVED));
         }
         self.mark_all(members);
@@ -139,10 +139,10 @@ impl RemovedMembers {
     }
 
     /// Adds a client; returns false if the table is full.
-    fn add(&mut self, peer: Peer, by_name: bool) -> bool {
+    fn add(&mut self, removed: RemovedMember) -> bool {
         let has_room = self.0.len() < MAX_REMOVED;
         if has_room {
-            self.0.push(RemovedMember { peer, by_name });
+            self.0.push(removed);
         }
         has_room
     }
@@ -245,14 +245,15 @@ mod tests {
     #[test]
     fn a_removed_client_is_identified_by_name_or_address_and_the_table_is_limited() {
         let mut removed = RemovedMembers::default();
-        removed.add(peer("a", "192.0.2.1:4000"), true);
-        removed.add(peer("twin", "192.0.2.2:4000"), false);
+        removed.add(RemovedMember { peer: peer("a", "192.0.2.1:4000"), by_name: true });
+        removed.add(RemovedMember { peer: peer("twin", "192.0.2.2:4000"), by_name: false });
         assert!(removed.includes(&peer("a", "192.0.2.9:5000")));
         assert!(removed.includes(&peer("renamed", "192.0.2.1:4000")));
         assert!(!removed.includes(&peer("twin", "192.0.2.3:4000")), "another client had the same name");
         assert!(removed.forget(&peer("a", "192.0.2.9:5000")));
         assert!(!removed.forget(&peer("a", "192.0.2.1:4000")));
-        let added = (0..2 * MAX_REMOVED).filter(|_| removed.add(peer("", "192.0.2.1:1"), false)).count();
+        let unnamed = RemovedMember { peer: peer("", "192.0.2.1:1"), by_name: false };
+        let added = (0..2 * MAX_REMOVED).filter(|_| removed.add(unnamed)).count();
         assert_eq!(added, MAX_REMOVED - 1);
     }
 }

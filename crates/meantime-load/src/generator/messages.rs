@@ -14,7 +14,7 @@ use crate::light_client::LightClient;
 impl LoadGenerator {
     pub(super) fn receive(&mut self, now: Now, received: Raw, client: usize, message: &Message) -> Fate {
         let header = &message.header;
-        let Some(light) = self.clients.get_mut(client) else { return Fate::Stranger };
+        let Some(light) = self.clients.get_mut(client) else { return Fate::UnknownAddress };
         if header.session != SessionId::default() && light.is_member() && header.session != light.session {
             return Fate::Session;
         }
@@ -23,13 +23,13 @@ impl LoadGenerator {
         match &message.body {
             Body::Challenge(challenge) if !light.is_member() => {
                 if challenge.nonce != light.nonce {
-                    return Fate::Unasked;
+                    return Fate::Unsolicited;
                 }
                 self.register(now.mono, client, challenge.cookie);
             }
             Body::Welcome(welcome) if !light.is_member() => {
                 if welcome.nonce != light.nonce {
-                    return Fate::Unasked;
+                    return Fate::Unsolicited;
                 }
                 light.enter(now.mono, header.session, welcome.rate);
                 self.terms = *welcome;
@@ -103,7 +103,7 @@ impl LoadGenerator {
         self.statistics.count(|measure| &mut measure.lost_reports, unheard.into());
         let settled = light.is_settled();
         let Some(truth) = light.correct(now.raw, message.about, message.correction) else {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         };
         let clock = Span::from_nanos(truth.shown.as_nanos()) - Span::from_nanos(truth.host.as_nanos());
         self.statistics.corrected(header.round, truth.host, clock, message.correction.span(), settled);
@@ -113,7 +113,7 @@ impl LoadGenerator {
     fn acknowledge(&mut self, client: usize, heartbeat: &HeartbeatAck) -> Fate {
         let light = &mut self.clients[client];
         if light.nonce != heartbeat.nonce || heartbeat.nonce == 0 {
-            return Fate::Unasked;
+            return Fate::Unsolicited;
         }
         light.nonce = 0;
         self.statistics.count(|measure| &mut measure.exchanges, 1);

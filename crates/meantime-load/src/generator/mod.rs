@@ -218,7 +218,7 @@ impl Node for LoadGenerator {
             (Ok(_), Some(client)) if !self.is_genuine(client, datagram) => Fate::Tag,
             (Ok(message), Some(client)) => self.receive(now, received, client, &message),
             (Err(_), _) => Fate::Malformed,
-            (_, None) => Fate::Stranger,
+            (_, None) => Fate::UnknownAddress,
         };
         self.counters.count(fate);
     }

@@ -186,6 +186,15 @@ impl ObservedBurst {
     }
 }
 
+/// One class for each sharpness.
+pub(super) type Classes = [Class; SHARPNESSES.len()];
+
+/// The class with the most evidence.
+pub(super) fn leader(classes: &[Class]) -> &Class {
+    let first = &classes[0];
+    classes.iter().fold(first, |best, class| if class.ln_evidence > best.ln_evidence { class } else { best })
+}
+
 /// A filter of less weight than this evaluates fewer components of the noise.
 const MINOR: f64 = 0.2;
 /// The components that it leaves out: weights, and log likelihoods below the best; a thousandth each.
@@ -199,16 +208,6 @@ const MIN_LN_WEIGHT: f64 = -60.0;
 /// How much the minimum delays may walk in one burst, in units of the noise's scale: zero would preserve a
 /// wrong estimate forever, ten times as much would lose the edges.
 const PATH_WALK: f64 = 5e-4;
-
-/// The class with the most evidence.
-pub(super) fn leader(classes: &[Class]) -> &Class {
-    let first = &classes[0];
-    classes.iter().fold(first, |best, class| if class.ln_evidence > best.ln_evidence { class } else { best })
-}
-
-/// One class for each sharpness.
-pub(super) type Classes = [Class; SHARPNESSES.len()];
-
 /// The sharpnesses of the classes.
 pub(super) const SHARPNESSES: [Sharpness; 4] =
     [Sharpness::Edge(0.003), Sharpness::Edge(0.1), Sharpness::Edge(0.6), Sharpness::None];

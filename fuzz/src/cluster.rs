@@ -3,9 +3,9 @@
 //!
 //! Assertions after every single input: nothing panics; each datagram ends in exactly one counter; an address
 //! without a session gets at most one datagram for one from a server and none from a client; every datagram
-//! sent can be decoded; the number of events is bounded; published time never jumps unless a step is reported;
-//! bounds are never negative; the table of members stays within its limit. Where there are keys, a datagram
-//! that no holder of a key has tagged has no effect: no answer, no event, no nanosecond.
+//! sent can be decoded; the number of events is bounded; published time never jumps unless a step is
+//! reported; bounds are never negative; the table of members stays within its limit. Where there are keys, a
+//! datagram that no holder of a key has tagged has no effect: no answer, no event, no nanosecond.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

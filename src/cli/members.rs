@@ -30,7 +30,7 @@ struct MemberArgs {
     target: ControlTarget,
 }
 
-/// Tells the server on this machine, and prints what has become of it.
+/// Sends the command to the server on this machine, and prints the result.
 ///
 /// # Errors
 /// When there is none, or it is not clear who is meant.

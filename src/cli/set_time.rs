@@ -42,7 +42,7 @@ enum TargetError {
     NoTime,
 }
 
-/// Tells the server on this machine, and prints what will happen.
+/// Sends the command to the server on this machine, and prints what will happen.
 ///
 /// # Errors
 /// When there is none, or that cannot be.

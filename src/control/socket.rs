@@ -92,7 +92,7 @@ impl ControlSocket {
         Ok(ControlSocket { listener, path, inode, connections: Slab::new(), answered: 0, acceptable: true })
     }
 
-    /// Lets the system tell when something is to be done.
+    /// Registers the socket with the poll.
     ///
     /// # Errors
     /// When the system refuses.
@@ -100,7 +100,7 @@ impl ControlSocket {
         registry.register(&mut self.listener, LISTENER, Interest::READABLE)
     }
 
-    /// Takes note of what the system tells; it may be about something else.
+    /// Notes the readiness in an event of mio, which may belong to another source.
     pub fn note(&mut self, event: &mio::event::Event) {
         if event.token() == LISTENER {
             self.acceptable = true;

@@ -1,5 +1,6 @@
-//! An on-path attacker without a key on one client's path: it can delay datagrams, and so move that client's clock
-//! within its bound, and it can cut the client off. It can do nothing else, and nothing to other members.
+//! An on-path attacker without a key on one client's path: it can delay datagrams, and so move that client's
+//! clock within its bound, and it can cut the client off. It can do nothing else, and nothing to other
+//! members.
 
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::ClientState;

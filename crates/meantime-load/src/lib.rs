@@ -1,8 +1,8 @@
 //! The load generator: many light clients in one process, to measure a real server.
 //!
-//! To its driver, a load generator is one [`Node`](meantime_core::Node). The peers of its paths are not the server
-//! but its clients' own addresses ([`ClientAddresses`]); the sockets turn that around. Nothing in this crate opens
-//! a socket or reads a clock.
+//! To its driver, a load generator is one [`Node`](meantime_core::Node). The peers of its paths are not the
+//! server but its clients' own addresses ([`ClientAddresses`]); the sockets turn that around. Nothing in this
+//! crate opens a socket or reads a clock.
 //!
 //! | file | contents |
 //! |---|---|

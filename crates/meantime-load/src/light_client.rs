@@ -1,9 +1,9 @@
 //! A light client: all of the protocol that a server can see, and a clock that is really followed, but no
 //! more.
 //!
-//! Its oscillator is off by an offset and a drift that the load generator knows. It answers probes by its own clock,
-//! says when its reports really left, and follows corrections and rate commands as a client does, with the
-//! bank of two-state Kalman filters in place of a client's discipline: that would be too heavy a hundred
+//! Its oscillator is off by an offset and a drift that the load generator knows. It answers probes by its own
+//! clock, says when its reports really left, and follows corrections and rate commands as a client does, with
+//! the bank of two-state Kalman filters in place of a client's discipline: that would be too heavy a hundred
 //! thousand times. It sets its clock at once instead of slewing it, guarantees no bound, and refuses nothing.
 
 use meantime_core::estimation::kalman::Bank;

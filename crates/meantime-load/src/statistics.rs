@@ -1,8 +1,8 @@
 //! What a load generator finds out about its server.
 //!
-//! The load generator knows each client's oscillator, so it knows what each clock showed against the host's oscillator
-//! when a report was made. With the server's word on that clock added, that is the cluster's time at that
-//! moment as the server has reported it to this client:
+//! The load generator knows each client's oscillator, so it knows what each clock showed against the host's
+//! oscillator when a report was made. With the server's word on that clock added, that is the cluster's time
+//! at that moment as the server has reported it to this client:
 //!
 //! ```text
 //! k = shown + correction − host
@@ -108,8 +108,8 @@ impl LoadStatistics {
         }
     }
 
-    /// In this round a client that showed `clock` more than the host's oscillator at `host` got the correction
-    /// `correction`; if it is `settled`, its clock should have agreed.
+    /// In this round a client that showed `clock` more than the host's oscillator at `host` got the
+    /// correction `correction`; if it is `settled`, its clock should have agreed.
     pub fn corrected(&mut self, round: u32, host: Raw, clock: Span, correction: Span, settled: bool) {
         if self.since.is_none() {
             return;

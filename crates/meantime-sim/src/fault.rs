@@ -19,7 +19,8 @@ pub enum Fault {
     Resume(MemberIndex),
     /// The oscillator steps by this amount.
     Jump(MemberIndex, Span),
-    /// The machine is suspended for so long, and its oscillator with it; then its process learns for how long.
+    /// The machine is suspended for so long, and its oscillator with it; then its process learns for how
+    /// long.
     Sleep(MemberIndex, Span),
     /// The oscillator's frequency changes.
     FrequencyStep(MemberIndex, Frequency),

@@ -2,8 +2,8 @@
 //!
 //! A liar is an honest client whose datagrams are falsified between the client and its link. Outgoing Reports
 //! are changed; in incoming Corrections that answer a lie the change is undone, and the vote's verdict is
-//! hidden. So the client itself goes on following cluster time. That is what makes its lies dangerous: they are
-//! always relative to the truth, and no correction ever uses them up.
+//! hidden. So the client itself goes on following cluster time. That is what makes its lies dangerous: they
+//! are always relative to the truth, and no correction ever uses them up.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

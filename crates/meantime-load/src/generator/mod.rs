@@ -1,10 +1,11 @@
 //! When the clients of a load generator do what. What they send and receive is in [`messages`].
 //!
 //! Every tick, newcomers register at the configured rate, and a share of the other clients is checked for a
-//! retry, a heartbeat or a session that has expired. Under pressure (`--rate max`) heartbeats are kept in flight,
-//! each from the next client in turn, up to a fixed number; when half of them are answered, they are filled up
-//! again. For each of them the server does what it does for any datagram of a member: it receives and stamps it,
-//! decodes it, finds the member and its session, notes the sign of life, and encodes and sends an answer.
+//! retry, a heartbeat or a session that has expired. Under pressure (`--rate max`) heartbeats are kept in
+//! flight, each from the next client in turn, up to a fixed number; when half of them are answered, they are
+//! filled up again. For each of them the server does what it does for any datagram of a member: it receives
+//! and stamps it, decodes it, finds the member and its session, notes the sign of life, and encodes and sends
+//! an answer.
 
 mod messages;
 

@@ -17,8 +17,8 @@
 //! | [`loaded`] | [`LoadedServer`]: a server and a load generator, any node that stands for many clients |
 //! | [`stub_client`] | [`StubClient`]: the least that is a client to a server |
 //!
-//! Time is a [`Span`](meantime_core::time::Span) since the beginning, as everywhere in this crate; nothing here
-//! reads a clock. All randomness is seeded.
+//! Time is a [`Span`](meantime_core::time::Span) since the beginning, as everywhere in this crate; nothing
+//! here reads a clock. All randomness is seeded.
 
 pub mod address;
 pub mod by_hand;

@@ -8,8 +8,8 @@ use meantime_core::wire::Datagram;
 use super::delay::Delay;
 use crate::queue::Queue;
 
-/// What a [`Network`] carries datagrams to and from. [`Host`](super::Host) is one; a test or a bench may wrap a
-/// host, or make one endpoint of several nodes.
+/// What a [`Network`] carries datagrams to and from. [`Host`](super::Host) is one; a test or a bench may wrap
+/// a host, or make one endpoint of several nodes.
 pub trait Endpoint {
     /// Whether datagrams to this address are for this endpoint.
     fn owns(&self, address: SocketAddr) -> bool;
@@ -38,11 +38,11 @@ pub struct Flight {
     pub datagram: Datagram,
 }
 
-/// The network between endpoints, and the virtual clock. The endpoints belong to the caller, who hands them to
-/// each run.
+/// The network between endpoints, and the virtual clock. The endpoints belong to the caller, who hands them
+/// to each run.
 ///
-/// Time goes from one event to the next. At each event time, datagrams that arrive are handed over first, then
-/// endpoints are woken whose deadline has passed, then everything that they send is put under way.
+/// Time goes from one event to the next. At each event time, datagrams that arrive are handed over first,
+/// then endpoints are woken whose deadline has passed, then everything that they send is put under way.
 #[derive(Debug)]
 pub struct Network {
     delay: Delay,

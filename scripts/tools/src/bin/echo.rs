@@ -1,8 +1,8 @@
 //! An echo server and a driver that loads a server at its maximum rate, for `scripts/capacity.py`.
 //!
-//! `echo serve ADDRESS` sends every datagram back, in batches of 64. `echo drive ADDRESS SECONDS ntp|meantime`
-//! keeps 512 requests in flight from 16 ports, and prints the number of answers in a second. The requests are NTP
-//! requests of 48 bytes, or heartbeats of 16 registered clients of 96 bytes.
+//! `echo serve ADDRESS` sends every datagram back, in batches of 64. `echo drive ADDRESS SECONDS
+//! ntp|meantime` keeps 512 requests in flight from 16 ports, and prints the number of answers in a second.
+//! The requests are NTP requests of 48 bytes, or heartbeats of 16 registered clients of 96 bytes.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -146,8 +146,8 @@ fn ntp() -> Vec<u8> {
     request
 }
 
-/// Registers a client; its heartbeat. An echo server registers no client, but sends the heartbeat back like any
-/// other datagram.
+/// Registers a client; its heartbeat. An echo server registers no client, but sends the heartbeat back like
+/// any other datagram.
 fn register(fd: &OwnedFd, number: u64) -> nix::Result<Vec<u8>> {
     let sender = NodeId(number << 32 | u64::from(std::process::id()));
     let mut header = Header { sender, ..Header::default() };

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! To replay, it relays between the server and a client that is started with the address that is printed
-//! first; it forwards all datagrams, and records the client's for a quarter of a minute. At the end it prints how
-//! many datagrams it has sent. Only loopback addresses are accepted as targets.
+//! first; it forwards all datagrams, and records the client's for a quarter of a minute. At the end it prints
+//! how many datagrams it has sent. Only loopback addresses are accepted as targets.
 
 #![expect(clippy::disallowed_types, reason = "it sends what no node would")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]

@@ -26,7 +26,7 @@ fn datagrams(criterion: &mut Criterion) {
     for (name, message) in [("Probe", probe()), ("Report", report())] {
         let datagram = message.encode();
         group.bench_function(format!("encode a {name}"), |bencher| {
-            bencher.iter(|| black_box(&message).encode())
+            bencher.iter(|| black_box(&message).encode());
         });
         group.bench_function(format!("decode a {name}"), |bencher| {
             bencher.iter(|| Message::decode(black_box(&datagram)));
@@ -42,7 +42,7 @@ fn tags(criterion: &mut Criterion) {
     let key = master.node(&name);
     let mut datagram = report().encode();
     group.bench_function("HMAC-SHA-256, by a client", |bencher| {
-        bencher.iter(|| key.sign(Direction::ToServer, black_box(&mut datagram)))
+        bencher.iter(|| key.sign(Direction::ToServer, black_box(&mut datagram)));
     });
     group.bench_function("HMAC-SHA-256, by a server", |bencher| {
         bencher.iter(|| master.node(black_box(&name)).verify(Direction::ToServer, black_box(&datagram)));

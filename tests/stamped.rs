@@ -78,7 +78,7 @@ impl Busy {
             }
             self.drain();
             let due = self.things.first_entry().filter(|entry| entry.key().0 <= self.now);
-            if let Some((side, thing)) = due.map(|entry| entry.remove()) {
+            if let Some((side, thing)) = due.map(std::collections::btree_map::OccupiedEntry::remove) {
                 self.happen(side, thing);
             }
             self.assert_forwards();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use meantime::clock::monotonic;
 use meantime_core::time::Span;
-use meantime_core::{MasterKeys, Node, Server, ServerConfig, ServerEvent};
+use meantime_core::{MasterKeys, Server, ServerConfig, ServerEvent};
 use meantime_load::{ClientAddresses, LoadEvent, LoadGenerator, LoadPlan, LoadStatistics};
 use meantime_sim::testkit::{Endpoint, Flight, Host, HostClock, LoadedServer, moment};
 
@@ -54,7 +54,7 @@ pub(crate) fn loaded(config: ServerConfig, clients: usize) -> Loaded {
 pub(crate) fn finish(loaded: &mut Loaded) -> Box<LoadStatistics> {
     let at = loaded.now();
     let load = &mut loaded.load.0;
-    load.input(at, |generator, now| generator.handle_shutdown(now));
+    load.input(at, meantime_core::Node::handle_shutdown);
     let statistics = load.events().into_iter().find_map(|event| match event {
         LoadEvent::Finished(statistics, ..) => Some(statistics),
         _ => None,
@@ -66,7 +66,7 @@ pub(crate) fn finish(loaded: &mut Loaded) -> Box<LoadStatistics> {
 pub(crate) fn shut_down(loaded: &mut Loaded) -> usize {
     let at = loaded.now();
     let host = &mut loaded.server.host;
-    host.input(at, |server, now| server.handle_shutdown(now));
+    host.input(at, meantime_core::Node::handle_shutdown);
     host.transmits(at).len()
 }
 

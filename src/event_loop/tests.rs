@@ -295,7 +295,7 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
     for _ in 0..400 {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(5))
+                std::thread::sleep(Duration::from_millis(5));
             }
             result => return result.unwrap(),
         }

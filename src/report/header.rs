@@ -33,8 +33,8 @@ impl EventHeader {
             time: rfc3339(reading.time),
             raw_ns: host.as_nanos(),
             cluster_ns: reading.time.as_nanos(),
-            error_ns: reading.error.map(|error| error.as_nanos()),
-            bound_ns: reading.bound.map(|bound| bound.as_nanos()),
+            error_ns: reading.error.map(meantime_core::time::Span::as_nanos),
+            bound_ns: reading.bound.map(meantime_core::time::Span::as_nanos),
         }
     }
 }

@@ -141,7 +141,7 @@ fn island_restarts(seed: u64, kept_by: impl Fn(MemberIndex) -> bool) -> Span {
     simulation.run_for(s(10), &mut ());
     let mut worst = Span::ZERO;
     simulation.run_for(s(120), &mut |sample: &Sample| {
-        worst = worst.max(sample.disagreement().unwrap_or(Span::MAX))
+        worst = worst.max(sample.disagreement().unwrap_or(Span::MAX));
     });
     worst
 }

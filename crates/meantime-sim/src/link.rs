@@ -85,7 +85,7 @@ impl NetworkLink {
     }
 
     fn happens(&mut self, probability: f64) -> bool {
-        probability > 0.0 && (self.rng.next_u32() as f64) < probability * 4_294_967_296.0
+        probability > 0.0 && f64::from(self.rng.next_u32()) < probability * 4_294_967_296.0
     }
 }
 

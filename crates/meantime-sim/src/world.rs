@@ -350,7 +350,7 @@ impl<N: SimNode> World<N> {
             Fault::Heal(client) => self.links(client, super::Directions::Both, |link| link.cut = false),
             Fault::Base(client, directions, base) => self.links(client, directions, |link| link.base = base),
             Fault::Jitter(client, directions, jitter) => {
-                self.links(client, directions, |link| link.jitter = jitter)
+                self.links(client, directions, |link| link.jitter = jitter);
             }
             Fault::Impairments(impairments) => {
                 for (down, up) in &mut self.paths {

@@ -28,7 +28,7 @@ impl Timekeeper {
         self.contradicted = false;
         match self.phase {
             Phase::Listening(votes) => {
-                self.conclude_listening(votes, now, &voters, new_cluster, &mut conclusion)
+                self.conclude_listening(votes, now, &voters, new_cluster, &mut conclusion);
             }
             Phase::Following(left) => self.conclude_following(left, now, &voters, &mut conclusion),
             Phase::Steady => self.conclude_steady(now, &voters, &mut conclusion),

@@ -156,7 +156,7 @@ def check_status(cluster, terminal):
 
     screen = same_in_both(cluster, look)
     expect(
-        any("cellar is left out of the vote: by hand" in line for line in screen),
+        any("cellar is left out of the vote: removed by an operator" in line for line in screen),
         "who is out is said",
         screen,
     )

@@ -120,8 +120,13 @@ fn every_round_and_member_is_recorded_and_drawn() {
         "{offsets:?}"
     );
 
+    picture_is_complete(&dir, &file);
+}
+
+/// Draws the record as SVG and as PNG, and checks what is in the pictures.
+fn picture_is_complete(dir: &Path, file: &Path) {
     let picture = dir.join("picture.svg");
-    drawn(&[&text(&file), "-o", &text(&picture)]);
+    drawn(&[&text(file), "-o", &text(&picture)]);
     let svg = fs::read_to_string(&picture).unwrap();
     for said in [
         "alice, &quot;1&quot;",
@@ -145,7 +150,7 @@ fn every_round_and_member_is_recorded_and_drawn() {
     }
 
     let picture = dir.join("picture.png");
-    drawn(&[&text(&file), "--output", &text(&picture)]);
+    drawn(&[&text(file), "--output", &text(&picture)]);
     let png = fs::read(&picture).unwrap();
     assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
     let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
@@ -154,7 +159,7 @@ fn every_round_and_member_is_recorded_and_drawn() {
     assert!(png.len() > 60_000, "{} bytes", png.len());
 
     drawn(&[
-        &text(&file),
+        &text(file),
         "-o",
         &text(&picture),
         "--from",
@@ -162,7 +167,7 @@ fn every_round_and_member_is_recorded_and_drawn() {
         "--to",
         "2199-01-01T00:00:00Z",
     ]);
-    let nothing = refused(&[&text(&file), "-o", &text(&picture), "--to", "2001-01-01 00:00"]);
+    let nothing = refused(&[&text(file), "-o", &text(&picture), "--to", "2001-01-01 00:00"]);
     assert!(nothing.contains("between these times"), "{nothing}");
 
     drawn(&[&text(&dir.join("alice.csv")), "-o", &text(&dir.join("alice.svg"))]);
@@ -234,7 +239,7 @@ fn where_nothing_can_be_recorded_the_server_says_so_and_does_not_start() {
     let other = dir.join("other.csv");
     fs::write(&other, "time,offset\n1,2\n").unwrap();
     let paths = [dir.clone(), dir.join("gone").join("record.csv"), other.clone()];
-    for (path, why) in paths.iter().zip(["no file", "No such file", "other columns"]) {
+    for (path, why) in paths.iter().zip(["not a file", "No such file", "other columns"]) {
         let mut server = server("127.0.0.1:0", &["--record", &text(path)]);
         assert_eq!(server.wait(PATIENCE).code(), Some(1));
         let log = server.log();

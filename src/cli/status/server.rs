@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
+use crate::report::ExclusionReason;
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
 /// `width` columns.
@@ -29,7 +30,7 @@ pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> Strin
         format!("Server {state}, {clients} clients, a round each {}", span(Some(server.interval_ns)));
     page += &match &server.excluded {
         Some(reason) => {
-            format!("; its own clock is left out of the vote: {}\n", words(reason.as_str()))
+            format!("; its own clock is left out of the vote: {}\n", why_excluded(reason))
         }
         None => "\n".to_owned(),
     };
@@ -129,10 +130,18 @@ fn short(state: &str) -> &str {
 fn excluded(clients: &[ClientRow]) -> String {
     let line = |client: &ClientRow| {
         let (label, reason) = (label(&client.name, client.address), client.excluded.as_ref()?);
-        Some(format!("{label} is left out of the vote: {}\n", words(reason.as_str())))
+        Some(format!("{label} is left out of the vote: {}\n", why_excluded(reason)))
     };
     let lines: Vec<String> = clients.iter().filter_map(line).collect();
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
+}
+
+/// Why the vote leaves a clock out, as a clause.
+fn why_excluded(reason: &ExclusionReason) -> String {
+    match reason {
+        ExclusionReason::Removed => "removed by an operator".to_owned(),
+        reason => words(reason.as_str()),
+    }
 }
 
 /// A client's name, or its address if it has none.

@@ -352,7 +352,8 @@ impl MemberClock {
             outbox.report(ClientEvent::Recovered);
         }
         let added = Correction::adding(proposal.difference);
-        let delay = burst.iter().map(super::super::estimation::exchange::Exchange::delay).min().unwrap_or_default();
+        let delay =
+            burst.iter().map(super::super::estimation::exchange::Exchange::delay).min().unwrap_or_default();
         let view = CorrectionView { added, adjustment, delay, round, ago: Span::ZERO };
         self.last_correction = Some((now.mono, view));
         outbox.report(ClientEvent::Corrected {

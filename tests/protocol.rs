@@ -648,7 +648,9 @@ fn bad_datagram(rng: &mut ChaCha8Rng, genuine: &[Datagram]) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn nobody_unproven_is_answered_with_more_than_it_sent(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn an_unproven_address_gets_no_more_bytes_than_it_sent(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200)
+    ) {
         let mut server = default_server();
         let now = at(1.0, Span::ZERO);
         server.handle_datagram(now, from(STRANGER), &bytes);

@@ -45,7 +45,10 @@ fn ten_thousand_members_are_measured_and_corrected_each_round_and_a_few_at_a_tim
     load.run(Span::from_secs(25));
     assert_eq!(load.server.sent, 5 * 5 * 10_000, "four probes and a correction each");
     assert!(load.server.max_at_once <= 256, "{} datagrams at once", load.server.max_at_once);
-    let agreed = |event: &&ServerEvent| matches!(event, ServerEvent::RoundEnded(report) if report.outcome == Outcome::Agreed && report.agreeing == 10_001);
+    let agreed = |event: &&ServerEvent| match event {
+        ServerEvent::RoundEnded(report) => report.outcome == Outcome::Agreed && report.agreeing == 10_001,
+        _ => false,
+    };
     assert_eq!(load.server.events.iter().filter(agreed).count(), 5, "{:?}", load.server.events);
     let measure = finish(&mut load);
     assert_eq!((measure.lost_probes, measure.lost_reports, measure.unconfirmed_reports), (0, 0, 0));

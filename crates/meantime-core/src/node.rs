@@ -31,7 +31,8 @@ use crate::wire::{ClientState, Datagram};
 /// use std::net::SocketAddr;
 ///
 /// use meantime_core::time::{Monotonic, Now, Raw};
-/// use meantime_core::{Action, Client, ClientConfig, ClientEvent, Node, Path, Server, ServerConfig, ServerEvent};
+/// use meantime_core::{Action, Client, ClientConfig, ClientEvent, Node, Path};
+/// use meantime_core::{Server, ServerConfig, ServerEvent};
 ///
 /// /// Delivers all datagrams that one node sends to the other.
 /// fn deliver(now: Now, address: SocketAddr, from: &mut impl Node, to: &mut impl Node) {

@@ -151,7 +151,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_timer_fires_once_and_in_order(steps in prop::collection::vec((0i64..50, any::<bool>()), 0..400)) {
+        fn every_timer_fires_once_and_in_order(
+            steps in prop::collection::vec((0i64..50, any::<bool>()), 0..400)
+        ) {
             let (mut timers, mut model) = (Timers::default(), Vec::new());
             let mut now = 0;
             for (number, (after, fires)) in steps.into_iter().enumerate() {

@@ -196,7 +196,9 @@ mod tests {
         }
 
         #[test]
-        fn the_first_vote_is_moved_by_liars_at_most_by_their_share_of_the_radius((good, lies) in with_liars()) {
+        fn the_first_vote_is_moved_by_liars_at_most_by_their_share_of_the_radius(
+            (good, lies) in with_liars()
+        ) {
             let all: Vec<i64> = good.iter().chain(&lies).copied().collect();
             let (f, m) = (lies.len() as i64, all.len() as i64);
             let radius = 200_000;
@@ -208,7 +210,9 @@ mod tests {
         }
 
         #[test]
-        fn the_winsorised_mean_is_moved_by_liars_at_most_by_their_share_of_its_reach((good, lies) in with_liars()) {
+        fn the_winsorised_mean_is_moved_by_liars_at_most_by_their_share_of_its_reach(
+            (good, lies) in with_liars()
+        ) {
             let all: Vec<f64> = good.iter().chain(&lies).map(|value| *value as f64).collect();
             let limit = 5_000.0 * lies.len() as f64 / all.len() as f64 + 1e-3;
             let mean = winsorised_mean(&all, 5_000.0).unwrap();

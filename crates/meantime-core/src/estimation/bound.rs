@@ -511,7 +511,8 @@ mod tests {
             start in -1_000_000_000i64..1_000_000_000,
             used in -100.0..100.0f64,
             steps in proptest::collection::vec(
-                (1u32..20, -0.999..0.999f64, -1.0..1.0f64, any::<bool>(), 0i64..5_000_000, 0i64..5_000_000), 1..80)
+                (1u32..20, -0.999..0.999f64, -1.0..1.0f64, any::<bool>(), 0i64..5_000_000, 0i64..5_000_000),
+                1..80)
         ) {
             let round = Span::from_secs(5);
             let mut bound = calm();

@@ -127,7 +127,8 @@ mod tests {
     proptest! {
         #[test]
         fn published_time_never_runs_backwards_while_it_slews(
-            steps in proptest::collection::vec((1i64..5_000_000_000, -20_000_000i64..20_000_000, -200.0..200.0f64), 1..50)
+            steps in proptest::collection::vec(
+                (1i64..5_000_000_000, -20_000_000i64..20_000_000, -200.0..200.0f64), 1..50)
         ) {
             let mut clock = Timescale::free_running(START);
             let (mut raw, mut last) = (START, clock.published(START));

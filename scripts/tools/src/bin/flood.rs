@@ -2,7 +2,7 @@
 //!
 //! ```console
 //! flood 127.0.0.1:5525 noise 60          # random bytes, of the right length and others
-//! flood 127.0.0.1:5525 register 60       # Registers from many addresses of 127.0.0.0/8, which read no answer
+//! flood 127.0.0.1:5525 register 60       # Registers from many addresses of 127.0.0.0/8, that read nothing
 //! flood 127.0.0.1:5525 replay 60         # what a client has sent, from that client's address
 //! ```
 //!

@@ -174,7 +174,7 @@ fn a_client_that_is_gone_is_told_as_an_event() {
 }
 
 #[test]
-fn who_asks_nonsense_or_does_not_listen_disturbs_nobody() {
+fn a_program_that_sends_nonsense_or_does_not_read_disturbs_no_other() {
     let cluster = Cluster::start();
     let path = cluster.dir.path().join("server");
     // Many questions, and no ear for the answers.
@@ -246,7 +246,7 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
 }
 
 #[test]
-fn whoever_names_nobody_or_too_many_is_told_so_in_one_line() {
+fn a_name_of_no_member_or_of_several_is_refused_in_one_line() {
     let cluster = Cluster::start();
     for (socket, whom, why) in [
         ("server", "carol", "no client has the name or the address 'carol'"),

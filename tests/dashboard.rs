@@ -161,7 +161,7 @@ fn what_is_served_is_what_the_node_says() {
 }
 
 #[test]
-fn whoever_stops_is_lost_and_whoever_says_goodbye_has_left() {
+fn a_client_that_stops_is_lost_and_one_that_sends_a_leave_has_left() {
     let mut cluster = Cluster::start();
     let dashboard = &cluster.dashboard;
     assert_eq!(dashboard.member("alice")["presence"], "present");
@@ -251,7 +251,7 @@ fn pages_and_what_is_none() {
 }
 
 #[test]
-fn who_asks_badly_disturbs_nobody_and_a_signal_ends_it() {
+fn a_bad_request_disturbs_no_other_and_a_signal_ends_the_dashboard() {
     let dir = TempDir::new().unwrap();
     let mut dashboard = Dashboard::start(&dir.path().join("nobody").display().to_string());
     assert!(dashboard.exchange(b"\x16\x03\x01 nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));

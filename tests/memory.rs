@@ -74,7 +74,7 @@ fn a_server_goes_on_at_the_rate_that_it_had() {
 }
 
 #[test]
-fn a_cluster_of_which_nobody_is_left_goes_on_from_its_own_time_when_it_starts_again() {
+fn a_cluster_of_which_no_member_is_left_goes_on_from_its_own_time_when_it_starts_again() {
     let (_dir, path) = scratch();
     let (state, socket) = (path.display().to_string(), path.join("control").display().to_string());
     let keep = ["--state-dir", &state];

@@ -62,7 +62,7 @@ fn enter_again(server: &mut Server, nonce: u64, sender: u64) -> SessionId {
 }
 
 #[test]
-fn whoever_registers_again_and_again_is_let_in_once_a_second() {
+fn a_client_that_registers_again_and_again_gets_a_session_once_a_second() {
     let mut server = default_server();
     let challenged = ask(&mut server, 1.0, from(CLIENT), &register(1, 0, 9));
     let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
@@ -94,7 +94,7 @@ fn who_registers_from_two_ports_in_turn_is_let_in_once_a_second_too() {
 }
 
 #[test]
-fn who_comes_and_goes_all_the_time_keeps_nobody_else_out() {
+fn a_client_that_joins_and_leaves_all_the_time_keeps_no_other_out() {
     let mut server = default_server();
     let mut let_in = 0;
     for nonce in 1..200 {
@@ -313,7 +313,7 @@ fn a_silent_server_is_given_up_after_three_rounds_and_found_again() {
 }
 
 #[test]
-fn a_restarted_server_is_joined_within_two_heartbeats_and_nobodys_time_jumps() {
+fn a_restarted_server_is_joined_within_two_heartbeats_and_no_time_jumps() {
     let mut pair = Pair::agreed();
     let cluster_minus_raw = pair.client.read(pair.client_now().raw).time;
     let begun = pair.client_now().raw;
@@ -482,7 +482,7 @@ fn misled(client: ClientConfig, by: Span) -> Pair {
 }
 
 #[test]
-fn a_first_correction_that_was_garbled_locks_nobody_out() {
+fn a_first_correction_that_was_garbled_locks_no_client_out() {
     const WRONG: Span = Span::from_secs(191 * 86_400);
     let mut pair = misled(ClientConfig::default(), WRONG);
     assert!((pair.difference() - WRONG).abs() < Span::from_micros(1), "{}", pair.difference());

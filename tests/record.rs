@@ -218,7 +218,7 @@ fn a_full_disk_is_told_once_and_so_is_its_end() {
 }
 
 #[test]
-fn a_directory_that_vanishes_stops_nobody() {
+fn a_directory_that_vanishes_stops_no_node() {
     let (_dir, dir) = scratch();
     let deep = dir.join("deep");
     fs::create_dir(&deep).unwrap();

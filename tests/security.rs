@@ -110,7 +110,7 @@ fn with_a_key_a_pair_agrees_and_every_datagram_is_tagged() {
 }
 
 #[test]
-fn whoever_has_another_key_or_none_gets_no_answer_has_no_influence_and_is_told_of_once_a_minute() {
+fn a_client_with_another_key_or_none_gets_no_answer_has_no_influence_and_is_reported_once_a_minute() {
     for (server, client, told) in [
         (&[(1, 7)][..], &[(1, 8)][..], (KeyId(1), true)),
         (&[(1, 7)], &[(2, 7)], (KeyId(2), false)),
@@ -239,7 +239,7 @@ fn a_stolen_clients_heartbeat_counts_nothing_in_another_clients_session() {
 }
 
 #[test]
-fn a_copied_datagram_brings_nobody_a_refusal_of_a_living_session() {
+fn a_copied_datagram_causes_no_refusal_of_a_living_session() {
     let mut pair = agreed();
     pair.client.set_keys(pair.client_now(), client_with(&[(1, 7)]).keys);
     pair.run(10.0);
@@ -277,7 +277,7 @@ fn keys_are_changed_without_a_moment_in_holdover() {
 }
 
 #[test]
-fn whoever_gets_the_new_key_first_stays_with_the_old_one_until_the_other_has_it() {
+fn the_side_that_gets_the_new_key_first_keeps_the_old_one_until_the_other_has_it() {
     let mut pair = agreed();
     events(&mut pair.client);
     pair.client.set_keys(pair.client_now(), client_with(&[(1, 7), (2, 9)]).keys);
@@ -422,7 +422,7 @@ fn an_older_register_does_not_replace_a_newer_session() {
 }
 
 #[test]
-fn a_replayed_sign_of_life_keeps_nobody_alive() {
+fn a_replayed_sign_of_life_keeps_no_session_alive() {
     let mut pair = agreed();
     let tape: Vec<Datagram> =
         recorded(&pair).iter().filter(|(it, _)| is_clients(it)).map(|(_, it)| *it).collect();

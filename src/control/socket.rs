@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_is_dropped_and_holds_up_nobody() {
+    fn a_connection_that_does_not_read_is_closed_and_delays_no_other() {
         let mut bench = Bench::new();
         let mut silent = bench.connect();
         silent.write_all(b"x\n").unwrap();

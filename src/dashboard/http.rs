@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_somebody_else_may_own_are_not_answered() {
+    fn names_that_an_attacker_may_own_are_refused() {
         let hosts = Hosts::new(&["Server.lan".into()]);
         for good in [
             "127.0.0.1:5526",

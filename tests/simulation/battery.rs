@@ -34,25 +34,25 @@ fn server_fault(fault: Fault) {
 }
 
 #[test]
-fn a_server_that_jumps_an_hour_moves_nobody() {
+fn a_server_that_jumps_an_hour_moves_no_other_clock() {
     server_fault(Fault::Jump(MemberIndex::SERVER, s(3_600)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_server_that_jumps_ten_milliseconds_moves_nobody() {
+fn a_server_that_jumps_ten_milliseconds_moves_no_other_clock() {
     server_fault(Fault::Jump(MemberIndex::SERVER, Span::from_millis(10)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_server_that_jumps_two_hundred_microseconds_moves_nobody() {
+fn a_server_that_jumps_two_hundred_microseconds_moves_no_other_clock() {
     server_fault(Fault::Jump(MemberIndex::SERVER, us(200)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_server_whose_oscillator_goes_150_ppm_wrong_moves_nobody() {
+fn a_server_whose_oscillator_goes_150_ppm_wrong_moves_no_other_clock() {
     server_fault(Fault::FrequencyStep(MemberIndex::SERVER, Frequency::from_ppm(150.0)));
 }
 
@@ -72,13 +72,13 @@ fn client_fault(fault: Fault) {
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_client_that_jumps_an_hour_moves_nobody_and_comes_back() {
+fn a_client_that_jumps_an_hour_moves_no_other_clock_and_comes_back() {
     client_fault(Fault::Jump(LAST, s(3_600)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_client_whose_oscillator_goes_150_ppm_wrong_moves_nobody_and_comes_back() {
+fn a_client_whose_oscillator_goes_150_ppm_wrong_moves_no_other_clock_and_comes_back() {
     client_fault(Fault::FrequencyStep(LAST, Frequency::from_ppm(150.0)));
 }
 
@@ -97,43 +97,43 @@ fn lie(lie: Lie) {
 }
 
 #[test]
-fn constant_liars_move_nobody() {
+fn constant_liars_move_no_other_clock() {
     lie(Lie::Constant(s(1)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn random_liars_move_nobody() {
+fn random_liars_move_no_other_clock() {
     lie(Lie::Random(s(1)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn two_faced_liars_move_nobody() {
+fn two_faced_liars_move_no_other_clock() {
     lie(Lie::TwoFaced(us(500)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn boiling_frogs_move_nobody() {
+fn boiling_frogs_move_no_other_clock() {
     lie(Lie::Frog(Frequency::from_ppm(1.0)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_at_the_edge_of_the_window_move_nobody() {
+fn liars_at_the_edge_of_the_window_move_no_other_clock() {
     lie(Lie::Edge(0.9));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_about_frequency_move_nobody() {
+fn liars_about_frequency_move_no_other_clock() {
     lie(Lie::Frequency(Frequency::from_ppm(25.0)));
     lie(Lie::Frequency(Frequency::from_ppm(500.0)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_who_hold_their_reports_back_move_nobody() {
+fn liars_who_hold_their_reports_back_move_no_other_clock() {
     lie(Lie::Delayed(Span::from_millis(20)));
 }

@@ -63,7 +63,7 @@ fn a_machine_that_warms_up_by_1_ppm_in_ten_minutes_stays_with_the_others() {
 }
 
 #[test]
-fn a_server_that_warms_up_takes_everybody_along() {
+fn a_server_that_warms_up_takes_all_members_along() {
     for seed in seeds(0..3) {
         let scenario = changed(seed, Fault::Ramp(MemberIndex::SERVER, Frequency::from_ppm(1.0), s(600)));
         let _running = Running(&scenario);
@@ -102,7 +102,7 @@ fn a_way_that_becomes_longer_leaves_at_most_half_of_it_as_an_error() {
 }
 
 #[test]
-fn a_route_that_becomes_longer_both_ways_harms_nobody() {
+fn a_route_that_becomes_longer_both_ways_harms_no_clock() {
     for seed in seeds(0..3) {
         let (worst, _) = rerouted(seed, Directions::Both);
         assert!(worst < us(1), "seed {seed}: {worst}");

@@ -46,13 +46,13 @@ fn joins(offset: Span, drift: Frequency) {
 }
 
 #[test]
-fn a_joiner_an_hour_off_moves_nobody() {
+fn a_joiner_an_hour_off_moves_no_other_clock() {
     joins(s(3_600), Frequency::from_ppm(30.0));
     joins(s(-3_600), Frequency::from_ppm(-95.0));
 }
 
 #[test]
-fn a_joiner_at_1970_moves_nobody() {
+fn a_joiner_at_1970_moves_no_other_clock() {
     joins(Span::from_nanos(-meantime_sim::START.as_nanos()), Frequency::from_ppm(95.0));
 }
 

@@ -32,57 +32,57 @@ fn minority(lie: Lie, named: bool) {
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn constant_liars_are_named_and_move_nobody() {
+fn constant_liars_are_named_and_move_no_other_clock() {
     minority(Lie::Constant(s(1)), true);
     minority(Lie::Constant(Span::from_millis(-5)), true);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_an_hour_off_are_named_and_move_nobody() {
+fn liars_an_hour_off_are_named_and_move_no_other_clock() {
     minority(Lie::Constant(s(3_600)), true);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn random_liars_are_named_and_move_nobody() {
+fn random_liars_are_named_and_move_no_other_clock() {
     minority(Lie::Random(s(1)), true);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn two_faced_liars_are_named_and_move_nobody() {
+fn two_faced_liars_are_named_and_move_no_other_clock() {
     minority(Lie::TwoFaced(s(1)), true);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn boiling_frogs_are_named_and_move_nobody() {
+fn boiling_frogs_are_named_and_move_no_other_clock() {
     minority(Lie::Frog(Frequency::from_ppm(1.0)), true);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_about_being_synchronized_are_named_and_move_nobody() {
+fn liars_about_being_synchronized_are_named_and_move_no_other_clock() {
     minority(Lie::State(s(5)), true);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_at_the_edge_move_nobody() {
+fn liars_at_the_edge_move_no_other_clock() {
     minority(Lie::Edge(0.9), false);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_about_frequency_move_nobody() {
+fn liars_about_frequency_move_no_other_clock() {
     minority(Lie::Frequency(Frequency::from_ppm(-25.0)), false);
     minority(Lie::Frequency(Frequency::from_ppm(500.0)), false);
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn liars_who_hold_reports_back_move_nobody() {
+fn liars_who_hold_reports_back_move_no_other_clock() {
     minority(Lie::Delayed(Span::from_millis(5)), false);
 }
 

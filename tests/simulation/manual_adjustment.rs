@@ -228,7 +228,7 @@ fn a_server_that_restarts_meanwhile_takes_the_setting_from_its_members() {
 }
 
 #[test]
-fn whoever_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
+fn a_client_that_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
     for seed in seeds(0..3) {
         let (newcomer, restarted) = (MemberIndex::client(4), MemberIndex::client(5));
         let faults = vec![
@@ -246,7 +246,7 @@ fn whoever_joins_or_comes_back_meanwhile_shows_what_the_others_show() {
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
+fn a_client_that_was_cut_off_makes_good_for_what_it_has_missed() {
     for seed in seeds(0..3) {
         let cut = MemberIndex::client(2);
         // By 59 ms it slews, by 300 ms it steps.
@@ -270,7 +270,7 @@ fn whoever_was_cut_off_makes_good_for_what_it_has_missed() {
 }
 
 #[test]
-fn what_only_few_had_heard_of_when_the_server_died_is_nobodys() {
+fn an_adjustment_that_few_had_received_when_the_server_died_is_cancelled() {
     for seed in seeds(0..3) {
         let (heard, others) = (MemberIndex::client(1), (2..=5).map(MemberIndex::client));
         let cut = others

@@ -148,7 +148,7 @@ fn island_restarts(seed: u64, kept_by: impl Fn(MemberIndex) -> bool) -> Span {
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn after_a_power_cut_on_the_whole_island_what_was_kept_helps_if_the_server_kept_it_too_and_harms_nobody() {
+fn after_a_power_cut_of_all_machines_what_was_kept_helps_if_the_server_kept_it_too_and_harms_no_clock() {
     let largest = |kept_by: fn(MemberIndex) -> bool| {
         seeds(0..5).into_iter().map(|seed| island_restarts(seed, kept_by)).max().unwrap()
     };

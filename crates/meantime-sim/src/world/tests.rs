@@ -122,7 +122,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 }
 
 #[test]
-fn clocks_that_nobody_corrects_disagree_and_are_seen_to() {
+fn clocks_without_corrections_disagree_and_are_seen_to() {
     let summary = run(&Scenario::default(), 100).summary();
     assert_eq!(summary.agreed, [None; 3]);
     assert!(summary.spreads.max() > Some(Span::from_millis(100)));

@@ -159,6 +159,7 @@ step "fuzzing" 1800 scripts/fuzz.sh --seconds 5
 # The program, on this machine.
 step "release build" 1800 cargo build --locked --release
 step "demo" 900 scripts/demo.sh
+step "demo of the release build" 120 env MEANTIME=target/release/meantime scripts/demo.sh
 step "the systemd units" 600 env MEANTIME=target/release/meantime scripts/systemd-test.py
 step "terminals" 600 scripts/terminal-test.py
 step "the dashboard" 1200 scripts/dashboard-test.py

@@ -180,7 +180,7 @@ class Soak(nodes.Cluster):
         # A process that is stopped does not end.
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)
-        super().stop_all()
+        return super().stop_all()
 
 
 if __name__ == "__main__":

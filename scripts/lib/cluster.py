@@ -12,7 +12,8 @@ STOP_S = 20.0
 
 
 def stop(process, how=signal.SIGTERM, limit_s=STOP_S):
-    """Ends a process with a signal; kills it if it has not ended after `limit_s`."""
+    """Ends a process with a signal; kills it if it has not ended after `limit_s`. Returns whether it has ended
+    without being killed."""
     if process.poll() is None:
         process.send_signal(how)
         try:
@@ -20,10 +21,13 @@ def stop(process, how=signal.SIGTERM, limit_s=STOP_S):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            return False
+    return True
 
 
 class Cluster:
-    """Processes by name. Leaving the context ends them, the last one that was started first.
+    """Processes by name. Leaving the context ends them, the last one that was started first. A process that does
+    not end by itself is killed, and that is a failure.
 
     A node's output is in NAME.out, its log in NAME.err, its control socket is NAME.sock.
     """
@@ -36,8 +40,10 @@ class Cluster:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop_all()
+    def __exit__(self, error, *_):
+        killed = self.stop_all()
+        if killed and error is None:
+            raise SystemExit(f"FAILED: had to be killed: {', '.join(killed)}")
 
     def path(self, name, kind="out"):
         """A file of a node. A name may have any characters; the file's name has letters, digits and hyphens
@@ -64,11 +70,13 @@ class Cluster:
         return self.processes[name]
 
     def stop(self, name, how=signal.SIGTERM, limit_s=STOP_S):
-        stop(self.processes.pop(name), how, limit_s)
+        if not stop(self.processes.pop(name), how, limit_s):
+            raise SystemExit(f"FAILED: {name} has not ended within {limit_s:.0f} s of {how.name}")
 
     def stop_all(self):
-        for name in reversed(list(self.processes)):
-            self.stop(name)
+        """Ends all processes. Returns the names of those that had to be killed."""
+        names = reversed(list(self.processes))
+        return [name for name in names if not stop(self.processes.pop(name))]
 
     def printed(self, name):
         """What a node has printed so far."""

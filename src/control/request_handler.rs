@@ -130,11 +130,15 @@ mod tests {
         ];
         assert_eq!(parts.clone().map(|part| part.next), [Some(2), Some(3), Some(9), None]);
         let whole: String = parts.into_iter().map(|part| part.text).collect();
+        let head = json(&examples::server());
+        let rows = ["1", "2", "3", "4"].map(|name| json(&examples::row(name, 1))).join(",");
+        let begin = head.strip_suffix('}').unwrap();
+        assert_eq!(whole, format!("{begin},\"clients\":[{rows}]}}"));
         let response: StatusResponse = serde_json::from_str(&whole).unwrap();
         assert_eq!(response.status, examples::server());
         let names: Vec<String> = response.clients.into_iter().map(|row: ClientRow| row.name).collect();
         assert_eq!(names, ["1", "2", "3", "4"]);
         let none = first_part(examples::server(), page(&[], None));
-        assert!(none.text.ends_with(",\"clients\":[]}"), "{}", none.text);
+        assert_eq!(none.text, format!("{begin},\"clients\":[]}}"));
     }
 }

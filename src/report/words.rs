@@ -216,6 +216,32 @@ mod tests {
         {
             assert_eq!(RoundOutcome::from(outcome).as_str(), snake_case(outcome));
         }
+        for adjustment in [Adjustment::Step, Adjustment::Slew] {
+            assert_eq!(AdjustmentMethod::from(adjustment).as_str(), snake_case(adjustment));
+        }
+    }
+
+    #[test]
+    fn the_words_of_exclusions_and_holdover_are_those_of_the_control_page() {
+        let exclusions = [
+            (Exclusion::OutsideWindow, "outside_window"),
+            (Exclusion::BeforePlausible, "before_plausible"),
+            (Exclusion::AfterPlausible, "after_plausible"),
+            (Exclusion::Removed, "removed"),
+        ];
+        for (exclusion, word) in exclusions {
+            assert_eq!(ExclusionReason::from(exclusion).as_str(), word);
+        }
+        let reasons = [
+            (HoldoverReason::ServerSilent, "server_silent"),
+            (HoldoverReason::ServerLeft, "server_left"),
+            (HoldoverReason::ServerForgot, "server_forgot"),
+            (HoldoverReason::NoCorrections, "no_corrections"),
+            (HoldoverReason::CorrectionRefused, "correction_refused"),
+        ];
+        for (reason, word) in reasons {
+            assert_eq!(HoldoverCause::from(reason).as_str(), word);
+        }
     }
 
     #[test]

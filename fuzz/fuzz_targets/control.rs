@@ -92,7 +92,8 @@ impl Bench {
                 system: None,
             };
             let handler = &self.handler;
-            self.control.serve(self.poll.registry(), now.mono, |query| handler.respond(node, now, &at, query));
+            let respond = |query| handler.respond(node, now, &at, query);
+            self.control.serve(self.poll.registry(), now.mono, respond);
         }
         panic!("it is busy without end");
     }

@@ -30,7 +30,8 @@ fn check(text: &str) {
         let known = SavedState { time: time.unwrap_or(NOW), at: MARK, frequency, error };
         match recall(&serialize(&owner, &known), &owner, now) {
             Ok(again) => {
-                assert!((again.frequency.ppb() - frequency.ppb()).abs() < 1e-3, "{again:?}, not {frequency:?}");
+                let difference = again.frequency.ppb() - frequency.ppb();
+                assert!(difference.abs() < 1e-3, "{again:?}, not {frequency:?}");
                 assert!(time.is_err() || again.time == time, "{again:?}, not {time:?}");
             }
             // With age its error may have become too large.

@@ -150,9 +150,10 @@ impl LineWriter {
 }
 
 /// The names of the columns, the file's first line.
-pub const COLUMNS: &str = "time,round,role,name,address,state,heard,offset_ns,offset_error_ns,delay_ns,error_ns,bound_ns,\
-                           frequency_ppb,frequency_error_ppb,vote,excluded,outcome,members,members_heard,members_agreeing,\
-                           median_offset_ns,window_ns,spread_ns,largest_bound_ns";
+pub const COLUMNS: &str = "time,round,role,name,address,state,heard,offset_ns,offset_error_ns,delay_ns,error_ns,\
+                           bound_ns,frequency_ppb,frequency_error_ppb,vote,excluded,outcome,members,\
+                           members_heard,members_agreeing,median_offset_ns,window_ns,spread_ns,\
+                           largest_bound_ns";
 
 #[cfg(test)]
 pub(super) mod tests {

@@ -3,9 +3,9 @@
 
 Each server runs on one core, its client on another. The echo is the least that a server can do: it receives
 and sends in batches and does nothing else (scripts/tools/src/bin/echo.rs). chronyd is Debian's package,
-unpacked if it is not installed, never started system-wide, and without the right to touch any clock. Two figures each:
-exchanges a second as they were, and by the second of processor time that the server took, which is the same
-on a quiet machine where the server is the limit, and means something on a busy one, too.
+unpacked if it is not installed, never started system-wide, and without the right to touch any clock. Two
+figures each: exchanges a second as they were, and by the second of processor time that the server took,
+which is the same on a quiet machine where the server is the limit, and means something on a busy one, too.
 
 usage: capacity.py [--seconds N] [--runs N] [--profile release|test] [--clients N]
 """

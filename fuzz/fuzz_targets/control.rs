@@ -92,8 +92,8 @@ impl Bench {
                 system: None,
             };
             let handler = &self.handler;
-            let respond = |query| handler.respond(node, now, &at, query);
-            self.control.serve(self.poll.registry(), now.mono, respond);
+            let registry = self.poll.registry();
+            self.control.serve(registry, now.mono, |query| handler.respond(node, now, &at, query));
         }
         panic!("it is busy without end");
     }

@@ -1,8 +1,9 @@
 //! **meantime**: clock agreement for machines without outside time.
 //!
-//! A server measures the clocks of all registered machines over UDP every five seconds, computes a
-//! fault-tolerant mean in which its own clock is one vote among equals, and sends every machine the
-//! correction of its clock: the Berkeley algorithm, with today's methods of measuring.
+//! A server measures the clocks of all registered machines over UDP every five seconds. The cluster time
+//! begins as a fault-tolerant mean of all clocks, in which the server's own clock is one vote among equals.
+//! In every round the server sends each machine the correction of its clock: the Berkeley algorithm, with
+//! today's methods of measuring.
 //!
 //! This package is the program around the core. The decisions are made in [`meantime_core`], which does no
 //! I/O; [`meantime_sim`] is the simulated world and [`meantime_load`] the load generator.

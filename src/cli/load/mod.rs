@@ -58,7 +58,7 @@ pub(super) struct LoadArgs {
     /// Allow a server on another machine
     #[arg(long)]
     remote: bool,
-    /// OutputFormat of the results on stdout
+    /// Output format of the results on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: OutputFormat,
     #[command(flatten)]

@@ -39,7 +39,7 @@ pub(in crate::cli) struct NodeArgs {
     #[arg(long, value_name = "FREQUENCY", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::frequency)]
     pub(super) simulate_drift: Frequency,
-    /// OutputFormat of the events on stdout
+    /// Output format of the events on stdout
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: OutputFormat,
     /// Also print the clock's state once per period, as in 100ms; at least 1ms

@@ -227,6 +227,14 @@ pub struct Now {
 }
 
 /// A member's clock minus the server's clock. Positive: the member is ahead.
+///
+/// ```
+/// use meantime_core::time::{Offset, Span};
+///
+/// let ahead = Offset::ahead_by(Span::from_millis(3));
+/// let correction = ahead.correction_towards(Offset::ZERO);
+/// assert_eq!(correction.span(), Span::from_millis(-3), "opposite signs, different types");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(Span);
 

@@ -65,7 +65,21 @@ impl Agreement {
     }
 }
 
-/// Asks whether more than half of `members` agree with the median within `window`.
+/// Decides whether more than half of `members` agree with the median within `window`.
+///
+/// ```
+/// use meantime_core::consensus::vote::{VoteReading, agreement};
+/// use meantime_core::time::Span;
+///
+/// let readings = [0, 20, -10, 3_600_000_000].map(|us| VoteReading {
+///     offset: Span::from_micros(us),
+///     error: Span::ZERO,
+/// });
+/// let window = Span::from_micros(50);
+/// let vote = agreement(&readings, window, readings.len());
+/// assert!(vote.majority && vote.agreeing == 3);
+/// assert!(!vote.includes(&readings[3], window), "an hour off: a falseticker");
+/// ```
 pub fn agreement(readings: &[VoteReading], window: Span, members: usize) -> Agreement {
     let offsets: Vec<Span> = readings.iter().map(|reading| reading.offset).collect();
     let mut agreement = Agreement { median: median(&offsets).unwrap_or_default(), ..Agreement::default() };
@@ -90,7 +104,7 @@ pub struct FirstVote {
 }
 
 /// The classic algorithm, once: the mean of the readings within a wide `radius` of the median, if they are
-/// more than half of all `members`. Two that disagree have no majority: follow nothing.
+/// more than half of all `members`. Two that disagree have no majority.
 pub fn first_vote(readings: &[Span], radius: Span, members: usize) -> FirstVote {
     let Some(middle) = median(readings) else {
         return FirstVote::default();

@@ -16,6 +16,16 @@
 use crate::time::Span;
 
 /// Four timestamps. `S` is the timescale of the server's stamps, `C` of the client's.
+///
+/// ```
+/// use meantime_core::estimation::exchange::Exchange;
+/// use meantime_core::time::Span;
+///
+/// // The client is 40 ns ahead; the delay is 100 ns each way.
+/// let exchange = Exchange { t1: 1_000, t2: 1_140, t3: 1_150, t4: 1_210 };
+/// assert_eq!(exchange.offset(), Span::from_nanos(40));
+/// assert_eq!(exchange.delay(), Span::from_nanos(200));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange<S, C> {
     /// The server sent the probe.

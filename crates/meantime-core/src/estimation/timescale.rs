@@ -14,6 +14,19 @@ use crate::event::Adjustment;
 use crate::time::{Correction, Frequency, Raw, Span, Timestamp};
 
 /// A disciplined clock over a free-running oscillator. Pure arithmetic; reads no clock.
+///
+/// ```
+/// use meantime_core::estimation::timescale::Timescale;
+/// use meantime_core::event::Adjustment;
+/// use meantime_core::time::{Frequency, Raw, Span};
+///
+/// let start = Raw::from_nanos(0);
+/// let mut clock = Timescale::free_running(start);
+/// clock.set(start, Span::from_millis(1), Frequency::ZERO, Adjustment::Slew);
+/// // At 500 ppm, a slew of a millisecond takes two seconds.
+/// let later = start + Span::from_secs(1);
+/// assert_eq!(clock.published(later) - clock.estimate(later), Span::from_micros(-500));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timescale {
     reference: Raw,

@@ -14,7 +14,7 @@
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment` | announces manual time adjustments |
 //! | `removed` | remembers which clients have no vote |
-//! | `departures` | removes silent members, says goodbye to all |
+//! | `departures` | removes silent members, sends Leave to all at the end |
 //! | `context`, with `authentication`, `events`, `members` | what all parts work with |
 
 mod authentication;

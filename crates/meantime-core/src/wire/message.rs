@@ -15,6 +15,15 @@ use super::report::Report;
 use super::welcome::Welcome;
 
 /// One decoded datagram.
+///
+/// ```
+/// use meantime_core::wire::{Body, Header, Heartbeat, Message};
+///
+/// let body = Body::Heartbeat(Heartbeat { nonce: 7, ..Heartbeat::default() });
+/// let message = Message { header: Header::default(), body };
+/// assert_eq!(Message::decode(&message.encode()), Ok(message));
+/// assert!(Message::decode(b"not a datagram").is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Message {
     /// What every datagram carries.

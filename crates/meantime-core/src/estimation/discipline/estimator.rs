@@ -25,6 +25,25 @@ pub enum BurstOutcome {
 }
 
 /// The estimator of one node.
+///
+/// ```
+/// use meantime_core::estimation::discipline::{BurstOutcome, Discipline, OutlierLimit};
+/// use meantime_core::estimation::exchange::Exchange;
+/// use meantime_core::time::{Raw, Span, Timestamp};
+///
+/// let mut discipline = Discipline::default();
+/// // The oscillator reads 1 s less than cluster time; the delay is 50 µs each way.
+/// let exchange = Exchange {
+///     t1: Timestamp::from_nanos(5_000_000_000),
+///     t2: Raw::from_nanos(4_000_050_000),
+///     t3: Raw::from_nanos(4_000_060_000),
+///     t4: Timestamp::from_nanos(5_000_110_000),
+/// };
+/// let outcome = discipline.update(&[exchange], OutlierLimit::MAJORITY);
+/// assert_eq!(outcome, Some(BurstOutcome::Started));
+/// let estimate = discipline.estimate(exchange.t3).unwrap();
+/// assert!((estimate.phase - Span::from_secs(1)).abs() < Span::from_micros(1));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Discipline {
     /// Prior of the oscillator's frequency before the first burst, and its standard deviation.

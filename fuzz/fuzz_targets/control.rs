@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use meantime_core::{Client, ClientConfig, Server, ServerConfig};
-use meantime::control::{ControlSocket, ControlledNode, RequestHandler};
 use meantime::clock::HostRaw;
+use meantime::control::{ControlSocket, ControlledNode, RequestHandler};
 use meantime::report::ClockSnapshot;
 use meantime::udp::TimestampSource;
 use meantime_core::time::{Monotonic, Now, Raw, Span};
+use meantime_core::{Client, ClientConfig, Server, ServerConfig};
 use mio::{Events, Poll};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,9 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use meantime::store::state_file::format::{
+    MAGIC, ReadTime, StateFileOwner, recall, serialize, with_checksum,
+};
 use meantime_core::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
-use meantime_core::saved_state::{SavedState, Mark, Recalled};
-use meantime::store::state_file::format::{MAGIC, ReadTime, StateFileOwner, recall, serialize, with_checksum};
+use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Raw, Span, Timestamp};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -17,8 +17,7 @@ use meantime_core::wire::{
     DATAGRAM_LEN, DEFAULT_PORT, Datagram, Direction, KeyId, Master, Message, Name, NodeKey, TAG_LEN,
 };
 use meantime_core::{
-    Action, ClientConfig, ClientEvent, ClockReading, Fate, Keyring, Node, Path, ServerConfig, ServerEvent,
-    StampId,
+    Action, ClientConfig, ClockReading, Fate, Keyring, Node, Path, ServerConfig, ServerEvent, StampId,
 };
 use meantime_sim::testkit::{self, StubClient, moment};
 use meantime_sim::{AnyNode, NodeConfig, NodeEvent, SimNode};
@@ -450,28 +449,13 @@ impl Process {
         self.events.clear();
         self.events.extend(testkit::events(&mut self.role));
         assert!(self.events.len() <= MAX_EVENTS, "{} events at once", self.events.len());
-        if before.state.has_cluster_time() && !self.events.iter().any(is_step) {
+        if before.state.has_cluster_time() && !self.events.iter().any(NodeEvent::is_step) {
             let jump = after.time - before.time;
             assert!(jump.abs() <= ROUNDING, "published time jumped by {jump}, and no step was reported");
         }
         let bounds = [before.bound, after.bound, before.error, after.error];
         assert!(bounds.into_iter().flatten().all(|bound| bound >= Span::ZERO), "{bounds:?}");
     }
-}
-
-/// Whether this says that the published time was stepped.
-fn is_step(event: &NodeEvent) -> bool {
-    use Adjustment::Step;
-    matches!(
-        event,
-        NodeEvent::Client(
-            ClientEvent::Corrected { adjustment: Step, .. }
-                | ClientEvent::TimeSet { adjustment: Step, .. }
-                | ClientEvent::Suspended { .. }
-        ) | NodeEvent::Server(
-            ServerEvent::OwnClockCorrected { adjustment: Step, .. } | ServerEvent::Suspended { .. }
-        )
-    )
 }
 
 fn has_keys(settings: u8) -> bool {

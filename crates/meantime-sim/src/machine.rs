@@ -22,7 +22,7 @@ use super::state_store::StateStore;
 use meantime_core::event::Adjustment;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use meantime_core::wire::{Datagram, NodeKey};
-use meantime_core::{Action, ClientEvent, ClockReading, Counters, Node, Path, ServerEvent, Transmit};
+use meantime_core::{Action, ClockReading, Counters, Node, Path, Transmit};
 
 /// What happens to a process.
 #[derive(Clone, Copy, Debug)]
@@ -238,7 +238,7 @@ impl<N: SimNode> Machine<N> {
             // The node has set its clock by a reading of before it was free: since then it would have run
             // otherwise.
             let bent = FASTEST.over((raw - now.raw).abs()).times(2);
-            let is_reported = jump.abs() <= ROUNDING + bent || output.events.iter().any(is_step);
+            let is_reported = jump.abs() <= ROUNDING + bent || output.events.iter().any(NodeEvent::is_step);
             assert!(
                 is_reported,
                 "{}: published time jumped by {jump} at {at}, and no step was reported",
@@ -343,21 +343,6 @@ impl Jumps {
             self.largest = jump;
         }
     }
-}
-
-/// Whether this says that the published time was stepped.
-fn is_step(event: &NodeEvent) -> bool {
-    use Adjustment::Step;
-    matches!(
-        event,
-        NodeEvent::Client(
-            ClientEvent::Corrected { adjustment: Step, .. }
-                | ClientEvent::TimeSet { adjustment: Step, .. }
-                | ClientEvent::Suspended { .. }
-        ) | NodeEvent::Server(
-            ServerEvent::OwnClockCorrected { adjustment: Step, .. } | ServerEvent::Suspended { .. }
-        )
-    )
 }
 
 /// The monotonic clock at a true time: these machines were switched on a while before.

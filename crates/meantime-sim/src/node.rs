@@ -45,6 +45,23 @@ pub enum NodeEvent {
     Client(ClientEvent),
 }
 
+impl NodeEvent {
+    /// Whether this reports that the published time was stepped.
+    pub fn is_step(&self) -> bool {
+        use Adjustment::Step;
+        matches!(
+            self,
+            NodeEvent::Client(
+                ClientEvent::Corrected { adjustment: Step, .. }
+                    | ClientEvent::TimeSet { adjustment: Step, .. }
+                    | ClientEvent::Suspended { .. }
+            ) | NodeEvent::Server(
+                ServerEvent::OwnClockCorrected { adjustment: Step, .. } | ServerEvent::Suspended { .. }
+            )
+        )
+    }
+}
+
 /// A server or a client.
 #[derive(Debug)]
 pub enum AnyNode {

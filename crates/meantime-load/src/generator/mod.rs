@@ -1,4 +1,4 @@
-//! When the clients of a load generator do what. What they send and receive is in [`messages`].
+//! When the clients of a load generator do what. What they send and receive is in `messages`.
 //!
 //! Every tick, newcomers register at the configured rate, and a share of the other clients is checked for a
 //! retry, a heartbeat or a session that has expired. Under pressure (`--rate max`) heartbeats are kept in

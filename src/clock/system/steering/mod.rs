@@ -14,7 +14,7 @@
 //! reading two clocks together, and that is averaged over τ. A distance above a threshold is stepped: a lower
 //! threshold at the first adjustment, when the machine's time may be anything, a higher one after that.
 //!
-//! [`foreign`] detects what other programs do to the clock, [`errors`] is what the kernel reports of it. A
+//! `foreign` detects what other programs do to the clock, `errors` is what the kernel reports of it. A
 //! clock whose error may be more than a second, that never had a guaranteed bound, or whose node has lost the
 //! cluster time, is called unsynchronized.
 

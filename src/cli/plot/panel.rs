@@ -203,22 +203,8 @@ const DENSE: usize = 400;
 
 #[cfg(test)]
 mod tests {
+    use super::super::styles::tests::{member, point};
     use super::*;
-
-    fn point(s: i64, joined: bool, offset_ns: Option<f64>) -> HistoryPoint {
-        HistoryPoint {
-            time_ns: s * 1_000_000_000,
-            joined,
-            holdover: false,
-            offset_ns,
-            delay_ns: None,
-            frequency_ppb: None,
-        }
-    }
-
-    fn member(name: &str, points: Vec<HistoryPoint>) -> MemberHistory {
-        MemberHistory { name: name.into(), own: name == "hub", points }
-    }
 
     #[test]
     fn a_line_is_broken_where_a_value_or_a_round_is_missing() {

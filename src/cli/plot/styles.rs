@@ -120,11 +120,12 @@ pub(super) const NAMELESS: MemberStyle =
     MemberStyle { color: RGBColor(190, 190, 190), shape: MarkerShape::Circle, named: false };
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::store::record::history::HistoryPoint;
 
-    fn point(s: i64, joined: bool, offset_ns: Option<f64>) -> HistoryPoint {
+    /// A point of a history, `s` seconds after its beginning.
+    pub(in crate::cli::plot) fn point(s: i64, joined: bool, offset_ns: Option<f64>) -> HistoryPoint {
         HistoryPoint {
             time_ns: s * 1_000_000_000,
             joined,
@@ -135,7 +136,8 @@ mod tests {
         }
     }
 
-    fn member(name: &str, points: Vec<HistoryPoint>) -> MemberHistory {
+    /// The history of a member; the server is called "hub".
+    pub(in crate::cli::plot) fn member(name: &str, points: Vec<HistoryPoint>) -> MemberHistory {
         MemberHistory { name: name.into(), own: name == "hub", points }
     }
 

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use meantime::store::state_file::format::{
     MAGIC, ReadTime, StateFileOwner, recall, serialize, with_checksum,
 };
-use meantime_core::config::{PLAUSIBLE_FOR, PLAUSIBLE_FROM};
+use meantime_core::PlausibleTimes;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Raw, Span, Timestamp};
 
@@ -23,11 +23,11 @@ fn check(text: &str) {
     for wall_clock in
         [NOW, Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX)]
     {
-        let now = ReadTime { wall_clock, mark: MARK, plausible_from: PLAUSIBLE_FROM };
+        let now = ReadTime { wall_clock, mark: MARK, plausible: PlausibleTimes::default() };
         let Ok(Recalled { frequency, error, time }) = recall(text, &owner, now) else { continue };
         assert!(frequency.ppm().abs() <= 500.0 && error.ppm() >= 0.0, "{frequency:?} {error:?}");
         if let Ok(time) = time {
-            assert!((PLAUSIBLE_FROM..=PLAUSIBLE_FROM + PLAUSIBLE_FOR).contains(&time), "{time:?}");
+            assert!(PlausibleTimes::default().contains(time), "{time:?}");
         }
         let known = SavedState { time: time.unwrap_or(NOW), at: MARK, frequency, error };
         match recall(&serialize(&owner, &known), &owner, now) {

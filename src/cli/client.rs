@@ -7,13 +7,14 @@ use super::advice::Advice;
 use super::logging::EVENT_TARGET;
 use super::names;
 use super::node::{Equipment, NodeArgs};
+use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
 use super::units;
 use crate::clock::NodeClock;
 use crate::store::key_file::KeyFile;
 use crate::udp::{ClientSocket, ResolveError, Resolver, ServerName};
-use meantime_core::config::{PLAUSIBLE_FROM, STEP_THRESHOLD};
-use meantime_core::time::{Frequency, Span, Timestamp};
+use meantime_core::config::STEP_THRESHOLD;
+use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::Name;
 use meantime_core::{Client, ClientConfig};
 
@@ -43,9 +44,8 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "FREQUENCY", default_value = "500ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     max_frequency: Frequency,
-    /// Refuse a cluster time before this date, as in 2026-01-31 [default: 2025-06-01]
-    #[arg(long, value_name = "DATE", value_parser = units::date)]
-    plausible_from: Option<Timestamp>,
+    #[command(flatten)]
+    plausible: PlausibleArgs,
     /// Drift allowance: how much the oscillator's frequency may change unseen; the guaranteed bound assumes
     /// it
     #[arg(long, value_name = "FREQUENCY", default_value = "1ppm", allow_hyphen_values = true)]
@@ -71,6 +71,7 @@ pub(super) struct ClientArgs {
 /// cannot be written.
 pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
+    let plausible = args.plausible.range()?;
     args.node.start_log()?;
     let resolver = resolver(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
@@ -82,8 +83,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let name = args.name.or(owner).unwrap_or_else(host_name);
     let keys = file.map(|file| file.node_keys(&name)).transpose();
     let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
-    let plausible_from = args.plausible_from.unwrap_or(PLAUSIBLE_FROM);
-    let (state_file, initial_frequency) = args.node.open_state_file(&name, &mut clock, plausible_from);
+    let (state_file, initial_frequency) = args.node.open_state_file(&name, &mut clock, plausible);
     let now = clock.now();
     let config = ClientConfig {
         name,
@@ -91,7 +91,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         max_step: args.max_step,
         panic: args.panic,
         max_frequency: args.max_frequency,
-        plausible_from,
+        plausible,
         drift_allowance: args.drift_allowance,
         keys,
         max_delay: args.max_delay,

@@ -17,6 +17,7 @@ mod members;
 mod names;
 mod node;
 pub mod output;
+mod plausible;
 pub mod plot;
 mod random;
 mod record;

@@ -10,14 +10,15 @@ use super::logging::EVENT_TARGET;
 use super::names;
 use super::node::{Equipment, NodeArgs};
 use super::output::Listening;
+use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
 use super::units::{self, ValueError};
 use crate::clock::NodeClock;
 use crate::udp::ServerSocket;
-use meantime_core::config::{PLAUSIBLE_FROM, PROBE_RATE, STEP_THRESHOLD};
-use meantime_core::time::{Frequency, Span, Timestamp};
+use meantime_core::config::{PROBE_RATE, STEP_THRESHOLD};
+use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{DEFAULT_PORT, Name};
-use meantime_core::{MasterKeys, Server, ServerConfig};
+use meantime_core::{MasterKeys, PlausibleTimes, Server, ServerConfig};
 
 /// Coordinate a cluster: measure the clocks of all clients, vote, and send each client its correction
 #[derive(Debug, clap::Args)]
@@ -64,19 +65,19 @@ pub(super) struct ServerArgs {
     /// The server's name, at most 24 bytes
     #[arg(long, value_name = "NAME", default_value = "server", value_parser = names::node_name)]
     name: Name,
-    /// Leave out clocks that show an earlier date, as in 2026-01-31 [default: 2025-06-01]
-    #[arg(long, value_name = "DATE", value_parser = units::date)]
-    plausible_from: Option<Timestamp>,
+    #[command(flatten)]
+    plausible: PlausibleArgs,
     #[command(flatten)]
     node: NodeArgs,
 }
 
 impl ServerArgs {
-    fn plausible_from(&self) -> Timestamp {
-        self.plausible_from.unwrap_or(PLAUSIBLE_FROM)
-    }
-
-    fn config(&self, initial_frequency: Option<(Frequency, Frequency)>, keys: MasterKeys) -> ServerConfig {
+    fn config(
+        &self,
+        initial_frequency: Option<(Frequency, Frequency)>,
+        keys: MasterKeys,
+        plausible: PlausibleTimes,
+    ) -> ServerConfig {
         let default = ServerConfig::default();
         ServerConfig {
             name: self.name,
@@ -94,7 +95,7 @@ impl ServerArgs {
             probe_rate: self.probe_rate,
             per_client_event_limit: self.max_logged_clients as usize,
             radius: self.radius,
-            plausible_from: self.plausible_from(),
+            plausible,
             initial_frequency,
             external_cluster: None,
         }
@@ -107,6 +108,7 @@ impl ServerArgs {
 /// When the server cannot listen at its address, use the clock of --clock, or write its log or output.
 pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
+    let plausible = args.plausible.range()?;
     args.node.start_log()?;
     let keys = args.node.keys()?.map(|file| file.master_keys()).transpose();
     let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
@@ -116,10 +118,9 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let mut clock = args.node.clock(STEP_THRESHOLD)?;
     let control = args.node.drop_privileges::<Server>()?;
-    let (state_file, initial_frequency) =
-        args.node.open_state_file(&args.name, &mut clock, args.plausible_from());
+    let (state_file, initial_frequency) = args.node.open_state_file(&args.name, &mut clock, plausible);
     let now = clock.now();
-    let server = Server::new(args.config(initial_frequency, keys), random_bytes()?, now);
+    let server = Server::new(args.config(initial_frequency, keys, plausible), random_bytes()?, now);
     log::info!(target: EVENT_TARGET, "listening on {address}, a round each {}", args.interval);
     let equipment = Equipment { control, state_file, advice: None };
     args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)

@@ -97,7 +97,7 @@ fn time_advice(error: &SetTimeError) -> &'static str {
     match error {
         SetTimeError::NoClusterTime => "; `meantime status` shows its state",
         SetTimeError::Unsure => "; try again when a round has ended in agreement",
-        SetTimeError::Implausible => "; --plausible-from of the server sets the earliest plausible time",
+        SetTimeError::Implausible => "; --plausible-from and --plausible-until of the server set these times",
         SetTimeError::SlewTooLong { .. } => "; add --step to set it at once",
         SetTimeError::InProgress(_) | SetTimeError::Zero => "",
     }

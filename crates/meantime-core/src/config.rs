@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 use ipnet::IpNet;
 
 use crate::estimation::bound::DRIFT_ALLOWANCE;
-use crate::time::{Frequency, Span, Timestamp};
+use crate::time::{Frequency, Span};
 use crate::wire::{ClusterId, Name};
-use crate::{MasterKeys, NodeKeys};
+use crate::{MasterKeys, NodeKeys, PlausibleTimes};
 
 /// The configuration of a server.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +39,8 @@ pub struct ServerConfig {
     pub per_client_event_limit: usize,
     /// The first vote leaves out readings farther than this from the median.
     pub radius: Span,
-    /// Clocks that show an earlier time have no vote.
-    pub plausible_from: Timestamp,
+    /// Clocks that show another time have no vote.
+    pub plausible: PlausibleTimes,
     /// The rate of the cluster's time over the server's oscillator, minus one, if it is known from an earlier
     /// run; and one standard deviation of that.
     pub initial_frequency: Option<(Frequency, Frequency)>,
@@ -66,7 +66,7 @@ impl Default for ServerConfig {
             probe_rate: PROBE_RATE,
             per_client_event_limit: 1_000,
             radius: Span::from_secs(30),
-            plausible_from: PLAUSIBLE_FROM,
+            plausible: PlausibleTimes::default(),
             initial_frequency: None,
             external_cluster: None,
         }
@@ -101,8 +101,8 @@ pub struct ClientConfig {
     pub panic: Option<Span>,
     /// The maximum frequency of the clock over its oscillator.
     pub max_frequency: Frequency,
-    /// Corrections to a time before this are refused.
-    pub plausible_from: Timestamp,
+    /// Corrections to another time are refused.
+    pub plausible: PlausibleTimes,
     /// How far the oscillator may depart from its learned frequency beyond what the estimate's uncertainty
     /// says: the assumption under the guaranteed bound.
     pub drift_allowance: Frequency,
@@ -126,7 +126,7 @@ impl Default for ClientConfig {
             max_step: MAX_STEP,
             panic: None,
             max_frequency: MAX_FREQUENCY,
-            plausible_from: PLAUSIBLE_FROM,
+            plausible: PlausibleTimes::default(),
             drift_allowance: DRIFT_ALLOWANCE,
             keys: NodeKeys::default(),
             max_delay: MAX_DELAY,
@@ -140,14 +140,8 @@ impl Default for ClientConfig {
 /// Ethernet.
 pub const PROBE_RATE: u32 = 100_000;
 
-/// 2025-06-01T00:00:00Z: before that day meantime did not exist, so no correct clock shows less.
-pub const PLAUSIBLE_FROM: Timestamp = Timestamp::from_nanos(1_748_736_000_000_000_000);
-
 /// Longer than the round trip of any network: over a satellite it is 0.6 s. A longer delay is a queue.
 pub const MAX_DELAY: Span = Span::from_secs(2);
-
-/// How far past [`PLAUSIBLE_FROM`] (or what was set instead) a clock may be: 50 years.
-pub const PLAUSIBLE_FOR: Span = Span::from_secs(50 * 365 * 86_400);
 
 /// For so many rounds a server that follows sends no corrections: long enough to learn the members'
 /// frequency.

@@ -16,7 +16,7 @@
 //! | [`server`] | the server: registration of clients, rounds of measurements, corrections |
 //! | [`client`] | the client: registering, answering probes, following corrections |
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
-//! | [`config`], [`keys`], [`manual_adjustment`] | what an operator decides: limits, keys, manual time adjustments |
+//! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`saved_state`] | what a node knows of the time and its frequency after a restart |
 //! | [`timers`], [`transmit_latency`] | shared helpers |
@@ -39,6 +39,7 @@ pub mod event;
 pub mod keys;
 pub mod manual_adjustment;
 pub mod node;
+pub mod plausible;
 pub mod saved_state;
 pub mod server;
 pub mod time;
@@ -53,4 +54,5 @@ pub use counters::{Counters, Fate};
 pub use event::{ClientEvent, ServerEvent};
 pub use keys::{Keyring, MasterKeys, NodeKeys};
 pub use node::{Action, ClockReading, Node, Path, StampId, Transmit};
+pub use plausible::PlausibleTimes;
 pub use server::Server;

@@ -10,8 +10,7 @@
 //! The time goes on while the machine's boot lasts: by what its oscillator has run since, at the frequency
 //! that was known, and by what the machine has slept.
 
-use super::ClockReading;
-use super::config::PLAUSIBLE_FOR;
+use super::{ClockReading, PlausibleTimes};
 use crate::time::{Frequency, Raw, Span, Timestamp};
 use crate::wire::ClientState;
 
@@ -97,14 +96,13 @@ impl SavedState {
         ran >= PERIOD || !expected
     }
 
-    /// What a later run in the same boot knows. A time before `plausible_from` is implausible.
-    pub fn recalled(&self, now: Mark, plausible_from: Timestamp) -> Recalled {
+    /// What a later run in the same boot knows. Its time must be `plausible`.
+    pub fn recalled(&self, now: Mark, plausible: &PlausibleTimes) -> Recalled {
         let age = now.oscillator - self.at.oscillator + (now.slept - self.at.slept);
         let error = aged(self.error, age, Boot::Same);
-        let plausible = plausible_from..=plausible_from + PLAUSIBLE_FOR;
         let time = match self.time_at(now) {
             Ok(_) if error.over(age) > USELESS => Err(NoTimeReason::TooLongAgo),
-            Ok(time) if !plausible.contains(&time) => Err(NoTimeReason::Implausible),
+            Ok(time) if !plausible.contains(time) => Err(NoTimeReason::Implausible),
             time => time,
         };
         Recalled { frequency: self.frequency, error, time }
@@ -168,6 +166,7 @@ const UNKNOWN: Frequency = Frequency::from_ppm(200.0);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plausible::PLAUSIBLE_UNTIL;
 
     const SURE: Frequency = Frequency::from_ppm(0.01);
 
@@ -195,6 +194,10 @@ mod tests {
 
     const FROM: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
 
+    fn plausible() -> PlausibleTimes {
+        PlausibleTimes::new(FROM, PLAUSIBLE_UNTIL).unwrap()
+    }
+
     fn known() -> SavedState {
         let time = FROM + Span::from_secs(1_000_000);
         SavedState { time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
@@ -202,7 +205,7 @@ mod tests {
 
     /// How far the time has gone on by then.
     fn went(now: Mark) -> Result<Span, NoTimeReason> {
-        known().recalled(now, FROM).time.map(|time| time - known().time)
+        known().recalled(now, &plausible()).time.map(|time| time - known().time)
     }
 
     #[test]
@@ -232,10 +235,10 @@ mod tests {
 
     #[test]
     fn an_implausible_time_is_unknown() {
-        let at = |time| SavedState { time, ..known() }.recalled(known().at, FROM).time;
+        let at = |time| SavedState { time, ..known() }.recalled(known().at, &plausible()).time;
         assert_eq!(at(FROM), Ok(FROM));
         assert_eq!(at(FROM - Span::from_nanos(1)), Err(NoTimeReason::Implausible));
-        assert_eq!(at(FROM + PLAUSIBLE_FOR + Span::from_nanos(1)), Err(NoTimeReason::Implausible));
+        assert_eq!(at(PLAUSIBLE_UNTIL + Span::from_nanos(1)), Err(NoTimeReason::Implausible));
         assert_eq!(at(Timestamp::from_nanos(i64::MAX)), Err(NoTimeReason::Implausible));
     }
 
@@ -243,7 +246,7 @@ mod tests {
     fn the_state_is_saved_again_after_ten_minutes_and_when_the_time_was_set() {
         let later = |s: i64, set: Span| {
             let at = mark(1_000 + s, 10);
-            let time = known().recalled(at, FROM).time.expect("a time") + set;
+            let time = known().recalled(at, &plausible()).time.expect("a time") + set;
             SavedState { time, at, ..known() }.replaces(&known())
         };
         assert!(!later(599, Span::ZERO) && later(600, Span::ZERO));

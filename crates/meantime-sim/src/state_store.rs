@@ -2,7 +2,7 @@
 //! and the time by its oscillator.
 
 use meantime_core::ClockReading;
-use meantime_core::config::PLAUSIBLE_FROM;
+use meantime_core::PlausibleTimes;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Raw, Span};
 
@@ -31,7 +31,7 @@ impl StateStore {
 
     /// What is known of it when the oscillator reads `raw`.
     pub fn recall(&self, raw: Raw) -> Option<Recalled> {
-        self.saved.map(|saved| saved.recalled(self.mark(raw), PLAUSIBLE_FROM))
+        self.saved.map(|saved| saved.recalled(self.mark(raw), &PlausibleTimes::default()))
     }
 
     fn mark(&self, raw: Raw) -> Mark {
@@ -42,6 +42,7 @@ impl StateStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meantime_core::plausible::PLAUSIBLE_FROM;
     use meantime_core::time::{Frequency, Timestamp};
     use meantime_core::wire::ClientState;
 

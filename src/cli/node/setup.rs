@@ -12,6 +12,7 @@ use crate::control::{self, ControlSocket, ControlledNode};
 use crate::process::{self, Account, RetainedPrivilege};
 use crate::store::key_file::{KeyFile, KeyFileError};
 use crate::store::state_file::StateFile;
+use meantime_core::PlausibleTimes;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::time::{Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::Name;
@@ -81,19 +82,19 @@ impl NodeArgs {
     }
 
     /// The state file of the node `name`, if the options name a directory, and the frequency in it with one
-    /// standard deviation. If the file has a time that is not before `plausible_from`, the clock, which has
+    /// standard deviation. If the file has a time that is `plausible`, the clock, which has
     /// just started, resumes it, unless the options simulate an offset.
     pub(in crate::cli) fn open_state_file(
         &self,
         name: &Name,
         clock: &mut impl NodeClock,
-        plausible_from: Timestamp,
+        plausible: PlausibleTimes,
     ) -> (Option<StateFile>, Option<(Frequency, Frequency)>) {
         let Some(directory) = &self.state_dir else { return (None, None) };
         let mut file = StateFile::new(directory, name, self.simulate_drift);
         file.prepare();
         let now = clock.read();
-        let known = file.load(now, plausible_from);
+        let known = file.load(now, plausible);
         match known.map(|known| known.time) {
             Some(Ok(time))
                 if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) == Resumed::Yes =>

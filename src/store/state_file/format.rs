@@ -22,7 +22,8 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-use meantime_core::config::PLAUSIBLE_FROM;
+use meantime_core::PlausibleTimes;
+use meantime_core::plausible::PLAUSIBLE_FROM;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 
@@ -44,8 +45,8 @@ pub struct ReadTime {
     pub wall_clock: Timestamp,
     /// The node's oscillator, and how long the machine has slept since its boot.
     pub mark: Mark,
-    /// An earlier time is implausible.
-    pub plausible_from: Timestamp,
+    /// Any other time is implausible.
+    pub plausible: PlausibleTimes,
 }
 
 /// Why a state file is not used.
@@ -100,7 +101,7 @@ pub fn recall(text: &str, owner: &StateFileOwner, now: ReadTime) -> Result<Recal
         return Err(StateFileError::Implausible);
     }
     if owner.boot.is_some() && writer.boot == owner.boot {
-        return Ok(known.recalled(now.mark, now.plausible_from));
+        return Ok(known.recalled(now.mark, &now.plausible));
     }
     match now.wall_clock - known.time {
         // Machines without a battery-backed clock start in 1970.
@@ -179,7 +180,7 @@ mod tests {
         owner: &StateFileOwner,
         wall_clock: Timestamp,
     ) -> Result<Recalled, StateFileError> {
-        recall(text, owner, ReadTime { wall_clock, mark: known().at, plausible_from: PLAUSIBLE_FROM })
+        recall(text, owner, ReadTime { wall_clock, mark: known().at, plausible: PlausibleTimes::default() })
     }
 
     /// What these figures are worth after a reboot.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::{self, ClockSample, HostRaw, MIN_SUSPENSION};
 use crate::report::ClockSnapshot;
 use format::{MAGIC, ReadTime, StateFileOwner, hash, recall, serialize};
+use meantime_core::PlausibleTimes;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
 use meantime_core::wire::Name;
@@ -74,7 +75,7 @@ impl StateFile {
 
     /// The figures of an earlier run. `now`: the node's clocks before any correction, so that its oscillator
     /// shows the machine's wall clock. A file that cannot be used is logged.
-    pub fn load(&mut self, now: ClockSample, plausible_from: Timestamp) -> Option<Recalled> {
+    pub fn load(&mut self, now: ClockSample, plausible: PlausibleTimes) -> Option<Recalled> {
         let path = self.path.display();
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -87,7 +88,7 @@ impl StateFile {
             }
         };
         let wall_clock = Timestamp::from_nanos(now.now.raw.as_nanos());
-        let now = ReadTime { wall_clock, mark: self.mark(now.host), plausible_from };
+        let now = ReadTime { wall_clock, mark: self.mark(now.host), plausible };
         match recall(&text, &self.owner, now) {
             Ok(recalled) => {
                 log::info!("the frequency is {:+.3} ppm, from {path}", recalled.frequency.ppm());
@@ -203,7 +204,6 @@ mod tests {
     use super::*;
     use crate::udp::TimestampSource;
     use meantime_core::ClockReading;
-    use meantime_core::config::PLAUSIBLE_FROM;
     use meantime_core::time::{Monotonic, Raw, Span};
     use meantime_core::wire::ClientState;
 
@@ -242,11 +242,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("deep").join("down");
         let mut first = state_file(&directory);
-        assert_eq!(first.load(moment(0), PLAUSIBLE_FROM), None);
+        assert_eq!(first.load(moment(0), PlausibleTimes::default()), None);
         let left = observed(Frequency::from_ppm(0.1), 0);
         first.note(&left);
         first.write();
-        let found = state_file(&directory).load(moment(100), PLAUSIBLE_FROM).unwrap();
+        let found = state_file(&directory).load(moment(100), PlausibleTimes::default()).unwrap();
         assert!((found.frequency.ppm() - 1.5).abs() < 1e-6 && found.error.ppm() < 0.2, "{found:?}");
         let gone_on = left.reading.time + Span::from_secs(100) + Span::from_micros(150);
         // The time that the machine has slept is the difference of two clocks, read one after the other.
@@ -306,7 +306,7 @@ mod tests {
         let mut file = state_file(&in_the_way);
         file.prepare();
         assert!(file.warned);
-        assert_eq!(file.load(moment(0), PLAUSIBLE_FROM), None);
+        assert_eq!(file.load(moment(0), PlausibleTimes::default()), None);
         file.note(&observed(Frequency::from_ppm(0.1), 0));
         file.write();
         assert!(file.warned);

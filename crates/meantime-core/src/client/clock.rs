@@ -237,12 +237,13 @@ impl MemberClock {
             return refusal;
         }
         let future_step = manual.step_after(self.published.base_time(raw));
-        self.limits.refuses_future_step(future_step).or_else(|| self.refuses_missed(raw, manual))
+        let refusal = self.limits.refuses_future_step(future_step, self.published.time(raw));
+        refusal.or_else(|| self.refuses_missed(raw, manual))
     }
 
     /// Why the part of an adjustment that has begun already is refused, if it is.
     pub(super) fn refuses_missed(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refusal> {
-        self.limits.refuses_missed(self.published.missed(raw, manual))
+        self.limits.refuses_missed(self.published.missed(raw, manual), self.published.time(raw))
     }
 
     /// The clock has this manual adjustment from now on, and makes up for the part that has begun already.

@@ -4,12 +4,12 @@
 //! The client reports the reason and runs on in holdover; it goes on answering probes, and follows the
 //! server's next acceptable correction.
 
-use crate::ClientConfig;
-use crate::config::PLAUSIBLE_FOR;
 use crate::event::{Adjustment, Refusal};
 use crate::manual_adjustment::MAX_SLEW_DURATION;
+use crate::plausible::PLAUSIBLE_FROM;
 use crate::time::{Frequency, Span, Timestamp};
 use crate::wire::ManualAdjustment;
+use crate::{ClientConfig, PlausibleTimes};
 
 /// The part of a [`ClientConfig`] that limits corrections.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Limits {
     max_step: Span,
     panic: Option<Span>,
     max_frequency: Frequency,
-    plausible_from: Timestamp,
+    plausible: PlausibleTimes,
 }
 
 /// What a correction would do to the clock.
@@ -45,8 +45,8 @@ pub(super) struct ProposedCorrection {
 impl Limits {
     /// The limits of this configuration.
     pub(super) fn of(config: &ClientConfig) -> Limits {
-        let ClientConfig { step_threshold, max_step, panic, max_frequency, plausible_from, .. } = *config;
-        Limits { step_threshold, max_step, panic, max_frequency, plausible_from }
+        let ClientConfig { step_threshold, max_step, panic, max_frequency, plausible, .. } = *config;
+        Limits { step_threshold, max_step, panic, max_frequency, plausible }
     }
 
     /// How a synchronized clock is adjusted by this difference.
@@ -64,27 +64,26 @@ impl Limits {
         let ProposedCorrection { time, frequency, frequency_error, future_step, .. } = *proposal;
         let step = || self.refuses_step(proposal);
         self.refuses_time(time)
-            .or_else(|| self.refuses_future_step(future_step))
+            .or_else(|| self.refuses_future_step(future_step, time))
             .or_else(step)
             .or_else(|| self.refuses_frequency(frequency, frequency_error))
     }
 
     /// Why a time is refused, if it is.
     fn refuses_time(&self, time: Timestamp) -> Option<Refusal> {
-        let plausible = self.plausible_from..=self.plausible_from + PLAUSIBLE_FOR;
-        (!plausible.contains(&time)).then_some(Refusal::ImplausibleTime)
+        (!self.plausible.contains(time)).then_some(Refusal::ImplausibleTime)
     }
 
     /// Why a proposal's step is refused, if it is. The first step may have been wrong: until it is confirmed,
     /// the panic threshold applies to the sum of all steps since.
     fn refuses_step(&self, proposal: &ProposedCorrection) -> Option<Refusal> {
-        let ProposedCorrection { difference, since_start, .. } = *proposal;
+        let ProposedCorrection { difference, since_start, time, .. } = *proposal;
         match since_start {
             _ if self.adjustment(proposal) == Adjustment::Slew => None,
             Some(added) if self.panic.is_some_and(|panic| added.abs() > panic) => {
                 Some(Refusal::FirstStepTooLarge)
             }
-            None if difference.abs() > self.max_step => Some(Refusal::StepTooLarge),
+            None if difference.abs() > self.max_step_from(time - difference) => Some(Refusal::StepTooLarge),
             _ => None,
         }
     }
@@ -102,15 +101,22 @@ impl Limits {
         time.or_else(|| (manual.length() > MAX_SLEW_DURATION).then_some(Refusal::SlewTooLong))
     }
 
-    /// Why a step that is still to come is refused, if it is.
-    pub(super) fn refuses_future_step(&self, step: Span) -> Option<Refusal> {
-        (step > self.max_step).then_some(Refusal::StepTooLarge)
+    /// Why a step that is still to come is refused by a clock that shows `shown` now, if it is.
+    pub(super) fn refuses_future_step(&self, step: Span, shown: Timestamp) -> Option<Refusal> {
+        (step > self.max_step_from(shown)).then_some(Refusal::StepTooLarge)
     }
 
-    /// Why a clock refuses to make up for `missed`, the part of a manual time adjustment that has begun
-    /// already, if it does.
-    pub(super) fn refuses_missed(&self, missed: Span) -> Option<Refusal> {
-        (missed.abs() > self.step_threshold.max(self.max_step)).then_some(Refusal::StepTooLarge)
+    /// Why a clock that shows `shown` refuses to make up for `missed`, the part of a manual time adjustment
+    /// that has begun already, if it does.
+    pub(super) fn refuses_missed(&self, missed: Span, shown: Timestamp) -> Option<Refusal> {
+        let most = self.step_threshold.max(self.max_step_from(shown));
+        (missed.abs() > most).then_some(Refusal::StepTooLarge)
+    }
+
+    /// The maximum step of a synchronized clock that shows `shown`. A clock that shows a time before meantime
+    /// existed is certainly wrong: a step from there is limited as a first step is.
+    fn max_step_from(&self, shown: Timestamp) -> Span {
+        if shown < PLAUSIBLE_FROM { self.panic.unwrap_or(Span::MAX) } else { self.max_step }
     }
 }
 
@@ -121,7 +127,7 @@ const MIN_SIGMAS: f64 = 3.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PLAUSIBLE_FROM;
+    use crate::plausible::PLAUSIBLE_UNTIL;
 
     /// A first step, or one from a time that is confirmed.
     fn proposal(first: bool, difference: Span) -> ProposedCorrection {
@@ -182,6 +188,23 @@ mod tests {
     }
 
     #[test]
+    fn a_synchronized_clock_that_shows_1970_is_stepped_within_the_panic_threshold_only() {
+        let plausible = PlausibleTimes::new(Timestamp::from_nanos(0), PLAUSIBLE_UNTIL).unwrap();
+        let years = PLAUSIBLE_FROM - Timestamp::from_nanos(0);
+        let limits = |panic| Limits::of(&ClientConfig { panic, plausible, ..ClientConfig::default() });
+        let step = ProposedCorrection { time: PLAUSIBLE_FROM, ..proposal(false, years) };
+        assert_eq!(limits(None).refuses(&step), None);
+        let cautious = limits(Some(Span::from_secs(60)));
+        assert_eq!(cautious.refuses(&step), Some(Refusal::StepTooLarge));
+        let epoch = Timestamp::from_nanos(0);
+        assert_eq!(limits(None).refuses_future_step(years, epoch), None);
+        assert_eq!(limits(None).refuses_missed(years, epoch), None);
+        assert_eq!(limits(None).refuses_future_step(years, PLAUSIBLE_FROM), Some(Refusal::StepTooLarge));
+        let back = ProposedCorrection { time: epoch, ..proposal(false, -years) };
+        assert_eq!(limits(None).refuses(&back), Some(Refusal::StepTooLarge));
+    }
+
+    #[test]
     fn a_clock_that_may_never_step_still_slews() {
         let limits = Limits::of(&ClientConfig { max_step: Span::ZERO, ..ClientConfig::default() });
         assert_eq!(limits.refuses(&proposal(false, Span::from_millis(128))), None);
@@ -195,7 +218,7 @@ mod tests {
         let good = proposal(true, Span::ZERO);
         let early = ProposedCorrection { time: PLAUSIBLE_FROM - Span::from_nanos(1), ..good };
         assert_eq!(limits.refuses(&early), Some(Refusal::ImplausibleTime));
-        let late = ProposedCorrection { time: PLAUSIBLE_FROM + PLAUSIBLE_FOR + Span::from_nanos(1), ..good };
+        let late = ProposedCorrection { time: PLAUSIBLE_UNTIL + Span::from_nanos(1), ..good };
         assert_eq!(limits.refuses(&late), Some(Refusal::ImplausibleTime));
         let fast = ProposedCorrection { frequency: Frequency::from_ppm(503.1), ..good };
         assert_eq!(limits.refuses(&fast), Some(Refusal::ImplausibleFrequency));

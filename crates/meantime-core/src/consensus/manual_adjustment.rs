@@ -2,7 +2,6 @@
 
 use super::reading::MemberReading;
 use super::timekeeper::{Phase, Timekeeper};
-use crate::config::PLAUSIBLE_FOR;
 use crate::event::Adjustment;
 use crate::manual_adjustment::{MAX_SLEW_AMOUNT, MAX_SLEW_DURATION, announcement, takes};
 use crate::time::{Raw, Span, Timestamp};
@@ -25,9 +24,7 @@ pub enum SetTimeError {
     #[error("to set the time by 0 changes nothing")]
     Zero,
     /// The result would be an implausible time.
-    #[error(
-        "that cannot be the time: it is before the earliest plausible time, or more than 50 years after it"
-    )]
+    #[error("that cannot be the time: it is before the earliest plausible time, or after the latest")]
     Implausible,
     /// The slew would take too long.
     #[error("to slew {amount} takes {duration}, and no more than {max_amount} is slewed")]
@@ -81,8 +78,7 @@ impl Timekeeper {
         if rest > Span::ZERO {
             return Err(SetTimeError::InProgress(rest));
         }
-        let (then, from) = (self.shown(raw) + by, self.config.plausible_from);
-        if then < from || then > from + PLAUSIBLE_FOR {
+        if !self.config.plausible.contains(self.shown(raw) + by) {
             return Err(SetTimeError::Implausible);
         }
         let step = how == Adjustment::Step;

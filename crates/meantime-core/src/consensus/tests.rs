@@ -2,8 +2,10 @@
 
 use super::timekeeper::Phase;
 use super::*;
-use crate::config::{PLAUSIBLE_FROM, SILENT_ROUNDS};
+use crate::PlausibleTimes;
+use crate::config::SILENT_ROUNDS;
 use crate::event::{Adjustment, Exclusion, Outcome};
+use crate::plausible::PLAUSIBLE_FROM;
 use crate::time::{Frequency, Raw, Span};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;
@@ -34,7 +36,7 @@ impl Story {
         let config = TimekeeperConfig {
             interval,
             radius,
-            plausible_from: PLAUSIBLE_FROM,
+            plausible: PlausibleTimes::default(),
             initial_frequency: known,
             external_cluster: None,
         };

@@ -4,11 +4,12 @@ use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
 use super::window::{AgreementWindow, MAX_WINDOW};
-use crate::config::{PLAUSIBLE_FOR, SILENT_ROUNDS};
+use crate::PlausibleTimes;
+use crate::config::SILENT_ROUNDS;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion};
 use crate::saved_state::{self, Boot};
-use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
+use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 
 /// Decides what the cluster time is.
@@ -43,8 +44,8 @@ pub struct TimekeeperConfig {
     pub interval: Span,
     /// The first vote leaves out readings farther than this from the median.
     pub radius: Span,
-    /// Clocks that show less than this do not vote.
-    pub plausible_from: Timestamp,
+    /// Clocks that show another time do not vote.
+    pub plausible: PlausibleTimes,
     /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one
     /// standard deviation of that by now.
     pub initial_frequency: Option<(Frequency, Frequency)>,
@@ -205,12 +206,7 @@ impl Timekeeper {
 
     /// Why a clock that reads this does not vote; `None`: it is plausible.
     pub(super) fn implausible(&self, reading: &PhaseReading) -> Option<Exclusion> {
-        let from = self.config.plausible_from;
-        match reading.clock() {
-            clock if clock < from => Some(Exclusion::BeforePlausible),
-            clock if clock > from + PLAUSIBLE_FOR => Some(Exclusion::AfterPlausible),
-            _ => None,
-        }
+        self.config.plausible.excludes(reading.clock())
     }
 
     /// From now on the server's clock carries the cluster's time.

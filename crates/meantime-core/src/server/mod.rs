@@ -104,7 +104,7 @@ impl Server {
         let timekeeper_config = TimekeeperConfig {
             interval: config.interval,
             radius: config.radius,
-            plausible_from: config.plausible_from,
+            plausible: config.plausible,
             initial_frequency: config.initial_frequency,
             external_cluster: config.external_cluster,
         };

@@ -13,7 +13,9 @@ use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
 use meantime_core::server::{Target, VoteChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
-use meantime_core::view::{ClientView, CorrectionView, ManualAdjustmentView, MemberView, ServerView};
+use meantime_core::view::{
+    ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, ServerView,
+};
 use meantime_core::wire::ClusterId;
 use meantime_core::{Client, Node, Server};
 
@@ -164,6 +166,7 @@ fn server_status(view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
         excluded: view.exclusion.map(Into::into),
         removed_and_gone: view.removed.iter().map(PeerIdentity::from).collect(),
         own_bound_ns: view.bound.map(Span::as_nanos),
+        bounds_broken: view.bounds_broken,
         burst: view.burst,
         datagrams_lost: view.lost,
         manual_adjustment: view.manual_adjustment.as_ref().map(Into::into),
@@ -207,15 +210,26 @@ impl From<&MemberView> for ClientRow {
             measured_ago_ns: measured.map(|measured| measured.ago.as_nanos()),
             error_ns: member.error.map(Span::as_nanos),
             bound_ns: member.bound.map(Span::as_nanos),
+            coverage: member.coverage.into(),
             frequency_ppb: member.frequency.map(rounded_ppb),
             frequency_error_ppb: member.frequency_error.map(rounded_ppb),
             heard: member.heard.count_ones(),
             rounds: member.asked,
             heard_rounds: HeardRounds(member.heard),
-            vote: if member.exclusion.is_some() { Vote::Out } else { Vote::In },
+            vote: member.vote.into(),
             excluded: member.exclusion.map(Into::into),
             admitted_ago_ns: member.admitted_ago.as_nanos(),
             heard_ago_ns: member.heard_ago.as_nanos(),
+        }
+    }
+}
+
+impl From<MemberVote> for Vote {
+    fn from(vote: MemberVote) -> Vote {
+        match vote {
+            MemberVote::In => Vote::In,
+            MemberVote::Out => Vote::Out,
+            MemberVote::None => Vote::None,
         }
     }
 }

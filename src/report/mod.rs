@@ -16,4 +16,6 @@ pub use header::EventHeader;
 pub use round::RoundSummary;
 pub use snapshot::ClockSnapshot;
 pub(crate) use words::word;
-pub use words::{AdjustmentMethod, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping};
+pub use words::{
+    AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping,
+};

@@ -26,7 +26,13 @@ pub struct RoundSummary {
     pub window_ns: i64,
     /// From the lowest to the highest agreeing reading.
     pub spread_ns: i64,
-    /// The guaranteed maximum difference of any two members' clocks; `None`: unknown.
+    /// How many clocks the guarantee covers, the server's own included.
+    #[serde(default)]
+    pub covered: u64,
+    /// How many it does not cover, of all registered clients and the server's own clock.
+    #[serde(default)]
+    pub not_covered: u64,
+    /// The guaranteed maximum difference of any two covered clocks; `None`: fewer than two are covered.
     pub largest_bound_ns: Option<i64>,
     /// The fault-tolerant mean of the members' frequency adjustments; `None`: unknown.
     pub mean_frequency_ppb: Option<f64>,
@@ -45,6 +51,8 @@ impl From<&RoundReport> for RoundSummary {
             median_offset_ns: report.median.span().as_nanos(),
             window_ns: report.window.as_nanos(),
             spread_ns: report.spread.as_nanos(),
+            covered: report.covered as u64,
+            not_covered: report.not_covered as u64,
             largest_bound_ns: report.largest_bound.map(Span::as_nanos),
             mean_frequency_ppb: report.mean_frequency.map(rounded_ppb),
             rate_ppb: rounded_ppb(report.rate),

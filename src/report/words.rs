@@ -3,6 +3,7 @@
 //! A newer node may write a word that this program does not know. That is no error: the word is kept as it
 //! was read, in the variant `Unknown`.
 
+use meantime_core::coverage::Coverage;
 use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome};
 use meantime_core::wire::ClientState;
 
@@ -103,6 +104,28 @@ word! {
 }
 
 word! {
+    /// Whether the guarantee of a round covers a clock, or why it does not.
+    ClockCoverage {
+        /// It does.
+        Covered = "covered",
+        /// No round has ended since the client was registered.
+        New = "new",
+        /// The clock has no cluster time.
+        Unsynchronized = "unsynchronized",
+        /// The client was not heard in the round.
+        NotHeard = "not_heard",
+        /// The round has judged no clock.
+        Unjudged = "unjudged",
+        /// The vote has found the clock to disagree.
+        Falseticker = "falseticker",
+        /// The client states no bound.
+        NoBound = "no_bound",
+        /// The clock was measured farther off than the bound that the client states.
+        ContradictedBound = "contradicted_bound",
+    }
+}
+
+word! {
     /// How an adjustment reaches the clock.
     AdjustmentMethod {
         /// At once.
@@ -171,6 +194,21 @@ impl From<Exclusion> for ExclusionReason {
     }
 }
 
+impl From<Coverage> for ClockCoverage {
+    fn from(coverage: Coverage) -> ClockCoverage {
+        match coverage {
+            Coverage::Covered => ClockCoverage::Covered,
+            Coverage::New => ClockCoverage::New,
+            Coverage::Unsynchronized => ClockCoverage::Unsynchronized,
+            Coverage::NotHeard => ClockCoverage::NotHeard,
+            Coverage::Unjudged => ClockCoverage::Unjudged,
+            Coverage::Falseticker => ClockCoverage::Falseticker,
+            Coverage::NoBound => ClockCoverage::NoBound,
+            Coverage::ContradictedBound => ClockCoverage::ContradictedBound,
+        }
+    }
+}
+
 impl From<Adjustment> for AdjustmentMethod {
     fn from(adjustment: Adjustment) -> AdjustmentMethod {
         match adjustment {
@@ -215,6 +253,9 @@ mod tests {
             [Outcome::Listening, Outcome::Agreed, Outcome::Unsure, Outcome::ServerInDoubt, Outcome::Following]
         {
             assert_eq!(RoundOutcome::from(outcome).as_str(), snake_case(outcome));
+        }
+        for coverage in Coverage::ALL {
+            assert_eq!(ClockCoverage::from(coverage).as_str(), snake_case(coverage));
         }
         for adjustment in [Adjustment::Step, Adjustment::Slew] {
             assert_eq!(AdjustmentMethod::from(adjustment).as_str(), snake_case(adjustment));

@@ -9,6 +9,7 @@ mod battery;
 mod bounds;
 mod changes;
 mod convergence;
+mod coverage;
 mod determinism;
 mod joining;
 mod liars;

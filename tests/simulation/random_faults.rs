@@ -70,7 +70,7 @@ fn a_cluster_recovers_from_faults_again_and_again() {
 
 /// What bounds rest on stays whole: no clock jumps, no oscillator changes its rate at once, and what was
 /// corrupted on the way is not delivered, as UDP's checksum sees to.
-fn without_harm_to_clocks(scenario: &mut Scenario) {
+pub(crate) fn without_harm_to_clocks(scenario: &mut Scenario) {
     scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::Jump(..) | Fault::FrequencyStep(..)));
     let harmful = scenario.faults.iter_mut().filter_map(|(_, fault)| match fault {
         Fault::Impairments(impairments) => Some(impairments),

@@ -125,8 +125,12 @@ pub struct RoundReport {
     pub window: Span,
     /// From the lowest to the highest agreeing reading.
     pub spread: Span,
-    /// The maximum difference of two members' clocks: the sum of the two largest bounds that members stated
-    /// in this round. `None`: there are fewer than two members, or a member has no bound or was not heard.
+    /// How many clocks the guarantee of this round [covers](crate::Coverage), the server's own included.
+    pub covered: usize,
+    /// How many it does not cover, of all clients that are registered and the server's own clock.
+    pub not_covered: usize,
+    /// The maximum difference of the clocks of any two covered members: the sum of their two largest bounds.
+    /// `None`: fewer than two are covered.
     pub largest_bound: Option<Span>,
     /// The fault-tolerant mean of the members' frequency adjustments, which the rate anchor steers to zero;
     /// `None`: not known yet.
@@ -287,6 +291,14 @@ pub enum ServerEvent {
     },
     /// A majority agrees again; the server corrects the members.
     Resumed,
+    /// The time that the server corrects its members to from now on is beyond the bounds that some of them
+    /// have stated: it comes from a new first vote, or the server has taken it over from its members.
+    BoundsBroken {
+        /// How many members have stated a smaller bound.
+        members: usize,
+        /// By how much the time is beyond the bound that is exceeded most.
+        largest: Span,
+    },
     /// The server's own clock was corrected.
     OwnClockCorrected {
         /// The round.

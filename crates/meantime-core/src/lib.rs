@@ -18,6 +18,7 @@
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
+//! | [`coverage`] | which clocks the guarantee covers |
 //! | [`saved_state`] | what a node knows of the time and its frequency after a restart |
 //! | [`timers`], [`transmit_latency`] | shared helpers |
 
@@ -34,6 +35,7 @@ pub mod client;
 pub mod config;
 pub mod consensus;
 pub mod counters;
+pub mod coverage;
 pub mod estimation;
 pub mod event;
 pub mod keys;
@@ -51,6 +53,7 @@ pub mod wire;
 pub use client::Client;
 pub use config::{ClientConfig, ServerConfig};
 pub use counters::{Counters, Fate};
+pub use coverage::Coverage;
 pub use event::{ClientEvent, ServerEvent};
 pub use keys::{Keyring, MasterKeys, NodeKeys};
 pub use node::{Action, ClockReading, Node, Path, StampId, Transmit};

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use super::coverage::Coverage;
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment};
@@ -33,6 +34,8 @@ pub struct ServerView {
     pub manual_adjustment: Option<ManualAdjustmentView>,
     /// The server's own clock's guaranteed distance from the cluster's time.
     pub bound: Option<Span>,
+    /// How often the server has taken a time over that was beyond the bound of a member.
+    pub bounds_broken: u64,
     /// Exchanges with each client in a round.
     pub burst: u8,
     /// Datagrams that were lost because the server's machine had no room for them.
@@ -86,6 +89,10 @@ pub struct MemberView {
     pub error: Option<Span>,
     /// Its guaranteed distance from cluster time, as it states.
     pub bound: Option<Span>,
+    /// Whether the guarantee of the last round covers it.
+    pub coverage: Coverage,
+    /// Whether the vote counts it.
+    pub vote: MemberVote,
     /// The frequency of its clock, when that was last known well.
     pub frequency: Option<Frequency>,
     /// One standard deviation of that.
@@ -100,6 +107,17 @@ pub struct MemberView {
     pub admitted_ago: Span,
     /// How long ago the server received the last valid datagram from it.
     pub heard_ago: Span,
+}
+
+/// Whether the vote counts a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberVote {
+    /// It has a vote, and the last round that judged it found it to agree.
+    In,
+    /// The vote leaves it out, for the reason of [`MemberView::exclusion`].
+    Out,
+    /// It has no vote: its clock has no cluster time, or no round has judged it yet.
+    None,
 }
 
 /// The result of a burst.

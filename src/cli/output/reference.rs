@@ -61,6 +61,8 @@ fn report() -> RoundReport {
         median: Offset::ZERO,
         window: Span::ZERO,
         spread: Span::ZERO,
+        covered: 0,
+        not_covered: 1,
         largest_bound: None,
         mean_frequency: None,
         rate: Frequency::ZERO,
@@ -93,6 +95,7 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::TimeAdopted { cluster, members: 3 },
         ServerEvent::Deposed { offset },
         ServerEvent::Resumed,
+        ServerEvent::BoundsBroken { members: 2, largest: Span::ZERO },
         ServerEvent::OwnClockCorrected { round, correction, adjustment },
         ServerEvent::Suspended { slept: Span::ZERO },
         ServerEvent::CorrectionSent { client, round, correction, verdict },
@@ -140,7 +143,7 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
         S::Falseticker(_) | S::Truechimer { .. } | S::Removed { .. } | S::Pinned { .. } => {}
         S::TimeSet { .. } | S::TimeAgreed { .. } | S::Undecided { .. } | S::TimeAdopted { .. } => {}
         S::Deposed { .. } | S::Resumed | S::OwnClockCorrected { .. } | S::Suspended { .. } => {}
-        S::CorrectionSent { .. } => {}
+        S::CorrectionSent { .. } | S::BoundsBroken { .. } => {}
     }
     use ClientEvent as C;
     match client {

@@ -37,6 +37,7 @@ impl Tell for ServerEvent {
             TimeAdopted { .. } => "time_adopted",
             Deposed { .. } => "deposed",
             Resumed => "resumed",
+            BoundsBroken { .. } => "bounds_broken",
             Suspended { .. } => "suspended",
             OwnClockCorrected { .. } => "own_clock",
             CorrectionSent { .. } => "correction_sent",
@@ -88,6 +89,10 @@ impl Tell for ServerEvent {
             }
             Deposed { offset } => record.offset("offset_ns", *offset),
             Resumed => {}
+            BoundsBroken { members, largest } => {
+                record.put("members", *members);
+                record.span("largest_ns", *largest);
+            }
             Suspended { slept } => record.span("slept_ns", *slept),
             OwnClockCorrected { round, correction, adjustment } => {
                 record.round_correction(*round, *correction);
@@ -146,6 +151,10 @@ impl Tell for ServerEvent {
                 "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
             ),
             Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
+            BoundsBroken { members, largest } => format!(
+                "Bounds broken: the time that the server sends from now on is beyond the bounds that {members} \
+                 members have stated, by up to {largest}"
+            ),
             OwnClockCorrected { correction, adjustment, .. } => {
                 format!("Time set at the server itself: correction {correction} ({adjustment})")
             }
@@ -166,6 +175,7 @@ impl Tell for ServerEvent {
             | Undecided { .. }
             | BurstAdapted { .. }
             | Deposed { .. }
+            | BoundsBroken { .. }
             | Suspended { .. } => Some(Level::Warn),
             Connected { .. }
             | Left { .. }
@@ -244,8 +254,10 @@ fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8, bound: Option<
 
 fn ended(report: &RoundReport) -> String {
     let RoundReport { round, outcome, members, heard, agreeing, spread, .. } = report;
-    let bound =
-        report.largest_bound.map_or(String::new(), |bound| format!("; any two differ by {bound} at most"));
+    let covered = report.covered;
+    let bound = report.largest_bound.map_or(String::new(), |bound| {
+        format!("; any two of {covered} covered clocks differ by {bound} at most")
+    });
     format!(
         "Round {round} ended: {outcome}; {members} members, {heard} heard, {agreeing} agree within {spread}\
          {bound}"
@@ -263,6 +275,8 @@ pub fn report_fields(report: &RoundReport, put: &mut impl FnMut(&str, Value)) {
     put("median_offset_ns", report.median.span().as_nanos().into());
     put("window_ns", report.window.as_nanos().into());
     put("spread_ns", report.spread.as_nanos().into());
+    put("covered", report.covered.into());
+    put("not_covered", report.not_covered.into());
     put("largest_bound_ns", known_span(report.largest_bound));
     put(
         "mean_frequency_ppb",

@@ -71,6 +71,9 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
             ("deposed", format!("its own clock is {offset} from the members: sends no corrections"))
         }
         ServerEvent::Suspended { slept } => ("suspended", format!("was suspended for {slept}: listens")),
+        ServerEvent::BoundsBroken { members, largest } => {
+            ("bounds_broken", format!("its time is beyond the bounds of {members} members, by {largest}"))
+        }
         ServerEvent::Resumed => ("resumed", "corrects the members again".to_owned()),
         _ => return None,
     })

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
-use crate::report::ExclusionReason;
+use crate::report::{ClockCoverage, ExclusionReason};
+use meantime_core::coverage::Coverage;
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
 /// `width` columns.
@@ -15,6 +16,7 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
         page.push('\n');
         page += &members(clients, paint, width);
         page += &excluded(clients);
+        page += &not_covered(clients);
     }
     for gone in &server.removed_and_gone {
         let label = label(&gone.name, gone.address);
@@ -57,10 +59,12 @@ fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) ->
         span(Some(round.spread_ns)),
     );
     line + &match round.largest_bound_ns {
-        Some(_) => {
-            format!("Any two clocks differ by {} at most, guaranteed\n", span(round.largest_bound_ns))
-        }
-        None => "How far any two clocks may differ is not known\n".to_owned(),
+        Some(_) => format!(
+            "Any two of the {} covered clocks differ by {} at most, guaranteed\n",
+            round.covered,
+            span(round.largest_bound_ns)
+        ),
+        None => "How far any two clocks may differ is not known: fewer than two are covered\n".to_owned(),
     }
 }
 
@@ -134,6 +138,27 @@ fn excluded(clients: &[ClientRow]) -> String {
     };
     let lines: Vec<String> = clients.iter().filter_map(line).collect();
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
+}
+
+/// A line for each member that the guarantee does not cover, unless the vote leaves it out, which has its own
+/// line.
+fn not_covered(clients: &[ClientRow]) -> String {
+    let is_told = |client: &ClientRow| {
+        client.coverage == ClockCoverage::Covered
+            || (client.coverage == ClockCoverage::Falseticker && client.excluded.is_some())
+    };
+    let line = |client: &ClientRow| {
+        let (label, reason) = (label(&client.name, client.address), why_not_covered(&client.coverage));
+        format!("{label} is not covered by the guarantee: {reason}\n")
+    };
+    let lines: Vec<String> = clients.iter().filter(|client| !is_told(client)).map(line).collect();
+    if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
+}
+
+/// Why the guarantee does not cover a clock, as a clause.
+pub(crate) fn why_not_covered(coverage: &ClockCoverage) -> String {
+    let known = Coverage::ALL.into_iter().find(|known| ClockCoverage::from(*known) == *coverage);
+    known.map_or_else(|| words(coverage.as_str()), |known| known.to_string())
 }
 
 /// Why the vote leaves a clock out, as a clause.

@@ -28,8 +28,8 @@ pub use status::{
 };
 
 pub use crate::report::{
-    AdjustmentMethod, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundOutcome, RoundSummary,
-    Timestamping,
+    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundOutcome,
+    RoundSummary, Timestamping,
 };
 
 /// The version of the protocol.

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::report::{
-    AdjustmentMethod, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundSummary, Timestamping,
-    word,
+    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundSummary,
+    Timestamping, word,
 };
 
 /// The response to `status`: the node, and the clients of a server. The list comes last, because the node
@@ -65,6 +65,9 @@ pub struct ServerStatus {
     pub removed_and_gone: Vec<PeerIdentity>,
     /// The guaranteed maximum distance of the server's own clock from cluster time; `None`: unknown.
     pub own_bound_ns: Option<i64>,
+    /// How often the server has begun to correct its members to a time beyond bounds that they had stated.
+    #[serde(default)]
+    pub bounds_broken: u64,
     /// Exchanges with each client in a round.
     pub burst: u8,
     /// Datagrams for which the server's socket had no room.
@@ -179,6 +182,8 @@ pub struct ClientRow {
     pub error_ns: Option<i64>,
     /// Its bound, as it states it.
     pub bound_ns: Option<i64>,
+    /// Whether the guarantee of the last round covers it, or why it does not.
+    pub coverage: ClockCoverage,
     /// The rate of its clock over its oscillator, minus one, without the common rate command.
     pub frequency_ppb: Option<f64>,
     /// One standard deviation of that.
@@ -204,8 +209,10 @@ word! {
     Vote {
         /// It counts.
         In = "in",
-        /// It is left out.
+        /// It is left out, for the reason in `excluded`.
         Out = "out",
+        /// The clock has no vote: it has no cluster time, or no round has judged it yet.
+        None = "none",
     }
 }
 

@@ -184,6 +184,8 @@ pub(super) mod tests {
                 median: Offset::ZERO,
                 window: Span::from_micros(50),
                 spread: Span::from_micros(3),
+                covered: 0,
+                not_covered: 1,
                 largest_bound: None,
                 mean_frequency: None,
                 rate: Frequency::ZERO,

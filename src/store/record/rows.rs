@@ -3,7 +3,7 @@
 use super::row::{NodeRole, Row};
 use crate::report::ClockSnapshot;
 use meantime_core::time::{Correction, Now, Offset};
-use meantime_core::view::MemberView;
+use meantime_core::view::{MemberView, MemberVote};
 use meantime_core::wire::Verdict;
 use meantime_core::{Client, ClientEvent, Node, Server, ServerEvent};
 
@@ -54,7 +54,11 @@ fn client(member: &MemberView, at: &ClockSnapshot) -> Row {
         bound: member.bound,
         frequency: member.frequency,
         frequency_error: member.frequency_error,
-        vote: Some(member.exclusion.is_none()),
+        vote: match member.vote {
+            MemberVote::In => Some(true),
+            MemberVote::Out => Some(false),
+            MemberVote::None => None,
+        },
         exclusion: member.exclusion,
         ..row
     }

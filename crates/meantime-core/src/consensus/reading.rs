@@ -148,6 +148,8 @@ impl Conclusion {
                 median: Offset::ZERO,
                 window: Span::ZERO,
                 spread: Span::ZERO,
+                covered: 0,
+                not_covered: 1 + members,
                 largest_bound: None,
                 mean_frequency: None,
                 rate: Frequency::ZERO,

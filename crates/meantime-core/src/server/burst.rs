@@ -6,6 +6,7 @@
 
 use super::handles::Slot;
 use super::measurement::Measurement;
+use super::quality::ReportedQuality;
 use crate::estimation::exchange::Exchange;
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::Report;
@@ -65,6 +66,7 @@ struct Answered {
     t2: Timestamp,
     t3: Timestamp,
     t4: Raw,
+    quality: ReportedQuality,
 }
 
 impl Answered {
@@ -80,9 +82,10 @@ impl Answered {
     /// Its result; `None` if its timestamps, as known so far, are impossible.
     fn measured(&self) -> Option<Measurement> {
         let exchange = self.exchange();
-        let (t1, t4, delay) = (exchange.t1, exchange.t4, exchange.delay());
+        let (report, phase, delay, quality) =
+            (self.report, exchange.offset(), exchange.delay(), self.quality);
         let is_valid = self.is_possible() && delay >= Span::ZERO;
-        is_valid.then(|| Measurement { report: self.report, t1, t4, phase: exchange.offset(), delay })
+        is_valid.then_some(Measurement { report, t1: exchange.t1, t4: exchange.t4, phase, delay, quality })
     }
 }
 
@@ -118,7 +121,8 @@ impl ProbeBurst {
         probe: SentProbe,
         t4: Raw,
     ) -> bool {
-        let answered = Answered { probe, report: report_number, t2: report.t2, t3: report.t3(), t4 };
+        let (t2, t3, quality) = (report.t2, report.t3(), ReportedQuality::of(report));
+        let answered = Answered { probe, report: report_number, t2, t3, t4, quality };
         if !answered.is_possible() {
             return false;
         }

@@ -1,6 +1,6 @@
 //! The usual delays of the path to a member.
 
-use super::packed::{NONE, from_u32_ns, to_u32_ns};
+use super::narrow::{NONE, from_u32_ns, to_u32_ns};
 use crate::time::Span;
 
 /// The usual delays of a member's path.

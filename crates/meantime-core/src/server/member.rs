@@ -10,11 +10,13 @@ use core::net::SocketAddr;
 use super::burst::BurstKind;
 use super::delays::PathDelays;
 use super::measurement::Measurement;
+use super::narrow::NONE;
 use super::packed::{
-    CoarseTicks, MemberBits, NONE, PackedAddress, PackedFrequency, PackedMeasurement, ReportedQuality,
-    SentCorrection, ServerStamps, Ticks, from_u32_ns,
+    CoarseTicks, MemberBits, PackedAddress, PackedFrequency, PackedMeasurement, SentCorrection, ServerStamps,
+    Ticks,
 };
 use crate::consensus::{FrequencyReport, MemberReading, PhaseReading};
+use crate::coverage::Coverage;
 use crate::event::{Exclusion, Peer};
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
@@ -44,6 +46,8 @@ pub(super) struct Member {
     pub verdict: Verdict,
     /// Why the vote leaves it out; `None`: the vote does not.
     pub exclusion: Option<Exclusion>,
+    /// Whether the guarantee of the last round covers it.
+    pub coverage: Coverage,
     /// In which of the last rounds it was heard.
     pub history: RoundHistory,
     bits: MemberBits,
@@ -71,7 +75,6 @@ pub(super) struct Member {
     last_exchange: ServerStamps,
     /// The last correction sent to it, until the client confirms it.
     unconfirmed: SentCorrection,
-    quality: ReportedQuality,
     /// The usual delays of its path.
     pub delays: PathDelays,
     frequency: PackedFrequency,
@@ -134,6 +137,7 @@ impl Member {
             adjustment_number: 0,
             verdict: Verdict::Unjudged,
             exclusion: None,
+            coverage: Coverage::default(),
             history: RoundHistory::default(),
             bits: MemberBits::default(),
             nonce: new.nonce,
@@ -148,7 +152,6 @@ impl Member {
             reading: PackedMeasurement::default(),
             last_exchange: ServerStamps::default(),
             unconfirmed: SentCorrection::default(),
-            quality: ReportedQuality::UNKNOWN,
             delays: PathDelays::default(),
             frequency: PackedFrequency::default(),
             extra_always_until: Ticks::at(now),
@@ -205,8 +208,8 @@ impl Member {
         (self.state, self.adjustment_number) = (flags.state, flags.manual_adjustment);
     }
 
-    /// Stores what a Report says about its clock. Its frequency counts if its error is at most
-    /// `max_frequency_error`.
+    /// Stores what a Report says about the state and the frequency of its clock. The frequency counts if its
+    /// error is at most `max_frequency_error`.
     pub(super) fn record_report(
         &mut self,
         now: Monotonic,
@@ -215,8 +218,6 @@ impl Member {
         max_frequency_error: Frequency,
     ) {
         self.record_state(flags);
-        self.quality = ReportedQuality::of(report);
-        self.bits.set(MemberBits::QUALITY_FRESH, true);
         let has_cluster_time = flags.state.has_cluster_time();
         if has_cluster_time && report.frequency_error <= max_frequency_error {
             self.frequency = PackedFrequency::new(now, report);
@@ -233,21 +234,6 @@ impl Member {
         }
     }
 
-    /// Its estimated error, one standard deviation, as it has reported it.
-    pub(super) fn error(&self) -> Option<Span> {
-        from_u32_ns(self.quality.error)
-    }
-
-    /// Its bound, as it has reported it.
-    pub(super) fn bound(&self) -> Option<Span> {
-        from_u32_ns(self.quality.bound)
-    }
-
-    /// Its bound, if it has reported it since its burst of round `round` began.
-    pub(super) fn bound_of(&self, round: u32) -> Option<Span> {
-        self.bound().filter(|_| self.round == round && self.bits.has(MemberBits::QUALITY_FRESH))
-    }
-
     /// The frequency that it has reported, if its error was small enough and the report is not too old.
     pub(super) fn frequency(&self, now: Monotonic) -> Option<FrequencyReport> {
         self.frequency.get(now)
@@ -256,6 +242,11 @@ impl Member {
     /// The result of the last burst that had one.
     pub(super) fn reading(&self) -> Option<Measurement> {
         self.reading.unpacked()
+    }
+
+    /// The result of the last burst of round `round` that had one.
+    pub(super) fn reading_of(&self, round: u32) -> Option<Measurement> {
+        self.reading().filter(|_| self.round == round && self.bits.has(MemberBits::READING_FRESH))
     }
 
     /// The result of the last burst, if that had one.
@@ -287,9 +278,8 @@ impl Member {
         self.bits.set(MemberBits::EXTRA, is_extra);
         self.bits.set(MemberBits::MEASURED, false);
         self.bits.set(MemberBits::CORRECTED, false);
-        for bit in [MemberBits::QUALITY_FRESH, MemberBits::READING_FRESH] {
-            self.bits.set(bit, self.bits.has(bit) && stays);
-        }
+        let is_fresh = self.bits.has(MemberBits::READING_FRESH);
+        self.bits.set(MemberBits::READING_FRESH, is_fresh && stays);
     }
 
     /// Its burst is over: so many reports were received, and this is the best exchange.
@@ -366,6 +356,18 @@ impl Member {
         gets_more
     }
 
+    /// The manual time adjustment that it carries, of which it has reported `adjustment`; `None`: unknown.
+    pub(super) fn manual_adjustment<'a>(
+        &self,
+        adjustment: Option<&'a ManualAdjustment>,
+    ) -> Option<&'a ManualAdjustment> {
+        match self.adjustment_number {
+            // Before its first report, that it has none is not known.
+            0 => self.reading().map(|_| &ManualAdjustment::NONE),
+            number => adjustment.filter(|adjustment| adjustment.number == number),
+        }
+    }
+
     /// What the vote of round `round` needs to know of it. `adjustment` is what it has reported of the manual
     /// time adjustment that it carries; readings older than `max_age` do not count.
     pub(super) fn vote_reading<'a>(
@@ -375,23 +377,18 @@ impl Member {
         max_age: Span,
         adjustment: Option<&'a ManualAdjustment>,
     ) -> MemberReading<'a> {
-        let manual_adjustment = match self.adjustment_number {
-            // Before its first report, that it has none is not known.
-            0 => self.reading().map(|_| &ManualAdjustment::NONE),
-            number => adjustment.filter(|adjustment| adjustment.number == number),
-        };
         let reading = self.reading().filter(|measured| now.raw - measured.t4 <= max_age);
         let reading = reading.map(|measured| PhaseReading {
             at: measured.at(),
             phase: measured.phase,
             noise: self.delays.noise(),
             excess: self.delays.excess(measured.delay).half(),
-            fresh: self.round == round && self.bits.has(MemberBits::READING_FRESH),
+            fresh: self.reading_of(round).is_some(),
         });
         MemberReading {
             state: self.state,
             cluster: self.cluster,
-            manual_adjustment,
+            manual_adjustment: self.manual_adjustment(adjustment),
             reading,
             excluded: self.exclusion.is_some(),
             removed: self.exclusion == Some(Exclusion::Removed),

@@ -10,6 +10,7 @@
 //! | `rounds`, with `pace` | schedules rounds and bursts |
 //! | `extra_bursts` | measures members between rounds |
 //! | `prober` | writes probes, handles reports and send timestamps |
+//! | `coverage` | which members the guarantee of a round covers; takeovers beyond stated bounds |
 //! | `results` | asks the timekeeper for a decision, stores and reports it |
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment` | announces manual time adjustments |
@@ -18,12 +19,12 @@
 //! | `context`, with `authentication`, `events`, `members` | what all parts work with |
 
 mod authentication;
-mod bounds;
 mod burst;
 mod bursts;
 mod context;
 mod cookie;
 mod corrections;
+mod coverage;
 mod delays;
 mod departures;
 mod events;
@@ -34,9 +35,11 @@ mod manual_adjustment;
 mod measurement;
 mod member;
 mod members;
+mod narrow;
 mod pace;
 mod packed;
 mod prober;
+mod quality;
 mod registrar;
 mod removed;
 mod results;
@@ -178,6 +181,7 @@ impl Server {
                 timescale.published(now.raw),
             ),
             bound: timekeeper.own_bound(now.raw),
+            bounds_broken: self.results.bounds_broken(),
             burst: self.rounds.burst_size(),
             lost: self.counters.lost(),
             members: Vec::new(),

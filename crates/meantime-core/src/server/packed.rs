@@ -5,6 +5,8 @@
 use core::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::measurement::Measurement;
+use super::narrow::to_u32_ns;
+use super::quality::ReportedQuality;
 use crate::consensus::FrequencyReport;
 use crate::time::{Frequency, Monotonic, Raw, Span};
 use crate::wire::Report;
@@ -47,8 +49,6 @@ impl MemberBits {
     pub(super) const EXTRA: u8 = 1;
     /// Its last burst had a result.
     pub(super) const MEASURED: u8 = 2;
-    /// It has reported its error and bound since its burst of the round began.
-    pub(super) const QUALITY_FRESH: u8 = 4;
     /// A correction was sent to it since its burst began.
     pub(super) const CORRECTED: u8 = 8;
     /// The timer of its extra bursts runs.
@@ -75,6 +75,7 @@ pub(super) struct PackedMeasurement {
     /// From t1 to t4.
     pub width: u32,
     pub delay: u32,
+    pub quality: ReportedQuality,
 }
 
 impl PackedMeasurement {
@@ -85,11 +86,12 @@ impl PackedMeasurement {
             report: measured.report,
             width: to_u32_ns(measured.t4 - measured.t1),
             delay: to_u32_ns(measured.delay),
+            quality: measured.quality,
         }
     }
 
     pub(super) fn unpacked(self) -> Option<Measurement> {
-        let PackedMeasurement { t1, phase, report, width, delay } = self;
+        let PackedMeasurement { t1, phase, report, width, delay, quality } = self;
         let t1 = Raw::from_nanos(t1);
         (report != 0).then(|| Measurement {
             report,
@@ -97,6 +99,7 @@ impl PackedMeasurement {
             t4: t1 + Span::from_nanos(width.into()),
             phase: Span::from_nanos(phase),
             delay: Span::from_nanos(delay.into()),
+            quality,
         })
     }
 }
@@ -129,24 +132,6 @@ pub(super) struct SentCorrection {
     pub round: u32,
     /// The number of the report that it corrects.
     pub report: u32,
-}
-
-/// A member's estimated error and its bound, as it has reported them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReportedQuality {
-    pub error: u32,
-    pub bound: u32,
-}
-
-impl ReportedQuality {
-    pub(super) const UNKNOWN: ReportedQuality = ReportedQuality { error: NONE, bound: NONE };
-
-    pub(super) fn of(report: &Report) -> ReportedQuality {
-        ReportedQuality {
-            error: report.error.map_or(NONE, to_u32_ns),
-            bound: report.bound.map_or(NONE, to_u32_ns),
-        }
-    }
 }
 
 /// A member's frequency adjustment minus the rate command in it, as it has reported it last.
@@ -214,20 +199,9 @@ impl CoarseTicks {
     }
 }
 
-/// A span in 32 bits of nanoseconds; values that do not fit saturate.
-pub(super) fn to_u32_ns(span: Span) -> u32 {
-    span.as_nanos().clamp(0, i64::from(NONE) - 1) as u32
-}
-
-pub(super) fn from_u32_ns(ns: u32) -> Option<Span> {
-    (ns != NONE).then(|| Span::from_nanos(ns.into()))
-}
-
 /// A reported frequency is valid for ten minutes: longer than losses last, and too short for it to wander
 /// far.
 const MAX_FREQUENCY_AGE: Span = Span::from_secs(600);
-/// No place, or no value.
-pub(super) const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -242,6 +216,7 @@ mod tests {
             t4: t1 + Span::from_micros(250),
             phase: Span::from_secs(-86_400),
             delay: Span::from_nanos(249_999),
+            quality: ReportedQuality::of(&Report { bound: Some(Span::from_nanos(9)), ..Report::default() }),
         };
         assert_eq!(PackedMeasurement::of(&measured).unpacked(), Some(measured));
         assert_eq!(PackedMeasurement::default().unpacked(), None);

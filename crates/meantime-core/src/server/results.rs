@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 
 use rand::Rng;
 
-use super::bounds::LargestBounds;
 use super::context::Context;
 use super::corrections::RoundKind;
+use super::coverage;
 use super::extra_bursts;
 use super::handles::Slot;
 use crate::ServerEvent;
@@ -21,6 +21,8 @@ pub(super) struct RoundResults {
     last: Option<(Monotonic, RoundReport)>,
     /// Why the vote leaves the server's own clock out; `None`: the vote does not.
     own_exclusion: Option<Exclusion>,
+    /// How many rounds have broken the bounds of members.
+    bounds_broken: u64,
 }
 
 /// How the server goes on after a round.
@@ -42,14 +44,27 @@ impl RoundResults {
         self.own_exclusion
     }
 
+    /// How often the server has begun to correct its members to a time beyond their bounds.
+    pub(super) fn bounds_broken(&self) -> u64 {
+        self.bounds_broken
+    }
+
     /// Concludes a round: lets the timekeeper decide, and stores and reports the decision.
     pub(super) fn conclude(&mut self, context: &mut Context, now: Now, round: u32) -> AfterRound {
-        let (conclusion, unheard) = vote(context, now, round);
+        let before = *context.timekeeper.timescale();
+        let (mut conclusion, unheard) = vote(context, now, round);
+        coverage::decide(context, now, &before, &mut conclusion);
+        let broken = coverage::broken_bounds(context, now, &conclusion);
+        if context.timekeeper.cluster() != ClusterId::default() {
+            context.members.discard_adjustments();
+        }
         if conclusion.adjustment == Adjustment::Step && conclusion.correction.span() != Span::ZERO {
             // Corrections by the server's old time have become wrong.
             context.members.iter_mut().for_each(|(_, member)| member.discard_correction());
         }
         context.events.extend(transition_event(context.timekeeper.cluster(), &conclusion));
+        self.bounds_broken += u64::from(broken.is_some());
+        context.events.extend(broken);
         self.store_judgements(context, now, &conclusion);
         self.last = Some((now.mono, conclusion.report));
         if matches!(conclusion.transition, Some(PhaseTransition::Deposed(_) | PhaseTransition::Adopted)) {
@@ -92,26 +107,16 @@ impl RoundResults {
 /// Lets the timekeeper decide. Also returns how many members with a vote were not heard.
 fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     let max_age = context.config.lifetime();
-    let mut bounds = LargestBounds::default();
     let mut readings: Vec<MemberReading> = Vec::with_capacity(context.members.len());
     for (member, adjustment) in context.members.iter_with_adjustments() {
         let reading = member.vote_reading(now, round, max_age, adjustment);
         member.discard_old_frequency(now.mono);
         member.history.record(reading.reading.is_some_and(|reading| reading.fresh));
-        if member.state.has_cluster_time() {
-            bounds.add(member.bound_of(round));
-        }
         readings.push(reading);
     }
     let new_cluster = ClusterId(context.rng.next_u64().max(1));
-    let mut conclusion = context.timekeeper.conclude(round, now.raw, &readings, new_cluster);
+    let conclusion = context.timekeeper.conclude(round, now.raw, &readings, new_cluster);
     let unheard = readings.iter().filter(|member| member.reading.is_none() && !member.removed).count();
-    drop(readings);
-    if context.timekeeper.cluster() != ClusterId::default() {
-        context.members.discard_adjustments();
-    }
-    bounds.add(context.timekeeper.own_bound(now.raw));
-    conclusion.report.largest_bound = bounds.sum();
     (conclusion, unheard)
 }
 

@@ -173,8 +173,8 @@ impl RoundScheduler {
                 offset: best.offset_from(timescale.phase_at(best.at())),
                 delay: best.delay,
                 heard: burst.heard,
-                error: member.error(),
-                bound: member.bound(),
+                error: best.quality.error(),
+                bound: best.quality.bound(),
             });
         }
         context.members.end_burst(slot);

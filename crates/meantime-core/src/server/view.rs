@@ -7,7 +7,8 @@ use super::handles::Slot;
 use super::member::Member;
 use crate::estimation::timescale::Timescale;
 use crate::time::Now;
-use crate::view::{MeasuredView, MemberView};
+use crate::view::{MeasuredView, MemberView, MemberVote};
+use crate::wire::Verdict;
 
 /// At most `max` members from slot `from` on, and the slot after them; `None`: there are no more.
 pub(super) fn members_from(
@@ -24,7 +25,9 @@ pub(super) fn members_from(
 
 fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
     let frequency = member.frequency(now.mono);
-    let measured = member.reading().map(|measured| MeasuredView {
+    let reading = member.reading();
+    let quality = reading.map(|measured| measured.quality).unwrap_or_default();
+    let measured = reading.map(|measured| MeasuredView {
         offset: measured.offset_from(timescale.phase_at(measured.at())),
         error: member.delays.noise() + member.delays.excess(measured.delay).half(),
         delay: measured.delay,
@@ -35,8 +38,10 @@ fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
         key: member.key,
         state: member.state,
         measured,
-        error: member.error(),
-        bound: member.bound(),
+        error: quality.error(),
+        bound: quality.bound(),
+        coverage: member.coverage,
+        vote: member_vote(member),
         frequency: frequency.map(|report| report.adjustment),
         frequency_error: frequency.map(|report| report.error),
         heard: member.history.heard,
@@ -44,5 +49,13 @@ fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
         exclusion: member.exclusion,
         admitted_ago: member.admitted_ago(now.mono),
         heard_ago: member.silence(now.mono),
+    }
+}
+
+fn member_vote(member: &Member) -> MemberVote {
+    match member.exclusion {
+        Some(_) => MemberVote::Out,
+        None if !member.state.has_cluster_time() || member.verdict == Verdict::Unjudged => MemberVote::None,
+        None => MemberVote::In,
     }
 }

@@ -1,0 +1,169 @@
+//! Which members the guarantee covers: the server's measurements never contradict the bound of an honest
+//! member, whatever the network does, and a member that states a false bound is found.
+
+use meantime_core::coverage::Coverage;
+use meantime_core::event::RoundReport;
+use meantime_core::time::{Monotonic, Now, Span};
+use meantime_core::view::ServerView;
+use meantime_sim::{AnyNode, Directions, Fault, Jitter, Lie, MemberIndex, Scenario, Simulation, SlowQueue};
+
+use crate::random_faults::without_harm_to_clocks;
+use crate::support::{Running, battery, loss, s, seeds, us};
+
+/// What a run has shown of the coverage.
+#[derive(Default)]
+struct Covered {
+    /// How many members were covered, over all rounds.
+    covered: usize,
+    /// How many were not.
+    not_covered: usize,
+}
+
+/// The server's view now; `None`: its process does not run.
+pub(crate) fn view(simulation: &mut Simulation) -> Option<ServerView> {
+    let at = simulation.world().now();
+    let machine = simulation.world().machine_mut(MemberIndex::SERVER);
+    let now = Now { mono: Monotonic::from_nanos(0) + at, raw: machine.oscillator.raw(at) };
+    match machine.node()? {
+        AnyNode::Server(server) => Some(server.view(now)),
+        AnyNode::Client(_) => None,
+    }
+}
+
+/// Runs a scenario to its end. No honest member's bound is contradicted.
+fn honest(scenario: &Scenario) -> Covered {
+    let _running = Running(scenario);
+    let mut simulation = Simulation::new(scenario);
+    let (mut total, mut last) = (Covered::default(), None);
+    while simulation.world().now() < scenario.duration {
+        simulation.run_for(s(1), &mut ());
+        let Some(view) = view(&mut simulation) else { continue };
+        let Some(round) = view.last_round.filter(|round| last != Some(round.round)) else { continue };
+        last = Some(round.round);
+        for member in &view.members {
+            let at = simulation.world().now();
+            assert_ne!(member.coverage, Coverage::ContradictedBound, "at {at}: {member:?}");
+        }
+        total.covered += round.covered;
+        total.not_covered += round.not_covered;
+    }
+    total
+}
+
+/// The same, and nearly all members are covered nearly always.
+fn mostly_covered(scenario: &Scenario) {
+    let Covered { covered, not_covered } = honest(scenario);
+    assert!(covered > 9 * not_covered, "{covered} covered, {not_covered} not");
+}
+
+/// Three clients for some minutes, or for an hour.
+fn calm(seed: u64, duration: Span) -> Scenario {
+    Scenario { duration, ..Scenario::seeded(seed) }
+}
+
+fn every_kind_of_path(seed: u64, duration: Span) {
+    let jitters = [
+        Jitter::None,
+        Jitter::Gamma { shape: 4.0, mean: us(40) },
+        Jitter::Pareto { alpha: 1.5, scale: us(50) },
+        Jitter::Gaussian { sigma: us(30) },
+        Jitter::Mixture { mean: us(20), chance: 0.2, extra: us(500) },
+        Jitter::Exponential { mean: us(1_000) },
+    ];
+    let base = calm(seed, duration);
+    for jitter in jitters {
+        mostly_covered(&Scenario { jitter, ..base.clone() });
+        honest(&Scenario { jitter, impairments: loss(0.2), ..base.clone() });
+    }
+    mostly_covered(&Scenario { queue: Some(SlowQueue { sigma: us(50), tau: s(60) }), ..base.clone() });
+    mostly_covered(&Scenario { asymmetry: us(3_000), ..base.clone() });
+    mostly_covered(&Scenario { delay: us(0), jitter: Jitter::None, ..base.clone() });
+    mostly_covered(&Scenario { asymmetry: us(-90), wander: 1e-8, ..base });
+}
+
+#[test]
+fn no_honest_members_bound_is_contradicted_on_any_path() {
+    seeds(0..1).into_iter().for_each(|seed| every_kind_of_path(seed, s(600)));
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn no_honest_members_bound_is_contradicted_on_any_path_for_hours() {
+    seeds(0..8).into_iter().for_each(|seed| every_kind_of_path(seed, s(5_400)));
+}
+
+/// Faults that leave the assumptions of the bounds whole.
+fn every_kind_of_fault(seed: u64, losses: &[f64]) {
+    let (server, client) = (MemberIndex::SERVER, MemberIndex::client(2));
+    let by = Span::from_millis(300);
+    let step = meantime_core::event::Adjustment::Step;
+    let slew = meantime_core::event::Adjustment::Slew;
+    let faults = [
+        vec![(s(300), Fault::Cut(client, Directions::Both)), (s(600), Fault::Heal(client))],
+        vec![(s(300), Fault::Cut(client, Directions::ToClient)), (s(500), Fault::Heal(client))],
+        vec![(s(300), Fault::Crash(server)), (s(320), Fault::Start(server))],
+        vec![(s(300), Fault::Crash(server)), (s(600), Fault::Start(server))],
+        vec![(s(300), Fault::Crash(client)), (s(400), Fault::Start(client))],
+        vec![(s(300), Fault::Sleep(client, s(60)))],
+        vec![(s(300), Fault::Sleep(server, s(60)))],
+        vec![(s(300), Fault::Pause(client)), (s(340), Fault::Resume(client))],
+        vec![(s(300), Fault::Pause(server)), (s(340), Fault::Resume(server))],
+        vec![(s(300), Fault::Base(client, Directions::ToClient, us(400)))],
+        vec![(s(300), Fault::Jump(server, Span::from_millis(10)))],
+        vec![(s(300), Fault::SetTime(by, slew))],
+        vec![(s(300), Fault::SetTime(s(3_600), step))],
+        vec![
+            (s(300), Fault::SetTime(by, slew)),
+            (s(340), Fault::Crash(client)),
+            (s(360), Fault::Start(client)),
+        ],
+    ];
+    for faults in faults {
+        for lost in losses {
+            let impairments = loss(*lost);
+            honest(&Scenario { clients: 4, impairments, faults: faults.clone(), ..calm(seed, s(900)) });
+        }
+    }
+    honest(&Scenario { duration: s(900), ..battery(seed) });
+}
+
+#[test]
+fn no_honest_members_bound_is_contradicted_by_faults() {
+    seeds(0..1).into_iter().for_each(|seed| every_kind_of_fault(seed, &[0.2]));
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn no_honest_members_bound_is_contradicted_by_faults_in_many_worlds() {
+    seeds(1..9).into_iter().for_each(|seed| every_kind_of_fault(seed, &[0.0, 0.2]));
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn no_honest_members_bound_is_contradicted_in_worlds_of_random_faults() {
+    for seed in seeds(0..100) {
+        let mut scenario = Scenario::random_faults(seed);
+        without_harm_to_clocks(&mut scenario);
+        honest(&scenario);
+    }
+}
+
+/// The last round, after ten minutes with a liar.
+fn with_liar(lie: Lie) -> (RoundReport, Vec<Coverage>) {
+    let liar = MemberIndex::client(3);
+    let faults = vec![(s(300), Fault::Lie(liar, lie))];
+    let scenario = Scenario { clients: 5, faults, duration: s(600), ..Scenario::seeded(7) };
+    let _running = Running(&scenario);
+    let mut simulation = Simulation::new(&scenario);
+    simulation.run_until(s(600), &mut ());
+    let view = view(&mut simulation).expect("the server runs");
+    (view.last_round.expect("rounds"), view.members.iter().map(|member| member.coverage).collect())
+}
+
+#[test]
+fn a_liar_is_named_and_the_others_are_covered() {
+    let (round, coverages) = with_liar(Lie::Constant(s(3_600)));
+    assert_eq!((round.covered, round.not_covered), (5, 1));
+    assert_eq!(coverages.iter().filter(|coverage| **coverage == Coverage::Falseticker).count(), 1);
+    assert!(round.largest_bound.is_some_and(|largest| largest < us(1_000)), "{round:?}");
+}

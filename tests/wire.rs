@@ -4,7 +4,8 @@ use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
     Heartbeat, HeartbeatAck, KeyId, Kind, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId, Probe,
-    Register, Reject, RejectReason, Report, SessionId, Stamps, VERSION, Verdict, Welcome,
+    Reference, Register, Reject, RejectReason, Report, SessionId, Stamps, StatedReference, VERSION, Verdict,
+    Welcome,
 };
 use proptest::prelude::*;
 
@@ -57,7 +58,7 @@ fn magic_and_kind_are_checked_to_the_bit() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(Message::decode(&changed), Err(DecodeError::Magic));
     }
-    for kind in (0..=255).filter(|kind| !(1..=11).contains(kind)) {
+    for kind in (0..=255).filter(|kind| !(1..=11).chain([13]).any(|known| known == *kind)) {
         let mut changed = written;
         changed[3] = kind;
         assert_eq!(Message::decode(&changed), Err(DecodeError::Kind(kind)));
@@ -101,6 +102,7 @@ fn values_outside_of_an_enumeration_are_refused() {
                 refused(&message, 64, 1..=255, "adjustment number");
                 refused(&message, 65, 0..=1, "step");
             }
+            Body::Reference(_) => refused(&message, 56, 0..=1, "available"),
             _ => {}
         }
         let mut bytes = message.encode();
@@ -172,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_with_a_good_start_are_read_without_panic(mut bytes: [u8; DATAGRAM_LEN], kind in 0..=11u8) {
+    fn bytes_with_a_good_start_are_read_without_panic(mut bytes: [u8; DATAGRAM_LEN], kind in 0..=13u8) {
         bytes[..4].copy_from_slice(&[b'M', b'T', VERSION, kind]);
         prop_assert!(stays_the_same(&bytes));
     }
@@ -211,6 +213,7 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
         Kind::Reject | Kind::Leave => 40..41,
         Kind::Correction => 72..75,
         Kind::ManualAdjustment => 64..66,
+        Kind::Reference => 48..57,
         _ => 0..0,
     }
 }
@@ -227,6 +230,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
         Kind::ManualAdjustment => at >= 66,
+        Kind::Reference => at >= 57,
     };
     at == 5 || at >= 80 || (at >= 32 && in_body)
 }
@@ -267,7 +271,7 @@ fn stamps() -> Stamps {
 }
 
 /// A message of every kind, with no field zero.
-fn one_of_each() -> [Message; 11] {
+fn one_of_each() -> [Message; 12] {
     let second = Span::from_secs(1);
     let register =
         Register {
@@ -302,6 +306,11 @@ fn one_of_each() -> [Message; 11] {
         start: Timestamp::from_nanos(5),
         step: true,
     };
+    let reference = StatedReference {
+        at: Timestamp::from_nanos(6),
+        offset: Span::from_nanos(-7),
+        max_error: Span::from_nanos(8),
+    };
     let probe = Probe {
         nonce: 1,
         before: Some(stamps()),
@@ -322,6 +331,7 @@ fn one_of_each() -> [Message; 11] {
         Body::HeartbeatAck(HeartbeatAck { nonce: 2 }),
         Body::Leave(Leave { reason: LeaveReason::Shutdown }),
         Body::ManualAdjustment(setting),
+        Body::Reference(Reference { stated: Some(reference) }),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -384,7 +394,16 @@ fn bodies() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|nonce| Body::HeartbeatAck(HeartbeatAck { nonce })),
         Just(Body::Leave(Leave { reason: LeaveReason::Shutdown })),
         settings(),
+        references(),
     ]
+}
+
+fn references() -> impl Strategy<Value = Body> {
+    (any::<(bool, i64, i64)>(), 0..=i64::MAX).prop_map(|((available, at, offset), max_error)| {
+        let (at, max_error) = (Timestamp::from_nanos(at), Span::from_nanos(max_error));
+        let stated = StatedReference { at, offset: Span::from_nanos(offset), max_error };
+        Body::Reference(Reference { stated: available.then_some(stated) })
+    })
 }
 
 fn settings() -> impl Strategy<Value = Body> {

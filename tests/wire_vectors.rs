@@ -6,8 +6,8 @@ use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Flags,
     Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Leave, LeaveReason, ManualAdjustment, Master, Message,
-    Name, NodeId, NodeKey, Probe, Register, Reject, RejectReason, Report, SessionId, Stamps, Verdict,
-    Welcome,
+    Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, Report, SessionId, Stamps,
+    StatedReference, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -75,7 +75,7 @@ fn every_kind_has_a_vector() {
     let mut kinds: Vec<u8> = vectors().values().map(|vector| vector.message().body.kind() as u8).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=11).collect::<Vec<u8>>());
+    assert_eq!(kinds, (1..=11).chain([13]).collect::<Vec<u8>>());
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn the_values_of_a_vector_are_its_bytes_and_its_fields_are_those_of_the_tables()
 #[test]
 fn the_tables_cover_every_byte_of_every_kind_once() {
     let tables = field_tables();
-    assert_eq!(tables.len(), 13);
+    assert_eq!(tables.len(), 14);
     for (name, fields) in &tables {
         let (start, end) = match name.as_str() {
             "Header" => (0, 32),
@@ -303,6 +303,7 @@ impl Vector {
                 start: Timestamp::from_nanos(self.number("start")),
                 step: self.number::<u8>("step") == 1,
             }),
+            13 => Body::Reference(self.reference()),
             other => panic!("kind {other}"),
         };
         assert_eq!(body.kind() as u8, kind);
@@ -353,6 +354,15 @@ impl Vector {
             rate: self.rate("rate"),
             cluster: ClusterId(self.number("cluster")),
         }
+    }
+
+    fn reference(&self) -> Reference {
+        let stated = StatedReference {
+            at: Timestamp::from_nanos(self.number("at")),
+            offset: self.span("offset"),
+            max_error: self.span("max_error"),
+        };
+        Reference { stated: (self.number::<u8>("available") == 1).then_some(stated) }
     }
 
     fn report(&self) -> Report {

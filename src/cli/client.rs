@@ -97,6 +97,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         max_delay: args.max_delay,
         asymmetry: args.asymmetry,
         initial_frequency,
+        offers_reference: args.node.offers_reference(),
     };
     log::info!(target: EVENT_TARGET, "following the server {}", args.server);
     let advice = Advice::about(&args.server, !config.keys.is_empty());
@@ -139,6 +140,7 @@ Examples:
   meantime client server.lan --output json --tick 1s
   meantime client server.lan --key-file /etc/meantime/lab-7.key
   meantime client server.lan --clock system --state-dir /var/lib/meantime
+  meantime client server.lan --reference system
 
 A SPAN or PERIOD is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
 a FREQUENCY is in ppm or ppb. Events go to stdout, the log to stderr.";

@@ -11,6 +11,7 @@
 //! | `overlay` | [`Overlay`]: sets nothing; the node's clock is arithmetic in the core over the oscillator |
 //! | [`system`] | [`SystemClock`]: an overlay, and the machine's own time is steered to follow it |
 //! | `oscillator` | a node's oscillator as arithmetic over the host's |
+//! | `reference` | [`SystemReference`]: whether the machine's own time is a time from outside |
 //! | `suspension` | whether the machine has been suspended |
 //! | `converter` | from the kernel's timestamps, readings of the wall clock, to the oscillator |
 
@@ -22,6 +23,7 @@ mod overlay;
 mod pair;
 mod published_time;
 mod reading;
+mod reference;
 mod suspension;
 pub mod system;
 
@@ -33,6 +35,7 @@ pub use overlay::Overlay;
 pub use pair::ClockPair;
 pub use published_time::PublishedTime;
 pub use reading::{ClockSample, HostRaw};
+pub use reference::SystemReference;
 pub use suspension::{MIN_SUSPENSION, SuspensionDetector};
 pub use system::SystemClock;
 pub use system::event::{ForeignAdjustment, SystemClockEvent};

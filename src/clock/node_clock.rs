@@ -5,6 +5,7 @@ use super::pair::ClockPair;
 use super::published_time::PublishedTime;
 use super::reading::{ClockSample, HostRaw};
 use super::system::event::SystemClockEvent;
+use meantime_core::reference::{NoReference, ReferenceReading};
 use meantime_core::time::{Monotonic, Now, Raw, Span, Timestamp};
 
 /// A node's two clocks, and the host's oscillator under them.
@@ -36,6 +37,14 @@ pub trait NodeClock {
     /// The host's oscillator and the wall clock, by which the kernel records timestamps, read together.
     fn pair(&self) -> ClockPair {
         host::pair()
+    }
+
+    /// What the machine's reference shows.
+    ///
+    /// # Errors
+    /// Why it has none, or was not asked to be one.
+    fn reference(&self) -> Result<ReferenceReading, NoReference> {
+        Err(NoReference::Unreadable)
     }
 
     /// As [`read`](NodeClock::read), together with the system's time if this clock steers that.
@@ -83,6 +92,10 @@ impl<C: NodeClock + ?Sized> NodeClock for Box<C> {
 
     fn pair(&self) -> ClockPair {
         (**self).pair()
+    }
+
+    fn reference(&self) -> Result<ReferenceReading, NoReference> {
+        (**self).reference()
     }
 
     fn observe(&self) -> (ClockSample, Option<Timestamp>) {

@@ -5,7 +5,9 @@ use super::node_clock::{NodeClock, Resumed};
 use super::oscillator::NodeOscillator;
 use super::pair::ClockPair;
 use super::reading::{ClockSample, HostRaw};
+use super::reference::SystemReference;
 use super::suspension::SuspensionDetector;
+use meantime_core::reference::{NoReference, ReferenceReading};
 use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 
 /// The machine's clocks, read only; the oscillator possibly with a simulated error.
@@ -13,6 +15,7 @@ use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 pub struct Overlay {
     oscillator: NodeOscillator,
     suspension: SuspensionDetector,
+    reference: Option<SystemReference>,
 }
 
 impl Overlay {
@@ -20,10 +23,16 @@ impl Overlay {
     pub fn start(offset: Span, drift: Frequency) -> Overlay {
         let ClockPair { raw, real, .. } = host::pair();
         let oscillator = NodeOscillator::machine(raw, real).simulated(offset, drift);
-        let mut overlay = Overlay { oscillator, suspension: SuspensionDetector::default() };
+        let mut overlay = Overlay { oscillator, suspension: SuspensionDetector::default(), reference: None };
         // Suspensions count from here on.
         overlay.take_suspension();
         overlay
+    }
+
+    /// The same; the machine's own time is a reference that can be read.
+    #[must_use]
+    pub fn with_reference(self, reference: Option<SystemReference>) -> Overlay {
+        Overlay { reference, ..self }
     }
 
     /// What the clocks show now, when the host's oscillator reads `host`.
@@ -53,6 +62,15 @@ impl NodeClock for Overlay {
 
     fn raw_at(&self, host: HostRaw) -> Raw {
         self.oscillator.at(host)
+    }
+
+    fn reference(&self) -> Result<ReferenceReading, NoReference> {
+        let reference = self.reference.as_ref().ok_or(NoReference::Unreadable)?;
+        let pair = host::best_pair();
+        let max_error = reference.max_error(&pair)?;
+        let at = self.oscillator.at(pair.raw);
+        let phase = Span::from_nanos(pair.real.as_nanos()) - Span::from_nanos(at.as_nanos());
+        Ok(ReferenceReading { at, phase, max_error })
     }
 }
 

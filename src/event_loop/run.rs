@@ -200,6 +200,9 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
                     let server = self.network.resolve();
                     self.node.handle_resolved(self.clock.now(), server);
                 }
+                Some(Action::ReadReference) => {
+                    self.node.handle_reference(self.clock.now(), self.clock.reference());
+                }
                 None => break,
             }
         }

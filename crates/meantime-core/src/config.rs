@@ -116,6 +116,8 @@ pub struct ClientConfig {
     /// The rate of the cluster's time over this node's oscillator, minus one, if it is known from an earlier
     /// run; and one standard deviation of that.
     pub initial_frequency: Option<(Frequency, Frequency)>,
+    /// Whether this node offers a reference that its machine has.
+    pub offers_reference: bool,
 }
 
 impl Default for ClientConfig {
@@ -132,6 +134,7 @@ impl Default for ClientConfig {
             max_delay: MAX_DELAY,
             asymmetry: Span::ZERO,
             initial_frequency: None,
+            offers_reference: false,
         }
     }
 }

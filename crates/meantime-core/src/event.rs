@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::reference::NoReference;
 use crate::time::{Correction, Frequency, Offset, Span};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 
@@ -484,4 +485,14 @@ pub enum ClientEvent {
     },
     /// Holdover has ended: the clock follows corrections again.
     Recovered,
+    /// The machine has a reference now, and the client offers it to the server.
+    ReferenceGained {
+        /// The maximum distance of the reference from UTC, as the machine states it.
+        max_error: Span,
+    },
+    /// The machine has no reference, or none any more.
+    ReferenceLost {
+        /// The reason.
+        reason: NoReference,
+    },
 }

@@ -17,6 +17,7 @@
 //! | [`client`] | the client: registering, answering probes, following corrections |
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
+//! | [`reference`](mod@reference) | a time from outside of the cluster, as a node reads it |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`coverage`] | which clocks the guarantee covers |
 //! | [`saved_state`] | what a node knows of the time and its frequency after a restart |
@@ -42,6 +43,7 @@ pub mod keys;
 pub mod manual_adjustment;
 pub mod node;
 pub mod plausible;
+pub mod reference;
 pub mod saved_state;
 pub mod server;
 pub mod time;

@@ -3,6 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::counters::Counters;
+use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{ClientState, Datagram};
 
@@ -100,6 +101,11 @@ pub trait Node {
         let _ = (now, server);
     }
 
+    /// The answer to [`Action::ReadReference`]: what the machine's reference shows, or why it has none.
+    fn handle_reference(&mut self, now: Now, reading: Result<ReferenceReading, NoReference>) {
+        let _ = (now, reading);
+    }
+
     /// The machine was suspended for `slept`, and this node's oscillator did not count that time.
     fn handle_suspended(&mut self, now: Now, slept: Span) {
         let _ = (now, slept);
@@ -160,6 +166,9 @@ pub struct StampId(pub u64);
 pub enum Action {
     /// Resolve the server's name (again), and call [`Node::handle_resolved`].
     Resolve,
+    /// Read the machine's reference at once, and call [`Node::handle_reference`]. Only a node that is
+    /// configured to offer one asks for that.
+    ReadReference,
 }
 
 /// A reading of a node's clock.

@@ -19,6 +19,13 @@ pub(in crate::cli) struct NodeArgs {
     /// With --clock system: steer the clock even if another program seems to steer it
     #[arg(long)]
     pub(super) force: bool,
+    /// Offer this machine's own time to the cluster as a reference, a time from outside: system, the system
+    /// clock, while another program such as chrony keeps it
+    #[arg(long, value_name = "REFERENCE", hide_possible_values = true)]
+    pub(super) reference: Option<ReferenceKind>,
+    /// With --reference: offer it only while the kernel states a maximum error of at most this
+    #[arg(long, value_name = "SPAN", default_value = "100ms", value_parser = units::positive_span)]
+    pub(super) reference_max_error: Span,
     /// Keep the oscillator's frequency over restarts, and the time until the machine reboots, in a file in
     /// this directory. The directory is made if it does not exist
     #[arg(long, value_name = "DIR")]
@@ -76,6 +83,12 @@ pub(super) enum ClockKind {
     System,
 }
 
+/// A time from outside of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ReferenceKind {
+    System,
+}
+
 impl NodeArgs {
     /// Starts the log. With text on stdout, stderr does not repeat the events.
     ///
@@ -100,6 +113,13 @@ impl NodeArgs {
             )),
             ClockKind::System if !cfg!(target_os = "linux") => {
                 Err(Failure::Usage("--clock system works on Linux only; type --clock overlay".into()))
+            }
+            ClockKind::System if self.reference.is_some() => Err(Failure::Usage(
+                "with --clock system this machine's clock is the cluster's own time, and no reference: leave out --reference"
+                    .into(),
+            )),
+            ClockKind::Overlay if self.reference.is_some() && !cfg!(target_os = "linux") => {
+                Err(Failure::Usage("--reference system works on Linux only".into()))
             }
             ClockKind::Overlay if self.force => {
                 Err(Failure::Usage("--force works with --clock system only".into()))

@@ -7,7 +7,9 @@ use super::arguments::{ClockKind, TimestampChoice};
 use crate::cli::Failure;
 use crate::cli::key_file::{self, read_key_file};
 use crate::clock::system::config::{OnConflict, SteeringConfig};
-use crate::clock::{NodeClock, Overlay, Resumed};
+#[cfg(target_os = "linux")]
+use crate::clock::system::{LinuxClock, kernel::KernelClock, lock};
+use crate::clock::{NodeClock, Overlay, Resumed, SystemReference};
 use crate::control::{self, ControlSocket, ControlledNode};
 use crate::process::{self, Account, RetainedPrivilege};
 use crate::store::key_file::{KeyFile, KeyFileError};
@@ -40,9 +42,18 @@ impl NodeArgs {
         let on_conflict = if self.force { OnConflict::Insist } else { OnConflict::GiveWay };
         let config = SteeringConfig { step_threshold, max_slew: SLEW_LIMIT, on_conflict };
         match self.clock {
-            ClockKind::Overlay => Ok(Box::new(Overlay::start(self.simulate_offset, self.simulate_drift))),
+            ClockKind::Overlay => {
+                let overlay = Overlay::start(self.simulate_offset, self.simulate_drift);
+                let reference = self.offers_reference().then(|| system_reference(self.reference_max_error));
+                Ok(Box::new(overlay.with_reference(reference.flatten())))
+            }
             ClockKind::System => system_clock(config),
         }
+    }
+
+    /// Whether the node offers a reference.
+    pub(in crate::cli) fn offers_reference(&self) -> bool {
+        self.reference.is_some()
     }
 
     /// The keys in the key file, if the options name one.
@@ -118,6 +129,20 @@ fn system_clock(config: SteeringConfig) -> Result<Box<dyn NodeClock>, Failure> {
     let clock = clock.map_err(|refusal| Failure::Runtime(refusal.to_string()))?;
     log::info!("this machine's clock will follow the cluster's time");
     Ok(Box::new(clock))
+}
+
+#[cfg(target_os = "linux")]
+fn system_reference(max_error: Span) -> Option<SystemReference> {
+    Some(SystemReference {
+        state: || LinuxClock.state(),
+        is_steered: || lock::is_held(&lock::places()),
+        limit: max_error,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system_reference(_: Span) -> Option<SystemReference> {
+    None
 }
 
 #[cfg(not(target_os = "linux"))]

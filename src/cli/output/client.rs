@@ -10,6 +10,7 @@ use crate::report::{classic_time, snake_case};
 use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;
 use meantime_core::event::Refusal;
+use meantime_core::reference::NoReference;
 use meantime_core::time::Span;
 use meantime_core::wire::{ClientState, ClusterId, RejectReason, VERSION};
 
@@ -28,6 +29,8 @@ impl Tell for ClientEvent {
             Suspended { .. } => "suspended",
             Holdover { .. } => "holdover",
             Recovered => "recovered",
+            ReferenceGained { .. } => "reference_gained",
+            ReferenceLost { .. } => "reference_lost",
         }
     }
 
@@ -89,6 +92,8 @@ impl Tell for ClientEvent {
             Suspended { slept } => record.span("slept_ns", *slept),
             Holdover { reason } => record.put("reason", snake_case(reason)),
             Recovered => {}
+            ReferenceGained { max_error } => record.span("max_error_ns", *max_error),
+            ReferenceLost { reason } => record.put("reason", snake_case(reason)),
         }
     }
 
@@ -140,6 +145,12 @@ impl Tell for ClientEvent {
                 format!("Holdover: {reason}; the clock runs on at its learned frequency{}", bound(at))
             }
             Recovered => "Recovered: the server corrects this clock again".into(),
+            ReferenceGained { max_error } => {
+                format!("This machine's time is a reference for the cluster: it is within {max_error} of UTC")
+            }
+            ReferenceLost { reason } => {
+                format!("This machine's time is no reference: {reason}{}", reference_option(*reason))
+            }
         })
     }
 
@@ -151,8 +162,9 @@ impl Tell for ClientEvent {
             | TimeSet { .. }
             | BoundBroken { .. }
             | Suspended { .. }
-            | Holdover { .. } => Some(Level::Warn),
-            Ignored { .. } | Recovered => Some(Level::Info),
+            | Holdover { .. }
+            | ReferenceLost { .. } => Some(Level::Warn),
+            Ignored { .. } | Recovered | ReferenceGained { .. } => Some(Level::Info),
             _ => None,
         }
     }
@@ -165,6 +177,14 @@ fn limit_option(reason: Refusal) -> &'static str {
         Refusal::StepTooLarge => " (--max-step)",
         Refusal::ImplausibleFrequency => " (--max-frequency)",
         Refusal::SlewTooLong | Refusal::ImplausibleTime => "",
+    }
+}
+
+/// The option that raises the limit that a reference exceeds, in brackets; empty: there is none.
+fn reference_option(reason: NoReference) -> &'static str {
+    match reason {
+        NoReference::ErrorTooLarge => " (--reference-max-error)",
+        NoReference::Unsynchronized | NoReference::Steered | NoReference::Unreadable => "",
     }
 }
 

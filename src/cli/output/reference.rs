@@ -10,6 +10,7 @@ use super::{Listening, Record, Tell, Tick};
 use crate::clock::{ForeignAdjustment, SystemClockEvent};
 use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, Outcome, Peer, Refusal};
 use meantime_core::event::{RoundReport, Voter};
+use meantime_core::reference::NoReference;
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 use meantime_core::{ClientEvent, ServerEvent};
@@ -130,6 +131,8 @@ fn client_events() -> Vec<ClientEvent> {
         ClientEvent::Suspended { slept: Span::ZERO },
         ClientEvent::Holdover { reason: HoldoverReason::ServerLeft },
         ClientEvent::Recovered,
+        ClientEvent::ReferenceGained { max_error: Span::ZERO },
+        ClientEvent::ReferenceLost { reason: NoReference::Unsynchronized },
     ]
 }
 
@@ -150,6 +153,7 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
         C::Registering { .. } | C::Unresolved { .. } | C::Registered { .. } | C::Refused { .. } => {}
         C::Corrected { .. } | C::Ignored { .. } | C::RefusedCorrection { .. } | C::TimeSet { .. } => {}
         C::BoundBroken { .. } | C::Suspended { .. } | C::Holdover { .. } | C::Recovered => {}
+        C::ReferenceGained { .. } | C::ReferenceLost { .. } => {}
     }
     use SystemClockEvent as Y;
     match system {

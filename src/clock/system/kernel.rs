@@ -108,6 +108,8 @@ pub struct KernelStatus(i32);
 impl KernelStatus {
     /// `STA_UNSYNC`: the clock is not synchronized.
     pub const UNSYNCHRONIZED: KernelStatus = KernelStatus(0x0040);
+    /// `STA_UNSYNC` or `STA_CLOCKERR`: no program keeps the clock, or its hardware has failed.
+    pub const NOT_SYNCHRONIZED: KernelStatus = KernelStatus(0x0040 | 0x1000);
     /// `STA_PLL`, `STA_PPSFREQ`, `STA_PPSTIME`, `STA_FLL`: the kernel steers the clock by itself.
     pub const LOOPS: KernelStatus = KernelStatus(0x0001 | 0x0002 | 0x0004 | 0x0008);
     /// `STA_INS`, `STA_DEL`, `STA_FREQHOLD`: a leap second is coming (cluster time has none); a detail of the

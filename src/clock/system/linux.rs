@@ -135,6 +135,7 @@ mod tests {
     #[test]
     fn the_bits_are_those_of_this_system() {
         assert_eq!(KernelStatus::UNSYNCHRONIZED.bits(), libc::STA_UNSYNC);
+        assert_eq!(KernelStatus::NOT_SYNCHRONIZED.bits(), libc::STA_UNSYNC | libc::STA_CLOCKERR);
         let loops = libc::STA_PLL | libc::STA_PPSFREQ | libc::STA_PPSTIME | libc::STA_FLL;
         assert_eq!(KernelStatus::LOOPS.bits(), loops);
         assert_eq!(KernelStatus::LEAPS.bits(), libc::STA_INS | libc::STA_DEL | libc::STA_FREQHOLD);

@@ -82,6 +82,16 @@ impl Drop for ClockLock {
     }
 }
 
+/// Whether a process holds the lock at one of these places. Makes no file.
+pub fn is_held(places: &[PathBuf]) -> bool {
+    let held = |path: &PathBuf| {
+        let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).ok();
+        let locked = file.map(|file| Flock::lock(file, FlockArg::LockSharedNonblock));
+        matches!(locked, Some(Err((_, Errno::EWOULDBLOCK))))
+    };
+    places.iter().any(held)
+}
+
 /// Where the lock file may be: for all users in /run, else where this user may write.
 pub fn places() -> Vec<PathBuf> {
     let own = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
@@ -112,7 +122,9 @@ mod tests {
         let first = ClockLock::take(&places).unwrap();
         assert_eq!(first.predecessor(), Predecessor::NoneOrEnded);
         assert!(matches!(ClockLock::take(&places), Err(LockError::Taken(_))));
+        assert!(is_held(&places));
         drop(first);
+        assert!(!is_held(&places));
         assert_eq!(ClockLock::take(&places).unwrap().predecessor(), Predecessor::NoneOrEnded);
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `registering` | when to ask for a session, and with which key and cookie |
 //! | `joined` | what each datagram of a session means; its parts are `liveness`, `replay_window`, `reporter` and `server_time` |
+//! | `reference` | what to tell the server of this machine's reference |
 //! | `clock` | which corrections to follow, and whether to step or slew; its parts are `published_clock`, `frequency_trial`, `rate_follower` and `limits` |
 //! | `outbox` | nothing: it queues datagrams, actions and events |
 //!
@@ -20,6 +21,7 @@ mod liveness;
 mod outbox;
 mod published_clock;
 mod rate_follower;
+mod reference;
 mod registering;
 mod replay_window;
 mod report_history;
@@ -35,7 +37,9 @@ use rand_chacha::ChaCha12Rng;
 use self::clock::MemberClock;
 use self::joined::{Joined, SessionEnd};
 use self::outbox::{Outbox, PendingReport, QueuedDatagram};
+use self::reference::ReferenceOffer;
 use self::registering::Registering;
+use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Monotonic, Now, Raw, Span};
 use crate::transmit_latency::MinTransmitLatency;
 use crate::view::{ClientView, ManualAdjustmentView};
@@ -56,6 +60,7 @@ pub struct Client {
     server: Option<SocketAddr>,
     membership: Membership,
     clock: MemberClock,
+    reference: ReferenceOffer,
     latency: MinTransmitLatency,
     outbox: Outbox,
     counters: Counters,
@@ -85,6 +90,7 @@ impl Client {
             server: None,
             membership,
             clock: MemberClock::new(&config, now),
+            reference: ReferenceOffer::new(config.offers_reference),
             latency: MinTransmitLatency::default(),
             outbox,
             counters: Counters::default(),
@@ -204,7 +210,10 @@ impl Client {
             },
             Membership::Joined(joined) => {
                 match joined.handle_message(now, received, message, clock, outbox) {
-                    Ok(fate) => fate,
+                    Ok(fate) => {
+                        self.reference.after(message, fate, outbox);
+                        fate
+                    }
                     Err(end) => {
                         let heartbeat = joined.liveness().heartbeat();
                         self.leave(now, end, heartbeat);
@@ -331,6 +340,11 @@ impl Node for Client {
             let (rng, outbox) = (&mut self.rng, &mut self.outbox);
             registering.handle_resolved(now, server, &self.config.keys, cluster, rng, outbox);
         }
+    }
+
+    fn handle_reference(&mut self, now: Now, reading: Result<ReferenceReading, NoReference>) {
+        let registered = self.joined().is_some();
+        self.reference.handle_reading(now, reading, self.clock.published(), registered, &mut self.outbox);
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {

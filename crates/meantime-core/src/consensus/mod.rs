@@ -29,6 +29,7 @@
 //! | `manual_adjustment` | an operator's adjustments of the cluster's time |
 //! | [`vote`], `noise`, `window` | the vote: agreement, noise, and how far readings may be apart |
 //! | `ensemble` | phase and frequency of the time that the members carry |
+//! | [`reference_vote`] | the agreement of references, as intervals |
 //! | `rate_anchor` | steers the cluster's rate towards the mean of its oscillators |
 //! | `reading` | what goes in and comes out |
 
@@ -40,6 +41,7 @@ mod manual_adjustment;
 mod noise;
 mod rate_anchor;
 mod reading;
+pub mod reference_vote;
 mod steady;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@
 //! | `results` | asks the timekeeper for a decision, stores and reports it |
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment` | announces manual time adjustments |
+//! | `references` | the times from outside that members offer |
 //! | `removed` | remembers which clients have no vote |
 //! | `departures` | removes silent members, sends Leave to all at the end |
 //! | `context`, with `authentication`, `events`, `members` | what all parts work with |
@@ -40,6 +41,7 @@ mod pace;
 mod packed;
 mod prober;
 mod quality;
+mod references;
 mod registrar;
 mod removed;
 mod results;
@@ -258,7 +260,8 @@ impl Server {
             Body::Register(register) => {
                 return self.handle_register(now, Request { path, seal: &seal, header, register });
             }
-            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) | Body::ManualAdjustment(_) => {}
+            Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) => {}
+            Body::ManualAdjustment(_) | Body::Reference(_) => {}
             _ => return Fate::Misdirected,
         }
         let Some(slot) = self.member_of(path.peer, header.session) else {
@@ -270,6 +273,7 @@ impl Server {
             Body::ManualAdjustment(adjustment) => {
                 manual_adjustment::handle_report(&mut self.context, now, slot, header, adjustment)
             }
+            Body::Reference(_) => references::handle_reference(&mut self.context, now, slot, header),
             _ => self.handle_leave(now, slot),
         }
     }

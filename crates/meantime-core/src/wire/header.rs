@@ -91,6 +91,7 @@ pub enum Kind {
     HeartbeatAck = 9,
     Leave = 10,
     ManualAdjustment = 11,
+    Reference = 13,
 }
 
 impl Kind {
@@ -107,6 +108,7 @@ impl Kind {
             9 => Kind::HeartbeatAck,
             10 => Kind::Leave,
             11 => Kind::ManualAdjustment,
+            13 => Kind::Reference,
             _ => return None,
         })
     }

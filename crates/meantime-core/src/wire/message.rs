@@ -9,6 +9,7 @@ use super::heartbeat::{Heartbeat, HeartbeatAck};
 use super::leave::Leave;
 use super::manual_adjustment::ManualAdjustment;
 use super::probe::Probe;
+use super::reference::Reference;
 use super::register::Register;
 use super::reject::Reject;
 use super::report::Report;
@@ -57,6 +58,8 @@ pub enum Body {
     Leave(Leave),
     /// Either way: an operator's adjustment of the cluster's time.
     ManualAdjustment(ManualAdjustment),
+    /// Client to server: a reading of the time outside of the cluster.
+    Reference(Reference),
 }
 
 impl Body {
@@ -74,6 +77,7 @@ impl Body {
             Body::HeartbeatAck(_) => Kind::HeartbeatAck,
             Body::Leave(_) => Kind::Leave,
             Body::ManualAdjustment(_) => Kind::ManualAdjustment,
+            Body::Reference(_) => Kind::Reference,
         }
     }
 }
@@ -96,6 +100,7 @@ impl Message {
             Body::HeartbeatAck(body) => body.encode(&mut bytes),
             Body::Leave(body) => body.encode(&mut bytes),
             Body::ManualAdjustment(body) => body.encode(&mut bytes),
+            Body::Reference(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -122,6 +127,7 @@ impl Message {
             Kind::HeartbeatAck => Body::HeartbeatAck(HeartbeatAck::decode(&bytes)),
             Kind::Leave => Body::Leave(Leave::decode(&bytes)?),
             Kind::ManualAdjustment => Body::ManualAdjustment(ManualAdjustment::decode(&bytes)?),
+            Kind::Reference => Body::Reference(Reference::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

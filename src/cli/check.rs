@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::target::ControlTarget;
 use super::units;
 use crate::control::protocol::{ClientRow, StatusResponse};
+use crate::report::undecided::{self, Figures};
 use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
 use meantime_core::time::Span;
 
@@ -65,6 +66,10 @@ fn judge(response: &StatusResponse, max: Span, min_members: u64) -> (Finding, St
     if heard < min_members {
         return (Finding::Beyond, format!("{heard} clocks with a vote were heard, {min_members} are wanted"));
     }
+    if let Some(cause) = &server.undecided {
+        let (why, advice) = (undecided::why(cause, Figures::of(round)), undecided::advice(cause));
+        return (Finding::Unknown, format!("the cluster has no time: {why}. {advice}"));
+    }
     let Some(stated) = round.largest_bound_ns else {
         return (Finding::Unknown, "not every member was heard and knows how far it may be off".into());
     };
@@ -96,6 +101,7 @@ Examples:
 mod tests {
     use super::*;
     use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, examples};
+    use crate::report::UndecidedCause;
 
     fn response() -> StatusResponse {
         let mut round = examples::round();
@@ -144,8 +150,17 @@ mod tests {
         let old = changed(|round| round.ago_ns = Some(11_000_000_000));
         let unbounded = changed(|round| round.summary.largest_bound_ns = None);
         let young = with_round(None, response().clients);
+        let mut undecided = response();
+        if let NodeStatus::Server(server) = &mut undecided.status.node {
+            server.undecided = Some(UndecidedCause::BeforePlausible);
+        }
+        let (_, line) = judge(&undecided, Span::from_secs(1), 1);
+        assert!(
+            line.starts_with("the cluster has no time: too few of 3 clocks show a plausible time"),
+            "{line}"
+        );
         let client = StatusResponse { status: examples::client(), clients: vec![] };
-        for unknown in [old, unbounded, young, client] {
+        for unknown in [old, unbounded, young, undecided, client] {
             assert_eq!(judged(&unknown, 1_000_000, 1), Finding::Unknown, "{unknown:?}");
         }
     }

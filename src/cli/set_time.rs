@@ -14,7 +14,11 @@ pub(super) struct SetTimeArgs {
     /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to
     /// set it, as in +1.5s or -200ms
     #[arg(value_name = "TIME|+OFFSET", allow_hyphen_values = true, value_parser = target)]
-    target: TypedTarget,
+    #[arg(required_unless_present = "from")]
+    target: Option<TypedTarget>,
+    /// Set it to what the clock of this member shows: the server's name, or a client's name or address
+    #[arg(long, value_name = "NAME|ADDRESS", conflicts_with = "target")]
+    from: Option<String>,
     /// Set all clocks at once, not within the hours that a slew takes
     #[arg(long)]
     step: bool,
@@ -47,9 +51,10 @@ enum TargetError {
 /// # Errors
 /// When there is none, or that cannot be.
 pub(super) fn run(args: &SetTimeArgs) -> Result<(), Failure> {
-    let target = match args.target {
-        TypedTarget::By(by) => TimeTarget::ByNs(by.as_nanos()),
-        TypedTarget::To(to) => TimeTarget::ToNs(to.as_nanos()),
+    let target = match (args.target, &args.from) {
+        (Some(TypedTarget::By(by)), _) => TimeTarget::ByNs(by.as_nanos()),
+        (Some(TypedTarget::To(to)), _) => TimeTarget::ToNs(to.as_nanos()),
+        (None, from) => TimeTarget::From(from.clone().unwrap_or_default()),
     };
     let method = if args.step { AdjustmentMethod::Step } else { AdjustmentMethod::Slew };
     let scheduled = args.node.connect()?.set_time(SetTime { target, method })?;
@@ -62,6 +67,11 @@ fn sentence(scheduled: &ScheduledAdjustment) -> String {
     let soon = Span::from_nanos(scheduled.starts_in_ns.unwrap_or_default());
     let by = format!("{amount:+}");
     match scheduled.adjustment {
+        _ if scheduled.founded.is_some() => {
+            format!(
+                "The cluster's time is founded: the server's own clock was set by {by}, and all others follow."
+            )
+        }
         AdjustmentMethod::Step if amount.abs() > MAX_STEP => format!(
             "The cluster's time steps by {by} in {soon}. Clients whose --max-step allows less (24 h unless set) refuse that and run \
              on alone until they are started anew."
@@ -87,6 +97,10 @@ Examples:
   meantime set-time -200ms
   meantime set-time '2026-01-31 16:30:00' --step
   meantime set-time 2026-01-31T16:30:00+01:00 --step
+  meantime set-time --from attic
+
+While the cluster has no time (`meantime status` says why), TIME or --from
+founds it: all clocks are set at once. Otherwise they slew, or step with --step.
 
 A slew runs at 400 ppm: a second takes 42 minutes, and no more than 34.56 s are
 slewed. Either way it begins four rounds and two seconds later, when all

@@ -11,7 +11,7 @@ use crate::report::ClockSnapshot;
 use crate::report::{AdjustmentMethod, rounded_ppb};
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
-use meantime_core::server::{Target, VoteChange, VoteChangeError};
+use meantime_core::server::{Target, TimeChange, VoteChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::view::{
     ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, ServerView,
@@ -97,7 +97,13 @@ fn vote_advice(error: &VoteChangeError) -> &'static str {
 /// What the operator can do when the time was not set; empty: only wait.
 fn time_advice(error: &SetTimeError) -> &'static str {
     match error {
-        SetTimeError::NoClusterTime => "; `meantime status` shows its state",
+        SetTimeError::NoClusterTime => {
+            "; say what time it is (`meantime set-time TIME`), or whose clock is right (`--from NAME`)"
+        }
+        SetTimeError::TakingOver { .. } => "; wait until it has, or add --step to set another time at once",
+        SetTimeError::UnknownMember(_) => "; `meantime status` lists all members",
+        SetTimeError::SeveralMembers { .. } => "; give its address with the port",
+        SetTimeError::NotMeasured(_) | SetTimeError::BeingCorrected(..) => "; try again after the next round",
         SetTimeError::Unsure => "; try again when a round has ended in agreement",
         SetTimeError::Implausible => "; --plausible-from and --plausible-until of the server set these times",
         SetTimeError::SlewTooLong { .. } => "; add --step to set it at once",
@@ -127,22 +133,35 @@ impl ControlledNode for Server {
     }
 
     fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
-        let target = match request.target {
-            TimeTarget::ByNs(by) => Target::By(Span::from_nanos(by)),
-            TimeTarget::ToNs(to) => Target::To(Timestamp::from_nanos(to)),
-        };
         let method = match request.method {
             AdjustmentMethod::Step => Adjustment::Step,
             _ => Adjustment::Slew,
         };
-        let scheduled = Server::set_time(self, now, target, method)?;
+        let change = match &request.target {
+            TimeTarget::ByNs(by) => Server::set_time(self, now, Target::By(Span::from_nanos(*by)), method)?,
+            TimeTarget::ToNs(to) => {
+                Server::set_time(self, now, Target::To(Timestamp::from_nanos(*to)), method)?
+            }
+            TimeTarget::From(member) => self.set_time_from(now, member, method)?,
+        };
         let status = self.overview(now).manual_adjustment;
-        Ok(ScheduledAdjustment {
-            amount_ns: scheduled.amount.as_nanos(),
-            adjustment: method.into(),
-            starts_in_ns: status.map(|status| status.starts_in.as_nanos()),
-            takes_ns: scheduled.length().as_nanos(),
-            version: VERSION,
+        Ok(match change {
+            TimeChange::Adjusted(scheduled) => ScheduledAdjustment {
+                amount_ns: scheduled.amount.as_nanos(),
+                adjustment: method.into(),
+                starts_in_ns: status.map(|status| status.starts_in.as_nanos()),
+                takes_ns: scheduled.length().as_nanos(),
+                founded: None,
+                version: VERSION,
+            },
+            TimeChange::Founded { cluster, correction } => ScheduledAdjustment {
+                amount_ns: correction.span().as_nanos(),
+                adjustment: AdjustmentMethod::Step,
+                starts_in_ns: Some(0),
+                takes_ns: 0,
+                founded: Some(hexadecimal(cluster)),
+                version: VERSION,
+            },
         })
     }
 }
@@ -160,6 +179,7 @@ fn server_status(view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
     ServerStatus {
         state: view.state.into(),
         cluster: hexadecimal(view.cluster),
+        undecided: view.undecided.map(Into::into),
         interval_ns: view.interval.as_nanos(),
         frequency_ppb: rounded_ppb(view.frequency),
         frequency_error_ppb: view.frequency_error.map(rounded_ppb),

@@ -14,6 +14,8 @@ use crate::control::protocol::{
     ClientRow, ClientStatus, ClockState, EventEntry, EventLevel, NodeStatus, RoundOutcome, ServerStatus,
     Status, StatusResponse, Vote,
 };
+use crate::report::undecided::{self, Figures};
+use crate::report::{RoundSummary, UndecidedCause};
 use meantime_core::time::{Monotonic, Span};
 
 /// Everything that the dashboard shows.
@@ -142,6 +144,14 @@ pub(super) enum Unhealthy {
         heard: u64,
         /// Clocks with a vote.
         members: u64,
+    },
+    /// The cluster has no time.
+    #[error("the cluster has no time: {why}. {advice}")]
+    Undecided {
+        /// Why.
+        why: String,
+        /// What the operator can do.
+        advice: &'static str,
     },
     /// The last round has not ended in agreement.
     #[error("the last round ended: {}", words(.0.as_str()))]
@@ -334,10 +344,17 @@ fn health_of_server(server: &ServerStatus, age: Span) -> Result<Health, Unhealth
     let (heard, members) = (round.heard, round.members);
     match &round.outcome {
         _ if ago.as_nanos() > limit => Err(Unhealthy::OldRound(ago)),
+        _ if server.undecided.is_some() => Err(undecided(server, round)),
         _ if 2 * heard <= members => Err(Unhealthy::FewHeard { heard, members }),
         RoundOutcome::Agreed => Ok(Health::Agreed { agreeing: round.agreeing, members }),
         outcome => Err(Unhealthy::NoAgreement(outcome.clone())),
     }
+}
+
+fn undecided(server: &ServerStatus, round: &RoundSummary) -> Unhealthy {
+    let cause = server.undecided.clone().unwrap_or(UndecidedCause::Waiting);
+    let why = undecided::why(&cause, Figures::of(round));
+    Unhealthy::Undecided { why, advice: undecided::advice(&cause) }
 }
 
 impl fmt::Display for Health {
@@ -397,6 +414,18 @@ mod tests {
 
     fn health(board: &Board, now: Monotonic) -> Result<String, String> {
         board.health(now).map(|health| health.to_string()).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn a_cluster_without_a_time_says_why_and_what_to_do() {
+        let mut board = Board::default();
+        let mut without = outcome(RoundOutcome::Listening);
+        if let NodeStatus::Server(server) = &mut without.response.status.node {
+            server.undecided = Some(UndecidedCause::TwoDiffer);
+        }
+        board.handle_poll(Ok(without), NOW);
+        let why = health(&board, NOW).unwrap_err();
+        assert!(why.contains("farther apart than --radius") && why.contains("set-time --from NAME"), "{why}");
     }
 
     #[test]

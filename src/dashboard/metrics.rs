@@ -97,6 +97,12 @@ struct MemberLabels {
     address: String,
 }
 
+/// The label of the sample of a cluster that has no time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UndecidedLabels {
+    reason: String,
+}
+
 impl Sheet {
     fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
         self.0.register(name, help, metric);
@@ -169,6 +175,11 @@ impl Sheet {
             "Whether the last round ended in agreement",
             round.map(|round| f64::from(round.outcome == RoundOutcome::Agreed)),
         );
+        if let Some(cause) = &server.undecided {
+            let family = Family::<UndecidedLabels, Gauge>::default();
+            family.get_or_create(&UndecidedLabels { reason: cause.to_string() }).set(1.0);
+            self.add("undecided", "The cluster has no time, for this reason", family);
+        }
         self.count(
             "datagrams_lost",
             "Datagrams that the server's socket had no room for, since it was started",

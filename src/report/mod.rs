@@ -2,13 +2,14 @@
 //! record.
 //!
 //! It defines once how times, frequencies and the names of variants are written, and which fields all events
-//! share ([`EventHeader`]). Each event comes with a [`ClockSnapshot`]. It does no I/O and contains no
-//! sentences for people.
+//! share ([`EventHeader`]). Each event comes with a [`ClockSnapshot`]. It does no I/O, and contains no
+//! sentences for people but those of `undecided`, which events, pages and checks share.
 
 mod format;
 mod header;
 mod round;
 mod snapshot;
+pub(crate) mod undecided;
 mod words;
 
 pub use format::{classic_time, rfc3339, rounded_ppb, snake_case};
@@ -18,4 +19,5 @@ pub use snapshot::ClockSnapshot;
 pub(crate) use words::word;
 pub use words::{
     AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping,
+    UndecidedCause,
 };

@@ -4,7 +4,7 @@
 //! was read, in the variant `Unknown`.
 
 use meantime_core::coverage::Coverage;
-use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome};
+use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome, UndecidedReason};
 use meantime_core::wire::ClientState;
 
 use crate::udp::TimestampSource;
@@ -126,6 +126,26 @@ word! {
 }
 
 word! {
+    /// Why the cluster has no time.
+    UndecidedCause {
+        /// No client with a vote is registered.
+        NoClients = "no_clients",
+        /// The server waits for clients that were not heard yet, or for the time that clients carry.
+        Waiting = "waiting",
+        /// No more than half of all members were heard.
+        Unheard = "unheard",
+        /// Too few clocks show a plausible time; most others show an earlier one.
+        BeforePlausible = "before_plausible",
+        /// Too few clocks show a plausible time; most others show a later one.
+        AfterPlausible = "after_plausible",
+        /// There are two clocks, and they are too far apart.
+        TwoDiffer = "two_differ",
+        /// No majority of the clocks is near the median.
+        TooFarApart = "too_far_apart",
+    }
+}
+
+word! {
     /// How an adjustment reaches the clock.
     AdjustmentMethod {
         /// At once.
@@ -209,6 +229,20 @@ impl From<Coverage> for ClockCoverage {
     }
 }
 
+impl From<UndecidedReason> for UndecidedCause {
+    fn from(reason: UndecidedReason) -> UndecidedCause {
+        match reason {
+            UndecidedReason::NoClients => UndecidedCause::NoClients,
+            UndecidedReason::Waiting => UndecidedCause::Waiting,
+            UndecidedReason::Unheard => UndecidedCause::Unheard,
+            UndecidedReason::BeforePlausible => UndecidedCause::BeforePlausible,
+            UndecidedReason::AfterPlausible => UndecidedCause::AfterPlausible,
+            UndecidedReason::TwoDiffer => UndecidedCause::TwoDiffer,
+            UndecidedReason::TooFarApart => UndecidedCause::TooFarApart,
+        }
+    }
+}
+
 impl From<Adjustment> for AdjustmentMethod {
     fn from(adjustment: Adjustment) -> AdjustmentMethod {
         match adjustment {
@@ -256,6 +290,17 @@ mod tests {
         }
         for coverage in Coverage::ALL {
             assert_eq!(ClockCoverage::from(coverage).as_str(), snake_case(coverage));
+        }
+        for reason in [
+            UndecidedReason::NoClients,
+            UndecidedReason::Waiting,
+            UndecidedReason::Unheard,
+            UndecidedReason::BeforePlausible,
+            UndecidedReason::AfterPlausible,
+            UndecidedReason::TwoDiffer,
+            UndecidedReason::TooFarApart,
+        ] {
+            assert_eq!(UndecidedCause::from(reason).as_str(), snake_case(reason));
         }
         for adjustment in [Adjustment::Step, Adjustment::Slew] {
             assert_eq!(AdjustmentMethod::from(adjustment).as_str(), snake_case(adjustment));

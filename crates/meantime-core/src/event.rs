@@ -48,9 +48,9 @@ impl fmt::Display for Voter {
 pub enum Exclusion {
     /// It lies outside the agreement window around the median.
     OutsideWindow,
-    /// It shows a time before the first release of meantime.
+    /// It shows a time before the earliest plausible one.
     BeforePlausible,
-    /// It shows a time too far in the future.
+    /// It shows a time after the latest plausible one.
     AfterPlausible,
     /// An operator has removed the member from the vote.
     Removed,
@@ -60,11 +60,30 @@ impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Exclusion::OutsideWindow => "too far from the median",
-            Exclusion::BeforePlausible => "shows a time before meantime was first released",
-            Exclusion::AfterPlausible => "shows a time too far in the future",
+            Exclusion::BeforePlausible => "shows a time before the earliest plausible one",
+            Exclusion::AfterPlausible => "shows a time after the latest plausible one",
             Exclusion::Removed => "removed by an operator",
         })
     }
+}
+
+/// Why the cluster has no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UndecidedReason {
+    /// No client with a vote is registered.
+    NoClients,
+    /// The server waits for clients that were not heard yet, or for the time that clients carry.
+    Waiting,
+    /// No more than half of all members were heard.
+    Unheard,
+    /// Too few clocks show a plausible time; most others show a time before the earliest plausible one.
+    BeforePlausible,
+    /// Too few clocks show a plausible time; most others show a time after the latest plausible one.
+    AfterPlausible,
+    /// There are two clocks, and they are farther apart than the radius of the first vote.
+    TwoDiffer,
+    /// No majority of the clocks lies within the radius of their median.
+    TooFarApart,
 }
 
 /// A falseticker: a reading that the vote excludes, with the reason.
@@ -276,6 +295,16 @@ pub enum ServerEvent {
         members: usize,
         /// Size of the largest group that agrees.
         agreeing: usize,
+        /// Why.
+        reason: UndecidedReason,
+    },
+    /// An operator has founded the cluster's time while there was none: the server's own clock was set to it,
+    /// and all members will be.
+    TimeFounded {
+        /// The new cluster.
+        cluster: ClusterId,
+        /// What was added to the server's own clock.
+        correction: Correction,
     },
     /// The members carry a cluster time already; the server adopts it from them.
     TimeAdopted {

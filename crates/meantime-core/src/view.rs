@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::coverage::Coverage;
-use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport};
+use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport, UndecidedReason};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment};
 
@@ -16,6 +16,8 @@ use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment};
 pub struct ServerView {
     /// The cluster whose time the server keeps; 0: none yet.
     pub cluster: ClusterId,
+    /// Why the cluster has no time; `None`: it has one.
+    pub undecided: Option<UndecidedReason>,
     /// The state of the server's own clock.
     pub state: ClientState,
     /// The time from one round to the next.

@@ -9,7 +9,7 @@ use super::tests::observation;
 use super::{Listening, Record, Tell, Tick};
 use crate::clock::{ForeignAdjustment, SystemClockEvent};
 use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, Outcome, Peer, Refusal};
-use meantime_core::event::{RoundReport, Voter};
+use meantime_core::event::{RoundReport, UndecidedReason, Voter};
 use meantime_core::reference::NoReference;
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
@@ -92,7 +92,8 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Pinned { client },
         ServerEvent::TimeSet { manual_adjustment: ManualAdjustment::NONE },
         ServerEvent::TimeAgreed { cluster, agreeing: 3, members: 3 },
-        ServerEvent::Undecided { members: 2, agreeing: 1 },
+        ServerEvent::Undecided { members: 2, agreeing: 1, reason: UndecidedReason::TwoDiffer },
+        ServerEvent::TimeFounded { cluster, correction },
         ServerEvent::TimeAdopted { cluster, members: 3 },
         ServerEvent::Deposed { offset },
         ServerEvent::Resumed,
@@ -145,6 +146,7 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
         S::RoundStarted { .. } | S::BurstAdapted { .. } | S::Updated { .. } | S::RoundEnded(_) => {}
         S::Falseticker(_) | S::Truechimer { .. } | S::Removed { .. } | S::Pinned { .. } => {}
         S::TimeSet { .. } | S::TimeAgreed { .. } | S::Undecided { .. } | S::TimeAdopted { .. } => {}
+        S::TimeFounded { .. } => {}
         S::Deposed { .. } | S::Resumed | S::OwnClockCorrected { .. } | S::Suspended { .. } => {}
         S::CorrectionSent { .. } | S::BoundsBroken { .. } => {}
     }

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::Tell;
 use super::record::{Record, state, time_set};
 use crate::report::ClockSnapshot;
+use crate::report::undecided::{self, Figures};
 use crate::report::{rounded_ppb, snake_case};
 use meantime_core::ServerEvent::{self, *};
-use meantime_core::event::{self, Peer, RoundReport};
+use meantime_core::event::{self, Peer, RoundReport, UndecidedReason};
 use meantime_core::time::{Offset, Span};
 use meantime_core::wire::{KeyId, Name, RejectReason, VERSION};
 
@@ -33,6 +34,7 @@ impl Tell for ServerEvent {
             Pinned { .. } => "pinned",
             TimeSet { .. } => "time_set",
             TimeAgreed { .. } => "time_agreed",
+            TimeFounded { .. } => "time_founded",
             Undecided { .. } => "undecided",
             TimeAdopted { .. } => "time_adopted",
             Deposed { .. } => "deposed",
@@ -82,7 +84,14 @@ impl Tell for ServerEvent {
                 record.cluster(*cluster);
                 majority_fields(record, *agreeing, *members);
             }
-            Undecided { members, agreeing } => majority_fields(record, *agreeing, *members),
+            Undecided { members, agreeing, reason } => {
+                majority_fields(record, *agreeing, *members);
+                record.put("reason", snake_case(reason));
+            }
+            TimeFounded { cluster, correction } => {
+                record.cluster(*cluster);
+                record.correction("correction_ns", *correction);
+            }
             TimeAdopted { cluster, members } => {
                 record.cluster(*cluster);
                 record.put("members", *members);
@@ -142,7 +151,10 @@ impl Tell for ServerEvent {
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
-            Undecided { members, agreeing } => undecided(*members, *agreeing),
+            Undecided { members, agreeing, reason } => undecided(*members, *agreeing, *reason),
+            TimeFounded { correction, .. } => format!(
+                "The cluster has a time: an operator has founded it; correction of the server's own clock {correction}"
+            ),
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
             Deposed { offset } => {
                 format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
@@ -173,6 +185,7 @@ impl Tell for ServerEvent {
             | Removed { .. }
             | TimeSet { .. }
             | Undecided { .. }
+            | TimeFounded { .. }
             | BurstAdapted { .. }
             | Deposed { .. }
             | BoundsBroken { .. }
@@ -224,12 +237,13 @@ fn majority_fields(record: &mut Record, agreeing: usize, members: usize) {
     record.put("members", members);
 }
 
-fn undecided(members: usize, agreeing: usize) -> String {
-    // With one vote left there is no majority either.
-    let or = if members > 2 { ", or take votes away (`meantime members remove`)" } else { "" };
+fn undecided(members: usize, agreeing: usize, reason: UndecidedReason) -> String {
+    let figures = Figures { members: members as u64, agreeing: agreeing as u64, radius: Span::ZERO };
+    let cause = reason.into();
     format!(
-        "Undecided: only {agreeing} of {members} clocks are near the median; no clock is corrected. Set the wrong \
-         clocks right and restart their nodes{or}"
+        "Undecided: {}; no clock is corrected. {}",
+        undecided::why(&cause, figures),
+        undecided::advice(&cause)
     )
 }
 

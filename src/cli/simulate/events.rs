@@ -61,8 +61,11 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
             ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))
         }
-        ServerEvent::Undecided { members, agreeing } => {
+        ServerEvent::Undecided { members, agreeing, .. } => {
             ("undecided", format!("undecided: only {agreeing} of {members} clocks agree"))
+        }
+        ServerEvent::TimeFounded { correction, .. } => {
+            ("time_founded", format!("an operator has founded the cluster's time: {correction}"))
         }
         ServerEvent::TimeAdopted { members, .. } => {
             ("time_adopted", format!("takes the cluster's time from {members} members"))

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
-use crate::report::{ClockCoverage, ExclusionReason};
+use crate::report::undecided::{self, Figures};
+use crate::report::{ClockCoverage, ExclusionReason, UndecidedCause};
 use meantime_core::coverage::Coverage;
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
@@ -36,7 +37,9 @@ pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> Strin
         }
         None => "\n".to_owned(),
     };
-    let Some(round) = &server.last_round else {
+    let round = server.last_round.as_ref();
+    page += &undecided_lines(server.undecided.as_ref(), round);
+    let Some(round) = round else {
         return page + "No round is over yet\n";
     };
     page += &last_round(round, paint);
@@ -45,6 +48,14 @@ pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> Strin
         "The cluster's rate over the server's oscillator: {} ppm\n",
         ppm(Some(server.frequency_ppb))
     )
+}
+
+/// Why the cluster has no time, and what to do.
+fn undecided_lines(cause: Option<&UndecidedCause>, round: Option<&LastRound>) -> String {
+    let Some(cause) = cause else { return String::new() };
+    let figures = round.map_or_else(Figures::default, |round| Figures::of(&round.summary));
+    let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause));
+    format!("The cluster has no time: {why}.\n{advice}. Offsets are from the server's own clock.\n")
 }
 
 fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) -> String {

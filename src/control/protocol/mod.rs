@@ -29,7 +29,7 @@ pub use status::{
 
 pub use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundOutcome,
-    RoundSummary, Timestamping,
+    RoundSummary, Timestamping, UndecidedCause,
 };
 
 /// The version of the protocol.

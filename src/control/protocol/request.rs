@@ -41,12 +41,14 @@ pub struct SetTime {
 }
 
 /// By how much, or to which time, the cluster's time is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimeTarget {
     /// By this many nanoseconds; positive: forward.
     ByNs(i64),
     /// To this time at the moment of the request, in nanoseconds since 1970.
     ToNs(i64),
+    /// To what the clock of this member shows: the server's name, or a client's name or address.
+    From(String),
 }
 
 /// The fields of [`SetTime`] as they stand in the JSON object.
@@ -56,21 +58,24 @@ struct SetTimeFields {
     by_ns: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
     step: bool,
 }
 
-/// A request that names no target, or two.
+/// A request that names no target, or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request needs either a field `by_ns` or a field `to_ns`, whole nanoseconds")]
+#[error("the request needs one of the fields `by_ns`, `to_ns` (whole nanoseconds) and `from` (a member)")]
 struct AmbiguousTarget;
 
 impl TryFrom<SetTimeFields> for SetTime {
     type Error = AmbiguousTarget;
 
     fn try_from(fields: SetTimeFields) -> Result<SetTime, AmbiguousTarget> {
-        let target = match (fields.by_ns, fields.to_ns) {
-            (Some(by), None) => TimeTarget::ByNs(by),
-            (None, Some(to)) => TimeTarget::ToNs(to),
+        let target = match (fields.by_ns, fields.to_ns, fields.from) {
+            (Some(by), None, None) => TimeTarget::ByNs(by),
+            (None, Some(to), None) => TimeTarget::ToNs(to),
+            (None, None, Some(member)) => TimeTarget::From(member),
             _ => return Err(AmbiguousTarget),
         };
         let method = if fields.step { AdjustmentMethod::Step } else { AdjustmentMethod::Slew };
@@ -80,11 +85,13 @@ impl TryFrom<SetTimeFields> for SetTime {
 
 impl From<SetTime> for SetTimeFields {
     fn from(request: SetTime) -> SetTimeFields {
-        let (by_ns, to_ns) = match request.target {
-            TimeTarget::ByNs(by) => (Some(by), None),
-            TimeTarget::ToNs(to) => (None, Some(to)),
-        };
-        SetTimeFields { by_ns, to_ns, step: request.method == AdjustmentMethod::Step }
+        let step = request.method == AdjustmentMethod::Step;
+        let fields = SetTimeFields { by_ns: None, to_ns: None, from: None, step };
+        match request.target {
+            TimeTarget::ByNs(by) => SetTimeFields { by_ns: Some(by), ..fields },
+            TimeTarget::ToNs(to) => SetTimeFields { to_ns: Some(to), ..fields },
+            TimeTarget::From(member) => SetTimeFields { from: Some(member), ..fields },
+        }
     }
 }
 
@@ -100,6 +107,7 @@ mod tests {
     fn each_request_is_read_as_it_is_written() {
         let by = SetTime { target: TimeTarget::ByNs(-5), method: AdjustmentMethod::Slew };
         let to = SetTime { target: TimeTarget::ToNs(7), method: AdjustmentMethod::Step };
+        let from = SetTime { target: TimeTarget::From("a".into()), method: AdjustmentMethod::Step };
         for (request, text) in [
             (Request::Status, r#"{"request":"status"}"#),
             (Request::Events { since: 3 }, r#"{"request":"events","since":3}"#),
@@ -107,6 +115,7 @@ mod tests {
             (Request::Pin { member: "b".into() }, r#"{"request":"pin","member":"b"}"#),
             (Request::SetTime(by), r#"{"request":"set_time","by_ns":-5,"step":false}"#),
             (Request::SetTime(to), r#"{"request":"set_time","to_ns":7,"step":true}"#),
+            (Request::SetTime(from), r#"{"request":"set_time","from":"a","step":true}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(parse(text), Ok(request));
@@ -122,8 +131,9 @@ mod tests {
             (r#"{"request":"destroy"}"#, "unknown variant `destroy`"),
             (r#"{"request":"remove"}"#, "missing field `member`"),
             (r#"{"request":"set_time","by_ns":1}"#, "missing field `step`"),
-            (r#"{"request":"set_time","step":true}"#, "either a field `by_ns` or a field `to_ns`"),
-            (r#"{"request":"set_time","by_ns":1,"to_ns":1,"step":true}"#, "either a field `by_ns`"),
+            (r#"{"request":"set_time","step":true}"#, "one of the fields `by_ns`, `to_ns`"),
+            (r#"{"request":"set_time","by_ns":1,"to_ns":1,"step":true}"#, "one of the fields"),
+            (r#"{"request":"set_time","by_ns":1,"from":"a","step":true}"#, "one of the fields"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(fault), "{text}: {error}");

@@ -50,6 +50,10 @@ pub struct ScheduledAdjustment {
     pub starts_in_ns: Option<i64>,
     /// How long it takes; zero: a step.
     pub takes_ns: i64,
+    /// The new cluster, in hexadecimal, if there was no cluster time and the request has founded it. Then
+    /// `amount_ns` is what was added to the server's own clock.
+    #[serde(default)]
+    pub founded: Option<String>,
     /// The version of the protocol.
     pub version: u32,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundSummary,
-    Timestamping, word,
+    Timestamping, UndecidedCause, word,
 };
 
 /// The response to `status`: the node, and the clients of a server. The list comes last, because the node
@@ -53,6 +53,9 @@ pub struct ServerStatus {
     pub state: ClockState,
     /// The cluster whose time it keeps, in hexadecimal; zeros: none yet.
     pub cluster: String,
+    /// Why the cluster has no time; `None`: it has one.
+    #[serde(default)]
+    pub undecided: Option<UndecidedCause>,
     /// The time from one round to the next.
     pub interval_ns: i64,
     /// The rate of cluster time over the server's oscillator, minus one.

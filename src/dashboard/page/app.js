@@ -158,6 +158,7 @@ function showTiles(node) {
     tiles.push(["Agreeing clocks are within", span(round.spread_ns), `${words(round.outcome)}`]);
     tiles.push(["Members", `${round.members ?? "–"}`, `${round.heard ?? "–"} heard, ${round.agreeing ?? "–"} agree${lost ? `, ${lost} lost` : ""}`]);
     tiles.push(["Round", `${round.round ?? "–"}`, `${span(round.ago_ns)} ago, one each ${span(node.interval_ns)}`]);
+    if (node.undecided) tiles.push(["No cluster time", words(node.undecided), "meantime status says what to do"]);
     tiles.push(["The server's own clock", span(node.own_bound_ns), node.excluded ? `left out: ${words(node.excluded)}` : `off at most; ${words(node.state)}`]);
     tiles.push(["Rate over the server's oscillator", `${ppm(node.frequency_ppb)} ppm`, `timestamps: ${words(node.timestamps)}`]);
   } else {

@@ -132,7 +132,7 @@ mod tests {
     /// A first step, or one from a time that is confirmed.
     fn proposal(first: bool, difference: Span) -> ProposedCorrection {
         let since_start = first.then_some(difference);
-        let time = PLAUSIBLE_FROM + Span::from_secs(86_400);
+        let time = PLAUSIBLE_FROM + Span::from_secs(864_000);
         let (frequency, frequency_error) = (Frequency::from_ppm(-90.0), Frequency::from_ppm(1.0));
         let (phase, future_step) = (Span::ZERO, Span::ZERO);
         ProposedCorrection {

@@ -2,11 +2,12 @@
 //! carry, or takes the first vote.
 
 use super::ensemble::Ensemble;
+use super::founding;
 use super::manual_adjustment;
 use super::reading::{Conclusion, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
 use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
-use crate::event::{Adjustment, Exclusion, Outcome};
+use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
 use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
@@ -24,8 +25,10 @@ impl Timekeeper {
         conclusion.report.outcome = Outcome::Listening;
         conclusion.report.members = member_readings.len() + 1;
         if member_readings.is_empty() {
+            self.undecided_reason = UndecidedReason::NoClients;
             return;
         }
+        self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
         let plausible = |member: &&MemberReading<'_>| {
             member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
@@ -96,6 +99,8 @@ impl Timekeeper {
         if !vote.majority {
             conclusion.transition = (!self.undecided).then_some(PhaseTransition::Undecided);
             self.undecided = true;
+            self.undecided_reason = founding::reason(&all, &excluded);
+            conclusion.judge_implausible(&all, &excluded);
             return;
         }
         let mut kept = vote.kept.iter();

@@ -6,14 +6,43 @@ use crate::event::Adjustment;
 use crate::manual_adjustment::{MAX_SLEW_AMOUNT, MAX_SLEW_DURATION, announcement, takes};
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 /// Why the cluster time cannot be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetTimeError {
-    /// There is no cluster time.
-    #[error("the cluster has no time yet")]
+    /// There is no cluster time to which an offset could be added.
+    #[error("the cluster has no time yet, to which an offset could be added")]
     NoClusterTime,
+    /// There is no cluster time, but the server is taking over the one that most clients carry.
+    #[error("the server is taking over the time that {carriers} of {clients} clients carry")]
+    TakingOver {
+        /// How many clients carry a cluster's time.
+        carriers: usize,
+        /// How many clients there are.
+        clients: usize,
+    },
+    /// No member has the name or the address from which the time is to be taken.
+    #[error("no member has the name or the address '{0}'")]
+    UnknownMember(String),
+    /// Several members have it.
+    #[error("{count} members have the name or the address '{name}'; one of them is at {example}")]
+    SeveralMembers {
+        /// The name or address in the request.
+        name: String,
+        /// How many members have it.
+        count: usize,
+        /// The address of one of them.
+        example: SocketAddr,
+    },
+    /// What the member's clock shows is not known now.
+    #[error("what the clock of '{0}' shows is not known: it was not measured lately")]
+    NotMeasured(String),
+    /// The member has just been sent a correction, so the last measurement is not what its clock shows.
+    #[error("the clock of '{0}' is being corrected by {1} just now")]
+    BeingCorrected(String, Span),
     /// The server is not sure of the cluster time.
     #[error("the server is not sure of the cluster's time now")]
     Unsure,

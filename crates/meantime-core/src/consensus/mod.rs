@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `timekeeper` | the state, and its changes from phase to phase |
 //! | `listening`, `following`, `steady` | a round in each phase |
+//! | `founding` | an operator says what time it is while no majority can |
 //! | `conclude` | a round: that of the phase, and what all phases share |
 //! | `manual_adjustment` | an operator's adjustments of the cluster's time |
 //! | [`vote`], `noise`, `window` | the vote: agreement, noise, and how far readings may be apart |
@@ -36,6 +37,7 @@
 mod conclude;
 mod ensemble;
 mod following;
+mod founding;
 mod listening;
 mod manual_adjustment;
 mod noise;

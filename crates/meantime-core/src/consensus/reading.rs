@@ -27,7 +27,7 @@ pub struct MemberReading<'a> {
 
 impl MemberReading<'_> {
     /// Its reading with the manual time adjustment: what its clock shows.
-    pub(super) fn shown(&self) -> Option<PhaseReading> {
+    pub fn shown(&self) -> Option<PhaseReading> {
         let added = |reading: &PhaseReading| {
             self.manual_adjustment.unwrap_or(&ManualAdjustment::NONE).added_at(reading.clock())
         };
@@ -60,7 +60,8 @@ pub struct PhaseReading {
 }
 
 impl PhaseReading {
-    pub(super) fn clock(&self) -> Timestamp {
+    /// What the clock reads.
+    pub fn clock(&self) -> Timestamp {
         Timestamp::from_nanos((self.at + self.phase).as_nanos())
     }
 }
@@ -160,5 +161,22 @@ impl Conclusion {
             adjustment: Adjustment::Slew,
             transition: None,
         }
+    }
+
+    /// Judges the clocks that show an implausible time, each by its offset from the server's own, when the
+    /// vote has no result. `readings` and `excluded` begin with the server's own clock.
+    pub(super) fn judge_implausible(
+        &mut self,
+        readings: &[Option<PhaseReading>],
+        excluded: &[Option<Exclusion>],
+    ) {
+        let own = readings.first().copied().flatten().map_or(Span::ZERO, |own| own.phase);
+        let judge = |(reading, why): (&Option<PhaseReading>, &Option<Exclusion>)| {
+            let offset = Offset::ahead_by((*reading)?.phase - own);
+            Some(MemberJudgement::vote(offset, Some((*why)?)))
+        };
+        let mut judgements = readings.iter().zip(excluded).map(judge);
+        self.own = judgements.next().flatten();
+        self.judgements = judgements.collect();
     }
 }

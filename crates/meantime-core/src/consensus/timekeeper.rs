@@ -7,7 +7,7 @@ use super::window::{AgreementWindow, MAX_WINDOW};
 use crate::PlausibleTimes;
 use crate::config::SILENT_ROUNDS;
 use crate::estimation::timescale::Timescale;
-use crate::event::{Adjustment, Exclusion};
+use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::saved_state::{self, Boot};
 use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
@@ -34,7 +34,10 @@ pub struct Timekeeper {
     pub(super) unsure: u32,
     /// Whether this round's own readings contradict the vote.
     pub(super) contradicted: bool,
+    /// Whether the first vote could not decide, which is reported once.
     pub(super) undecided: bool,
+    /// While there is no cluster time: why.
+    pub(super) undecided_reason: UndecidedReason,
 }
 
 /// The configuration of a timekeeper.
@@ -86,6 +89,7 @@ impl Timekeeper {
             unsure: 0,
             contradicted: false,
             undecided: false,
+            undecided_reason: UndecidedReason::NoClients,
         }
     }
 

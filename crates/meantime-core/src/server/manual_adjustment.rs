@@ -1,13 +1,19 @@
 //! Manual time adjustments: an operator sets the time of the cluster, and the server announces that to the
-//! members.
+//! members. While the cluster has no time, the operator founds it.
+
+use alloc::borrow::ToOwned;
+
+use rand::Rng;
 
 use super::context::Context;
 use super::handles::Slot;
-use super::member::Freshness;
+use super::member::{Freshness, Member};
+use super::removed::{VoteChangeError, find_client, registered};
+use crate::config::STEP_THRESHOLD;
 use crate::consensus::SetTimeError;
-use crate::event::Adjustment;
-use crate::time::{Now, Span, Timestamp};
-use crate::wire::{Body, ClusterId, Header, ManualAdjustment};
+use crate::event::{Adjustment, Exclusion, UndecidedReason};
+use crate::time::{Correction, Now, Span, Timestamp};
+use crate::wire::{Body, ClientState, ClusterId, Header, ManualAdjustment};
 use crate::{Fate, ServerEvent};
 
 /// To what an operator sets the cluster time.
@@ -19,20 +25,118 @@ pub enum Target {
     To(Timestamp),
 }
 
-/// Sets the time of the whole cluster, as soon as it has been announced to all members.
+/// What has become of a request to set the cluster time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeChange {
+    /// All clocks will make this manual time adjustment together.
+    Adjusted(ManualAdjustment),
+    /// There was no cluster time: it is founded.
+    Founded {
+        /// The new cluster.
+        cluster: ClusterId,
+        /// What was added to the server's own clock.
+        correction: Correction,
+    },
+}
+
+/// Sets the time of the whole cluster, as soon as it has been announced to all members; founds it if there is
+/// none.
 pub(super) fn set_time(
     context: &mut Context,
     now: Now,
     target: Target,
     how: Adjustment,
-) -> Result<ManualAdjustment, SetTimeError> {
+) -> Result<TimeChange, SetTimeError> {
+    if context.timekeeper.cluster() == ClusterId(0) {
+        return found(context, now, target, how);
+    }
     let by = match target {
         Target::By(by) => by,
         Target::To(time) => time - context.timekeeper.shown(now.raw),
     };
     let setting = context.timekeeper.set_time(now.raw, by, how)?;
     context.events.push(ServerEvent::TimeSet { manual_adjustment: setting });
-    Ok(setting)
+    Ok(TimeChange::Adjusted(setting))
+}
+
+/// Founds the cluster's time.
+fn found(
+    context: &mut Context,
+    now: Now,
+    target: Target,
+    how: Adjustment,
+) -> Result<TimeChange, SetTimeError> {
+    let Target::To(time) = target else { return Err(SetTimeError::NoClusterTime) };
+    if how == Adjustment::Slew {
+        refuse_while_taking_over(context)?;
+    }
+    let cluster = ClusterId(context.rng.next_u64().max(1));
+    let correction = context.timekeeper.found(now.raw, time, cluster)?;
+    context.events.push(ServerEvent::TimeFounded { cluster, correction });
+    Ok(TimeChange::Founded { cluster, correction })
+}
+
+/// A server that has restarted takes its clients' time over within some rounds; to found another time
+/// meanwhile would step them all.
+fn refuse_while_taking_over(context: &Context) -> Result<(), SetTimeError> {
+    let has_vote = |member: &&Member| member.exclusion != Some(Exclusion::Removed);
+    let clients = context.members.iter().filter(has_vote).count();
+    let carriers = context.members.iter().filter(has_vote).filter(|member| member.state.has_cluster_time());
+    let carriers = carriers.count();
+    let waits =
+        matches!(context.timekeeper.undecided(), Some(UndecidedReason::NoClients | UndecidedReason::Waiting));
+    match waits && 2 * carriers > clients {
+        true => Err(SetTimeError::TakingOver { carriers, clients }),
+        false => Ok(()),
+    }
+}
+
+/// The target that makes the cluster time what the clock of the member shows that has this name or address;
+/// the server's own name is that of its own clock.
+pub(super) fn target_from(context: &Context, now: Now, name: &str) -> Result<Target, SetTimeError> {
+    let timekeeper = &context.timekeeper;
+    let is_decided = timekeeper.cluster() != ClusterId(0);
+    if context.config.name.as_str() == name {
+        let own = if is_decided { Target::By(Span::ZERO) } else { Target::To(timekeeper.shown(now.raw)) };
+        return Ok(own);
+    }
+    let client = find_client(name, registered(&context.members).collect()).map_err(|error| match error {
+        VoteChangeError::Ambiguous { name, count, example } => {
+            SetTimeError::SeveralMembers { name, count, example }
+        }
+        _ => SetTimeError::UnknownMember(name.to_owned()),
+    })?;
+    let unmeasured = || SetTimeError::NotMeasured(name.to_owned());
+    let slot = context.members.find(client.address).ok_or_else(unmeasured)?;
+    let member = context.members.get(slot).ok_or_else(unmeasured)?;
+    if let Some(correction) = pending_correction(member) {
+        return Err(SetTimeError::BeingCorrected(name.to_owned(), correction));
+    }
+    let adjustment = match is_decided {
+        true => Some(timekeeper.manual_adjustment()),
+        false => context.members.adjustment(slot),
+    };
+    let reading = member.vote_reading(now, member.round, context.config.lifetime(), adjustment).shown();
+    let reading = reading.ok_or_else(unmeasured)?;
+    Ok(match is_decided {
+        true => {
+            let base = timekeeper.timescale().estimate(reading.at);
+            Target::By(reading.clock() - timekeeper.manual_adjustment().shown(base))
+        }
+        false => Target::To(Timestamp::from_nanos((now.raw + reading.phase).as_nanos())),
+    })
+}
+
+/// A step that the member is about to make: since then, the last measurement is not what its clock shows.
+/// One that is in holdover, or has not followed for some rounds, refuses its corrections.
+fn pending_correction(member: &Member) -> Option<Span> {
+    let follows = match member.state {
+        ClientState::Synchronized => true,
+        ClientState::Unsynchronized => member.history.rounds < MAX_FIRST_ROUNDS,
+        ClientState::Holdover => false,
+    };
+    let (_, _, correction) = member.unconfirmed_correction().filter(|_| follows)?;
+    Some(correction.span()).filter(|span| span.abs() > STEP_THRESHOLD)
 }
 
 /// Sends the newest manual time adjustment to a member that does not have it.
@@ -64,3 +168,6 @@ pub(super) fn handle_report(
     }
     Fate::Accepted
 }
+
+/// A client follows its first correction at once; one that has not after so many rounds refuses it.
+const MAX_FIRST_ROUNDS: u8 = 3;

@@ -164,6 +164,11 @@ impl Members {
         self.slots.iter_mut().map(|(slot, member)| (member, adjustments.get(&(slot as Slot))))
     }
 
+    /// The manual time adjustment that a member has reported.
+    pub(super) fn adjustment(&self, slot: Slot) -> Option<&ManualAdjustment> {
+        self.adjustments.get(&slot)
+    }
+
     /// Stores the manual time adjustment that a member has reported.
     pub(super) fn record_adjustment(&mut self, slot: Slot, adjustment: ManualAdjustment) {
         self.adjustments.insert(slot, adjustment);

@@ -58,11 +58,11 @@ use rand_chacha::ChaCha12Rng;
 use self::authentication::{Authenticator, Seal};
 use self::burst::BurstKind;
 use self::context::{Context, QueuedTransmit, Timer};
-use self::corrections::CorrectionSender;
+use self::corrections::{CorrectionSender, RoundKind};
 use self::departures::{Farewell, Sweeper};
 use self::events::{EventQueue, Forgery};
 use self::handles::Slot;
-pub use self::manual_adjustment::Target;
+pub use self::manual_adjustment::{Target, TimeChange};
 use self::member::Freshness;
 use self::members::Members;
 use self::prober::{BurstProgress, Prober};
@@ -73,12 +73,12 @@ use self::results::RoundResults;
 use self::rounds::RoundScheduler;
 use crate::consensus::{SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
-use crate::time::{Monotonic, Now, Raw, Span};
+use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
 use crate::wire::{
-    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, ManualAdjustment, Message,
-    Name, NodeId, Reject, RejectReason, Report, SessionId, VERSION, Welcome,
+    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Message, Name, NodeId,
+    Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
 use crate::{
     ClockReading, Counters, Fate, MasterKeys, Node, Path, ServerConfig, ServerEvent, StampId, Transmit,
@@ -171,6 +171,7 @@ impl Server {
         let last = self.results.last();
         ServerView {
             cluster: timekeeper.cluster(),
+            undecided: timekeeper.undecided(),
             state: timekeeper.state(),
             interval: self.context.config.interval,
             last_round: last.map(|(_, report)| report),
@@ -197,7 +198,8 @@ impl Server {
         self.context.authenticator.set_keys(keys);
     }
 
-    /// Sets the time of the whole cluster, as soon as it has been announced to all members.
+    /// Sets the time of the whole cluster, as soon as it has been announced to all members. While the cluster
+    /// has no time, founds it: the server's own clock is set at once, and the members are corrected.
     ///
     /// # Errors
     /// If that is impossible; then nothing has changed.
@@ -206,8 +208,28 @@ impl Server {
         now: Now,
         target: Target,
         how: Adjustment,
-    ) -> Result<ManualAdjustment, SetTimeError> {
-        manual_adjustment::set_time(&mut self.context, now, target, how)
+    ) -> Result<TimeChange, SetTimeError> {
+        let change = manual_adjustment::set_time(&mut self.context, now, target, how)?;
+        if let TimeChange::Founded { correction, .. } = change {
+            self.correct_to_founded_time(now, correction);
+        }
+        Ok(change)
+    }
+
+    /// Sets the time of the whole cluster, as [`set_time`](Server::set_time) does, to what the clock of one
+    /// member shows, as the server has measured it. The member is named by its name or address; the server's
+    /// own name means its own clock.
+    ///
+    /// # Errors
+    /// If that is impossible; then nothing has changed.
+    pub fn set_time_from(
+        &mut self,
+        now: Now,
+        member: &str,
+        how: Adjustment,
+    ) -> Result<TimeChange, SetTimeError> {
+        let target = manual_adjustment::target_from(&self.context, now, member)?;
+        self.set_time(now, target, how)
     }
 
     /// Takes away the vote of the client that has this name or address. It is measured and corrected as
@@ -339,6 +361,16 @@ impl Server {
             }
         }
         Fate::Accepted
+    }
+
+    /// The server's own clock was set to a time that an operator has founded: sends the members their
+    /// corrections, and begins the next round soon.
+    fn correct_to_founded_time(&mut self, now: Now, correction: Correction) {
+        let (round, adjustment) = (self.rounds.number(), Adjustment::Step);
+        self.context.events.push(ServerEvent::OwnClockCorrected { round, correction, adjustment });
+        self.results.forget(&mut self.context.members);
+        self.corrections.begin(&mut self.context, now, round, RoundKind::FirstVote);
+        self.rounds.hasten(&mut self.context, now);
     }
 
     fn welcome(&mut self, slot: Slot, nonce: u64) {

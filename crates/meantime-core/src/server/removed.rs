@@ -166,7 +166,8 @@ impl RemovedMembers {
     }
 }
 
-fn registered(members: &Members) -> impl Iterator<Item = Peer> {
+/// The registered clients.
+pub(super) fn registered(members: &Members) -> impl Iterator<Item = Peer> {
     members.iter().map(Member::peer)
 }
 
@@ -178,7 +179,7 @@ fn unless_own_clock(server: &Name, error: VoteChangeError) -> VoteChangeError {
 }
 
 /// The one of these clients that has this name, this address, or this address without its port.
-fn find_client(name: &str, peers: Vec<Peer>) -> Result<Peer, VoteChangeError> {
+pub(super) fn find_client(name: &str, peers: Vec<Peer>) -> Result<Peer, VoteChangeError> {
     let host = name.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
     let address = name.parse::<SocketAddr>().ok().map(canonical);
     let matches = |peer: &Peer| {

@@ -9,8 +9,9 @@ use super::corrections::RoundKind;
 use super::coverage;
 use super::extra_bursts;
 use super::handles::Slot;
+use super::members::Members;
 use crate::ServerEvent;
-use crate::consensus::{Conclusion, MemberJudgement, MemberReading, PhaseTransition};
+use crate::consensus::{Conclusion, MemberJudgement, MemberReading, PhaseTransition, Timekeeper};
 use crate::event::{Adjustment, Exclusion, Falseticker, RoundReport, Voter};
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{ClusterId, Verdict};
@@ -49,6 +50,18 @@ impl RoundResults {
         self.bounds_broken
     }
 
+    /// The cluster's time was founded: judgements by the time before are out of date, and so are corrections
+    /// and what members have reported of manual time adjustments.
+    pub(super) fn forget(&mut self, members: &mut Members) {
+        self.own_exclusion = None;
+        members.discard_adjustments();
+        for (_, member) in members.iter_mut() {
+            member.discard_correction();
+            member.verdict = Verdict::Unjudged;
+            member.exclusion = member.exclusion.filter(|why| *why == Exclusion::Removed);
+        }
+    }
+
     /// Concludes a round: lets the timekeeper decide, and stores and reports the decision.
     pub(super) fn conclude(&mut self, context: &mut Context, now: Now, round: u32) -> AfterRound {
         let before = *context.timekeeper.timescale();
@@ -62,7 +75,7 @@ impl RoundResults {
             // Corrections by the server's old time have become wrong.
             context.members.iter_mut().for_each(|(_, member)| member.discard_correction());
         }
-        context.events.extend(transition_event(context.timekeeper.cluster(), &conclusion));
+        context.events.extend(transition_event(&context.timekeeper, &conclusion));
         self.bounds_broken += u64::from(broken.is_some());
         context.events.extend(broken);
         self.store_judgements(context, now, &conclusion);
@@ -120,11 +133,15 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     (conclusion, unheard)
 }
 
-fn transition_event(cluster: ClusterId, conclusion: &Conclusion) -> Option<ServerEvent> {
+fn transition_event(timekeeper: &Timekeeper, conclusion: &Conclusion) -> Option<ServerEvent> {
+    let cluster = timekeeper.cluster();
     let (members, agreeing) = (conclusion.report.members, conclusion.report.agreeing);
     Some(match conclusion.transition? {
         PhaseTransition::Agreed => ServerEvent::TimeAgreed { cluster, agreeing, members },
-        PhaseTransition::Undecided => ServerEvent::Undecided { members, agreeing },
+        PhaseTransition::Undecided => {
+            let reason = timekeeper.undecided()?;
+            ServerEvent::Undecided { members, agreeing, reason }
+        }
         PhaseTransition::Adopted => ServerEvent::TimeAdopted { cluster, members: agreeing },
         PhaseTransition::Deposed(offset) => ServerEvent::Deposed { offset },
         PhaseTransition::Resumed => ServerEvent::Resumed,

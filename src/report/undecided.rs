@@ -1,0 +1,89 @@
+//! Why a cluster has no time, and what an operator can do, in sentences.
+
+use super::{RoundSummary, UndecidedCause};
+use meantime_core::time::Span;
+
+/// The figures of the vote that has not decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    /// The clocks with a vote, the server's own included.
+    pub members: u64,
+    /// How many of them are near the median.
+    pub agreeing: u64,
+    /// How near that is; zero: there was no vote.
+    pub radius: Span,
+}
+
+impl Figures {
+    /// The figures of a round in which the cluster had no time.
+    pub(crate) fn of(round: &RoundSummary) -> Figures {
+        let (members, agreeing) = (round.members, round.agreeing);
+        Figures { members, agreeing, radius: Span::from_nanos(round.window_ns) }
+    }
+}
+
+/// Why the cluster has no time, as a clause.
+pub(crate) fn why(cause: &UndecidedCause, figures: Figures) -> String {
+    let Figures { members, agreeing, radius } = figures;
+    let within = if radius > Span::ZERO { format!(" ({radius})") } else { String::new() };
+    match cause {
+        UndecidedCause::NoClients => "no client with a vote is registered".into(),
+        UndecidedCause::Waiting => "the server waits for clients that it has not heard yet".into(),
+        UndecidedCause::Unheard => format!("too few of {members} clocks are heard"),
+        UndecidedCause::BeforePlausible => {
+            format!(
+                "too few of {members} clocks show a plausible time: others show one before --plausible-from"
+            )
+        }
+        UndecidedCause::AfterPlausible => {
+            format!(
+                "too few of {members} clocks show a plausible time: others show one after --plausible-until"
+            )
+        }
+        UndecidedCause::TwoDiffer => {
+            format!("the server's clock and its client's are farther apart than --radius{within}")
+        }
+        UndecidedCause::TooFarApart => {
+            format!("only {agreeing} of {members} clocks are within --radius{within} of the median")
+        }
+        UndecidedCause::Unknown(word) => word.replace('_', " "),
+    }
+}
+
+/// What the operator can do, in a sentence.
+pub(crate) fn advice(cause: &UndecidedCause) -> &'static str {
+    match cause {
+        UndecidedCause::NoClients => "Start clients, or say what time it is (`meantime set-time TIME`)",
+        UndecidedCause::Waiting => "It waits for six rounds at most",
+        UndecidedCause::Unheard => "Check the network and the clients' machines",
+        UndecidedCause::BeforePlausible | UndecidedCause::AfterPlausible => {
+            "Say what time it is (`meantime set-time TIME`), or set the clocks right and restart their nodes"
+        }
+        UndecidedCause::TwoDiffer => {
+            "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
+             (`meantime set-time TIME`)"
+        }
+        UndecidedCause::TooFarApart | UndecidedCause::Unknown(_) => {
+            "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
+             (`meantime set-time TIME`), or take votes away (`meantime members remove NAME`)"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_agree_at_an_implausible_time_are_not_said_to_disagree() {
+        let figures = Figures { members: 3, agreeing: 0, radius: Span::from_secs(30) };
+        let why = |cause| why(&cause, figures);
+        assert!(why(UndecidedCause::BeforePlausible).contains("before --plausible-from"));
+        assert!(!why(UndecidedCause::BeforePlausible).contains("median"));
+        assert_eq!(
+            why(UndecidedCause::TooFarApart),
+            "only 0 of 3 clocks are within --radius (30.0 s) of the median"
+        );
+        assert_eq!(why(UndecidedCause::Unknown("too_tired".into())), "too tired");
+    }
+}

@@ -3,9 +3,11 @@
 
 use std::process::ExitCode;
 
+use super::member_pattern::MemberPattern;
+use super::status::server::{label, why_not_covered};
 use super::target::ControlTarget;
 use super::units;
-use crate::control::protocol::{ClientRow, StatusResponse};
+use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, StatusResponse};
 use crate::report::undecided::{self, Figures};
 use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
 use meantime_core::time::Span;
@@ -21,23 +23,41 @@ pub(super) struct CheckArgs {
     /// So many members must be there and have been heard, the server included
     #[arg(long, value_name = "N", default_value = "2")]
     min_members: u64,
+    /// Only these members must be covered by the guarantee, and each must be registered: a name, an address
+    /// with or without the port, or a network. May be repeated. Without it, all members that have been
+    /// registered for a minute
+    #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
+    expect: Vec<MemberPattern>,
+    /// This member need not be covered by the guarantee. May be repeated
+    #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
+    ignore: Vec<MemberPattern>,
     #[command(flatten)]
     target: ControlTarget,
 }
 
-/// What a check has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a check has found. The worst comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Within,
-    Beyond,
     Unknown,
+    Beyond,
+}
+
+/// What a check asks for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    max: Span,
+    min_members: u64,
+    expect: &'a [MemberPattern],
+    ignore: &'a [MemberPattern],
 }
 
 /// Asks the server on this machine, and says in one line on stdout what came of it.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let status = args.target.connect().and_then(|mut node| node.status());
-    let (finding, line) = match &status {
-        Ok(status) => judge(status, args.max, args.min_members),
+    let CheckArgs { max, min_members, expect, ignore, target } = args;
+    let wanted = Wanted { max: *max, min_members: *min_members, expect, ignore };
+    let (finding, line) = match &target.connect().and_then(|mut node| node.status()) {
+        Ok(status) => judge(status, &wanted),
         Err(error) => (Finding::Unknown, error.to_string()),
     };
     let (word, code) = match finding {
@@ -50,7 +70,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn judge(response: &StatusResponse, max: Span, min_members: u64) -> (Finding, String) {
+fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
     let Some(server) = response.server() else {
         return (Finding::Unknown, "this is a client; only the server knows all clocks".into());
     };
@@ -62,40 +82,103 @@ fn judge(response: &StatusResponse, max: Span, min_members: u64) -> (Finding, St
     if ago > interval.times(2) {
         return (Finding::Unknown, format!("the last round was {ago} ago"));
     }
-    let heard = round.heard;
-    if heard < min_members {
-        return (Finding::Beyond, format!("{heard} clocks with a vote were heard, {min_members} are wanted"));
-    }
     if let Some(cause) = &server.undecided {
         let (why, advice) = (undecided::why(cause, Figures::of(round)), undecided::advice(cause));
         return (Finding::Unknown, format!("the cluster has no time: {why}. {advice}"));
     }
-    let Some(stated) = round.largest_bound_ns else {
-        return (Finding::Unknown, "not every member was heard and knows how far it may be off".into());
+    if round.outcome != RoundOutcome::Agreed {
+        let outcome = round.outcome.as_str().replace('_', " ");
+        return (Finding::Unknown, format!("nothing is guaranteed: the last round ended {outcome}"));
+    }
+    let Wanted { max, min_members, .. } = *wanted;
+    if round.heard < min_members {
+        let heard = round.heard;
+        return (Finding::Beyond, format!("{heard} clocks with a vote were heard, {min_members} are wanted"));
+    }
+    let (uncovered, whose) = uncovered(&response.clients, wanted);
+    let covered = round.covered;
+    let (finding, line) = match round.largest_bound_ns {
+        None => (Finding::Unknown, "fewer than two clocks are covered by the guarantee".to_owned()),
+        Some(_) if covered < min_members => (
+            Finding::Unknown,
+            format!("{covered} clocks are covered by the guarantee, {min_members} are wanted"),
+        ),
+        Some(stated) => {
+            // Both clocks' bounds have grown since they were stated; until the round was over, for less than
+            // another round.
+            let grown =
+                growth(&response.clients).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
+            let bound = Span::from_nanos(stated.saturating_add(grown));
+            let finding = if bound <= max { Finding::Within } else { Finding::Beyond };
+            let line = format!("any two of {covered} clocks differ by {bound} at most, {max} is allowed");
+            (finding, line)
+        }
     };
-    // Both clocks' bounds have grown since they were stated; until the round was over, for less than another
-    // round.
-    let grown = growth(&response.clients).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
-    let bound = Span::from_nanos(stated.saturating_add(grown));
-    let line = format!("any two of {heard} clocks differ by {bound} at most, {max} is allowed");
-    (if bound <= max { Finding::Within } else { Finding::Beyond }, line)
+    (finding.max(uncovered), line + &whose)
+}
+
+/// What the members mean that must be covered and are not, and their names with the reasons.
+fn uncovered(clients: &[ClientRow], wanted: &Wanted<'_>) -> (Finding, String) {
+    let fits = |patterns: &[MemberPattern], client: &ClientRow| {
+        patterns.iter().any(|pattern| pattern.matches(&client.name, client.address))
+    };
+    let is_expected = |client: &&ClientRow| match wanted.expect {
+        [] => client.admitted_ago_ns >= NEW.as_nanos(),
+        expected => fits(expected, client),
+    };
+    let missing = wanted
+        .expect
+        .iter()
+        .filter(|pattern| !clients.iter().any(|client| pattern.matches(&client.name, client.address)));
+    let mut found: Vec<(Finding, String)> =
+        missing.map(|pattern| (Finding::Unknown, format!("{pattern} (not registered)"))).collect();
+    let expected = clients.iter().filter(is_expected).filter(|client| !fits(wanted.ignore, client));
+    found.extend(expected.filter(|client| client.coverage != ClockCoverage::Covered).map(|client| {
+        let (label, reason) = (label(&client.name, client.address), why_not_covered(&client.coverage));
+        (severity(&client.coverage), format!("{label} ({reason})"))
+    }));
+    // The worst stand first, where only some are named.
+    found.sort_by_key(|(finding, _)| std::cmp::Reverse(*finding));
+    let Some((worst, _)) = found.first() else { return (Finding::Within, String::new()) };
+    let named: Vec<&str> = found.iter().take(NAMED).map(|(_, name)| name.as_str()).collect();
+    let more = match found.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (*worst, format!("; not covered: {}{more}", named.join(", ")))
+}
+
+/// What it means that a member is not covered for this reason.
+fn severity(coverage: &ClockCoverage) -> Finding {
+    match coverage {
+        ClockCoverage::Covered => Finding::Within,
+        ClockCoverage::Falseticker | ClockCoverage::ContradictedBound => Finding::Beyond,
+        _ => Finding::Unknown,
+    }
 }
 
 /// How fast the bounds of two clocks grow together at most, in parts per billion: what crystals are allowed
 /// by default, and six standard deviations of the least certain frequency.
 fn growth(clients: &[ClientRow]) -> i64 {
-    let errors = clients.iter().map(|client| client.frequency_error_ppb.unwrap_or(UNKNOWN_PPB));
+    let covered = clients.iter().filter(|client| client.coverage == ClockCoverage::Covered);
+    let errors = covered.map(|client| client.frequency_error_ppb.unwrap_or(UNKNOWN_PPB));
     let worst = errors.fold(0.0, f64::max);
     (2.0 * (DRIFT_ALLOWANCE.ppb() + 6.0 * worst)).ceil() as i64
 }
 
 /// The frequency error of a client that reports none: a sixth of 400 ppm.
 const UNKNOWN_PPB: f64 = 400_000.0 / 6.0;
+/// A member that was registered a minute ago has had twelve rounds of the usual length to be covered.
+const NEW: Span = Span::from_secs(60);
+/// So many members are named in the line.
+const NAMED: usize = 3;
 
 const EXAMPLES: &str = "\
 Examples:
   meantime check --max 50ms
-  meantime check --max 1ms --min-members 5 --control /run/meantime/server.sock";
+  meantime check --max 1ms --min-members 5 --control /run/meantime/server.sock
+  meantime check --max 1ms --ignore attic --ignore 192.0.2.0/28
+  meantime check --max 1ms --expect crane --expect winch --expect 192.0.2.7";
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +188,7 @@ mod tests {
 
     fn response() -> StatusResponse {
         let mut round = examples::round();
-        (round.ago_ns, round.summary.heard) = (Some(1_000_000_000), 3);
+        (round.ago_ns, round.summary.heard, round.summary.covered) = (Some(1_000_000_000), 3, 3);
         round.summary.largest_bound_ns = Some(400_000);
         let mut clients = vec![examples::row("a", 1), examples::row("b", 2)];
         clients[0].frequency_error_ppb = Some(10.0);
@@ -121,12 +204,31 @@ mod tests {
     }
 
     fn judged(response: &StatusResponse, max_us: i64, members: u64) -> Finding {
-        judge(response, Span::from_micros(max_us), members).0
+        let max = Span::from_micros(max_us);
+        judge(response, &Wanted { max, min_members: members, expect: &[], ignore: &[] }).0
+    }
+
+    /// What is found of clients with these coverages, called a, b and so on, with options for patterns.
+    fn found(coverages: &[ClockCoverage], expect: &[&str], ignore: &[&str]) -> (Finding, String) {
+        let StatusResponse { status, .. } = response();
+        let client = |(port, coverage): (u16, &ClockCoverage)| {
+            let name = char::from(b'a' + port as u8).to_string();
+            let row = examples::row(&name, 4_000 + port);
+            ClientRow { coverage: coverage.clone(), frequency_error_ppb: Some(1.0), ..row }
+        };
+        let clients = (0..).zip(coverages).map(client).collect();
+        let patterns = |texts: &[&str]| -> Vec<MemberPattern> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let (expect, ignore) = (&patterns(expect)[..], &patterns(ignore)[..]);
+        let wanted = Wanted { max: Span::from_millis(1), min_members: 2, expect, ignore };
+        judge(&StatusResponse { status, clients }, &wanted)
     }
 
     #[test]
     fn what_is_guaranteed_is_compared_as_it_is_by_now() {
-        let (finding, line) = judge(&response(), Span::from_millis(1), 3);
+        let wanted = Wanted { max: Span::from_millis(1), min_members: 3, expect: &[], ignore: &[] };
+        let (finding, line) = judge(&response(), &wanted);
         // 2 × (1 ppm + 60 ppb) for 6 s.
         assert_eq!(line, "any two of 3 clocks differ by 413 µs at most, 1.0 ms is allowed");
         assert_eq!(finding, Finding::Within);
@@ -149,19 +251,68 @@ mod tests {
         };
         let old = changed(|round| round.ago_ns = Some(11_000_000_000));
         let unbounded = changed(|round| round.summary.largest_bound_ns = None);
+        let unsure = changed(|round| round.summary.outcome = RoundOutcome::Unsure);
+        let lone = changed(|round| round.summary.covered = 1);
         let young = with_round(None, response().clients);
         let mut undecided = response();
         if let NodeStatus::Server(server) = &mut undecided.status.node {
             server.undecided = Some(UndecidedCause::BeforePlausible);
         }
-        let (_, line) = judge(&undecided, Span::from_secs(1), 1);
+        let wanted = Wanted { max: Span::from_secs(1), min_members: 1, expect: &[], ignore: &[] };
+        let (_, line) = judge(&undecided, &wanted);
         assert!(
             line.starts_with("the cluster has no time: too few of 3 clocks show a plausible time"),
             "{line}"
         );
         let client = StatusResponse { status: examples::client(), clients: vec![] };
-        for unknown in [old, unbounded, young, undecided, client] {
-            assert_eq!(judged(&unknown, 1_000_000, 1), Finding::Unknown, "{unknown:?}");
+        for unknown in [old, unbounded, unsure, lone, young, undecided, client] {
+            assert_eq!(judged(&unknown, 1_000_000, 2), Finding::Unknown, "{unknown:?}");
         }
+    }
+
+    use ClockCoverage::{ContradictedBound, Covered, Falseticker, NoBound, NotHeard, Unsynchronized};
+
+    #[test]
+    fn a_member_that_the_guarantee_does_not_cover_is_named() {
+        let (finding, line) = found(&[Covered, Falseticker], &[], &[]);
+        assert_eq!(finding, Finding::Beyond);
+        assert!(line.ends_with(" is allowed; not covered: b (falseticker)"), "{line}");
+        assert_eq!(found(&[Covered, ContradictedBound], &[], &[]).0, Finding::Beyond);
+        for silent in [Unsynchronized, NotHeard, NoBound, ClockCoverage::Unknown("newer".into())] {
+            let (finding, line) = found(&[Covered, silent], &[], &[]);
+            assert_eq!(finding, Finding::Unknown);
+            assert!(line.contains("any two of 3 clocks differ by ") && line.contains("b ("), "{line}");
+        }
+        let (finding, line) = found(&[NoBound, NoBound, NoBound, NoBound, Falseticker], &[], &[]);
+        assert_eq!(finding, Finding::Beyond);
+        let named =
+            "; not covered: e (falseticker), a (it states no bound), b (it states no bound) and 2 more";
+        assert!(line.ends_with(named), "{line}");
+    }
+
+    #[test]
+    fn members_that_are_not_covered_hide_no_excess() {
+        let mut excess = response();
+        excess.clients[0].coverage = NotHeard;
+        excess.clients[0].admitted_ago_ns = 60_000_000_000;
+        assert_eq!(judged(&excess, 100, 2), Finding::Beyond);
+        assert_eq!(judged(&excess, 1_000, 2), Finding::Unknown);
+        excess.clients[0].admitted_ago_ns = 59_000_000_000;
+        assert_eq!(judged(&excess, 1_000, 2), Finding::Within, "it is new");
+    }
+
+    #[test]
+    fn strangers_do_not_matter_where_the_expected_members_are_named() {
+        let clients = [Covered, Falseticker, NotHeard];
+        assert_eq!(found(&clients, &["a"], &[]).0, Finding::Within);
+        assert_eq!(found(&clients, &["192.0.2.1:4000"], &[]).0, Finding::Within);
+        assert_eq!(found(&clients, &["a", "c"], &[]).0, Finding::Unknown);
+        assert_eq!(found(&clients, &["192.0.2.0/24"], &[]).0, Finding::Beyond);
+        assert_eq!(found(&clients, &["192.0.2.0/24"], &["b", "c"]).0, Finding::Within);
+        assert_eq!(found(&clients, &[], &["b"]).0, Finding::Unknown);
+        assert_eq!(found(&clients, &[], &["b", "c"]).0, Finding::Within);
+        let (finding, line) = found(&clients, &["a", "crane"], &[]);
+        assert_eq!(finding, Finding::Unknown);
+        assert!(line.ends_with("; not covered: crane (not registered)"), "{line}");
     }
 }

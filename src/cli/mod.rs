@@ -13,6 +13,7 @@ mod key_file;
 mod keygen;
 mod load;
 mod logging;
+mod member_pattern;
 mod members;
 mod names;
 mod node;

@@ -15,7 +15,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use super::board::Board;
 use super::roster::RosterMember;
 use crate::control::protocol::{
-    ClientRow, ClientStatus, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status, Vote,
+    ClientRow, ClientStatus, ClockCoverage, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status, Vote,
 };
 use meantime_core::time::Monotonic;
 
@@ -200,6 +200,21 @@ impl Sheet {
             "Clocks that agreed in the last round",
             round.map(|round| round.agreeing as f64),
         );
+        self.number(
+            "clocks_covered",
+            "Clocks that the guarantee of the last round covers, the server's own included",
+            round.map(|round| round.covered as f64),
+        );
+        self.number(
+            "clocks_not_covered",
+            "Registered clocks that it does not cover, the server's own included",
+            round.map(|round| round.not_covered as f64),
+        );
+        self.count(
+            "bounds_broken",
+            "How often the server has begun to correct its members to a time beyond bounds that they had stated",
+            Some(server.bounds_broken),
+        );
         self.seconds(
             "spread",
             "From the lowest to the highest agreeing reading of the last round",
@@ -207,7 +222,7 @@ impl Sheet {
         );
         self.seconds(
             "largest_bound",
-            "No two clocks differ by more than this, as of the last round",
+            "No two clocks that are covered differ by more than this, as of the last round",
             seconds(round.and_then(|round| round.largest_bound_ns)),
         );
         self.seconds(
@@ -273,6 +288,13 @@ impl Sheet {
             "Whether the vote counts the member",
             None,
             listed(|row| Some(f64::from(row.vote == Vote::In))),
+        );
+        self.each(
+            board,
+            "member_covered",
+            "Whether the guarantee of the last round covers the member's clock",
+            None,
+            listed(|row| Some(f64::from(row.coverage == ClockCoverage::Covered))),
         );
     }
 

@@ -181,6 +181,6 @@ fn why_excluded(reason: &ExclusionReason) -> String {
 }
 
 /// A client's name, or its address if it has none.
-fn label(name: &str, address: SocketAddr) -> String {
+pub(crate) fn label(name: &str, address: SocketAddr) -> String {
     if name.is_empty() { address.to_string() } else { name.to_owned() }
 }

@@ -27,7 +27,7 @@ impl Paint {
         match word {
             "synchronized" | "in" | "agreed" => "32",
             "holdover" | "following" | "unsure" | "server_in_doubt" => "33",
-            "unsynchronized" | "listening" => "2",
+            "unsynchronized" | "listening" | "none" => "2",
             _ => "31",
         }
     }

@@ -154,7 +154,7 @@ function showTiles(node) {
   if (node.role === "server") {
     const round = node.last_round || {};
     const lost = state.overview.members.filter((member) => member.presence === "lost").length;
-    tiles.push(["Any two clocks differ by at most", span(round.largest_bound_ns), "guaranteed, in the last round"]);
+    tiles.push(["Any two covered clocks differ by at most", span(round.largest_bound_ns), `guaranteed; ${round.covered ?? "–"} covered, ${round.not_covered ?? "–"} not`]);
     tiles.push(["Agreeing clocks are within", span(round.spread_ns), `${words(round.outcome)}`]);
     tiles.push(["Members", `${round.members ?? "–"}`, `${round.heard ?? "–"} heard, ${round.agreeing ?? "–"} agree${lost ? `, ${lost} lost` : ""}`]);
     tiles.push(["Round", `${round.round ?? "–"}`, `${span(round.ago_ns)} ago, one each ${span(node.interval_ns)}`]);
@@ -228,12 +228,14 @@ function showTable() {
       ? [span(last.added_ns === undefined ? null : -last.added_ns, true), span(own.bound_ns), span(last.delay_ns), ppm(own.frequency_ppb)]
       : gone ? ["–", "–", "–", "–"]
       : [span(member.offset_ns, true), span(member.bound_ns), span(member.delay_ns), ppm(member.frequency_ppb)];
-    const vote = gone || own ? "–" : member.vote === "out" ? `out: ${words(member.excluded)}` : words(member.vote);
+    const uncovered = !gone && !own && member.coverage !== "covered";
+    const standingInVote = member.vote === "out" ? `out: ${words(member.excluded)}` : words(member.vote);
+    const vote = gone || own ? "–" : uncovered && member.vote !== "out" ? `${standingInVote}; not covered: ${words(member.coverage)}` : standingInVote;
     const heard = (member.heard_rounds || "").slice(8 - Math.min(member.rounds ?? 0, 8));
     const rounds = element("td", gone ? "" : heard.replaceAll("1", "●").replaceAll("0", "○"), "rounds");
     rounds.setAttribute("aria-label", own ? "" : `heard in ${member.heard ?? 0} of ${member.rounds ?? 0} rounds`);
     const silence = gone ? `gone ${span(member.gone_s * 1e9)}` : span(own ? own.heard_ago_ns : member.heard_ago_ns);
-    row.append(name, element("td", standing, looks), element("td", vote, member.vote === "out" && !gone ? "bad" : ""),
+    row.append(name, element("td", standing, looks), element("td", vote, member.vote === "out" && !gone ? "bad" : uncovered ? "warn" : ""),
       ...figures.map((figure) => element("td", figure, "figure")), rounds, element("td", silence, "figure"), element("td", member.address));
     return row;
   }));
@@ -261,14 +263,14 @@ for (const [name, title, key] of [
   ["delay", "Round-trip delay", "logarithmic"],
   ["frequency", "Rate over its oscillator", "ppm"],
   ["agreement", "The whole cluster", "upper: largest bound; lower: spread"],
-  ["votes", "Votes", "full: in; red: out; thin: not heard"],
+  ["votes", "Votes", "full: in; red: out; grey: no vote; thin: not heard"],
 ]) {
   frames[name] = makeFigure($("plots"), title, key, (at) => { state.cursor = at; showPlots(); });
 }
 
 const PART = {
   in: { style: "v-good", part: 1 }, agreed: { style: "v-good", part: 1 }, synchronized: { style: "v-good", part: 1 },
-  out: { style: "v-bad", part: 1 }, lost: { style: "v-bad", part: 0.18 }, left: { style: "v-none", part: 0.1 }, unheard: { style: "v-none", part: 0.3 },
+  out: { style: "v-bad", part: 1 }, lost: { style: "v-bad", part: 0.18 }, left: { style: "v-none", part: 0.1 }, unheard: { style: "v-none", part: 0.3 }, none: { style: "v-none", part: 0.6 },
 };
 const UNSURE = { style: "v-warn", part: 0.6 };
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion};
 use meantime_core::ServerConfig;
+use meantime_core::consensus::Weight;
 use meantime_core::consensus::vote::{VoteReading, agreement, winsorised_mean};
 use meantime_core::time::{Monotonic, Span};
 use meantime_core::timers::Timers;
@@ -28,11 +29,14 @@ fn votes(criterion: &mut Criterion) {
     for members in MEMBERS {
         let noise = |_| Span::from_nanos(rng.random_range(-5_000..5_000));
         let offsets: Vec<Span> = (0..members).map(noise).collect();
-        let readings: Vec<VoteReading> =
-            offsets.iter().map(|offset| VoteReading { offset: *offset, error: Span::ZERO }).collect();
-        let rates: Vec<f64> = offsets.iter().map(|offset| offset.as_secs_f64()).collect();
+        let readings: Vec<VoteReading> = offsets
+            .iter()
+            .map(|offset| VoteReading { offset: *offset, error: Span::ZERO, weight: Weight::ONE })
+            .collect();
+        let rates: Vec<(f64, Weight)> =
+            offsets.iter().map(|offset| (offset.as_secs_f64(), Weight::ONE)).collect();
         group.bench_function(format!("agreement of {members}"), |bencher| {
-            bencher.iter(|| agreement(black_box(&readings), Span::from_micros(4), members));
+            bencher.iter(|| agreement(black_box(&readings), Span::from_micros(4), Weight::votes(members)));
         });
         group.bench_function(format!("mean rate of {members}"), |bencher| {
             bencher.iter(|| winsorised_mean(black_box(&rates), 25e-6));

@@ -3,9 +3,9 @@
 use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
-    Heartbeat, HeartbeatAck, KeyId, Kind, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId, Probe,
-    Reference, Register, Reject, RejectReason, Report, SessionId, Stamps, StatedReference, VERSION, Verdict,
-    Welcome,
+    Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId,
+    Probe, Reference, Register, Reject, RejectReason, Report, SessionId, Stamps, StatedReference, VERSION,
+    Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ fn magic_and_kind_are_checked_to_the_bit() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(Message::decode(&changed), Err(DecodeError::Magic));
     }
-    for kind in (0..=255).filter(|kind| !(1..=11).chain([13]).any(|known| known == *kind)) {
+    for kind in (0..=255).filter(|kind| !(1..=13).contains(kind)) {
         let mut changed = written;
         changed[3] = kind;
         assert_eq!(Message::decode(&changed), Err(DecodeError::Kind(kind)));
@@ -95,7 +95,7 @@ fn values_outside_of_an_enumeration_are_refused() {
     };
     for message in one_of_each() {
         match message.body {
-            Body::Reject(_) => refused(&message, 40, 1..=3, "reason"),
+            Body::Reject(_) => refused(&message, 40, 1..=4, "reason"),
             Body::Correction(_) => refused(&message, 72, 0..=2, "verdict"),
             Body::Leave(_) => refused(&message, 40, 1..=1, "reason"),
             Body::ManualAdjustment(_) => {
@@ -214,6 +214,7 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
         Kind::Correction => 72..75,
         Kind::ManualAdjustment => 64..66,
         Kind::Reference => 48..57,
+        Kind::Label => 56..80,
         _ => 0..0,
     }
 }
@@ -231,6 +232,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Leave => at != 40,
         Kind::ManualAdjustment => at >= 66,
         Kind::Reference => at >= 57,
+        Kind::Label => at < 56,
     };
     at == 5 || at >= 80 || (at >= 32 && in_body)
 }
@@ -271,7 +273,7 @@ fn stamps() -> Stamps {
 }
 
 /// A message of every kind, with no field zero.
-fn one_of_each() -> [Message; 12] {
+fn one_of_each() -> [Message; 13] {
     let second = Span::from_secs(1);
     let register =
         Register {
@@ -332,6 +334,7 @@ fn one_of_each() -> [Message; 12] {
         Body::Leave(Leave { reason: LeaveReason::Shutdown }),
         Body::ManualAdjustment(setting),
         Body::Reference(Reference { stated: Some(reference) }),
+        Body::Label(Label { label: Name::new("rack-2") }),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -373,7 +376,8 @@ fn bodies() -> impl Strategy<Value = Body> {
     let reasons = prop_oneof![
         Just(RejectReason::Version),
         Just(RejectReason::UnknownSession),
-        Just(RejectReason::Full)
+        Just(RejectReason::Full),
+        Just(RejectReason::Replaced)
     ];
     let reject = (any::<u64>(), reasons, any::<u8>())
         .prop_map(|(nonce, reason, version)| Body::Reject(Reject { nonce, reason, version }));
@@ -395,6 +399,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         Just(Body::Leave(Leave { reason: LeaveReason::Shutdown })),
         settings(),
         references(),
+        Just(Body::Label(Label { label: Name::new("rack-2") })),
     ]
 }
 

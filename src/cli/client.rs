@@ -29,6 +29,10 @@ pub(super) struct ClientArgs {
     /// The client's name, at most 24 bytes [default: the name in its key file, or else the host's name]
     #[arg(long, value_name = "NAME", value_parser = names::client_name)]
     name: Option<Name>,
+    /// The label of a unit that fails as a whole and that this machine belongs to, such as a rack or the host of
+    /// virtual machines: all machines with one label share one vote. At most 24 bytes
+    #[arg(long, value_name = "LABEL", value_parser = names::label)]
+    group: Option<Name>,
     /// Once synchronized, step the clock for corrections above this, and slew it (run it faster or slower)
     /// for smaller ones [default: 128ms]
     #[arg(long, value_name = "SPAN", allow_hyphen_values = true, value_parser = units::positive_span)]
@@ -87,6 +91,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let now = clock.now();
     let config = ClientConfig {
         name,
+        label: args.group.unwrap_or_default(),
         step_threshold,
         max_step: args.max_step,
         panic: args.panic,

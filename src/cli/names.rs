@@ -11,6 +11,9 @@ pub(super) enum NameError {
     /// A client's name is empty.
     #[error("a client needs a name; leave out the option for the host's name")]
     Empty,
+    /// The label of a group is empty.
+    #[error("a group needs a label; leave out the option for none")]
+    EmptyLabel,
     /// The name of a client's key is empty, or begins or ends with a space.
     #[error("that is not a valid name of a client")]
     NotAClient,
@@ -26,6 +29,14 @@ pub(super) fn node_name(text: &str) -> Result<Name, NameError> {
 pub(super) fn client_name(text: &str) -> Result<Name, NameError> {
     match node_name(text)? {
         name if name.as_str().trim().is_empty() => Err(NameError::Empty),
+        name => Ok(name),
+    }
+}
+
+/// Parses the label of a group, which is not empty.
+pub(super) fn label(text: &str) -> Result<Name, NameError> {
+    match node_name(text)? {
+        name if name.as_str().trim().is_empty() => Err(NameError::EmptyLabel),
         name => Ok(name),
     }
 }

@@ -46,6 +46,9 @@ pub(crate) fn why(cause: &UndecidedCause, figures: Figures) -> String {
         UndecidedCause::TooFarApart => {
             format!("only {agreeing} of {members} clocks are within --radius{within} of the median")
         }
+        UndecidedCause::Carried => format!(
+            "clients carry a cluster's time already, and no majority of {members} clocks has the same"
+        ),
         UndecidedCause::Unknown(word) => word.replace('_', " "),
     }
 }
@@ -63,7 +66,7 @@ pub(crate) fn advice(cause: &UndecidedCause) -> &'static str {
             "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
              (`meantime set-time TIME`)"
         }
-        UndecidedCause::TooFarApart | UndecidedCause::Unknown(_) => {
+        UndecidedCause::TooFarApart | UndecidedCause::Carried | UndecidedCause::Unknown(_) => {
             "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
              (`meantime set-time TIME`), or take votes away (`meantime members remove NAME`)"
         }

@@ -142,6 +142,8 @@ word! {
         TwoDiffer = "two_differ",
         /// No majority of the clocks is near the median.
         TooFarApart = "too_far_apart",
+        /// Most clients carry a cluster time, and no majority of all clocks has, or consents to, one of these.
+        Carried = "carried",
     }
 }
 
@@ -168,6 +170,8 @@ word! {
         NoCorrections = "no_corrections",
         /// The client has refused the server's correction.
         CorrectionRefused = "correction_refused",
+        /// Another client has registered with this node's name and key.
+        Replaced = "replaced",
     }
 }
 
@@ -239,6 +243,7 @@ impl From<UndecidedReason> for UndecidedCause {
             UndecidedReason::AfterPlausible => UndecidedCause::AfterPlausible,
             UndecidedReason::TwoDiffer => UndecidedCause::TwoDiffer,
             UndecidedReason::TooFarApart => UndecidedCause::TooFarApart,
+            UndecidedReason::Carried => UndecidedCause::Carried,
         }
     }
 }
@@ -260,6 +265,7 @@ impl From<HoldoverReason> for HoldoverCause {
             HoldoverReason::ServerForgot => HoldoverCause::ServerForgot,
             HoldoverReason::NoCorrections => HoldoverCause::NoCorrections,
             HoldoverReason::CorrectionRefused => HoldoverCause::CorrectionRefused,
+            HoldoverReason::Replaced => HoldoverCause::Replaced,
         }
     }
 }
@@ -299,6 +305,7 @@ mod tests {
             UndecidedReason::AfterPlausible,
             UndecidedReason::TwoDiffer,
             UndecidedReason::TooFarApart,
+            UndecidedReason::Carried,
         ] {
             assert_eq!(UndecidedCause::from(reason).as_str(), snake_case(reason));
         }
@@ -324,6 +331,7 @@ mod tests {
             (HoldoverReason::ServerForgot, "server_forgot"),
             (HoldoverReason::NoCorrections, "no_corrections"),
             (HoldoverReason::CorrectionRefused, "correction_refused"),
+            (HoldoverReason::Replaced, "replaced"),
         ];
         for (reason, word) in reasons {
             assert_eq!(HoldoverCause::from(reason).as_str(), word);

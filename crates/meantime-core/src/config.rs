@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use ipnet::IpNet;
 
+use crate::consensus::KeptTime;
 use crate::estimation::bound::DRIFT_ALLOWANCE;
 use crate::time::{Frequency, Span};
 use crate::wire::{ClusterId, Name};
@@ -22,6 +23,15 @@ pub struct ServerConfig {
     /// The maximum number of clients at one address (IPv6: in one /64, which one machine may have). Clients
     /// on the loopback interface are not limited.
     pub max_clients_per_address: usize,
+    /// The addresses of one machine: the length of their common prefix, 1 to 32 for IPv4, 1 to 128 for IPv6.
+    pub ipv4_machine_prefix: u8,
+    /// See [`ipv4_machine_prefix`](ServerConfig::ipv4_machine_prefix).
+    pub ipv6_machine_prefix: u8,
+    /// How many votes the clients of one machine have together at most, at least 1; for those without a key of
+    /// their own, and those on the server's machine.
+    pub votes_per_address: usize,
+    /// The label of the server's own machine; empty: none. Machines with the same label share one vote.
+    pub label: Name,
     /// The maximum number of clients in one network: IPv4 /24, IPv6 /48.
     pub max_clients_per_network: usize,
     /// The networks from which datagrams are handled; empty: all.
@@ -48,6 +58,8 @@ pub struct ServerConfig {
     /// the vote nor the members' frequencies change it then. For a server whose machine is a client of
     /// another server.
     pub external_cluster: Option<ClusterId>,
+    /// The cluster time that the oscillator shows at the start, if the server has kept it over a restart.
+    pub kept: Option<KeptTime>,
 }
 
 impl Default for ServerConfig {
@@ -58,6 +70,10 @@ impl Default for ServerConfig {
             burst: 4,
             max_clients: 10_000,
             max_clients_per_address: 256,
+            ipv4_machine_prefix: 32,
+            ipv6_machine_prefix: 64,
+            votes_per_address: 1,
+            label: Name::default(),
             max_clients_per_network: usize::MAX,
             allow: Vec::new(),
             deny: Vec::new(),
@@ -69,6 +85,7 @@ impl Default for ServerConfig {
             plausible: PlausibleTimes::default(),
             initial_frequency: None,
             external_cluster: None,
+            kept: None,
         }
     }
 }
@@ -91,6 +108,8 @@ impl ServerConfig {
 pub struct ClientConfig {
     /// The name of this node.
     pub name: Name,
+    /// The label of this machine; empty: none. Machines with the same label share one vote.
+    pub label: Name,
     /// After the first synchronization, corrections beyond this are stepped, smaller ones slewed.
     pub step_threshold: Span,
     /// Once a correction was followed without a step, and so has confirmed the first, steps beyond this are
@@ -124,6 +143,7 @@ impl Default for ClientConfig {
     fn default() -> ClientConfig {
         ClientConfig {
             name: Name::default(),
+            label: Name::default(),
             step_threshold: STEP_THRESHOLD,
             max_step: MAX_STEP,
             panic: None,

@@ -84,6 +84,9 @@ pub enum UndecidedReason {
     TwoDiffer,
     /// No majority of the clocks lies within the radius of their median.
     TooFarApart,
+    /// Most clients carry a cluster time already, and no majority of all clocks has, or consents to, one of
+    /// these times.
+    Carried,
 }
 
 /// A falseticker: a reading that the vote excludes, with the reason.
@@ -219,6 +222,15 @@ pub enum ServerEvent {
         known: bool,
         /// The sender's name as it claims, not authenticated; empty: it states none.
         name: Name,
+    },
+    /// A process has registered with a name, and its key, that a client had: the client's session has ended.
+    Replaced {
+        /// The client.
+        client: Peer,
+        /// The address of the process that has registered.
+        by: SocketAddr,
+        /// How long the server had received nothing from the client.
+        silent: Span,
     },
     /// A round has begun.
     RoundStarted {
@@ -370,6 +382,8 @@ pub enum HoldoverReason {
     NoCorrections,
     /// The client refuses the server's corrections.
     CorrectionRefused,
+    /// Another client has registered with this node's name and key.
+    Replaced,
 }
 
 /// Why a client refuses a correction.
@@ -409,6 +423,9 @@ impl fmt::Display for HoldoverReason {
             HoldoverReason::ServerForgot => "the server no longer knows this client",
             HoldoverReason::NoCorrections => "the server sends no corrections",
             HoldoverReason::CorrectionRefused => "the server's corrections are refused",
+            HoldoverReason::Replaced => {
+                "another client has registered with this name and its key; give each node a name of its own"
+            }
         })
     }
 }

@@ -6,10 +6,12 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::coverage::Coverage;
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport, UndecidedReason};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment};
+use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name};
 
 /// A server and its cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +76,17 @@ impl ManualAdjustmentView {
         };
         (manual.number != 0 && ends_in > Span::ZERO).then_some(view)
     }
+}
+
+/// A unit that fails apart from others: its members share one vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupView {
+    /// The server's own machine, its clock and the clients on it.
+    ServersMachine,
+    /// The node with this name and its own key.
+    Node(Name),
+    /// The machine at these addresses.
+    Machine(IpNet),
 }
 
 /// A client, as its server knows it.

@@ -24,6 +24,7 @@ impl Tell for ServerEvent {
             Lost { .. } => "lost",
             Refused { .. } => "refused",
             Unauthentic { .. } => "unauthentic",
+            Replaced { .. } => "replaced",
             RoundStarted { .. } => "round_started",
             BurstAdapted { .. } => "burst_adapted",
             Updated { .. } => "updated",
@@ -60,6 +61,11 @@ impl Tell for ServerEvent {
             Refused { address, reason, version } => refused_fields(record, address, *reason, *version),
             Unauthentic { address, key, known, name } => {
                 unauthentic_fields(record, address, *key, *known, name);
+            }
+            Replaced { client, by, silent } => {
+                record.client(client);
+                record.put("by", by.to_string());
+                record.span("silent_ns", *silent);
             }
             RoundStarted { round, clients, burst } => {
                 record.put("round", *round);
@@ -127,6 +133,10 @@ impl Tell for ServerEvent {
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
             Unauthentic { address, key, known, name } => unauthentic(address, *key, *known, name),
+            Replaced { client, by, silent } => format!(
+                "Replaced: {by} has registered with the name and key of {client}, heard {silent} ago, whose session ends; \
+                 if both run, give each node a name of its own"
+            ),
             BurstAdapted { clients, burst, wanted } => format!(
                 "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
             ),
@@ -179,6 +189,7 @@ impl Tell for ServerEvent {
     fn level(&self) -> Option<Level> {
         match self {
             Lost { .. }
+            | Replaced { .. }
             | Refused { .. }
             | Unauthentic { .. }
             | Falseticker(_)

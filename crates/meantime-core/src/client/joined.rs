@@ -15,7 +15,7 @@ use crate::estimation::bound::SteeringPace;
 use crate::event::HoldoverReason;
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Leave, LeaveReason,
+    Body, ClientState, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Label, Leave, LeaveReason,
     Message, Name, Probe, RejectReason, Report, SessionId, Welcome,
 };
 use crate::{ClientConfig, Fate, StampId};
@@ -36,6 +36,8 @@ pub(super) struct Joined {
     server_time: ServerTime,
     /// Whether exchanges of this session have proved something about the server's time.
     proved: bool,
+    /// The label of this machine, until the server has it.
+    label: Option<Label>,
 }
 
 /// Why a session ends.
@@ -47,6 +49,8 @@ pub(super) enum SessionEnd {
     ServerForgot,
     /// The server was silent for too long.
     ServerSilent,
+    /// Another process has registered with this node's name and key.
+    Replaced,
     /// The machine was suspended.
     Suspended,
 }
@@ -58,6 +62,7 @@ impl SessionEnd {
             SessionEnd::ServerLeft => Some(HoldoverReason::ServerLeft),
             SessionEnd::ServerForgot => Some(HoldoverReason::ServerForgot),
             SessionEnd::ServerSilent => Some(HoldoverReason::ServerSilent),
+            SessionEnd::Replaced => Some(HoldoverReason::Replaced),
             SessionEnd::Suspended => None,
         }
     }
@@ -87,6 +92,7 @@ impl Joined {
             reporter: Reporter::new(config),
             server_time: ServerTime::begin(welcome.cluster, clock),
             proved: false,
+            label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
         };
         joined.server_time.note_adjustment(now.raw, header, clock);
         clock.begin_rate(now, header, welcome.rate, welcome.interval, outbox);
@@ -176,6 +182,9 @@ impl Joined {
             Body::Reject(reject) if known && reject.reason == RejectReason::UnknownSession => {
                 return Err(SessionEnd::ServerForgot);
             }
+            Body::Reject(reject) if known && reject.reason == RejectReason::Replaced => {
+                return Err(SessionEnd::Replaced);
+            }
             Body::Reject(_) => return Ok(Fate::Unsolicited),
             _ if !known => return Ok(Fate::Session),
             _ => {}
@@ -192,6 +201,7 @@ impl Joined {
                 self.server_time.handle_manual_adjustment(now, manual, clock, outbox)
             }
             Body::Leave(_) => return Err(SessionEnd::ServerLeft),
+            Body::Label(label) => self.handle_label(now, *label),
             _ => Fate::Misdirected,
         })
     }
@@ -220,6 +230,16 @@ impl Joined {
         }
         let report = PendingReport { nonce: probe.nonce, round: header.round, t2 };
         outbox.datagrams.push_back(QueuedDatagram::Report(report));
+        if let Some(label) = self.label {
+            outbox.send(Body::Label(label));
+        }
+        Fate::Accepted
+    }
+
+    /// The server has this label.
+    fn handle_label(&mut self, now: Now, label: Label) -> Fate {
+        self.liveness.note_heard(now.mono);
+        self.label = self.label.filter(|own| *own != label);
         Fate::Accepted
     }
 

@@ -172,6 +172,7 @@ impl Client {
         self.outbox.datagrams.clear();
         match end {
             SessionEnd::ServerLeft => registering.wait(now, &mut self.rng),
+            SessionEnd::Replaced => registering.yield_name(now, &mut self.rng),
             _ => self.outbox.resolve(),
         }
         self.membership = Membership::Registering(registering);

@@ -63,6 +63,13 @@ impl Registering {
         self.set_next_try(now, rng);
     }
 
+    /// Another process has registered with this node's name: the next attempt, which will end that process's
+    /// session, waits for as long as any.
+    pub(super) fn yield_name(&mut self, now: Now, rng: &mut ChaCha12Rng) {
+        (self.refused, self.attempt) = (true, u32::from(u8::MAX));
+        self.set_next_try(now, rng);
+    }
+
     /// The key to ask with.
     pub(super) fn key(&self) -> KeyId {
         self.key

@@ -2,7 +2,7 @@
 
 use alloc::borrow::Cow;
 
-use super::reading::{Conclusion, MemberJudgement, MemberReading, PhaseTransition, Recipients};
+use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition, Recipients};
 use super::timekeeper::{Phase, Timekeeper};
 use crate::event::{Exclusion, Outcome};
 use crate::time::{Offset, Raw};
@@ -15,9 +15,10 @@ impl Timekeeper {
         &mut self,
         round: u32,
         now: Raw,
-        member_readings: &[MemberReading<'_>],
+        electorate: Electorate<'_>,
         new_cluster: ClusterId,
     ) -> Conclusion {
+        let (own, member_readings) = (electorate.own, electorate.clients);
         // A removed member does not count as a member.
         let some_removed = member_readings.iter().any(|member| member.removed);
         let voters: Cow<'_, [MemberReading<'_>]> = match some_removed {
@@ -25,13 +26,14 @@ impl Timekeeper {
             false => member_readings.into(),
         };
         let mut conclusion = Conclusion::blank(round, voters.len());
+        let voters = Electorate { own, clients: &voters };
         self.contradicted = false;
         match self.phase {
             Phase::Listening(votes) => {
-                self.conclude_listening(votes, now, &voters, new_cluster, &mut conclusion);
+                self.conclude_listening(votes, now, voters, new_cluster, &mut conclusion);
             }
-            Phase::Following(left) => self.conclude_following(left, now, &voters, &mut conclusion),
-            Phase::Steady => self.conclude_steady(now, &voters, &mut conclusion),
+            Phase::Following(left) => self.conclude_following(left, now, voters, &mut conclusion),
+            Phase::Steady => self.conclude_steady(now, voters, &mut conclusion),
         }
         if some_removed {
             self.judge_removed(member_readings, &mut conclusion);

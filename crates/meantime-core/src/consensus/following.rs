@@ -1,27 +1,35 @@
 //! Following: the server learns phase and frequency of the time that its clients carry.
 
 use super::ensemble::EnsembleObservation;
-use super::noise::deviation_of_median;
-use super::reading::{Conclusion, MemberReading, PhaseReading, PhaseTransition};
+use super::noise::{Ballot, deviation_of_median};
+use super::reading::{Conclusion, Electorate, MemberReading, PhaseTransition};
 use super::timekeeper::{Phase, Timekeeper};
-use super::vote;
+use super::vote::{self, Agreement, VoteReading};
+use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::config::STEP_THRESHOLD;
 use crate::event::{Adjustment, Outcome};
-use crate::time::Raw;
+use crate::time::{Raw, Span};
 use alloc::vec::Vec;
 
 impl Timekeeper {
-    /// A round while following: learns the time that the members carry.
+    /// A round while following: learns the time that the members with a vote carry.
     pub(super) fn conclude_following(
         &mut self,
         left: u32,
         now: Raw,
-        member_readings: &[MemberReading<'_>],
+        electorate: Electorate<'_>,
         conclusion: &mut Conclusion,
     ) {
         conclusion.report.outcome = Outcome::Unsure;
-        if !self.follow_members(now, member_readings, conclusion) {
+        let voters: Vec<&MemberReading<'_>> =
+            electorate.clients.iter().filter(|member| member.is_voter()).collect();
+        let ballots = self.ballots(now, &voters);
+        let votes = voters.iter().map(|member| member.weight).sum();
+        let carried = agreement(&ballots, votes);
+        conclusion.report.members = voters.len() + 1;
+        report(&ballots, &carried, conclusion);
+        if !carried.majority || !self.follow(now, carried.median, &ballots, conclusion) {
             self.count_unsure_round();
             return;
         }
@@ -34,41 +42,31 @@ impl Timekeeper {
         }
     }
 
-    /// Updates the ensemble with this round's median of the members that carry cluster time, and sets the
-    /// server's clock from it. Returns false, and does nothing, if no majority of them agrees.
-    pub(super) fn follow_members(
+    /// The plausible readings of this round, against the server's oscillator now.
+    pub(super) fn ballots(&self, now: Raw, members: &[&MemberReading<'_>]) -> Vec<Ballot> {
+        let frequency = self.timescale.frequency();
+        let ballot = |member: &&MemberReading<'_>| {
+            let reading = member.reading.filter(|reading| reading.fresh)?;
+            let offset = reading.phase + frequency.over(now - reading.at);
+            let vote = VoteReading { offset, error: reading.excess, weight: member.weight };
+            let ballot = Ballot { reading, vote, was_excluded: member.excluded };
+            self.implausible(&reading).is_none().then_some(ballot)
+        };
+        members.iter().filter_map(ballot).collect()
+    }
+
+    /// Updates the ensemble with this round's `phase` of the members' time, and sets the server's clock from
+    /// it. Returns false, and does nothing, if the phase is not believed.
+    pub(super) fn follow(
         &mut self,
         now: Raw,
-        member_readings: &[MemberReading<'_>],
+        phase: Span,
+        ballots: &[Ballot],
         conclusion: &mut Conclusion,
     ) -> bool {
-        let frequency = self.timescale.frequency();
-        let carriers = member_readings.iter().filter(|member| member.state.has_cluster_time());
-        let members = carriers.clone().count();
-        let readings: Vec<PhaseReading> = carriers
-            .filter_map(|member| member.reading)
-            .filter(|reading| reading.fresh && self.implausible(reading).is_none())
-            .collect();
-        let votes: Vec<vote::VoteReading> = readings
-            .iter()
-            .map(|reading| vote::VoteReading {
-                offset: reading.phase + frequency.over(now - reading.at),
-                error: reading.excess,
-            })
-            .collect();
-        let agreement = vote::agreement(&votes, MAX_WINDOW, members);
-        conclusion.report.members = members + 1;
-        conclusion.report.heard = readings.len();
-        conclusion.report.agreeing = agreement.agreeing;
-        conclusion.report.window = MAX_WINDOW;
-        conclusion.report.spread = agreement.spread;
-        if !agreement.majority {
-            return false;
-        }
         let first = self.ensemble.estimate(now).is_none();
-        let deviation_s = deviation_of_median(&votes, &readings);
-        let believed =
-            self.ensemble.observe(EnsembleObservation { at: now, phase: agreement.median, deviation_s });
+        let deviation_s = deviation_of_median(ballots);
+        let believed = self.ensemble.observe(EnsembleObservation { at: now, phase, deviation_s });
         let Some(known) = self.ensemble.estimate(now).filter(|_| believed) else {
             return false;
         };
@@ -78,4 +76,18 @@ impl Timekeeper {
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, conclusion.adjustment);
         true
     }
+}
+
+/// Whether the readings with more than half of all `votes` agree on a time.
+pub(super) fn agreement(ballots: &[Ballot], votes: Weight) -> Agreement {
+    let readings: Vec<VoteReading> = ballots.iter().map(|ballot| ballot.vote).collect();
+    vote::agreement(&readings, MAX_WINDOW, votes)
+}
+
+/// Reports on what the members' time was taken from.
+pub(super) fn report(ballots: &[Ballot], carried: &Agreement, conclusion: &mut Conclusion) {
+    conclusion.report.heard = ballots.len();
+    conclusion.report.agreeing = carried.agreeing;
+    conclusion.report.window = MAX_WINDOW;
+    conclusion.report.spread = carried.spread;
 }

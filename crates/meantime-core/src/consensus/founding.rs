@@ -2,8 +2,9 @@
 
 use super::ensemble::Ensemble;
 use super::manual_adjustment::SetTimeError;
-use super::reading::{PhaseReading, Recipients};
+use super::reading::{Candidate, Recipients};
 use super::timekeeper::Timekeeper;
+use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::time::{Correction, Frequency, Raw, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
@@ -43,18 +44,20 @@ impl Timekeeper {
     }
 }
 
-/// Why the first vote has no result: `readings` are those of all members, the server's own the first, and
-/// `excluded` says which of them are implausible.
-pub(super) fn reason(readings: &[Option<PhaseReading>], excluded: &[Option<Exclusion>]) -> UndecidedReason {
-    let members = readings.len();
-    let is_majority = |count: usize| 2 * count > members;
-    let heard = readings.iter().flatten().count();
-    let before = excluded.iter().filter(|why| **why == Some(Exclusion::BeforePlausible)).count();
-    let after = excluded.iter().filter(|why| **why == Some(Exclusion::AfterPlausible)).count();
-    match members {
-        _ if !is_majority(heard) => UndecidedReason::Unheard,
-        _ if !is_majority(heard - before - after) && before >= after => UndecidedReason::BeforePlausible,
-        _ if !is_majority(heard - before - after) => UndecidedReason::AfterPlausible,
+/// Why the first vote of these clocks has no result.
+pub(super) fn reason(candidates: &[Candidate]) -> UndecidedReason {
+    let weight = |counts: &dyn Fn(&&Candidate) -> bool| -> Weight {
+        candidates.iter().filter(counts).map(|it| it.weight).sum()
+    };
+    let all = weight(&|_| true);
+    let heard = weight(&|it| it.reading.is_some());
+    let plausible = weight(&|it| it.reading.is_some() && it.excluded.is_none());
+    let before = weight(&|it| it.excluded == Some(Exclusion::BeforePlausible));
+    let after = weight(&|it| it.excluded == Some(Exclusion::AfterPlausible));
+    match candidates.len() {
+        _ if !heard.is_majority_of(all) => UndecidedReason::Unheard,
+        _ if !plausible.is_majority_of(all) && before >= after => UndecidedReason::BeforePlausible,
+        _ if !plausible.is_majority_of(all) => UndecidedReason::AfterPlausible,
         2 => UndecidedReason::TwoDiffer,
         _ => UndecidedReason::TooFarApart,
     }

@@ -1,117 +1,99 @@
-//! Listening: there is no cluster time yet. The server adopts the time that most members
-//! carry, or takes the first vote.
+//! Listening: there is no cluster time yet. The server adopts the time that most clients carry, or takes the
+//! first vote.
 
 use super::ensemble::Ensemble;
 use super::founding;
-use super::manual_adjustment;
-use super::reading::{Conclusion, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
+use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
 use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
+use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
 use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
 impl Timekeeper {
-    /// A round while listening: adopts the members' time if most carry one, or takes the first vote.
+    /// A round while listening: adopts the time that most clients carry, or takes the first vote.
     pub(super) fn conclude_listening(
         &mut self,
         votes: u32,
         now: Raw,
-        member_readings: &[MemberReading<'_>],
+        electorate: Electorate<'_>,
         new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
         conclusion.report.outcome = Outcome::Listening;
-        conclusion.report.members = member_readings.len() + 1;
-        if member_readings.is_empty() {
+        conclusion.report.members = electorate.clients.len() + 1;
+        if electorate.clients.is_empty() {
             self.undecided_reason = UndecidedReason::NoClients;
             return;
         }
         self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
-        let plausible = |member: &&MemberReading<'_>| {
-            member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
-        };
-        let carriers =
-            member_readings.iter().filter(|member| member.state.has_cluster_time()).filter(plausible).count();
-        if 2 * carriers > member_readings.len() {
-            // A server whose machine has slept keeps its cluster.
-            let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
-            let cluster = own.or_else(|| commonest_cluster(member_readings)).unwrap_or(new_cluster);
-            let manual_adjustment = if own.is_some() {
-                Some(self.manual_adjustment)
-            } else {
-                manual_adjustment::commonest(member_readings, cluster)
-            };
-            // One round later than the first vote could be: by then each member has sent a heartbeat.
-            if votes > 0
-                && let Some(manual_adjustment) = manual_adjustment
-                && self.follow_members(now, member_readings, conclusion)
-            {
-                conclusion.transition = Some(PhaseTransition::Adopted);
-                (self.cluster, self.manual_adjustment) = (cluster, manual_adjustment);
-                self.anchor.rest(REST);
-                self.begin_following();
-                conclusion.report.outcome = Outcome::Following;
-                return;
+        let carriers = self.carriers(electorate);
+        if self.are_most_clients(&carriers, electorate) {
+            // One round later than the first vote could be: by then each client of a server that has
+            // restarted has sent a heartbeat, and is here again.
+            let adopted = votes > 0 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
+            if !adopted && votes >= MAX_WAITING_VOTES {
+                self.report_undecided(UndecidedReason::Carried, conclusion);
             }
-            if votes < MAX_WAITING_VOTES {
-                return;
-            }
-        }
-        let unheard = member_readings.iter().filter(|member| member.reading.is_none()).count();
-        if self.is_waiting_for(unheard) {
             return;
         }
-        self.first_vote(now, member_readings, new_cluster, conclusion);
+        let unheard = electorate.clients.iter().filter(|member| member.reading.is_none()).count();
+        if !self.is_waiting_for(unheard) {
+            self.first_vote(now, electorate, new_cluster, conclusion);
+        }
+    }
+
+    /// The server's own clock, and those of all clients.
+    fn candidates(&self, now: Raw, electorate: Electorate<'_>) -> Vec<Candidate> {
+        let own = (Some(PhaseReading::own(now, self.timescale.phase_at(now))), electorate.own);
+        let clients = electorate.clients.iter().map(|member| (member.shown(), member.weight));
+        let candidate = |(reading, weight): (Option<PhaseReading>, Weight)| Candidate {
+            reading,
+            excluded: reading.and_then(|reading| self.implausible(&reading)),
+            weight,
+        };
+        core::iter::once(own).chain(clients).map(candidate).collect()
+    }
+
+    fn report_undecided(&mut self, reason: UndecidedReason, conclusion: &mut Conclusion) {
+        self.undecided_reason = reason;
+        conclusion.transition = (!self.undecided).then_some(PhaseTransition::Undecided);
+        self.undecided = true;
     }
 
     /// The classic algorithm, once.
     fn first_vote(
         &mut self,
         now: Raw,
-        member_readings: &[MemberReading<'_>],
+        electorate: Electorate<'_>,
         new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) {
-        let own = PhaseReading {
-            at: now,
-            phase: self.timescale.phase_at(now),
-            noise: Span::ZERO,
-            excess: Span::ZERO,
-            fresh: true,
-        };
-        let all: Vec<Option<PhaseReading>> =
-            core::iter::once(Some(own)).chain(member_readings.iter().map(MemberReading::shown)).collect();
-        let excluded: Vec<Option<Exclusion>> =
-            all.iter().map(|reading| reading.and_then(|reading| self.implausible(&reading))).collect();
-        let votes = || {
-            let plausible = all.iter().zip(&excluded).filter(|(_, why)| why.is_none());
-            plausible.filter_map(|(reading, _)| *reading)
-        };
-        let phases: Vec<Span> = votes().map(|reading| reading.phase).collect();
-        let vote = vote::first_vote(&phases, self.config.radius, all.len());
-        let agreeing = vote.kept.iter().filter(|kept| **kept).count();
-        conclusion.report.heard = all.iter().flatten().filter(|reading| reading.fresh).count();
-        conclusion.report.agreeing = agreeing;
+        let candidates = self.candidates(now, electorate);
+        let plausible = candidates.iter().filter_map(|it| Some((it.plausible_phase()?, it.weight)));
+        let phases: Vec<(Span, Weight)> = plausible.collect();
+        let vote = vote::first_vote(&phases, self.config.radius, electorate.votes());
+        conclusion.report.heard =
+            candidates.iter().filter_map(|it| it.reading).filter(|reading| reading.fresh).count();
+        conclusion.report.agreeing = vote.kept.iter().filter(|kept| **kept).count();
         conclusion.report.window = self.config.radius;
         if !vote.majority {
-            conclusion.transition = (!self.undecided).then_some(PhaseTransition::Undecided);
-            self.undecided = true;
-            self.undecided_reason = founding::reason(&all, &excluded);
-            conclusion.judge_implausible(&all, &excluded);
+            self.report_undecided(founding::reason(&candidates), conclusion);
+            conclusion.judge_implausible(&candidates);
             return;
         }
         let mut kept = vote.kept.iter();
-        let mut judgements = all.iter().zip(&excluded).map(|(reading, why)| {
-            let reading = (*reading)?;
-            let offset = Offset::ahead_by(reading.phase - vote.mean);
-            let outside = why.is_none() && !kept.next().copied().unwrap_or_default();
-            let exclusion = why.or(outside.then_some(Exclusion::OutsideWindow));
+        let mut judgements = candidates.iter().map(|candidate| {
+            let offset = Offset::ahead_by(candidate.reading?.phase - vote.mean);
+            let outside = candidate.excluded.is_none() && !kept.next().copied().unwrap_or_default();
+            let exclusion = candidate.excluded.or(outside.then_some(Exclusion::OutsideWindow));
             Some(MemberJudgement::vote(offset, exclusion))
         });
-        let in_mean = || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|(phase, _)| *phase);
+        let in_mean =
+            || phases.iter().zip(&vote.kept).filter(|(_, kept)| **kept).map(|((phase, _), _)| *phase);
         conclusion.report.spread = in_mean().max().unwrap_or_default() - in_mean().min().unwrap_or_default();
         conclusion.own = judgements.next().flatten();
         conclusion.judgements = judgements.collect();
@@ -127,17 +109,3 @@ impl Timekeeper {
         self.become_steady();
     }
 }
-
-/// The cluster that most of the clients carry, if they carry one.
-fn commonest_cluster(member_readings: &[MemberReading<'_>]) -> Option<ClusterId> {
-    let mut carried: Vec<ClusterId> = member_readings
-        .iter()
-        .filter(|member| member.state.has_cluster_time() && member.cluster != ClusterId(0))
-        .map(|member| member.cluster)
-        .collect();
-    carried.sort_unstable();
-    carried.chunk_by(|a, b| a == b).max_by_key(|same| same.len()).map(|same| same[0])
-}
-
-/// After taking over the members' time the rate is left alone for ten minutes.
-const REST: Span = Span::from_secs(600);

@@ -25,15 +25,17 @@
 //! |---|---|
 //! | `timekeeper` | the state, and its changes from phase to phase |
 //! | `listening`, `following`, `steady` | a round in each phase |
+//! | `adoption` | taking over the time that the clients carry |
 //! | `founding` | an operator says what time it is while no majority can |
 //! | `conclude` | a round: that of the phase, and what all phases share |
 //! | `manual_adjustment` | an operator's adjustments of the cluster's time |
-//! | [`vote`], `noise`, `window` | the vote: agreement, noise, and how far readings may be apart |
+//! | [`vote`], `weight`, `noise`, `window` | the vote: agreement, what a reading counts, noise, and how far readings may be apart |
 //! | `ensemble` | phase and frequency of the time that the members carry |
 //! | [`reference_vote`] | the agreement of references, as intervals |
 //! | `rate_anchor` | steers the cluster's rate towards the mean of its oscillators |
 //! | `reading` | what goes in and comes out |
 
+mod adoption;
 mod conclude;
 mod ensemble;
 mod following;
@@ -49,10 +51,13 @@ mod steady;
 mod tests;
 mod timekeeper;
 pub mod vote;
+mod weight;
 mod window;
 
 pub use self::manual_adjustment::SetTimeError;
 pub use self::reading::{
-    Conclusion, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition, Recipients,
+    Conclusion, Electorate, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
+    Recipients,
 };
-pub use self::timekeeper::{Timekeeper, TimekeeperConfig};
+pub use self::timekeeper::{KeptTime, Timekeeper, TimekeeperConfig};
+pub use self::weight::{Weight, share, shares};

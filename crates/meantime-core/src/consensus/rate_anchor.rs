@@ -16,9 +16,10 @@
 //! was applied is put right with the difference, f_i − S_i + S. With that, the loop is a first-order low pass
 //! with time constant τ, stable for τ > T/2 whatever the members' filters do.
 //!
-//! Liars, f < m/2 of m, move F by at most 25 ppm · f/m, and the rate by at most s per second.
+//! Bad groups, f < g/2 of g, move F by at most 25 ppm · f/g, and the rate by at most s per second.
 
-use crate::consensus::vote::winsorised_mean;
+use crate::consensus::vote::{self, winsorised_mean};
+use crate::consensus::weight::Weight;
 use crate::time::{Frequency, Span};
 use alloc::vec::Vec;
 
@@ -62,10 +63,9 @@ impl RateAnchor {
     }
 
     /// Takes note of what members know their frequency to, one standard deviation each.
-    pub(super) fn learn_error(&mut self, errors: impl Iterator<Item = Frequency>) {
-        let mut errors: Vec<Frequency> = errors.collect();
-        errors.sort_unstable_by(|one, two| one.ratio().total_cmp(&two.ratio()));
-        self.typical_error = errors.get(errors.len() / 2).copied();
+    pub(super) fn learn_error(&mut self, errors: impl Iterator<Item = (Frequency, Weight)>) {
+        let errors = errors.map(|(error, weight)| (error.ratio(), weight));
+        self.typical_error = vote::median_ratio(errors).map(Frequency::from_ratio);
     }
 
     /// How far the rate may be off the one that the members follow, and is going to have: one standard
@@ -75,11 +75,19 @@ impl RateAnchor {
         Some(Frequency::from_ratio(mean.ratio().hypot(error.ratio())))
     }
 
-    /// One round has passed, `interval` long. `claims` are f_i − S_i of the members that know theirs, the
-    /// server's own among them. Returns the change of the cluster's rate from now on.
-    pub(super) fn steer(&mut self, reports: &[Frequency], members: usize, interval: Span) -> Frequency {
-        let adjusted: Vec<f64> = reports.iter().map(|report| (*report + self.rate()).ratio()).collect();
-        let heard_enough = 2 * adjusted.len() > members && members > 1;
+    /// One round has passed, `interval` long. `reports` are f_i − S_i of the members that know theirs, the
+    /// server's own among them, each with its weight; `votes` is the weight of all members. Returns the change
+    /// of the cluster's rate from now on.
+    pub(super) fn steer(
+        &mut self,
+        reports: &[(Frequency, Weight)],
+        votes: Weight,
+        interval: Span,
+    ) -> Frequency {
+        let adjusted: Vec<(f64, Weight)> =
+            reports.iter().map(|(report, weight)| ((*report + self.rate()).ratio(), *weight)).collect();
+        let heard: Weight = reports.iter().map(|(_, weight)| *weight).sum();
+        let heard_enough = heard.is_majority_of(votes) && reports.len() > 1;
         let mean = winsorised_mean(&adjusted, REACH).filter(|_| heard_enough);
         self.mean = mean.map(Frequency::from_ratio);
         if self.rest > Span::ZERO {
@@ -131,14 +139,14 @@ mod tests {
         anchor
     }
 
-    fn ppm(values: &[f64]) -> Vec<Frequency> {
-        values.iter().map(|value| Frequency::from_ppm(*value)).collect()
+    fn ppm(values: &[f64]) -> Vec<(Frequency, Weight)> {
+        values.iter().map(|value| (Frequency::from_ppm(*value), Weight::ONE)).collect()
     }
 
     /// Runs the loop against members whose oscillators are so much slow; returns the mean at the end.
     fn closed_loop(anchor: &mut RateAnchor, slow: &[f64], rounds: u32) -> f64 {
         for _ in 0..rounds {
-            anchor.steer(&ppm(slow), slow.len(), T);
+            anchor.steer(&ppm(slow), Weight::votes(slow.len()), T);
         }
         anchor.mean().unwrap().ppb()
     }
@@ -153,7 +161,7 @@ mod tests {
     #[test]
     fn a_settled_cluster_changes_its_rate_by_a_billionth_a_second_at_most() {
         let mut anchor = settled();
-        let change = anchor.steer(&ppm(&[50.0, 50.0, 50.0]), 3, T);
+        let change = anchor.steer(&ppm(&[50.0, 50.0, 50.0]), Weight::votes(3), T);
         assert!((change.ppb() + 5.0).abs() < 1e-9);
     }
 
@@ -161,9 +169,9 @@ mod tests {
     fn a_mean_that_is_zero_once_by_chance_has_not_settled() {
         let mut anchor = RateAnchor::default();
         // Of four, two are moved up to the reach and two down to it; then the fifth is heard.
-        anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0]), 6, T);
+        anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0]), Weight::votes(6), T);
         assert_eq!(anchor.mean(), Some(Frequency::ZERO));
-        let change = anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0, -93.0]), 6, T);
+        let change = anchor.steer(&ppm(&[0.0, 30.0, -40.0, 51.0, -48.0, -93.0]), Weight::votes(6), T);
         assert!((change.ppb() - 333.0).abs() < 1.0, "{}", change.ppb());
         closed_loop(&mut anchor, &[0.0, 0.0, 0.0], 150);
         assert!(anchor.is_settled());
@@ -173,22 +181,22 @@ mod tests {
     fn liars_cannot_keep_the_fast_rate_limit_of_a_new_cluster() {
         let mut anchor = RateAnchor::default();
         closed_loop(&mut anchor, &[0.0, 0.0, 0.0, 0.0, 500.0], 1_000);
-        let change = anchor.steer(&ppm(&[0.0, 0.0, 0.0, 900.0, 900.0]), 5, T);
+        let change = anchor.steer(&ppm(&[0.0, 0.0, 0.0, 900.0, 900.0]), Weight::votes(5), T);
         assert!((change.ppb() + 5.0).abs() < 1e-9, "{}", change.ppb());
     }
 
     #[test]
     fn one_liar_of_five_moves_the_mean_by_a_fifth_of_the_reach() {
         let mut anchor = settled();
-        anchor.steer(&ppm(&[0.0, 0.0, 0.0, 0.0, 500.0]), 5, T);
+        anchor.steer(&ppm(&[0.0, 0.0, 0.0, 0.0, 500.0]), Weight::votes(5), T);
         assert!((anchor.mean().unwrap().ppm() - 5.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_minority_of_claims_steers_nothing() {
         let mut anchor = RateAnchor::default();
-        assert_eq!(anchor.steer(&ppm(&[9.0, 9.0]), 4, T), Frequency::ZERO);
-        assert_eq!(anchor.steer(&ppm(&[9.0]), 1, T), Frequency::ZERO);
+        assert_eq!(anchor.steer(&ppm(&[9.0, 9.0]), Weight::votes(4), T), Frequency::ZERO);
+        assert_eq!(anchor.steer(&ppm(&[9.0]), Weight::votes(1), T), Frequency::ZERO);
     }
 
     #[test]
@@ -196,8 +204,8 @@ mod tests {
         let mut anchor = RateAnchor::default();
         anchor.rest(T.times(3));
         for _ in 0..3 {
-            assert_eq!(anchor.steer(&ppm(&[9.0, 9.0]), 2, T), Frequency::ZERO);
+            assert_eq!(anchor.steer(&ppm(&[9.0, 9.0]), Weight::votes(2), T), Frequency::ZERO);
         }
-        assert!(anchor.steer(&ppm(&[9.0, 9.0]), 2, T).ratio() < 0.0);
+        assert!(anchor.steer(&ppm(&[9.0, 9.0]), Weight::votes(2), T).ratio() < 0.0);
     }
 }

@@ -1,5 +1,6 @@
 //! The input and the output of the timekeeper in a round.
 
+use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, RoundReport};
 use crate::time::{Correction, Frequency, Offset, Raw, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
@@ -21,17 +22,60 @@ pub struct MemberReading<'a> {
     pub excluded: bool,
     /// Whether an operator has taken its vote away: the vote ignores this clock.
     pub removed: bool,
+    /// What its reading counts in a vote that it takes part in.
+    pub weight: Weight,
+    /// Whether it takes part in the votes of a cluster that has a time: its group has agreed for some time.
+    pub has_vote: bool,
     /// Its frequency, as it has reported it, if its error is small enough.
     pub frequency: Option<FrequencyReport>,
 }
 
 impl MemberReading<'_> {
+    /// Whether it takes part in the votes of a cluster that has a time.
+    pub(super) fn is_voter(&self) -> bool {
+        self.has_vote && self.state.has_cluster_time()
+    }
+
     /// Its reading with the manual time adjustment: what its clock shows.
     pub fn shown(&self) -> Option<PhaseReading> {
         let added = |reading: &PhaseReading| {
             self.manual_adjustment.unwrap_or(&ManualAdjustment::NONE).added_at(reading.clock())
         };
         self.reading.map(|reading| PhaseReading { phase: reading.phase + added(&reading), ..reading })
+    }
+}
+
+/// All clocks of a round: what the timekeeper decides on.
+#[derive(Clone, Copy, Debug)]
+pub struct Electorate<'a> {
+    /// What the server's own clock counts.
+    pub own: Weight,
+    /// The clients.
+    pub clients: &'a [MemberReading<'a>],
+}
+
+impl Electorate<'_> {
+    /// What all clocks count together, also those that have no vote yet.
+    pub(super) fn votes(&self) -> Weight {
+        core::iter::once(self.own).chain(self.clients.iter().map(|member| member.weight)).sum()
+    }
+}
+
+/// One clock in a first vote.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// Its reading, with the manual time adjustment in it; `None`: it was not heard.
+    pub reading: Option<PhaseReading>,
+    /// Why the reading is implausible; `None`: it is plausible.
+    pub excluded: Option<Exclusion>,
+    /// What it counts.
+    pub weight: Weight,
+}
+
+impl Candidate {
+    /// The phase of its clock, if that is plausible.
+    pub(super) fn plausible_phase(&self) -> Option<Span> {
+        self.reading.filter(|_| self.excluded.is_none()).map(|reading| reading.phase)
     }
 }
 
@@ -60,6 +104,11 @@ pub struct PhaseReading {
 }
 
 impl PhaseReading {
+    /// The reading of the server's own clock, which is exact.
+    pub(super) fn own(at: Raw, phase: Span) -> PhaseReading {
+        PhaseReading { at, phase, noise: Span::ZERO, excess: Span::ZERO, fresh: true }
+    }
+
     /// What the clock reads.
     pub fn clock(&self) -> Timestamp {
         Timestamp::from_nanos((self.at + self.phase).as_nanos())
@@ -165,17 +214,12 @@ impl Conclusion {
 
     /// Judges the clocks that show an implausible time, each by its offset from the server's own, when the
     /// vote has no result. `readings` and `excluded` begin with the server's own clock.
-    pub(super) fn judge_implausible(
-        &mut self,
-        readings: &[Option<PhaseReading>],
-        excluded: &[Option<Exclusion>],
-    ) {
-        let own = readings.first().copied().flatten().map_or(Span::ZERO, |own| own.phase);
-        let judge = |(reading, why): (&Option<PhaseReading>, &Option<Exclusion>)| {
-            let offset = Offset::ahead_by((*reading)?.phase - own);
-            Some(MemberJudgement::vote(offset, Some((*why)?)))
-        };
-        let mut judgements = readings.iter().zip(excluded).map(judge);
+    pub(super) fn judge_implausible(&mut self, candidates: &[Candidate]) {
+        let own = candidates.first().and_then(|own| own.reading).map_or(Span::ZERO, |own| own.phase);
+        let mut judgements = candidates.iter().map(|candidate| {
+            let offset = Offset::ahead_by(candidate.reading?.phase - own);
+            Some(MemberJudgement::vote(offset, Some(candidate.excluded?)))
+        });
         self.own = judgements.next().flatten();
         self.judgements = judgements.collect();
     }

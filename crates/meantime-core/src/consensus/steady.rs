@@ -1,27 +1,27 @@
 //! Steady: the server's disciplined clock carries the cluster's time, and the vote watches it.
 
 use super::ensemble::EnsembleObservation;
-use super::noise::{deviation_of_median, typical_noise};
-use super::reading::{
-    Conclusion, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
-};
+use super::noise::{self, Ballot, deviation_of_median, effective_number, typical_noise};
+use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition};
 use super::timekeeper::Timekeeper;
 use super::vote::{self, Agreement, VoteReading};
+use super::weight::Weight;
+use super::window::MAX_WINDOW;
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::time::{Frequency, Offset, Raw, Span};
 use alloc::vec::Vec;
 
 /// The vote of one round.
 struct SteadyVote {
-    /// How many members carry cluster time, the server included.
+    /// How many members have a vote, the server included.
     members: usize,
-    /// The plausible readings of the clients that carry cluster time.
-    readings: Vec<PhaseReading>,
-    /// Whether the client of each reading was excluded before.
-    excluded: Vec<bool>,
-    /// How far each of these clients is ahead of the server's clock.
-    clients: Vec<VoteReading>,
-    /// The usual noise of the readings.
+    /// What all of these count.
+    votes: Weight,
+    /// The server's own clock, which is the reference.
+    own: VoteReading,
+    /// The plausible readings of the clients that have a vote, against the server's clock.
+    clients: Vec<Ballot>,
+    /// The typical noise of the readings.
     noise: Span,
     /// Readings farther than this from the median do not agree.
     window: Span,
@@ -36,12 +36,12 @@ impl Timekeeper {
     pub(super) fn conclude_steady(
         &mut self,
         now: Raw,
-        member_readings: &[MemberReading<'_>],
+        electorate: Electorate<'_>,
         conclusion: &mut Conclusion,
     ) {
-        let vote = self.take_vote(member_readings);
+        let vote = self.take_vote(electorate);
         vote.report(conclusion);
-        self.judge(&vote, member_readings, conclusion);
+        self.judge(&vote, electorate, conclusion);
         let external_cluster = self.config.external_cluster.is_some();
         if !external_cluster && vote.deposes_server() {
             conclusion.report.outcome = Outcome::ServerInDoubt;
@@ -60,46 +60,46 @@ impl Timekeeper {
         conclusion.report.outcome = Outcome::Agreed;
         self.learn_from(&vote, now);
         if !external_cluster {
-            self.steer_rate(now, member_readings, vote.members);
+            self.steer_rate(now, electorate, vote.votes);
         }
     }
 
-    /// The vote of the server and the clients that carry cluster time.
-    fn take_vote(&self, member_readings: &[MemberReading<'_>]) -> SteadyVote {
-        let voter = |member: &MemberReading<'_>| {
+    /// The vote of the server and the clients that have a vote.
+    fn take_vote(&self, electorate: Electorate<'_>) -> SteadyVote {
+        let voters = || electorate.clients.iter().filter(|member| member.is_voter());
+        let ballot = |member: &MemberReading<'_>| {
             let reading = member.reading.filter(|reading| self.implausible(reading).is_none())?;
-            member.state.has_cluster_time().then_some((member.excluded, reading))
+            let (offset, error) = (self.offset(&reading).span(), reading.excess);
+            let vote = VoteReading { offset, error, weight: member.weight };
+            Some(Ballot { reading, vote, was_excluded: member.excluded })
         };
-        let (excluded, readings): (Vec<bool>, Vec<PhaseReading>) =
-            member_readings.iter().filter_map(voter).unzip();
-        let members = 1 + member_readings.iter().filter(|member| member.state.has_cluster_time()).count();
-        let clients: Vec<VoteReading> = readings
-            .iter()
-            .map(|reading| VoteReading { offset: self.offset(reading).span(), error: reading.excess })
-            .collect();
-        let noise = typical_noise(&readings);
-        let window = self.window.width(noise, members);
+        let mut clients: Vec<Ballot> = voters().filter_map(ballot).collect();
+        let noise = typical_noise(&clients);
+        clients.iter_mut().for_each(|ballot| {
+            ballot.vote.error = noise::error(&ballot.reading, noise, MAX_WINDOW);
+        });
+        let weights = || core::iter::once(electorate.own).chain(voters().map(|member| member.weight));
+        let window = self.window.width(noise, effective_number(weights()));
+        let votes: Weight = weights().sum();
         // Deposing the server takes more than half of all, newcomers included: they have no vote yet.
-        let among_clients = vote::agreement(&without_errors(&clients), window, 1 + member_readings.len());
-        let own = VoteReading { offset: Span::ZERO, error: Span::ZERO };
-        let voters: Vec<VoteReading> = core::iter::once(own).chain(clients.iter().copied()).collect();
-        let all = vote::agreement(&voters, window, members);
-        SteadyVote { members, readings, excluded, clients, noise, window, among_clients, all }
+        let among_clients = vote::agreement(&without_errors(&clients), window, electorate.votes());
+        let own = VoteReading { offset: Span::ZERO, error: Span::ZERO, weight: electorate.own };
+        let all: Vec<VoteReading> =
+            core::iter::once(own).chain(clients.iter().map(|ballot| ballot.vote)).collect();
+        let all = vote::agreement(&all, window, votes);
+        SteadyVote { members: 1 + voters().count(), votes, own, clients, noise, window, among_clients, all }
     }
 
     /// The server's clock was confirmed: learns the window, and the time that the clients carry.
     fn learn_from(&mut self, vote: &SteadyVote, now: Raw) {
         self.doubt = None;
         self.unsure = if vote.all.majority { 0 } else { self.unsure };
-        let clients = vote.clients.iter().map(|reading| reading.offset);
-        let offsets: Vec<Span> = core::iter::once(Span::ZERO).chain(clients).collect();
-        let sure = vote.all.majority && !vote.clients.is_empty();
-        if let Some(deviation) = vote::robust_deviation(&offsets).filter(|_| sure) {
+        if let Some(deviation) = vote.deviation() {
             self.window.learn(deviation);
         }
         if vote.among_clients.majority {
             let phase = self.timescale.phase_at(now) + vote.among_clients.median;
-            let deviation_s = deviation_of_median(&vote.clients, &vote.readings);
+            let deviation_s = deviation_of_median(&vote.clients);
             self.ensemble.observe(EnsembleObservation { at: now, phase, deviation_s });
         }
     }
@@ -124,34 +124,35 @@ impl Timekeeper {
     }
 
     /// Steers the cluster's rate towards the mean of the members' oscillators.
-    fn steer_rate(&mut self, now: Raw, member_readings: &[MemberReading<'_>], members: usize) {
-        let own = self.timescale.frequency() - self.anchor.rate();
-        let carriers = member_readings.iter().filter(|member| member.state.has_cluster_time());
-        let reports: Vec<FrequencyReport> = carriers.filter_map(|member| member.frequency).collect();
-        let adjustments: Vec<Frequency> =
-            core::iter::once(own).chain(reports.iter().map(|report| report.adjustment)).collect();
-        let change = self.anchor.steer(&adjustments, members, self.config.interval);
-        self.anchor.learn_error(reports.iter().map(|report| report.error));
+    fn steer_rate(&mut self, now: Raw, electorate: Electorate<'_>, votes: Weight) {
+        let own = (self.timescale.frequency() - self.anchor.rate(), electorate.own);
+        let voters = electorate.clients.iter().filter(|member| member.is_voter());
+        let reports = || voters.clone().filter_map(|member| Some((member.frequency?, member.weight)));
+        let adjustments: Vec<(Frequency, Weight)> = core::iter::once(own)
+            .chain(reports().map(|(report, weight)| (report.adjustment, weight)))
+            .collect();
+        let change = self.anchor.steer(&adjustments, votes, self.config.interval);
+        self.anchor.learn_error(reports().map(|(report, weight)| (report.error, weight)));
         self.timescale.shift_frequency(now, change);
         self.ensemble.shift_frequency(now, change);
     }
 
-    /// Judges each client that was heard against the median.
-    fn judge(&self, vote: &SteadyVote, member_readings: &[MemberReading<'_>], conclusion: &mut Conclusion) {
-        let judgements = |offset: Offset, excess: Span, implausible: Option<Exclusion>| {
-            let reading = VoteReading { offset: offset.span(), error: excess };
+    /// Judges each client that was heard against the median, also those that have no vote.
+    fn judge(&self, vote: &SteadyVote, electorate: Electorate<'_>, conclusion: &mut Conclusion) {
+        let judgement = |reading: VoteReading, implausible: Option<Exclusion>| {
             let outside = !vote.all.includes(&reading, vote.window);
             let exclusion = implausible.or(outside.then_some(Exclusion::OutsideWindow));
-            MemberJudgement::vote(Offset::ahead_by(offset.span() - vote.all.median), exclusion)
+            MemberJudgement::vote(Offset::ahead_by(reading.offset - vote.all.median), exclusion)
         };
-        conclusion.own = Some(judgements(Offset::ZERO, Span::ZERO, None));
-        conclusion.judgements = member_readings
-            .iter()
-            .map(|member| {
-                let reading = member.reading.filter(|_| member.state.has_cluster_time())?;
-                Some(judgements(self.offset(&reading), reading.excess, self.implausible(&reading)))
-            })
-            .collect();
+        conclusion.own = Some(judgement(vote.own, None));
+        let client = |member: &MemberReading<'_>| {
+            let reading = member.reading.filter(|_| member.state.has_cluster_time())?;
+            let error = noise::error(&reading, vote.noise, MAX_WINDOW);
+            let offset = self.offset(&reading).span();
+            let vote = VoteReading { offset, error, weight: member.weight };
+            Some(judgement(vote, self.implausible(&reading)))
+        };
+        conclusion.judgements = electorate.clients.iter().map(client).collect();
     }
 }
 
@@ -159,7 +160,7 @@ impl SteadyVote {
     fn report(&self, conclusion: &mut Conclusion) {
         let report = &mut conclusion.report;
         report.members = self.members;
-        report.heard = 1 + self.readings.iter().filter(|reading| reading.fresh).count();
+        report.heard = 1 + self.clients.iter().filter(|ballot| ballot.reading.fresh).count();
         report.agreeing = self.all.agreeing;
         report.median = Offset::ahead_by(self.all.median);
         report.spread = self.all.spread;
@@ -173,21 +174,29 @@ impl SteadyVote {
             && self.among_clients.median.abs() > self.window.times(2)
     }
 
+    /// The scatter of the readings that agree, each counted by how exactly it is known; `None`: there is no
+    /// majority, or no client.
+    fn deviation(&self) -> Option<Span> {
+        let counted = |ballot: &Ballot| (ballot.vote.offset, noise::exactness(ballot, self.noise));
+        let agreeing = self.clients.iter().filter(|ballot| self.all.includes(&ballot.vote, self.window));
+        let own = Some(self.own).filter(|own| self.all.includes(own, self.window));
+        let all = own.map(|own| (own.offset, own.weight)).into_iter().chain(agreeing.map(counted));
+        vote::robust_deviation(all).filter(|_| self.all.majority && !self.clients.is_empty())
+    }
+
     /// Whether there is a majority, but most of this round's own readings disagree with it, those aside that
     /// did so before. Older readings are kept by the server's oscillator: had that just jumped, they would
     /// still agree with it, and the fresh ones would be judged wrong.
     fn is_contradicted(&self) -> bool {
-        let (mut heard, mut agreeing) = (0, 0);
-        for ((reading, excluded), vote) in self.readings.iter().zip(&self.excluded).zip(&self.clients) {
-            if reading.fresh && !excluded {
-                heard += 1;
-                agreeing += usize::from(self.all.includes(vote, self.window));
-            }
-        }
-        self.all.majority && self.members > 2 && 2 * agreeing < heard
+        let fresh = || self.clients.iter().filter(|ballot| ballot.reading.fresh && !ballot.was_excluded);
+        let weight = |ballot: &Ballot| ballot.vote.weight;
+        let heard: Weight = fresh().map(weight).sum();
+        let agreeing =
+            fresh().filter(|ballot| self.all.includes(&ballot.vote, self.window)).map(weight).sum();
+        self.all.majority && self.members > 2 && !Weight::is_half_of(agreeing, heard)
     }
 }
 
-fn without_errors(readings: &[VoteReading]) -> Vec<VoteReading> {
-    readings.iter().map(|reading| VoteReading { error: Span::ZERO, ..*reading }).collect()
+fn without_errors(ballots: &[Ballot]) -> Vec<VoteReading> {
+    ballots.iter().map(|ballot| VoteReading { error: Span::ZERO, ..ballot.vote }).collect()
 }

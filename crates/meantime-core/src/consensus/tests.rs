@@ -39,6 +39,7 @@ impl Story {
             plausible: PlausibleTimes::default(),
             initial_frequency: known,
             external_cluster: None,
+            kept: None,
         };
         Story { timekeeper: Timekeeper::new(config, now), now, round: 0 }
     }
@@ -59,7 +60,7 @@ impl Story {
         self.now += SECOND.times(5);
         let member_readings: Vec<MemberReading> =
             clients.iter().map(|client| client.reading_at(self.now)).collect();
-        self.timekeeper.conclude(self.round, self.now, &member_readings, FRESH)
+        self.timekeeper.conclude(self.round, self.now, electorate(&member_readings), FRESH)
     }
 
     /// Clients that show the cluster's time to within a few microseconds.
@@ -67,6 +68,11 @@ impl Story {
         let phase = self.timekeeper.timescale.phase_at(self.now + SECOND.times(5));
         (0..clients).map(|k| member(phase + Span::from_micros(5 * (k as i64 % 3) - 5))).collect()
     }
+}
+
+/// The server's own clock, with one vote, and these clients.
+fn electorate<'a>(clients: &'a [MemberReading<'a>]) -> Electorate<'a> {
+    Electorate { own: Weight::ONE, clients }
 }
 
 /// A client whose clock is so far ahead of the server's oscillator.
@@ -95,6 +101,8 @@ impl TestClient {
             reading,
             excluded: false,
             removed: self.removed,
+            weight: Weight::ONE,
+            has_vote: true,
             frequency: Some(FrequencyReport { adjustment: self.adjustment, error: CLIENTS_ERROR })
                 .filter(|_| carries),
         }
@@ -275,7 +283,8 @@ fn a_server_that_disagrees_with_its_only_client_agrees_with_itself_after_two_min
 #[test]
 fn a_restarted_server_adopts_its_members_time_whatever_its_own_clock_shows() {
     let mut story = Story::begin();
-    let clients = [member(HOUR), member(HOUR + Span::from_micros(8)), new_member(Span::ZERO)];
+    let carriers = [0, 4, 8].map(|us| member(HOUR + Span::from_micros(us)));
+    let clients = [carriers[0], carriers[1], carriers[2], new_member(Span::ZERO)];
     assert_eq!(story.round(&clients).report.outcome, Outcome::Listening);
     let end = story.round(&clients);
     assert_eq!(end.transition, Some(PhaseTransition::Adopted));
@@ -296,7 +305,7 @@ fn a_time_without_a_cluster_id_is_adopted_too() {
     };
     for (round, transition) in [(1, None), (2, Some(PhaseTransition::Adopted))] {
         story.now += SECOND.times(5);
-        let end = story.timekeeper.conclude(round, story.now, &member_readings(story.now), FRESH);
+        let end = story.timekeeper.conclude(round, story.now, electorate(&member_readings(story.now)), FRESH);
         assert_eq!(end.transition, transition);
     }
     assert_eq!(
@@ -312,6 +321,130 @@ fn the_time_of_one_client_among_three_is_not_adopted() {
     let end = story.round(&clients);
     assert_eq!(end.transition, Some(PhaseTransition::Agreed));
     assert_eq!(end.judgements[0].and_then(|judgement| judgement.exclusion), Some(Exclusion::OutsideWindow));
+}
+
+/// The transition of the last of so many rounds, if there was none before.
+fn only_transition(story: &mut Story, rounds: u32, clients: &[TestClient]) -> Option<PhaseTransition> {
+    for _ in 1..rounds {
+        assert_eq!(story.round(clients).transition, None, "round {}", story.round);
+    }
+    story.round(clients).transition
+}
+
+#[test]
+fn one_client_that_claims_to_carry_a_time_founds_none() {
+    let mut story = Story::begin();
+    let liar = member(HOUR);
+    assert_eq!(only_transition(&mut story, 7, &[liar]), Some(PhaseTransition::Undecided));
+    assert_eq!(only_transition(&mut story, 100, &[liar]), None);
+    // Two honest clients arrive: the first vote leaves the liar out.
+    let end = story.round(&[liar, new_member(SECOND), new_member(SECOND.times(2))]);
+    assert_eq!(end.transition, Some(PhaseTransition::Agreed));
+    assert_eq!(end.correction.span(), SECOND);
+    assert_eq!(end.judgements[0].and_then(|judgement| judgement.exclusion), Some(Exclusion::OutsideWindow));
+}
+
+#[test]
+fn the_time_of_a_single_client_is_adopted_after_a_minute_if_the_servers_clock_is_near() {
+    let mut story = Story::begin();
+    let client = member(SECOND.times(20));
+    assert_eq!(only_transition(&mut story, 7, &[client]), Some(PhaseTransition::Undecided));
+    assert_eq!(only_transition(&mut story, 6, &[client]), Some(PhaseTransition::Adopted));
+    assert_eq!(story.timekeeper.cluster(), ClusterId(5));
+}
+
+#[test]
+fn a_server_that_has_kept_the_time_adopts_it_from_a_single_client_at_once() {
+    for (error, at, adopted) in [
+        (Span::from_millis(1), Span::from_millis(40), true),
+        (Span::from_millis(1), SECOND, false),
+        (SECOND.times(2), SECOND, true),
+    ] {
+        let mut story = Story::begin();
+        story.timekeeper.kept = Some(KeptTime { cluster: ClusterId(5), error });
+        story.round(&[member(at)]);
+        let transition = story.round(&[member(at)]).transition;
+        assert_eq!(transition == Some(PhaseTransition::Adopted), adopted, "{error} {at}");
+    }
+}
+
+#[test]
+fn between_three_and_three_carriers_there_is_no_first_vote_and_a_kept_time_decides() {
+    let (good, bad) = (member(Span::ZERO), member(Span::from_millis(1_690)));
+    let clients = [good, bad, good, bad, good, bad];
+    let mut story = Story::begin();
+    assert_eq!(only_transition(&mut story, 7, &clients), Some(PhaseTransition::Undecided));
+    assert_eq!(only_transition(&mut story, 100, &clients), None);
+    assert_eq!(story.timekeeper.recipients(), Recipients::None);
+
+    let mut story = Story::begin();
+    let error = Span::from_millis(1);
+    story.timekeeper.kept = Some(KeptTime { cluster: ClusterId(5), error });
+    story.round(&clients);
+    let end = story.round(&clients);
+    assert_eq!(end.transition, Some(PhaseTransition::Adopted));
+    let agree: Vec<bool> = end.judgements.iter().map(|it| it.is_some_and(|it| it.agrees)).collect();
+    assert_eq!(agree, [true, false, true, false, true, false]);
+}
+
+#[test]
+fn machines_that_start_in_1970_do_not_outvote_those_that_carry_the_time() {
+    let mut story = Story::begin();
+    let since_1970 = Span::from_nanos(story.now.as_nanos());
+    story.timekeeper.timescale.set(story.now, -since_1970, Frequency::ZERO, Adjustment::Step);
+    let lost = new_member(-since_1970);
+    let clients = [member(HOUR), member(HOUR), member(HOUR), lost, lost];
+    assert_eq!(only_transition(&mut story, 2, &clients), Some(PhaseTransition::Adopted));
+}
+
+#[test]
+fn newcomers_have_no_vote() {
+    let mut story = Story::steady(2);
+    let mut clients: Vec<MemberReading<'static>> = Vec::new();
+    for client in story.agreeing(2) {
+        clients.push(client.reading_at(story.now + SECOND.times(5)));
+    }
+    let wrong = member(story.timekeeper.timescale.phase_at(story.now) + HOUR);
+    for _ in 0..6 {
+        let newcomer = wrong.reading_at(story.now + SECOND.times(5));
+        clients.push(MemberReading { has_vote: false, ..newcomer });
+    }
+    story.now += SECOND.times(5);
+    let end = story.timekeeper.conclude(99, story.now, electorate(&clients), FRESH);
+    assert_eq!((end.report.outcome, end.report.members), (Outcome::Agreed, 3));
+    assert!(end.judgements[2..].iter().all(|it| it.is_some_and(|it| it.exclusion.is_some())));
+}
+
+#[test]
+fn slow_members_do_not_widen_the_window_for_the_quick_ones() {
+    let mut story = Story::steady(8);
+    let before = story.timekeeper.last_window;
+    // Three of eight members now answer through a path that scatters by tens of milliseconds.
+    for round in 0..200_i64 {
+        story.now += SECOND.times(5);
+        let clients: Vec<MemberReading<'static>> = story
+            .agreeing(8)
+            .iter()
+            .enumerate()
+            .map(|(index, client)| {
+                let reading = client.reading_at(story.now);
+                let late = Span::from_millis((round * 37 + index as i64 * 61) % 160 - 80);
+                let slow = |it: PhaseReading| PhaseReading {
+                    phase: it.phase + late,
+                    noise: Span::from_millis(40),
+                    ..it
+                };
+                if index < 3 {
+                    MemberReading { reading: reading.reading.map(slow), ..reading }
+                } else {
+                    reading
+                }
+            })
+            .collect();
+        let end = story.timekeeper.conclude(round as u32, story.now, electorate(&clients), FRESH);
+        assert_eq!(end.report.outcome, Outcome::Agreed, "{round}");
+    }
+    assert!(story.timekeeper.last_window <= before.times(2), "{}", story.timekeeper.last_window);
 }
 
 #[test]
@@ -388,7 +521,7 @@ fn the_rate_is_known_as_well_as_the_members_follow_it_and_as_it_is_going_to_stay
         story.agreeing(3).iter().map(|client| client.reading_at(story.now)).collect();
     let adjustment = Frequency::from_ppm(8.0);
     member_readings[0].frequency = Some(FrequencyReport { adjustment, error: CLIENTS_ERROR });
-    story.timekeeper.conclude(100, story.now, &member_readings, FRESH);
+    story.timekeeper.conclude(100, story.now, electorate(&member_readings), FRESH);
     let error = story.timekeeper.frequency_error(story.now).unwrap();
     assert!((error.ppm() - 2.0).abs() < 0.01, "{error:?}");
 }
@@ -445,7 +578,7 @@ fn a_server_that_slept_keeps_its_cluster_id() {
             story.agreeing(3).iter().map(|client| client.reading_at(story.now)).collect();
         member_readings[0].cluster = ClusterId(5);
         member_readings[1..].iter_mut().for_each(|member_reading| member_reading.cluster = ClusterId(0));
-        story.timekeeper.conclude(story.round, story.now, &member_readings, ClusterId(99));
+        story.timekeeper.conclude(story.round, story.now, electorate(&member_readings), ClusterId(99));
     }
     assert_eq!((story.timekeeper.phase, story.timekeeper.cluster()), (Phase::Following(23), FRESH));
 }

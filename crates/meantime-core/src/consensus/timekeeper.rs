@@ -38,6 +38,8 @@ pub struct Timekeeper {
     pub(super) undecided: bool,
     /// While there is no cluster time: why.
     pub(super) undecided_reason: UndecidedReason,
+    /// The cluster time that the server has kept over a restart.
+    pub(super) kept: Option<KeptTime>,
 }
 
 /// The configuration of a timekeeper.
@@ -54,6 +56,17 @@ pub struct TimekeeperConfig {
     pub initial_frequency: Option<(Frequency, Frequency)>,
     /// The cluster whose time the server's oscillator already shows, because another server decides it.
     pub external_cluster: Option<ClusterId>,
+    /// The cluster time that the oscillator shows at the start, if it was kept over a restart.
+    pub kept: Option<KeptTime>,
+}
+
+/// A cluster time that a server has kept over its restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptTime {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// How far the time may be off; not negative.
+    pub error: Span,
 }
 
 /// What the timekeeper is doing.
@@ -90,6 +103,7 @@ impl Timekeeper {
             contradicted: false,
             undecided: false,
             undecided_reason: UndecidedReason::NoClients,
+            kept: config.kept,
         }
     }
 
@@ -198,6 +212,7 @@ impl Timekeeper {
         self.phase = Phase::Listening(0);
         self.recipients = Recipients::None;
         self.ensemble = Ensemble::with_prior(self.prior);
+        self.kept = None;
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
@@ -225,6 +240,7 @@ impl Timekeeper {
     /// Begins to learn the time that the members carry.
     pub(super) fn begin_following(&mut self) {
         self.phase = Phase::Following(SILENT_ROUNDS);
+        self.kept = None;
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;

@@ -5,7 +5,12 @@
 //! the readings, and more in a small cluster, where a deviation from a few readings is less certain. The
 //! average is slow, and each sample counts as four times the average at most, so that a fault cannot widen
 //! the window for itself.
+//!
+//! Only readings that agree are in the deviation, and one that is noisier than the typical reading counts less
+//! in it, by the square of its noise. So members on slow paths do not widen the window for those on quick
+//! ones; each of them may be off by the noise of its own path instead ([`noise::error`](super::noise::error)).
 
+use super::noise::NOISE_LIMIT;
 use crate::time::Span;
 
 /// Learns how closely the members' readings usually agree.
@@ -16,10 +21,12 @@ pub(super) struct AgreementWindow {
 }
 
 impl AgreementWindow {
-    /// The window now among so many members, given the deviation that the readings' own noise has.
-    pub(super) fn width(&self, noise: Span, members: usize) -> Span {
+    /// The window now among so many members, given the deviation that the typical reading's noise has.
+    pub(super) fn width(&self, noise: Span, members: f64) -> Span {
         match self.usual {
-            Some(usual) => usual.scaled(6.0 + 12.0 / members as f64).max(noise.times(4)).min(MAX_WINDOW),
+            Some(usual) => {
+                usual.scaled(6.0 + 12.0 / members.max(1.0)).max(noise.times(NOISE_LIMIT)).min(MAX_WINDOW)
+            }
             None => MAX_WINDOW,
         }
     }
@@ -57,23 +64,23 @@ mod tests {
 
     #[test]
     fn the_window_is_six_times_the_usual_deviation_and_more_among_few() {
-        assert_eq!(learned(10).width(Span::ZERO, 1_200), Span::from_nanos(60_100));
-        assert_eq!(learned(10).width(Span::ZERO, 4), Span::from_micros(90));
-        assert_eq!(learned(10).width(Span::from_micros(50), 4), Span::from_micros(200));
-        assert_eq!(AgreementWindow::default().width(Span::ZERO, 4), MAX_WINDOW);
+        assert_eq!(learned(10).width(Span::ZERO, 1_200.0), Span::from_nanos(60_100));
+        assert_eq!(learned(10).width(Span::ZERO, 4.0), Span::from_micros(90));
+        assert_eq!(learned(10).width(Span::from_micros(50), 4.0), Span::from_micros(200));
+        assert_eq!(AgreementWindow::default().width(Span::ZERO, 4.0), MAX_WINDOW);
     }
 
     #[test]
     fn one_round_far_off_widens_the_window_by_a_sixteenth_at_most() {
         let mut window = learned(10);
         window.learn(Span::from_secs(3_600));
-        assert!(window.width(Span::ZERO, 12) <= Span::from_micros(75));
+        assert!(window.width(Span::ZERO, 12.0) <= Span::from_micros(75));
     }
 
     #[test]
     fn a_window_of_perfect_readings_can_grow_again() {
         let mut window = learned(0);
         (0..500).for_each(|_| window.learn(Span::from_micros(10)));
-        assert!(window.width(Span::ZERO, 12) > Span::from_micros(50));
+        assert!(window.width(Span::ZERO, 12.0) > Span::from_micros(50));
     }
 }

@@ -10,7 +10,7 @@ use super::handles::Slot;
 use super::member::{Freshness, Member};
 use super::removed::{VoteChangeError, find_client, registered};
 use crate::config::STEP_THRESHOLD;
-use crate::consensus::SetTimeError;
+use crate::consensus::{SetTimeError, Weight};
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::time::{Correction, Now, Span, Timestamp};
 use crate::wire::{Body, ClientState, ClusterId, Header, ManualAdjustment};
@@ -116,7 +116,8 @@ pub(super) fn target_from(context: &Context, now: Now, name: &str) -> Result<Tar
         true => Some(timekeeper.manual_adjustment()),
         false => context.members.adjustment(slot),
     };
-    let reading = member.vote_reading(now, member.round, context.config.lifetime(), adjustment).shown();
+    let reading =
+        member.vote_reading(now, member.round, context.config.lifetime(), adjustment, Weight::ONE).shown();
     let reading = reading.ok_or_else(unmeasured)?;
     Ok(match is_decided {
         true => {

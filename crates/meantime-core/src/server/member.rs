@@ -15,7 +15,7 @@ use super::packed::{
     CoarseTicks, MemberBits, PackedAddress, PackedFrequency, PackedMeasurement, SentCorrection, ServerStamps,
     Ticks,
 };
-use crate::consensus::{FrequencyReport, MemberReading, PhaseReading};
+use crate::consensus::{FrequencyReport, MemberReading, PhaseReading, Weight};
 use crate::coverage::Coverage;
 use crate::event::{Exclusion, Peer};
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span};
@@ -50,6 +50,8 @@ pub(super) struct Member {
     pub coverage: Coverage,
     /// In which of the last rounds it was heard.
     pub history: RoundHistory,
+    /// In how many rounds it has agreed, up to [`ROUNDS_TO_VOTE`].
+    agreed: u8,
     bits: MemberBits,
     /// The nonce of its Register. The same nonce again is a repetition, not a new registration.
     nonce: u64,
@@ -139,6 +141,7 @@ impl Member {
             exclusion: None,
             coverage: Coverage::default(),
             history: RoundHistory::default(),
+            agreed: 0,
             bits: MemberBits::default(),
             nonce: new.nonce,
             admitted: CoarseTicks::at(now),
@@ -206,6 +209,23 @@ impl Member {
     /// Stores the state of its clock, as its datagram says.
     pub(super) fn record_state(&mut self, flags: Flags) {
         (self.state, self.adjustment_number) = (flags.state, flags.manual_adjustment);
+    }
+
+    /// Whether it has a vote once the cluster has a time.
+    pub(super) fn has_vote(&self) -> bool {
+        self.agreed >= ROUNDS_TO_VOTE
+    }
+
+    /// Gives it a vote.
+    pub(super) fn give_vote(&mut self) {
+        self.agreed = ROUNDS_TO_VOTE;
+    }
+
+    /// Takes note that it has agreed, or not, in a round. One without a vote begins again where it does not.
+    pub(super) fn record_agreement(&mut self, agrees: bool) {
+        if !self.has_vote() {
+            self.agreed = if agrees { self.agreed + 1 } else { 0 };
+        }
     }
 
     /// Stores what a Report says about the state and the frequency of its clock. The frequency counts if its
@@ -376,6 +396,7 @@ impl Member {
         round: u32,
         max_age: Span,
         adjustment: Option<&'a ManualAdjustment>,
+        weight: Weight,
     ) -> MemberReading<'a> {
         let reading = self.reading().filter(|measured| now.raw - measured.t4 <= max_age);
         let reading = reading.map(|measured| PhaseReading {
@@ -392,10 +413,17 @@ impl Member {
             reading,
             excluded: self.exclusion.is_some(),
             removed: self.exclusion == Some(Exclusion::Removed),
+            weight,
+            has_vote: self.has_vote(),
             frequency: self.frequency(now.mono),
         }
     }
 }
+
+/// A newcomer has a vote once it has agreed in so many rounds, two minutes at the usual interval: many that
+/// come at once cannot become a majority before an operator sees them, and a following server has learned the
+/// time of those that were there.
+pub(super) const ROUNDS_TO_VOTE: u8 = 24;
 
 /// In which of the last eight rounds a member was heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,16 +9,17 @@ use core::hash::{BuildHasher, Hash};
 use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
 use slab::Slab;
 
 use super::burst::{BurstKind, ProbeBurst};
 use super::bursts::BurstTable;
 use super::handles::{BurstHandle, Slot};
+use super::keyed_hasher::KeyedHasher;
 use super::member::{Member, NewMember};
+use super::remembered_votes::RememberedVotes;
 use crate::Path;
 use crate::time::Monotonic;
-use crate::wire::{ManualAdjustment, NodeId};
+use crate::wire::{KeyId, ManualAdjustment, Name, NodeId};
 
 /// All members, by slot, by address and by process; their bursts in progress; and the manual time adjustments
 /// that they have reported.
@@ -34,6 +35,22 @@ pub(super) struct Members {
     /// What members have reported of the manual time adjustment that they carry, as long as the server has no
     /// cluster time.
     adjustments: BTreeMap<Slot, ManualAdjustment>,
+    /// The members with a key, of which each name has one.
+    by_name: HashTable<Slot>,
+    /// The labels of the members that have stated one.
+    labels: BTreeMap<Slot, StatedLabel>,
+    /// How many labels were stated.
+    labels_stated: u64,
+    remembered: RememberedVotes,
+}
+
+/// A label that a member has stated. The order is by when it was stated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StatedLabel {
+    /// How many labels were stated before.
+    pub order: u64,
+    /// The label.
+    pub name: Name,
 }
 
 impl Members {
@@ -44,10 +61,14 @@ impl Members {
             slots: Slab::new(),
             by_address: HashTable::new(),
             by_node: HashTable::new(),
-            hasher: KeyedHasher(key),
+            hasher: KeyedHasher::new(key),
             locals: Vec::new(),
             bursts: BurstTable::default(),
             adjustments: BTreeMap::new(),
+            by_name: HashTable::new(),
+            labels: BTreeMap::new(),
+            labels_stated: 0,
+            remembered: RememberedVotes::default(),
         }
     }
 
@@ -69,14 +90,22 @@ impl Members {
         self.by_address.insert_unique(by_address(&slot), slot, by_address);
         let by_node = |slot: &Slot| hasher.hash_one(slots[*slot as usize].node);
         self.by_node.insert_unique(by_node(&slot), slot, by_node);
+        if new.key != KeyId::NONE {
+            let by_name = |slot: &Slot| hasher.hash_one(slots[*slot as usize].name);
+            self.by_name.insert_unique(by_name(&slot), slot, by_name);
+        }
         Some(slot)
     }
 
     /// Removes a member with its burst in progress and the adjustment that it has reported.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Member> {
         let member = self.slots.try_remove(slot as usize)?;
-        let (address, node) = (self.hash(member.address()), self.hash(member.node));
-        for (table, hash) in [(&mut self.by_address, address), (&mut self.by_node, node)] {
+        let hasher = self.hasher;
+        for (table, hash) in [
+            (&mut self.by_address, hasher.hash_one(member.address())),
+            (&mut self.by_node, hasher.hash_one(member.node)),
+            (&mut self.by_name, hasher.hash_one(member.name)),
+        ] {
             if let Ok(entry) = table.find_entry(hash, |found| *found == slot) {
                 entry.remove();
             }
@@ -85,6 +114,7 @@ impl Members {
             self.bursts.end(place);
         }
         self.adjustments.remove(&slot);
+        self.labels.remove(&slot);
         Some(member)
     }
 
@@ -113,8 +143,7 @@ impl Members {
     /// The path to a member.
     pub(super) fn path(&self, slot: Slot) -> Option<Path> {
         let member = self.slots.get(slot as usize)?;
-        let local = usize::from(member.local).checked_sub(1).and_then(|number| self.locals.get(number));
-        Some(Path { peer: member.address(), local: local.copied() })
+        Some(Path { peer: member.address(), local: self.local(member) })
     }
 
     /// The slot of the member at an address.
@@ -127,6 +156,12 @@ impl Members {
     pub(super) fn of_node(&self, node: NodeId) -> Option<Slot> {
         let same = |slot: &Slot| self.slots[*slot as usize].node == node;
         self.by_node.find(self.hash(node), same).copied()
+    }
+
+    /// The slot of the member with a key that has this name.
+    pub(super) fn of_name(&self, name: &Name) -> Option<Slot> {
+        let same = |slot: &Slot| self.slots[*slot as usize].name == *name;
+        self.by_name.find(self.hash(*name), same).copied()
     }
 
     /// Whether this process, or this address, is a member.
@@ -172,6 +207,32 @@ impl Members {
     /// Stores the manual time adjustment that a member has reported.
     pub(super) fn record_adjustment(&mut self, slot: Slot, adjustment: ManualAdjustment) {
         self.adjustments.insert(slot, adjustment);
+    }
+
+    /// Stores the label that a member has stated, if that is its first.
+    pub(super) fn record_label(&mut self, slot: Slot, name: Name) {
+        self.labels_stated += 1;
+        self.labels.entry(slot).or_insert(StatedLabel { order: self.labels_stated, name });
+    }
+
+    /// The label that a member has stated.
+    pub(super) fn label(&self, slot: Slot) -> Option<StatedLabel> {
+        self.labels.get(&slot).copied()
+    }
+
+    /// The local address that a member sends to.
+    pub(super) fn local(&self, member: &Member) -> Option<IpAddr> {
+        usize::from(member.local).checked_sub(1).and_then(|number| self.locals.get(number)).copied()
+    }
+
+    /// The hash function of the tables, which no attacker knows.
+    pub(super) fn hasher(&self) -> KeyedHasher {
+        self.hasher
+    }
+
+    /// The groups that had a vote and are gone.
+    pub(super) fn remembered(&mut self) -> &mut RememberedVotes {
+        &mut self.remembered
     }
 
     /// Discards all manual time adjustments that members have reported.
@@ -245,18 +306,6 @@ impl Members {
     }
 }
 
-/// Hashes with SipHash-1-3 under a secret key.
-#[derive(Clone, Copy, Debug)]
-struct KeyedHasher([u8; 16]);
-
-impl BuildHasher for KeyedHasher {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_key(&self.0)
-    }
-}
-
 /// The table grows by one part in so many: little memory is unused, and a member is copied some sixty times
 /// at most.
 const STEP: usize = 64;
@@ -268,7 +317,7 @@ const MAX_LOCALS: usize = 4_096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{ClientState, ClusterId, KeyId, Name, SessionId};
+    use crate::wire::{ClientState, ClusterId, SessionId};
 
     fn new_member(number: u32) -> (Path, NewMember) {
         let peer = SocketAddr::from((number.to_be_bytes(), 7));

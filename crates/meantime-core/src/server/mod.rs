@@ -15,6 +15,7 @@
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment` | announces manual time adjustments |
 //! | `references` | the times from outside that members offer |
+//! | `groups`, with `remembered_votes` | what each clock counts, and who keeps a vote |
 //! | `removed` | remembers which clients have no vote |
 //! | `departures` | removes silent members, sends Leave to all at the end |
 //! | `context`, with `authentication`, `events`, `members` | what all parts work with |
@@ -31,7 +32,9 @@ mod departures;
 mod events;
 mod extra_bursts;
 mod gate;
+mod groups;
 mod handles;
+mod keyed_hasher;
 mod manual_adjustment;
 mod measurement;
 mod member;
@@ -43,6 +46,7 @@ mod prober;
 mod quality;
 mod references;
 mod registrar;
+mod remembered_votes;
 mod removed;
 mod results;
 mod rounds;
@@ -77,7 +81,7 @@ use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
 use crate::wire::{
-    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Message, Name, NodeId,
+    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Label, Message, Name, NodeId,
     Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
 use crate::{
@@ -112,6 +116,7 @@ impl Server {
             plausible: config.plausible,
             initial_frequency: config.initial_frequency,
             external_cluster: config.external_cluster,
+            kept: config.kept,
         };
         let keys = core::mem::take(&mut config.keys);
         let mut context = Context {
@@ -283,7 +288,7 @@ impl Server {
                 return self.handle_register(now, Request { path, seal: &seal, header, register });
             }
             Body::Report(_) | Body::Heartbeat(_) | Body::Leave(_) => {}
-            Body::ManualAdjustment(_) | Body::Reference(_) => {}
+            Body::ManualAdjustment(_) | Body::Reference(_) | Body::Label(_) => {}
             _ => return Fate::Misdirected,
         }
         let Some(slot) = self.member_of(path.peer, header.session) else {
@@ -296,6 +301,7 @@ impl Server {
                 manual_adjustment::handle_report(&mut self.context, now, slot, header, adjustment)
             }
             Body::Reference(_) => references::handle_reference(&mut self.context, now, slot, header),
+            Body::Label(label) => self.handle_label(now, slot, header, *label),
             _ => self.handle_leave(now, slot),
         }
     }
@@ -311,7 +317,10 @@ impl Server {
         if seal.key != KeyId::NONE && self.is_known_elsewhere(header) {
             return Fate::Session;
         }
-        let reject = Reject { nonce, reason: RejectReason::UnknownSession, version: VERSION };
+        let namesake = Some(seal.name).filter(|_| seal.key != KeyId::NONE);
+        let is_replaced = namesake.is_some_and(|name| self.context.members.of_name(&name).is_some());
+        let reason = if is_replaced { RejectReason::Replaced } else { RejectReason::UnknownSession };
+        let reject = Reject { nonce, reason, version: VERSION };
         match self.registrar.reject(&mut self.context, now, path, seal, (header.session, reject)) {
             Ok(()) => Fate::Session,
             Err(fate) => fate,
@@ -411,8 +420,19 @@ impl Server {
         Fate::Accepted
     }
 
+    /// Stores a member's label, and confirms it.
+    fn handle_label(&mut self, now: Now, slot: Slot, header: &Header, label: Label) -> Fate {
+        let Some(member) = self.context.members.at(slot) else { return Fate::Session };
+        if member.record_datagram(now.mono, header) == Freshness::Replayed {
+            return Fate::Replayed;
+        }
+        self.context.members.record_label(slot, label.label);
+        self.context.send(slot, 0, Body::Label(label));
+        Fate::Accepted
+    }
+
     fn handle_leave(&mut self, now: Now, slot: Slot) -> Fate {
-        if let Some(member) = self.registrar.dismiss(&mut self.context.members, now, slot) {
+        if let Some(member) = self.registrar.dismiss(&mut self.context, now, slot) {
             self.context.events.push(ServerEvent::Left { client: member.peer() });
         }
         Fate::Accepted
@@ -421,7 +441,7 @@ impl Server {
     /// Removes members that have been silent for too long.
     fn sweep(&mut self, now: Now) {
         for slot in self.sweeper.find_silent(&mut self.context, now) {
-            if let Some(member) = self.registrar.dismiss(&mut self.context.members, now, slot) {
+            if let Some(member) = self.registrar.dismiss(&mut self.context, now, slot) {
                 let (client, silent) = (member.peer(), member.silence(now.mono));
                 self.context.events.push(ServerEvent::Lost { client, silent });
             }

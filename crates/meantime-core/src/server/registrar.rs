@@ -5,17 +5,20 @@
 
 use alloc::collections::VecDeque;
 
+use core::hash::BuildHasher;
+
 use rand::Rng;
 
 use super::authentication::Seal;
 use super::context::{Context, QueuedTransmit};
 use super::cookie::{self, Cookies};
 use super::gate::Gate;
+use super::groups;
 use super::handles::Slot;
 use super::member::{Member, NewMember};
 use super::members::Members;
 use crate::time::{Monotonic, Now, Span};
-use crate::wire::{Body, Challenge, Header, Register, Reject, RejectReason, SessionId, VERSION};
+use crate::wire::{Body, Challenge, Header, KeyId, Register, Reject, RejectReason, SessionId, VERSION};
 use crate::{Fate, Path, ServerEvent, Transmit};
 
 /// Admits members, removes them, and answers nodes that are not members.
@@ -76,7 +79,7 @@ impl Registrar {
         if was_just_admitted(&context.members, now, request) {
             return Registration::NotAdmitted(Fate::TooSoon);
         }
-        let known = context.members.knows(path.peer, header.sender);
+        let known = same_node(&context.members, request).into_iter().flatten().next().is_some();
         let full = context.members.len() >= context.config.max_clients;
         let has_room = known || !(full || self.gate.is_full_at(&context.config, path.peer.ip()));
         if has_room && !known && !self.gate.allows_admission(now.mono, &context.config, path.peer.ip()) {
@@ -89,8 +92,9 @@ impl Registrar {
     }
 
     /// Removes a member. While its cookie may be valid, its Register will not admit it again.
-    pub(super) fn dismiss(&mut self, members: &mut Members, now: Now, slot: Slot) -> Option<Member> {
-        let member = members.remove(slot)?;
+    pub(super) fn dismiss(&mut self, context: &mut Context, now: Now, slot: Slot) -> Option<Member> {
+        remember_vote(context, now, slot);
+        let member = context.members.remove(slot)?;
         self.gate.remove_member(member.address().ip());
         let until =
             now.mono + cookie::MAX_LIFETIME - member.admitted_ago(now.mono) + ADMISSION_TIME_RESOLUTION;
@@ -175,12 +179,13 @@ impl Registrar {
             cluster: register.cluster,
         };
         let local = context.members.number_of_local(path.local)?;
-        // It replaces any other member at its address or of its process.
-        let replaced = [context.members.find(path.peer), context.members.of_node(header.sender)];
+        let replaced = same_node(&context.members, request);
+        report_replacement(context, now, request);
         for slot in replaced.into_iter().flatten() {
-            self.dismiss(&mut context.members, now, slot);
+            self.dismiss(context, now, slot);
         }
         let slot = context.members.insert(now.mono, &new, local)?;
+        recall_vote(context, now, slot);
         self.gate.add_member(path.peer.ip());
         let member = context.members.get(slot)?;
         context.events.push(ServerEvent::Connected { client: member.peer(), state: member.state });
@@ -196,11 +201,48 @@ fn repeated(members: &Members, request: Request<'_>) -> Option<Slot> {
     member.has_registered_with(request.header.sender, request.register.nonce).then_some(slot)
 }
 
-/// Whether the member at this address, or of this process, was admitted only a moment ago. A client that
+/// The members that this Register replaces: at its address, of its process and, with a key, of its name. A node
+/// with a key has one session.
+fn same_node(members: &Members, request: Request<'_>) -> [Option<Slot>; 3] {
+    let Request { path, header, register, .. } = request;
+    let namesake = members.of_name(&register.name).filter(|_| header.key_id != KeyId::NONE);
+    [members.find(path.peer), members.of_node(header.sender), namesake]
+}
+
+/// Reports that another process has registered with a name, and its key, that was in use.
+fn report_replacement(context: &mut Context, now: Now, request: Request<'_>) {
+    let [_, own, namesake] = same_node(&context.members, request);
+    let replaced = namesake.filter(|slot| Some(*slot) != own).and_then(|slot| context.members.get(slot));
+    if let Some(member) = replaced {
+        let (client, silent) = (member.peer(), member.silence(now.mono));
+        context.events.push(ServerEvent::Replaced { client, by: request.path.peer, silent });
+    }
+}
+
+/// Remembers that the group of a member has a vote.
+fn remember_vote(context: &mut Context, now: Now, slot: Slot) {
+    let Some(member) = context.members.get(slot).filter(|member| member.has_vote()) else { return };
+    let group = groups::group_of(&context.config, member, context.members.local(member));
+    let (group, max) = (context.members.hasher().hash_one(group), context.config.max_clients);
+    context.members.remembered().remember(now.mono, group, max);
+}
+
+/// Gives a new member the vote that its group has had.
+fn recall_vote(context: &mut Context, now: Now, slot: Slot) {
+    let Some(member) = context.members.get(slot) else { return };
+    let group = groups::group_of(&context.config, member, context.members.local(member));
+    let group = context.members.hasher().hash_one(group);
+    let has_vote = context.members.remembered().includes(now.mono, group);
+    if let Some(member) = context.members.at(slot).filter(|_| has_vote) {
+        member.give_vote();
+    }
+}
+
+/// Whether the member at this address, of this process or of this name, was admitted only a moment ago. A client that
 /// registers again and again must not cause work and events without limit.
 fn was_just_admitted(members: &Members, now: Now, request: Request<'_>) -> bool {
-    let slots = [members.find(request.path.peer), members.of_node(request.header.sender)];
-    let mut same = slots.into_iter().flatten().filter_map(|slot| members.get(slot));
+    let same = same_node(members, request).into_iter().flatten();
+    let mut same = same.filter_map(|slot| members.get(slot));
     same.any(|member| member.admitted_ago(now.mono) < MIN_SESSION)
 }
 

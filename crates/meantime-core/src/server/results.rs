@@ -8,10 +8,11 @@ use super::context::Context;
 use super::corrections::RoundKind;
 use super::coverage;
 use super::extra_bursts;
+use super::groups;
 use super::handles::Slot;
 use super::members::Members;
 use crate::ServerEvent;
-use crate::consensus::{Conclusion, MemberJudgement, MemberReading, PhaseTransition, Timekeeper};
+use crate::consensus::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition, Timekeeper};
 use crate::event::{Adjustment, Exclusion, Falseticker, RoundReport, Voter};
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{ClusterId, Verdict};
@@ -104,6 +105,13 @@ impl RoundResults {
             let voter = Voter::Client(member.peer());
             context.events.extend(exclusion_event(member.exclusion, *judgement, voter));
             member.exclusion = judgement.exclusion;
+            match conclusion.transition {
+                // The clocks that the cluster's time was taken from have a vote from the beginning.
+                Some(PhaseTransition::Agreed | PhaseTransition::Adopted) if judgement.agrees => {
+                    member.give_vote();
+                }
+                _ => member.record_agreement(judgement.agrees),
+            }
             let verdict = if judgement.agrees { Verdict::Agrees } else { Verdict::Minority };
             if verdict == Verdict::Minority && member.verdict != Verdict::Minority {
                 new_minority.push(slot);
@@ -121,14 +129,16 @@ impl RoundResults {
 fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     let max_age = context.config.lifetime();
     let mut readings: Vec<MemberReading> = Vec::with_capacity(context.members.len());
-    for (member, adjustment) in context.members.iter_with_adjustments() {
-        let reading = member.vote_reading(now, round, max_age, adjustment);
+    let weights = groups::weigh(&context.config, &context.members);
+    for ((member, adjustment), weight) in context.members.iter_with_adjustments().zip(weights.members) {
+        let reading = member.vote_reading(now, round, max_age, adjustment, weight);
         member.discard_old_frequency(now.mono);
         member.history.record(reading.reading.is_some_and(|reading| reading.fresh));
         readings.push(reading);
     }
     let new_cluster = ClusterId(context.rng.next_u64().max(1));
-    let conclusion = context.timekeeper.conclude(round, now.raw, &readings, new_cluster);
+    let electorate = Electorate { own: weights.own, clients: &readings };
+    let conclusion = context.timekeeper.conclude(round, now.raw, electorate, new_cluster);
     let unheard = readings.iter().filter(|member| member.reading.is_none() && !member.removed).count();
     (conclusion, unheard)
 }

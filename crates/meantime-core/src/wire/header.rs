@@ -92,6 +92,7 @@ pub enum Kind {
     Leave = 10,
     ManualAdjustment = 11,
     Reference = 13,
+    Label = 12,
 }
 
 impl Kind {
@@ -109,6 +110,7 @@ impl Kind {
             10 => Kind::Leave,
             11 => Kind::ManualAdjustment,
             13 => Kind::Reference,
+            12 => Kind::Label,
             _ => return None,
         })
     }

@@ -6,6 +6,7 @@ use super::datagram::{BODY, BODY_LEN, DATAGRAM_LEN, Datagram};
 use super::error::DecodeError;
 use super::header::{Header, Kind};
 use super::heartbeat::{Heartbeat, HeartbeatAck};
+use super::label::Label;
 use super::leave::Leave;
 use super::manual_adjustment::ManualAdjustment;
 use super::probe::Probe;
@@ -60,6 +61,8 @@ pub enum Body {
     ManualAdjustment(ManualAdjustment),
     /// Client to server: a reading of the time outside of the cluster.
     Reference(Reference),
+    /// Either way: the label of the client's machine.
+    Label(Label),
 }
 
 impl Body {
@@ -78,6 +81,7 @@ impl Body {
             Body::Leave(_) => Kind::Leave,
             Body::ManualAdjustment(_) => Kind::ManualAdjustment,
             Body::Reference(_) => Kind::Reference,
+            Body::Label(_) => Kind::Label,
         }
     }
 }
@@ -101,6 +105,7 @@ impl Message {
             Body::Leave(body) => body.encode(&mut bytes),
             Body::ManualAdjustment(body) => body.encode(&mut bytes),
             Body::Reference(body) => body.encode(&mut bytes),
+            Body::Label(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -128,6 +133,7 @@ impl Message {
             Kind::Leave => Body::Leave(Leave::decode(&bytes)?),
             Kind::ManualAdjustment => Body::ManualAdjustment(ManualAdjustment::decode(&bytes)?),
             Kind::Reference => Body::Reference(Reference::decode(&bytes)?),
+            Kind::Label => Body::Label(Label::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

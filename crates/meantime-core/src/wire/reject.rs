@@ -29,6 +29,8 @@ pub enum RejectReason {
     UnknownSession = 2,
     /// The server has as many clients as it may have.
     Full = 3,
+    /// Another process has registered with the client's name and key: a node with a key has one session.
+    Replaced = 4,
 }
 
 impl fmt::Display for RejectReason {
@@ -37,6 +39,9 @@ impl fmt::Display for RejectReason {
             RejectReason::Version => "the server speaks another version of the protocol",
             RejectReason::UnknownSession => "the server does not know this session",
             RejectReason::Full => "the server has as many clients as it may have",
+            RejectReason::Replaced => {
+                "another client has registered with this name and its key; give each node a name of its own"
+            }
         })
     }
 }
@@ -53,6 +58,7 @@ impl Reject {
             1 => RejectReason::Version,
             2 => RejectReason::UnknownSession,
             3 => RejectReason::Full,
+            4 => RejectReason::Replaced,
             _ => return Err(DecodeError::Field("reason")),
         };
         let nonce = BigEndian::read_u64(&body[field::NONCE]);

@@ -1,0 +1,216 @@
+//! Adoption: a server that has no time, or does not trust its own, takes the time that its clients carry.
+//!
+//! *Carriers* are the clients that state a cluster time. They count only where they are most of the clients
+//! by weight; a few may be liars that were early. Then no first vote takes place, which would step the good
+//! clocks among them: the server adopts what they carry, or waits.
+//!
+//! Let A be the carriers that agree within the maximum window, and T the weight of all members, the server's
+//! own clock and newcomers included, but not those of them that show an implausible time: such a clock knows
+//! nothing. After the sleep of its machine, a server knows which members had a vote and that its own clock is
+//! not to be trusted: then T is the weight of those members. The server adopts the time of A
+//!
+//! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
+//!   cluster over a restart ([`KeptTime`](super::KeptTime)) and A is within the error of that. If the carriers
+//!   are divided, its own kept time so decides between them.
+//! * after a minute, if A and the clocks that consent have more than half of T. The server's own clock, if it
+//!   has kept no time, and newcomers consent if they are within the radius of A, as in a first vote. So a
+//!   cluster of two machines survives the restart of a server that has kept nothing.
+//!
+//! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time is
+//! within the maximum window of a good clock, or (with consent) within the radius.
+
+use super::following::{agreement, report};
+use super::manual_adjustment;
+use super::noise::Ballot;
+use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
+use super::timekeeper::Timekeeper;
+use super::vote::Agreement;
+use super::weight::Weight;
+use super::window::MAX_WINDOW;
+use crate::event::{Exclusion, Outcome};
+use crate::time::{Offset, Raw, Span, Timestamp};
+use crate::wire::{ClusterId, ManualAdjustment};
+use alloc::vec::Vec;
+
+/// The clients of which the server may take over the time.
+pub(super) struct Carriers<'a> {
+    members: Vec<&'a MemberReading<'a>>,
+    /// What they count.
+    weight: Weight,
+    /// Whether these are the members that had a vote before the server's machine slept.
+    had_votes: bool,
+}
+
+impl Timekeeper {
+    /// The clients that state a cluster time which can be true. If the server has slept and knows which
+    /// members have a vote, only these.
+    pub(super) fn carriers<'a>(&self, electorate: Electorate<'a>) -> Carriers<'a> {
+        let had_votes =
+            self.cluster != ClusterId(0) && electorate.clients.iter().any(|member| member.is_voter());
+        let plausible = |member: &&MemberReading<'_>| {
+            member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
+        };
+        let members: Vec<&MemberReading<'_>> = electorate
+            .clients
+            .iter()
+            .filter(|member| member.state.has_cluster_time() && (member.has_vote || !had_votes))
+            .filter(plausible)
+            .collect();
+        let weight = members.iter().map(|member| member.weight).sum();
+        Carriers { members, weight, had_votes }
+    }
+
+    /// Adopts the time that the carriers have, after so many votes. Returns false, and adopts nothing, if too
+    /// few agree on one.
+    pub(super) fn adopt(
+        &mut self,
+        votes: u32,
+        now: Raw,
+        electorate: Electorate<'_>,
+        carriers: &Carriers<'_>,
+        new_cluster: ClusterId,
+        conclusion: &mut Conclusion,
+    ) -> bool {
+        // A server whose machine has slept keeps its cluster.
+        let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
+        let cluster = own.or_else(|| commonest_cluster(&carriers.members)).unwrap_or(new_cluster);
+        let manual_adjustment = match own {
+            Some(_) => Some(self.manual_adjustment),
+            None => manual_adjustment::commonest(&carriers.members, cluster),
+        };
+        let Some(manual_adjustment) = manual_adjustment else {
+            return false;
+        };
+        let ballots = self.ballots(now, &carriers.members);
+        let kept = self.kept_phase(now, cluster, &manual_adjustment);
+        let carried = carried_time(&ballots, carriers.weight, kept, electorate.own);
+        report(&ballots, &carried, conclusion);
+        let mut supporting = carried.weight;
+        if let Some((phase, reach)) = kept {
+            let supports = (phase - carried.median).abs() <= reach;
+            supporting += if supports { electorate.own } else { Weight::ZERO };
+        }
+        if votes >= CONSENT_AFTER {
+            let at = Timestamp::from_nanos((now + carried.median).as_nanos());
+            let shown = carried.median + manual_adjustment.added_at(at);
+            supporting += self.consenting(now, electorate, shown);
+        }
+        if !carried.majority || !supporting.is_majority_of(self.votes_for_adoption(now, electorate, carriers))
+        {
+            return false;
+        }
+        let agreeing: Vec<Ballot> =
+            ballots.iter().filter(|ballot| carried.includes(&ballot.vote, MAX_WINDOW)).copied().collect();
+        if !self.follow(now, carried.median, &agreeing, conclusion) {
+            return false;
+        }
+        conclusion.judgements = self.judge_carriers(now, electorate, &carried);
+        conclusion.transition = Some(PhaseTransition::Adopted);
+        (self.cluster, self.manual_adjustment) = (cluster, manual_adjustment);
+        self.anchor.rest(REST);
+        self.begin_following();
+        conclusion.report.outcome = Outcome::Following;
+        true
+    }
+
+    /// The base time that the server has kept over a restart, minus its oscillator, and how far that may be
+    /// off; `None`: it has kept no time of this cluster.
+    fn kept_phase(
+        &self,
+        now: Raw,
+        cluster: ClusterId,
+        adjustment: &ManualAdjustment,
+    ) -> Option<(Span, Span)> {
+        let kept = self.kept.filter(|kept| kept.cluster == cluster)?;
+        let base = adjustment.base_of(self.timescale.published(now));
+        Some((base - Timestamp::from_nanos(now.as_nanos()), kept.error + MAX_WINDOW))
+    }
+
+    /// Whether the carriers are most of the clients, by weight; newcomers that show an implausible time do not
+    /// count.
+    pub(super) fn are_most_clients(&self, carriers: &Carriers<'_>, electorate: Electorate<'_>) -> bool {
+        carriers.had_votes || carriers.weight.is_majority_of(self.plausible_clients(electorate))
+    }
+
+    /// The weight of all clients, without newcomers that show an implausible time.
+    fn plausible_clients(&self, electorate: Electorate<'_>) -> Weight {
+        let is_plausible =
+            |member: &MemberReading<'_>| member.reading.is_none_or(|it| self.implausible(&it).is_none());
+        let counts = |member: &&MemberReading<'_>| member.state.has_cluster_time() || is_plausible(member);
+        electorate.clients.iter().filter(counts).map(|member| member.weight).sum()
+    }
+
+    /// What all clocks count that are for an adoption or against it: T.
+    fn votes_for_adoption(&self, now: Raw, electorate: Electorate<'_>, carriers: &Carriers<'_>) -> Weight {
+        if carriers.had_votes {
+            return carriers.weight;
+        }
+        let own = PhaseReading::own(now, self.timescale.phase_at(now));
+        let own = Some(electorate.own).filter(|_| self.implausible(&own).is_none());
+        own.into_iter().chain([self.plausible_clients(electorate)]).sum()
+    }
+
+    /// The weight of the clocks which carry no cluster time, and have none of their own that was kept, that are
+    /// within the radius of `shown`, which is a clock minus the server's oscillator.
+    fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span) -> Weight {
+        let own = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
+        let own = Some((own, electorate.own)).filter(|_| self.kept.is_none());
+        let newcomers = electorate.clients.iter().filter(|member| !member.state.has_cluster_time());
+        let newcomers = newcomers.filter_map(|member| Some((member.shown()?.phase, member.weight)));
+        let near = |(phase, _): &(Span, Weight)| (*phase - shown).abs() <= self.config.radius;
+        own.into_iter().chain(newcomers).filter(near).map(|(_, weight)| weight).sum()
+    }
+
+    /// The judgement about each carrier that was heard, by whether it has the time that is adopted.
+    fn judge_carriers(
+        &self,
+        now: Raw,
+        electorate: Electorate<'_>,
+        carried: &Agreement,
+    ) -> Vec<Option<MemberJudgement>> {
+        let judgement = |member: &MemberReading<'_>| {
+            member.reading.filter(|_| member.state.has_cluster_time())?;
+            let ballot = self.ballots(now, &[member]).pop();
+            let reading = ballot.map(|ballot| ballot.vote);
+            let offset = Offset::ahead_by(reading?.offset - carried.median);
+            let agrees = reading.is_some_and(|reading| carried.includes(&reading, MAX_WINDOW));
+            Some(MemberJudgement::vote(offset, (!agrees).then_some(Exclusion::OutsideWindow)))
+        };
+        electorate.clients.iter().map(judgement).collect()
+    }
+}
+
+/// The time on which more than half of the carriers agree. If none has that, the one on which those agree that
+/// are within reach of the time which the server has kept, if they and the server's own clock are more than
+/// half of the carriers and that clock.
+fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>, own: Weight) -> Agreement {
+    let carried = agreement(ballots, carriers);
+    let Some((phase, reach)) = kept.filter(|_| !carried.majority) else {
+        return carried;
+    };
+    let near: Vec<Ballot> =
+        ballots.iter().filter(|ballot| (ballot.vote.offset - phase).abs() <= reach).copied().collect();
+    let mut near = agreement(&near, carriers);
+    let (mut with_own, mut all) = (near.weight, carriers);
+    with_own += own;
+    all += own;
+    near.majority = near.agreeing > 0 && with_own.is_majority_of(all);
+    near
+}
+
+/// The cluster of which most of the carriers have the time, by weight; `None`: none names its cluster.
+fn commonest_cluster(carriers: &[&MemberReading<'_>]) -> Option<ClusterId> {
+    let mut named: Vec<(ClusterId, Weight)> = carriers
+        .iter()
+        .filter(|member| member.cluster != ClusterId(0))
+        .map(|member| (member.cluster, member.weight))
+        .collect();
+    named.sort_unstable();
+    let weight = |same: &[(ClusterId, Weight)]| same.iter().map(|(_, weight)| *weight).sum::<Weight>();
+    named.chunk_by(|one, other| one.0 == other.0).max_by_key(|same| weight(same)).map(|same| same[0].0)
+}
+
+/// After so many votes the server's own clock and newcomers may consent: a minute.
+const CONSENT_AFTER: u32 = 12;
+/// After taking over the members' time the rate is left alone for ten minutes.
+const REST: Span = Span::from_secs(600);

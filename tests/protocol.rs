@@ -2,7 +2,7 @@
 //! hands.
 
 use meantime_core::event::{Adjustment, HoldoverReason, Refusal};
-use meantime_core::time::{Frequency, Span};
+use meantime_core::time::{Correction, Frequency, Span};
 use meantime_core::wire::{
     Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason,
     Message, NodeId, Reject, RejectReason, SessionId, VERSION,
@@ -376,6 +376,75 @@ fn a_client_states_a_bound_that_holds_and_grows_in_holdover() {
     pair.run_through(100.0, |_| false);
     let later = bounds(&pair).0.expect("holdover has a bound");
     assert!(later > bound + Span::from_micros(90), "a ppm for 100 s: {bound}, then {later}");
+}
+
+/// By how much a client says that its bound was broken, each time.
+fn broken(pair: &mut Pair) -> Vec<Span> {
+    let gap = |event| if let ClientEvent::BoundBroken { gap } = event { Some(gap) } else { None };
+    events(&mut pair.client).into_iter().filter_map(gap).collect()
+}
+
+/// A pair that has agreed, whose server is replaced by that of another cluster, which is ahead by so much.
+fn moved_to_another_cluster(ahead: Span) -> Pair {
+    let mut pair = Pair::agreed();
+    pair.run(200.0);
+    let time = pair.server.read(pair.server_now().raw).time;
+    pair.server_ahead = pair.server_ahead + (time - pair.server_oscillator()) + ahead;
+    let config = ServerConfig { external_cluster: Some(ClusterId(99)), ..ServerConfig::default() };
+    pair.server = Server::new(config, [9; 32], pair.server_now());
+    assert_eq!(broken(&mut pair), []);
+    pair.run(200.0);
+    assert!(pair.difference().abs() < Span::from_millis(1), "{}", pair.difference());
+    pair
+}
+
+#[test]
+fn a_client_that_another_server_moves_beyond_its_bound_says_so_once() {
+    for ahead in [Span::from_secs(5), Span::from_millis(-50)] {
+        let mut pair = moved_to_another_cluster(ahead);
+        let gaps = broken(&mut pair);
+        let [gap] = gaps[..] else { panic!("{ahead}: {gaps:?}") };
+        assert!((gap - ahead.abs()).abs() < Span::from_millis(1), "{gap}");
+    }
+}
+
+#[test]
+fn a_client_that_moves_to_a_server_with_the_same_time_has_no_broken_bound() {
+    let mut pair = moved_to_another_cluster(Span::from_micros(20));
+    assert_eq!(broken(&mut pair), []);
+}
+
+#[test]
+fn a_server_that_proves_nothing_cannot_step_a_client_silently() {
+    for learning in [true, false] {
+        let mut pair = Pair::agreed();
+        pair.run(200.0);
+        assert_eq!(broken(&mut pair), []);
+        let begun = pair.client.read(pair.client_now().raw).time - pair.server_oscillator();
+        pair.run_altering(60.0, |message| {
+            match &mut message.body {
+                Body::Probe(probe) => probe.before = None,
+                Body::Correction(message) => {
+                    (message.learning, message.last) = (learning, None);
+                    message.correction = Correction::adding(Span::from_secs(10));
+                }
+                _ => {}
+            }
+            true
+        });
+        let moved = pair.client.read(pair.client_now().raw).time - pair.server_oscillator() - begun;
+        let gaps = broken(&mut pair);
+        match learning {
+            // It may be another server's time, so nothing holds the clock to the old one.
+            true => {
+                assert!(
+                    moved > Span::from_secs(9) && gaps.iter().any(|gap| *gap > Span::from_secs(9)),
+                    "{moved} {gaps:?}"
+                )
+            }
+            false => assert!(moved.abs() < Span::from_millis(1) && gaps.is_empty(), "{moved} {gaps:?}"),
+        }
+    }
 }
 
 #[test]

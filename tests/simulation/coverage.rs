@@ -5,7 +5,11 @@ use meantime_core::coverage::Coverage;
 use meantime_core::event::RoundReport;
 use meantime_core::time::{Monotonic, Now, Span};
 use meantime_core::view::ServerView;
-use meantime_sim::{AnyNode, Directions, Fault, Jitter, Lie, MemberIndex, Scenario, Simulation, SlowQueue};
+use meantime_core::{ClientEvent, ServerEvent};
+use meantime_sim::{
+    AnyNode, Directions, Fault, Jitter, Lie, MemberIndex, NodeEvent, Observer, ReportedEvent, Scenario,
+    Simulation, SlowQueue,
+};
 
 use crate::random_faults::without_harm_to_clocks;
 use crate::support::{Running, battery, loss, s, seeds, us};
@@ -17,6 +21,20 @@ struct Covered {
     covered: usize,
     /// How many were not.
     not_covered: usize,
+}
+
+/// No honest node says that a bound was broken.
+struct Whole;
+
+impl Observer for Whole {
+    fn reported(&mut self, happening: &ReportedEvent) {
+        let broken = matches!(
+            happening.event,
+            NodeEvent::Client(ClientEvent::BoundBroken { .. })
+                | NodeEvent::Server(ServerEvent::BoundsBroken { .. })
+        );
+        assert!(!broken, "{happening:?}");
+    }
 }
 
 /// The server's view now; `None`: its process does not run.
@@ -36,7 +54,7 @@ fn honest(scenario: &Scenario) -> Covered {
     let mut simulation = Simulation::new(scenario);
     let (mut total, mut last) = (Covered::default(), None);
     while simulation.world().now() < scenario.duration {
-        simulation.run_for(s(1), &mut ());
+        simulation.run_for(s(1), &mut Whole);
         let Some(view) = view(&mut simulation) else { continue };
         let Some(round) = view.last_round.filter(|round| last != Some(round.round)) else { continue };
         last = Some(round.round);

@@ -514,9 +514,11 @@ pub enum ClientEvent {
         adjustment: Adjustment,
     },
     /// The newest exchanges contradict the bound: one of its assumptions, about this oscillator, a timestamp
-    /// or the server's clock, was wrong. The bound has been reset.
+    /// or the server's clock, was wrong, or the time of a new session is beyond the bound on that of the one
+    /// before. Also a step that no exchange proves. The bound has been reset.
     BoundBroken {
-        /// The distance between the two intervals that should overlap.
+        /// The distance between the two intervals that should overlap, or of the step from the interval that
+        /// should contain it.
         gap: Span,
     },
     /// The machine was suspended, and its oscillator with it: the clock must be synchronized again.

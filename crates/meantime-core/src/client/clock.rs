@@ -2,8 +2,9 @@
 //!
 //! It decides whether a correction is followed and whether the clock steps or slews, follows the rate command
 //! and manual adjustments, and guarantees a [bound](crate::estimation::bound). The bound is a distance from
-//! the time of *one session's* server. So it is reset with every session, and after every gap that is long
-//! enough for the server to have been replaced or deposed meanwhile.
+//! the time of *one session's* server. So it begins anew with every session, and after every gap that is long
+//! enough for the server to have been replaced or deposed meanwhile. If the new time is beyond the old bound,
+//! the client reports that.
 
 use super::announced_adjustment::AdjustmentAwareness;
 use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
@@ -271,7 +272,11 @@ impl MemberClock {
     ) {
         let rho = self.rho(now.raw);
         if update.continuity == Continuity::Broken || update.learning {
-            self.bound.forget();
+            // The bound of a clock that shows the same in another cluster's time is about that time, too.
+            match self.published.rebased(now.raw, &update.manual) {
+                Some(shift) => self.bound.begin_anew(shift),
+                None => self.bound.forget(),
+            }
         }
         self.bound.set_pace(now.raw, update.steering, rho);
         let proving = exchanges.filter(|exchange| !update.learning && exchange.delay() >= Span::ZERO);
@@ -342,6 +347,13 @@ impl MemberClock {
         let Some(known) = self.discipline.estimate(now.raw) else { return };
         let Some(proposal) = self.propose(now.raw, &self.discipline, manual) else { return };
         let adjustment = self.limits.adjustment(&proposal);
+        let gap = self.bound.outside(now.raw, proposal.phase, rho);
+        let is_later_step = adjustment == Adjustment::Step && !proposal.first;
+        if is_later_step && gap > proposal.difference.abs().half() {
+            // What is proved does not support the step, so it proves nothing of the time that is stepped to.
+            self.bound.forget();
+            outbox.report(ClientEvent::BoundBroken { gap });
+        }
         let before = self.published.follow(now.raw, &proposal, adjustment, *manual, cluster);
         if outcome == BurstOutcome::Followed && adjustment == Adjustment::Slew {
             self.published.confirm_start();

@@ -46,6 +46,8 @@ pub(super) struct BoundUpdate {
     pub learning: bool,
     /// How fast the server states that it may change the cluster's rate.
     pub steering: SteeringPace,
+    /// The manual adjustment that a clock has that follows the server.
+    pub manual: ManualAdjustment,
 }
 
 /// Whether the server's time is the one that earlier exchanges were about.

@@ -366,7 +366,8 @@ impl Joined {
         let continuity = if broken { Continuity::Broken } else { Continuity::Same };
         self.proved = !message.learning;
         let steering = if message.brisk { SteeringPace::Brisk } else { SteeringPace::Gentle };
-        let update = BoundUpdate { continuity, learning: message.learning, steering };
+        let manual = *self.server_time.adjustment().manual();
+        let update = BoundUpdate { continuity, learning: message.learning, steering, manual };
         clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
 }

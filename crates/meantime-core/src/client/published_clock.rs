@@ -94,6 +94,20 @@ impl PublishedClock {
         self.manual.reach(self.base_time(raw), bound)
     }
 
+    /// By how much base time changes for a clock that shows the same and has this manual adjustment from now
+    /// on; `None`: that is not known exactly, since the adjustment that it has is slewing, or it has no
+    /// cluster time.
+    pub(super) fn rebased(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Span> {
+        let base = self.base_time(raw);
+        let is_slewing = self.manual.start <= base && base < self.manual.end();
+        match manual.has_same_effect_as(&self.manual) {
+            _ if !self.has_cluster_time() => None,
+            true => Some(Span::ZERO),
+            false if is_slewing => None,
+            false => Some(manual.base_of(self.manual.shown(base)) - base),
+        }
+    }
+
     /// How much more a clock with this manual adjustment shows now.
     pub(super) fn missed(&self, raw: Raw, manual: &ManualAdjustment) -> Span {
         manual.shown(self.base_time(raw)) - self.time(raw)

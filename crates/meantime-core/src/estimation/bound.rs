@@ -29,7 +29,8 @@
 //!
 //! If the intersection is empty, one of the assumptions was wrong: the oscillator has jumped or changed its
 //! frequency, a timestamp was wrong, or the server's clock has jumped. The interval then restarts from that
-//! exchange, and the client reports it.
+//! exchange, and the client reports it. The same applies when the interval begins anew for another reason,
+//! with a new session for example: what was proved before is kept, grows on, and must meet the next proof.
 //!
 //! Intersected intervals that grow at the rate of the worst clock in between are due to Marzullo and Owicki,
 //! *Maintaining the time in a distributed system* (1983).
@@ -50,6 +51,8 @@ pub enum SteeringPace {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
     interval: Option<Interval>,
+    /// What was proved before the interval began anew. `None`: nothing, or the new interval has met it.
+    before: Option<Interval>,
     /// The interval that at least two bursts prove, on either side. `None`: there is none.
     supported: Option<Interval>,
     /// The frequency with which the interval moves: the one that the node's clock has.
@@ -104,6 +107,7 @@ impl Bound {
     pub fn unknown(raw: Raw, drift_allowance: Frequency) -> Bound {
         Bound {
             interval: None,
+            before: None,
             supported: None,
             frequency: Frequency::ZERO,
             heard: raw,
@@ -155,9 +159,26 @@ impl Bound {
         self.steering = steering;
     }
 
-    /// Discards the interval; the next exchange starts a new one.
+    /// Discards all that is proved of the phase; the next exchange starts a new interval.
     pub fn forget(&mut self) {
-        (self.interval, self.supported, self.first) = (None, None, None);
+        (self.interval, self.before, self.supported, self.first) = (None, None, None, None);
+    }
+
+    /// The next exchange starts a new interval, since it may be about another time. It is compared with what
+    /// is proved until now, moved by `shift`: base time changes by that although clocks show the same.
+    pub fn begin_anew(&mut self, shift: Span) {
+        if let Some(Interval { at, low, high }) = self.interval.take() {
+            self.before = Some(Interval { at, low: low + shift, high: high + shift });
+        }
+        (self.supported, self.first) = (None, None);
+    }
+
+    /// How far this phase is outside of what is proved, or was proved before the interval began anew, when
+    /// the oscillator reads `raw`; zero: it is inside, or nothing is proved.
+    pub fn outside(&self, raw: Raw, phase: Span, rho: Frequency) -> Span {
+        let proved = self.interval.as_ref().or(self.before.as_ref());
+        let proved = proved.map(|interval| self.carried(interval, raw, rho));
+        proved.map_or(Span::ZERO, |proved| (proved.low - phase).max(phase - proved.high).max(Span::ZERO))
     }
 
     /// A rate command was received at `raw`, changed by `change`, from a server with rounds of length
@@ -191,6 +212,9 @@ impl Bound {
             }
         }
         let Some((burst, both)) = alone.interval.zip(self.interval) else { return broken };
+        let met = self.before.take().map(|earlier| self.carried(&earlier, both.at, rho));
+        let missed = met.map_or(Span::ZERO, |met| (met.low - both.high).max(both.low - met.high));
+        broken = broken.max((missed > Span::ZERO).then_some(missed));
         self.supported = before.filter(|_| broken.is_none()).map(|before| {
             let at = |interval: &Interval| self.carried(interval, both.at, rho);
             let (before, burst) = (at(&before), at(&burst));
@@ -276,7 +300,9 @@ impl Bound {
             true => self.carried(&interval, raw, rho),
             false => interval,
         };
-        (self.interval, self.supported) = (self.interval.map(advanced), self.supported.map(advanced));
+        let [interval, before, supported] =
+            [self.interval, self.before, self.supported].map(|interval| interval.map(advanced));
+        (self.interval, self.before, self.supported) = (interval, before, supported);
     }
 
     /// The interval at another moment; it grows in both directions of time.
@@ -474,6 +500,37 @@ mod tests {
         assert!((gap.as_nanos() - (1_000_000 - 20_000 - 2_000)).abs() < 1_100, "{gap}");
         assert!(of(&bound, 1.0, 1_000_000) <= 11_010);
         assert!(of(&bound, 1.0, 0) >= 1_000_000, "a clock that has not followed is that far off");
+    }
+
+    #[test]
+    fn an_interval_that_begins_anew_is_compared_with_what_was_proved_before() {
+        for (phase, shift, gap) in
+            [(50_000, 0, None), (1_000_000, 0, Some(872_998)), (1_000_000, 1_000_000, None)]
+        {
+            let mut bound = calm();
+            bound.prove(&exchange(0.0, 0, 10_000, 10_000), RHO);
+            bound.begin_anew(Span::from_nanos(shift));
+            assert_eq!(bound.of(raw(1.0), Span::ZERO, RHO), None, "nothing is proved of the new time");
+            // A ppm for 100 s, and a ppb/s of steering.
+            let proved = [exchange(100.0, phase, 10_000, 10_000)];
+            let broken = bound.prove_burst(proved.into_iter(), RHO).map(Span::as_nanos);
+            assert_eq!(broken, gap);
+            let again = [exchange(101.0, phase, 10_000, 10_000)];
+            assert_eq!(bound.prove_burst(again.into_iter(), RHO), None, "it is told once");
+        }
+    }
+
+    #[test]
+    fn a_phase_is_outside_of_what_is_proved_now_or_was_before() {
+        let mut bound = calm();
+        let outside = |bound: &Bound, us| bound.outside(raw(0.0), Span::from_micros(us), RHO).as_nanos();
+        assert_eq!(outside(&bound, 500), 0);
+        bound.prove(&exchange(0.0, 0, 100_000, 100_000), RHO);
+        assert_eq!((outside(&bound, 100), outside(&bound, 500)), (0, 398_998));
+        bound.begin_anew(Span::ZERO);
+        assert_eq!(outside(&bound, -500), 398_998);
+        bound.forget();
+        assert_eq!(outside(&bound, 500), 0);
     }
 
     #[test]

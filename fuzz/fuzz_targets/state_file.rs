@@ -24,12 +24,12 @@ fn check(text: &str) {
         [NOW, Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX)]
     {
         let now = ReadTime { wall_clock, mark: MARK, plausible: PlausibleTimes::default() };
-        let Ok(Recalled { frequency, error, time }) = recall(text, &owner, now) else { continue };
+        let Ok(Recalled { frequency, error, time, cluster, .. }) = recall(text, &owner, now) else { continue };
         assert!(frequency.ppm().abs() <= 500.0 && error.ppm() >= 0.0, "{frequency:?} {error:?}");
         if let Ok(time) = time {
             assert!(PlausibleTimes::default().contains(time), "{time:?}");
         }
-        let known = SavedState { time: time.unwrap_or(NOW), at: MARK, frequency, error };
+        let known = SavedState { cluster, time: time.unwrap_or(NOW), at: MARK, frequency, error };
         match recall(&serialize(&owner, &known), &owner, now) {
             Ok(again) => {
                 let difference = again.frequency.ppb() - frequency.ppb();

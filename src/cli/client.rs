@@ -87,7 +87,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let name = args.name.or(owner).unwrap_or_else(host_name);
     let keys = file.map(|file| file.node_keys(&name)).transpose();
     let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
-    let (state_file, initial_frequency) = args.node.open_state_file(&name, &mut clock, plausible);
+    let (state_file, kept) = args.node.open_state_file(&name, &mut clock, plausible);
     let now = clock.now();
     let config = ClientConfig {
         name,
@@ -101,7 +101,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         keys,
         max_delay: args.max_delay,
         asymmetry: args.asymmetry,
-        initial_frequency,
+        initial_frequency: kept.frequency,
         offers_reference: args.node.offers_reference(),
     };
     log::info!(target: EVENT_TARGET, "following the server {}", args.server);

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Failure;
 use super::logging::EVENT_TARGET;
 use super::names;
-use super::node::{Equipment, NodeArgs};
+use super::node::{Equipment, KeptState, NodeArgs};
 use super::output::Listening;
 use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
@@ -16,7 +16,7 @@ use super::units::{self, ValueError};
 use crate::clock::NodeClock;
 use crate::udp::ServerSocket;
 use meantime_core::config::{PROBE_RATE, STEP_THRESHOLD};
-use meantime_core::time::{Frequency, Span};
+use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Name};
 use meantime_core::{MasterKeys, PlausibleTimes, Server, ServerConfig};
 
@@ -86,12 +86,7 @@ pub(super) struct ServerArgs {
 }
 
 impl ServerArgs {
-    fn config(
-        &self,
-        initial_frequency: Option<(Frequency, Frequency)>,
-        keys: MasterKeys,
-        plausible: PlausibleTimes,
-    ) -> ServerConfig {
+    fn config(&self, kept: KeptState, keys: MasterKeys, plausible: PlausibleTimes) -> ServerConfig {
         let default = ServerConfig::default();
         ServerConfig {
             name: self.name,
@@ -114,9 +109,9 @@ impl ServerArgs {
             per_client_event_limit: self.max_logged_clients as usize,
             radius: self.radius,
             plausible,
-            initial_frequency,
+            initial_frequency: kept.frequency,
             external_cluster: None,
-            kept: None,
+            kept: kept.time,
         }
     }
 }
@@ -137,9 +132,9 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let mut clock = args.node.clock(STEP_THRESHOLD)?;
     let control = args.node.drop_privileges::<Server>()?;
-    let (state_file, initial_frequency) = args.node.open_state_file(&args.name, &mut clock, plausible);
+    let (state_file, kept) = args.node.open_state_file(&args.name, &mut clock, plausible);
     let now = clock.now();
-    let server = Server::new(args.config(initial_frequency, keys, plausible), random_bytes()?, now);
+    let server = Server::new(args.config(kept, keys, plausible), random_bytes()?, now);
     log::info!(target: EVENT_TARGET, "listening on {address}, a round each {}", args.interval);
     let equipment = Equipment { control, state_file, advice: None };
     args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)

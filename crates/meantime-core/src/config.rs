@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use ipnet::IpNet;
 
-use crate::consensus::KeptTime;
 use crate::estimation::bound::DRIFT_ALLOWANCE;
+use crate::saved_state::KeptTime;
 use crate::time::{Frequency, Span};
 use crate::wire::{ClusterId, Name};
 use crate::{MasterKeys, NodeKeys, PlausibleTimes};

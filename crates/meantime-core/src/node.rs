@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use crate::counters::Counters;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use crate::wire::{ClientState, Datagram};
+use crate::wire::{ClientState, ClusterId, Datagram};
 
 /// A node of the protocol, server or client, as a pure state machine.
 ///
@@ -174,6 +174,8 @@ pub enum Action {
 /// A reading of a node's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockReading {
+    /// The cluster whose time it shows, or has shown before its machine slept; 0: none.
+    pub cluster: ClusterId,
     /// What it shows: cluster time, if `state` says that it has that; else the machine's own time.
     pub time: Timestamp,
     /// The clock's state. (A server's own clock is a member like any other.)
@@ -192,6 +194,7 @@ impl ClockReading {
     /// The reading of a clock that shows what its oscillator does.
     pub fn unsynchronized(raw: Raw) -> ClockReading {
         ClockReading {
+            cluster: ClusterId(0),
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Unsynchronized,
             error: None,

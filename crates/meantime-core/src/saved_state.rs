@@ -12,7 +12,7 @@
 
 use super::{ClockReading, PlausibleTimes};
 use crate::time::{Frequency, Raw, Span, Timestamp};
-use crate::wire::ClientState;
+use crate::wire::{ClientState, ClusterId};
 
 /// A moment of a machine's boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Boot {
 /// What a node knows at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SavedState {
+    /// The cluster whose time its clock shows.
+    pub cluster: ClusterId,
     /// What its clock shows.
     pub time: Timestamp,
     /// The moment.
@@ -55,6 +57,27 @@ pub struct Recalled {
     pub error: Frequency,
     /// The time now, or why that is not known.
     pub time: Result<Timestamp, NoTimeReason>,
+    /// The cluster whose time it is.
+    pub cluster: ClusterId,
+    /// How far the time may be off by now, if it is known: six standard deviations.
+    pub time_error: Span,
+}
+
+/// A cluster's time that a server has kept over its restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptTime {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// How far the time may be off; not negative.
+    pub error: Span,
+}
+
+impl Recalled {
+    /// The time of a cluster that was kept; `None`: the time is not known, or of no cluster.
+    pub fn kept(&self) -> Option<KeptTime> {
+        let is_known = self.time.is_ok() && self.cluster != ClusterId(0);
+        is_known.then_some(KeptTime { cluster: self.cluster, error: self.time_error })
+    }
 }
 
 /// Why a later run does not know the time.
@@ -78,7 +101,13 @@ impl SavedState {
     /// The state of a node whose clock reads this, if it is worth saving.
     pub fn of(reading: &ClockReading, at: Mark) -> Option<SavedState> {
         let error = reading.frequency_error?;
-        let known = SavedState { time: reading.time, at, frequency: reading.frequency, error };
+        let known = SavedState {
+            cluster: reading.cluster,
+            time: reading.time,
+            at,
+            frequency: reading.frequency,
+            error,
+        };
         (reading.state == ClientState::Synchronized && known.is_plausible()).then_some(known)
     }
 
@@ -105,13 +134,15 @@ impl SavedState {
             Ok(time) if !plausible.contains(time) => Err(NoTimeReason::Implausible),
             time => time,
         };
-        Recalled { frequency: self.frequency, error, time }
+        let time_error = error.over(age).times(SIGMAS) + READING_ERROR;
+        Recalled { frequency: self.frequency, error, time, cluster: self.cluster, time_error }
     }
 
     /// What a later run knows after so long, in which the machine has rebooted.
     pub fn recalled_after_boot(&self, age: Span) -> Recalled {
         let error = aged(self.error, age, Boot::Later);
-        Recalled { frequency: self.frequency, error, time: Err(NoTimeReason::Rebooted) }
+        let time = Err(NoTimeReason::Rebooted);
+        Recalled { frequency: self.frequency, error, time, cluster: self.cluster, time_error: Span::MAX }
     }
 
     /// The time at a later moment of the same boot. What the machine has slept was not measured by its
@@ -152,6 +183,10 @@ const SET: Span = Span::from_millis(100);
 const NO_SLEEP: Span = Span::from_millis(100);
 /// One standard deviation: a first vote keeps clocks within 30 s of the median.
 const USELESS: Span = Span::from_secs(10);
+/// In standard deviations, what a kept time is taken to be off at most.
+const SIGMAS: i64 = 6;
+/// What a clock that is saved may itself be off the cluster's time, and its machine's count of sleep be wrong.
+const READING_ERROR: Span = Span::from_millis(1);
 /// Kernels steer by no more than this; no working oscillator is farther off.
 const MAX: Frequency = Frequency::from_ppm(500.0);
 /// σ_w per √s.
@@ -200,7 +235,8 @@ mod tests {
 
     fn known() -> SavedState {
         let time = FROM + Span::from_secs(1_000_000);
-        SavedState { time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
+        let cluster = ClusterId(5);
+        SavedState { cluster, time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
     }
 
     /// How far the time has gone on by then.
@@ -213,6 +249,19 @@ mod tests {
         assert_eq!(went(known().at), Ok(Span::ZERO));
         assert_eq!(went(mark(2_000, 10)), Ok(Span::from_secs(1_000) - Span::from_millis(2)));
         assert_eq!(went(mark(2_000, 3_610)), Ok(Span::from_secs(4_600) - Span::from_millis(2)));
+    }
+
+    #[test]
+    fn the_error_of_a_kept_time_grows_with_the_outage() {
+        let kept = |s: i64| known().recalled(mark(1_000 + s, 10), &plausible()).kept();
+        let error = |s: i64| kept(s).expect("a kept time").error;
+        assert_eq!(kept(5).map(|kept| kept.cluster), Some(ClusterId(5)));
+        assert!(error(5) < Span::from_millis(2), "{}", error(5));
+        assert!(error(86_400) > Span::from_millis(400) && error(86_400) < Span::from_millis(600));
+        assert_eq!(kept(40 * 86_400), None, "too long ago");
+        let nobodys = SavedState { cluster: ClusterId(0), ..known() };
+        assert_eq!(nobodys.recalled(known().at, &plausible()).kept(), None);
+        assert_eq!(known().recalled_after_boot(Span::ZERO).kept(), None);
     }
 
     #[test]

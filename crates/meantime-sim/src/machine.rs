@@ -192,6 +192,9 @@ impl<N: SimNode> Machine<N> {
         if let Some(recalled) = self.state_store.recall(raw) {
             self.resumed = recalled.time.map_or(Span::ZERO, |time| Raw::from_nanos(time.as_nanos()) - raw);
             self.remember(recalled.frequency, recalled.error);
+            if let NodeConfig::Server(config) = &mut self.plan {
+                config.kept = recalled.kept();
+            }
         }
     }
 
@@ -366,11 +369,12 @@ const ROUNDING: Span = Span::from_nanos(2);
 mod tests {
     use super::*;
     use crate::{Scenario, Simulation};
-    use meantime_core::wire::ClientState;
+    use meantime_core::wire::{ClientState, ClusterId};
 
     /// Reads a server's clock twice, a second apart; by then it has gone on by this much.
     fn goes_on_by(shown: Span) {
         let reading = |time| ClockReading {
+            cluster: ClusterId(7),
             time,
             state: ClientState::Synchronized,
             error: None,

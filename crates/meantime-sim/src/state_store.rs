@@ -44,7 +44,7 @@ mod tests {
     use super::*;
     use meantime_core::plausible::PLAUSIBLE_FROM;
     use meantime_core::time::{Frequency, Timestamp};
-    use meantime_core::wire::ClientState;
+    use meantime_core::wire::{ClientState, ClusterId};
 
     fn raw(s: i64) -> Raw {
         Raw::from_nanos(PLAUSIBLE_FROM.as_nanos()) + Span::from_secs(s)
@@ -53,6 +53,7 @@ mod tests {
     /// What a clock shows so many seconds later, and a quarter of a second ahead of its oscillator.
     fn reading(s: i64) -> ClockReading {
         ClockReading {
+            cluster: ClusterId(7),
             time: PLAUSIBLE_FROM + Span::from_secs(s) + Span::from_millis(250),
             state: ClientState::Synchronized,
             error: None,

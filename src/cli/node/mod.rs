@@ -12,3 +12,4 @@ mod setup;
 
 pub(super) use arguments::NodeArgs;
 pub(super) use run::Equipment;
+pub(super) use setup::KeptState;

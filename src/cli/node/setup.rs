@@ -16,8 +16,18 @@ use crate::store::key_file::{KeyFile, KeyFileError};
 use crate::store::state_file::StateFile;
 use meantime_core::PlausibleTimes;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
+use meantime_core::saved_state::KeptTime;
 use meantime_core::time::{Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::Name;
+
+/// What a node has kept over its restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::cli) struct KeptState {
+    /// The rate of the cluster's time over the oscillator, minus one, and one standard deviation of that.
+    pub frequency: Option<(Frequency, Frequency)>,
+    /// The cluster's time, which the clock shows.
+    pub time: Option<KeptTime>,
+}
 
 impl NodeArgs {
     /// Whether the kernel takes the timestamps.
@@ -92,25 +102,27 @@ impl NodeArgs {
         Ok(control)
     }
 
-    /// The state file of the node `name`, if the options name a directory, and the frequency in it with one
-    /// standard deviation. If the file has a time that is `plausible`, the clock, which has
-    /// just started, resumes it, unless the options simulate an offset.
+    /// The state file of the node `name`, if the options name a directory, and what it has kept. If it has a
+    /// time that is `plausible`, the clock, which has just started, resumes it, unless the options simulate an
+    /// offset.
     pub(in crate::cli) fn open_state_file(
         &self,
         name: &Name,
         clock: &mut impl NodeClock,
         plausible: PlausibleTimes,
-    ) -> (Option<StateFile>, Option<(Frequency, Frequency)>) {
-        let Some(directory) = &self.state_dir else { return (None, None) };
+    ) -> (Option<StateFile>, KeptState) {
+        let Some(directory) = &self.state_dir else { return (None, KeptState::default()) };
         let mut file = StateFile::new(directory, name, self.simulate_drift);
         file.prepare();
         let now = clock.read();
         let known = file.load(now, plausible);
+        let mut kept = None;
         match known.map(|known| known.time) {
             Some(Ok(time))
                 if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) == Resumed::Yes =>
             {
                 let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
+                kept = known.and_then(|known| known.kept());
                 log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
             }
             Some(Ok(_)) if self.simulate_offset != Span::ZERO => {
@@ -119,7 +131,7 @@ impl NodeArgs {
             Some(Err(lost)) => log::info!("the time is this machine's clock's, not the last run's: {lost}"),
             _ => {}
         }
-        (Some(file), known.map(|known| (known.frequency, known.error)))
+        (Some(file), KeptState { frequency: known.map(|known| (known.frequency, known.error)), time: kept })
     }
 }
 

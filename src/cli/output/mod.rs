@@ -173,6 +173,7 @@ mod tests {
         ClockSnapshot {
             host: HostRaw::from_nanos(77),
             reading: ClockReading {
+                cluster: meantime_core::wire::ClusterId(7),
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789),
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),

@@ -1,10 +1,11 @@
 //! The format of a state file, and which of its figures still hold when it is read:
 //!
 //! ```text
-//! meantime memory 1
+//! meantime memory 2
 //! node turbine-7
 //! oscillator 6b3dd0b4a6f2b1aa
 //! boot 77a2c3f0e0c64b4e
+//! cluster 2c1b3c6dd1a4f095
 //! time_ns 1755793812123456789
 //! oscillator_ns 86400123456789
 //! slept_ns 0
@@ -14,7 +15,8 @@
 //! ```
 //!
 //! The last line is a checksum of the lines above. The file holds only for the oscillator that the frequency
-//! was learned on. The node's clock showed `time_ns` when its oscillator read `oscillator_ns` and its machine
+//! was learned on. The node's clock showed `time_ns`, by the time of
+//! the cluster `cluster` (zeros: none), when its oscillator read `oscillator_ns` and its machine
 //! had slept for `slept_ns`, both since the machine's boot `boot`. Where boots cannot be distinguished,
 //! `boot` is `-`, and the time does not hold after a restart.
 
@@ -26,6 +28,7 @@ use meantime_core::PlausibleTimes;
 use meantime_core::plausible::PLAUSIBLE_FROM;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
+use meantime_core::wire::ClusterId;
 
 /// The node, oscillator and boot that a state file holds for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +72,12 @@ pub enum StateFileError {
 /// The text of a state file.
 pub fn serialize(owner: &StateFileOwner, known: &SavedState) -> String {
     let text = format!(
-        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {}\ntime_ns {}\noscillator_ns {}\nslept_ns {}\n\
+        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {}\ncluster {:016x}\ntime_ns {}\noscillator_ns {}\nslept_ns {}\n\
          frequency_ppb {:.3}\nerror_ppb {:.3}\n",
         owner.node,
         owner.oscillator,
         owner.boot.map_or("-".to_owned(), |boot| format!("{boot:016x}")),
+        known.cluster.0,
         known.time.as_nanos(),
         known.at.oscillator.as_nanos(),
         known.at.slept.as_nanos(),
@@ -128,6 +132,7 @@ fn parse(text: &str) -> Option<(StateFileOwner, SavedState)> {
         "-" => None,
         boot => Some(u64::from_str_radix(boot, 16).ok()?),
     };
+    let cluster = ClusterId(u64::from_str_radix(field("cluster")?, 16).ok()?);
     let mut nanos = |name| field(name)?.parse::<i64>().ok();
     let time = Timestamp::from_nanos(nanos("time_ns")?);
     let at = Mark {
@@ -136,18 +141,18 @@ fn parse(text: &str) -> Option<(StateFileOwner, SavedState)> {
     };
     let mut frequency = |name| Some(Frequency::from_ratio(field(name)?.parse::<f64>().ok()? * 1e-9));
     let (frequency, error) = (frequency("frequency_ppb")?, frequency("error_ppb")?);
-    Some((StateFileOwner { node, oscillator, boot }, SavedState { time, at, frequency, error }))
+    Some((StateFileOwner { node, oscillator, boot }, SavedState { cluster, time, at, frequency, error }))
 }
 
 /// A checksum against accidental damage, not against attackers.
 pub fn hash(text: &str) -> u64 {
-    let mut hasher = SipHasher24::new_with_key(b"meantime.memory1");
+    let mut hasher = SipHasher24::new_with_key(b"meantime.memory2");
     hasher.write(text.as_bytes());
     hasher.finish()
 }
 
 /// The first line.
-pub const MAGIC: &str = "meantime memory 1";
+pub const MAGIC: &str = "meantime memory 2";
 /// How far the time in the file may be ahead of the wall clock. An operator does not set a clock wrong by
 /// more than a day on purpose.
 const MAX_LEAD: Span = Span::from_secs(86_400);
@@ -167,6 +172,7 @@ mod tests {
 
     fn known() -> SavedState {
         SavedState {
+            cluster: ClusterId(0x2c1b_3c6d_d1a4_f095),
             time: Timestamp::from_nanos(1_755_793_812_123_456_789),
             at: Mark { oscillator: Raw::from_nanos(1_000_000_000_000), slept: Span::from_secs(10) },
             frequency: Frequency::from_ppm(-12.345_678),
@@ -201,8 +207,8 @@ mod tests {
     #[test]
     fn the_format_is_the_one_in_the_modules_documentation() {
         let text = serialize(&owner(), &known());
-        let expected = "meantime memory 1\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
-                        time_ns 1755793812123456789\noscillator_ns 1000000000000\nslept_ns 10000000000\n\
+        let expected = "meantime memory 2\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
+                        cluster 2c1b3c6dd1a4f095\ntime_ns 1755793812123456789\noscillator_ns 1000000000000\nslept_ns 10000000000\n\
                         frequency_ppb -12345.678\nerror_ppb 12.300\ncheck ";
         assert!(text.starts_with(expected), "{text}");
         assert_eq!(text.len(), expected.len() + 17);
@@ -236,7 +242,7 @@ mod tests {
         let body = &text[..text.rfind("check ").unwrap()];
         assert!(recalled(&with_checksum(body), &owner(), known().time).is_ok());
         assert!(
-            recalled(&with_checksum(&body.replace("memory 1", "memory 2")), &owner(), known().time).is_err()
+            recalled(&with_checksum(&body.replace("memory 2", "memory 3")), &owner(), known().time).is_err()
         );
     }
 

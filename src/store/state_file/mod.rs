@@ -216,6 +216,7 @@ mod tests {
         ClockSnapshot {
             host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()),
             reading: ClockReading {
+                cluster: meantime_core::wire::ClusterId(7),
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789) + Span::from_secs(at_s),
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),

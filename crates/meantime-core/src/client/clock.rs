@@ -85,6 +85,7 @@ impl MemberClock {
     /// is no session.
     pub(super) fn read(&self, raw: Raw, interval: Option<Span>) -> ClockReading {
         ClockReading {
+            cluster: self.published.cluster(),
             time: self.published.time(raw),
             state: self.published.state(),
             error: self.error_at(raw, interval),

@@ -10,7 +10,7 @@
 //! not to be trusted: then T is the weight of those members. The server adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
-//!   cluster over a restart ([`KeptTime`](super::KeptTime)) and A is within the error of that. If the carriers
+//!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that. If the carriers
 //!   are divided, its own kept time so decides between them.
 //! * after a minute, if A and the clocks that consent have more than half of T. The server's own clock, if it
 //!   has kept no time, and newcomers consent if they are within the radius of A, as in a first vote. So a

@@ -59,5 +59,5 @@ pub use self::reading::{
     Conclusion, Electorate, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
     Recipients,
 };
-pub use self::timekeeper::{KeptTime, Timekeeper, TimekeeperConfig};
+pub use self::timekeeper::{Timekeeper, TimekeeperConfig};
 pub use self::weight::{Weight, share, shares};

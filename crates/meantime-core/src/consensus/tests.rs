@@ -6,6 +6,7 @@ use crate::PlausibleTimes;
 use crate::config::SILENT_ROUNDS;
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::plausible::PLAUSIBLE_FROM;
+use crate::saved_state::KeptTime;
 use crate::time::{Frequency, Raw, Span};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;

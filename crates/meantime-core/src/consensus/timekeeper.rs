@@ -8,7 +8,7 @@ use crate::PlausibleTimes;
 use crate::config::SILENT_ROUNDS;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
-use crate::saved_state::{self, Boot};
+use crate::saved_state::{self, Boot, KeptTime};
 use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 
@@ -58,15 +58,6 @@ pub struct TimekeeperConfig {
     pub external_cluster: Option<ClusterId>,
     /// The cluster time that the oscillator shows at the start, if it was kept over a restart.
     pub kept: Option<KeptTime>,
-}
-
-/// A cluster time that a server has kept over its restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptTime {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// How far the time may be off; not negative.
-    pub error: Span,
 }
 
 /// What the timekeeper is doing.

@@ -614,6 +614,7 @@ impl Node for Server {
     fn read(&self, raw: Raw) -> ClockReading {
         let timekeeper = &self.context.timekeeper;
         ClockReading {
+            cluster: timekeeper.cluster(),
             time: timekeeper.shown(raw),
             state: timekeeper.state(),
             error: timekeeper.own_error(raw),

@@ -77,6 +77,7 @@ impl Node for Fake {
     }
     fn read(&self, raw: Raw) -> ClockReading {
         ClockReading {
+            cluster: meantime_core::wire::ClusterId(7),
             time: Timestamp::from_nanos(raw.as_nanos()),
             state: ClientState::Synchronized,
             error: None,

@@ -22,6 +22,7 @@ mod plausible;
 pub mod plot;
 mod random;
 mod record;
+mod references;
 mod server;
 mod set_time;
 pub mod simulate;

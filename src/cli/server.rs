@@ -12,6 +12,7 @@ use super::node::{Equipment, KeptState, NodeArgs};
 use super::output::Listening;
 use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
+use super::references::FollowArgs;
 use super::units::{self, ValueError};
 use crate::clock::NodeClock;
 use crate::udp::ServerSocket;
@@ -82,6 +83,8 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     plausible: PlausibleArgs,
     #[command(flatten)]
+    references: FollowArgs,
+    #[command(flatten)]
     node: NodeArgs,
 }
 
@@ -112,6 +115,9 @@ impl ServerArgs {
             initial_frequency: kept.frequency,
             external_cluster: None,
             kept: kept.time,
+            follow_references: self.references.followed(),
+            leading: self.references.leading(),
+            offers_reference: self.node.offers_reference(),
         }
     }
 }

@@ -107,6 +107,9 @@ fn time_advice(error: &SetTimeError) -> &'static str {
         SetTimeError::Unsure => "; try again when a round has ended in agreement",
         SetTimeError::Implausible => "; --plausible-from and --plausible-until of the server set these times",
         SetTimeError::SlewTooLong { .. } => "; add --step to set it at once",
+        SetTimeError::AwayFromReferences(_) => {
+            "; set it nearer to them, or start the server without --follow-references"
+        }
         SetTimeError::InProgress(_) | SetTimeError::Zero => "",
     }
 }

@@ -17,6 +17,7 @@ mod manual_adjustment;
 mod memory;
 mod random_faults;
 mod rate;
+mod references;
 mod restart;
 mod support;
 mod table;

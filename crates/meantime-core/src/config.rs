@@ -60,6 +60,51 @@ pub struct ServerConfig {
     pub external_cluster: Option<ClusterId>,
     /// The cluster time that the oscillator shows at the start, if the server has kept it over a restart.
     pub kept: Option<KeptTime>,
+    /// The references that lead the cluster's time.
+    pub follow_references: FollowedReferences,
+    /// How fast they lead it.
+    pub leading: LeadingConfig,
+    /// Whether the server offers a reference that its own machine has.
+    pub offers_reference: bool,
+}
+
+/// The references that a server follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FollowedReferences {
+    /// None.
+    #[default]
+    None,
+    /// Those of all members.
+    Any,
+    /// Those of the members with these names.
+    Named(Vec<Name>),
+}
+
+impl FollowedReferences {
+    /// Whether the reference of the member with this name is followed.
+    pub fn includes(&self, name: &Name) -> bool {
+        match self {
+            FollowedReferences::None => false,
+            FollowedReferences::Any => true,
+            FollowedReferences::Named(names) => names.contains(name),
+        }
+    }
+}
+
+/// How fast references lead the cluster's time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeadingConfig {
+    /// The maximum rate over UTC.
+    pub max_rate: Frequency,
+    /// The maximum that is led in 24 hours.
+    pub daily: Span,
+}
+
+impl Default for LeadingConfig {
+    /// 50 ppm, and a second a day.
+    fn default() -> LeadingConfig {
+        LeadingConfig { max_rate: Frequency::from_ppm(50.0), daily: Span::from_secs(1) }
+    }
 }
 
 impl Default for ServerConfig {
@@ -86,6 +131,9 @@ impl Default for ServerConfig {
             initial_frequency: None,
             external_cluster: None,
             kept: None,
+            follow_references: FollowedReferences::None,
+            leading: LeadingConfig::default(),
+            offers_reference: false,
         }
     }
 }

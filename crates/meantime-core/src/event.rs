@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 
-use crate::reference::NoReference;
+use crate::reference::{NoReference, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 
@@ -349,6 +349,30 @@ pub enum ServerEvent {
         correction: Correction,
         /// Step or slew.
         adjustment: Adjustment,
+    },
+    /// How the cluster's time stands to UTC has changed.
+    Utc {
+        /// The new state.
+        state: UtcState,
+        /// What the cluster's clocks show minus UTC, as a majority of the references states it; `None`:
+        /// unknown.
+        offset: Option<Offset>,
+        /// The maximum distance of that from the truth.
+        error: Option<Span>,
+        /// The largest offset that holdover explains.
+        explained: Span,
+    },
+    /// A member's reference contradicts the majority of the references.
+    ReferenceFalseticker {
+        /// The member.
+        voter: Voter,
+        /// The reference minus UTC, as the majority states that.
+        offset: Offset,
+    },
+    /// A reference that contradicted the majority agrees again.
+    ReferenceTruechimer {
+        /// The member.
+        voter: Voter,
     },
     /// The machine was suspended, and its oscillator with it: the server listens again and adopts the
     /// members' time.

@@ -43,3 +43,58 @@ impl fmt::Display for NoReference {
         })
     }
 }
+
+/// How the cluster's time stands to UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UtcState {
+    /// Members offer references, and the server follows none.
+    NotFollowed,
+    /// There is no reference to follow, and there was none since the server started.
+    None,
+    /// The server learns UTC from the references, and does not lead the cluster's time yet.
+    Learning,
+    /// The cluster's time is led to UTC.
+    Leading,
+    /// The references are gone; the cluster's rate is held at that of UTC, as it was learned.
+    Held,
+    /// No majority of the references agrees: none is followed.
+    Disagreeing,
+    /// The references are farther from the cluster's time than holdover explains: none is followed.
+    Refused,
+}
+
+impl fmt::Display for UtcState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            UtcState::NotFollowed => "not followed",
+            UtcState::None => "none",
+            UtcState::Learning => "learning",
+            UtcState::Leading => "leading",
+            UtcState::Held => "held",
+            UtcState::Disagreeing => "disagreeing",
+            UtcState::Refused => "refused",
+        })
+    }
+}
+
+/// What the vote on references has found about one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReferenceStanding {
+    /// It has not taken part yet.
+    #[default]
+    New,
+    /// It agrees with the majority.
+    Agrees,
+    /// It contradicts the majority.
+    Falseticker,
+}
+
+impl fmt::Display for ReferenceStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ReferenceStanding::New => "new",
+            ReferenceStanding::Agrees => "agrees",
+            ReferenceStanding::Falseticker => "falseticker",
+        })
+    }
+}

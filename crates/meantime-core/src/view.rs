@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::coverage::Coverage;
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport, UndecidedReason};
+use crate::reference::{ReferenceStanding, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name};
 
@@ -48,6 +49,38 @@ pub struct ServerView {
     pub members: Vec<MemberView>,
     /// Removed clients that are not registered now.
     pub removed: Vec<Peer>,
+    /// How the cluster's time stands to UTC; `None`: no reference is offered, and none is followed.
+    pub utc: Option<UtcView>,
+}
+
+/// How a cluster's time stands to UTC.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UtcView {
+    /// The state.
+    pub state: UtcState,
+    /// What the cluster's clocks show minus UTC, as a majority of the references states it; `None`: unknown.
+    pub offset: Option<Offset>,
+    /// The maximum distance of that from the truth.
+    pub error: Option<Span>,
+    /// How many members offer a reference now, the server included.
+    pub offered: usize,
+    /// How many of these agree.
+    pub agreeing: usize,
+    /// The server's own reference; `None`: it has none.
+    pub own: Option<ReferenceView>,
+}
+
+/// A member's reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReferenceView {
+    /// The reference minus what the cluster's clocks show.
+    pub offset: Offset,
+    /// The maximum distance of the reference from UTC, as the member and the measurement state it.
+    pub error: Span,
+    /// How long ago it was read.
+    pub ago: Span,
+    /// What the vote has found about it.
+    pub standing: ReferenceStanding,
 }
 
 /// A manual time adjustment that is not complete.
@@ -118,6 +151,8 @@ pub struct MemberView {
     pub asked: u8,
     /// Why the vote excludes it, if it does.
     pub exclusion: Option<Exclusion>,
+    /// Its reference; `None`: it offers none.
+    pub reference: Option<ReferenceView>,
     /// How long ago it registered.
     pub admitted_ago: Span,
     /// How long ago the server received the last valid datagram from it.

@@ -10,6 +10,7 @@
 //! | [`oscillator`] | raw clocks: frequency error, wander, temperature, jumps |
 //! | [`directions`] | the directions of a path |
 //! | [`jitter`], [`link`] | what happens to a datagram under way |
+//! | [`reference`](mod@reference) | a machine's time from outside |
 //! | [`node`] | what a machine can run |
 //! | [`machine`], [`state_store`] | one machine: its oscillator, its process, and what the next process finds |
 //! | [`liar`] | Byzantine clients: they report what is not so |
@@ -36,6 +37,7 @@ pub mod oscillator;
 pub mod queue;
 pub mod random_faults;
 pub mod rate;
+pub mod reference;
 pub mod sample;
 pub mod scenario;
 pub mod seed;
@@ -57,6 +59,7 @@ pub use jitter::{Jitter, SlowQueue};
 pub use liar::Lie;
 pub use link::Impairments;
 pub use node::{AnyNode, NodeConfig, NodeEvent, SimNode};
+pub use reference::ReferenceModel;
 pub use sample::Sample;
 pub use scenario::Scenario;
 pub use simulation::{Observer, Simulation};

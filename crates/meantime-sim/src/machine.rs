@@ -18,8 +18,10 @@ use super::jitter::normal;
 use super::liar::Liar;
 use super::node::{NodeConfig, NodeEvent, SimNode};
 use super::oscillator::Oscillator;
+use super::reference::ReferenceModel;
 use super::state_store::StateStore;
 use meantime_core::event::Adjustment;
+use meantime_core::reference::NoReference;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use meantime_core::wire::{Datagram, NodeKey};
 use meantime_core::{Action, ClockReading, Counters, Node, Path, Transmit};
@@ -102,6 +104,7 @@ pub struct Machine<N> {
     node: Option<N>,
     plan: NodeConfig,
     process: ProcessModel,
+    reference: Option<ReferenceModel>,
     state_store: StateStore,
     /// What the process calls its oscillator's reading, minus that: it starts at the time of its state file.
     resumed: Span,
@@ -134,12 +137,19 @@ impl<N: SimNode> Machine<N> {
             node: None,
             plan,
             process,
+            reference: None,
             state_store: StateStore::default(),
             resumed: Span::ZERO,
             busy_until: Span::ZERO,
             processes,
             stamping,
         }
+    }
+
+    /// The same machine with a time from outside, or without.
+    #[must_use]
+    pub fn with_reference(self, reference: Option<ReferenceModel>) -> Machine<N> {
+        Machine { reference, ..self }
     }
 
     /// A client's key, if it has one.
@@ -318,19 +328,41 @@ impl<N: SimNode> Machine<N> {
 
     /// Takes everything that the process has to give out.
     fn drain(&mut self, output: &mut Output) {
+        self.drain_transmits(output);
+        while let Some(action) = self.node.as_mut().and_then(Node::poll_action) {
+            match action {
+                Action::Resolve => output.resolve = true,
+                Action::ReadReference => {
+                    self.read_reference();
+                    self.drain_transmits(output);
+                }
+            }
+        }
+        let Some(node) = &mut self.node else { return };
+        while let Some(event) = node.poll_event() {
+            output.events.push(event);
+        }
+    }
+
+    /// The process reads its machine's time from outside.
+    fn read_reference(&mut self) {
+        let (now, raw) = (self.now(self.busy_until), self.raw(self.busy_until));
+        let at = self.busy_until;
+        let reference = self.reference.as_ref().ok_or(NoReference::Unsynchronized);
+        let reading = reference.and_then(|reference| reference.read(at, raw));
+        if let Some(node) = &mut self.node {
+            node.handle_reference(now, reading);
+        }
+    }
+
+    /// Takes the datagrams that the process sends.
+    fn drain_transmits(&mut self, output: &mut Output) {
         loop {
             self.busy_until += self.process.turnaround;
             let now = self.now(self.busy_until);
             let Some(node) = &mut self.node else { return };
             let Some(transmit) = node.poll_transmit(now) else { break };
             output.transmits.push((self.busy_until, transmit));
-        }
-        let Some(node) = &mut self.node else { return };
-        while let Some(Action::Resolve) = node.poll_action() {
-            output.resolve = true;
-        }
-        while let Some(event) = node.poll_event() {
-            output.events.push(event);
         }
     }
 }

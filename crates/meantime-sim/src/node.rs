@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use meantime_core::event::Adjustment;
+use meantime_core::reference::{NoReference, ReferenceReading};
 use meantime_core::server::Target;
 use meantime_core::time::{Monotonic, Now, Raw, Span};
 use meantime_core::wire::ClusterId;
@@ -126,6 +127,10 @@ impl Node for AnyNode {
 
     fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
         either!(self, node => node.handle_resolved(now, server));
+    }
+
+    fn handle_reference(&mut self, now: Now, reading: Result<ReferenceReading, NoReference>) {
+        either!(self, node => node.handle_reference(now, reading));
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {

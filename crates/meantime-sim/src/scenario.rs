@@ -11,9 +11,10 @@ use super::link::{Impairments, NetworkLink};
 use super::machine::{Machine, ProcessModel};
 use super::node::{NodeConfig, SimNode};
 use super::oscillator::{Oscillator, OscillatorError};
+use super::reference::ReferenceModel;
 use super::seed::{Purpose, Seed};
 use super::{Lie, MemberIndex, World};
-use meantime_core::config::MAX_DELAY;
+use meantime_core::config::{FollowedReferences, MAX_DELAY};
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{KeyBytes, KeyId, Master, Name};
 use meantime_core::{ClientConfig, Keyring, ServerConfig};
@@ -62,6 +63,9 @@ pub struct Scenario {
     /// What is different about single oscillators.
     pub clocks: Vec<(MemberIndex, ClockOverride)>,
 
+    /// The members that offer a time from outside, which the server follows.
+    pub references: Vec<(MemberIndex, ReferenceModel)>,
+
     /// How many clients lie: those with the highest numbers.
     pub liars: usize,
     /// Their lies, in turn.
@@ -109,6 +113,7 @@ impl Default for Scenario {
             drift: Frequency::from_ppm(100.0),
             wander: 1e-9,
             clocks: Vec::new(),
+            references: Vec::new(),
             liars: 0,
             lies: vec![Lie::Constant(Span::from_secs(1))],
             faults: Vec::new(),
@@ -171,7 +176,12 @@ impl Scenario {
         let oscillator = Oscillator::new(self.error(member), wander);
         let processes = self.seed.stream(Purpose::Process, member.index() + SEEDS_APART);
         let stamping = self.seed.stream(Purpose::Stamping, member.index());
-        Machine::new(member, self.plan(member), oscillator, self.process, processes, stamping)
+        let machine = Machine::new(member, self.plan(member), oscillator, self.process, processes, stamping);
+        machine.with_reference(self.reference(member).cloned())
+    }
+
+    fn reference(&self, member: MemberIndex) -> Option<&ReferenceModel> {
+        self.references.iter().find(|(whose, _)| *whose == member).map(|(_, reference)| reference)
     }
 
     fn error(&self, member: MemberIndex) -> OscillatorError {
@@ -189,6 +199,7 @@ impl Scenario {
 
     fn plan(&self, member: MemberIndex) -> NodeConfig {
         let name = Name::new(&member.to_string());
+        let offers_reference = self.reference(member).is_some();
         if member == MemberIndex::SERVER {
             let (interval, burst, max_delay) = (self.interval, self.burst, self.max_delay);
             let keys = self.ring(|master| master);
@@ -198,11 +209,19 @@ impl Scenario {
                 burst,
                 max_delay,
                 keys,
+                follow_references: FollowedReferences::Any,
+                offers_reference,
                 ..ServerConfig::default()
             })
         } else {
             let (max_delay, keys) = (self.max_delay, self.ring(|master| master.node(&name)));
-            NodeConfig::Client(ClientConfig { name, max_delay, keys, ..ClientConfig::default() })
+            NodeConfig::Client(ClientConfig {
+                name,
+                max_delay,
+                keys,
+                offers_reference,
+                ..ClientConfig::default()
+            })
         }
     }
 

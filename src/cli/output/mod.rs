@@ -14,6 +14,7 @@ mod record;
 mod reference;
 mod server;
 mod system;
+mod utc;
 
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use log::Level;
 
 pub use record::{Record, time_set};
 pub use server::report_fields;
+pub(in crate::cli) use utc::utc_changed;
 
 use super::logging::EVENT_TARGET;
 use crate::report::ClockSnapshot;

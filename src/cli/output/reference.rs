@@ -10,7 +10,7 @@ use super::{Listening, Record, Tell, Tick};
 use crate::clock::{ForeignAdjustment, SystemClockEvent};
 use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, Outcome, Peer, Refusal};
 use meantime_core::event::{RoundReport, UndecidedReason, Voter};
-use meantime_core::reference::NoReference;
+use meantime_core::reference::{NoReference, UtcState};
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 use meantime_core::{ClientEvent, ServerEvent};
@@ -100,6 +100,9 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Resumed,
         ServerEvent::BoundsBroken { members: 2, largest: Span::ZERO },
         ServerEvent::OwnClockCorrected { round, correction, adjustment },
+        ServerEvent::Utc { state: UtcState::Leading, offset: None, error: None, explained: Span::ZERO },
+        ServerEvent::ReferenceFalseticker { voter: Voter::Client(client), offset },
+        ServerEvent::ReferenceTruechimer { voter: Voter::Server },
         ServerEvent::Suspended { slept: Span::ZERO },
         ServerEvent::CorrectionSent { client, round, correction, verdict },
     ]
@@ -149,6 +152,7 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
         S::Falseticker(_) | S::Truechimer { .. } | S::Removed { .. } | S::Pinned { .. } => {}
         S::TimeSet { .. } | S::TimeAgreed { .. } | S::Undecided { .. } | S::TimeAdopted { .. } => {}
         S::TimeFounded { .. } => {}
+        S::Utc { .. } | S::ReferenceFalseticker { .. } | S::ReferenceTruechimer { .. } => {}
         S::Deposed { .. } | S::Resumed | S::OwnClockCorrected { .. } | S::Suspended { .. } => {}
         S::CorrectionSent { .. } | S::BoundsBroken { .. } => {}
     }

@@ -8,11 +8,13 @@ use serde_json::Value;
 
 use super::Tell;
 use super::record::{Record, state, time_set};
+use super::utc::utc_changed;
 use crate::report::ClockSnapshot;
 use crate::report::undecided::{self, Figures};
 use crate::report::{rounded_ppb, snake_case};
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{self, Peer, RoundReport, UndecidedReason};
+use meantime_core::reference::UtcState;
 use meantime_core::time::{Offset, Span};
 use meantime_core::wire::{KeyId, Name, RejectReason, VERSION};
 
@@ -41,6 +43,9 @@ impl Tell for ServerEvent {
             Deposed { .. } => "deposed",
             Resumed => "resumed",
             BoundsBroken { .. } => "bounds_broken",
+            Utc { .. } => "utc",
+            ReferenceFalseticker { .. } => "reference_falseticker",
+            ReferenceTruechimer { .. } => "reference_truechimer",
             Suspended { .. } => "suspended",
             OwnClockCorrected { .. } => "own_clock",
             CorrectionSent { .. } => "correction_sent",
@@ -108,6 +113,17 @@ impl Tell for ServerEvent {
                 record.put("members", *members);
                 record.span("largest_ns", *largest);
             }
+            Utc { state, offset, error, explained } => {
+                record.put("state", snake_case(state));
+                record.known_span("utc_offset_ns", offset.map(Offset::span));
+                record.known_span("utc_error_ns", *error);
+                record.span("explained_ns", *explained);
+            }
+            ReferenceFalseticker { voter, offset } => {
+                record.voter(voter);
+                record.offset("offset_ns", *offset);
+            }
+            ReferenceTruechimer { voter } => record.voter(voter),
             Suspended { slept } => record.span("slept_ns", *slept),
             OwnClockCorrected { round, correction, adjustment } => {
                 record.round_correction(*round, *correction);
@@ -169,6 +185,11 @@ impl Tell for ServerEvent {
             Deposed { offset } => {
                 format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
             }
+            Utc { state, offset, error, explained } => utc_changed(*state, *offset, *error, *explained),
+            ReferenceFalseticker { voter, offset } => {
+                format!("Falseticker among the references: that of {voter} is {offset} from UTC, as most say")
+            }
+            ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
             Suspended { slept } => format!(
                 "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
             ),
@@ -200,8 +221,12 @@ impl Tell for ServerEvent {
             | BurstAdapted { .. }
             | Deposed { .. }
             | BoundsBroken { .. }
+            | ReferenceFalseticker { .. }
             | Suspended { .. } => Some(Level::Warn),
+            Utc { state: UtcState::Learning | UtcState::Leading, .. } => Some(Level::Info),
+            Utc { .. } => Some(Level::Warn),
             Connected { .. }
+            | ReferenceTruechimer { .. }
             | Left { .. }
             | Truechimer { .. }
             | Pinned { .. }

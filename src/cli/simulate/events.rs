@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::output::time_set;
+use crate::cli::output::{time_set, utc_changed};
 use meantime_core::time::Span;
 use meantime_core::{ClientEvent, ServerEvent};
 use meantime_sim::{MemberIndex, NodeEvent, ReportedEvent};
@@ -72,6 +72,15 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         }
         ServerEvent::Deposed { offset } => {
             ("deposed", format!("its own clock is {offset} from the members: sends no corrections"))
+        }
+        ServerEvent::Utc { state, offset, error, explained } => {
+            ("utc", utc_changed(*state, *offset, *error, *explained))
+        }
+        ServerEvent::ReferenceFalseticker { voter, offset } => {
+            ("reference_falseticker", format!("the reference of {voter} is {offset} from UTC, as most say"))
+        }
+        ServerEvent::ReferenceTruechimer { voter } => {
+            ("reference_truechimer", format!("the reference of {voter} agrees again"))
         }
         ServerEvent::Suspended { slept } => ("suspended", format!("was suspended for {slept}: listens")),
         ServerEvent::BoundsBroken { members, largest } => {

@@ -53,6 +53,11 @@ pub enum SetTimeError {
     /// The adjustment is zero.
     #[error("to set the time by 0 changes nothing")]
     Zero,
+    /// References lead the cluster's time, and it would be farther from them.
+    #[error(
+        "references lead the cluster's time, and say that {0} is missing: set it nearer to them, or start the server without --follow-references"
+    )]
+    AwayFromReferences(Span),
     /// The result would be an implausible time.
     #[error("that cannot be the time: it is before the earliest plausible time, or after the latest")]
     Implausible,
@@ -104,6 +109,9 @@ impl Timekeeper {
         if by == Span::ZERO {
             return Err(SetTimeError::Zero);
         }
+        if let Some(missing) = self.utc.led_by().filter(|missing| (*missing - by).abs() > missing.abs()) {
+            return Err(SetTimeError::AwayFromReferences(missing));
+        }
         let rest = self.adjustment_rest(raw);
         if rest > Span::ZERO {
             return Err(SetTimeError::InProgress(rest));
@@ -119,6 +127,7 @@ impl Timekeeper {
                 max_amount: MAX_SLEW_AMOUNT,
             });
         }
+        self.utc.note_set_time();
         self.manual_adjustment = ManualAdjustment {
             cluster: self.cluster,
             number: self.manual_adjustment.number.checked_add(1).unwrap_or(1),

@@ -32,6 +32,7 @@
 //! | [`vote`], `weight`, `noise`, `window` | the vote: agreement, what a reading counts, noise, and how far readings may be apart |
 //! | `ensemble` | phase and frequency of the time that the members carry |
 //! | [`reference_vote`] | the agreement of references, as intervals |
+//! | `utc`, `leading_law` | leads the cluster's time to UTC, as the references state it |
 //! | `rate_anchor` | steers the cluster's rate towards the mean of its oscillators |
 //! | `reading` | what goes in and comes out |
 
@@ -40,6 +41,7 @@ mod conclude;
 mod ensemble;
 mod following;
 mod founding;
+mod leading_law;
 mod listening;
 mod manual_adjustment;
 mod noise;
@@ -50,6 +52,7 @@ mod steady;
 #[cfg(test)]
 mod tests;
 mod timekeeper;
+mod utc;
 pub mod vote;
 mod weight;
 mod window;
@@ -60,4 +63,5 @@ pub use self::reading::{
     Recipients,
 };
 pub use self::timekeeper::{Timekeeper, TimekeeperConfig};
+pub use self::utc::UtcConclusion;
 pub use self::weight::{Weight, share, shares};

@@ -36,6 +36,10 @@ pub(super) struct RateAnchor {
     /// For how long the rate has been steered.
     steered: Span,
     mean: Option<Frequency>,
+    /// Whether references decide the rate.
+    led: bool,
+    /// How much the rate is still going to change.
+    pending: Option<Frequency>,
     /// What members typically know their frequency to, one standard deviation.
     typical_error: Option<Frequency>,
 }
@@ -71,8 +75,8 @@ impl RateAnchor {
     /// How far the rate may be off the one that the members follow, and is going to have: one standard
     /// deviation. `None`: that is not known.
     pub(super) fn error(&self) -> Option<Frequency> {
-        let (mean, error) = (self.mean?, self.typical_error?);
-        Some(Frequency::from_ratio(mean.ratio().hypot(error.ratio())))
+        let (pending, error) = (self.pending?, self.typical_error?);
+        Some(Frequency::from_ratio(pending.ratio().hypot(error.ratio())))
     }
 
     /// One round has passed, `interval` long. `reports` are f_i − S_i of the members that know theirs, the
@@ -90,6 +94,10 @@ impl RateAnchor {
         let heard_enough = heard.is_majority_of(votes) && reports.len() > 1;
         let mean = winsorised_mean(&adjusted, REACH).filter(|_| heard_enough);
         self.mean = mean.map(Frequency::from_ratio);
+        if self.led {
+            return Frequency::ZERO;
+        }
+        self.pending = self.mean;
         if self.rest > Span::ZERO {
             self.rest = self.rest - interval;
             return Frequency::ZERO;
@@ -103,9 +111,20 @@ impl RateAnchor {
         let seconds = interval.as_secs_f64();
         let most = if self.settled { GENTLE } else { FIRST } * seconds;
         let change = (-mean * (seconds / TIME_CONSTANT_S).min(1.0)).clamp(-most, most);
+        self.change(Frequency::from_ratio(change))
+    }
+
+    /// References decide the rate, from now on: it changes by so much, and `pending` is what it is still going
+    /// to change by. Returns the change in whole units of the wire.
+    pub(super) fn lead(&mut self, change: Frequency, pending: Frequency) -> Frequency {
+        (self.led, self.pending) = (true, Some(pending));
+        self.change(change)
+    }
+
+    fn change(&mut self, change: Frequency) -> Frequency {
         let before = self.rate_ppt;
-        self.rate_ppt = before.saturating_add(Frequency::from_ratio(change).as_ppt());
-        Frequency::from_ppt(self.rate_ppt - before)
+        self.rate_ppt = before.saturating_add(change.as_ppt());
+        Frequency::from_ppt(self.rate_ppt.saturating_sub(before))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::timekeeper::Phase;
 use super::*;
 use crate::PlausibleTimes;
-use crate::config::SILENT_ROUNDS;
+use crate::config::{LeadingConfig, SILENT_ROUNDS};
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::plausible::PLAUSIBLE_FROM;
 use crate::saved_state::KeptTime;
@@ -41,6 +41,7 @@ impl Story {
             initial_frequency: known,
             external_cluster: None,
             kept: None,
+            leading: LeadingConfig::default(),
         };
         Story { timekeeper: Timekeeper::new(config, now), now, round: 0 }
     }

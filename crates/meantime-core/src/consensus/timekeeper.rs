@@ -3,8 +3,10 @@
 use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
+use super::utc::UtcLeader;
 use super::window::{AgreementWindow, MAX_WINDOW};
 use crate::PlausibleTimes;
+use crate::config::LeadingConfig;
 use crate::config::SILENT_ROUNDS;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
@@ -29,6 +31,8 @@ pub struct Timekeeper {
     /// known before the server followed this cluster's time.
     pub(super) prior: Option<(Frequency, Frequency)>,
     pub(super) ensemble: Ensemble,
+    /// What is known of UTC.
+    pub(super) utc: UtcLeader,
     /// The clients' time in the last round, if the server's own clock was in doubt then.
     pub(super) doubt: Option<EnsembleObservation>,
     pub(super) unsure: u32,
@@ -58,6 +62,8 @@ pub struct TimekeeperConfig {
     pub external_cluster: Option<ClusterId>,
     /// The cluster time that the oscillator shows at the start, if it was kept over a restart.
     pub kept: Option<KeptTime>,
+    /// How fast references lead the cluster's time.
+    pub leading: LeadingConfig,
 }
 
 /// What the timekeeper is doing.
@@ -89,6 +95,7 @@ impl Timekeeper {
             anchor: RateAnchor::default(),
             prior,
             ensemble: Ensemble::with_prior(prior),
+            utc: UtcLeader::new(config.leading, config.radius, raw),
             doubt: None,
             unsure: 0,
             contradicted: false,
@@ -187,7 +194,7 @@ impl Timekeeper {
 
     /// Whether the cluster's rate may still be steered fast, since it has never been settled.
     pub fn is_brisk(&self) -> bool {
-        !self.anchor.is_settled()
+        if self.utc.decides_rate() { self.utc.is_brisk() } else { !self.anchor.is_settled() }
     }
 
     /// The oscillator stood still for `slept`. The server's own clock is set as well as the machine knows,
@@ -204,6 +211,7 @@ impl Timekeeper {
         self.recipients = Recipients::None;
         self.ensemble = Ensemble::with_prior(self.prior);
         self.kept = None;
+        self.utc.forget_phase();
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
@@ -232,6 +240,7 @@ impl Timekeeper {
     pub(super) fn begin_following(&mut self) {
         self.phase = Phase::Following(SILENT_ROUNDS);
         self.kept = None;
+        self.utc.forget_phase();
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;

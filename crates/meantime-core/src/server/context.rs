@@ -11,6 +11,7 @@ use super::authentication::Authenticator;
 use super::events::EventQueue;
 use super::handles::{BurstHandle, Slot};
 use super::members::Members;
+use super::references::References;
 use crate::consensus::Timekeeper;
 use crate::timers::Timers;
 use crate::wire::{Body, Flags};
@@ -23,6 +24,7 @@ pub(super) struct Context {
     pub authenticator: Authenticator,
     pub timekeeper: Timekeeper,
     pub members: Members,
+    pub references: References,
     pub timers: Timers<Timer>,
     pub outgoing: VecDeque<QueuedTransmit>,
     pub events: EventQueue,

@@ -70,6 +70,7 @@ pub use self::manual_adjustment::{Target, TimeChange};
 use self::member::Freshness;
 use self::members::Members;
 use self::prober::{BurstProgress, Prober};
+use self::references::References;
 use self::registrar::{Registrar, Registration, Request};
 use self::removed::RemovedMembers;
 pub use self::removed::{VoteChange, VoteChangeError};
@@ -77,6 +78,7 @@ use self::results::RoundResults;
 use self::rounds::RoundScheduler;
 use crate::consensus::{SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
+use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
@@ -85,7 +87,8 @@ use crate::wire::{
     Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
 use crate::{
-    ClockReading, Counters, Fate, MasterKeys, Node, Path, ServerConfig, ServerEvent, StampId, Transmit,
+    Action, ClockReading, Counters, Fate, MasterKeys, Node, Path, ServerConfig, ServerEvent, StampId,
+    Transmit,
 };
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
@@ -117,12 +120,14 @@ impl Server {
             initial_frequency: config.initial_frequency,
             external_cluster: config.external_cluster,
             kept: config.kept,
+            leading: config.leading,
         };
         let keys = core::mem::take(&mut config.keys);
         let mut context = Context {
             authenticator: Authenticator::new(NodeId(rng.next_u64()), keys),
             timekeeper: Timekeeper::new(timekeeper_config, now.raw),
             members: Members::new(hash_key(seed)),
+            references: References::default(),
             timers: Timers::default(),
             outgoing: VecDeque::new(),
             events: EventQueue::new(),
@@ -194,6 +199,7 @@ impl Server {
             lost: self.counters.lost(),
             members: Vec::new(),
             removed: self.removed.not_registered(&self.context.members),
+            utc: self.context.references.view(now, timekeeper),
         }
     }
 
@@ -300,8 +306,10 @@ impl Server {
             Body::ManualAdjustment(adjustment) => {
                 manual_adjustment::handle_report(&mut self.context, now, slot, header, adjustment)
             }
-            Body::Reference(_) => references::handle_reference(&mut self.context, now, slot, header),
             Body::Label(label) => self.handle_label(now, slot, header, *label),
+            Body::Reference(reference) => {
+                references::handle_reference(&mut self.context, now, slot, header, reference)
+            }
             _ => self.handle_leave(now, slot),
         }
     }
@@ -456,6 +464,7 @@ impl Server {
         self.conclude_round(now);
         self.sweep(now);
         self.context.timers.set(now.mono + self.context.config.interval.half(), Timer::Sweep);
+        self.context.references.begin_round(self.context.config.offers_reference);
         self.rounds.begin(&mut self.context, now);
         self.conclude_if_complete(now);
     }
@@ -586,6 +595,7 @@ impl Node for Server {
         self.rounds.cancel();
         self.corrections.cancel();
         self.context.members.discard_measurements();
+        self.context.references.forget();
         self.context.events.push(ServerEvent::Suspended { slept });
     }
 
@@ -601,6 +611,14 @@ impl Node for Server {
                 None => return self.farewell.poll_transmit(&mut self.context),
             }
         }
+    }
+
+    fn handle_reference(&mut self, _now: Now, reading: Result<ReferenceReading, NoReference>) {
+        self.context.references.note_own(reading);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.context.references.wants_own().then_some(Action::ReadReference)
     }
 
     fn poll_event(&mut self) -> Option<ServerEvent> {

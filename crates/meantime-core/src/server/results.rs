@@ -11,6 +11,7 @@ use super::extra_bursts;
 use super::groups;
 use super::handles::Slot;
 use super::members::Members;
+use super::references;
 use crate::ServerEvent;
 use crate::consensus::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition, Timekeeper};
 use crate::event::{Adjustment, Exclusion, Falseticker, RoundReport, Voter};
@@ -69,6 +70,8 @@ impl RoundResults {
         let (mut conclusion, unheard) = vote(context, now, round);
         coverage::decide(context, now, &before, &mut conclusion);
         let broken = coverage::broken_bounds(context, now, &conclusion);
+        references::conclude(context, now);
+        conclusion.report.rate = context.timekeeper.rate();
         if context.timekeeper.cluster() != ClusterId::default() {
             context.members.discard_adjustments();
         }

@@ -19,7 +19,14 @@ pub(super) fn members_from(
 ) -> (Vec<MemberView>, Option<Slot>) {
     let timescale = context.timekeeper.timescale();
     let mut members = context.members.from(from);
-    let views = members.by_ref().take(max).map(|(_, member)| member_view(member, now, timescale)).collect();
+    let views = members
+        .by_ref()
+        .take(max)
+        .map(|(slot, member)| MemberView {
+            reference: context.references.view_of(slot, now, &context.timekeeper),
+            ..member_view(member, now, timescale)
+        })
+        .collect();
     (views, members.next().map(|(slot, _)| slot))
 }
 
@@ -47,6 +54,7 @@ fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
         heard: member.history.heard,
         asked: member.history.rounds,
         exclusion: member.exclusion,
+        reference: None,
         admitted_ago: member.admitted_ago(now.mono),
         heard_ago: member.silence(now.mono),
     }

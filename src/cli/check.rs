@@ -181,6 +181,8 @@ Examples:
   meantime check --max 1ms --expect crane --expect winch --expect 192.0.2.7";
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, examples};

@@ -162,11 +162,11 @@ pub struct MemberView {
 /// Whether the vote counts a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberVote {
-    /// It has a vote, and the last round that judged it found it to agree.
+    /// It has a vote.
     In,
     /// The vote leaves it out, for the reason of [`MemberView::exclusion`].
     Out,
-    /// It has no vote: its clock has no cluster time, or no round has judged it yet.
+    /// It has no vote: its clock has no cluster time, or has not agreed for long enough.
     None,
 }
 

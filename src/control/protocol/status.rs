@@ -214,7 +214,7 @@ word! {
         In = "in",
         /// It is left out, for the reason in `excluded`.
         Out = "out",
-        /// The clock has no vote: it has no cluster time, or no round has judged it yet.
+        /// The clock has no vote: it has no cluster time, or has not agreed for long enough.
         None = "none",
     }
 }

@@ -8,7 +8,6 @@ use super::member::Member;
 use crate::estimation::timescale::Timescale;
 use crate::time::Now;
 use crate::view::{MeasuredView, MemberView, MemberVote};
-use crate::wire::Verdict;
 
 /// At most `max` members from slot `from` on, and the slot after them; `None`: there are no more.
 pub(super) fn members_from(
@@ -63,7 +62,7 @@ fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
 fn member_vote(member: &Member) -> MemberVote {
     match member.exclusion {
         Some(_) => MemberVote::Out,
-        None if !member.state.has_cluster_time() || member.verdict == Verdict::Unjudged => MemberVote::None,
+        None if !member.state.has_cluster_time() || !member.has_vote() => MemberVote::None,
         None => MemberVote::In,
     }
 }

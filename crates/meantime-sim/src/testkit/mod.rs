@@ -15,6 +15,7 @@
 //! | [`pair`] | [`Pair`]: a server and a client; every datagram is recorded and can be changed |
 //! | [`cluster`] | [`Cluster`]: a server and clients over noisy paths |
 //! | [`loaded`] | [`LoadedServer`]: a server and a load generator, any node that stands for many clients |
+//! | [`hostile_client`] | [`HostileClient`]: a member that says of its clock whatever it likes |
 //! | [`stub_client`] | [`StubClient`]: the least that is a client to a server |
 //!
 //! Time is a [`Span`](meantime_core::time::Span) since the beginning, as everywhere in this crate; nothing
@@ -25,6 +26,7 @@ pub mod by_hand;
 pub mod cluster;
 pub mod delay;
 pub mod host;
+pub mod hostile_client;
 pub mod loaded;
 pub mod network;
 pub mod pair;
@@ -33,6 +35,7 @@ pub mod stub_client;
 pub use cluster::Cluster;
 pub use delay::Delay;
 pub use host::{Host, HostClock, drain, events, moment};
+pub use hostile_client::{Claims, HostileClient};
 pub use loaded::LoadedServer;
 pub use network::{Endpoint, Flight, Network};
 pub use pair::Pair;

@@ -7,6 +7,7 @@ mod arguments;
 mod events;
 mod fault;
 mod progress;
+mod reference;
 mod report;
 mod samples;
 mod scenario;

@@ -198,6 +198,7 @@ fn server_status(view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
             summary: report.into(),
             ago_ns: view.last_round_ago.map(Span::as_nanos),
         }),
+        utc: view.utc.as_ref().map(Into::into),
     }
 }
 
@@ -241,6 +242,7 @@ impl From<&MemberView> for ClientRow {
             heard_rounds: HeardRounds(member.heard),
             vote: member.vote.into(),
             excluded: member.exclusion.map(Into::into),
+            reference: member.reference.as_ref().map(Into::into),
             admitted_ago_ns: member.admitted_ago.as_nanos(),
             heard_ago_ns: member.heard_ago.as_nanos(),
         }

@@ -15,7 +15,8 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use super::board::Board;
 use super::roster::RosterMember;
 use crate::control::protocol::{
-    ClientRow, ClientStatus, ClockCoverage, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status, Vote,
+    ClientRow, ClientStatus, ClockCoverage, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status,
+    UtcWord, Vote,
 };
 use meantime_core::time::Monotonic;
 
@@ -215,6 +216,7 @@ impl Sheet {
             "How often the server has begun to correct its members to a time beyond bounds that they had stated",
             Some(server.bounds_broken),
         );
+        self.references(server);
         self.seconds(
             "spread",
             "From the lowest to the highest agreeing reading of the last round",
@@ -230,6 +232,20 @@ impl Sheet {
             "Since when the last round is over",
             seconds(last.and_then(|last| last.ago_ns)).map(|ago| ago + since),
         );
+    }
+
+    /// What references do to the cluster's time.
+    fn references(&mut self, server: &ServerStatus) {
+        let Some(utc) = &server.utc else { return };
+        let help = "Members that offer a reference, a time from outside, the server included";
+        self.number("references", help, Some(utc.offered as f64));
+        let help = "References that agree with the majority of them";
+        self.number("references_agreeing", help, Some(utc.agreeing as f64));
+        let help = "Whether references lead the cluster's time";
+        self.number("utc_followed", help, known(utc.state == UtcWord::Leading));
+        let help = "What the cluster's clocks show minus UTC, as a majority of the references states it";
+        self.seconds("utc_offset", help, seconds(utc.offset_ns));
+        self.seconds("utc_error", "The maximum error of that", seconds(utc.error_ns));
     }
 
     /// What the server knows of each client.

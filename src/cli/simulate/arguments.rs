@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::fault;
+use super::reference;
 use super::values::{probability, wander};
 use crate::cli::units;
 use meantime_core::time::{Frequency, Span};
-use meantime_sim::{Fault, MemberIndex};
+use meantime_sim::{Fault, MemberIndex, ReferenceModel};
 
 /// Simulate a server and clients with bad clocks, bad networks and lying clients
 #[derive(Debug, clap::Args)]
@@ -106,6 +107,12 @@ pub struct SimulateArgs {
     #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
     pub(super) joins: Vec<(MemberIndex, Span)>,
 
+    /// A member that offers a time from outside, which the server follows: WHO, or WHO:PROPERTY=VALUE,... with
+    /// error, drift, max-error and outage, as in client-1:error=300us,outage=4h/16h. True time is UTC. May be
+    /// repeated
+    #[arg(long = "reference", value_name = "REFERENCE", value_parser = reference::reference)]
+    pub(super) references: Vec<(MemberIndex, ReferenceModel)>,
+
     /// Seed of all random numbers: the same seed gives the same run
     #[arg(long, value_name = "N", default_value = "1")]
     pub(super) seed: u64,
@@ -195,6 +202,9 @@ Examples:
     meantime simulate --fault 300s:jump:server:1h --fault 400s:crash:client-2
   With keys, and an attacker on a client's path:
     meantime simulate --keys --fault 300s:mitm:client-1:chaos
+  Three machines have UTC, one of them a second off, and all lose it after two hours:
+    meantime simulate --offset 20ms --duration 6h --events --reference client-1:outage=2h
+      --reference client-2:outage=2h --reference client-3:error=1s,outage=2h
   Random faults, replayed:
     meantime simulate --faults-seed 17 --events
   Random faults for three months:

@@ -105,7 +105,8 @@ pub(super) fn victim(fault: &Fault) -> Option<MemberIndex> {
     }
 }
 
-fn member(text: &str) -> Result<MemberIndex, FaultError> {
+/// Parses a member: `server`, or `client-1`.
+pub(super) fn member(text: &str) -> Result<MemberIndex, FaultError> {
     let number = text.strip_prefix("client-").and_then(|number| number.parse().ok());
     match (text, number) {
         ("server", _) => Ok(MemberIndex::SERVER),

@@ -43,6 +43,7 @@ impl SimulateArgs {
             lies: self.liar_kind.iter().map(|kind| self.lie(*kind)).collect(),
             faults: self.faults.clone(),
             joins: self.joins.clone(),
+            references: self.references.clone(),
             clocks: vec![(MemberIndex::SERVER, self.server_clock())],
             offset: self.offset,
             drift: self.drift,
@@ -68,7 +69,9 @@ impl SimulateArgs {
             return Err(Failure::Usage(message));
         }
         let struck = self.faults.iter().filter_map(|(_, fault)| fault::victim(fault));
-        let mut named = struck.chain(self.joins.iter().map(|(member, _)| *member));
+        let mut named = struck
+            .chain(self.joins.iter().map(|(member, _)| *member))
+            .chain(self.references.iter().map(|(member, _)| *member));
         if let Some(unknown) = named.find(|member| member.index() > self.clients as usize) {
             let clients = self.clients;
             return Err(Failure::Usage(format!(

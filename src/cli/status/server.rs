@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
+use super::utc;
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
 use crate::report::undecided::{self, Figures};
 use crate::report::{ClockCoverage, ExclusionReason, UndecidedCause};
@@ -19,6 +20,10 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
         page += &excluded(clients);
         page += &not_covered(clients);
     }
+    let offered = clients
+        .iter()
+        .filter_map(|client| Some((label(&client.name, client.address), client.reference.as_ref()?)));
+    page += &utc::references(server.utc.as_ref(), offered);
     for gone in &server.removed_and_gone {
         let label = label(&gone.name, gone.address);
         page += &format!("{label} is removed from the vote by hand, and not registered now\n");
@@ -44,6 +49,7 @@ pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> Strin
     };
     page += &last_round(round, paint);
     page += &pending_adjustment(server.manual_adjustment.as_ref());
+    page += &utc::utc_line(server.utc.as_ref());
     page + &format!(
         "The cluster's rate over the server's oscillator: {} ppm\n",
         ppm(Some(server.frequency_ppb))

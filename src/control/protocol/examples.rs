@@ -56,6 +56,7 @@ pub(crate) fn server_status() -> ServerStatus {
         manual_adjustment: None,
         timestamps: Timestamping::Kernel,
         last_round: Some(round()),
+        utc: None,
     }
 }
 
@@ -102,6 +103,18 @@ pub(crate) fn manual_adjustment() -> ManualAdjustmentStatus {
     ManualAdjustmentStatus { amount_ns: 5, adjustment, starts_in_ns: 1, ends_in_ns: 1 }
 }
 
+/// A cluster whose time is led to UTC.
+pub(crate) fn utc() -> UtcStatus {
+    let (offset_ns, error_ns) = (Some(-120_000), Some(1_100_000));
+    UtcStatus { state: UtcWord::Leading, offset_ns, error_ns, offered: 3, agreeing: 2, own: None }
+}
+
+/// A reference that agrees.
+pub(crate) fn reference() -> ReferenceStatus {
+    let standing = ReferenceWord::Agrees;
+    ReferenceStatus { offset_ns: 150_000, error_ns: 1_100_000, ago_ns: 1, standing }
+}
+
 /// A client that was heard in all of the last eight rounds.
 pub(crate) fn row(name: &str, port: u16) -> ClientRow {
     ClientRow {
@@ -123,6 +136,7 @@ pub(crate) fn row(name: &str, port: u16) -> ClientRow {
         heard_rounds: HeardRounds(0xff),
         vote: Vote::In,
         excluded: None,
+        reference: None,
         admitted_ago_ns: 60_000_000_000,
         heard_ago_ns: 1,
     }

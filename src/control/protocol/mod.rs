@@ -13,6 +13,7 @@ mod events;
 mod request;
 mod response;
 mod status;
+mod utc;
 
 #[cfg(test)]
 mod documentation;
@@ -26,6 +27,8 @@ pub use status::{
     ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
     PeerIdentity, ServerStatus, Status, StatusResponse, Vote,
 };
+
+pub use utc::{ReferenceStatus, ReferenceWord, UtcStatus, UtcWord};
 
 pub use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundOutcome,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::utc::{ReferenceStatus, UtcStatus};
 use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundSummary,
     Timestamping, UndecidedCause, word,
@@ -81,6 +82,9 @@ pub struct ServerStatus {
     pub timestamps: Timestamping,
     /// The result of the last round; `None`: no round is over.
     pub last_round: Option<LastRound>,
+    /// How the cluster's time stands to UTC; `None`: no reference is offered, and none is followed.
+    #[serde(default)]
+    pub utc: Option<UtcStatus>,
 }
 
 /// The state of a client.
@@ -201,6 +205,9 @@ pub struct ClientRow {
     pub vote: Vote,
     /// Why the vote leaves it out, if it does.
     pub excluded: Option<ExclusionReason>,
+    /// Its reference; `None`: it offers none.
+    #[serde(default)]
+    pub reference: Option<ReferenceStatus>,
     /// The time since it was registered.
     pub admitted_ago_ns: i64,
     /// The time since a datagram of it arrived.

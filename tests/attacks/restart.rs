@@ -1,0 +1,143 @@
+//! Attackers at a server that has restarted.
+
+use meantime_core::ServerConfig;
+use meantime_core::event::{ServerEvent, UndecidedReason};
+use meantime_core::saved_state::KeptTime;
+use meantime_core::time::Span;
+use meantime_core::wire::{ClientState, ClusterId, Name};
+
+use crate::attacker::Plan;
+use crate::island::{Island, KEY, NOISE, keyed, master, s};
+
+/// Three good clients, and bad ones of so many groups that come when the server restarts, and say that they
+/// have the cluster's time, off by so much from the time that they should have.
+struct Restart {
+    island: Island,
+    bad: usize,
+    off: Span,
+}
+
+impl Restart {
+    fn new(config: ServerConfig, bad: usize, off: Span) -> Restart {
+        let mut island = Island::new(config, 3);
+        island.run(60);
+        Restart { island, bad, off }
+    }
+
+    /// What the clocks are ahead of true time by.
+    fn ahead(&mut self) -> Span {
+        let at = self.island.now();
+        self.island.ahead(at)[0].expect("the cluster has a time")
+    }
+
+    /// The bad ones register, and the server restarts.
+    fn restart(&mut self, config: ServerConfig, server_ahead: Span, key_names: Option<&[&str]>) {
+        let plan = Plan {
+            begin: self.island.now(),
+            ahead: self.ahead() + self.off,
+            state: Some(ClientState::Synchronized),
+            cluster: Some(self.island.server.node.cluster()),
+            ..Plan::default()
+        };
+        for k in 0..self.bad {
+            let address = format!("198.51.{k}.1");
+            match key_names {
+                Some(names) => {
+                    let key = master().node(&Name::new(names[k]));
+                    self.island.attacker.add_keyed(&address, names[k], Some((KEY, key)), plan);
+                }
+                None => self.island.attacker.add(&address, plan),
+            }
+        }
+        self.island.restart(config, server_ahead);
+    }
+
+    /// The time that the server has kept over its restart, and its configuration.
+    fn keeping(&mut self, config: ServerConfig) -> (ServerConfig, Span) {
+        let kept = KeptTime { cluster: self.island.server.node.cluster(), error: Span::from_micros(100) };
+        (ServerConfig { kept: Some(kept), ..config }, self.ahead() + Span::from_micros(30))
+    }
+}
+
+fn adopted(event: &ServerEvent) -> bool {
+    matches!(event, ServerEvent::TimeAdopted { .. })
+}
+
+/// g = 7, f = 3. Three honest carriers are not more than half of seven, and the server's own clock knows
+/// nothing: nobody is moved.
+#[test]
+fn a_server_that_has_kept_no_time_waits_among_three_honest_and_three_lying_carriers() {
+    for (server_ahead, consents) in [(s(-3_600), false), (s(1), true)] {
+        let mut restart = Restart::new(ServerConfig::default(), 3, s(100));
+        restart.island.mark_synchronized();
+        restart.restart(ServerConfig::default(), server_ahead, None);
+        restart.island.run(300);
+        let island = &mut restart.island;
+        let at = island.now();
+        for (before, now) in island.since_mark(at).into_iter().skip(1) {
+            assert!((now - before).abs() < NOISE, "moved by {}", now - before);
+        }
+        // After a minute the server's own clock consents to those that are near it, but the carriers are
+        // divided.
+        assert_eq!(island.count(adopted), 0, "{consents}");
+        let undecided = |event: &ServerEvent| {
+            matches!(event, ServerEvent::Undecided { reason: UndecidedReason::Carried, .. })
+        };
+        assert_eq!((island.count(undecided), island.server.node.cluster()), (1, ClusterId(0)));
+    }
+}
+
+/// g = 7, f = 3. The server's kept time decides.
+#[test]
+fn a_server_that_has_kept_its_time_finds_the_honest_carriers() {
+    for off in [s(2), s(3_600), Span::from_millis(-300)] {
+        let mut restart = Restart::new(ServerConfig::default(), 3, off);
+        restart.island.mark_synchronized();
+        let (config, ahead) = restart.keeping(ServerConfig::default());
+        restart.restart(config, ahead, None);
+        restart.island.run(300);
+        let island = &restart.island;
+        assert!(island.moved() < NOISE, "{}", island.moved());
+        assert_eq!((island.count(adopted), island.named()), (1, 3), "{off}");
+        assert!(island.no_good_clock_is_named());
+    }
+}
+
+/// g = 6, f = 2: the server, three good nodes, and two stolen keys of six. Four in six are more than half,
+/// three carriers with the kept time of the server; without that they are not, and nobody is moved.
+#[test]
+fn a_third_of_the_keys_moves_nothing_at_a_server_that_restarts() {
+    for keeps in [true, false] {
+        let mut restart = Restart::new(keyed(), 2, s(-5));
+        restart.island.mark_synchronized();
+        let (config, ahead) = restart.keeping(keyed());
+        let config = if keeps { config } else { keyed() };
+        let ahead = if keeps { ahead } else { s(-3_600) };
+        restart.restart(config, ahead, Some(&["stolen-1", "stolen-2"]));
+        restart.island.run(300);
+        let island = &mut restart.island;
+        assert_eq!(island.count(adopted), usize::from(keeps));
+        let at = island.now();
+        for (before, now) in island.since_mark(at).into_iter().skip(1) {
+            assert!((now - before).abs() < NOISE, "moved by {}", now - before);
+        }
+        if keeps {
+            assert!(island.named() == 2 && island.no_good_clock_is_named());
+        }
+    }
+}
+
+/// g = 6, f = 2, within the maximum window of the good ones: the adopted time is that of a good clock.
+#[test]
+fn carriers_that_lie_within_the_window_move_nothing_at_a_server_that_restarts() {
+    let mut restart = Restart::new(ServerConfig::default(), 2, Span::from_millis(49));
+    restart.island.mark_synchronized();
+    restart.restart(ServerConfig::default(), s(20), None);
+    restart.island.run(300);
+    let island = &mut restart.island;
+    assert_eq!(island.count(adopted), 1);
+    let at = island.now();
+    for (before, now) in island.since_mark(at) {
+        assert!((now - before).abs() < NOISE, "moved by {}", now - before);
+    }
+}

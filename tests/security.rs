@@ -497,6 +497,7 @@ fn to_client(rng: &mut ChaCha8Rng) -> Vec<Body> {
         reject(rng.next_u64(), RejectReason::Version),
         reject(rng.next_u64(), RejectReason::UnknownSession),
         reject(rng.next_u64(), RejectReason::Full),
+        reject(rng.next_u64(), RejectReason::Banned),
         Body::Probe(Probe { nonce: rng.next_u64(), ..Probe::default() }),
         Body::Correction(CorrectionMessage {
             about: rng.random_range(1..200),

@@ -95,7 +95,7 @@ fn values_outside_of_an_enumeration_are_refused() {
     };
     for message in one_of_each() {
         match message.body {
-            Body::Reject(_) => refused(&message, 40, 1..=4, "reason"),
+            Body::Reject(_) => refused(&message, 40, 1..=5, "reason"),
             Body::Correction(_) => refused(&message, 72, 0..=2, "verdict"),
             Body::Leave(_) => refused(&message, 40, 1..=1, "reason"),
             Body::ManualAdjustment(_) => {
@@ -377,7 +377,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         Just(RejectReason::Version),
         Just(RejectReason::UnknownSession),
         Just(RejectReason::Full),
-        Just(RejectReason::Replaced)
+        Just(RejectReason::Replaced),
+        Just(RejectReason::Banned)
     ];
     let reject = (any::<u64>(), reasons, any::<u8>())
         .prop_map(|(nonce, reason, version)| Body::Reject(Reject { nonce, reason, version }));

@@ -342,6 +342,7 @@ impl Vector {
             2 => RejectReason::UnknownSession,
             3 => RejectReason::Full,
             4 => RejectReason::Replaced,
+            5 => RejectReason::Banned,
             other => panic!("reason {other}"),
         };
         Reject { nonce: self.number("nonce"), reason, version: self.number("server_version") }

@@ -209,12 +209,17 @@ impl Cluster {
         });
     }
 
-    /// An operator removes a client from the vote, or pins it.
+    /// An operator removes a client from the vote, or pins it; bans it, or lifts the ban.
     fn vote(&mut self, what: u8) {
-        let name = STUB_NAMES[usize::from(what) / 2 % CLIENTS];
-        self.input(0, MANY, |node, _| {
+        let name = STUB_NAMES[usize::from(what) / 4 % CLIENTS];
+        self.input(0, MANY, |node, now| {
             if let AnyNode::Server(server) = node {
-                let _ = if what & 1 == 0 { server.remove_from_vote(name) } else { server.pin_to_vote(name) };
+                let _ = match what & 0b11 {
+                    0 => server.remove_from_vote(name).is_ok(),
+                    1 => server.pin_to_vote(name).is_ok(),
+                    2 => server.ban(now, name).is_ok(),
+                    _ => server.unban(name).is_ok(),
+                };
             }
         });
     }

@@ -1,10 +1,10 @@
-//! `meantime members`: take a client's vote away by hand, and give it back.
+//! `meantime members`: take clients' votes away by hand, and give them back; ban clients.
 
 use super::Failure;
 use super::target::ControlTarget;
-use crate::control::protocol::VoteChangeResponse;
+use crate::control::protocol::{ClientsChangeResponse, PeerIdentity};
 
-/// Take a client's vote away, or give it back, at this machine's server
+/// Take clients' votes away, give them back, or ban clients, at this machine's server
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct MembersArgs {
@@ -14,17 +14,22 @@ pub(super) struct MembersArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum MembersCommand {
-    /// Take a client's vote away: it is measured and corrected as before, but neither the vote nor the
-    /// cluster's rate counts it
+    /// Take clients' votes away: they are measured and corrected as before, but neither the vote nor the
+    /// cluster's rate counts them
     Remove(MemberArgs),
-    /// Give a client its vote back; from then on it is judged as all others are
+    /// Give clients their votes back; from then on they are judged as all others are
     Pin(MemberArgs),
+    /// End clients' sessions, and admit these clients no more. Without keys a name stands for the addresses
+    /// of its clients, since any client can take any name
+    Ban(MemberArgs),
+    /// Lift a ban
+    Unban(MemberArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct MemberArgs {
-    /// The client's name, or its address with or without the port, as `meantime status` shows them
-    #[arg(value_name = "NAME|ADDRESS")]
+    /// A client's name, an address with or without the port, or a network, as in 192.0.2.0/24
+    #[arg(value_name = "NAME|ADDRESS|NETWORK")]
     member: String,
     #[command(flatten)]
     target: ControlTarget,
@@ -38,37 +43,79 @@ pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
     let line = match &args.command {
         MembersCommand::Remove(MemberArgs { member, target }) => removed(&target.connect()?.remove(member)?),
         MembersCommand::Pin(MemberArgs { member, target }) => pinned(&target.connect()?.pin(member)?),
+        MembersCommand::Ban(MemberArgs { member, target }) => banned(&target.connect()?.ban(member)?),
+        MembersCommand::Unban(MemberArgs { member, target }) => {
+            format!("{} is not banned any more", target.connect()?.unban(member)?.member)
+        }
     };
     println!("{line}");
     Ok(())
 }
 
-fn removed(change: &VoteChangeResponse) -> String {
-    let client = label(change);
-    match change.changed {
-        true => format!("{client} has no vote any more; it is still measured and corrected"),
-        false => format!("{client} has no vote already: nothing has changed"),
+fn removed(change: &ClientsChangeResponse) -> String {
+    let whom = label(change);
+    match (change.changed, change.count) {
+        (false, _) => format!("{whom} has no vote already: nothing has changed"),
+        (true, 0 | 1) => format!("{whom} has no vote any more; it is still measured and corrected"),
+        (true, _) => format!("{whom} have no vote any more; they are still measured and corrected"),
     }
 }
 
-fn pinned(change: &VoteChangeResponse) -> String {
-    let client = label(change);
-    match change.changed {
-        true => format!("{client} has its vote back"),
-        false => format!("{client} was not removed: nothing has changed"),
+fn pinned(change: &ClientsChangeResponse) -> String {
+    let whom = label(change);
+    match (change.changed, change.count) {
+        (false, _) => format!("{whom} was not removed: nothing has changed"),
+        (true, 0 | 1) => format!("{whom} has its vote back"),
+        (true, _) => format!("{whom} have their votes back"),
     }
 }
 
-/// A client's name and address, as far as it has them.
-fn label(VoteChangeResponse { name, address, .. }: &VoteChangeResponse) -> String {
-    if name.is_empty() { address.to_string() } else { format!("{name} ({address})") }
+fn banned(change: &ClientsChangeResponse) -> String {
+    match change.changed {
+        true => format!("{} is banned; sessions ended: {}", change.member, ended(change)),
+        false => format!("{} is banned already: nothing has changed", change.member),
+    }
+}
+
+/// The clients whose sessions have ended.
+fn ended(change: &ClientsChangeResponse) -> String {
+    match change.count {
+        0 => "none".into(),
+        count => format!("{count} ({})", names(change)),
+    }
+}
+
+/// Who has changed: the client with its address, if it is one.
+fn label(change: &ClientsChangeResponse) -> String {
+    match (change.clients.as_slice(), change.count) {
+        ([client], 1) if client.name.is_empty() => client.address.to_string(),
+        ([client], 1) => format!("{} ({})", client.name, client.address),
+        (_, 0) => change.member.clone(),
+        (_, count) => format!("{}: {count} clients ({})", change.member, names(change)),
+    }
+}
+
+/// The names of the first clients, or the addresses of those without one.
+fn names(change: &ClientsChangeResponse) -> String {
+    let name = |client: &PeerIdentity| match client.name.as_str() {
+        "" => client.address.to_string(),
+        name => name.to_owned(),
+    };
+    let mut names: Vec<String> = change.clients.iter().map(name).collect();
+    if change.count > names.len() {
+        names.push("…".into());
+    }
+    names.join(", ")
 }
 
 const EXAMPLES: &str = "\
 Examples:
   meantime members remove attic
   meantime members remove 192.0.2.7:40000
+  meantime members remove 2001:db8::/64
   meantime members pin attic
+  meantime members ban 192.0.2.7
+  meantime members unban 192.0.2.7
 
-It holds when the client registers again, with the same name or from the same
-address, and until the server ends.";
+It holds for the clients of now and of later, and until the server ends. To ban
+clients for good, start the server with --deny.";

@@ -98,6 +98,7 @@ Examples:
   meantime watch                            the same, updated continuously
   meantime check --max 50ms                 exit with 0 if all are that close
   meantime members remove attic             take this clock's vote away
+  meantime members ban 192.0.2.7            end this host's sessions
   meantime set-time +1.5s                   set the whole cluster's time
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in simulation first

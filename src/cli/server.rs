@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Failure;
 use super::logging::EVENT_TARGET;
-use super::names;
+use super::names::{self, NameError};
 use super::node::{Equipment, KeptState, NodeArgs};
 use super::output::Listening;
 use super::plausible::PlausibleArgs;
@@ -60,9 +60,10 @@ pub(super) struct ServerArgs {
     /// Accept datagrams from this network only, as in 192.0.2.0/24 or 192.0.2.7. May be repeated
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     allow: Vec<IpNet>,
-    /// Drop datagrams from this network, even if --allow includes it. May be repeated
-    #[arg(long, value_name = "NETWORK", value_parser = network)]
-    deny: Vec<IpNet>,
+    /// Drop datagrams from this network, even if --allow includes it; or, with keys, do not admit clients of
+    /// a name, as in name:attic. May be repeated
+    #[arg(long, value_name = "NETWORK|name:NAME", value_parser = denied)]
+    deny: Vec<Denied>,
     /// Discard exchanges with a longer round-trip delay, at most 2s. An on-path attacker can shift a clock by
     /// at most half of this
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
@@ -89,6 +90,17 @@ pub(super) struct ServerArgs {
 }
 
 impl ServerArgs {
+    fn denied_networks(&self) -> Vec<IpNet> {
+        let network =
+            |denied: &Denied| if let Denied::Network(network) = denied { Some(*network) } else { None };
+        self.deny.iter().filter_map(network).collect()
+    }
+
+    fn denied_names(&self) -> Vec<Name> {
+        let name = |denied: &Denied| if let Denied::Name(name) = denied { Some(*name) } else { None };
+        self.deny.iter().filter_map(name).collect()
+    }
+
     fn config(&self, kept: KeptState, keys: MasterKeys, plausible: PlausibleTimes) -> ServerConfig {
         let default = ServerConfig::default();
         ServerConfig {
@@ -105,7 +117,8 @@ impl ServerArgs {
             ipv6_machine_prefix: self.ipv6_machine_prefix,
             label: self.group.unwrap_or_default(),
             allow: self.allow.clone(),
-            deny: self.deny.clone(),
+            deny: self.denied_networks(),
+            deny_names: self.denied_names(),
             keys,
             max_delay: self.max_delay,
             probe_rate: self.probe_rate,
@@ -132,6 +145,11 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.start_log()?;
     let keys = args.node.keys()?.map(|file| file.master_keys()).transpose();
     let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
+    if let (true, Some(name)) = (keys.is_empty(), args.denied_names().first()) {
+        return Err(Failure::Usage(format!(
+            "--deny name:{name} works with --key-file only: without keys a client can take any name; deny its address"
+        )));
+    }
     let stamped = args.node.wants_kernel_timestamps()?;
     let listener = ServerSocket::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
@@ -174,6 +192,30 @@ fn listen_address(text: &str) -> Result<SocketAddr, ValueError> {
 fn network(text: &str) -> Result<IpNet, ValueError> {
     let alone = text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or(alone).map_err(|_| ValueError::NoNetwork)
+}
+
+/// What `--deny` excludes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Denied {
+    Network(IpNet),
+    Name(Name),
+}
+
+/// A network, or `name:` and a client's name.
+fn denied(text: &str) -> Result<Denied, DeniedError> {
+    match text.strip_prefix("name:") {
+        Some(name) => Ok(Denied::Name(names::client_name(name)?)),
+        None => Ok(Denied::Network(network(text)?)),
+    }
+}
+
+/// Why `--deny` cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum DeniedError {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Network(#[from] ValueError),
 }
 
 fn interval(text: &str) -> Result<Span, ValueError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    Envelope, EventsResponse, Request, ScheduledAdjustment, SetTime, StatusResponse, VERSION,
-    VoteChangeResponse,
+    ClientsChangeResponse, Envelope, EventsResponse, Request, ScheduledAdjustment, SetTime, StatusResponse,
+    VERSION,
 };
 use super::socket_path::Role;
 
@@ -120,20 +120,36 @@ impl ControlClient {
         self.request(&Request::Events { since })
     }
 
-    /// Takes the vote of a client away.
+    /// Takes the votes of clients away.
     ///
     /// # Errors
     /// When the node refuses, or there is no readable answer.
-    pub fn remove(&mut self, member: &str) -> Result<VoteChangeResponse, ControlError> {
+    pub fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, ControlError> {
         self.request(&Request::Remove { member: member.to_owned() })
     }
 
-    /// Gives a client its vote back.
+    /// Gives clients their votes back.
     ///
     /// # Errors
     /// When the node refuses, or there is no readable answer.
-    pub fn pin(&mut self, member: &str) -> Result<VoteChangeResponse, ControlError> {
+    pub fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, ControlError> {
         self.request(&Request::Pin { member: member.to_owned() })
+    }
+
+    /// Ends the sessions of clients, and admits them no more.
+    ///
+    /// # Errors
+    /// When the node refuses, or there is no readable answer.
+    pub fn ban(&mut self, member: &str) -> Result<ClientsChangeResponse, ControlError> {
+        self.request(&Request::Ban { member: member.to_owned() })
+    }
+
+    /// Lifts a ban.
+    ///
+    /// # Errors
+    /// When the node refuses, or there is no readable answer.
+    pub fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, ControlError> {
+        self.request(&Request::Unban { member: member.to_owned() })
     }
 
     /// Sets the time of the whole cluster.

@@ -3,15 +3,17 @@
 //! The file system decides who may open the control socket; every command is open to all who can.
 
 use super::protocol::{
-    ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
-    PeerIdentity, ScheduledAdjustment, ServerStatus, SetTime, TimeTarget, VERSION, Vote, VoteChangeResponse,
+    ClientRow, ClientStatus, ClientsChangeResponse, HeardRounds, LastCorrection, LastRound,
+    ManualAdjustmentStatus, NodeStatus, PeerIdentity, ScheduledAdjustment, ServerStatus, SetTime, TimeTarget,
+    VERSION, Vote,
 };
 use super::socket_path::Role;
 use crate::report::ClockSnapshot;
 use crate::report::{AdjustmentMethod, rounded_ppb};
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
-use meantime_core::server::{Target, TimeChange, VoteChange, VoteChangeError};
+use meantime_core::peer::ClientsChange;
+use meantime_core::server::{BanError, Target, TimeChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::view::{
     ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, ServerView,
@@ -33,20 +35,38 @@ pub trait ControlledNode: Node {
         None
     }
 
-    /// Takes the vote of a client away.
+    /// Takes the votes of clients away.
     ///
     /// # Errors
-    /// When the node is no server, or `member` names no client or several.
-    fn remove(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+    /// When the node is no server, or `member` names no client.
+    fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
         let _ = member;
         Err(CommandError::NotAServer)
     }
 
-    /// Gives a client its vote back.
+    /// Gives clients their votes back.
     ///
     /// # Errors
-    /// When the node is no server, or `member` names no client or several.
-    fn pin(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+    /// When the node is no server, or `member` names no client.
+    fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        let _ = member;
+        Err(CommandError::NotAServer)
+    }
+
+    /// Ends the sessions of clients, and admits them no more.
+    ///
+    /// # Errors
+    /// When the node is no server, or it is not clear who is meant.
+    fn ban(&mut self, now: Now, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        let _ = (now, member);
+        Err(CommandError::NotAServer)
+    }
+
+    /// Lifts a ban.
+    ///
+    /// # Errors
+    /// When the node is no server, or `member` is not banned.
+    fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
         let _ = member;
         Err(CommandError::NotAServer)
     }
@@ -79,6 +99,9 @@ pub enum CommandError {
     /// The vote of no client was changed.
     #[error("{error}; {advice}", error = .0, advice = vote_advice(.0))]
     Vote(#[from] VoteChangeError),
+    /// No client was banned, or no ban lifted.
+    #[error("{error}; {advice}", error = .0, advice = ban_advice(.0))]
+    Ban(#[from] BanError),
     /// The cluster's time was not set.
     #[error("{error}{advice}", error = .0, advice = time_advice(.0))]
     Time(#[from] SetTimeError),
@@ -88,9 +111,22 @@ pub enum CommandError {
 fn vote_advice(error: &VoteChangeError) -> &'static str {
     match error {
         VoteChangeError::Unknown(_) => "`meantime status` lists all clients",
-        VoteChangeError::Ambiguous { .. } => "give its address with the port",
+        VoteChangeError::Within { .. } => "give that back (`meantime members pin`)",
         VoteChangeError::OwnClock(_) => "run the server on another machine",
         VoteChangeError::TableFull(_) => "give some back first (`meantime members pin`)",
+    }
+}
+
+/// What the operator can do when no ban has changed.
+fn ban_advice(error: &BanError) -> &'static str {
+    match error {
+        BanError::Unknown(_) => {
+            "without keys a client that is not registered is banned by its address; `meantime status` lists all clients"
+        }
+        BanError::Server(_) => "it cannot be banned from itself",
+        BanError::NotBanned(_) => "`meantime status` lists what is",
+        BanError::Within { .. } => "lift that ban (`meantime members unban`)",
+        BanError::TableFull(_) => "lift some bans first (`meantime members unban`), or ban a whole network",
     }
 }
 
@@ -127,12 +163,20 @@ impl ControlledNode for Server {
         Some(ClientPage { rows, next: next.map(|slot| slot as usize) })
     }
 
-    fn remove(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+    fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
         Ok(self.remove_from_vote(member)?.into())
     }
 
-    fn pin(&mut self, member: &str) -> Result<VoteChangeResponse, CommandError> {
+    fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
         Ok(self.pin_to_vote(member)?.into())
+    }
+
+    fn ban(&mut self, now: Now, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        Ok(Server::ban(self, now, member)?.into())
+    }
+
+    fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        Ok(Server::unban(self, member)?.into())
     }
 
     fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
@@ -187,7 +231,8 @@ fn server_status(view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
         frequency_ppb: rounded_ppb(view.frequency),
         frequency_error_ppb: view.frequency_error.map(rounded_ppb),
         excluded: view.exclusion.map(Into::into),
-        removed_and_gone: view.removed.iter().map(PeerIdentity::from).collect(),
+        removed_and_gone: view.removed.iter().map(ToString::to_string).collect(),
+        banned: view.banned.iter().map(ToString::to_string).collect(),
         own_bound_ns: view.bound.map(Span::as_nanos),
         bounds_broken: view.bounds_broken,
         burst: view.burst,
@@ -288,13 +333,21 @@ impl From<&Peer> for PeerIdentity {
     }
 }
 
-impl From<VoteChange> for VoteChangeResponse {
-    fn from(change: VoteChange) -> VoteChangeResponse {
-        let PeerIdentity { name, address } = PeerIdentity::from(&change.client);
-        VoteChangeResponse { name, address, changed: change.changed, version: VERSION }
+impl From<ClientsChange> for ClientsChangeResponse {
+    fn from(change: ClientsChange) -> ClientsChangeResponse {
+        ClientsChangeResponse {
+            member: change.selector.to_string(),
+            count: change.clients.len(),
+            clients: change.clients.iter().take(MAX_NAMED).map(PeerIdentity::from).collect(),
+            changed: change.changed,
+            version: VERSION,
+        }
     }
 }
 
 fn hexadecimal(cluster: ClusterId) -> String {
     format!("{:016x}", cluster.0)
 }
+
+/// A response of at most 4096 bytes has room for so many clients.
+const MAX_NAMED: usize = 16;

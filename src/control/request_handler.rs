@@ -63,6 +63,8 @@ impl RequestHandler {
             }
             Request::Remove { member } => json(&node.remove(&member)?).into(),
             Request::Pin { member } => json(&node.pin(&member)?).into(),
+            Request::Ban { member } => json(&node.ban(now, &member)?).into(),
+            Request::Unban { member } => json(&node.unban(&member)?).into(),
             Request::SetTime(request) => json(&node.set_time(now, &request)?).into(),
         })
     }

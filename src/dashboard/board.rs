@@ -193,7 +193,8 @@ impl Board {
         }
         self.roster.update(&response.clients, now);
         for event in events {
-            let leaver = (event.event == "left").then(|| event.address.clone()).flatten();
+            let leaver =
+                matches!(&*event.event, "left" | "expelled").then(|| event.address.clone()).flatten();
             let leaver = leaver.and_then(|address| address.parse().ok());
             if self.add_node_event(event)
                 && let Some(address) = leaver

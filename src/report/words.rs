@@ -166,6 +166,8 @@ word! {
         ServerLeft = "server_left",
         /// The server does not know the session any more.
         ServerForgot = "server_forgot",
+        /// The server's operator has banned the client.
+        Banned = "banned",
         /// The server answers, but sends no corrections.
         NoCorrections = "no_corrections",
         /// The client has refused the server's correction.
@@ -263,6 +265,7 @@ impl From<HoldoverReason> for HoldoverCause {
             HoldoverReason::ServerSilent => HoldoverCause::ServerSilent,
             HoldoverReason::ServerLeft => HoldoverCause::ServerLeft,
             HoldoverReason::ServerForgot => HoldoverCause::ServerForgot,
+            HoldoverReason::Banned => HoldoverCause::Banned,
             HoldoverReason::NoCorrections => HoldoverCause::NoCorrections,
             HoldoverReason::CorrectionRefused => HoldoverCause::CorrectionRefused,
             HoldoverReason::Replaced => HoldoverCause::Replaced,
@@ -329,6 +332,7 @@ mod tests {
             (HoldoverReason::ServerSilent, "server_silent"),
             (HoldoverReason::ServerLeft, "server_left"),
             (HoldoverReason::ServerForgot, "server_forgot"),
+            (HoldoverReason::Banned, "banned"),
             (HoldoverReason::NoCorrections, "no_corrections"),
             (HoldoverReason::CorrectionRefused, "correction_refused"),
             (HoldoverReason::Replaced, "replaced"),

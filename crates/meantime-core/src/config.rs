@@ -38,6 +38,9 @@ pub struct ServerConfig {
     pub allow: Vec<IpNet>,
     /// The networks from which datagrams are not handled, even if `allow` contains them.
     pub deny: Vec<IpNet>,
+    /// With keys: the names of clients that are not admitted. Without keys a name proves nothing, and this
+    /// has no effect.
+    pub deny_names: Vec<Name>,
     /// The keys; with any, only what is tagged is read and answered.
     pub keys: MasterKeys,
     /// Exchanges with a longer delay are not used. Half of this is the maximum error that an on-path attacker
@@ -122,6 +125,7 @@ impl Default for ServerConfig {
             max_clients_per_network: usize::MAX,
             allow: Vec::new(),
             deny: Vec::new(),
+            deny_names: Vec::new(),
             keys: MasterKeys::default(),
             max_delay: MAX_DELAY,
             probe_rate: PROBE_RATE,

@@ -47,6 +47,8 @@ fates! {
     Session = "unknown session",
     /// Its cookie is wrong or too old.
     Cookie = "bad cookie",
+    /// It asks for a session, and an operator has banned its sender.
+    Banned = "banned",
     /// There is no room for another client.
     Full = "no room",
     /// The limit of such datagrams per second is reached.

@@ -3,27 +3,11 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::peer::ClientsChange;
+pub use crate::peer::Peer;
 use crate::reference::{NoReference, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
-
-/// A client, as an operator knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Peer {
-    /// The name that it gives itself; may be empty.
-    pub name: Name,
-    /// Its address, as the server sees it.
-    pub address: SocketAddr,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name.as_str() {
-            "" => write!(f, "{}", self.address),
-            name => write!(f, "{name} ({})", self.address),
-        }
-    }
-}
 
 /// A member of the vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -276,13 +260,16 @@ pub enum ServerEvent {
         /// The member.
         voter: Voter,
     },
-    /// An operator has removed a client from the vote. It is still measured and corrected.
-    Removed {
-        /// The client.
-        client: Peer,
-    },
-    /// An operator has given a removed client its vote back.
-    Pinned {
+    /// An operator has removed clients from the vote. They are still measured and corrected.
+    Removed(ClientsChange),
+    /// An operator has given removed clients their votes back.
+    Pinned(ClientsChange),
+    /// An operator has banned clients: their sessions have ended, and they are not admitted any more.
+    Banned(ClientsChange),
+    /// An operator has lifted a ban.
+    Unbanned(ClientsChange),
+    /// The session of a client has ended because the client is banned.
+    Expelled {
         /// The client.
         client: Peer,
     },
@@ -402,6 +389,8 @@ pub enum HoldoverReason {
     ServerLeft,
     /// The server no longer knows this session.
     ServerForgot,
+    /// The server's operator has banned this client.
+    Banned,
     /// The server answers, but sends no corrections.
     NoCorrections,
     /// The client refuses the server's corrections.
@@ -445,6 +434,7 @@ impl fmt::Display for HoldoverReason {
             HoldoverReason::ServerSilent => "the server does not answer",
             HoldoverReason::ServerLeft => "the server has left",
             HoldoverReason::ServerForgot => "the server no longer knows this client",
+            HoldoverReason::Banned => "the server's operator has banned this client",
             HoldoverReason::NoCorrections => "the server sends no corrections",
             HoldoverReason::CorrectionRefused => "the server's corrections are refused",
             HoldoverReason::Replaced => {

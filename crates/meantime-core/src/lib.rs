@@ -18,6 +18,7 @@
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`reference`](mod@reference) | a time from outside of the cluster, as a node reads it |
+//! | [`peer`] | clients, as an operator knows and names them |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`coverage`] | which clocks the guarantee covers |
 //! | [`saved_state`] | what a node knows of the time and its frequency after a restart |
@@ -42,6 +43,7 @@ pub mod event;
 pub mod keys;
 pub mod manual_adjustment;
 pub mod node;
+pub mod peer;
 pub mod plausible;
 pub mod reference;
 pub mod saved_state;

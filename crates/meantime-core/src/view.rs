@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::coverage::Coverage;
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport, UndecidedReason};
+use crate::peer::ClientSelector;
 use crate::reference::{ReferenceStanding, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name};
@@ -47,8 +48,10 @@ pub struct ServerView {
     pub lost: u64,
     /// The clients, in the order of the server's table.
     pub members: Vec<MemberView>,
-    /// Removed clients that are not registered now.
-    pub removed: Vec<Peer>,
+    /// What an operator has removed from the vote, and of which no client is registered now.
+    pub removed: Vec<ClientSelector>,
+    /// What an operator has banned.
+    pub banned: Vec<ClientSelector>,
     /// How the cluster's time stands to UTC; `None`: no reference is offered, and none is followed.
     pub utc: Option<UtcView>,
 }

@@ -10,6 +10,7 @@ use super::{Listening, Record, Tell, Tick};
 use crate::clock::{ForeignAdjustment, SystemClockEvent};
 use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, Outcome, Peer, Refusal};
 use meantime_core::event::{RoundReport, UndecidedReason, Voter};
+use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::reference::{NoReference, UtcState};
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
@@ -76,6 +77,8 @@ fn server_events() -> Vec<ServerEvent> {
     let (offset, correction) = (Offset::ZERO, Correction::adding(Span::ZERO));
     let (cluster, adjustment, verdict) = (ClusterId(7), Adjustment::Slew, Verdict::Agrees);
     let reason = Exclusion::OutsideWindow;
+    let selector = ClientSelector::Name(client.name);
+    let change = ClientsChange { selector, clients: vec![client], changed: true };
     vec![
         ServerEvent::Connected { client, state: ClientState::Unsynchronized },
         ServerEvent::Left { client },
@@ -89,8 +92,11 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::RoundEnded(report()),
         ServerEvent::Falseticker(Falseticker { voter: Voter::Client(client), offset, reason }),
         ServerEvent::Truechimer { voter: Voter::Server },
-        ServerEvent::Removed { client },
-        ServerEvent::Pinned { client },
+        ServerEvent::Removed(change.clone()),
+        ServerEvent::Pinned(change.clone()),
+        ServerEvent::Banned(change.clone()),
+        ServerEvent::Unbanned(change),
+        ServerEvent::Expelled { client },
         ServerEvent::TimeSet { manual_adjustment: ManualAdjustment::NONE },
         ServerEvent::TimeAgreed { cluster, agreeing: 3, members: 3 },
         ServerEvent::Undecided { members: 2, agreeing: 1, reason: UndecidedReason::TwoDiffer },
@@ -149,7 +155,8 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
         }
         S::Replaced { .. } => {}
         S::RoundStarted { .. } | S::BurstAdapted { .. } | S::Updated { .. } | S::RoundEnded(_) => {}
-        S::Falseticker(_) | S::Truechimer { .. } | S::Removed { .. } | S::Pinned { .. } => {}
+        S::Falseticker(_) | S::Truechimer { .. } | S::Removed(_) | S::Pinned(_) => {}
+        S::Banned(_) | S::Unbanned(_) | S::Expelled { .. } => {}
         S::TimeSet { .. } | S::TimeAgreed { .. } | S::Undecided { .. } | S::TimeAdopted { .. } => {}
         S::TimeFounded { .. } => {}
         S::Utc { .. } | S::ReferenceFalseticker { .. } | S::ReferenceTruechimer { .. } => {}

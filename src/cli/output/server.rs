@@ -14,6 +14,7 @@ use crate::report::undecided::{self, Figures};
 use crate::report::{rounded_ppb, snake_case};
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{self, Peer, RoundReport, UndecidedReason};
+use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::reference::UtcState;
 use meantime_core::time::{Offset, Span};
 use meantime_core::wire::{KeyId, Name, RejectReason, VERSION};
@@ -33,8 +34,11 @@ impl Tell for ServerEvent {
             RoundEnded(_) => "round_ended",
             Falseticker(_) => "falseticker",
             Truechimer { .. } => "truechimer",
-            Removed { .. } => "removed",
-            Pinned { .. } => "pinned",
+            Removed(_) => "removed",
+            Pinned(_) => "pinned",
+            Banned(_) => "banned",
+            Unbanned(_) => "unbanned",
+            Expelled { .. } => "expelled",
             TimeSet { .. } => "time_set",
             TimeAgreed { .. } => "time_agreed",
             TimeFounded { .. } => "time_founded",
@@ -58,7 +62,10 @@ impl Tell for ServerEvent {
                 record.client(client);
                 record.put("state", state(*clock_state));
             }
-            Left { client } | Removed { client } | Pinned { client } => record.client(client),
+            Left { client } | Expelled { client } => record.client(client),
+            Removed(change) | Pinned(change) | Banned(change) | Unbanned(change) => {
+                change_fields(record, change);
+            }
             Lost { client, silent } => {
                 record.client(client);
                 record.span("silent_ns", *silent);
@@ -169,10 +176,13 @@ impl Tell for ServerEvent {
                 falseticker.voter, falseticker.offset, falseticker.reason
             ),
             Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
-            Removed { client } => {
-                format!("Removed from the vote by hand: {client}; it is still measured and corrected")
+            Removed(change) => {
+                format!("Removed from the vote by hand: {}; still measured and corrected", whom(change))
             }
-            Pinned { client } => format!("Pinned to the vote again: {client}"),
+            Pinned(change) => format!("Pinned to the vote again: {}", whom(change)),
+            Banned(change) => format!("Banned by an operator: {}", whom(change)),
+            Unbanned(change) => format!("No longer banned: {}", change.selector),
+            Expelled { client } => format!("{client} is banned: its session has ended"),
             TimeSet { manual_adjustment } => time_set(manual_adjustment),
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
@@ -214,7 +224,8 @@ impl Tell for ServerEvent {
             | Refused { .. }
             | Unauthentic { .. }
             | Falseticker(_)
-            | Removed { .. }
+            | Removed(_)
+            | Banned(_)
             | TimeSet { .. }
             | Undecided { .. }
             | TimeFounded { .. }
@@ -229,12 +240,33 @@ impl Tell for ServerEvent {
             | ReferenceTruechimer { .. }
             | Left { .. }
             | Truechimer { .. }
-            | Pinned { .. }
+            | Pinned(_)
+            | Unbanned(_)
+            | Expelled { .. }
             | TimeAgreed { .. }
             | TimeAdopted { .. }
             | Resumed => Some(Level::Info),
             _ => None,
         }
+    }
+}
+
+/// What an operator has changed, and for how many registered clients; the client, if it is one.
+fn change_fields(record: &mut Record, change: &ClientsChange) {
+    let alone = if let [client] = change.clients.as_slice() { Some(client) } else { None };
+    record.put("client", alone.map_or(Value::Null, |client| client.name.as_str().into()));
+    record.put("address", alone.map_or(Value::Null, |client| client.address.to_string().into()));
+    record.put("member", change.selector.to_string());
+    record.put("clients", change.clients.len());
+}
+
+/// The clients that an operator has changed.
+fn whom(change: &ClientsChange) -> String {
+    match change.clients.as_slice() {
+        [client] if ClientSelector::Name(client.name) == change.selector => client.to_string(),
+        [] => format!("{} (no client now)", change.selector),
+        [client] => format!("{}, now {client}", change.selector),
+        clients => format!("{}, now {} clients", change.selector, clients.len()),
     }
 }
 

@@ -53,10 +53,10 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
             ("falseticker", format!("{} is left out of the vote: {}, by {}", f.voter, f.reason, f.offset))
         }
         ServerEvent::Truechimer { voter } => ("truechimer", format!("{voter} agrees again")),
-        ServerEvent::Removed { client } => {
-            ("removed", format!("{client} is removed from the vote by an operator"))
+        ServerEvent::Removed(change) => {
+            ("removed", format!("{} is removed from the vote by an operator", change.selector))
         }
-        ServerEvent::Pinned { client } => ("pinned", format!("{client} has its vote back")),
+        ServerEvent::Pinned(change) => ("pinned", format!("{} has its vote back", change.selector)),
         ServerEvent::TimeSet { manual_adjustment } => ("time_set", time_set(manual_adjustment)),
         ServerEvent::TimeAgreed { agreeing, members, .. } => {
             ("time_agreed", format!("the cluster has a time: the mean of {agreeing} of {members} clocks"))

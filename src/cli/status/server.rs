@@ -25,8 +25,10 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
         .filter_map(|client| Some((label(&client.name, client.address), client.reference.as_ref()?)));
     page += &utc::references(server.utc.as_ref(), offered);
     for gone in &server.removed_and_gone {
-        let label = label(&gone.name, gone.address);
-        page += &format!("{label} is removed from the vote by hand, and not registered now\n");
+        page += &format!("{gone} is removed from the vote by hand, and not registered now\n");
+    }
+    for banned in &server.banned {
+        page += &format!("{banned} is banned\n");
     }
     page
 }

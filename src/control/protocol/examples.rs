@@ -49,6 +49,7 @@ pub(crate) fn server_status() -> ServerStatus {
         frequency_error_ppb: Some(0.25),
         excluded: None,
         removed_and_gone: vec![],
+        banned: vec![],
         own_bound_ns: Some(2_000),
         bounds_broken: 0,
         burst: 4,

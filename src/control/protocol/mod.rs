@@ -22,7 +22,7 @@ pub(crate) mod examples;
 
 pub use events::{EventEntry, EventLevel, EventsResponse};
 pub use request::{Request, SetTime, TimeTarget};
-pub use response::{Envelope, ErrorResponse, ScheduledAdjustment, VoteChangeResponse};
+pub use response::{ClientsChangeResponse, Envelope, ErrorResponse, ScheduledAdjustment};
 pub use status::{
     ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
     PeerIdentity, ServerStatus, Status, StatusResponse, Vote,

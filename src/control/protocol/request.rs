@@ -16,14 +16,24 @@ pub enum Request {
         #[serde(default)]
         since: u64,
     },
-    /// Takes the vote of a client away.
+    /// Takes the votes of clients away.
     Remove {
-        /// The client's name, or its address with or without the port.
+        /// A name, an address with or without the port, or a network.
         member: String,
     },
-    /// Gives a client its vote back.
+    /// Gives clients their votes back.
     Pin {
-        /// The client's name, or its address with or without the port.
+        /// A name, an address with or without the port, or a network.
+        member: String,
+    },
+    /// Ends the sessions of clients, and admits them no more.
+    Ban {
+        /// A name, an address with or without the port, or a network.
+        member: String,
+    },
+    /// Lifts a ban.
+    Unban {
+        /// A name, an address with or without the port, or a network.
         member: String,
     },
     /// Adjusts the time of the whole cluster.
@@ -113,6 +123,8 @@ mod tests {
             (Request::Events { since: 3 }, r#"{"request":"events","since":3}"#),
             (Request::Remove { member: "a".into() }, r#"{"request":"remove","member":"a"}"#),
             (Request::Pin { member: "b".into() }, r#"{"request":"pin","member":"b"}"#),
+            (Request::Ban { member: "c".into() }, r#"{"request":"ban","member":"c"}"#),
+            (Request::Unban { member: "d".into() }, r#"{"request":"unban","member":"d"}"#),
             (Request::SetTime(by), r#"{"request":"set_time","by_ns":-5,"step":false}"#),
             (Request::SetTime(to), r#"{"request":"set_time","to_ns":7,"step":true}"#),
             (Request::SetTime(from), r#"{"request":"set_time","from":"a","step":true}"#),

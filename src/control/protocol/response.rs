@@ -1,9 +1,8 @@
 //! What a node answers: the fields that all responses share, errors, and the results of commands.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
+use super::status::PeerIdentity;
 use crate::report::AdjustmentMethod;
 
 /// What every response contains. A reader checks it before it reads the rest.
@@ -26,14 +25,16 @@ pub struct ErrorResponse {
     pub error: String,
 }
 
-/// The response to `remove` and `pin`.
+/// The response to `remove`, `pin`, `ban` and `unban`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VoteChangeResponse {
-    /// The name of the client; may be empty.
-    pub name: String,
-    /// Its address.
-    pub address: SocketAddr,
-    /// False: its vote was in that state already.
+pub struct ClientsChangeResponse {
+    /// The name, the address or the network that it is about, as the server has understood it.
+    pub member: String,
+    /// How many clients of it are registered; of `ban`: were registered until now.
+    pub count: usize,
+    /// The first sixteen of them.
+    pub clients: Vec<PeerIdentity>,
+    /// False: nothing has changed, because it was so already.
     pub changed: bool,
     /// The version of the protocol.
     pub version: u32,

@@ -65,8 +65,12 @@ pub struct ServerStatus {
     pub frequency_error_ppb: Option<f64>,
     /// Why the vote leaves the server's own clock out, if it does.
     pub excluded: Option<ExclusionReason>,
-    /// The removed clients that are not registered now.
-    pub removed_and_gone: Vec<PeerIdentity>,
+    /// The names, addresses and networks that are removed from the vote, and of which no client is registered
+    /// now.
+    pub removed_and_gone: Vec<String>,
+    /// The names, addresses and networks that are banned.
+    #[serde(default)]
+    pub banned: Vec<String>,
     /// The guaranteed maximum distance of the server's own clock from cluster time; `None`: unknown.
     pub own_bound_ns: Option<i64>,
     /// How often the server has begun to correct its members to a time beyond bounds that they had stated.

@@ -47,6 +47,8 @@ pub(super) enum SessionEnd {
     ServerLeft,
     /// The server does not know the session any more.
     ServerForgot,
+    /// The server's operator has banned the client.
+    Banned,
     /// The server was silent for too long.
     ServerSilent,
     /// Another process has registered with this node's name and key.
@@ -61,6 +63,7 @@ impl SessionEnd {
         match self {
             SessionEnd::ServerLeft => Some(HoldoverReason::ServerLeft),
             SessionEnd::ServerForgot => Some(HoldoverReason::ServerForgot),
+            SessionEnd::Banned => Some(HoldoverReason::Banned),
             SessionEnd::ServerSilent => Some(HoldoverReason::ServerSilent),
             SessionEnd::Replaced => Some(HoldoverReason::Replaced),
             SessionEnd::Suspended => None,
@@ -184,6 +187,9 @@ impl Joined {
             }
             Body::Reject(reject) if known && reject.reason == RejectReason::Replaced => {
                 return Err(SessionEnd::Replaced);
+            }
+            Body::Reject(reject) if known && reject.reason == RejectReason::Banned => {
+                return Err(SessionEnd::Banned);
             }
             Body::Reject(_) => return Ok(Fate::Unsolicited),
             _ if !known => return Ok(Fate::Session),

@@ -163,7 +163,8 @@ impl Client {
         self.outbox.report(ClientEvent::Registered { server, cluster, interval });
     }
 
-    /// The session is over: the client asks for a new one, at once unless the server has left.
+    /// The session is over: the client asks for a new one, at once unless the server has left
+    /// or has banned it.
     fn leave(&mut self, now: Now, end: SessionEnd, heartbeat: Span) {
         if let Some(reason) = end.holdover() {
             self.clock.enter_holdover(reason, &mut self.outbox);
@@ -171,7 +172,7 @@ impl Client {
         let mut registering = Registering::again(self.rng.next_u64(), self.config.name, heartbeat);
         self.outbox.datagrams.clear();
         match end {
-            SessionEnd::ServerLeft => registering.wait(now, &mut self.rng),
+            SessionEnd::ServerLeft | SessionEnd::Banned => registering.wait(now, &mut self.rng),
             SessionEnd::Replaced => registering.yield_name(now, &mut self.rng),
             _ => self.outbox.resolve(),
         }

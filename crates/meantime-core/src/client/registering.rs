@@ -145,7 +145,8 @@ impl Registering {
 
     /// The server refuses this client's request.
     pub(super) fn handle_reject(&mut self, server: SocketAddr, reject: &Reject, outbox: &mut Outbox) -> Fate {
-        let lasts = matches!(reject.reason, RejectReason::Version | RejectReason::Full);
+        let lasts =
+            matches!(reject.reason, RejectReason::Version | RejectReason::Full | RejectReason::Banned);
         if !lasts || self.nonce != reject.nonce {
             return Fate::Unsolicited;
         }

@@ -8,10 +8,11 @@ use rand::Rng;
 use super::context::Context;
 use super::handles::Slot;
 use super::member::{Freshness, Member};
-use super::removed::{VoteChangeError, find_client, registered};
+use super::members::Members;
 use crate::config::STEP_THRESHOLD;
 use crate::consensus::{SetTimeError, Weight};
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
+use crate::peer::{ClientSelector, Peer};
 use crate::time::{Correction, Now, Span, Timestamp};
 use crate::wire::{Body, ClientState, ClusterId, Header, ManualAdjustment};
 use crate::{Fate, ServerEvent};
@@ -100,12 +101,7 @@ pub(super) fn target_from(context: &Context, now: Now, name: &str) -> Result<Tar
         let own = if is_decided { Target::By(Span::ZERO) } else { Target::To(timekeeper.shown(now.raw)) };
         return Ok(own);
     }
-    let client = find_client(name, registered(&context.members).collect()).map_err(|error| match error {
-        VoteChangeError::Ambiguous { name, count, example } => {
-            SetTimeError::SeveralMembers { name, count, example }
-        }
-        _ => SetTimeError::UnknownMember(name.to_owned()),
-    })?;
+    let client = find_client(&context.members, name)?;
     let unmeasured = || SetTimeError::NotMeasured(name.to_owned());
     let slot = context.members.find(client.address).ok_or_else(unmeasured)?;
     let member = context.members.get(slot).ok_or_else(unmeasured)?;
@@ -126,6 +122,22 @@ pub(super) fn target_from(context: &Context, now: Now, name: &str) -> Result<Tar
         }
         false => Target::To(Timestamp::from_nanos((now.raw + reading.phase).as_nanos())),
     })
+}
+
+/// The one client that has this name or address.
+fn find_client(members: &Members, name: &str) -> Result<Peer, SetTimeError> {
+    let unknown = || SetTimeError::UnknownMember(name.to_owned());
+    let selector: ClientSelector = name.parse().map_err(|_| unknown())?;
+    let mut found = members.selected(selector);
+    let first = found.next().ok_or_else(unknown)?;
+    match found.count() {
+        0 => Ok(first),
+        others => Err(SetTimeError::SeveralMembers {
+            name: name.to_owned(),
+            count: others + 1,
+            example: first.address,
+        }),
+    }
 }
 
 /// A step that the member is about to make: since then, the last measurement is not what its clock shows.

@@ -18,6 +18,7 @@ use super::keyed_hasher::KeyedHasher;
 use super::member::{Member, NewMember};
 use super::remembered_votes::RememberedVotes;
 use crate::Path;
+use crate::peer::{ClientSelector, Peer};
 use crate::time::Monotonic;
 use crate::wire::{KeyId, ManualAdjustment, Name, NodeId};
 
@@ -179,6 +180,11 @@ impl Members {
     /// All members from this slot on, in the order of their slots.
     pub(super) fn from(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Member)> {
         (slot..self.slots.capacity() as Slot).filter_map(|slot| Some((slot, self.get(slot)?)))
+    }
+
+    /// The members that a request of an operator means.
+    pub(super) fn selected(&self, selector: ClientSelector) -> impl Iterator<Item = Peer> {
+        self.iter().map(Member::peer).filter(move |peer| selector.includes(peer))
     }
 
     /// All members, in the order of their slots.

@@ -17,10 +17,12 @@
 //! | `references` | the times from outside that members offer |
 //! | `groups`, with `remembered_votes` | what each clock counts, and who keeps a vote |
 //! | `removed` | remembers which clients have no vote |
+//! | `bans` | remembers which clients are not admitted |
 //! | `departures` | removes silent members, sends Leave to all at the end |
 //! | `context`, with `authentication`, `events`, `members` | what all parts work with |
 
 mod authentication;
+mod bans;
 mod burst;
 mod bursts;
 mod context;
@@ -60,6 +62,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use self::authentication::{Authenticator, Seal};
+pub use self::bans::BanError;
 use self::burst::BurstKind;
 use self::context::{Context, QueuedTransmit, Timer};
 use self::corrections::{CorrectionSender, RoundKind};
@@ -72,12 +75,13 @@ use self::members::Members;
 use self::prober::{BurstProgress, Prober};
 use self::references::References;
 use self::registrar::{Registrar, Registration, Request};
-use self::removed::RemovedMembers;
-pub use self::removed::{VoteChange, VoteChangeError};
+use self::removed::RemovedClients;
+pub use self::removed::VoteChangeError;
 use self::results::RoundResults;
 use self::rounds::RoundScheduler;
 use crate::consensus::{SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
+use crate::peer::ClientsChange;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
@@ -100,7 +104,7 @@ pub struct Server {
     prober: Prober,
     results: RoundResults,
     corrections: CorrectionSender,
-    removed: RemovedMembers,
+    removed: RemovedClients,
     sweeper: Sweeper,
     farewell: Farewell,
     counters: Counters,
@@ -140,7 +144,7 @@ impl Server {
             prober: Prober::default(),
             results: RoundResults::default(),
             corrections: CorrectionSender::default(),
-            removed: RemovedMembers::default(),
+            removed: RemovedClients::default(),
             sweeper: Sweeper::default(),
             farewell: Farewell::default(),
             counters: Counters::default(),
@@ -200,6 +204,7 @@ impl Server {
             members: Vec::new(),
             removed: self.removed.not_registered(&self.context.members),
             utc: self.context.references.view(now, timekeeper),
+            banned: self.registrar.bans().all().collect(),
         }
     }
 
@@ -243,31 +248,70 @@ impl Server {
         self.set_time(now, target, how)
     }
 
-    /// Takes away the vote of the client that has this name or address. It is measured and corrected as
-    /// before, but counts neither for the vote nor for the cluster's rate, also after it registers again.
+    /// Takes away the votes of the clients that have this name or address, or are in this network. They are
+    /// measured and corrected as before, but count neither for the vote nor for the cluster's rate, also
+    /// after they register again.
     ///
     /// # Errors
-    /// If there is not exactly one such client, or its vote cannot be taken away.
-    pub fn remove_from_vote(&mut self, name: &str) -> Result<VoteChange, VoteChangeError> {
+    /// If there is no such client, or its vote cannot be taken away.
+    pub fn remove_from_vote(&mut self, name: &str) -> Result<ClientsChange, VoteChangeError> {
         let Context { members, events, config, .. } = &mut self.context;
         let change = self.removed.remove(members, &config.name, name)?;
         if change.changed {
-            events.push(ServerEvent::Removed { client: change.client });
+            events.push(ServerEvent::Removed(change.clone()));
         }
         Ok(change)
     }
 
-    /// Gives the client that has this name or address its vote back.
+    /// Gives the clients that have this name or address, or are in this network, their votes back.
     ///
     /// # Errors
-    /// If there is not exactly one such client.
-    pub fn pin_to_vote(&mut self, name: &str) -> Result<VoteChange, VoteChangeError> {
+    /// If there is no such client, or its vote was taken away together with others'.
+    pub fn pin_to_vote(&mut self, name: &str) -> Result<ClientsChange, VoteChangeError> {
         let Context { members, events, config, .. } = &mut self.context;
         let change = self.removed.restore(members, &config.name, name)?;
         if change.changed {
-            events.push(ServerEvent::Pinned { client: change.client });
+            events.push(ServerEvent::Pinned(change.clone()));
         }
         Ok(change)
+    }
+
+    /// Bans the clients that have this name or address, or are in this network: their sessions end, and they
+    /// are not admitted any more. Without keys a name stands for the addresses of its clients.
+    ///
+    /// # Errors
+    /// If it is not clear who is meant; then nothing has changed.
+    pub fn ban(&mut self, now: Now, name: &str) -> Result<ClientsChange, BanError> {
+        let Context { members, config, authenticator, .. } = &mut self.context;
+        let has_keys = authenticator.has_keys();
+        let change = self.registrar.bans_mut().add(members, &config.name, has_keys, name)?;
+        for client in &change.clients {
+            self.expel(now, client.address);
+        }
+        if change.changed {
+            self.context.events.push(ServerEvent::Banned(change.clone()));
+        }
+        Ok(change)
+    }
+
+    /// Lifts a ban.
+    ///
+    /// # Errors
+    /// If it is not banned, or only together with others.
+    pub fn unban(&mut self, name: &str) -> Result<ClientsChange, BanError> {
+        let change = self.registrar.bans_mut().lift(name)?;
+        self.context.events.push(ServerEvent::Unbanned(change.clone()));
+        Ok(change)
+    }
+
+    /// Ends the session of the client at this address, and tells it why.
+    fn expel(&mut self, now: Now, address: SocketAddr) {
+        let Some(slot) = self.context.members.find(address) else { return };
+        let reject = Reject { nonce: 0, reason: RejectReason::Banned, version: VERSION };
+        self.context.send(slot, 0, Body::Reject(reject));
+        if let Some(member) = self.registrar.dismiss(&mut self.context, now, slot) {
+            self.context.events.push(ServerEvent::Expelled { client: member.peer() });
+        }
     }
 
     fn handle_message(

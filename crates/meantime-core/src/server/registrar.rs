@@ -10,6 +10,7 @@ use core::hash::BuildHasher;
 use rand::Rng;
 
 use super::authentication::Seal;
+use super::bans::Bans;
 use super::context::{Context, QueuedTransmit};
 use super::cookie::{self, Cookies};
 use super::gate::Gate;
@@ -17,6 +18,7 @@ use super::groups;
 use super::handles::Slot;
 use super::member::{Member, NewMember};
 use super::members::Members;
+use crate::peer::Peer;
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{Body, Challenge, Header, KeyId, Register, Reject, RejectReason, SessionId, VERSION};
 use crate::{Fate, Path, ServerEvent, Transmit};
@@ -29,6 +31,7 @@ pub(super) struct Registrar {
     /// The nonces of the members that were removed lately, and until when their cookies may be valid: a
     /// replayed Register must not admit them again.
     departed: VecDeque<(Monotonic, u64)>,
+    bans: Bans,
 }
 
 /// A Register that was received.
@@ -56,7 +59,22 @@ pub(super) enum Registration {
 impl Registrar {
     /// A registrar with the seeds of its cookies and of its admission control; both must be unpredictable.
     pub(super) fn new(cookie_seed: [u8; 32], gate_key: [u8; 16]) -> Registrar {
-        Registrar { cookies: Cookies::new(cookie_seed), gate: Gate::new(gate_key), departed: VecDeque::new() }
+        Registrar {
+            cookies: Cookies::new(cookie_seed),
+            gate: Gate::new(gate_key),
+            departed: VecDeque::new(),
+            bans: Bans::default(),
+        }
+    }
+
+    /// The clients that are not admitted.
+    pub(super) fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    /// The clients that are not admitted, to be changed.
+    pub(super) fn bans_mut(&mut self) -> &mut Bans {
+        &mut self.bans
     }
 
     /// Handles a Register. The caller welcomes a member that is admitted, or that has repeated its Register.
@@ -73,6 +91,13 @@ impl Registrar {
         if let Some(slot) = repeated(&context.members, request) {
             return Registration::Repeated(slot);
         }
+        let peer = Peer { name: register.name, address: path.peer };
+        let is_denied =
+            context.authenticator.has_keys() && context.config.deny_names.contains(&register.name);
+        if is_denied || self.bans.include(&peer) {
+            self.refuse(context, now, request, RejectReason::Banned);
+            return Registration::NotAdmitted(Fate::Banned);
+        }
         if self.has_departed(now, register.nonce) {
             return Registration::NotAdmitted(Fate::Replayed);
         }
@@ -87,7 +112,10 @@ impl Registrar {
         }
         match has_room.then(|| self.admit(context, now, request)).flatten() {
             Some(slot) => Registration::Admitted(slot),
-            None => Registration::NotAdmitted(self.reject_as_full(context, now, request)),
+            None => {
+                self.refuse(context, now, request, RejectReason::Full);
+                Registration::NotAdmitted(Fate::Full)
+            }
         }
     }
 
@@ -151,13 +179,13 @@ impl Registrar {
         }
     }
 
-    fn reject_as_full(&mut self, context: &mut Context, now: Now, request: Request<'_>) -> Fate {
+    /// Refuses a Register for a reason that lasts.
+    fn refuse(&mut self, context: &mut Context, now: Now, request: Request<'_>, reason: RejectReason) {
         let Request { path, seal, header, register } = request;
-        let reject = Reject { nonce: register.nonce, reason: RejectReason::Full, version: VERSION };
+        let reject = Reject { nonce: register.nonce, reason, version: VERSION };
         // The request has no other effect, whether it is answered or not.
         let _ = self.reject(context, now, path, seal, (header.session, reject));
-        context.events.push_refusal(now, path.peer, RejectReason::Full, VERSION);
-        Fate::Full
+        context.events.push_refusal(now, path.peer, reason, VERSION);
     }
 
     /// Whether this is the nonce of a member that was removed lately.

@@ -1,42 +1,31 @@
-//! The members whose votes an operator has taken away.
+//! The clients whose votes an operator has taken away: by name, by address, or a whole network.
 //!
-//! A client that registers again is identified by its name or by its address: its process, and its port, may
-//! be new by then. The [timekeeper](crate::consensus) leaves these clocks out of the vote.
+//! It holds for the sessions of now and of later. The [timekeeper](crate::consensus) leaves these clocks out
+//! of the vote.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
 
 use super::member::Member;
 use super::members::Members;
-use crate::event::{Exclusion, Peer};
+use crate::event::Exclusion;
+use crate::peer::{ClientSelector, ClientsChange, Peer};
 use crate::wire::Name;
 
-/// The effect of a request to take a client's vote away, or to give it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VoteChange {
-    /// The client.
-    pub client: Peer,
-    /// Whether anything has changed.
-    pub changed: bool,
-}
-
-/// Why a client's vote cannot be taken away or given back.
+/// Why clients' votes cannot be taken away or given back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VoteChangeError {
     /// No client has this name or address.
     #[error("no client has the name or the address '{0}'")]
     Unknown(String),
-    /// Several clients have this name or address.
-    #[error("{count} clients have the name or the address '{name}'; one of them is at {example}")]
-    Ambiguous {
+    /// The votes were taken away together with others'.
+    #[error("the vote of '{name}' is taken away with those of all of {entry}")]
+    Within {
         /// The name or address in the request.
         name: String,
-        /// How many clients have it.
-        count: usize,
-        /// The address of one of them.
-        example: SocketAddr,
+        /// What was removed.
+        entry: ClientSelector,
     },
     /// It is the name of the server's own clock.
     #[error(
@@ -44,75 +33,107 @@ pub enum VoteChangeError {
     )]
     OwnClock(String),
     /// The table is full.
-    #[error("{0} votes are taken away already, which is the maximum")]
+    #[error("{0} names and addresses have no vote already, which is the maximum")]
     TableFull(usize),
 }
 
 /// The clients without a vote, whether they are registered now or not.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RemovedMembers(Vec<RemovedMember>);
+pub(super) struct RemovedClients(Vec<Removed>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RemovedMember {
-    peer: Peer,
-    /// Whether no other client had its name when it was removed, so that the name identifies it.
-    by_name: bool,
+struct Removed {
+    selector: ClientSelector,
+    /// The name of a client that was removed by its address and port, if no other client had it then: it
+    /// identifies the client after its process has ended, and its port has changed.
+    name: Option<Name>,
 }
 
-impl RemovedMember {
+impl Removed {
     fn is(&self, peer: &Peer) -> bool {
-        self.peer.address == peer.address || (self.by_name && self.peer.name == peer.name)
+        self.selector.includes(peer) || self.name == Some(peer.name)
+    }
+
+    fn is_named(&self, selector: &ClientSelector) -> bool {
+        self.selector == *selector || self.name.map(ClientSelector::Name).as_ref() == Some(selector)
     }
 }
 
-impl RemovedMembers {
-    /// Takes away the vote of the client that has this name or address.
+impl RemovedClients {
+    /// Takes away the votes of the clients that have this name or address, or are in this network.
     ///
     /// # Errors
-    /// If there is not exactly one such client, or its vote cannot be taken away.
+    /// If there is no such client, or the vote cannot be taken away.
     pub(super) fn remove(
         &mut self,
         members: &mut Members,
         server: &Name,
-        name: &str,
-    ) -> Result<VoteChange, VoteChangeError> {
-        let client = find_client(name, registered(members).collect());
-        let client = client.map_err(|error| unless_own_clock(server, error))?;
-        if self.includes(&client) {
-            return Ok(VoteChange { client, changed: false });
+        text: &str,
+    ) -> Result<ClientsChange, VoteChangeError> {
+        let selector = selector(text)?;
+        let clients: Vec<Peer> = members.selected(selector).collect();
+        // Of a network, no client needs to be registered now.
+        if clients.is_empty() && !matches!(selector, ClientSelector::Network(_)) {
+            return Err(unknown(server, text));
         }
-        let namesakes = members.iter().filter(|member| member.name == client.name).count();
-        let by_name = client.name != Name::default() && namesakes == 1;
-        if !self.add(RemovedMember { peer: client, by_name }) {
+        let is_known = match selector {
+            ClientSelector::Address(_) => clients.iter().all(|client| self.includes(client)),
+            _ => self.0.iter().any(|removed| removed.is_named(&selector)),
+        };
+        if is_known {
+            return Ok(ClientsChange { selector, clients, changed: false });
+        }
+        let name = match (selector, clients.first()) {
+            (ClientSelector::Address(_), Some(client)) => unique_name(members, client),
+            _ => None,
+        };
+        if !self.add(Removed { selector, name }) {
             return Err(VoteChangeError::TableFull(MAX_REMOVED));
         }
         self.mark_all(members);
-        Ok(VoteChange { client, changed: true })
+        Ok(ClientsChange { selector, clients, changed: true })
     }
 
-    /// Gives the vote of the client that has this name or address back.
+    /// Gives the votes back of the clients that have this name or address, or are in this network.
     ///
     /// # Errors
-    /// If there is not exactly one such client.
+    /// If there is no such client, or it was removed together with others.
     pub(super) fn restore(
         &mut self,
         members: &mut Members,
         server: &Name,
-        name: &str,
-    ) -> Result<VoteChange, VoteChangeError> {
-        // A client that is not registered now can get its vote back, too.
-        let client = match find_client(name, self.0.iter().map(|removed| removed.peer).collect()) {
-            Err(VoteChangeError::Unknown(_)) => find_client(name, registered(members).collect()),
-            found => found,
+        text: &str,
+    ) -> Result<ClientsChange, VoteChangeError> {
+        let selector = selector(text)?;
+        let registered: Vec<Peer> = members.selected(selector).collect();
+        let meant = |removed: &Removed| {
+            removed.is_named(&selector)
+                || selector.covers(&removed.selector)
+                || registered.iter().any(|peer| removed.is(peer))
         };
-        let client = client.map_err(|error| unless_own_clock(server, error))?;
-        let same = registered(members).find(|peer| self.is_same(&client, peer));
-        let client = same.unwrap_or(client);
-        let changed = self.forget(&client);
-        if changed {
-            self.mark_all(members);
+        let entries: Vec<Removed> = self.0.iter().copied().filter(|removed| meant(removed)).collect();
+        if entries.is_empty() && registered.is_empty() {
+            return Err(unknown(server, text));
         }
-        Ok(VoteChange { client, changed })
+        let is_part = |removed: &&Removed| {
+            let wider = !removed.is_named(&selector) && !selector.covers(&removed.selector);
+            let network = matches!(removed.selector, ClientSelector::Network(_));
+            let others = || {
+                members.iter().any(|member| removed.is(&member.peer()) && !selector.includes(&member.peer()))
+            };
+            wider && (network || others())
+        };
+        if let Some(removed) = entries.iter().find(is_part) {
+            return Err(VoteChangeError::Within { name: text.to_owned(), entry: removed.selector });
+        }
+        let clients: Vec<Peer> = members
+            .iter()
+            .map(Member::peer)
+            .filter(|peer| selector.includes(peer) || entries.iter().any(|entry| entry.is(peer)))
+            .collect();
+        self.0.retain(|removed| !entries.contains(removed));
+        self.mark_all(members);
+        Ok(ClientsChange { selector, clients, changed: !entries.is_empty() })
     }
 
     /// Marks a new member as removed if its vote is taken away.
@@ -120,12 +141,10 @@ impl RemovedMembers {
         member.exclusion = self.includes(&member.peer()).then_some(Exclusion::Removed);
     }
 
-    /// Those that are not registered now.
-    pub(super) fn not_registered(&self, members: &Members) -> Vec<Peer> {
-        let removed = members.iter().filter(|member| member.exclusion == Some(Exclusion::Removed));
-        let here: Vec<Peer> = removed.map(Member::peer).collect();
-        let gone = self.0.iter().filter(|removed| !here.iter().any(|peer| removed.is(peer)));
-        gone.map(|removed| removed.peer).collect()
+    /// Those of which no client is registered now.
+    pub(super) fn not_registered(&self, members: &Members) -> Vec<ClientSelector> {
+        let is_here = |removed: &Removed| members.iter().any(|member| removed.is(&member.peer()));
+        self.0.iter().filter(|removed| !is_here(removed)).map(Removed::shown).collect()
     }
 
     /// Whether this client has no vote.
@@ -133,25 +152,13 @@ impl RemovedMembers {
         self.0.iter().any(|removed| removed.is(peer))
     }
 
-    /// Whether both are the same client, which has no vote.
-    fn is_same(&self, one: &Peer, other: &Peer) -> bool {
-        self.0.iter().any(|removed| removed.is(one) && removed.is(other))
-    }
-
-    /// Adds a client; returns false if the table is full.
-    fn add(&mut self, removed: RemovedMember) -> bool {
+    /// Adds an entry; returns false if the table is full.
+    fn add(&mut self, removed: Removed) -> bool {
         let has_room = self.0.len() < MAX_REMOVED;
         if has_room {
             self.0.push(removed);
         }
         has_room
-    }
-
-    /// Removes a client from the table; returns false if it was not in it.
-    fn forget(&mut self, peer: &Peer) -> bool {
-        let before = self.0.len();
-        self.0.retain(|removed| !removed.is(peer));
-        self.0.len() < before
     }
 
     /// Marks all members according to the table.
@@ -166,95 +173,29 @@ impl RemovedMembers {
     }
 }
 
-/// The registered clients.
-pub(super) fn registered(members: &Members) -> impl Iterator<Item = Peer> {
-    members.iter().map(Member::peer)
-}
-
-fn unless_own_clock(server: &Name, error: VoteChangeError) -> VoteChangeError {
-    match error {
-        VoteChangeError::Unknown(name) if server.as_str() == name => VoteChangeError::OwnClock(name),
-        error => error,
+impl Removed {
+    /// How the operator knows it: a client that was removed by its address has a name, too.
+    fn shown(&self) -> ClientSelector {
+        self.name.map_or(self.selector, ClientSelector::Name)
     }
 }
 
-/// The one of these clients that has this name, this address, or this address without its port.
-pub(super) fn find_client(name: &str, peers: Vec<Peer>) -> Result<Peer, VoteChangeError> {
-    let host = name.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-    let address = name.parse::<SocketAddr>().ok().map(canonical);
-    let matches = |peer: &Peer| {
-        let here = canonical(peer.address);
-        let has_name = !name.is_empty() && peer.name.as_str() == name;
-        has_name || address == Some(here) || host == Some(here.ip())
-    };
-    let matching: Vec<Peer> = peers.into_iter().filter(matches).collect();
-    match matching[..] {
-        [] => Err(VoteChangeError::Unknown(name.to_owned())),
-        [one] => Ok(one),
-        [first, ..] => Err(VoteChangeError::Ambiguous {
-            name: name.to_owned(),
-            count: matching.len(),
-            example: first.address,
-        }),
+fn selector(text: &str) -> Result<ClientSelector, VoteChangeError> {
+    text.parse().map_err(|_| VoteChangeError::Unknown(text.to_owned()))
+}
+
+fn unknown(server: &Name, text: &str) -> VoteChangeError {
+    match text == server.as_str() {
+        true => VoteChangeError::OwnClock(text.to_owned()),
+        false => VoteChangeError::Unknown(text.to_owned()),
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+/// The name of a client, if it has one and no other client has it.
+fn unique_name(members: &Members, client: &Peer) -> Option<Name> {
+    let namesakes = members.iter().filter(|member| member.name == client.name).count();
+    (client.name != Name::default() && namesakes == 1).then_some(client.name)
 }
 
 /// More than an operator takes away in practice.
 const MAX_REMOVED: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-
-    fn peer(name: &str, address: &str) -> Peer {
-        Peer { name: Name::new(name), address: address.parse().unwrap() }
-    }
-
-    #[test]
-    fn a_name_or_an_address_with_or_without_port_identifies_one_client() {
-        let all = || {
-            vec![
-                peer("a", "192.0.2.1:4000"),
-                peer("twin", "192.0.2.2:4000"),
-                peer("twin", "[2001:db8::2]:4001"),
-                peer("", "192.0.2.2:4002"),
-            ]
-        };
-        assert_eq!(find_client("a", all()), Ok(all()[0]));
-        assert_eq!(find_client("192.0.2.1", all()), Ok(all()[0]));
-        assert_eq!(find_client("[2001:0db8::0002]:4001", all()), Ok(all()[2]));
-        assert_eq!(find_client("192.0.2.2:4002", all()), Ok(all()[3]));
-        assert_eq!(find_client("", all()), Err(VoteChangeError::Unknown(String::new())));
-        assert_eq!(find_client("b", all()), Err(VoteChangeError::Unknown("b".into())));
-        for several in ["twin", "192.0.2.2"] {
-            assert_eq!(
-                find_client(several, all()),
-                Err(VoteChangeError::Ambiguous {
-                    name: several.into(),
-                    count: 2,
-                    example: "192.0.2.2:4000".parse().unwrap()
-                })
-            );
-        }
-    }
-
-    #[test]
-    fn a_removed_client_is_identified_by_name_or_address_and_the_table_is_limited() {
-        let mut removed = RemovedMembers::default();
-        removed.add(RemovedMember { peer: peer("a", "192.0.2.1:4000"), by_name: true });
-        removed.add(RemovedMember { peer: peer("twin", "192.0.2.2:4000"), by_name: false });
-        assert!(removed.includes(&peer("a", "192.0.2.9:5000")));
-        assert!(removed.includes(&peer("renamed", "192.0.2.1:4000")));
-        assert!(!removed.includes(&peer("twin", "192.0.2.3:4000")), "another client had the same name");
-        assert!(removed.forget(&peer("a", "192.0.2.9:5000")));
-        assert!(!removed.forget(&peer("a", "192.0.2.1:4000")));
-        let unnamed = RemovedMember { peer: peer("", "192.0.2.1:1"), by_name: false };
-        let added = (0..2 * MAX_REMOVED).filter(|_| removed.add(unnamed)).count();
-        assert_eq!(added, MAX_REMOVED - 1);
-    }
-}

@@ -31,6 +31,8 @@ pub enum RejectReason {
     Full = 3,
     /// Another process has registered with the client's name and key: a node with a key has one session.
     Replaced = 4,
+    /// An operator has banned the client.
+    Banned = 5,
 }
 
 impl fmt::Display for RejectReason {
@@ -42,6 +44,7 @@ impl fmt::Display for RejectReason {
             RejectReason::Replaced => {
                 "another client has registered with this name and its key; give each node a name of its own"
             }
+            RejectReason::Banned => "the server's operator has banned this client",
         })
     }
 }
@@ -59,6 +62,7 @@ impl Reject {
             2 => RejectReason::UnknownSession,
             3 => RejectReason::Full,
             4 => RejectReason::Replaced,
+            5 => RejectReason::Banned,
             _ => return Err(DecodeError::Field("reason")),
         };
         let nonce = BigEndian::read_u64(&body[field::NONCE]);

@@ -91,9 +91,9 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
         return (Finding::Unknown, format!("nothing is guaranteed: the last round ended {outcome}"));
     }
     let Wanted { max, min_members, .. } = *wanted;
-    if round.heard < min_members {
-        let heard = round.heard;
-        return (Finding::Beyond, format!("{heard} clocks with a vote were heard, {min_members} are wanted"));
+    let clocks = response.clients.len() as u64 + 1;
+    if clocks < min_members {
+        return (Finding::Beyond, format!("{clocks} clocks are registered, {min_members} are wanted"));
     }
     let (uncovered, whose) = uncovered(&response.clients, wanted);
     let covered = round.covered;

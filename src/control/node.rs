@@ -9,7 +9,7 @@ use super::protocol::{
 };
 use super::socket_path::Role;
 use crate::report::ClockSnapshot;
-use crate::report::{AdjustmentMethod, rounded_ppb};
+use crate::report::{AdjustmentMethod, rounded_ppb, rounded_votes};
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
 use meantime_core::peer::ClientsChange;
@@ -272,6 +272,9 @@ impl From<&MemberView> for ClientRow {
             name: member.peer.name.as_str().to_owned(),
             address: member.peer.address,
             key: member.key.0,
+            group: member.group.to_string(),
+            label: member.label.as_str().to_owned(),
+            weight: rounded_votes(member.weight),
             state: member.state.into(),
             offset_ns: measured.map(|measured| measured.offset.span().as_nanos()),
             offset_error_ns: measured.map(|measured| measured.error.as_nanos()),

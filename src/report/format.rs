@@ -4,11 +4,17 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use meantime_core::consensus::Weight;
 use meantime_core::time::{Frequency, Timestamp};
 
 /// A frequency in ppb, to a thousandth: finer than any clock is known.
 pub fn rounded_ppb(frequency: Frequency) -> f64 {
     (frequency.ppb() * 1e3).round() / 1e3
+}
+
+/// A weight in votes, to a ten-thousandth.
+pub fn rounded_votes(weight: Weight) -> f64 {
+    (weight.as_f64() * 1e4).round() / 1e4
 }
 
 /// A time for programs: `2025-08-21T16:30:12.123456789Z`.

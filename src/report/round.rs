@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rounded_ppb;
 use super::words::RoundOutcome;
+use super::{rounded_ppb, rounded_votes};
 use meantime_core::event::RoundReport;
 use meantime_core::time::Span;
 
@@ -16,6 +16,9 @@ pub struct RoundSummary {
     pub outcome: RoundOutcome,
     /// Members with a vote, the server's own clock included.
     pub members: u64,
+    /// What these count together: the members of one machine share a vote.
+    #[serde(default)]
+    pub votes: f64,
     /// Of these, how many were heard in this round.
     pub heard: u64,
     /// Of the members, how many agree within the window.
@@ -46,6 +49,7 @@ impl From<&RoundReport> for RoundSummary {
             round: report.round,
             outcome: report.outcome.into(),
             members: report.members as u64,
+            votes: rounded_votes(report.votes),
             heard: report.heard as u64,
             agreeing: report.agreeing as u64,
             median_offset_ns: report.median.span().as_nanos(),

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::consensus::Weight;
 use crate::peer::ClientsChange;
 pub use crate::peer::Peer;
 use crate::reference::{NoReference, UtcState};
@@ -121,6 +122,8 @@ pub struct RoundReport {
     pub outcome: Outcome,
     /// Number of members with a vote, the server's own clock included.
     pub members: usize,
+    /// What these count together.
+    pub votes: Weight,
     /// How many of these were heard in this round. The last readings of the others count for up to three
     /// rounds.
     pub heard: usize,

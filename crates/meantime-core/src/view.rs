@@ -4,10 +4,12 @@
 //! Taking one changes nothing.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::consensus::Weight;
 use super::coverage::Coverage;
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport, UndecidedReason};
 use crate::peer::ClientSelector;
@@ -114,7 +116,7 @@ impl ManualAdjustmentView {
     }
 }
 
-/// A unit that fails apart from others: its members share one vote.
+/// A unit that fails apart from others: its members share its votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupView {
     /// The server's own machine, its clock and the clients on it.
@@ -125,6 +127,17 @@ pub enum GroupView {
     Machine(IpNet),
 }
 
+impl fmt::Display for GroupView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupView::ServersMachine => f.write_str("server's machine"),
+            GroupView::Node(name) => write!(f, "key of {name}"),
+            GroupView::Machine(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
+            GroupView::Machine(net) => net.fmt(f),
+        }
+    }
+}
+
 /// A client, as its server knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MemberView {
@@ -132,6 +145,12 @@ pub struct MemberView {
     pub peer: Peer,
     /// The key that it used last; 0: there are no keys.
     pub key: KeyId,
+    /// The unit whose votes it shares.
+    pub group: GroupView,
+    /// The label that it has stated; empty: none. Groups with the same label share one vote.
+    pub label: Name,
+    /// What it counted in the last round.
+    pub weight: Weight,
     /// The state of its clock, as it states.
     pub state: ClientState,
     /// The result of its last burst; `None`: not measured yet.
@@ -169,7 +188,7 @@ pub enum MemberVote {
     In,
     /// The vote leaves it out, for the reason of [`MemberView::exclusion`].
     Out,
-    /// It has no vote: its clock has no cluster time, or has not agreed for long enough.
+    /// It has no vote: its clock has no cluster time, or has not agreed for 24 rounds yet.
     None,
 }
 

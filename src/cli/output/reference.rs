@@ -59,6 +59,7 @@ fn report() -> RoundReport {
         outcome: Outcome::Agreed,
         members: 3,
         heard: 3,
+        votes: meantime_core::consensus::Weight::votes(3),
         agreeing: 3,
         median: Offset::ZERO,
         window: Span::ZERO,

@@ -11,7 +11,7 @@ use super::record::{Record, state, time_set};
 use super::utc::utc_changed;
 use crate::report::ClockSnapshot;
 use crate::report::undecided::{self, Figures};
-use crate::report::{rounded_ppb, snake_case};
+use crate::report::{rounded_ppb, rounded_votes, snake_case};
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{self, Peer, RoundReport, UndecidedReason};
 use meantime_core::peer::{ClientSelector, ClientsChange};
@@ -352,6 +352,7 @@ pub fn report_fields(report: &RoundReport, put: &mut impl FnMut(&str, Value)) {
     put("round", report.round.into());
     put("outcome", snake_case(report.outcome).into());
     put("members", report.members.into());
+    put("votes", rounded_votes(report.votes).into());
     put("heard", report.heard.into());
     put("agreeing", report.agreeing.into());
     put("median_offset_ns", report.median.span().as_nanos().into());

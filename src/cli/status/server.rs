@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use super::utc;
-use crate::control::protocol::{ClientRow, LastRound, ServerStatus};
+use crate::control::protocol::{ClientRow, LastRound, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
-use crate::report::{ClockCoverage, ExclusionReason, UndecidedCause};
+use crate::report::{ClockCoverage, ExclusionReason, RoundSummary, UndecidedCause};
 use meantime_core::coverage::Coverage;
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
@@ -68,11 +68,12 @@ fn undecided_lines(cause: Option<&UndecidedCause>, round: Option<&LastRound>) ->
 
 fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) -> String {
     let line = format!(
-        "Round {}, {} ago: {}; {} members, {} heard, {} agree within {}\n",
+        "Round {}, {} ago: {}; {} members{}, {} heard, {} agree within {}\n",
         round.round,
         span(*ago_ns),
         paint.state(round.outcome.as_str()).replace('_', " "),
         round.members,
+        votes(round),
         round.heard,
         round.agreeing,
         span(Some(round.spread_ns)),
@@ -87,17 +88,23 @@ fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) ->
     }
 }
 
+/// How many votes the members have, where they share some.
+fn votes(round: &RoundSummary) -> String {
+    let shared = (round.votes - round.members as f64).abs() > 0.001;
+    if shared { format!(" with {:.3} votes", round.votes) } else { String::new() }
+}
+
 fn members(clients: &[ClientRow], paint: Paint, width: usize) -> String {
     let mut header = columns().to_vec();
     let rows: Vec<Vec<Cell>> = clients.iter().map(|client| row(client, paint)).collect();
-    if table::width(&header, &rows) > width {
+    while table::width(&header, &rows) > width && header.len() > NEEDED_COLUMNS {
         header.pop();
     }
     lines(&header, &rows)
 }
 
-/// The columns of the table of members; the last one is left out first where there is no room.
-pub(crate) fn columns() -> [(&'static str, Side); 11] {
+/// The columns of the table of members; the last two are left out where there is no room, the last one first.
+pub(crate) fn columns() -> [(&'static str, Side); 12] {
     [
         ("NAME", Side::Left),
         ("STATE", Side::Left),
@@ -109,6 +116,7 @@ pub(crate) fn columns() -> [(&'static str, Side); 11] {
         ("ROUNDS", Side::Right),
         ("VOTE", Side::Left),
         ("HEARD", Side::Right),
+        ("GROUP", Side::Left),
         ("ADDRESS", Side::Left),
     ]
 }
@@ -134,10 +142,25 @@ pub(crate) fn cells(client: &ClientRow) -> Vec<(String, String)> {
         plain(span(client.delay_ns)),
         plain(ppm(client.frequency_ppb)),
         plain(format!("{}/{}", client.heard, client.rounds)),
-        word(client.vote.as_str()),
+        vote(client),
         plain(span(Some(client.heard_ago_ns))),
+        plain(group(client)),
         plain(client.address.to_string()),
     ]
+}
+
+/// Whether a member has a vote, and which part of one if it shares it.
+fn vote(client: &ClientRow) -> (String, String) {
+    let word = client.vote.as_str().to_owned();
+    match client.vote {
+        Vote::In if client.weight < 1.0 => (format!("{word} {:.2}", client.weight), word),
+        _ => (word.clone(), word),
+    }
+}
+
+/// The unit whose votes a member shares, with its label.
+fn group(client: &ClientRow) -> String {
+    if client.label.is_empty() { client.group.clone() } else { format!("{}: {}", client.label, client.group) }
 }
 
 /// A short form of a state.
@@ -187,6 +210,9 @@ fn why_excluded(reason: &ExclusionReason) -> String {
         reason => words(reason.as_str()),
     }
 }
+
+/// The columns that are never left out.
+const NEEDED_COLUMNS: usize = 10;
 
 /// A client's name, or its address if it has none.
 pub(crate) fn label(name: &str, address: SocketAddr) -> String {

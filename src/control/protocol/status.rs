@@ -179,6 +179,15 @@ pub struct ClientRow {
     pub address: SocketAddr,
     /// The number of the key that it used last; 0: there are no keys.
     pub key: u16,
+    /// The unit whose votes it shares: an address or network, `key of NAME`, or `server's machine`.
+    #[serde(default)]
+    pub group: String,
+    /// The label that it has stated (`--group`); may be empty.
+    #[serde(default)]
+    pub label: String,
+    /// What it counted in the last round, in votes.
+    #[serde(default)]
+    pub weight: f64,
     /// The state of its clock, as it states it.
     pub state: ClockState,
     /// Its clock minus cluster time, as last measured, before it was corrected.
@@ -225,7 +234,7 @@ word! {
         In = "in",
         /// It is left out, for the reason in `excluded`.
         Out = "out",
-        /// The clock has no vote: it has no cluster time, or has not agreed for long enough.
+        /// The clock has no vote: it has no cluster time, or has not agreed for 24 rounds yet.
         None = "none",
     }
 }

@@ -176,6 +176,7 @@ pub(super) mod tests {
             vote: Some(false),
             exclusion: Some(Exclusion::OutsideWindow),
             report: Some(RoundReport {
+                votes: meantime_core::consensus::Weight::votes(3),
                 round: 7,
                 outcome: Outcome::Agreed,
                 members: 4,

@@ -28,6 +28,7 @@ impl Timekeeper {
         let votes = voters.iter().map(|member| member.weight).sum();
         let carried = agreement(&ballots, votes);
         conclusion.report.members = voters.len() + 1;
+        conclusion.report.votes = [electorate.own, votes].into_iter().sum();
         report(&ballots, &carried, conclusion);
         if !carried.majority || !self.follow(now, carried.median, &ballots, conclusion) {
             self.count_unsure_round();

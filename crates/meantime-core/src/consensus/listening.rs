@@ -24,6 +24,7 @@ impl Timekeeper {
     ) {
         conclusion.report.outcome = Outcome::Listening;
         conclusion.report.members = electorate.clients.len() + 1;
+        conclusion.report.votes = electorate.votes();
         if electorate.clients.is_empty() {
             self.undecided_reason = UndecidedReason::NoClients;
             return;

@@ -193,6 +193,7 @@ impl Conclusion {
                 round,
                 outcome: Outcome::Listening,
                 members: 1,
+                votes: Weight::ZERO,
                 heard: 1,
                 agreeing: 1,
                 median: Offset::ZERO,

@@ -160,6 +160,7 @@ impl SteadyVote {
     fn report(&self, conclusion: &mut Conclusion) {
         let report = &mut conclusion.report;
         report.members = self.members;
+        report.votes = self.votes;
         report.heard = 1 + self.clients.iter().filter(|ballot| ballot.reading.fresh).count();
         report.agreeing = self.all.agreeing;
         report.median = Offset::ahead_by(self.all.median);

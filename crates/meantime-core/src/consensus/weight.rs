@@ -18,6 +18,11 @@ impl Weight {
         Weight((count as u64).saturating_mul(Weight::ONE.0))
     }
 
+    /// So many units of 2⁻³² votes.
+    pub fn from_units(units: u64) -> Weight {
+        Weight(units)
+    }
+
     /// In units of 2⁻³² votes.
     pub fn units(self) -> u64 {
         self.0

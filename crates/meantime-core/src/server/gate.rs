@@ -12,6 +12,7 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
 
+use super::machine::machine_of;
 use crate::ServerConfig;
 use crate::time::{Monotonic, Span};
 
@@ -61,7 +62,7 @@ impl Gate {
         config: &ServerConfig,
         address: IpAddr,
     ) -> bool {
-        let bucket = self.bucket(machine(address));
+        let bucket = self.bucket(machine(config, address));
         let is_fair =
             address.is_loopback() || self.admissions[bucket].allow(now, admissions_per_machine(config));
         is_fair && self.all_admissions.allow(now, admissions_per_second(config))
@@ -70,22 +71,22 @@ impl Gate {
     /// Whether the machine or the network of this address has the maximum number of members.
     pub(super) fn is_full_at(&self, config: &ServerConfig, address: IpAddr) -> bool {
         let at_machine =
-            self.at_machines.count(self.bucket(machine(address))) >= config.max_clients_per_address;
+            self.at_machines.count(self.bucket(machine(config, address))) >= config.max_clients_per_address;
         let in_network =
             self.in_networks.count(self.bucket(network(address))) >= config.max_clients_per_network;
         !address.is_loopback() && (at_machine || in_network)
     }
 
     /// Counts a new member.
-    pub(super) fn add_member(&mut self, address: IpAddr) {
-        let (at_machine, in_network) = (self.bucket(machine(address)), self.bucket(network(address)));
+    pub(super) fn add_member(&mut self, config: &ServerConfig, address: IpAddr) {
+        let (at_machine, in_network) = (self.bucket(machine(config, address)), self.bucket(network(address)));
         self.at_machines.change(at_machine, 1);
         self.in_networks.change(in_network, 1);
     }
 
     /// Counts a member that was removed.
-    pub(super) fn remove_member(&mut self, address: IpAddr) {
-        let (at_machine, in_network) = (self.bucket(machine(address)), self.bucket(network(address)));
+    pub(super) fn remove_member(&mut self, config: &ServerConfig, address: IpAddr) {
+        let (at_machine, in_network) = (self.bucket(machine(config, address)), self.bucket(network(address)));
         self.at_machines.change(at_machine, -1);
         self.in_networks.change(in_network, -1);
     }
@@ -120,11 +121,11 @@ fn admissions_per_machine(config: &ServerConfig) -> i64 {
     i64::try_from(config.max_clients_per_address / 16).unwrap_or(i64::MAX).max(16)
 }
 
-/// The addresses that one machine has, as a number: for IPv4 one address, for IPv6 a /64.
-fn machine(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 | 1 << 64,
+/// The addresses that one machine has, by the configuration, as a number.
+fn machine(config: &ServerConfig, address: IpAddr) -> u128 {
+    match machine_of(config, address).network() {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
@@ -223,17 +224,17 @@ mod tests {
         let mut gate = Gate::new([3; 16]);
         let is_full = |gate: &Gate, address| gate.is_full_at(&config, ip(address));
         for address in ["192.0.2.1", "192.0.2.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"] {
-            gate.add_member(ip(address));
+            gate.add_member(&config, ip(address));
         }
         assert!(is_full(&gate, "192.0.2.1") && !is_full(&gate, "192.0.2.2") && !is_full(&gate, "127.0.0.1"));
-        gate.add_member(ip("192.0.2.2"));
+        gate.add_member(&config, ip("192.0.2.2"));
         assert!(is_full(&gate, "192.0.2.3") && !is_full(&gate, "192.0.3.1"));
-        gate.remove_member(ip("192.0.2.1"));
+        gate.remove_member(&config, ip("192.0.2.1"));
         assert!(!is_full(&gate, "192.0.2.1"));
-        gate.add_member(ip("2001:db8::1"));
-        gate.add_member(ip("2001:db8::ffff:1"));
+        gate.add_member(&config, ip("2001:db8::1"));
+        gate.add_member(&config, ip("2001:db8::ffff:1"));
         assert!(is_full(&gate, "2001:db8::2") && !is_full(&gate, "2001:db8:0:1::2"));
-        gate.add_member(ip("2001:db8:0:1::2"));
+        gate.add_member(&config, ip("2001:db8:0:1::2"));
         assert!(is_full(&gate, "2001:db8:0:2::2") && !is_full(&gate, "2001:db8:1::2"));
     }
 

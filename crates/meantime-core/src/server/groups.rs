@@ -21,10 +21,10 @@ use core::hash::BuildHasher;
 use core::net::IpAddr;
 
 use hashbrown::HashTable;
-use ipnet::IpNet;
 
 use super::handles::Slot;
 use super::keyed_hasher::KeyedHasher;
+use super::machine::machine_of;
 use super::member::Member;
 use super::members::{Members, StatedLabel};
 use crate::ServerConfig;
@@ -50,14 +50,8 @@ pub(super) fn group_of(config: &ServerConfig, member: &Member, local: Option<IpA
     } else if member.key != KeyId::NONE {
         GroupView::Node(member.name)
     } else {
-        GroupView::Machine(machine(config, ip))
+        GroupView::Machine(machine_of(config, ip))
     }
-}
-
-/// The addresses that one machine has, by the configuration.
-pub(super) fn machine(config: &ServerConfig, ip: IpAddr) -> IpNet {
-    let prefix = if ip.is_ipv4() { config.ipv4_machine_prefix } else { config.ipv6_machine_prefix };
-    IpNet::new(ip, prefix).unwrap_or(IpNet::from(ip)).trunc()
 }
 
 /// What each clock counts now.

@@ -52,6 +52,8 @@ pub(super) struct Member {
     pub history: RoundHistory,
     /// In how many rounds it has agreed, up to [`ROUNDS_TO_VOTE`].
     agreed: u8,
+    /// What it counted in the last round, for information: in units of 2⁻¹⁶ votes, saturated.
+    weight: u16,
     bits: MemberBits,
     /// The nonce of its Register. The same nonce again is a repetition, not a new registration.
     nonce: u64,
@@ -142,6 +144,7 @@ impl Member {
             coverage: Coverage::default(),
             history: RoundHistory::default(),
             agreed: 0,
+            weight: 0,
             bits: MemberBits::default(),
             nonce: new.nonce,
             admitted: CoarseTicks::at(now),
@@ -214,6 +217,16 @@ impl Member {
     /// Whether it has a vote once the cluster has a time.
     pub(super) fn has_vote(&self) -> bool {
         self.agreed >= ROUNDS_TO_VOTE
+    }
+
+    /// What it counted in the last round, to 2⁻¹⁶ votes.
+    pub(super) fn weight(&self) -> Weight {
+        if self.weight == u16::MAX { Weight::ONE } else { Weight::from_units(u64::from(self.weight) << 16) }
+    }
+
+    /// Stores what it counts in a round: one vote at most.
+    pub(super) fn record_weight(&mut self, weight: Weight) {
+        self.weight = u16::try_from(weight.units() >> 16).unwrap_or(u16::MAX);
     }
 
     /// Gives it a vote.

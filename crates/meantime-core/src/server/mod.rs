@@ -37,6 +37,7 @@ mod gate;
 mod groups;
 mod handles;
 mod keyed_hasher;
+mod machine;
 mod manual_adjustment;
 mod measurement;
 mod member;

@@ -123,7 +123,7 @@ impl Registrar {
     pub(super) fn dismiss(&mut self, context: &mut Context, now: Now, slot: Slot) -> Option<Member> {
         remember_vote(context, now, slot);
         let member = context.members.remove(slot)?;
-        self.gate.remove_member(member.address().ip());
+        self.gate.remove_member(&context.config, member.address().ip());
         let until =
             now.mono + cookie::MAX_LIFETIME - member.admitted_ago(now.mono) + ADMISSION_TIME_RESOLUTION;
         if now.mono < until {
@@ -214,7 +214,7 @@ impl Registrar {
         }
         let slot = context.members.insert(now.mono, &new, local)?;
         recall_vote(context, now, slot);
-        self.gate.add_member(path.peer.ip());
+        self.gate.add_member(&context.config, path.peer.ip());
         let member = context.members.get(slot)?;
         context.events.push(ServerEvent::Connected { client: member.peer(), state: member.state });
         context.choose_per_client_events();

@@ -135,6 +135,7 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     let weights = groups::weigh(&context.config, &context.members);
     for ((member, adjustment), weight) in context.members.iter_with_adjustments().zip(weights.members) {
         let reading = member.vote_reading(now, round, max_age, adjustment, weight);
+        member.record_weight(weight);
         member.discard_old_frequency(now.mono);
         member.history.record(reading.reading.is_some_and(|reading| reading.fresh));
         readings.push(reading);

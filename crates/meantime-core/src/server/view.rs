@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use super::context::Context;
+use super::groups;
 use super::handles::Slot;
 use super::member::Member;
-use crate::estimation::timescale::Timescale;
 use crate::time::Now;
 use crate::view::{MeasuredView, MemberView, MemberVote};
 
@@ -16,20 +16,20 @@ pub(super) fn members_from(
     from: Slot,
     max: usize,
 ) -> (Vec<MemberView>, Option<Slot>) {
-    let timescale = context.timekeeper.timescale();
     let mut members = context.members.from(from);
     let views = members
         .by_ref()
         .take(max)
         .map(|(slot, member)| MemberView {
             reference: context.references.view_of(slot, now, &context.timekeeper),
-            ..member_view(member, now, timescale)
+            ..member_view(context, slot, member, now)
         })
         .collect();
     (views, members.next().map(|(slot, _)| slot))
 }
 
-fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
+fn member_view(context: &Context, slot: Slot, member: &Member, now: Now) -> MemberView {
+    let timescale = context.timekeeper.timescale();
     let frequency = member.frequency(now.mono);
     let reading = member.reading();
     let quality = reading.map(|measured| measured.quality).unwrap_or_default();
@@ -42,6 +42,9 @@ fn member_view(member: &Member, now: Now, timescale: &Timescale) -> MemberView {
     MemberView {
         peer: member.peer(),
         key: member.key,
+        group: groups::group_of(&context.config, member, context.members.local(member)),
+        label: context.members.label(slot).map(|label| label.name).unwrap_or_default(),
+        weight: member.weight(),
         state: member.state,
         measured,
         error: quality.error(),

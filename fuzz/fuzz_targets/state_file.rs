@@ -24,7 +24,8 @@ fn check(text: &str) {
         [NOW, Timestamp::from_nanos(0), Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX)]
     {
         let now = ReadTime { wall_clock, mark: MARK, plausible: PlausibleTimes::default() };
-        let Ok(Recalled { frequency, error, time, cluster, .. }) = recall(text, &owner, now) else { continue };
+        let Ok(recalled) = recall(text, &owner, now) else { continue };
+        let Recalled { frequency, error, time, cluster, .. } = recalled;
         assert!(frequency.ppm().abs() <= 500.0 && error.ppm() >= 0.0, "{frequency:?} {error:?}");
         if let Ok(time) = time {
             assert!(PlausibleTimes::default().contains(time), "{time:?}");

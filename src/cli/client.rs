@@ -29,8 +29,8 @@ pub(super) struct ClientArgs {
     /// The client's name, at most 24 bytes [default: the name in its key file, or else the host's name]
     #[arg(long, value_name = "NAME", value_parser = names::client_name)]
     name: Option<Name>,
-    /// The label of a unit that fails as a whole and that this machine belongs to, such as a rack or the host of
-    /// virtual machines: all machines with one label share one vote. At most 24 bytes
+    /// The label of a unit that fails as a whole and that this machine belongs to, such as a rack or the host
+    /// of virtual machines: all machines with one label share one vote. At most 24 bytes
     #[arg(long, value_name = "LABEL", value_parser = names::label)]
     group: Option<Name>,
     /// Once synchronized, step the clock for corrections above this, and slew it (run it faster or slower)

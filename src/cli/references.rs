@@ -8,8 +8,8 @@ use meantime_core::time::{Frequency, Span};
 /// The options of a server that follows references.
 #[derive(Debug, clap::Args)]
 pub(super) struct FollowArgs {
-    /// Lead the cluster's time to the references (times from outside) that these members offer: names separated
-    /// by commas, or any. A majority of the references has to agree [default: none]
+    /// Lead the cluster's time to the references (times from outside) that these members offer: names
+    /// separated by commas, or any. A majority of the references has to agree [default: none]
     #[arg(long, value_name = "NAMES", value_parser = followed)]
     follow_references: Option<FollowedReferences>,
     /// With --follow-references: the maximum rate at which the cluster's time approaches UTC

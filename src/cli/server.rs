@@ -43,8 +43,8 @@ pub(super) struct ServerArgs {
     /// Maximum number of clients in one network, /24 of IPv4 or /48 of IPv6 [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_clients_per_network: Option<u32>,
-    /// How many votes the clients at one address have together at most; those with a key of their own have one
-    /// each. More than 1 is for routers with address translation, and for simulated clocks
+    /// How many votes the clients at one address have together at most; those with a key of their own have
+    /// one each. More than 1 is for routers with address translation, and for simulated clocks
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     votes_per_address: u32,
     /// Count the IPv4 addresses of one network of this prefix length as one machine, with one vote
@@ -53,8 +53,8 @@ pub(super) struct ServerArgs {
     /// Count the IPv6 addresses of one network of this prefix length as one machine, with one vote
     #[arg(long, value_name = "BITS", default_value = "64", value_parser = clap::value_parser!(u8).range(1..=128))]
     ipv6_machine_prefix: u8,
-    /// The label of a unit that fails as a whole and that this machine belongs to, such as a rack or the host of
-    /// virtual machines: all machines with one label share one vote. At most 24 bytes
+    /// The label of a unit that fails as a whole and that this machine belongs to, such as a rack or the host
+    /// of virtual machines: all machines with one label share one vote. At most 24 bytes
     #[arg(long, value_name = "LABEL", value_parser = names::label)]
     group: Option<Name>,
     /// Accept datagrams from this network only, as in 192.0.2.0/24 or 192.0.2.7. May be repeated

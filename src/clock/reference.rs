@@ -1,5 +1,5 @@
-//! The machine's own time as a reference: a time from outside of the cluster, which another program keeps, such
-//! as chrony with a satellite receiver.
+//! The machine's own time as a reference: a time from outside of the cluster, which another program keeps,
+//! such as chrony with a satellite receiver.
 //!
 //! It counts only while the kernel calls the clock synchronized, with a maximum error within the operator's
 //! limit. The kernel lets that error grow by 500 ppm while no program renews it, so a program that has ended

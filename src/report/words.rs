@@ -142,7 +142,8 @@ word! {
         TwoDiffer = "two_differ",
         /// No majority of the clocks is near the median.
         TooFarApart = "too_far_apart",
-        /// Most clients carry a cluster time, and no majority of all clocks has, or consents to, one of these.
+        /// Most clients carry a cluster time, and no majority of all clocks has, or consents to, one of
+        /// these.
         Carried = "carried",
     }
 }

@@ -27,8 +27,8 @@ pub struct ServerConfig {
     pub ipv4_machine_prefix: u8,
     /// See [`ipv4_machine_prefix`](ServerConfig::ipv4_machine_prefix).
     pub ipv6_machine_prefix: u8,
-    /// How many votes the clients of one machine have together at most, at least 1; for those without a key of
-    /// their own, and those on the server's machine.
+    /// How many votes the clients of one machine have together at most, at least 1; for those without a key
+    /// of their own, and those on the server's machine.
     pub votes_per_address: usize,
     /// The label of the server's own machine; empty: none. Machines with the same label share one vote.
     pub label: Name,

@@ -185,7 +185,8 @@ const NO_SLEEP: Span = Span::from_millis(100);
 const USELESS: Span = Span::from_secs(10);
 /// In standard deviations, what a kept time is taken to be off at most.
 const SIGMAS: i64 = 6;
-/// What a clock that is saved may itself be off the cluster's time, and its machine's count of sleep be wrong.
+/// What a clock that is saved may itself be off the cluster's time, and its machine's count of sleep be
+/// wrong.
 const READING_ERROR: Span = Span::from_millis(1);
 /// Kernels steer by no more than this; no working oscillator is farther off.
 const MAX: Frequency = Frequency::from_ppm(500.0);

@@ -103,8 +103,8 @@ impl NodeArgs {
     }
 
     /// The state file of the node `name`, if the options name a directory, and what it has kept. If it has a
-    /// time that is `plausible`, the clock, which has just started, resumes it, unless the options simulate an
-    /// offset.
+    /// time that is `plausible`, the clock, which has just started, resumes it, unless the options simulate
+    /// an offset.
     pub(in crate::cli) fn open_state_file(
         &self,
         name: &Name,

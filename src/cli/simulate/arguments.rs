@@ -107,9 +107,9 @@ pub struct SimulateArgs {
     #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
     pub(super) joins: Vec<(MemberIndex, Span)>,
 
-    /// A member that offers a time from outside, which the server follows: WHO, or WHO:PROPERTY=VALUE,... with
-    /// error, drift, max-error and outage, as in client-1:error=300us,outage=4h/16h. True time is UTC. May be
-    /// repeated
+    /// A member that offers a time from outside, which the server follows: WHO, or WHO:PROPERTY=VALUE,...
+    /// with error, drift, max-error and outage, as in client-1:error=300us,outage=4h/16h. True time is UTC.
+    /// May be repeated
     #[arg(long = "reference", value_name = "REFERENCE", value_parser = reference::reference)]
     pub(super) references: Vec<(MemberIndex, ReferenceModel)>,
 

@@ -208,7 +208,8 @@ mod tests {
     fn the_format_is_the_one_in_the_modules_documentation() {
         let text = serialize(&owner(), &known());
         let expected = "meantime memory 2\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
-                        cluster 2c1b3c6dd1a4f095\ntime_ns 1755793812123456789\noscillator_ns 1000000000000\nslept_ns 10000000000\n\
+                        cluster 2c1b3c6dd1a4f095\n\
+                        time_ns 1755793812123456789\noscillator_ns 1000000000000\nslept_ns 10000000000\n\
                         frequency_ppb -12345.678\nerror_ppb 12.300\ncheck ";
         assert!(text.starts_with(expected), "{text}");
         assert_eq!(text.len(), expected.len() + 17);

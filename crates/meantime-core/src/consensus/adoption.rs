@@ -10,14 +10,14 @@
 //! not to be trusted: then T is the weight of those members. The server adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
-//!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that. If the carriers
-//!   are divided, its own kept time so decides between them.
+//!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
+//!   If the carriers are divided, its own kept time so decides between them.
 //! * after a minute, if A and the clocks that consent have more than half of T. The server's own clock, if it
 //!   has kept no time, and newcomers consent if they are within the radius of A, as in a first vote. So a
 //!   cluster of two machines survives the restart of a server that has kept nothing.
 //!
-//! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time is
-//! within the maximum window of a good clock, or (with consent) within the radius.
+//! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time
+//! is within the maximum window of a good clock, or (with consent) within the radius.
 
 use super::following::{agreement, report};
 use super::manual_adjustment;
@@ -126,8 +126,8 @@ impl Timekeeper {
         Some((base - Timestamp::from_nanos(now.as_nanos()), kept.error + MAX_WINDOW))
     }
 
-    /// Whether the carriers are most of the clients, by weight; newcomers that show an implausible time do not
-    /// count.
+    /// Whether the carriers are most of the clients, by weight; newcomers that show an implausible time do
+    /// not count.
     pub(super) fn are_most_clients(&self, carriers: &Carriers<'_>, electorate: Electorate<'_>) -> bool {
         carriers.had_votes || carriers.weight.is_majority_of(self.plausible_clients(electorate))
     }
@@ -150,8 +150,8 @@ impl Timekeeper {
         own.into_iter().chain([self.plausible_clients(electorate)]).sum()
     }
 
-    /// The weight of the clocks which carry no cluster time, and have none of their own that was kept, that are
-    /// within the radius of `shown`, which is a clock minus the server's oscillator.
+    /// The weight of the clocks which carry no cluster time, and have none of their own that was kept, that
+    /// are within the radius of `shown`, which is a clock minus the server's oscillator.
     fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span) -> Weight {
         let own = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
         let own = Some((own, electorate.own)).filter(|_| self.kept.is_none());
@@ -180,9 +180,9 @@ impl Timekeeper {
     }
 }
 
-/// The time on which more than half of the carriers agree. If none has that, the one on which those agree that
-/// are within reach of the time which the server has kept, if they and the server's own clock are more than
-/// half of the carriers and that clock.
+/// The time on which more than half of the carriers agree. If none has that, the one on which those agree
+/// that are within reach of the time which the server has kept, if they and the server's own clock are more
+/// than half of the carriers and that clock.
 fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>, own: Weight) -> Agreement {
     let carried = agreement(ballots, carriers);
     let Some((phase, reach)) = kept.filter(|_| !carried.majority) else {

@@ -140,8 +140,8 @@ impl Timekeeper {
     }
 }
 
-/// The manual time adjustment that most of the clients carry that carry this cluster's time, by weight. `None`
-/// while it is known of too few of them. A time without a cluster id has no adjustment.
+/// The manual time adjustment that most of the clients carry that carry this cluster's time, by weight.
+/// `None` while it is known of too few of them. A time without a cluster id has no adjustment.
 pub(super) fn commonest(carriers: &[&MemberReading<'_>], cluster: ClusterId) -> Option<ManualAdjustment> {
     let carriers = carriers.iter().filter(|member| member.cluster == cluster);
     let weight: Weight = carriers.clone().map(|member| member.weight).sum();

@@ -80,8 +80,8 @@ impl RateAnchor {
     }
 
     /// One round has passed, `interval` long. `reports` are f_i − S_i of the members that know theirs, the
-    /// server's own among them, each with its weight; `votes` is the weight of all members. Returns the change
-    /// of the cluster's rate from now on.
+    /// server's own among them, each with its weight; `votes` is the weight of all members. Returns the
+    /// change of the cluster's rate from now on.
     pub(super) fn steer(
         &mut self,
         reports: &[(Frequency, Weight)],
@@ -114,8 +114,8 @@ impl RateAnchor {
         self.change(Frequency::from_ratio(change))
     }
 
-    /// References decide the rate, from now on: it changes by so much, and `pending` is what it is still going
-    /// to change by. Returns the change in whole units of the wire.
+    /// References decide the rate, from now on: it changes by so much, and `pending` is what it is still
+    /// going to change by. Returns the change in whole units of the wire.
     pub(super) fn lead(&mut self, change: Frequency, pending: Frequency) -> Frequency {
         (self.led, self.pending) = (true, Some(pending));
         self.change(change)

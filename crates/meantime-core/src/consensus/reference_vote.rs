@@ -9,8 +9,8 @@
 //!   and high, and all between them, are within twice the largest good half-width e of UTC.
 //! * A *truechimer* is a reference whose interval meets [low, high]. Every good one does. So among the
 //!   truechimers the bad ones still have less than half of the weight, and the weighted median of the middles
-//!   of their intervals lies between the middles of two good ones. Each of these is within e of UTC, and so is
-//!   the median. Moving it into [low, high], which contains UTC, brings it no farther from UTC.
+//!   of their intervals lies between the middles of two good ones. Each of these is within e of UTC, and so
+//!   is the median. Moving it into [low, high], which contains UTC, brings it no farther from UTC.
 //!
 //! So the result is within e of UTC, and UTC is proved to be within [low, high], whatever the bad ones state.
 //! If there is no point of A, at least half of the weight is bad, and there is no result.

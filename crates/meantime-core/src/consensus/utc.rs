@@ -15,9 +15,9 @@
 //!   client that has heard none of them is no member any more.
 //! * Distances that holdover cannot explain are *refused*: more than the radius before the clocks have shown
 //!   UTC once, and more than the last known error after that, plus 100 ppm of the time since.
-//! * Where the references are divided, without a majority, the cluster's own time decides, if it has shown UTC
-//!   before: it counts as one more reference, with the last known error plus 1 ppm of the time since. So one
-//!   of two references that goes wrong is named.
+//! * Where the references are divided, without a majority, the cluster's own time decides, if it has shown
+//!   UTC before: it counts as one more reference, with the last known error plus 1 ppm of the time since. So
+//!   one of two references that goes wrong is named.
 //! * While UTC is known, so is b = F + f_UTC − f, the mean error of the members' oscillators. When the
 //!   references are gone, the rate is *held*: F is steered to b, as the rate anchor would steer it to zero.
 //!   A member that comes or goes changes F by its own error: b changes with it.
@@ -170,7 +170,8 @@ impl UtcLeader {
         (known.frequency_error.ratio() <= KNOWN).then_some(known)
     }
 
-    /// Chooses the pace: for this distance, if the rate is `slow` below UTC's and `missing` below what is wanted.
+    /// Chooses the pace: for this distance, if the rate is `slow` below UTC's and `missing` below what is
+    /// wanted.
     fn choose_pace(&mut self, distance: Span, slow: f64, missing: f64, unsettled: bool) {
         // The rate at which a gentle approach goes on is no reason for a brisk one.
         let fast = FAST + LeadingPace::Gentle.wanted(FAR, Span::ZERO);
@@ -340,8 +341,8 @@ const MAX_MISSED: u32 = 3;
 const ANNOUNCED: u32 = 4;
 /// A larger distance than this calls for a brisk pace: a gentle one would take two hours.
 const FAR: Span = Span::from_millis(10);
-/// So does a rate that is farther from UTC's than a gentle approach ever is, by this much: a gentle pace would
-/// need 17 minutes to change it.
+/// So does a rate that is farther from UTC's than a gentle approach ever is, by this much: a gentle pace
+/// would need 17 minutes to change it.
 const FAST: f64 = 1e-6;
 /// A brisk pace ends when the rate is this near to the wanted one.
 const NEAR: f64 = 100e-9;

@@ -1,11 +1,11 @@
 //! The vote: pure functions of slices.
 //!
-//! Each reading has a [`Weight`]: the members of a group share the votes of the group. With g votes in all, of
-//! which the members of bad groups have f < g/2:
+//! Each reading has a [`Weight`]: the members of a group share the votes of the group. With g votes in all,
+//! of which the members of bad groups have f < g/2:
 //!
-//! * The **median** of all readings lies between the lowest and the highest reading of the good members: those
-//!   at or below it have at least half of the weight, which is more than f, so one of them is good; likewise
-//!   those at or above it.
+//! * The **median** of all readings lies between the lowest and the highest reading of the good members:
+//!   those at or below it have at least half of the weight, which is more than f, so one of them is good;
+//!   likewise those at or above it.
 //! * The **mean of those within γ of the median** lies at most γ·f/g outside the range of the good readings
 //!   while the good ones are within γ of each other, else at most γ·f/(f + w), where w is the weight of the
 //!   good readings that are within γ of the median: not less than that of one of them.
@@ -307,7 +307,8 @@ mod tests {
 
         #[test]
         fn bad_groups_move_the_winsorised_mean_at_most_by_their_share_of_its_reach(groups in groups()) {
-            let all: Vec<(f64, Weight)> = groups.all.iter().map(|(ns, weight)| (*ns as f64, *weight)).collect();
+            let value = |(ns, weight): &(i64, Weight)| (*ns as f64, *weight);
+            let all: Vec<(f64, Weight)> = groups.all.iter().map(value).collect();
             let mean = winsorised_mean(&all, 5_000.0).unwrap();
             prop_assert!(groups.is_near_the_good(mean, 5_000.0 * groups.bad_share + 1e-3));
         }

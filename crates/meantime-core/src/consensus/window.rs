@@ -6,9 +6,10 @@
 //! average is slow, and each sample counts as four times the average at most, so that a fault cannot widen
 //! the window for itself.
 //!
-//! Only readings that agree are in the deviation, and one that is noisier than the typical reading counts less
-//! in it, by the square of its noise. So members on slow paths do not widen the window for those on quick
-//! ones; each of them may be off by the noise of its own path instead ([`noise::error`](super::noise::error)).
+//! Only readings that agree are in the deviation, and one that is noisier than the typical reading counts
+//! less in it, by the square of its noise. So members on slow paths do not widen the window for those on
+//! quick ones; each of them may be off by the noise of its own path instead
+//! ([`noise::error`](super::noise::error)).
 
 use super::noise::NOISE_LIMIT;
 use crate::time::Span;

@@ -8,12 +8,13 @@
 //!
 //! A group has one vote, but the members of a machine have up to `votes_per_address` together: a router with
 //! address translation, or simulated clocks. Each of n members of a group counts an equal share of its votes.
-//! So a group of which k members are bad counts as bad by k/n of its votes, and never by more than all of them.
+//! So a group of which k members are bad counts as bad by k/n of its votes, and never by more than all of
+//! them.
 //!
-//! A *label* puts several groups together: the groups with one label have one vote in all. A group has the label
-//! of its member that has had one for the longest. So a label only ever lowers weights, and a group that claims
-//! a false label shares the one vote of that label: the good groups of that label lose no more than the bad one
-//! gives up.
+//! A *label* puts several groups together: the groups with one label have one vote in all. A group has the
+//! label of its member that has had one for the longest. So a label only ever lowers weights, and a group
+//! that claims a false label shares the one vote of that label: the good groups of that label lose no more
+//! than the bad one gives up.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -273,8 +274,9 @@ mod tests {
             prop_assume!(bad.len() < good.len() + 1);
             let mut test = TestMembers::new(ServerConfig::default());
             for (machine, labelled) in good.iter().enumerate() {
-                let label = if *labelled == 0 { alloc::format!("l{machine}") } else { alloc::string::String::new() };
-                test.add(&alloc::format!("192.0.2.{}", machine + 2), 0, "", &label);
+                let label = alloc::format!("l{machine}");
+                let label = if *labelled == 0 { label.as_str() } else { "" };
+                test.add(&alloc::format!("192.0.2.{}", machine + 2), 0, "", label);
             }
             for (machine, sessions) in bad.iter().enumerate() {
                 for label in sessions {

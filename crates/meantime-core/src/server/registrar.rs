@@ -229,8 +229,8 @@ fn repeated(members: &Members, request: Request<'_>) -> Option<Slot> {
     member.has_registered_with(request.header.sender, request.register.nonce).then_some(slot)
 }
 
-/// The members that this Register replaces: at its address, of its process and, with a key, of its name. A node
-/// with a key has one session.
+/// The members that this Register replaces: at its address, of its process and, with a key, of its name. A
+/// node with a key has one session.
 fn same_node(members: &Members, request: Request<'_>) -> [Option<Slot>; 3] {
     let Request { path, header, register, .. } = request;
     let namesake = members.of_name(&register.name).filter(|_| header.key_id != KeyId::NONE);
@@ -266,8 +266,8 @@ fn recall_vote(context: &mut Context, now: Now, slot: Slot) {
     }
 }
 
-/// Whether the member at this address, of this process or of this name, was admitted only a moment ago. A client that
-/// registers again and again must not cause work and events without limit.
+/// Whether the member at this address, of this process or of this name, was admitted only a moment ago. A
+/// client that registers again and again must not cause work and events without limit.
 fn was_just_admitted(members: &Members, now: Now, request: Request<'_>) -> bool {
     let same = same_node(members, request).into_iter().flatten();
     let mut same = same.filter_map(|slot| members.get(slot));

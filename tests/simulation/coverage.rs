@@ -23,17 +23,20 @@ struct Covered {
     not_covered: usize,
 }
 
-/// No honest node says that a bound was broken.
-struct Whole;
+/// The first event that says that a bound was broken.
+#[derive(Default)]
+struct Broken(Option<ReportedEvent>);
 
-impl Observer for Whole {
+impl Observer for Broken {
     fn reported(&mut self, happening: &ReportedEvent) {
-        let broken = matches!(
+        let is_broken = matches!(
             happening.event,
             NodeEvent::Client(ClientEvent::BoundBroken { .. })
                 | NodeEvent::Server(ServerEvent::BoundsBroken { .. })
         );
-        assert!(!broken, "{happening:?}");
+        if is_broken && self.0.is_none() {
+            self.0 = Some(happening.clone());
+        }
     }
 }
 
@@ -48,14 +51,22 @@ pub(crate) fn view(simulation: &mut Simulation) -> Option<ServerView> {
     }
 }
 
-/// Runs a scenario to its end. No honest member's bound is contradicted.
+/// Runs a scenario to its end. No honest member's bound is contradicted or broken.
 fn honest(scenario: &Scenario) -> Covered {
+    let (total, broken) = until_broken(scenario);
+    assert_eq!(broken, None, "seed {}", scenario.seed.0);
+    total
+}
+
+/// Runs a scenario until a node says that a bound was broken, or to its end. No honest member's bound is
+/// contradicted until then.
+fn until_broken(scenario: &Scenario) -> (Covered, Option<ReportedEvent>) {
     let _running = Running(scenario);
     let mut simulation = Simulation::new(scenario);
-    let (mut total, mut last) = (Covered::default(), None);
-    while simulation.world().now() < scenario.duration {
-        simulation.run_for(s(1), &mut Whole);
-        let Some(view) = view(&mut simulation) else { continue };
+    let (mut total, mut last, mut broken) = (Covered::default(), None, Broken::default());
+    while simulation.world().now() < scenario.duration && broken.0.is_none() {
+        simulation.run_for(s(1), &mut broken);
+        let Some(view) = view(&mut simulation).filter(|_| broken.0.is_none()) else { continue };
         let Some(round) = view.last_round.filter(|round| last != Some(round.round)) else { continue };
         last = Some(round.round);
         for member in &view.members {
@@ -65,7 +76,7 @@ fn honest(scenario: &Scenario) -> Covered {
         total.covered += round.covered;
         total.not_covered += round.not_covered;
     }
-    total
+    (total, broken.0)
 }
 
 /// The same, and nearly all members are covered nearly always.
@@ -156,15 +167,21 @@ fn no_honest_members_bound_is_contradicted_by_faults_in_many_worlds() {
     seeds(1..9).into_iter().for_each(|seed| every_kind_of_fault(seed, &[0.0, 0.2]));
 }
 
+/// A client that joins a server while that learns the time has no bound, and may get a time that is far off.
+/// If that server then dies, its successor can take the time from such clients, or from a first vote, beyond
+/// the bounds of the others. That is told, and rare.
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn no_honest_members_bound_is_contradicted_in_worlds_of_random_faults() {
+fn no_honest_members_bound_is_contradicted_in_worlds_of_random_faults_unless_a_takeover_is_told() {
+    let mut told = Vec::new();
     for seed in seeds(0..100) {
         let mut scenario = Scenario::random_faults(seed);
         without_harm_to_clocks(&mut scenario);
-        scenario.faults.retain(|(_, fault)| !matches!(fault, Fault::Lie(..)));
-        honest(&scenario);
+        scenario.impairments.corruption = 0.0;
+        told.extend(until_broken(&scenario).1.map(|event| (seed, event)));
     }
+    println!("{} worlds with broken bounds: {told:?}", told.len());
+    assert!(told.len() <= 8, "{told:?}");
 }
 
 /// The last round, after ten minutes with a liar.

@@ -9,7 +9,7 @@ use crate::control::ControlledNode;
 use crate::control::protocol::{NodeStatus, Status, Vote, examples};
 use crate::report::ClockSnapshot;
 use crate::udp::TimestampSource;
-use meantime_core::wire::{ClientState, Name};
+use meantime_core::wire::{ClientState, ClusterId, Name};
 use meantime_core::{Client, ClientConfig, ClockReading, Server, ServerConfig};
 use meantime_sim::testkit::{Claims, Delay, Endpoint, Host, HostClock, HostileClient, Network};
 
@@ -17,8 +17,13 @@ use meantime_sim::testkit::{Claims, Delay, Endpoint, Host, HostClock, HostileCli
 const EVE: &str = "eve";
 
 /// What an honest client would say.
-const HONEST: Claims =
-    Claims { ahead: Span::ZERO, state: ClientState::Synchronized, bound: Some(BOUND), answers: true };
+const HONEST: Claims = Claims {
+    ahead: Span::ZERO,
+    state: ClientState::Synchronized,
+    bound: Some(BOUND),
+    cluster: ClusterId(0),
+    answers: true,
+};
 const BOUND: Span = Span::from_micros(200);
 
 /// The server's answer after three minutes, of which the hostile client was there for two. The clocks are

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use meantime_core::time::{Span, Timestamp};
 use meantime_core::wire::{
-    Body, ClientState, Flags, Header, Heartbeat, Message, Name, NodeId, Probe, Register, Report, SessionId,
+    Body, ClientState, ClusterId, Flags, Header, Heartbeat, Message, Name, NodeId, Probe, Register, Report,
+    SessionId,
 };
 
 use super::address::address;
@@ -20,6 +21,8 @@ pub struct Claims {
     pub state: ClientState,
     /// Its bound.
     pub bound: Option<Span>,
+    /// The cluster whose time it has; 0: none.
+    pub cluster: ClusterId,
     /// Whether it answers probes. It sends heartbeats in any case.
     pub answers: bool,
 }
@@ -69,7 +72,8 @@ impl HostileClient {
 
     fn register(&mut self, cookie: u64) {
         self.session = None;
-        let register = Register { nonce: self.node.0, cookie, name: self.name, ..Register::default() };
+        let (nonce, cluster, name) = (self.node.0, self.claims.cluster, self.name);
+        let register = Register { nonce, cookie, cluster, name };
         self.send(0, Body::Register(register));
     }
 

@@ -3,6 +3,7 @@
 use meantime_core::ServerEvent;
 use meantime_core::reference::UtcState;
 use meantime_core::time::{Frequency, Span};
+use meantime_sim::scenario::ClockOverride;
 use meantime_sim::{
     MemberIndex, NodeEvent, Observer, ReferenceModel, ReportedEvent, Sample, Scenario, Simulation,
 };
@@ -191,4 +192,26 @@ fn the_bounds_hold_while_a_reference_comes_late_and_the_rate_has_to_change_fast(
         let (watch, _) = run(&scenario, s(8_000));
         assert_eq!(watch.states(), [UtcState::Learning, UtcState::Leading], "seed {seed}");
     }
+}
+
+/// Four of six machines have no battery, and begin in 1970: no majority of clocks shows a plausible time.
+#[test]
+fn references_found_the_time_of_machines_that_begin_in_1970() {
+    let in_1970 = |member| {
+        let offset = Some(Span::from_nanos(-meantime_sim::START.as_nanos()));
+        (member, ClockOverride { offset, ..ClockOverride::default() })
+    };
+    let without_battery = [MemberIndex::SERVER].into_iter().chain((3..6).map(MemberIndex::client));
+    let clocks: Vec<_> = without_battery.map(in_1970).collect();
+    let founded = |references| {
+        let scenario = Scenario { clocks: clocks.clone(), references, duration: s(600), ..island(1) };
+        let mut simulation = Simulation::new(&scenario);
+        simulation.run_until(scenario.duration, &mut ());
+        let farthest = simulation.sample().good().map(|(_, off)| off.abs()).max().unwrap();
+        // Until the references lead the rate, the clocks drift by some ppm.
+        farthest <= Span::from_millis(20)
+    };
+    assert!(founded(vec![reference(1, us(300)), reference(2, us(-200))]));
+    assert!(!founded(vec![reference(1, us(300))]), "one machine is no majority");
+    assert!(!founded(vec![reference(1, Span::ZERO), reference(2, s(1))]), "they contradict one another");
 }

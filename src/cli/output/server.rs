@@ -189,7 +189,7 @@ impl Tell for ServerEvent {
             }
             Undecided { members, agreeing, reason } => undecided(*members, *agreeing, *reason),
             TimeFounded { correction, .. } => format!(
-                "The cluster has a time: an operator has founded it; correction of the server's own clock {correction}"
+                "The cluster has a time: it was founded by an operator or by references; correction of the server's own clock {correction}"
             ),
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
             Deposed { offset } => {

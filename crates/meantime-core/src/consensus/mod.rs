@@ -32,7 +32,7 @@
 //! | [`vote`], `weight`, `noise`, `window` | the vote: agreement, what a reading counts, noise, and how far readings may be apart |
 //! | `ensemble` | phase and frequency of the time that the members carry |
 //! | [`reference_vote`] | the agreement of references, as intervals |
-//! | `utc`, `leading_law` | leads the cluster's time to UTC, as the references state it |
+//! | `utc`, `utc_leader`, `leading_law` | leads the cluster's time to UTC, as the references state it |
 //! | `rate_anchor` | steers the cluster's rate towards the mean of its oscillators |
 //! | `reading` | what goes in and comes out |
 
@@ -53,6 +53,7 @@ mod steady;
 mod tests;
 mod timekeeper;
 mod utc;
+mod utc_leader;
 pub mod vote;
 mod weight;
 mod window;
@@ -63,5 +64,5 @@ pub use self::reading::{
     Recipients,
 };
 pub use self::timekeeper::{Timekeeper, TimekeeperConfig};
-pub use self::utc::UtcConclusion;
+pub use self::utc_leader::UtcConclusion;
 pub use self::weight::{Weight, share, shares};

@@ -3,7 +3,7 @@
 use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
-use super::utc::UtcLeader;
+use super::utc_leader::UtcLeader;
 use super::window::{AgreementWindow, MAX_WINDOW};
 use crate::PlausibleTimes;
 use crate::config::LeadingConfig;

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! * The rate changes by 1 ppb per second at most, as in every settled cluster. If UTC is far away the pace
-//!   is *brisk*: 50 ppb per second. Corrections say so for [`ANNOUNCED`] rounds before that begins: a
-//!   client that has heard none of them is no member any more.
+//!   is *brisk*: 50 ppb per second. Corrections say so for four rounds before that begins: a client
+//!   that has heard none of them is no member any more.
 //! * Distances that holdover cannot explain are *refused*: more than the radius before the clocks have shown
 //!   UTC once, and more than the last known error after that, plus 100 ppm of the time since.
 //! * Where the references are divided, without a majority, the cluster's own time decides, if it has shown
@@ -22,174 +22,15 @@
 //!   references are gone, the rate is *held*: F is steered to b, as the rate anchor would steer it to zero.
 //!   A member that comes or goes changes F by its own error: b changes with it.
 
-use super::ensemble::{Ensemble, EnsembleObservation};
-use super::leading_law::{CLOSE, LeadingBudget, LeadingPace};
+use alloc::vec::Vec;
+
+use super::leading_law::CLOSE;
 use super::reference_vote::{self, AcceptedUtc, ReferenceInterval};
 use super::timekeeper::{Phase, Timekeeper};
-use crate::config::LeadingConfig;
-use crate::estimation::kalman::Estimate;
+use super::utc_leader::{HOLDOVER, MAX_MISSED, UtcConclusion};
 use crate::reference::UtcState;
 use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::ClusterId;
-use alloc::vec::Vec;
-
-/// What the references have led to in a round.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct UtcConclusion {
-    /// How the cluster's time stands to UTC.
-    pub state: UtcState,
-    /// What the majority of the references states, over the server's oscillator; `None`: nothing.
-    pub accepted: Option<AcceptedUtc>,
-    /// What the cluster's clocks show minus UTC; `None`: unknown.
-    pub offset: Option<Offset>,
-    /// The largest offset that holdover explains.
-    pub explained: Span,
-}
-
-/// What the timekeeper knows of UTC.
-#[derive(Clone, Debug)]
-pub(super) struct UtcLeader {
-    config: LeadingConfig,
-    radius: Span,
-    state: UtcState,
-    /// UTC over the server's oscillator.
-    known: Ensemble,
-    /// Rounds since a majority of the references was last accepted.
-    missed: u32,
-    pace: LeadingPace,
-    /// For so many rounds corrections have said that the pace is brisk; 0: they do not.
-    announced: u32,
-    budget: LeadingBudget,
-    oscillators: OscillatorError,
-    /// When the clocks showed UTC last, and how exactly.
-    at_utc: Option<(Raw, Span)>,
-    /// Since when the cluster's time runs.
-    since: Raw,
-    /// UTC minus what the clocks are going to show once the manual adjustment is complete.
-    distance: Option<Span>,
-}
-
-/// b, the mean error of the members' oscillators.
-#[derive(Clone, Copy, Debug, Default)]
-struct OscillatorError {
-    mean: Option<Frequency>,
-    /// How much it rests on, in rounds.
-    rounds: u32,
-    /// F as it should be in the next round, if no member comes or goes.
-    expected: Option<Frequency>,
-}
-
-impl OscillatorError {
-    /// F of a round. What it differs from its expectation by more than oscillators do comes from members that
-    /// came or went.
-    fn note(&mut self, mean: Option<Frequency>) {
-        if let (Some(found), Some(expected)) = (mean, self.expected)
-            && (found - expected).ratio().abs() > UNEXPLAINED
-        {
-            self.mean = self.mean.map(|error| error + (found - expected));
-        }
-        self.expected = mean.or(self.expected);
-    }
-
-    /// The cluster's rate changes.
-    fn shift(&mut self, change: Frequency) {
-        self.expected = self.expected.map(|mean| mean + change);
-    }
-
-    fn learn(&mut self, found: Frequency, interval: Span) {
-        let most = (AVERAGED_S / interval.as_secs_f64().max(1e-3)).max(1.0);
-        self.rounds = self.rounds.saturating_add(1);
-        let share = 1.0 / f64::from(self.rounds).min(most);
-        let before = self.mean.unwrap_or(found);
-        self.mean = Some(before + Frequency::from_ratio((found - before).ratio() * share));
-    }
-}
-
-impl UtcLeader {
-    /// The cluster's time runs from `raw` on.
-    pub(super) fn new(config: LeadingConfig, radius: Span, raw: Raw) -> UtcLeader {
-        UtcLeader {
-            config,
-            radius,
-            state: UtcState::None,
-            known: Ensemble::default(),
-            missed: 0,
-            pace: LeadingPace::Gentle,
-            announced: 0,
-            budget: LeadingBudget::new(config.daily),
-            oscillators: OscillatorError::default(),
-            at_utc: None,
-            since: raw,
-            distance: None,
-        }
-    }
-
-    /// Whether the cluster's rate is led or held, and not steered to the mean of its oscillators.
-    pub(super) fn decides_rate(&self) -> bool {
-        self.oscillators.mean.is_some()
-    }
-
-    /// Whether the rate may change fast, or soon may.
-    pub(super) fn is_brisk(&self) -> bool {
-        self.announced > 0
-    }
-
-    /// UTC minus what the clocks show once the manual adjustment is complete, while they are led to it.
-    pub(super) fn led_by(&self) -> Option<Span> {
-        self.distance.filter(|_| self.state == UtcState::Leading)
-    }
-
-    /// The server's oscillator has jumped or stood still: UTC over it has to be learned again.
-    pub(super) fn forget_phase(&mut self) {
-        self.known = Ensemble::default();
-    }
-
-    /// An operator sets the time: that it was UTC before says nothing any more.
-    pub(super) fn note_set_time(&mut self) {
-        self.at_utc = None;
-    }
-
-    /// The largest distance that holdover explains.
-    fn explained(&self, now: Raw) -> Span {
-        match self.at_utc {
-            Some((at, error)) => error + HOLDOVER.over(now - at),
-            None => self.radius + HOLDOVER.over(now - self.since),
-        }
-    }
-
-    /// Takes in what the references state. An outlier is confirmed by the next round, or forgotten.
-    fn take_in(&mut self, now: Raw, accepted: &AcceptedUtc) {
-        self.missed = 0;
-        let deviation_s = (accepted.reach().as_secs_f64() / SIGMAS).max(FINEST_S);
-        let _ = self.known.observe(EnsembleObservation { at: now, phase: accepted.middle, deviation_s });
-    }
-
-    /// What is known of UTC, if that is enough to lead by.
-    fn usable(&self, now: Raw) -> Option<Estimate> {
-        let known = self.known.estimate(now).filter(|_| self.missed <= MAX_MISSED)?;
-        (known.frequency_error.ratio() <= KNOWN).then_some(known)
-    }
-
-    /// Chooses the pace: for this distance, if the rate is `slow` below UTC's and `missing` below what is
-    /// wanted.
-    fn choose_pace(&mut self, distance: Span, slow: f64, missing: f64, unsettled: bool) {
-        // The rate at which a gentle approach goes on is no reason for a brisk one.
-        let fast = FAST + LeadingPace::Gentle.wanted(FAR, Span::ZERO);
-        match self.pace {
-            LeadingPace::Brisk if distance.abs() <= CLOSE && missing.abs() <= NEAR => {
-                (self.pace, self.announced) = (LeadingPace::Gentle, 0);
-            }
-            LeadingPace::Gentle if distance.abs() > FAR || slow.abs() > fast => {
-                self.announced = self.announced.saturating_add(1);
-                if unsettled || self.announced > ANNOUNCED {
-                    self.pace = LeadingPace::Brisk;
-                }
-            }
-            LeadingPace::Gentle => self.announced = 0,
-            LeadingPace::Brisk => {}
-        }
-    }
-}
 
 impl Timekeeper {
     /// Follows the references of a round that was just concluded: `references` are their intervals at `now`,
@@ -324,31 +165,8 @@ impl Timekeeper {
     }
 }
 
-/// An oscillator that runs by itself is not farther off than this.
-const HOLDOVER: Frequency = Frequency::from_ppm(100.0);
 /// Having shown UTC, the cluster's held time goes away from it by no more than this: the assumption about
 /// oscillators in a room under which bounds are guaranteed, too.
 const DRIFTING: Frequency = Frequency::from_ppm(1.0);
-/// A maximum error is so many standard deviations.
-const SIGMAS: f64 = 6.0;
-/// The noise of a measurement in a network is hardly smaller than this, in seconds.
-const FINEST_S: f64 = 20e-6;
-/// UTC's rate is known well enough to lead by: at the largest acceleration eight rounds change more.
-const KNOWN: f64 = 2e-6;
-/// For so many rounds without an agreement the last one counts.
-const MAX_MISSED: u32 = 3;
-/// A brisk pace is announced for so many rounds: a client that hears nothing for longer has no session.
-const ANNOUNCED: u32 = 4;
-/// A larger distance than this calls for a brisk pace: a gentle one would take two hours.
-const FAR: Span = Span::from_millis(10);
-/// So does a rate that is farther from UTC's than a gentle approach ever is, by this much: a gentle pace
-/// would need 17 minutes to change it.
-const FAST: f64 = 1e-6;
-/// A brisk pace ends when the rate is this near to the wanted one.
-const NEAR: f64 = 100e-9;
-/// b is an average over so many seconds.
-const AVERAGED_S: f64 = 3_600.0;
 /// The time constant with which F is held at b: the rate anchor's.
 const HOLDING_S: f64 = 300.0;
-/// From one round to the next the mean of good oscillators changes by less than this.
-const UNEXPLAINED: f64 = 20e-9;

@@ -11,7 +11,7 @@ use super::authentication::Authenticator;
 use super::events::EventQueue;
 use super::handles::{BurstHandle, Slot};
 use super::members::Members;
-use super::references::References;
+use super::reference_table::References;
 use crate::consensus::Timekeeper;
 use crate::timers::Timers;
 use crate::wire::{Body, Flags};

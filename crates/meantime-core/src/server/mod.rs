@@ -14,7 +14,7 @@
 //! | `results` | asks the timekeeper for a decision, stores and reports it |
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment` | announces manual time adjustments |
-//! | `references` | the times from outside that members offer |
+//! | `references`, with `reference_table` | the times from outside that members offer |
 //! | `groups`, with `remembered_votes` | what each clock counts, and who keeps a vote |
 //! | `removed` | remembers which clients have no vote |
 //! | `bans` | remembers which clients are not admitted |
@@ -47,6 +47,7 @@ mod pace;
 mod packed;
 mod prober;
 mod quality;
+mod reference_table;
 mod references;
 mod registrar;
 mod remembered_votes;
@@ -74,7 +75,7 @@ pub use self::manual_adjustment::{Target, TimeChange};
 use self::member::Freshness;
 use self::members::Members;
 use self::prober::{BurstProgress, Prober};
-use self::references::References;
+use self::reference_table::References;
 use self::registrar::{Registrar, Registration, Request};
 use self::removed::RemovedClients;
 pub use self::removed::VoteChangeError;
@@ -545,6 +546,10 @@ impl Server {
         }
         let round = self.rounds.number();
         let after = self.results.conclude(&mut self.context, now, round);
+        if let Some(correction) = references::found(&mut self.context, now) {
+            self.correct_to_founded_time(now, correction);
+            return;
+        }
         self.corrections.begin(&mut self.context, now, round, after.kind);
         if self.context.timekeeper.wants_round_soon(after.unheard) {
             self.rounds.hasten(&mut self.context, now);

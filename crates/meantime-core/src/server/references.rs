@@ -1,202 +1,21 @@
-//! The references that members offer: their readings on the server's oscillator, and what follows from them.
-//!
-//! A member states how far its reference is from its own base time, and the server has just measured how far
-//! that is from the server's oscillator: together that is UTC over the oscillator, with an error of what the
-//! member states plus half the delay of the exchange. It is kept that way, so no correction of any clock in
-//! between matters.
-//!
-//! The table has a place for each member that offers a reference, up to a limit. What is older than a
-//! lifetime is forgotten.
+//! What follows from the references that members offer: the vote on them, and who of them is wrong.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+use rand::Rng;
 
 use super::context::Context;
 use super::groups;
 use super::handles::Slot;
-use super::measurement::Measurement;
 use super::member::{Freshness, Member};
 use crate::config::FollowedReferences;
 use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
-use crate::consensus::{Timekeeper, UtcConclusion};
-use crate::estimation::bound::STAMP_ALLOWANCE;
-use crate::event::{Exclusion, Voter};
-use crate::reference::{NoReference, ReferenceReading, ReferenceStanding, UtcState};
-use crate::time::{Frequency, Now, Offset, Raw, Span};
-use crate::view::{ReferenceView, UtcView};
-use crate::wire::{Header, Reference, SessionId, StatedReference};
+use crate::consensus::{UtcConclusion, Weight};
+use crate::event::{Exclusion, UndecidedReason, Voter};
+use crate::reference::UtcState;
+use crate::time::{Correction, Frequency, Now, Raw, Timestamp};
+use crate::wire::{ClusterId, Header, Reference};
 use crate::{Fate, ServerEvent};
-
-/// The references of all members, and what the last round has made of them.
-#[derive(Debug, Default)]
-pub(super) struct References {
-    clients: BTreeMap<Slot, ClientReference>,
-    own: TrackedReference,
-    /// The conclusion of the last round; `None`: there was none.
-    last: Option<UtcConclusion>,
-    /// Whether the server's own reference is to be read.
-    reads_own: bool,
-}
-
-/// A client's reference.
-#[derive(Debug)]
-struct ClientReference {
-    session: SessionId,
-    /// What it has stated, until its clock was measured at the same time.
-    stated: Option<StatedReference>,
-    tracked: TrackedReference,
-}
-
-/// A reference over the server's oscillator.
-#[derive(Clone, Copy, Debug, Default)]
-struct TrackedReference {
-    /// The newest reading; `None`: there is none now.
-    reading: Option<ReferenceReading>,
-    /// Whether that is of the current round.
-    heard: bool,
-    /// In so many rounds it has agreed with itself.
-    steady: u32,
-    standing: ReferenceStanding,
-    /// For so many rounds in a row a falseticker has agreed with the majority.
-    returning: u32,
-}
-
-impl TrackedReference {
-    /// A new reading. If it contradicts the one before, the reference counts as a new one.
-    fn note(&mut self, reading: ReferenceReading) {
-        let agrees = self.reading.is_some_and(|before| {
-            let moved = (reading.phase - before.phase).abs();
-            let most = before.max_error + reading.max_error + MOVING.over((reading.at - before.at).abs());
-            moved <= most
-        });
-        self.steady = if agrees { self.steady } else { 0 };
-        (self.reading, self.heard) = (Some(reading), true);
-        if !agrees && self.standing == ReferenceStanding::Agrees {
-            self.standing = ReferenceStanding::New;
-        }
-    }
-
-    /// A round is over. Forgets a reading that is older than `max_age`.
-    fn end_round(&mut self, now: Raw, max_age: Span) {
-        self.steady = self.steady.saturating_add(u32::from(core::mem::take(&mut self.heard)));
-        if self.reading.is_some_and(|reading| now - reading.at > max_age) {
-            *self = TrackedReference::default();
-        }
-    }
-
-    /// What it states at `now`, if it has agreed with itself for long enough; UTC runs over the oscillator at
-    /// `rate`.
-    fn interval(&self, now: Raw, rate: Frequency, weight: u64) -> Option<ReferenceInterval> {
-        let reading = self.reading.filter(|_| self.steady >= STEADY_ROUNDS)?;
-        let age = now - reading.at;
-        let middle = reading.phase + rate.over(age);
-        Some(ReferenceInterval { middle, reach: reading.max_error + AGEING.over(age.abs()), weight })
-    }
-
-    fn view(&self, now: Raw, shown: Span) -> Option<ReferenceView> {
-        let reading = self.reading?;
-        let offset = Offset::ahead_by(reading.phase - shown);
-        let (error, ago) = (reading.max_error, now - reading.at);
-        Some(ReferenceView { offset, error, ago, standing: self.standing })
-    }
-
-    /// What it states at `now`, if it takes part in the vote: a falseticker does not.
-    fn vote(&self, now: Raw, rate: Frequency, weight: u64) -> Option<ReferenceInterval> {
-        self.interval(now, rate, weight).filter(|_| self.standing != ReferenceStanding::Falseticker)
-    }
-
-    /// The vote's judgement. A falseticker has to agree for some time to be none any more. Returns the
-    /// reference minus UTC if its standing has changed, and whether it was a falseticker before.
-    fn judge(&mut self, now: Raw, rate: Frequency, accepted: &AcceptedUtc) -> Option<(bool, Offset)> {
-        let interval = self.interval(now, rate, 1)?;
-        let was_falseticker = self.standing == ReferenceStanding::Falseticker;
-        let agrees = accepted.includes(&interval);
-        self.returning = if agrees && was_falseticker { self.returning + 1 } else { 0 };
-        let stays_out = was_falseticker && self.returning < STEADY_ROUNDS;
-        self.standing = match agrees && !stays_out {
-            true => ReferenceStanding::Agrees,
-            false => ReferenceStanding::Falseticker,
-        };
-        let is_falseticker = self.standing == ReferenceStanding::Falseticker;
-        let offset = Offset::ahead_by(interval.middle - accepted.middle);
-        (was_falseticker != is_falseticker).then_some((was_falseticker, offset))
-    }
-}
-
-impl References {
-    /// The client's reference, as the server knows it.
-    pub(super) fn view_of(&self, slot: Slot, now: Now, timekeeper: &Timekeeper) -> Option<ReferenceView> {
-        self.clients.get(&slot)?.tracked.view(now.raw, timekeeper.shown_phase(now.raw))
-    }
-
-    /// How the cluster's time stands to UTC; `None`: no reference is offered, and none is followed.
-    pub(super) fn view(&self, now: Now, timekeeper: &Timekeeper) -> Option<UtcView> {
-        let own = self.own.view(now.raw, timekeeper.shown_phase(now.raw));
-        let offered = self.clients.values().filter(|client| client.tracked.reading.is_some()).count();
-        if self.last.is_none() && offered == 0 && own.is_none() {
-            return None;
-        }
-        let all = self.clients.values().map(|client| &client.tracked).chain([&self.own]);
-        let agreeing = all.filter(|tracked| tracked.standing == ReferenceStanding::Agrees).count();
-        Some(UtcView {
-            state: self.last.map_or(UtcState::NotFollowed, |last| last.state),
-            offset: self.last.and_then(|last| last.offset),
-            error: self.last.and_then(|last| last.accepted).map(|utc| utc.reach()),
-            offered: offered + usize::from(own.is_some()),
-            agreeing,
-            own,
-        })
-    }
-
-    /// A round begins; the server's own reference is to be read, if it offers one.
-    pub(super) fn begin_round(&mut self, offers_reference: bool) {
-        self.reads_own = offers_reference;
-    }
-
-    /// Whether the server's own reference is to be read now.
-    pub(super) fn wants_own(&mut self) -> bool {
-        core::mem::take(&mut self.reads_own)
-    }
-
-    /// The server's own reference was read.
-    pub(super) fn note_own(&mut self, reading: Result<ReferenceReading, NoReference>) {
-        match reading {
-            Ok(reading) => self.own.note(reading),
-            Err(_) => self.own = TrackedReference::default(),
-        }
-    }
-
-    /// The server's oscillator has stood still: no reading is right any more.
-    pub(super) fn forget(&mut self) {
-        self.clients.clear();
-        self.own = TrackedReference::default();
-    }
-
-    /// The place of a client that offers a reference; `None`: there is no room for one more.
-    fn place(&mut self, slot: Slot, session: SessionId) -> Option<&mut ClientReference> {
-        if self.clients.len() >= MAX_REFERENCES && !self.clients.contains_key(&slot) {
-            return None;
-        }
-        let new = || ClientReference { session, stated: None, tracked: TrackedReference::default() };
-        let client = self.clients.entry(slot).or_insert_with(new);
-        if client.session != session {
-            *client = new();
-        }
-        Some(client)
-    }
-}
-
-impl ClientReference {
-    /// Puts what the client has stated on the server's oscillator, whose rate the cluster's time exceeds by
-    /// `rate`, if its clock was measured in the same burst.
-    fn match_with(&mut self, measured: Option<Measurement>, rate: Frequency) {
-        let Some((stated, measured)) = self.stated.zip(measured) else { return };
-        if let Some(reading) = on_oscillator(&stated, &measured, rate) {
-            self.stated = None;
-            self.tracked.note(reading);
-        }
-    }
-}
 
 /// Handles a member's reading of its reference.
 pub(super) fn handle_reference(
@@ -241,6 +60,11 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
         }));
     }
     let conclusion = context.timekeeper.follow_references(now.raw, &intervals);
+    let agrees =
+        |interval: &&ReferenceInterval| conclusion.accepted.is_some_and(|utc| utc.includes(interval));
+    let units =
+        intervals.iter().filter(agrees).fold(0u64, |sum, agreeing| sum.saturating_add(agreeing.weight));
+    context.references.agreeing_units = units;
     if let Some(accepted) = &conclusion.accepted {
         judge(context, now.raw, rate, accepted);
     }
@@ -267,24 +91,6 @@ fn take_in(context: &mut Context, now: Now) {
     all.for_each(|tracked| tracked.end_round(now.raw, config.lifetime()));
 }
 
-/// What a client states, on the server's oscillator. `None`: its clock was measured at another time, and may
-/// have been adjusted in between.
-fn on_oscillator(
-    stated: &StatedReference,
-    measured: &Measurement,
-    rate: Frequency,
-) -> Option<ReferenceReading> {
-    // The client's base time in the middle of the exchange.
-    let base = measured.at() + measured.phase;
-    let later = Span::from_nanos(stated.at.as_nanos()) - Span::from_nanos(base.as_nanos());
-    let phase = measured.phase + rate.over(later);
-    (later.abs() <= SAME_BURST).then(|| ReferenceReading {
-        at: Raw::from_nanos(stated.at.as_nanos()) - phase,
-        phase: phase + stated.offset,
-        max_error: stated.max_error + measured.delay.half() + STAMP_ALLOWANCE,
-    })
-}
-
 /// Whether a member's reference takes part in the vote on references.
 fn counts(member: &Member, followed: &FollowedReferences) -> bool {
     member.exclusion != Some(Exclusion::Removed) && followed.includes(&member.name)
@@ -309,14 +115,21 @@ fn judge(context: &mut Context, now: Raw, rate: Frequency, accepted: &AcceptedUt
     }
 }
 
-/// A reference takes part after it has agreed with itself for so many rounds.
-const STEADY_ROUNDS: u32 = 12;
-/// How fast a reference may move over the server's oscillator: as fast as systems slew their clocks.
-const MOVING: Frequency = Frequency::from_ppm(500.0);
-/// How fast a reading becomes uncertain.
-const AGEING: Frequency = Frequency::from_ppm(50.0);
-/// A reading and the measurement of its client's clock belong together if they are not farther apart than
-/// this: corrections follow later.
-const SAME_BURST: Span = Span::from_secs(1);
-/// The most references that are stored.
-const MAX_REFERENCES: usize = 1_024;
+/// Founds the cluster's time where no majority of clocks can: its members' clocks show no plausible time, or
+/// are too far apart. The references that agree have to be those of two groups at least, or the operator has
+/// named the members whose references are followed. Returns what was added to the server's own clock.
+pub(super) fn found(context: &mut Context, now: Now) -> Option<Correction> {
+    use UndecidedReason::{AfterPlausible, BeforePlausible, TooFarApart, TwoDiffer};
+    let undecided = context.timekeeper.undecided()?;
+    let cannot = matches!(undecided, BeforePlausible | AfterPlausible | TooFarApart | TwoDiffer);
+    let utc = context.references.last?.accepted.filter(|_| cannot)?;
+    let named = matches!(context.config.follow_references, FollowedReferences::Named(_));
+    if !named && context.references.agreeing_units < Weight::votes(2).units() {
+        return None;
+    }
+    let time = Timestamp::from_nanos((now.raw + utc.middle).as_nanos());
+    let cluster = ClusterId(context.rng.next_u64().max(1));
+    let correction = context.timekeeper.found(now.raw, time, cluster).ok()?;
+    context.events.push(ServerEvent::TimeFounded { cluster, correction });
+    Some(correction)
+}

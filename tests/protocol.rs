@@ -440,7 +440,7 @@ fn a_server_that_proves_nothing_cannot_step_a_client_silently() {
                 assert!(
                     moved > Span::from_secs(9) && gaps.iter().any(|gap| *gap > Span::from_secs(9)),
                     "{moved} {gaps:?}"
-                )
+                );
             }
             false => assert!(moved.abs() < Span::from_millis(1) && gaps.is_empty(), "{moved} {gaps:?}"),
         }

@@ -201,32 +201,13 @@ impl Sheet {
             "Clocks that agreed in the last round",
             round.map(|round| round.agreeing as f64),
         );
-        self.number(
-            "clocks_covered",
-            "Clocks that the guarantee of the last round covers, the server's own included",
-            round.map(|round| round.covered as f64),
-        );
-        self.number(
-            "clocks_not_covered",
-            "Registered clocks that it does not cover, the server's own included",
-            round.map(|round| round.not_covered as f64),
-        );
-        self.count(
-            "bounds_broken",
-            "How often the server has begun to correct its members to a time beyond bounds that they had stated",
-            Some(server.bounds_broken),
-        );
-        self.references(server);
         self.seconds(
             "spread",
             "From the lowest to the highest agreeing reading of the last round",
             seconds(round.map(|round| round.spread_ns)),
         );
-        self.seconds(
-            "largest_bound",
-            "No two clocks that are covered differ by more than this, as of the last round",
-            seconds(round.and_then(|round| round.largest_bound_ns)),
-        );
+        self.guarantee(server);
+        self.references(server);
         self.seconds(
             "round_age",
             "Since when the last round is over",
@@ -246,6 +227,31 @@ impl Sheet {
         let help = "What the cluster's clocks show minus UTC, as a majority of the references states it";
         self.seconds("utc_offset", help, seconds(utc.offset_ns));
         self.seconds("utc_error", "The maximum error of that", seconds(utc.error_ns));
+    }
+
+    /// What the last round guarantees, and of how many clocks.
+    fn guarantee(&mut self, server: &ServerStatus) {
+        let round = server.last_round.as_ref().map(|last| &last.summary);
+        self.number(
+            "clocks_covered",
+            "Clocks that the guarantee of the last round covers, the server's own included",
+            round.map(|round| round.covered as f64),
+        );
+        self.number(
+            "clocks_not_covered",
+            "Registered clocks that it does not cover, the server's own included",
+            round.map(|round| round.not_covered as f64),
+        );
+        self.count(
+            "bounds_broken",
+            "How often the server has begun to correct its members to a time beyond bounds that they had stated",
+            Some(server.bounds_broken),
+        );
+        self.seconds(
+            "largest_bound",
+            "No two clocks that are covered differ by more than this, as of the last round",
+            seconds(round.and_then(|round| round.largest_bound_ns)),
+        );
     }
 
     /// What the server knows of each client.
@@ -298,6 +304,14 @@ impl Sheet {
             Some(unit_ratio()),
             listed(|row| ratio(row.frequency_ppb)),
         );
+        self.standing(board);
+    }
+
+    /// How each client stands in the vote and in the guarantee.
+    fn standing(&mut self, board: &Board) {
+        let listed = |value: fn(&ClientRow) -> Option<f64>| {
+            move |member: &RosterMember| if member.is_listed() { value(&member.row) } else { None }
+        };
         self.each(
             board,
             "member_in_vote",

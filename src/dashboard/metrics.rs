@@ -18,6 +18,7 @@ use crate::control::protocol::{
     ClientRow, ClientStatus, ClockCoverage, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status,
     UtcWord, Vote,
 };
+use crate::report::UndecidedCause;
 use meantime_core::time::Monotonic;
 
 /// A number that goes up and down.
@@ -176,11 +177,7 @@ impl Sheet {
             "Whether the last round ended in agreement",
             round.map(|round| f64::from(round.outcome == RoundOutcome::Agreed)),
         );
-        if let Some(cause) = &server.undecided {
-            let family = Family::<UndecidedLabels, Gauge>::default();
-            family.get_or_create(&UndecidedLabels { reason: cause.to_string() }).set(1.0);
-            self.add("undecided", "The cluster has no time, for this reason", family);
-        }
+        self.undecided(server.undecided.as_ref());
         self.count(
             "datagrams_lost",
             "Datagrams that the server's socket had no room for, since it was started",
@@ -252,6 +249,14 @@ impl Sheet {
             "No two clocks that are covered differ by more than this, as of the last round",
             seconds(round.and_then(|round| round.largest_bound_ns)),
         );
+    }
+
+    /// That the cluster has no time, if it has none.
+    fn undecided(&mut self, cause: Option<&UndecidedCause>) {
+        let Some(cause) = cause else { return };
+        let family = Family::<UndecidedLabels, Gauge>::default();
+        family.get_or_create(&UndecidedLabels { reason: cause.to_string() }).set(1.0);
+        self.add("undecided", "The cluster has no time, for this reason", family);
     }
 
     /// What the server knows of each client.

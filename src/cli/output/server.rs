@@ -79,69 +79,29 @@ impl Tell for ServerEvent {
                 record.put("by", by.to_string());
                 record.span("silent_ns", *silent);
             }
-            RoundStarted { round, clients, burst } => {
-                record.put("round", *round);
-                burst_fields(record, *clients, *burst);
-            }
-            BurstAdapted { clients, burst, wanted } => {
-                burst_fields(record, *clients, *burst);
-                record.put("burst_wanted", *wanted);
-            }
-            Updated { client, round, offset, delay, heard, error, bound } => {
-                record.client(client);
-                record.put("round", *round);
-                measured_fields(record, *offset, *delay, *heard);
-                record.known_span("client_error_ns", *error);
-                record.known_span("client_bound_ns", *bound);
-            }
             RoundEnded(report) => report_fields(report, &mut |name, value| record.put(name, value)),
             Falseticker(falseticker) => falseticker_fields(record, falseticker),
             Truechimer { voter } => record.voter(voter),
             TimeSet { manual_adjustment } => record.manual_adjustment(manual_adjustment),
-            TimeAgreed { cluster, agreeing, members } => {
-                record.cluster(*cluster);
-                majority_fields(record, *agreeing, *members);
-            }
-            Undecided { members, agreeing, reason } => {
-                majority_fields(record, *agreeing, *members);
-                record.put("reason", snake_case(reason));
-            }
-            TimeFounded { cluster, correction } => {
-                record.cluster(*cluster);
-                record.correction("correction_ns", *correction);
-            }
-            TimeAdopted { cluster, members } => {
-                record.cluster(*cluster);
-                record.put("members", *members);
-            }
-            Deposed { offset } => record.offset("offset_ns", *offset),
             Resumed => {}
-            BoundsBroken { members, largest } => {
-                record.put("members", *members);
-                record.span("largest_ns", *largest);
-            }
-            Utc { state, offset, error, explained } => {
-                record.put("state", snake_case(state));
-                record.known_span("utc_offset_ns", offset.map(Offset::span));
-                record.known_span("utc_error_ns", *error);
-                record.span("explained_ns", *explained);
-            }
             ReferenceFalseticker { voter, offset } => {
                 record.voter(voter);
                 record.offset("offset_ns", *offset);
             }
             ReferenceTruechimer { voter } => record.voter(voter),
-            Suspended { slept } => record.span("slept_ns", *slept),
-            OwnClockCorrected { round, correction, adjustment } => {
-                record.round_correction(*round, *correction);
-                record.put("adjustment", snake_case(adjustment));
-                record.system();
-            }
-            CorrectionSent { client, round, correction, verdict } => {
-                record.client(client);
-                record.round_correction(*round, *correction);
-                record.put("verdict", snake_case(verdict));
-            }
+            RoundStarted { .. }
+            | BurstAdapted { .. }
+            | Updated { .. }
+            | OwnClockCorrected { .. }
+            | CorrectionSent { .. } => round_fields(self, record),
+            TimeAgreed { .. }
+            | Undecided { .. }
+            | TimeFounded { .. }
+            | TimeAdopted { .. }
+            | Deposed { .. }
+            | BoundsBroken { .. }
+            | Utc { .. }
+            | Suspended { .. } => time_fields(self, record),
         }
     }
 
@@ -156,10 +116,6 @@ impl Tell for ServerEvent {
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
             Unauthentic { address, key, known, name } => unauthentic(address, *key, *known, name),
-            Replaced { client, by, silent } => format!(
-                "Replaced: {by} has registered with the name and key of {client}, heard {silent} ago, whose session ends; \
-                 if both run, give each node a name of its own"
-            ),
             BurstAdapted { clients, burst, wanted } => format!(
                 "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
             ),
@@ -175,22 +131,21 @@ impl Tell for ServerEvent {
                 "Falseticker: {} is {} from the median: {}",
                 falseticker.voter, falseticker.offset, falseticker.reason
             ),
-            Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
-            Removed(change) => {
-                format!("Removed from the vote by hand: {}; still measured and corrected", whom(change))
+            Removed(_)
+            | Pinned(_)
+            | Banned(_)
+            | Unbanned(_)
+            | Expelled { .. }
+            | TimeSet { .. }
+            | TimeFounded { .. } => {
+                return operator_text(self);
             }
-            Pinned(change) => format!("Pinned to the vote again: {}", whom(change)),
-            Banned(change) => format!("Banned by an operator: {}", whom(change)),
-            Unbanned(change) => format!("No longer banned: {}", change.selector),
-            Expelled { client } => format!("{client} is banned: its session has ended"),
-            TimeSet { manual_adjustment } => time_set(manual_adjustment),
+            Replaced { .. } | Suspended { .. } | BoundsBroken { .. } => return disturbance_text(self),
+            Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
             }
             Undecided { members, agreeing, reason } => undecided(*members, *agreeing, *reason),
-            TimeFounded { correction, .. } => format!(
-                "The cluster has a time: it was founded by an operator or by references; correction of the server's own clock {correction}"
-            ),
             TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
             Deposed { offset } => {
                 format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
@@ -200,14 +155,7 @@ impl Tell for ServerEvent {
                 format!("Falseticker among the references: that of {voter} is {offset} from UTC, as most say")
             }
             ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
-            Suspended { slept } => format!(
-                "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
-            ),
             Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
-            BoundsBroken { members, largest } => format!(
-                "Bounds broken: the time that the server sends from now on is beyond the bounds that {members} \
-                 members have stated, by up to {largest}"
-            ),
             OwnClockCorrected { correction, adjustment, .. } => {
                 format!("Time set at the server itself: correction {correction} ({adjustment})")
             }
@@ -249,6 +197,110 @@ impl Tell for ServerEvent {
             _ => None,
         }
     }
+}
+
+/// The fields of the events of a round: of bursts and corrections.
+fn round_fields(event: &ServerEvent, record: &mut Record) {
+    match event {
+        RoundStarted { round, clients, burst } => {
+            record.put("round", *round);
+            burst_fields(record, *clients, *burst);
+        }
+        BurstAdapted { clients, burst, wanted } => {
+            burst_fields(record, *clients, *burst);
+            record.put("burst_wanted", *wanted);
+        }
+        Updated { client, round, offset, delay, heard, error, bound } => {
+            record.client(client);
+            record.put("round", *round);
+            measured_fields(record, *offset, *delay, *heard);
+            record.known_span("client_error_ns", *error);
+            record.known_span("client_bound_ns", *bound);
+        }
+        OwnClockCorrected { round, correction, adjustment } => {
+            record.round_correction(*round, *correction);
+            record.put("adjustment", snake_case(adjustment));
+            record.system();
+        }
+        CorrectionSent { client, round, correction, verdict } => {
+            record.client(client);
+            record.round_correction(*round, *correction);
+            record.put("verdict", snake_case(verdict));
+        }
+        _ => {}
+    }
+}
+
+/// The fields of the events about the cluster's time.
+fn time_fields(event: &ServerEvent, record: &mut Record) {
+    match event {
+        TimeAgreed { cluster, agreeing, members } => {
+            record.cluster(*cluster);
+            majority_fields(record, *agreeing, *members);
+        }
+        Undecided { members, agreeing, reason } => {
+            majority_fields(record, *agreeing, *members);
+            record.put("reason", snake_case(reason));
+        }
+        TimeFounded { cluster, correction } => {
+            record.cluster(*cluster);
+            record.correction("correction_ns", *correction);
+        }
+        TimeAdopted { cluster, members } => {
+            record.cluster(*cluster);
+            record.put("members", *members);
+        }
+        Deposed { offset } => record.offset("offset_ns", *offset),
+        BoundsBroken { members, largest } => {
+            record.put("members", *members);
+            record.span("largest_ns", *largest);
+        }
+        Utc { state, offset, error, explained } => {
+            record.put("state", snake_case(state));
+            record.known_span("utc_offset_ns", offset.map(Offset::span));
+            record.known_span("utc_error_ns", *error);
+            record.span("explained_ns", *explained);
+        }
+        Suspended { slept } => record.span("slept_ns", *slept),
+        _ => {}
+    }
+}
+
+/// What has disturbed a session, the server or the bounds.
+fn disturbance_text(event: &ServerEvent) -> Option<String> {
+    Some(match event {
+        Replaced { client, by, silent } => format!(
+            "Replaced: {by} has registered with the name and key of {client}, heard {silent} ago, whose session ends; \
+             if both run, give each node a name of its own"
+        ),
+        Suspended { slept } => format!(
+            "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
+        ),
+        BoundsBroken { members, largest } => format!(
+            "Bounds broken: the time that the server sends from now on is beyond the bounds that {members} \
+             members have stated, by up to {largest}"
+        ),
+        _ => return None,
+    })
+}
+
+/// What an operator has done.
+fn operator_text(event: &ServerEvent) -> Option<String> {
+    Some(match event {
+        Removed(change) => {
+            format!("Removed from the vote by hand: {}; still measured and corrected", whom(change))
+        }
+        Pinned(change) => format!("Pinned to the vote again: {}", whom(change)),
+        Banned(change) => format!("Banned by an operator: {}", whom(change)),
+        Unbanned(change) => format!("No longer banned: {}", change.selector),
+        Expelled { client } => format!("{client} is banned: its session has ended"),
+        TimeSet { manual_adjustment } => time_set(manual_adjustment),
+        TimeFounded { correction, .. } => format!(
+            "The cluster has a time: it was founded by an operator or by references; correction of the server's own \
+             clock {correction}"
+        ),
+        _ => return None,
+    })
 }
 
 /// What an operator has changed, and for how many registered clients; the client, if it is one.

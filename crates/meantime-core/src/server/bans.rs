@@ -7,6 +7,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::member::Member;
 use super::members::Members;
 use crate::peer::{ClientSelector, ClientsChange, Peer};
 use crate::wire::Name;
@@ -82,7 +83,7 @@ impl Bans {
         if self.0.len() + added.len() > MAX_BANS {
             return Err(BanError::TableFull(MAX_BANS));
         }
-        let clients = members.iter().map(|member| member.peer());
+        let clients = members.iter().map(Member::peer);
         let clients = clients.filter(|peer| new.iter().any(|ban| ban.selector.includes(peer))).collect();
         let changed = !added.is_empty();
         self.0.extend(added);

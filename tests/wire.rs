@@ -308,11 +308,8 @@ fn one_of_each() -> [Message; 13] {
         start: Timestamp::from_nanos(5),
         step: true,
     };
-    let reference = StatedReference {
-        at: Timestamp::from_nanos(6),
-        offset: Span::from_nanos(-7),
-        max_error: Span::from_nanos(8),
-    };
+    let (at, max_error) = (Timestamp::from_nanos(6), Span::from_nanos(8));
+    let reference = StatedReference { at, offset: Span::from_nanos(-7), max_error };
     let probe = Probe {
         nonce: 1,
         before: Some(stamps()),

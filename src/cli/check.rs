@@ -201,7 +201,7 @@ mod tests {
     fn with_round(last_round: Option<LastRound>, clients: Vec<ClientRow>) -> StatusResponse {
         let node = ServerStatus { interval_ns: 5_000_000_000, last_round, ..examples::server_status() };
         let mut status = examples::server();
-        status.node = NodeStatus::Server(node);
+        status.node = NodeStatus::Server(Box::new(node));
         StatusResponse { status, clients }
     }
 

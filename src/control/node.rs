@@ -154,7 +154,7 @@ impl ControlledNode for Server {
     const ROLE: Role = Role::Server;
 
     fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus {
-        NodeStatus::Server(server_status(&self.overview(now), at))
+        NodeStatus::Server(Box::new(server_status(&self.overview(now), at)))
     }
 
     fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
@@ -217,7 +217,7 @@ impl ControlledNode for Client {
     const ROLE: Role = Role::Client;
 
     fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus {
-        NodeStatus::Client(client_status(&self.view(now), at))
+        NodeStatus::Client(Box::new(client_status(&self.view(now), at)))
     }
 }
 

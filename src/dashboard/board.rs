@@ -394,7 +394,7 @@ mod tests {
         let (mut server, mut round) = (examples::server_status(), examples::round());
         change(&mut round);
         server.last_round = Some(round);
-        let status = Status { node: NodeStatus::Server(server), ..examples::server() };
+        let status = Status { node: NodeStatus::Server(Box::new(server)), ..examples::server() };
         let (a, mut b) = (examples::row("a", 1), examples::row("b", 2));
         b.vote = Vote::Out;
         let events = vec![examples::event(1, "connected")];

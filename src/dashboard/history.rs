@@ -186,7 +186,7 @@ mod tests {
         let (mut server, mut last) = (examples::server_status(), examples::round());
         last.summary.round = round;
         server.last_round = Some(last);
-        Status { node: NodeStatus::Server(server), ..examples::server() }
+        Status { node: NodeStatus::Server(Box::new(server)), ..examples::server() }
     }
 
     fn clients(count: u16) -> Vec<ClientRow> {

@@ -439,7 +439,7 @@ mod tests {
         let (mut server, mut round) = (examples::server_status(), examples::round());
         round.summary.round = 12;
         server.last_round = Some(round);
-        let mut status = Status { node: NodeStatus::Server(server), ..examples::server() };
+        let mut status = Status { node: NodeStatus::Server(Box::new(server)), ..examples::server() };
         status.header.bound_ns = None;
         let client = ClientRow { delay_ns: None, ..examples::row("a \"b\\", 4_000) };
         let response = StatusResponse { status, clients: vec![client] };

@@ -84,7 +84,7 @@ mod tests {
         last.summary.round = round;
         server.last_round = Some(last);
         let mut status = examples::server();
-        status.node = NodeStatus::Server(server);
+        status.node = NodeStatus::Server(Box::new(server));
         StatusResponse { status, clients }
     }
 

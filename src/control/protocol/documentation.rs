@@ -56,7 +56,7 @@ fn every_field_of_a_status_is_documented_and_every_documented_field_exists() {
     assert_eq!(fields(&status.clients[0]), row);
     let mut status = examples::client_status();
     status.system_ns = Some(1);
-    let status = Status { node: NodeStatus::Client(status), ..examples::client() };
+    let status = Status { node: NodeStatus::Client(Box::new(status)), ..examples::client() };
     assert_eq!(fields(&status), &both | &client);
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn server_status() -> ServerStatus {
 
 /// The status of that server.
 pub(crate) fn server() -> Status {
-    let node = NodeStatus::Server(server_status());
+    let node = NodeStatus::Server(Box::new(server_status()));
     Status { header: header(), version: VERSION, newest_event: 7, node }
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn client_status() -> ClientStatus {
 
 /// The status of that client.
 pub(crate) fn client() -> Status {
-    let node = NodeStatus::Client(client_status());
+    let node = NodeStatus::Client(Box::new(client_status()));
     Status { header: header(), version: VERSION, newest_event: 7, node }
 }
 

@@ -42,9 +42,9 @@ pub struct Status {
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum NodeStatus {
     /// A server.
-    Server(ServerStatus),
+    Server(Box<ServerStatus>),
     /// A client.
-    Client(ClientStatus),
+    Client(Box<ClientStatus>),
 }
 
 /// The state of a server.

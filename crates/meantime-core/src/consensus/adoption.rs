@@ -46,7 +46,7 @@ impl Timekeeper {
     /// members have a vote, only these.
     pub(super) fn carriers<'a>(&self, electorate: Electorate<'a>) -> Carriers<'a> {
         let had_votes =
-            self.cluster != ClusterId(0) && electorate.clients.iter().any(|member| member.is_voter());
+            self.cluster != ClusterId(0) && electorate.clients.iter().any(MemberReading::is_voter);
         let plausible = |member: &&MemberReading<'_>| {
             member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
         };

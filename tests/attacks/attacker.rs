@@ -31,8 +31,8 @@ pub(crate) struct Plan {
     pub bound: Span,
     /// From when on it claims to have learned this frequency adjustment, less the rate command.
     pub frequency: Option<(Span, Frequency)>,
-    /// From this time on it answers late, by a random time of at most so much.
-    pub late: Option<(Span, Span)>,
+    /// From this time on it answers late, by a random time of at least and at most so much.
+    pub late: Option<(Span, [Span; 2])>,
     /// The label that it claims.
     pub label: Option<Name>,
     /// When it leaves, without a word.
@@ -170,11 +170,11 @@ impl Fake {
 
     fn report(&mut self, at: Span, round: u32, probe: &Probe) {
         self.cluster = self.plan.cluster.unwrap_or(probe.cluster);
-        let late = self
-            .plan
-            .late
-            .filter(|(from, _)| at >= *from)
-            .map_or(Span::ZERO, |(_, most)| Span::from_nanos(self.rng.random_range(0..=most.as_nanos())));
+        let mut between = |[least, most]: [Span; 2]| {
+            Span::from_nanos(self.rng.random_range(least.as_nanos()..=most.as_nanos()))
+        };
+        let late = self.plan.late.filter(|(from, _)| at >= *from);
+        let late = late.map_or(Span::ZERO, |(_, range)| between(range));
         let frequency = self.plan.frequency.filter(|(from, _)| at >= *from);
         let report = Report {
             nonce: probe.nonce,

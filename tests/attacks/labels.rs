@@ -80,7 +80,7 @@ fn whatever_they_do(seed: u64) {
                 begin: s(rng.random_range(0..120)),
                 jump: jumps[rng.random_range(0..4)],
                 state: states[rng.random_range(0..5)],
-                late: rng.random_bool(0.2).then_some((at, Span::from_millis(100))),
+                late: rng.random_bool(0.2).then_some((at, [Span::ZERO, Span::from_millis(100)])),
                 label: Some(Name::new(label)).filter(|label| *label != Name::default()),
                 ..Plan::default()
             };

@@ -16,10 +16,11 @@ pub(super) struct Ballot {
     pub was_excluded: bool,
 }
 
-/// The median of the readings' noise: half of all votes are known at least so exactly.
+/// The lower median of the readings' noise: half of all votes are known at least so exactly, and the other
+/// half, all of which may be bad, does not raise it.
 pub(super) fn typical_noise(ballots: &[Ballot]) -> Span {
     let noises = ballots.iter().map(|ballot| (ballot.reading.noise, ballot.vote.weight));
-    vote::median(noises).unwrap_or_default()
+    vote::lower_median(noises).unwrap_or_default()
 }
 
 /// How much more than the typical reading one may be off: by the excess of its delay, and by what its path is

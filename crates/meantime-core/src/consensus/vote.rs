@@ -29,6 +29,12 @@ pub fn median(values: impl IntoIterator<Item = (Span, Weight)>) -> Option<Span> 
     Some(lower + (upper - lower).half())
 }
 
+/// The lower weighted median: the lowest value that values with half of the weight do not exceed. As long as
+/// others have half of the weight, no values raise it above all of those. `None` of none.
+pub fn lower_median(values: impl IntoIterator<Item = (Span, Weight)>) -> Option<Span> {
+    middle_two(values.into_iter().collect(), Span::cmp).map(|(lower, _)| lower)
+}
+
 /// The weighted median of ratios. `None` of none; NaNs are above all numbers.
 pub fn median_ratio(values: impl IntoIterator<Item = (f64, Weight)>) -> Option<f64> {
     let (lower, upper) = middle_two(values.into_iter().collect(), f64::total_cmp)?;
@@ -238,6 +244,14 @@ mod tests {
         assert_eq!(median(all.iter().copied()), Some(Span::ZERO));
         let vote = first_vote(&all, Span::from_secs(1), Weight::votes(3));
         assert!(vote.majority && vote.mean == Span::ZERO);
+    }
+
+    #[test]
+    fn half_of_the_weight_does_not_raise_the_lower_median() {
+        let values = equal(&[5, 7, 900, 1_000]);
+        assert_eq!(lower_median(values.iter().copied()), Some(Span::from_nanos(7)));
+        assert_eq!(median(values), Some(Span::from_nanos(453)));
+        assert_eq!(lower_median([]), None);
     }
 
     #[test]

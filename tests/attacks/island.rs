@@ -73,6 +73,11 @@ impl Island {
         self.starts.fill(at);
     }
 
+    /// The same of one good client.
+    pub(crate) fn start_one_at(&mut self, client: usize, at: Span) {
+        self.starts[client] = at;
+    }
+
     /// True time.
     pub(crate) fn now(&self) -> Span {
         self.network.now()

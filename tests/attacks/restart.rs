@@ -127,6 +127,29 @@ fn a_third_of_the_keys_moves_nothing_at_a_server_that_restarts() {
     }
 }
 
+/// g = 6, f = 2: two of three good clients have restarted, too, so that the bad ones are most of those that
+/// carry a time. All fresh clocks are within the radius of it, and consent after a minute. The limit is that
+/// of a first vote, the radius.
+#[test]
+fn carriers_to_which_fresh_clocks_consent_move_the_others_by_the_radius_at_most() {
+    for (off, is_near) in [(s(20), true), (s(40), false)] {
+        let mut island = Island::new(ServerConfig::default(), 3);
+        [1, 2].into_iter().for_each(|client| island.start_one_at(client, s(61)));
+        island.run(60);
+        let mut restart = Restart { island, bad: 2, off };
+        restart.island.mark();
+        restart.restart(ServerConfig::default(), s(1), None);
+        restart.island.run(300);
+        let island = &mut restart.island;
+        let at = island.now();
+        let (before, now) = *island.since_mark(at).last().expect("the client that carries the time");
+        assert!((now - before).abs() <= s(30) + NOISE, "moved by {}", now - before);
+        let told = |event: &ServerEvent| matches!(event, ServerEvent::BoundsBroken { .. });
+        let times = usize::from(is_near);
+        assert_eq!((island.count(adopted), island.count(told)), (times, times));
+    }
+}
+
 /// g = 6, f = 2, within the maximum window of the good ones: the adopted time is that of a good clock.
 #[test]
 fn carriers_that_lie_within_the_window_move_nothing_at_a_server_that_restarts() {

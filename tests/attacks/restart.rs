@@ -1,10 +1,12 @@
 //! Attackers at a server that has restarted.
 
 use meantime_core::ServerConfig;
-use meantime_core::event::{ServerEvent, UndecidedReason};
+use meantime_core::event::{Outcome, ServerEvent, UndecidedReason};
 use meantime_core::saved_state::KeptTime;
 use meantime_core::time::Span;
 use meantime_core::wire::{ClientState, ClusterId, Name};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::attacker::Plan;
 use crate::island::{Island, KEY, NOISE, keyed, master, s};
@@ -24,17 +26,11 @@ impl Restart {
         Restart { island, bad, off }
     }
 
-    /// What the clocks are ahead of true time by.
-    fn ahead(&mut self) -> Span {
-        let at = self.island.now();
-        self.island.ahead(at)[0].expect("the cluster has a time")
-    }
-
     /// The bad ones register, and the server restarts.
     fn restart(&mut self, config: ServerConfig, server_ahead: Span, key_names: Option<&[&str]>) {
         let plan = Plan {
             begin: self.island.now(),
-            ahead: self.ahead() + self.off,
+            ahead: ahead(&mut self.island) + self.off,
             state: Some(ClientState::Synchronized),
             cluster: Some(self.island.server.node.cluster()),
             ..Plan::default()
@@ -55,8 +51,14 @@ impl Restart {
     /// The time that the server has kept over its restart, and its configuration.
     fn keeping(&mut self, config: ServerConfig) -> (ServerConfig, Span) {
         let kept = KeptTime { cluster: self.island.server.node.cluster(), error: Span::from_micros(100) };
-        (ServerConfig { kept: Some(kept), ..config }, self.ahead() + Span::from_micros(30))
+        (ServerConfig { kept: Some(kept), ..config }, ahead(&mut self.island) + Span::from_micros(30))
     }
+}
+
+/// What cluster time is ahead of true time.
+fn ahead(island: &mut Island) -> Span {
+    let at = island.now();
+    island.ahead(at)[0].expect("the cluster has a time")
 }
 
 fn adopted(event: &ServerEvent) -> bool {
@@ -163,4 +165,51 @@ fn carriers_that_lie_within_the_window_move_nothing_at_a_server_that_restarts() 
     for (before, now) in island.since_mark(at) {
         assert!((now - before).abs() < NOISE, "moved by {}", now - before);
     }
+}
+
+/// g = 9, f = 4: bad machines with several sessions each, which say anything, at a server that has kept its
+/// time and restarts, and restarts again when it follows.
+fn whatever_they_say(seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut island = Island::new(ServerConfig::default(), 4);
+    island.run(60);
+    let ahead = ahead(&mut island);
+    for machine in 0..4 {
+        for _ in 0..rng.random_range(1..5) {
+            let off = Span::from_nanos(10_i64.pow(rng.random_range(4..13)));
+            let states = [ClientState::Unsynchronized, ClientState::Synchronized, ClientState::Holdover];
+            let clusters = [None, Some(ClusterId(7)), Some(island.server.node.cluster())];
+            let later = s(rng.random_range(60..400));
+            let plan = Plan {
+                begin: s(rng.random_range(0..100)),
+                ahead: ahead + if rng.random_bool(0.5) { off } else { -off },
+                jump: rng.random_bool(0.5).then_some((later, off)),
+                state: Some(states[rng.random_range(0..3)]),
+                cluster: clusters[rng.random_range(0..3)],
+                ..Plan::default()
+            };
+            island.attacker.add(&format!("198.51.{machine}.1"), plan);
+        }
+    }
+    island.mark_synchronized();
+    for seconds in [90, 240] {
+        let kept = KeptTime { cluster: island.server.node.cluster(), error: Span::from_micros(100) };
+        let config = ServerConfig { kept: Some(kept), ..ServerConfig::default() };
+        island.restart(config, ahead + Span::from_micros(30));
+        island.run(seconds);
+    }
+    assert!(island.moved() < NOISE, "seed {seed}: {}", island.moved());
+    assert!(island.no_good_clock_is_named(), "seed {seed}");
+    assert_eq!(island.last_round().outcome, Outcome::Agreed, "seed {seed}");
+}
+
+#[test]
+fn whatever_four_of_nine_groups_say_at_restarts_no_good_clock_is_moved() {
+    (0..3).for_each(whatever_they_say);
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn whatever_four_of_nine_groups_say_at_restarts_no_good_clock_is_moved_in_forty_worlds() {
+    (0..40).for_each(whatever_they_say);
 }

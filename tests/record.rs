@@ -121,6 +121,7 @@ fn every_round_and_member_is_recorded_and_drawn() {
     );
 
     picture_is_complete(&dir, &file);
+    distance_to_utc_is_drawn(&dir, &file);
 }
 
 /// Draws the record as SVG and as PNG, and checks what is in the pictures.
@@ -172,6 +173,35 @@ fn picture_is_complete(dir: &Path, file: &Path) {
 
     drawn(&[&text(&dir.join("alice.csv")), "-o", &text(&dir.join("alice.svg"))]);
     assert!(fs::read_to_string(dir.join("alice.svg")).unwrap().contains("1 clock,"));
+}
+
+/// Draws the record of a server without references, with and without a distance to UTC in its rows.
+fn distance_to_utc_is_drawn(dir: &Path, file: &Path) {
+    let table = Table::read(file);
+    for column in ["utc_offset_ns", "utc_error_ns"] {
+        assert!(table.rows.iter().all(|row| table.get(row, column).is_empty()), "{column}");
+    }
+    let led = dir.join("led.csv");
+    let mut writer = csv::Writer::from_path(&led).unwrap();
+    writer.write_record(&table.names).unwrap();
+    for (n, mut row) in table.rows.into_iter().enumerate() {
+        let columns = row.len();
+        if row[3] == "server" {
+            row[columns - 2] = format!("{}", -40_000_000 + 100_000 * n as i64);
+            row[columns - 1] = "3000000".to_owned();
+        }
+        writer.write_record(&row).unwrap();
+    }
+    writer.flush().unwrap();
+    let (without, with) = (dir.join("without.svg"), dir.join("with.svg"));
+    drawn(&[&text(file), "-o", &text(&without)]);
+    drawn(&[&text(&led), "-o", &text(&with)]);
+    let (without, with) = (fs::read_to_string(without).unwrap(), fs::read_to_string(with).unwrap());
+    assert!(!without.contains("minus UTC"));
+    assert!(with.contains("the cluster&apos;s time minus UTC, with its maximum error, in ms"), "{with}");
+    let bands = |svg: &str| svg.matches("<polygon opacity=\"0.15\"").count();
+    assert_eq!((bands(&without), bands(&with)), (0, 1));
+    drawn(&[&text(&led), "-o", &text(&dir.join("with.png"))]);
 }
 
 #[test]
@@ -274,7 +304,7 @@ fn what_cannot_be_drawn_is_told_in_one_line() {
     fs::write(&cut, &all[..all.len() - 30]).unwrap();
     drawn(&[&text(&cut), "-o", &picture]);
     fs::write(&cut, [&all[..], b"1,2,3\n"].concat()).unwrap();
-    assert!(refused(&[&text(&cut), "-o", &picture]).contains("has 3 columns instead of 24"));
+    assert!(refused(&[&text(&cut), "-o", &picture]).contains("has 3 columns instead of 26"));
     let names = all.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     fs::write(&cut, &all[..names]).unwrap();
     assert!(refused(&[&text(&cut), "-o", &picture]).contains("nothing to draw"));

@@ -1,4 +1,4 @@
-//! The picture: three panels over one axis of time, and a legend beside them.
+//! The picture: panels over one axis of time, and a legend beside them.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::layout::{
     DrawError, FONT, FOOT_HEIGHT, HEAD_HEIGHT, LABELS_WIDTH, LEGEND_WIDTH, MARGIN, SIZE, centred, text,
 };
 use super::legend::draw_legend;
-use super::panel::PANELS;
+use super::panel::panels;
 use super::scale::Scale;
 use super::styles::MemberStyles;
 use crate::store::record::history::RecordHistory;
@@ -44,11 +44,12 @@ where
     root.fill(&WHITE)?;
     let (head, body) = root.split_vertically(HEAD_HEIGHT * zoom);
     head.draw_text(&title(history), &text(20, zoom), (MARGIN * zoom, 14 * zoom))?;
-    let (panels, legend) = body.split_horizontally((SIZE.0 as i32 - LEGEND_WIDTH) * zoom);
+    let (left, legend) = body.split_horizontally((SIZE.0 as i32 - LEGEND_WIDTH) * zoom);
     let styles = MemberStyles::of(&history.members);
     let time = Scale::time(history.begin_ns, history.end_ns);
-    let (upper, foot) = panels.split_vertically((SIZE.1 as i32 - HEAD_HEIGHT - FOOT_HEIGHT) * zoom);
-    for (area, panel) in upper.split_evenly((PANELS.len(), 1)).iter().zip(&PANELS) {
+    let (upper, foot) = left.split_vertically((SIZE.1 as i32 - HEAD_HEIGHT - FOOT_HEIGHT) * zoom);
+    let shown = panels(history);
+    for (area, panel) in upper.split_evenly((shown.len(), 1)).iter().zip(shown) {
         panel.draw(area, history, &time, &styles, zoom)?;
     }
     let middle = LABELS_WIDTH + (SIZE.0 as i32 - LEGEND_WIDTH - LABELS_WIDTH) / 2;

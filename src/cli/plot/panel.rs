@@ -19,27 +19,54 @@ pub(super) struct Panel {
     quantity: Quantity,
     from_zero: bool,
     value: fn(&HistoryPoint) -> Option<f64>,
+    /// The maximum error of the value, which is drawn as a band.
+    error: fn(&HistoryPoint) -> Option<f64>,
+    /// Whether it is left out of the picture if no value is known.
+    optional: bool,
 }
 
-/// The panels, from top to bottom.
-pub(super) const PANELS: [Panel; 3] = [
+/// The panels of the picture, from top to bottom.
+pub(super) fn panels(history: &RecordHistory) -> Vec<&'static Panel> {
+    let all = || history.members.iter().flat_map(|member| &member.points);
+    PANELS
+        .iter()
+        .filter(|panel| !panel.optional || all().any(|point| (panel.value)(point).is_some()))
+        .collect()
+}
+
+/// All panels that there can be.
+static PANELS: [Panel; 4] = [
     Panel {
         title: "offset from the cluster's time",
         quantity: Quantity::Time,
         from_zero: true,
         value: |point| point.offset_ns,
+        error: |_| None,
+        optional: false,
     },
     Panel {
         title: "round-trip delay",
         quantity: Quantity::Time,
         from_zero: true,
         value: |point| point.delay_ns,
+        error: |_| None,
+        optional: false,
     },
     Panel {
         title: "frequency against the oscillator",
         quantity: Quantity::Frequency,
         from_zero: false,
         value: |point| point.frequency_ppb,
+        error: |_| None,
+        optional: false,
+    },
+    Panel {
+        title: "the cluster's time minus UTC, with its maximum error",
+        quantity: Quantity::Time,
+        from_zero: true,
+        value: |point| point.utc_offset_ns,
+        error: |point| point.utc_error_ns,
+        optional: true,
     },
 ];
 
@@ -57,7 +84,7 @@ impl Panel {
         B::ErrorType: 'static,
     {
         let all = history.members.iter().flat_map(|member| &member.points);
-        let scale = Scale::of(self.quantity, all.filter_map(self.value), self.from_zero);
+        let scale = Scale::of(self.quantity, all.flat_map(|point| self.shown(point)), self.from_zero);
         let unit = scale.unit.map_or("logarithmic".to_owned(), |unit| format!("in {unit}"));
         let title = format!("{}, {unit}", self.title);
         let mut chart = ChartBuilder::on(area)
@@ -78,12 +105,61 @@ impl Panel {
             .draw()?;
         // Members with a name in the legend are drawn above the others.
         for (member, styles) in styles.pairs(&history.members) {
-            let pieces = pieces(member, self.value, history.begin_ns);
+            let pieces = self.pieces(member, history.begin_ns);
             let pieces: Vec<_> = pieces.iter().map(|piece| thinned(piece, time)).collect();
+            draw_bands(&mut chart, &pieces, &scale, styles)?;
             draw_line(&mut chart, &pieces, &scale, styles, zoom)?;
         }
         Ok(())
     }
+
+    /// The values that a point has in the panel: its own, and the edges of its band.
+    fn shown(&self, point: &HistoryPoint) -> impl Iterator<Item = f64> + use<> {
+        let value = (self.value)(point);
+        let band = value.zip((self.error)(point)).map(|(value, error)| [value - error, value + error]);
+        value.into_iter().chain(band.into_iter().flatten())
+    }
+
+    /// The pieces of a member's line: it is broken where a round or a value is missing.
+    fn pieces(&self, member: &MemberHistory, begin_ns: i64) -> Vec<Vec<PlotPoint>> {
+        let mut pieces: Vec<Vec<PlotPoint>> = Vec::new();
+        let mut whole = false;
+        for point in &member.points {
+            let Some(value) = (self.value)(point) else {
+                whole = false;
+                continue;
+            };
+            let at = point.time_ns.saturating_sub(begin_ns) as f64 / 1e9;
+            let error = (self.error)(point).unwrap_or(0.0);
+            let mark = PlotPoint { at, value, error, holdover: point.holdover };
+            match pieces.last_mut() {
+                Some(piece) if whole && point.joined => piece.push(mark),
+                _ => pieces.push(vec![mark]),
+            }
+            whole = true;
+        }
+        pieces
+    }
+}
+
+/// Draws the bands of the errors around a member's line.
+fn draw_bands<B: DrawingBackend>(
+    chart: &mut ChartContext<B, Cartesian2d<PlotAxis, PlotAxis>>,
+    pieces: &[Vec<PlotPoint>],
+    scale: &Scale,
+    style: MemberStyle,
+) -> Result<(), DrawError>
+where
+    B::ErrorType: 'static,
+{
+    let band = |piece: &Vec<PlotPoint>| {
+        let above = piece.iter().map(|mark| (mark.at, scale.place(mark.value + mark.error)));
+        let below = piece.iter().rev().map(|mark| (mark.at, scale.place(mark.value - mark.error)));
+        Polygon::new(above.chain(below).collect::<Vec<_>>(), style.color.mix(0.15))
+    };
+    let with_error = pieces.iter().filter(|piece| piece.iter().any(|mark| mark.error > 0.0));
+    chart.draw_series(with_error.map(band))?;
+    Ok(())
 }
 
 /// Draws a member's line.
@@ -122,42 +198,26 @@ struct PlotPoint {
     /// In seconds since the first row of the record.
     at: f64,
     value: f64,
+    /// The maximum error of the value; 0: none is drawn.
+    error: f64,
     holdover: bool,
 }
 
-/// The pieces of a member's line: it is broken where a round or a value is missing.
-fn pieces(
-    member: &MemberHistory,
-    value: fn(&HistoryPoint) -> Option<f64>,
-    begin_ns: i64,
-) -> Vec<Vec<PlotPoint>> {
-    let mut pieces: Vec<Vec<PlotPoint>> = Vec::new();
-    let mut whole = false;
-    for point in &member.points {
-        let Some(value) = value(point) else {
-            whole = false;
-            continue;
-        };
-        let at = point.time_ns.saturating_sub(begin_ns) as f64 / 1e9;
-        let mark = PlotPoint { at, value, holdover: point.holdover };
-        match pieces.last_mut() {
-            Some(piece) if whole && point.joined => piece.push(mark),
-            _ => pieces.push(vec![mark]),
-        }
-        whole = true;
-    }
-    pieces
-}
-
 /// The points that a picture can show: of each column of pixels the first, the last, the lowest and the
-/// highest.
+/// highest, of its band too.
 fn thinned(piece: &[PlotPoint], time: &Scale) -> Vec<PlotPoint> {
     let width = (time.range.1 - time.range.0) / f64::from(SIZE.0);
     let column = |mark: &PlotPoint| (mark.at / width).floor();
     let mut thin = Vec::new();
     for marks in piece.chunk_by(|a, b| column(a) == column(b)) {
-        let by_value = |a: &&PlotPoint, b: &&PlotPoint| a.value.total_cmp(&b.value);
-        let edges = [marks.iter().min_by(by_value), marks.iter().max_by(by_value)];
+        let lowest = |edge: fn(&PlotPoint) -> f64| marks.iter().min_by(|a, b| edge(a).total_cmp(&edge(b)));
+        let highest = |edge: fn(&PlotPoint) -> f64| marks.iter().max_by(|a, b| edge(a).total_cmp(&edge(b)));
+        let edges = [
+            lowest(|mark| mark.value),
+            highest(|mark| mark.value),
+            lowest(|mark| mark.value - mark.error),
+            highest(|mark| mark.value + mark.error),
+        ];
         let mut chosen: Vec<PlotPoint> =
             [marks.first(), marks.last()].into_iter().chain(edges).flatten().copied().collect();
         chosen.sort_by(|a, b| a.at.total_cmp(&b.at));
@@ -215,10 +275,48 @@ mod tests {
             point(3, true, Some(3.0)),
             point(5, false, Some(5.0)),
         ];
-        let pieces = pieces(&member("a", points), |point| point.offset_ns, 0);
+        let pieces = PANELS[0].pieces(&member("a", points), 0);
         let values: Vec<Vec<f64>> =
             pieces.iter().map(|piece| piece.iter().map(|mark| mark.value).collect()).collect();
         assert_eq!(values, [vec![0.0, 1.0], vec![3.0], vec![5.0]]);
+    }
+
+    /// The history of a server whose distance to UTC was known in the second of three rounds.
+    fn with_utc() -> RecordHistory {
+        let mut points: Vec<_> = (0..3).map(|s| point(s, s > 0, Some(0.0))).collect();
+        (points[1].utc_offset_ns, points[1].utc_error_ns) = (Some(-700.0), Some(90.0));
+        RecordHistory { begin_ns: 0, end_ns: 2_000_000_000, rounds: 3, members: vec![member("hub", points)] }
+    }
+
+    #[test]
+    fn the_distance_to_utc_has_a_panel_if_it_was_known_once() {
+        let mut history = with_utc();
+        assert_eq!(panels(&history).len(), 4);
+        history.members[0].points[1].utc_offset_ns = None;
+        let titles: Vec<_> = panels(&history).iter().map(|panel| panel.title).collect();
+        assert!(titles.len() == 3 && titles.iter().all(|title| !title.contains("UTC")), "{titles:?}");
+    }
+
+    #[test]
+    fn a_band_is_within_its_panel_and_around_its_line() {
+        let history = with_utc();
+        let (panel, own) = (&PANELS[3], &history.members[0]);
+        let shown: Vec<f64> = own.points.iter().flat_map(|point| panel.shown(point)).collect();
+        assert_eq!(shown, [-700.0, -790.0, -610.0]);
+        let expected = PlotPoint { at: 1.0, value: -700.0, error: 90.0, holdover: false };
+        assert_eq!(panel.pieces(own, 0), [[expected]]);
+    }
+
+    #[test]
+    fn a_long_line_keeps_the_largest_error_of_its_band() {
+        let mark = |n: i32| PlotPoint {
+            at: f64::from(n),
+            value: f64::from(n % 7),
+            error: if n == 54_321 { 1e6 } else { 1.0 },
+            holdover: false,
+        };
+        let piece: Vec<PlotPoint> = (0..100_000).map(mark).collect();
+        assert!(thinned(&piece, &Scale::time(0, 100_000_000_000_000)).contains(&mark(54_321)));
     }
 
     #[test]
@@ -226,6 +324,7 @@ mod tests {
         let mark = |n: i32| PlotPoint {
             at: f64::from(n),
             value: if n == 54_321 { 1e6 } else { f64::from(n % 7) },
+            error: 0.0,
             holdover: false,
         };
         let piece: Vec<PlotPoint> = (0..100_000).map(mark).collect();

@@ -133,6 +133,8 @@ pub(super) mod tests {
             offset_ns,
             delay_ns: None,
             frequency_ppb: None,
+            utc_offset_ns: None,
+            utc_error_ns: None,
         }
     }
 

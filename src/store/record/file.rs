@@ -346,7 +346,9 @@ mod tests {
     #[test]
     fn a_file_that_is_not_a_record_is_not_changed() {
         let (dir, path) = scratch();
-        for other in ["time,round\n1,2\n", "x", &format!("{COLUMNS},more\n")] {
+        let (earlier, _) = COLUMNS.split_once(",utc_offset_ns").unwrap();
+        let others = [format!("{earlier}\n1,2\n"), format!("{earlier}\n"), format!("{COLUMNS},more\n")];
+        for other in ["time,round\n1,2\n", "x"].into_iter().chain(others.iter().map(String::as_str)) {
             fs::write(&path, other).unwrap();
             let error = RecordFile::open(&path, SMALL).unwrap_err();
             assert!(error.to_string().contains("other columns"), "{error}");

@@ -46,6 +46,10 @@ pub struct HistoryPoint {
     pub delay_ns: Option<f64>,
     /// The clock's rate over its oscillator's, minus one, in parts per billion.
     pub frequency_ppb: Option<f64>,
+    /// What the cluster's clocks show minus UTC, in nanoseconds; only in the points of a server's own clock.
+    pub utc_offset_ns: Option<f64>,
+    /// The maximum error of that, in nanoseconds.
+    pub utc_error_ns: Option<f64>,
 }
 
 impl RecordHistory {
@@ -130,6 +134,8 @@ fn point(row: &RecordedRow, joined: bool) -> HistoryPoint {
         offset_ns: row.offset_ns,
         delay_ns: row.delay_ns,
         frequency_ppb: row.frequency_ppb,
+        utc_offset_ns: row.utc_offset_ns,
+        utc_error_ns: row.utc_error_ns,
     }
 }
 
@@ -154,6 +160,8 @@ mod tests {
             offset_ns: Some(1.0),
             delay_ns: None,
             frequency_ppb: None,
+            utc_offset_ns: None,
+            utc_error_ns: None,
         }
     }
 

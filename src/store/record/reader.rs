@@ -30,6 +30,10 @@ pub struct RecordedRow {
     pub delay_ns: Option<f64>,
     /// The clock's rate over its oscillator's, minus one, in parts per billion.
     pub frequency_ppb: Option<f64>,
+    /// What the cluster's clocks show minus UTC, in nanoseconds; in a server's own row, if known.
+    pub utc_offset_ns: Option<f64>,
+    /// The maximum error of that, in nanoseconds.
+    pub utc_error_ns: Option<f64>,
 }
 
 /// Why a record cannot be read.
@@ -132,6 +136,8 @@ struct Columns {
     offset: usize,
     delay: usize,
     frequency: usize,
+    utc_offset: usize,
+    utc_error: usize,
 }
 
 impl Columns {
@@ -146,6 +152,8 @@ impl Columns {
             offset: index("offset_ns"),
             delay: index("delay_ns"),
             frequency: index("frequency_ppb"),
+            utc_offset: index("utc_offset_ns"),
+            utc_error: index("utc_error_ns"),
         }
     }
 
@@ -175,6 +183,8 @@ impl Columns {
             offset_ns: number(self.offset, "offset")?,
             delay_ns: number(self.delay, "delay")?,
             frequency_ppb: number(self.frequency, "frequency")?,
+            utc_offset_ns: number(self.utc_offset, "offset from UTC")?,
+            utc_error_ns: number(self.utc_error, "error to UTC")?,
         })
     }
 }
@@ -187,7 +197,7 @@ mod tests {
     use super::*;
 
     const ROW: &str = "2025-08-21T16:30:12.123456789Z,7,client,\"a,b\",127.0.0.1:4,holdover,1,-1500,20,110,30,60,-12.5,1,\
-                       in,,,,,,,,,\n";
+                       in,,,,,,,,,,-700,90\n";
 
     fn read(rows: &str) -> Result<Vec<RecordedRow>, String> {
         parse(format!("{COLUMNS}\n{rows}").as_bytes()).map_err(|error| error.to_string())
@@ -205,6 +215,8 @@ mod tests {
             offset_ns: Some(-1500.0),
             delay_ns: Some(110.0),
             frequency_ppb: Some(-12.5),
+            utc_offset_ns: Some(-700.0),
+            utc_error_ns: Some(90.0),
         };
         assert_eq!(read(ROW), Ok(vec![expected]));
     }
@@ -226,7 +238,17 @@ mod tests {
         assert_eq!(wrong(",7,", ",-7,"), "line 3: '-7' is not a valid round");
         assert_eq!(wrong("-1500", "soon"), "line 3: 'soon' is not a valid offset");
         assert_eq!(wrong("110", "inf"), "line 3: 'inf' is not a valid delay");
-        assert_eq!(wrong(",1,in", ",in"), "line 3 has 23 columns instead of 24");
+        assert_eq!(wrong("-700", "late"), "line 3: 'late' is not a valid offset from UTC");
+        assert_eq!(wrong(",90", ",none"), "line 3: 'none' is not a valid error to UTC");
+        assert_eq!(wrong(",1,in", ",in"), "line 3 has 25 columns instead of 26");
+    }
+
+    #[test]
+    fn a_record_without_the_columns_of_this_version_is_not_read() {
+        let names = COLUMNS.strip_suffix(",utc_offset_ns,utc_error_ns").unwrap();
+        let row = ROW.strip_suffix(",-700,90\n").unwrap();
+        let earlier = parse(format!("{names}\n{row}\n").as_bytes());
+        assert!(matches!(earlier, Err(RecordReadError::NotARecord)), "{earlier:?}");
     }
 
     #[test]

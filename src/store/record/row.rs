@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::report::{rfc3339, rounded_ppb, snake_case};
 use meantime_core::event::{Exclusion, RoundReport};
 use meantime_core::time::{Frequency, Offset, Span, Timestamp};
+use meantime_core::view::UtcView;
 use meantime_core::wire::{ClientState, Name};
 
 /// A member's clock in a round.
@@ -46,6 +47,8 @@ pub struct Row {
     pub exclusion: Option<Exclusion>,
     /// The round's result: in the server's own row.
     pub report: Option<RoundReport>,
+    /// How the cluster's time stands to UTC: in the server's own row.
+    pub utc: Option<UtcView>,
 }
 
 /// Whether a node is a server or a client.
@@ -78,6 +81,7 @@ impl Row {
             vote: None,
             exclusion: None,
             report: None,
+            utc: None,
         }
     }
 
@@ -107,6 +111,10 @@ impl Row {
         line.known(report.map(|report| ns(report.window)))?;
         line.known(report.map(|report| ns(report.spread)))?;
         line.known(report.and_then(|report| report.largest_bound).map(ns))?;
+        // An error without the offset that it belongs to says nothing.
+        let utc = self.utc.as_ref().and_then(|utc| utc.offset.zip(utc.error));
+        line.known(utc.map(|(offset, _)| offset.span().as_nanos()))?;
+        line.known(utc.map(|(_, error)| ns(error)))?;
         line.end()
     }
 }
@@ -153,12 +161,13 @@ impl LineWriter {
 pub const COLUMNS: &str = "time,round,role,name,address,state,heard,offset_ns,offset_error_ns,delay_ns,error_ns,\
                            bound_ns,frequency_ppb,frequency_error_ppb,vote,excluded,outcome,members,\
                            members_heard,members_agreeing,median_offset_ns,window_ns,spread_ns,\
-                           largest_bound_ns";
+                           largest_bound_ns,utc_offset_ns,utc_error_ns";
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use meantime_core::event::Outcome;
+    use meantime_core::reference::UtcState;
 
     /// A round's first row, with all fields.
     pub(in crate::store::record) fn full() -> Row {
@@ -191,6 +200,14 @@ pub(super) mod tests {
                 mean_frequency: None,
                 rate: Frequency::ZERO,
             }),
+            utc: Some(UtcView {
+                state: UtcState::Leading,
+                offset: Some(Offset::ahead_by(Span::from_micros(-700))),
+                error: Some(Span::from_micros(90)),
+                offered: 3,
+                agreeing: 2,
+                own: None,
+            }),
             ..Row::new(
                 Timestamp::from_nanos(1_755_793_812_123_456_789),
                 NodeRole::Client,
@@ -209,7 +226,7 @@ pub(super) mod tests {
         assert_eq!(
             text(&[full()]),
             "2025-08-21T16:30:12.123456789Z,7,client,\"pump, \"\"old\"\"\",[fd00::1]:4000,synchronized,1,-1500,20,\
-             110000,30,60000,-12500,1,out,outside_window,agreed,4,3,2,0,50000,3000,\n"
+             110000,30,60000,-12500,1,out,outside_window,agreed,4,3,2,0,50000,3000,,-700000,90000\n"
         );
     }
 
@@ -223,8 +240,15 @@ pub(super) mod tests {
         );
         assert_eq!(
             text(&[row]),
-            format!("1970-01-01T00:00:00.000000000Z,,server,hub,,unsynchronized,0{}\n", ",".repeat(17))
+            format!("1970-01-01T00:00:00.000000000Z,,server,hub,,unsynchronized,0{}\n", ",".repeat(19))
         );
+    }
+
+    #[test]
+    fn an_error_to_utc_is_not_written_without_the_offset() {
+        let mut row = full();
+        row.utc = row.utc.map(|utc| UtcView { offset: None, ..utc });
+        assert!(text(&[row]).ends_with(",3000,,,\n"));
     }
 
     #[test]

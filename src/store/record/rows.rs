@@ -32,6 +32,7 @@ impl Recorded for Server {
             vote: has_time.then_some(view.exclusion.is_none()),
             exclusion: view.exclusion,
             report: view.last_round,
+            utc: view.utc,
             ..Row::new(time, NodeRole::Server, self.name(), view.state)
         });
         rows.extend(view.members.iter().map(|member| Row { round: Some(*round), ..client(member, at) }));

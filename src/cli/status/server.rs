@@ -78,20 +78,37 @@ fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) ->
         round.agreeing,
         span(Some(round.spread_ns)),
     );
-    line + &match round.largest_bound_ns {
-        Some(_) => format!(
-            "Any two of the {} covered clocks differ by {} at most, guaranteed\n",
-            round.covered,
-            span(round.largest_bound_ns)
-        ),
-        None => "How far any two clocks may differ is not known: fewer than two are covered\n".to_owned(),
-    }
+    line + single_group(round)
+        + &match round.largest_bound_ns {
+            Some(_) => format!(
+                "Any two of the {} covered clocks differ by {} at most, guaranteed\n",
+                round.covered,
+                span(round.largest_bound_ns)
+            ),
+            None => "How far any two clocks may differ is not known: fewer than two are covered\n".to_owned(),
+        }
 }
 
 /// How many votes the members have, where they share some.
 fn votes(round: &RoundSummary) -> String {
-    let shared = (round.votes - round.members as f64).abs() > 0.001;
-    if shared { format!(" with {:.3} votes", round.votes) } else { String::new() }
+    let shared = (round.votes - round.members as f64).abs() > SHOWN_VOTES / 2.0;
+    match round.votes {
+        _ if !shared => String::new(),
+        votes if is_one(votes) => " with one vote".to_owned(),
+        votes => format!(" with {} votes", (votes / SHOWN_VOTES).round() * SHOWN_VOTES),
+    }
+}
+
+/// What it means if all members share one vote.
+fn single_group(round: &RoundSummary) -> &'static str {
+    match round.members > 1 && is_one(round.votes) {
+        true => "All clocks are in one group, such as one machine: no vote protects against that group\n",
+        false => "",
+    }
+}
+
+fn is_one(votes: f64) -> bool {
+    (votes - 1.0).abs() < SHOWN_VOTES / 2.0
 }
 
 fn members(clients: &[ClientRow], paint: Paint, width: usize) -> String {
@@ -211,10 +228,34 @@ fn why_excluded(reason: &ExclusionReason) -> String {
     }
 }
 
+/// To which part of a vote the number of votes is shown.
+const SHOWN_VOTES: f64 = 0.01;
 /// The columns that are never left out.
 const NEEDED_COLUMNS: usize = 10;
 
 /// A client's name, or its address if it has none.
 pub(crate) fn label(name: &str, address: SocketAddr) -> String {
     if name.is_empty() { address.to_string() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::protocol::examples;
+
+    /// The line of a round of so many members with so many votes.
+    fn line(members: u64, votes: f64) -> String {
+        let mut round = examples::round();
+        (round.summary.members, round.summary.votes) = (members, votes);
+        last_round(&round, Paint::Plain)
+    }
+
+    #[test]
+    fn votes_that_are_shared_are_shown() {
+        assert!(line(3, 3.0).contains("; 3 members, 3 heard"));
+        assert!(line(7, 4.9999).contains("; 7 members with 5 votes, "));
+        let one = line(4, 0.9999);
+        assert!(one.contains("; 4 members with one vote, ") && one.contains("All clocks are in one group"));
+        assert!(!line(1, 1.0).contains("group"), "a server alone");
+    }
 }

@@ -13,11 +13,12 @@
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
 //!   If the carriers are divided, its own kept time so decides between them.
 //! * after a minute, if A and the clocks that consent have more than half of T. The server's own clock, if it
-//!   has kept no time, and newcomers consent if they are within the radius of A, as in a first vote. So a
+//!   has kept no time, and newcomers consent if they are within the radius of A, as in a first vote, and not
+//!   of a carrier that has another time: a clock that is near both cannot tell which is right. So a
 //!   cluster of two machines survives the restart of a server that has kept nothing.
 //!
 //! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time
-//! is within the maximum window of a good clock, or (with consent) within the radius.
+//! is within the maximum window of a good clock; or, if no good clock carries a time, within the radius.
 
 use super::following::{agreement, report};
 use super::manual_adjustment;
@@ -91,9 +92,12 @@ impl Timekeeper {
             supporting += if supports { electorate.own } else { Weight::ZERO };
         }
         if votes >= CONSENT_AFTER {
-            let at = Timestamp::from_nanos((now + carried.median).as_nanos());
-            let shown = carried.median + manual_adjustment.added_at(at);
-            supporting += self.consenting(now, electorate, shown);
+            let shown = |phase: Span| {
+                phase + manual_adjustment.added_at(Timestamp::from_nanos((now + phase).as_nanos()))
+            };
+            let others = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
+            let others: Vec<Span> = others.map(|ballot| shown(ballot.vote.offset)).collect();
+            supporting += self.consenting(now, electorate, shown(carried.median), &others);
         }
         if !carried.majority || !supporting.is_majority_of(self.votes_for_adoption(now, electorate, carriers))
         {
@@ -151,14 +155,17 @@ impl Timekeeper {
     }
 
     /// The weight of the clocks which carry no cluster time, and have none of their own that was kept, that
-    /// are within the radius of `shown`, which is a clock minus the server's oscillator.
-    fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span) -> Weight {
+    /// are within the radius of `shown`, and of none of the `others`: clocks minus the server's oscillator.
+    fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span, others: &[Span]) -> Weight {
         let own = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
         let own = Some((own, electorate.own)).filter(|_| self.kept.is_none());
         let newcomers = electorate.clients.iter().filter(|member| !member.state.has_cluster_time());
         let newcomers = newcomers.filter_map(|member| Some((member.shown()?.phase, member.weight)));
-        let near = |(phase, _): &(Span, Weight)| (*phase - shown).abs() <= self.config.radius;
-        own.into_iter().chain(newcomers).filter(near).map(|(_, weight)| weight).sum()
+        let is_near = |phase: Span, to: Span| (phase - to).abs() <= self.config.radius;
+        let consents = |(phase, _): &(Span, Weight)| {
+            is_near(*phase, shown) && !others.iter().any(|other| is_near(*phase, *other))
+        };
+        own.into_iter().chain(newcomers).filter(consents).map(|(_, weight)| weight).sum()
     }
 
     /// The judgement about each carrier that was heard, by whether it has the time that is adopted.

@@ -84,7 +84,8 @@ fn bursts_become_shorter_when_a_round_would_not_fit_and_that_is_told() {
 fn when_not_even_single_probes_fit_a_round_takes_as_many_intervals_as_it_needs() {
     let config = ServerConfig { probe_rate: 1_000, ..ServerConfig::default() };
     let mut load = loaded(config, 12_000);
-    load.run(Span::from_secs(120));
+    // Until all newcomers have a vote.
+    load.run(Span::from_secs(480));
     load.server.events.clear();
     load.run(Span::from_secs(45));
     let begun =

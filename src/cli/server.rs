@@ -15,7 +15,7 @@ use super::random::random_bytes;
 use super::references::FollowArgs;
 use super::units::{self, ValueError};
 use crate::clock::NodeClock;
-use crate::udp::ServerSocket;
+use crate::udp::{ServerSocket, own_addresses};
 use meantime_core::config::{PROBE_RATE, STEP_THRESHOLD};
 use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Name};
@@ -112,6 +112,7 @@ impl ServerArgs {
             max_clients_per_network: self
                 .max_clients_per_network
                 .map_or(default.max_clients_per_network, |most| most as usize),
+            own_addresses: own_addresses(),
             votes_per_address: self.votes_per_address as usize,
             ipv4_machine_prefix: self.ipv4_machine_prefix,
             ipv6_machine_prefix: self.ipv6_machine_prefix,

@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use nix::sys::socket::SockaddrStorage;
+
 /// The address family of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
@@ -59,6 +61,16 @@ pub(super) fn v6_source(local: IpAddr, peer: SocketAddr) -> (Ipv6Addr, u32) {
     (local, interface)
 }
 
+/// The addresses of this machine's network interfaces now; none if they cannot be read.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let address = |storage: SockaddrStorage| {
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    interfaces.filter_map(|interface| interface.address).filter_map(address).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +87,11 @@ mod tests {
         let v4 = "192.0.2.1:7".parse().unwrap();
         assert_eq!(Family::V6.address_of(v4), "[::ffff:192.0.2.1]:7".parse().unwrap());
         assert_eq!(Family::V4.address_of(v4), v4);
+    }
+
+    #[test]
+    fn the_addresses_of_this_machine_are_known() {
+        let own = own_addresses();
+        assert!(own.iter().any(IpAddr::is_loopback), "{own:?}");
     }
 }

@@ -31,6 +31,7 @@ use linux as platform;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use portable as platform;
 
+pub use address::own_addresses;
 pub use client_socket::ClientSocket;
 #[cfg(test)]
 pub(crate) use datagram::BUFFER_LEN;

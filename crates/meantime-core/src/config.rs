@@ -1,6 +1,8 @@
 //! The configuration of a node, and its defaults.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
+
 use ipnet::IpNet;
 
 use crate::estimation::bound::DRIFT_ALLOWANCE;
@@ -27,6 +29,8 @@ pub struct ServerConfig {
     pub ipv4_machine_prefix: u8,
     /// See [`ipv4_machine_prefix`](ServerConfig::ipv4_machine_prefix).
     pub ipv6_machine_prefix: u8,
+    /// The addresses of the server's own machine, as far as they are known: clients there share its vote.
+    pub own_addresses: Vec<IpAddr>,
     /// How many votes the clients of one machine have together at most, at least 1; for those without a key
     /// of their own, and those on the server's machine.
     pub votes_per_address: usize,
@@ -120,6 +124,7 @@ impl Default for ServerConfig {
             max_clients_per_address: 256,
             ipv4_machine_prefix: 32,
             ipv6_machine_prefix: 64,
+            own_addresses: Vec::new(),
             votes_per_address: 1,
             label: Name::default(),
             max_clients_per_network: usize::MAX,

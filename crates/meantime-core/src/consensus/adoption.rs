@@ -1,8 +1,8 @@
 //! Adoption: a server that has no time, or does not trust its own, takes the time that its clients carry.
 //!
-//! *Carriers* are the clients that state a cluster time. They count only where they are most of the clients
-//! by weight; a few may be liars that were early. Then no first vote takes place, which would step the good
-//! clocks among them: the server adopts what they carry, or waits.
+//! *Carriers* are the clients that state a cluster time. They count only where they are half of the clients
+//! or more, by weight; a few may be liars that were early. Then no first vote takes place that would step a
+//! clock among them: the server adopts what they carry, or waits.
 //!
 //! Let A be the carriers that agree within the maximum window, and T the weight of all members, the server's
 //! own clock and newcomers included, but not those of them that show an implausible time: such a clock knows
@@ -12,20 +12,20 @@
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
 //!   If the carriers are divided, its own kept time so decides between them.
-//! * after a minute, if A and the clocks that consent have more than half of T. The server's own clock, if it
-//!   has kept no time, and newcomers consent if they are within the radius of A, as in a first vote, and not
-//!   of a carrier that has another time: a clock that is near both cannot tell which is right. So a
-//!   cluster of two machines survives the restart of a server that has kept nothing.
+//! * after a minute, if the carriers are more than half of the clients, so that one of them is good, and A
+//!   and the clocks that consent have more than half of T. The server's own clock, unless
+//!   its kept time counts already, and newcomers consent if they are within the radius of A, as in a first
+//!   vote, and not of a carrier that has another time: a clock that is near both cannot tell which is right.
+//!   So a cluster of two machines survives the restart of a server that has kept nothing.
 //!
 //! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time
 //! is within the maximum window of a good clock; or, if no good clock carries a time, within the radius.
 
 use super::following::{agreement, report};
-use super::manual_adjustment;
 use super::noise::Ballot;
 use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
 use super::timekeeper::Timekeeper;
-use super::vote::Agreement;
+use super::vote::{self, Agreement};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::event::{Exclusion, Outcome};
@@ -74,10 +74,12 @@ impl Timekeeper {
     ) -> bool {
         // A server whose machine has slept keeps its cluster.
         let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
-        let cluster = own.or_else(|| commonest_cluster(&carriers.members)).unwrap_or(new_cluster);
+        let kept = self.kept.map(|kept| kept.cluster);
+        let kept = kept.filter(|kept| carriers.members.iter().any(|member| member.cluster == *kept));
+        let cluster = own.or(kept).or_else(|| commonest_cluster(&carriers.members)).unwrap_or(new_cluster);
         let manual_adjustment = match own {
             Some(_) => Some(self.manual_adjustment),
-            None => manual_adjustment::commonest(&carriers.members, cluster),
+            None => self.carried_adjustment(now, electorate.own, &carriers.members, cluster),
         };
         let Some(manual_adjustment) = manual_adjustment else {
             return false;
@@ -87,17 +89,18 @@ impl Timekeeper {
         let carried = carried_time(&ballots, carriers.weight, kept, electorate.own);
         report(&ballots, &carried, conclusion);
         let mut supporting = carried.weight;
-        if let Some((phase, reach)) = kept {
-            let supports = (phase - carried.median).abs() <= reach;
-            supporting += if supports { electorate.own } else { Weight::ZERO };
-        }
-        if votes >= CONSENT_AFTER {
+        let supports = kept.is_some_and(|(phase, reach)| (phase - carried.median).abs() <= reach);
+        supporting += if supports { electorate.own } else { Weight::ZERO };
+        let are_most = carriers.weight.is_majority_of(self.plausible_clients(electorate));
+        if votes >= CONSENT_AFTER && are_most {
             let shown = |phase: Span| {
                 phase + manual_adjustment.added_at(Timestamp::from_nanos((now + phase).as_nanos()))
             };
             let others = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
             let others: Vec<Span> = others.map(|ballot| shown(ballot.vote.offset)).collect();
-            supporting += self.consenting(now, electorate, shown(carried.median), &others);
+            let own = if supports { Weight::ZERO } else { electorate.own };
+            let all = Electorate { own, ..electorate };
+            supporting += self.consenting(now, all, shown(carried.median), &others);
         }
         if !carried.majority || !supporting.is_majority_of(self.votes_for_adoption(now, electorate, carriers))
         {
@@ -117,6 +120,43 @@ impl Timekeeper {
         true
     }
 
+    /// The manual time adjustment with which more than half of the carriers of this cluster have its time. If
+    /// none has that, the server's kept time decides: of the adjustments with which its carriers show that
+    /// time, the oldest. `None`: it is not known.
+    fn carried_adjustment(
+        &self,
+        now: Raw,
+        own: Weight,
+        carriers: &[&MemberReading<'_>],
+        cluster: ClusterId,
+    ) -> Option<ManualAdjustment> {
+        let carriers = || carriers.iter().filter(|member| member.cluster == cluster);
+        let all: Weight = carriers().map(|member| member.weight).sum();
+        if all == Weight::ZERO {
+            // A time without a cluster id has no adjustment.
+            return Some(ManualAdjustment::NONE);
+        }
+        let mut known: Vec<(ManualAdjustment, &MemberReading<'_>)> =
+            carriers().filter_map(|member| Some((*member.manual_adjustment?, *member))).collect();
+        known.sort_unstable_by_key(|(adjustment, _)| *adjustment);
+        let weight = |same: &[(ManualAdjustment, &MemberReading<'_>)]| -> Weight {
+            same.iter().map(|(_, member)| member.weight).sum()
+        };
+        let groups = || known.chunk_by(|one, other| one.0 == other.0);
+        if let Some(same) = groups().find(|same| weight(same).is_majority_of(all)) {
+            return Some(same[0].0);
+        }
+        let kept = self.kept.filter(|kept| kept.cluster == cluster)?;
+        let shown = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
+        let shows_kept = |same: &&[(ManualAdjustment, &MemberReading<'_>)]| {
+            let phases = same.iter().filter_map(|(_, member)| Some((member.shown()?.phase, member.weight)));
+            vote::median(phases).is_some_and(|phase| (phase - shown).abs() <= kept.error + MAX_WINDOW)
+        };
+        let oldest = groups().find(shows_kept)?;
+        let with_own: Weight = [weight(oldest), own].into_iter().sum();
+        with_own.is_majority_of([all, own].into_iter().sum()).then_some(oldest[0].0)
+    }
+
     /// The base time that the server has kept over a restart, minus its oscillator, and how far that may be
     /// off; `None`: it has kept no time of this cluster.
     fn kept_phase(
@@ -130,10 +170,13 @@ impl Timekeeper {
         Some((base - Timestamp::from_nanos(now.as_nanos()), kept.error + MAX_WINDOW))
     }
 
-    /// Whether the carriers are most of the clients, by weight; newcomers that show an implausible time do
-    /// not count.
-    pub(super) fn are_most_clients(&self, carriers: &Carriers<'_>, electorate: Electorate<'_>) -> bool {
-        carriers.had_votes || carriers.weight.is_majority_of(self.plausible_clients(electorate))
+    /// Whether the carriers are half of the clients or more, by weight. The server's own clock is one of them
+    /// if it has kept its time; newcomers that show an implausible time do not count.
+    pub(super) fn are_half_of_clients(&self, carriers: &Carriers<'_>, electorate: Electorate<'_>) -> bool {
+        let own = if self.kept.is_some() { electorate.own } else { Weight::ZERO };
+        let carrying: Weight = [carriers.weight, own].into_iter().sum();
+        let all = [self.plausible_clients(electorate), own].into_iter().sum();
+        carriers.had_votes || (carriers.weight > Weight::ZERO && carrying.is_half_of(all))
     }
 
     /// The weight of all clients, without newcomers that show an implausible time.
@@ -154,18 +197,17 @@ impl Timekeeper {
         own.into_iter().chain([self.plausible_clients(electorate)]).sum()
     }
 
-    /// The weight of the clocks which carry no cluster time, and have none of their own that was kept, that
+    /// The weight of the server's own clock, and of the clients that carry no cluster time, as far as they
     /// are within the radius of `shown`, and of none of the `others`: clocks minus the server's oscillator.
     fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span, others: &[Span]) -> Weight {
-        let own = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
-        let own = Some((own, electorate.own)).filter(|_| self.kept.is_none());
+        let own = (self.shown(now) - Timestamp::from_nanos(now.as_nanos()), electorate.own);
         let newcomers = electorate.clients.iter().filter(|member| !member.state.has_cluster_time());
         let newcomers = newcomers.filter_map(|member| Some((member.shown()?.phase, member.weight)));
         let is_near = |phase: Span, to: Span| (phase - to).abs() <= self.config.radius;
         let consents = |(phase, _): &(Span, Weight)| {
             is_near(*phase, shown) && !others.iter().any(|other| is_near(*phase, *other))
         };
-        own.into_iter().chain(newcomers).filter(consents).map(|(_, weight)| weight).sum()
+        core::iter::once(own).chain(newcomers).filter(consents).map(|(_, weight)| weight).sum()
     }
 
     /// The judgement about each carrier that was heard, by whether it has the time that is adopted.

@@ -3,30 +3,30 @@
 use super::ensemble::Ensemble;
 use super::manual_adjustment::SetTimeError;
 use super::reading::{Candidate, Recipients};
-use super::timekeeper::Timekeeper;
+use super::timekeeper::{Phase, Timekeeper};
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::time::{Correction, Frequency, Raw, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 
 impl Timekeeper {
-    /// Why the cluster has no time; `None`: it has one.
+    /// Why the server has no cluster time that it trusts; `None`: it has one.
     pub fn undecided(&self) -> Option<UndecidedReason> {
-        (self.cluster == ClusterId(0)).then_some(self.undecided_reason)
+        matches!(self.phase, Phase::Listening(_)).then_some(self.undecided_reason)
     }
 
     /// Founds the cluster's time: the server's own clock shows `time` at `raw`, and carries that as the time
     /// of `new_cluster` from now on. Returns what was added to the server's own clock.
     ///
     /// # Errors
-    /// If there is a cluster time, or `time` is implausible; then nothing has changed.
+    /// If the server has a cluster time, or `time` is implausible; then nothing has changed.
     pub fn found(
         &mut self,
         raw: Raw,
         time: Timestamp,
         new_cluster: ClusterId,
     ) -> Result<Correction, SetTimeError> {
-        if self.cluster != ClusterId(0) {
+        if !matches!(self.phase, Phase::Listening(_)) {
             return Err(SetTimeError::Unsure);
         }
         if !self.config.plausible.contains(time) {

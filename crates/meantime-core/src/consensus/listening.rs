@@ -12,6 +12,15 @@ use crate::time::{Frequency, Offset, Raw, Span};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
+/// Whose time a first vote may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    /// That of any clocks.
+    All,
+    /// Only that of clocks which carry no cluster time: no carrier may be near it.
+    Newcomers,
+}
+
 impl Timekeeper {
     /// A round while listening: adopts the time that most clients carry, or takes the first vote.
     pub(super) fn conclude_listening(
@@ -32,18 +41,22 @@ impl Timekeeper {
         self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
         let carriers = self.carriers(electorate);
-        if self.are_most_clients(&carriers, electorate) {
+        if self.are_half_of_clients(&carriers, electorate) {
             // One round later than the first vote could be: by then each client of a server that has
             // restarted has sent a heartbeat, and is here again.
             let adopted = votes > 0 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
             if !adopted && votes >= MAX_WAITING_VOTES {
-                self.report_undecided(UndecidedReason::Carried, conclusion);
+                self.first_vote(now, electorate, new_cluster, Among::Newcomers, conclusion);
             }
+            return;
+        }
+        // The clients of a server that has kept its time may still be on their way.
+        if self.kept.is_some() && votes < VOTES_WITH_KEPT_TIME {
             return;
         }
         let unheard = electorate.clients.iter().filter(|member| member.reading.is_none()).count();
         if !self.is_waiting_for(unheard) {
-            self.first_vote(now, electorate, new_cluster, conclusion);
+            self.first_vote(now, electorate, new_cluster, Among::All, conclusion);
         }
     }
 
@@ -71,6 +84,7 @@ impl Timekeeper {
         now: Raw,
         electorate: Electorate<'_>,
         new_cluster: ClusterId,
+        among: Among,
         conclusion: &mut Conclusion,
     ) {
         let candidates = self.candidates(now, electorate);
@@ -81,6 +95,12 @@ impl Timekeeper {
             candidates.iter().filter_map(|it| it.reading).filter(|reading| reading.fresh).count();
         conclusion.report.agreeing = vote.kept.iter().filter(|kept| **kept).count();
         conclusion.report.window = self.config.radius;
+        // The time is not taken away from half of the clients: they would have to be wrong, all of them.
+        let takes_time = among == Among::Newcomers && has_carrier(electorate, &candidates, &vote.kept);
+        if takes_time || (!vote.majority && among == Among::Newcomers) {
+            self.report_undecided(UndecidedReason::Carried, conclusion);
+            return;
+        }
         if !vote.majority {
             self.report_undecided(founding::reason(&candidates), conclusion);
             conclusion.judge_implausible(&candidates);
@@ -110,3 +130,15 @@ impl Timekeeper {
         self.become_steady();
     }
 }
+
+/// Whether a client that carries a cluster time is among the clocks that a first vote has kept.
+fn has_carrier(electorate: Electorate<'_>, candidates: &[Candidate], kept: &[bool]) -> bool {
+    let carries =
+        core::iter::once(false).chain(electorate.clients.iter().map(|it| it.state.has_cluster_time()));
+    let plausible =
+        candidates.iter().zip(carries).filter(|(candidate, _)| candidate.plausible_phase().is_some());
+    plausible.zip(kept).any(|((_, carries), kept)| carries && *kept)
+}
+
+/// A server that has kept its time takes no first vote before so many others.
+const VOTES_WITH_KEPT_TIME: u32 = 2;

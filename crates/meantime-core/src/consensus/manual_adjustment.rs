@@ -1,14 +1,11 @@
 //! Manual time adjustments: when one can be made, and how it survives a restart of the server.
 
-use super::reading::MemberReading;
 use super::timekeeper::{Phase, Timekeeper};
-use super::weight::Weight;
 use crate::event::Adjustment;
 use crate::manual_adjustment::{MAX_SLEW_AMOUNT, MAX_SLEW_DURATION, announcement, takes};
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// Why the cluster time cannot be set.
@@ -138,21 +135,4 @@ impl Timekeeper {
         };
         Ok(self.manual_adjustment)
     }
-}
-
-/// The manual time adjustment that most of the clients carry that carry this cluster's time, by weight.
-/// `None` while it is known of too few of them. A time without a cluster id has no adjustment.
-pub(super) fn commonest(carriers: &[&MemberReading<'_>], cluster: ClusterId) -> Option<ManualAdjustment> {
-    let carriers = carriers.iter().filter(|member| member.cluster == cluster);
-    let weight: Weight = carriers.clone().map(|member| member.weight).sum();
-    if weight == Weight::ZERO {
-        return Some(ManualAdjustment::NONE);
-    }
-    let mut known: Vec<(&ManualAdjustment, Weight)> =
-        carriers.filter_map(|member| Some((member.manual_adjustment?, member.weight))).collect();
-    known.sort_unstable();
-    let sum = |some: &[(&ManualAdjustment, Weight)]| some.iter().map(|(_, weight)| *weight).sum::<Weight>();
-    let enough = sum(&known).is_majority_of(weight);
-    let commonest = known.chunk_by(|one, other| one.0 == other.0).max_by_key(|same| sum(same));
-    commonest.map(|same| *same[0].0).filter(|_| enough)
 }

@@ -17,6 +17,8 @@ struct SteadyVote {
     members: usize,
     /// What all of these count.
     votes: Weight,
+    /// What all members count, newcomers included: they have no vote yet.
+    all_votes: Weight,
     /// The server's own clock, which is the reference.
     own: VoteReading,
     /// The plausible readings of the clients that have a vote, against the server's clock.
@@ -43,13 +45,13 @@ impl Timekeeper {
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);
         let external_cluster = self.config.external_cluster.is_some();
-        if !external_cluster && vote.deposes_server() {
+        if !external_cluster && vote.doubts_server() {
             conclusion.report.outcome = Outcome::ServerInDoubt;
             self.doubt_own_clock(now, &vote, conclusion);
             return;
         }
         self.contradicted = !external_cluster && vote.is_contradicted();
-        let agreed = vote.all.majority || self.carries_on() || external_cluster;
+        let agreed = vote.agrees_with_server() || self.carries_on() || external_cluster;
         if self.contradicted || !agreed {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judgements.fill(None);
@@ -81,19 +83,29 @@ impl Timekeeper {
         let weights = || core::iter::once(electorate.own).chain(voters().map(|member| member.weight));
         let window = self.window.width(noise, effective_number(weights()));
         let votes: Weight = weights().sum();
-        // Deposing the server takes more than half of all, newcomers included: they have no vote yet.
-        let among_clients = vote::agreement(&without_errors(&clients), window, electorate.votes());
+        let all_votes = electorate.votes();
+        let among_clients = vote::agreement(&without_errors(&clients), window, all_votes);
         let own = VoteReading { offset: Span::ZERO, error: Span::ZERO, weight: electorate.own };
         let all: Vec<VoteReading> =
             core::iter::once(own).chain(clients.iter().map(|ballot| ballot.vote)).collect();
         let all = vote::agreement(&all, window, votes);
-        SteadyVote { members: 1 + voters().count(), votes, own, clients, noise, window, among_clients, all }
+        SteadyVote {
+            members: 1 + voters().count(),
+            votes,
+            all_votes,
+            own,
+            clients,
+            noise,
+            window,
+            among_clients,
+            all,
+        }
     }
 
     /// The server's clock was confirmed: learns the window, and the time that the clients carry.
     fn learn_from(&mut self, vote: &SteadyVote, now: Raw) {
         self.doubt = None;
-        self.unsure = if vote.all.majority { 0 } else { self.unsure };
+        self.unsure = if vote.agrees_with_server() { 0 } else { self.unsure };
         if let Some(deviation) = vote.deviation() {
             self.window.learn(deviation);
         }
@@ -104,13 +116,13 @@ impl Timekeeper {
         }
     }
 
-    /// The majority of all members agrees, and not with the server. The first time may be chance; the second
-    /// time in a row the server is deposed.
+    /// The majority of those with a vote agrees, and not with the server. The first time may be chance; the
+    /// second time in a row the server is deposed, if they are a majority of all members.
     fn doubt_own_clock(&mut self, now: Raw, vote: &SteadyVote, conclusion: &mut Conclusion) {
         let clients = &vote.among_clients;
         let phase = self.timescale.phase_at(now) + clients.median;
         let observed = EnsembleObservation { at: now, phase, deviation_s: vote.noise.as_secs_f64() };
-        let Some(before) = self.doubt.replace(observed) else {
+        let Some(before) = self.doubt.replace(observed).filter(|_| vote.deposes_server()) else {
             return;
         };
         conclusion.transition = Some(PhaseTransition::Deposed(Offset::ahead_by(-clients.median)));
@@ -168,21 +180,45 @@ impl SteadyVote {
         report.window = self.window;
     }
 
-    /// Whether a majority of all members agrees on a time that is not the server's.
-    fn deposes_server(&self) -> bool {
-        self.members >= 3
-            && self.among_clients.majority
-            && self.among_clients.median.abs() > self.window.times(2)
+    /// The weight of the clients that contradict the server's clock: they agree on a time that is more than
+    /// two windows away, and each of them is farther from the server's than its own error explains.
+    fn contradicting(&self) -> Weight {
+        let median = self.among_clients.median;
+        let is_far = median.abs() > self.window.times(2);
+        let contradicts = |ballot: &&Ballot| {
+            let tolerance = self.window + ballot.vote.error;
+            is_far && (ballot.vote.offset - median).abs() <= tolerance && ballot.vote.offset.abs() > tolerance
+        };
+        self.clients.iter().filter(contradicts).map(|ballot| ballot.vote.weight).sum()
     }
 
-    /// The scatter of the readings that agree, each counted by how exactly it is known; `None`: there is no
-    /// majority, or no client.
+    /// Whether a majority of the members with a vote contradicts the server's clock.
+    fn doubts_server(&self) -> bool {
+        self.members >= 3 && self.contradicting().is_majority_of(self.votes)
+    }
+
+    /// Whether a majority of all members, newcomers included, contradicts the server's clock.
+    fn deposes_server(&self) -> bool {
+        self.contradicting().is_majority_of(self.all_votes)
+    }
+
+    /// Whether a majority agrees, on a time that is near the server's.
+    fn agrees_with_server(&self) -> bool {
+        self.all.majority && self.all.median.abs() <= self.window.times(2)
+    }
+
+    /// The scatter of the readings that agree: the smaller of two, one in which each counts by its weight,
+    /// and one in which a noisy reading counts less. The first is limited by the good readings, whatever bad
+    /// groups say; the second by those that are known exactly. `None`: there is no majority, or no client.
     fn deviation(&self) -> Option<Span> {
-        let counted = |ballot: &Ballot| (ballot.vote.offset, noise::exactness(ballot, self.noise));
-        let agreeing = self.clients.iter().filter(|ballot| self.all.includes(&ballot.vote, self.window));
+        let agreeing = || self.clients.iter().filter(|ballot| self.all.includes(&ballot.vote, self.window));
         let own = Some(self.own).filter(|own| self.all.includes(own, self.window));
-        let all = own.map(|own| (own.offset, own.weight)).into_iter().chain(agreeing.map(counted));
-        vote::robust_deviation(all).filter(|_| self.all.majority && !self.clients.is_empty())
+        let own = || own.map(|own| (own.offset, own.weight)).into_iter();
+        let plain = agreeing().map(|ballot| (ballot.vote.offset, ballot.vote.weight));
+        let exact = agreeing().map(|ballot| (ballot.vote.offset, noise::exactness(ballot, self.noise)));
+        let plain = vote::robust_deviation(own().chain(plain))?;
+        let exact = vote::robust_deviation(own().chain(exact))?;
+        Some(plain.min(exact)).filter(|_| self.all.majority && !self.clients.is_empty())
     }
 
     /// Whether there is a majority, but most of this round's own readings disagree with it, those aside that

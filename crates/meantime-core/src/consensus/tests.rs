@@ -651,3 +651,172 @@ fn the_first_vote_neither_counts_nor_waits_for_removed_members() {
     assert_eq!(end.correction.span(), SECOND.half());
     assert_eq!(story.timekeeper.recipients(), Recipients::All);
 }
+
+/// The conclusion of one more round with these readings, which are taken at its end.
+fn conclude(story: &mut Story, readings: &[MemberReading<'_>]) -> Conclusion {
+    story.round += 1;
+    story.timekeeper.conclude(story.round, story.now, electorate(readings), FRESH)
+}
+
+/// The server's clock jumps by this much; a round later its clients are so much behind it. Two of them answer
+/// through a path that is noisy, and these have no vote.
+fn after_a_jump(story: &Story, by: Span, noisy: usize, newcomers: usize) -> Vec<MemberReading<'static>> {
+    let phase = story.timekeeper.timescale.phase_at(story.now) - by;
+    let reading = |index: usize| {
+        let reading = member(phase).reading_at(story.now);
+        let noise = if index < noisy { Span::from_millis(10) } else { Span::from_micros(5) };
+        let has_vote = index + newcomers < 4;
+        MemberReading {
+            reading: reading.reading.map(|reading| PhaseReading { noise, ..reading }),
+            has_vote,
+            ..reading
+        }
+    };
+    (0..4).map(reading).collect()
+}
+
+#[test]
+fn a_server_that_jumps_corrects_nobody_though_half_of_its_clients_are_on_noisy_paths() {
+    let mut story = Story::steady(4);
+    for transition in [false, true] {
+        story.now += SECOND.times(5);
+        let readings = after_a_jump(&story, SECOND, 2, 0);
+        let end = conclude(&mut story, &readings);
+        assert_eq!(end.report.outcome, Outcome::ServerInDoubt);
+        assert_eq!(story.timekeeper.recipients(), Recipients::None);
+        assert_eq!(matches!(end.transition, Some(PhaseTransition::Deposed(_))), transition);
+    }
+}
+
+#[test]
+fn a_server_that_jumps_corrects_nobody_though_newcomers_hinder_its_deposition() {
+    let mut story = Story::steady(4);
+    for _ in 0..30 {
+        story.now += SECOND.times(5);
+        let mut readings = after_a_jump(&story, SECOND, 0, 2);
+        // One more newcomer, that says what the server does.
+        let shield = member(story.timekeeper.timescale.phase_at(story.now)).reading_at(story.now);
+        readings.push(MemberReading { has_vote: false, ..shield });
+        readings.truncate(5);
+        let end = conclude(&mut story, &readings[..]);
+        let deposed = matches!(end.transition, Some(PhaseTransition::Deposed(_)));
+        assert!(deposed || story.timekeeper.recipients() == Recipients::None, "{:?}", end.report);
+        if deposed {
+            return;
+        }
+        assert!(end.judgements[2].is_some_and(|newcomer| newcomer.agrees), "it earns its vote");
+    }
+}
+
+#[test]
+fn exact_readings_of_a_few_do_not_widen_the_window_for_themselves() {
+    let mut story = Story::steady(4);
+    let before = story.timekeeper.last_window;
+    for _ in 0..200 {
+        story.now += SECOND.times(5);
+        let phase = story.timekeeper.timescale.phase_at(story.now);
+        let edge = story.timekeeper.last_window - Span::from_micros(1);
+        let reading = |phase: Span, noise: Span| {
+            let reading = member(phase).reading_at(story.now);
+            MemberReading {
+                reading: reading.reading.map(|reading| PhaseReading { noise, ..reading }),
+                ..reading
+            }
+        };
+        let (exact, noisy) = (Span::from_micros(1), Span::from_micros(40));
+        let readings = [
+            reading(phase + edge, exact),
+            reading(phase - edge, exact),
+            reading(phase, noisy),
+            reading(phase, noisy),
+        ];
+        conclude(&mut story, &readings);
+    }
+    assert!(story.timekeeper.last_window <= before.times(2), "{}", story.timekeeper.last_window);
+}
+
+#[test]
+fn half_of_the_carriers_cannot_bring_a_manual_adjustment_of_their_own() {
+    let forged = ManualAdjustment {
+        cluster: ClusterId(5),
+        number: 1,
+        before: Span::ZERO,
+        amount: HOUR,
+        start: PLAUSIBLE_FROM + Span::from_secs(86_400 + 300),
+        step: true,
+    };
+    for (is_kept, adopted) in [(false, false), (true, true)] {
+        let mut story = Story::begin();
+        story.timekeeper.kept =
+            is_kept.then_some(KeptTime { cluster: ClusterId(5), error: Span::from_millis(1) });
+        let mut last = None;
+        for _ in 0..3 {
+            story.now += SECOND.times(5);
+            let reading = |index: usize| {
+                let reading = member(Span::ZERO).reading_at(story.now);
+                let adjustment = if index < 3 { &ManualAdjustment::NONE } else { &forged };
+                MemberReading { manual_adjustment: Some(adjustment), has_vote: false, ..reading }
+            };
+            let readings: Vec<MemberReading<'_>> = (0..6).map(reading).collect();
+            last = conclude(&mut story, &readings).transition.or(last);
+        }
+        assert_eq!(last == Some(PhaseTransition::Adopted), adopted);
+        assert_eq!(*story.timekeeper.manual_adjustment(), ManualAdjustment::NONE);
+    }
+}
+
+#[test]
+fn clients_without_a_time_do_not_take_it_from_as_many_that_carry_one() {
+    let (good, fresh) = (member(Span::ZERO), new_member(SECOND.times(29)));
+    let clients = [good, good, fresh, fresh];
+    for is_kept in [false, true] {
+        let mut story = Story::begin();
+        story.timekeeper.kept =
+            is_kept.then_some(KeptTime { cluster: ClusterId(5), error: Span::from_millis(1) });
+        let transitions: Vec<_> = (0..20).filter_map(|_| story.round(&clients).transition).collect();
+        let expected = if is_kept { PhaseTransition::Adopted } else { PhaseTransition::Undecided };
+        assert_eq!(transitions, [expected]);
+        assert!(story.timekeeper.timescale.phase_at(story.now).abs() < Span::from_millis(1));
+    }
+}
+
+#[test]
+fn a_server_keeps_its_cluster_whatever_other_ones_its_members_name() {
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(KeptTime { cluster: ClusterId(5), error: Span::from_millis(1) });
+    for round in 1..3 {
+        story.now += SECOND.times(5);
+        let reading = |index: usize| {
+            let bad = index % 2 == 1;
+            let reading = member(if bad { SECOND } else { Span::ZERO }).reading_at(story.now);
+            let cluster = if bad { ClusterId(99) } else { ClusterId(5) };
+            MemberReading { cluster, has_vote: false, ..reading }
+        };
+        let readings: Vec<MemberReading<'_>> = (0..6).map(reading).collect();
+        let end = conclude(&mut story, &readings);
+        assert_eq!(end.transition == Some(PhaseTransition::Adopted), round == 2);
+    }
+    assert_eq!(story.timekeeper.cluster(), ClusterId(5));
+}
+
+#[test]
+fn a_kept_time_of_another_cluster_does_not_keep_a_server_from_its_only_client() {
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(KeptTime { cluster: ClusterId(4), error: Span::from_millis(1) });
+    let transitions: Vec<_> =
+        (0..20).filter_map(|_| story.round(&[member(SECOND.times(3))]).transition).collect();
+    assert!(transitions.contains(&PhaseTransition::Adopted), "{transitions:?}");
+}
+
+#[test]
+fn a_server_that_slept_among_divided_members_says_so_and_can_be_told_the_time() {
+    let mut story = Story::steady(2);
+    story.timekeeper.wake_up(story.now, HOUR);
+    let clients = [member(Span::ZERO), member(SECOND)];
+    let transitions: Vec<_> = (0..12).filter_map(|_| story.round(&clients).transition).collect();
+    assert_eq!(transitions, [PhaseTransition::Undecided]);
+    assert!(story.timekeeper.undecided().is_some());
+    let time = PLAUSIBLE_FROM + Span::from_secs(86_400 * 2);
+    assert!(story.timekeeper.found(story.now, time, ClusterId(8)).is_ok());
+    assert_eq!((story.timekeeper.phase, story.timekeeper.undecided()), (Phase::Steady, None));
+}

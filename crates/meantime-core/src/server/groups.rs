@@ -2,7 +2,7 @@
 //!
 //! | member | its group |
 //! |---|---|
-//! | the server's own clock, and clients on the server's machine: at a loopback address, or at the address that they send to | the server's machine |
+//! | the server's own clock, and clients on the server's machine: at a loopback address, at the address that they send to, or at another address of it | the server's machine |
 //! | with a key | the node of that name |
 //! | without a key | the machine at its address: by default one IPv4 address, or one IPv6 /64 |
 //!
@@ -46,7 +46,8 @@ pub(super) struct Weights {
 /// The group of a member, without labels.
 pub(super) fn group_of(config: &ServerConfig, member: &Member, local: Option<IpAddr>) -> GroupView {
     let ip = member.address().ip().to_canonical();
-    if ip.is_loopback() || local.is_some_and(|local| local.to_canonical() == ip) {
+    let is_here = local.is_some_and(|local| local.to_canonical() == ip) || config.own_addresses.contains(&ip);
+    if ip.is_loopback() || is_here {
         GroupView::ServersMachine
     } else if member.key != KeyId::NONE {
         GroupView::Node(member.name)
@@ -159,6 +160,7 @@ impl GroupTable {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use core::net::SocketAddr;
 
     use proptest::prelude::*;
@@ -227,6 +229,18 @@ mod tests {
             test.add(address, key, "a", "");
         }
         assert_eq!(test.votes(), [0.25, 0.25, 0.25, 0.25, 1.0]);
+    }
+
+    #[test]
+    fn a_user_of_the_servers_machine_has_no_vote_for_each_of_its_addresses() {
+        let mut test = TestMembers::new(ServerConfig {
+            own_addresses: vec!["198.51.100.1".parse().unwrap()],
+            ..ServerConfig::default()
+        });
+        for address in ["198.51.100.1", "198.51.100.2"] {
+            test.add(address, 0, "", "");
+        }
+        assert_eq!(test.votes(), [0.5, 0.5, 1.0]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn set_time(
     target: Target,
     how: Adjustment,
 ) -> Result<TimeChange, SetTimeError> {
-    if context.timekeeper.cluster() == ClusterId(0) {
+    if context.timekeeper.undecided().is_some() {
         return found(context, now, target, how);
     }
     let by = match target {
@@ -96,7 +96,7 @@ fn refuse_while_taking_over(context: &Context) -> Result<(), SetTimeError> {
 /// the server's own name is that of its own clock.
 pub(super) fn target_from(context: &Context, now: Now, name: &str) -> Result<Target, SetTimeError> {
     let timekeeper = &context.timekeeper;
-    let is_decided = timekeeper.cluster() != ClusterId(0);
+    let is_decided = timekeeper.undecided().is_none();
     if context.config.name.as_str() == name {
         let own = if is_decided { Target::By(Span::ZERO) } else { Target::To(timekeeper.shown(now.raw)) };
         return Ok(own);

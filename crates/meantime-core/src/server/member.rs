@@ -50,7 +50,7 @@ pub(super) struct Member {
     pub coverage: Coverage,
     /// In which of the last rounds it was heard.
     pub history: RoundHistory,
-    /// In how many rounds it has agreed, up to [`ROUNDS_TO_VOTE`].
+    /// In how many rounds in a row it has agreed; `u8::MAX`: it has a vote.
     agreed: u8,
     /// What it counted in the last round, for information: in units of 2⁻¹⁶ votes, saturated.
     weight: u16,
@@ -216,7 +216,7 @@ impl Member {
 
     /// Whether it has a vote once the cluster has a time.
     pub(super) fn has_vote(&self) -> bool {
-        self.agreed >= ROUNDS_TO_VOTE
+        self.agreed == u8::MAX
     }
 
     /// What it counted in the last round, to 2⁻¹⁶ votes.
@@ -231,13 +231,18 @@ impl Member {
 
     /// Gives it a vote.
     pub(super) fn give_vote(&mut self) {
-        self.agreed = ROUNDS_TO_VOTE;
+        self.agreed = u8::MAX;
     }
 
-    /// Takes note that it has agreed, or not, in a round. One without a vote begins again where it does not.
-    pub(super) fn record_agreement(&mut self, agrees: bool) {
-        if !self.has_vote() {
-            self.agreed = if agrees { self.agreed + 1 } else { 0 };
+    /// Takes note that it has agreed, or not, in a round. A newcomer has a vote after `needed` rounds in a
+    /// row in which it has.
+    pub(super) fn record_agreement(&mut self, agrees: bool, needed: u8) {
+        if self.has_vote() {
+            return;
+        }
+        self.agreed = if agrees { self.agreed + 1 } else { 0 };
+        if self.agreed >= needed {
+            self.give_vote();
         }
     }
 
@@ -432,11 +437,6 @@ impl Member {
         }
     }
 }
-
-/// A newcomer has a vote once it has agreed in so many rounds, two minutes at the usual interval: many that
-/// come at once cannot become a majority before an operator sees them, and a following server has learned the
-/// time of those that were there.
-pub(super) const ROUNDS_TO_VOTE: u8 = 24;
 
 /// In which of the last eight rounds a member was heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

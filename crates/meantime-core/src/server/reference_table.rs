@@ -173,6 +173,11 @@ impl References {
         self.own = TrackedReference::default();
     }
 
+    /// Whether less than half of the table is taken: the rest is for references that are followed.
+    pub(super) fn has_much_room(&self) -> bool {
+        self.clients.len() < MAX_REFERENCES / 2
+    }
+
     /// The place of a client that offers a reference; `None`: there is no room for one more.
     pub(super) fn place(&mut self, slot: Slot, session: SessionId) -> Option<&mut ClientReference> {
         if self.clients.len() >= MAX_REFERENCES && !self.clients.contains_key(&slot) {

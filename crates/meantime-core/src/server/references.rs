@@ -14,7 +14,7 @@ use crate::consensus::{UtcConclusion, Weight};
 use crate::event::{Exclusion, UndecidedReason, Voter};
 use crate::reference::UtcState;
 use crate::time::{Correction, Frequency, Now, Raw, Timestamp};
-use crate::wire::{ClusterId, Header, Reference};
+use crate::wire::{ClusterId, Header, Reference, Verdict};
 use crate::{Fate, ServerEvent};
 
 /// Handles a member's reading of its reference.
@@ -29,11 +29,13 @@ pub(super) fn handle_reference(
     if member.record_datagram(now.mono, header) == Freshness::Replayed {
         return Fate::Replayed;
     }
-    let (session, measured) = (member.session, member.reading());
+    let (session, name, measured) = (member.session, member.name, member.reading());
     let rate = context.timekeeper.timescale().frequency();
     if reference.stated.is_none() {
         context.references.clients.remove(&slot);
-    } else if let Some(client) = context.references.place(slot, session) {
+    } else if (context.config.follow_references.includes(&name) || context.references.has_much_room())
+        && let Some(client) = context.references.place(slot, session)
+    {
         client.stated = reference.stated;
         client.match_with(measured, rate);
     }
@@ -48,6 +50,7 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
         return;
     }
     let (references, rate) = (&context.references, context.timekeeper.utc_rate(now.raw));
+    let is_undecided = context.timekeeper.undecided().is_some();
     let mut intervals: Vec<ReferenceInterval> = Vec::new();
     if !references.clients.is_empty() || references.own.reading.is_some() {
         let weights = groups::weigh(&context.config, &context.members);
@@ -55,7 +58,8 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
         intervals.extend(own.and_then(|own| own.vote(now.raw, rate, weights.own.units())));
         let members = context.members.from(0).zip(weights.members);
         intervals.extend(members.filter_map(|((slot, member), weight)| {
-            let client = references.clients.get(&slot).filter(|_| counts(member, followed))?;
+            let stands = is_undecided || (member.has_vote() && member.verdict != Verdict::Minority);
+            let client = references.clients.get(&slot).filter(|_| stands && counts(member, followed))?;
             client.tracked.vote(now.raw, rate, weight.units())
         }));
     }
@@ -117,14 +121,17 @@ fn judge(context: &mut Context, now: Raw, rate: Frequency, accepted: &AcceptedUt
 
 /// Founds the cluster's time where no majority of clocks can: its members' clocks show no plausible time, or
 /// are too far apart. The references that agree have to be those of two groups at least, or the operator has
-/// named the members whose references are followed. Returns what was added to the server's own clock.
+/// named the members whose references are followed, and they have keys. Returns what was added to the
+/// server's own clock.
 pub(super) fn found(context: &mut Context, now: Now) -> Option<Correction> {
     use UndecidedReason::{AfterPlausible, BeforePlausible, TooFarApart, TwoDiffer};
     let undecided = context.timekeeper.undecided()?;
     let cannot = matches!(undecided, BeforePlausible | AfterPlausible | TooFarApart | TwoDiffer);
     let utc = context.references.last?.accepted.filter(|_| cannot)?;
     let named = matches!(context.config.follow_references, FollowedReferences::Named(_));
-    if !named && context.references.agreeing_units < Weight::votes(2).units() {
+    // Without keys anybody can take a name.
+    let is_known = named && context.authenticator.has_keys();
+    if !is_known && context.references.agreeing_units < Weight::votes(2).units() {
         return None;
     }
     let time = Timestamp::from_nanos((now.raw + utc.middle).as_nanos());

@@ -103,6 +103,7 @@ impl RoundResults {
             self.own_exclusion = own.exclusion;
         }
         let mut new_minority: Vec<Slot> = Vec::new();
+        let needed = rounds_to_vote(context.config.interval);
         for ((slot, member), judgement) in context.members.iter_mut().zip(&conclusion.judgements) {
             let Some(judgement) = judgement else { continue };
             let voter = Voter::Client(member.peer());
@@ -113,7 +114,7 @@ impl RoundResults {
                 Some(PhaseTransition::Agreed | PhaseTransition::Adopted) if judgement.agrees => {
                     member.give_vote();
                 }
-                _ => member.record_agreement(judgement.agrees),
+                _ => member.record_agreement(judgement.agrees, needed),
             }
             let verdict = if judgement.agrees { Verdict::Agrees } else { Verdict::Minority };
             if verdict == Verdict::Minority && member.verdict != Verdict::Minority {
@@ -180,3 +181,14 @@ fn exclusion_event(
 /// For so many rounds a member that has become a falseticker gets extra bursts, so that it is right again
 /// soon.
 const MINORITY_ROUNDS: i64 = 3;
+
+/// In how many rounds a newcomer has to agree before it has a vote: two minutes at the usual interval. Many
+/// that come at once cannot become a majority before an operator sees them, and a following server has
+/// learned the time of those that were there.
+fn rounds_to_vote(interval: Span) -> u8 {
+    let rounds = PROBATION.as_nanos() / interval.as_nanos().max(1);
+    rounds.clamp(3, 24) as u8
+}
+
+/// For so long a newcomer has to agree.
+const PROBATION: Span = Span::from_secs(120);

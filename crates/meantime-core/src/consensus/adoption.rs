@@ -18,6 +18,10 @@
 //!   vote, and not of a carrier that has another time: a clock that is near both cannot tell which is right.
 //!   So a cluster of two machines survives the restart of a server that has kept nothing.
 //!
+//! * after a minute, too, if carriers with half of T have no lower time, and carriers with half of T have no
+//!   higher one: the good carriers then have drifted apart, as in a long holdover, and this time is amid
+//!   theirs.
+//!
 //! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time
 //! is within the maximum window of a good clock; or, if no good clock carries a time, within the radius.
 
@@ -102,10 +106,12 @@ impl Timekeeper {
             let all = Electorate { own, ..electorate };
             supporting += self.consenting(now, all, shown(carried.median), &others);
         }
-        if !carried.majority || !supporting.is_majority_of(self.votes_for_adoption(now, electorate, carriers))
-        {
+        let all = self.votes_for_adoption(now, electorate, carriers);
+        let carried = Some(carried).filter(|it| it.majority && supporting.is_majority_of(all));
+        let amid = || amid_the_good(&ballots, kept, electorate.own, all).filter(|_| votes >= CONSENT_AFTER);
+        let Some(carried) = carried.or_else(amid) else {
             return false;
-        }
+        };
         let agreeing: Vec<Ballot> =
             ballots.iter().filter(|ballot| carried.includes(&ballot.vote, MAX_WINDOW)).copied().collect();
         if !self.follow(now, carried.median, &agreeing, conclusion) {
@@ -247,6 +253,34 @@ fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>
     near
 }
 
+/// A time that is amid those of the good carriers, though no half of them agrees: carriers with half of `all`
+/// votes are not below it, and others with half of them not above it, by more than the maximum window. Bad
+/// groups have less than half, so there is a good carrier on either side. There have to be four votes at
+/// least. A kept time counts as that of a carrier. `None`: there is no such time.
+fn amid_the_good(
+    ballots: &[Ballot],
+    kept: Option<(Span, Span)>,
+    own: Weight,
+    all: Weight,
+) -> Option<Agreement> {
+    let clients = ballots.iter().map(|ballot| (ballot.vote.offset, ballot.vote.weight));
+    let times: Vec<(Span, Weight)> = clients.chain(kept.map(|(phase, _)| (phase, own))).collect();
+    let sum = |counts: &dyn Fn(Span) -> bool| -> Weight {
+        times.iter().filter(|(time, _)| counts(*time)).map(|(_, weight)| *weight).sum()
+    };
+    let lower = vote::lower_median(times.iter().copied())?;
+    let upper = -vote::lower_median(times.iter().map(|(time, weight)| (-*time, *weight)))?;
+    let is_amid = |time: &Span| {
+        let (not_above, not_below) = (*time + MAX_WINDOW, *time - MAX_WINDOW);
+        sum(&|other| other <= not_above).is_half_of(all) && sum(&|other| other >= not_below).is_half_of(all)
+    };
+    let median = [lower, upper].into_iter().find(is_amid).filter(|_| all >= ENOUGH_TO_DIVIDE)?;
+    let around = Agreement { median, majority: true, ..Agreement::default() };
+    let agreeing = || ballots.iter().filter(|ballot| around.includes(&ballot.vote, MAX_WINDOW));
+    let weight = agreeing().map(|ballot| ballot.vote.weight).sum();
+    Some(Agreement { agreeing: agreeing().count(), weight, ..around }).filter(|around| around.agreeing > 0)
+}
+
 /// The cluster of which most of the carriers have the time, by weight; `None`: none names its cluster.
 fn commonest_cluster(carriers: &[&MemberReading<'_>]) -> Option<ClusterId> {
     let mut named: Vec<(ClusterId, Weight)> = carriers
@@ -259,6 +293,8 @@ fn commonest_cluster(carriers: &[&MemberReading<'_>]) -> Option<ClusterId> {
     named.chunk_by(|one, other| one.0 == other.0).max_by_key(|same| weight(same)).map(|same| same[0].0)
 }
 
+/// With fewer votes, one bad group is half of all.
+const ENOUGH_TO_DIVIDE: Weight = Weight::votes(4);
 /// After so many votes the server's own clock and newcomers may consent: a minute.
 const CONSENT_AFTER: u32 = 12;
 /// After taking over the members' time the rate is left alone for ten minutes.

@@ -390,6 +390,24 @@ fn between_three_and_three_carriers_there_is_no_first_vote_and_a_kept_time_decid
 }
 
 #[test]
+fn carriers_that_have_drifted_apart_are_brought_together_amid_their_times() {
+    for (times_ms, expected) in [
+        (vec![0, 100, 200, 300, 400], Some(200)),
+        (vec![0, 100, 200, 90_000, 400], Some(200)),
+        (vec![0, 0, 0, 1_690, 1_690, 1_690], None),
+        (vec![0, 100, 120, 400], Some(100)),
+        (vec![0, 200], None),
+    ] {
+        let mut story = Story::begin();
+        let clients: Vec<TestClient> = times_ms.iter().map(|ms| member(Span::from_millis(*ms))).collect();
+        let transitions: Vec<_> = (0..14).filter_map(|_| story.round(&clients).transition).collect();
+        let adopted = transitions.contains(&PhaseTransition::Adopted);
+        let phase = story.timekeeper.timescale.phase_at(story.now);
+        assert_eq!(adopted.then_some(phase.as_nanos() / 1_000_000), expected, "{times_ms:?} {transitions:?}");
+    }
+}
+
+#[test]
 fn machines_that_start_in_1970_do_not_outvote_those_that_carry_the_time() {
     let mut story = Story::begin();
     let since_1970 = Span::from_nanos(story.now.as_nanos());

@@ -14,7 +14,7 @@ impl Weight {
     pub const ONE: Weight = Weight(1 << 32);
 
     /// So many votes.
-    pub fn votes(count: usize) -> Weight {
+    pub const fn votes(count: usize) -> Weight {
         Weight((count as u64).saturating_mul(Weight::ONE.0))
     }
 

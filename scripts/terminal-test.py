@@ -244,6 +244,12 @@ def quit_watch(terminal):
     )
 
 
+def group(member):
+    """The unit whose votes a member shares, and its part of a vote."""
+    shares = member["vote"] == "in" and member["weight"] < 1
+    return member["group"] + (f", {member['weight']:.2f} votes" if shares else "")
+
+
 def same_in_both(cluster, look):
     """Looks until the JSON before and after says the same of the members; then the screen has to say it,
     too."""
@@ -292,6 +298,7 @@ def compare(status, screen):
             "PPM": f"{member['frequency_ppb'] / 1e3:+.3f}",
             "ROUNDS": f"{member['heard']}/{member['rounds']}",
             "VOTE": member["vote"],
+            "GROUP": group(member),
             "ADDRESS": member["address"],
         }
         # When it was last heard changes from one look to the next.

@@ -89,20 +89,19 @@ fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) ->
         }
 }
 
-/// How many votes the members have, where they share some.
+/// How many votes the members have, where they share some; one vote has a line of its own.
 fn votes(round: &RoundSummary) -> String {
     let shared = (round.votes - round.members as f64).abs() > SHOWN_VOTES / 2.0;
     match round.votes {
-        _ if !shared => String::new(),
-        votes if is_one(votes) => " with one vote".to_owned(),
-        votes => format!(" with {} votes", (votes / SHOWN_VOTES).round() * SHOWN_VOTES),
+        votes if !shared || is_one(votes) => String::new(),
+        votes => format!(" ({} votes)", (votes / SHOWN_VOTES).round() * SHOWN_VOTES),
     }
 }
 
 /// What it means if all members share one vote.
 fn single_group(round: &RoundSummary) -> &'static str {
     match round.members > 1 && is_one(round.votes) {
-        true => "All clocks are in one group, such as one machine: no vote protects against that group\n",
+        true => "All clocks share one vote: they are in one group, such as one machine\n",
         false => "",
     }
 }
@@ -159,25 +158,19 @@ pub(crate) fn cells(client: &ClientRow) -> Vec<(String, String)> {
         plain(span(client.delay_ns)),
         plain(ppm(client.frequency_ppb)),
         plain(format!("{}/{}", client.heard, client.rounds)),
-        vote(client),
+        word(client.vote.as_str()),
         plain(span(Some(client.heard_ago_ns))),
         plain(group(client)),
         plain(client.address.to_string()),
     ]
 }
 
-/// Whether a member has a vote, and which part of one if it shares it.
-fn vote(client: &ClientRow) -> (String, String) {
-    let word = client.vote.as_str().to_owned();
-    match client.vote {
-        Vote::In if client.weight < 1.0 => (format!("{word} {:.2}", client.weight), word),
-        _ => (word.clone(), word),
-    }
-}
-
-/// The unit whose votes a member shares, with its label.
+/// The unit whose votes a member shares, with its label, and its part of a vote if it shares it.
 fn group(client: &ClientRow) -> String {
-    if client.label.is_empty() { client.group.clone() } else { format!("{}: {}", client.label, client.group) }
+    let label = if client.label.is_empty() { String::new() } else { format!("{}: ", client.label) };
+    let shared = client.vote == Vote::In && client.weight < 1.0;
+    let part = if shared { format!(", {:.2} votes", client.weight) } else { String::new() };
+    format!("{label}{}{part}", client.group)
 }
 
 /// A short form of a state.
@@ -253,9 +246,9 @@ mod tests {
     #[test]
     fn votes_that_are_shared_are_shown() {
         assert!(line(3, 3.0).contains("; 3 members, 3 heard"));
-        assert!(line(7, 4.9999).contains("; 7 members with 5 votes, "));
+        assert!(line(7, 4.9999).contains("; 7 members (5 votes), "));
         let one = line(4, 0.9999);
-        assert!(one.contains("; 4 members with one vote, ") && one.contains("All clocks are in one group"));
+        assert!(one.contains("; 4 members, ") && one.contains("All clocks share one vote"));
         assert!(!line(1, 1.0).contains("group"), "a server alone");
     }
 }

@@ -248,8 +248,16 @@ const MIN_MEMBERS: usize = 5;
 const GAP: usize = 2;
 /// What is left out on narrow screens, in this order, as long as there is no room for so many rounds of
 /// history.
-const SPARED: [(&str, usize); 7] =
-    [("ADDRESS", 16), ("ROUNDS", 8), ("ERROR", 8), ("HEARD", 0), ("DELAY", 0), ("PPM", 0), ("BOUND", 0)];
+const SPARED: [(&str, usize); 8] = [
+    ("ADDRESS", 16),
+    ("GROUP", 16),
+    ("ROUNDS", 8),
+    ("ERROR", 8),
+    ("HEARD", 0),
+    ("DELAY", 0),
+    ("PPM", 0),
+    ("BOUND", 0),
+];
 
 #[cfg(test)]
 mod tests {

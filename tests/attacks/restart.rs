@@ -106,7 +106,8 @@ fn a_server_that_has_kept_its_time_finds_the_honest_carriers() {
 }
 
 /// g = 6, f = 2: the server, three good nodes, and two stolen keys of six. Four in six are more than half,
-/// three carriers with the kept time of the server; without that they are not, and nobody is moved.
+/// three carriers with the kept time of the server. Without that they are half of all, and the server takes
+/// their time after a minute, since it is amid that of the good ones. In either case nobody is moved.
 #[test]
 fn a_third_of_the_keys_moves_nothing_at_a_server_that_restarts() {
     for keeps in [true, false] {
@@ -118,14 +119,12 @@ fn a_third_of_the_keys_moves_nothing_at_a_server_that_restarts() {
         restart.restart(config, ahead, Some(&["stolen-1", "stolen-2"]));
         restart.island.run(300);
         let island = &mut restart.island;
-        assert_eq!(island.count(adopted), usize::from(keeps));
+        assert_eq!(island.count(adopted), 1);
         let at = island.now();
         for (before, now) in island.since_mark(at).into_iter().skip(1) {
             assert!((now - before).abs() < NOISE, "moved by {}", now - before);
         }
-        if keeps {
-            assert!(island.named() == 2 && island.no_good_clock_is_named());
-        }
+        assert!(island.named() == 2 && island.no_good_clock_is_named());
     }
 }
 

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::process::Command;
-
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, UndecidedReason};
 use meantime_core::server::{Target, TimeChange};
@@ -13,7 +11,7 @@ use meantime_core::{ClientConfig, Node, Server, ServerConfig, ServerEvent};
 use meantime_sim::testkit::by_hand::CLIENT;
 use meantime_sim::testkit::{Pair, events};
 use serde_json::Value;
-use support::{Process, client, scratch, server};
+use support::{Process, client, meantime, scratch, server};
 
 const HOUR: Span = Span::from_secs(3_600);
 const EPOCH: Timestamp = Timestamp::from_nanos(0);
@@ -118,15 +116,6 @@ fn the_time_of_a_cluster_is_set_to_what_a_member_shows() {
     let change = pair.server.set_time_from(now, CLIENT, Adjustment::Step);
     let back = |amount: Span| (amount + Span::from_secs(3)).abs() < Span::from_millis(1);
     assert!(matches!(change, Ok(TimeChange::Adjusted(setting)) if back(setting.amount)), "{change:?}");
-}
-
-/// What `meantime` prints on stdout and stderr, and whether it succeeds.
-fn meantime(arguments: &[&str]) -> (bool, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_meantime")).args(arguments).output().expect("meantime starts");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), text)
 }
 
 /// A server and two clients, all of them `offset` from this machine's clock.

@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::process::Command;
 use std::time::Duration;
 
 use meantime_core::event::{Exclusion, HoldoverReason};
@@ -13,7 +12,7 @@ use meantime_core::{ClientEvent, Node, Server, ServerConfig, ServerEvent};
 use meantime_sim::testkit::by_hand::*;
 use meantime_sim::testkit::{Pair, drain, events};
 use serde_json::Value;
-use support::{Process, client, pause, scratch, server};
+use support::{Process, client, meantime, pause, scratch, server};
 
 const HOST: [&str; 3] = ["192.0.2.7:40000", "192.0.2.7:40001", "192.0.2.7:40002"];
 const OTHER: &str = "192.0.2.8:40000";
@@ -181,15 +180,6 @@ fn a_denied_name_counts_only_with_keys() {
     let config = ServerConfig { deny_names: vec![Name::new("attic")], ..ServerConfig::default() };
     let mut server = Server::new(config, [3; 32], at(0.0, Span::ZERO));
     assert!(matches!(named(&mut server, 0.5, OTHER, "attic", 1), Body::Welcome(_)));
-}
-
-/// What `meantime` prints on stdout and stderr, and whether it succeeds.
-fn meantime(arguments: &[&str]) -> (bool, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_meantime")).args(arguments).output().expect("meantime starts");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.success(), text)
 }
 
 #[test]

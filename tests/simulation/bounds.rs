@@ -4,7 +4,7 @@
 use meantime_core::time::Span;
 use meantime_sim::{Directions, Fault, Jitter, MemberIndex, Sample, Scenario, Simulation, SlowQueue};
 
-use crate::support::{Running, battery, loss, s, seeds, us};
+use crate::support::{Running, battery, jitters, loss, s, seeds, us};
 
 /// Runs a scenario to its end. Returns the largest bound that a client stated after it had settled.
 fn largest_excess(scenario: &Scenario) -> Span {
@@ -62,15 +62,8 @@ fn on_a_good_lan_the_stated_error_is_neither_bold_nor_timid() {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn it_holds_for_every_kind_of_jitter() {
-    let jitters = [
-        Jitter::None,
-        Jitter::Gamma { shape: 4.0, mean: us(40) },
-        Jitter::Pareto { alpha: 1.5, scale: us(50) },
-        Jitter::Gaussian { sigma: us(30) },
-        Jitter::Mixture { mean: us(20), chance: 0.2, extra: us(500) },
-    ];
     for seed in seeds(0..2) {
-        for jitter in jitters {
+        for jitter in jitters() {
             largest_excess(&Scenario { jitter, impairments: loss(0.2), ..hours(seed) });
         }
         largest_excess(&Scenario { queue: Some(SlowQueue { sigma: us(50), tau: s(60) }), ..hours(seed) });

@@ -12,7 +12,7 @@ use meantime_sim::{
 };
 
 use crate::random_faults::without_harm_to_clocks;
-use crate::support::{Running, battery, loss, s, seeds, us};
+use crate::support::{Running, battery, jitters, loss, s, seeds, us};
 
 /// What a run has shown of the coverage.
 #[derive(Default)]
@@ -91,16 +91,8 @@ fn calm(seed: u64, duration: Span) -> Scenario {
 }
 
 fn every_kind_of_path(seed: u64, duration: Span) {
-    let jitters = [
-        Jitter::None,
-        Jitter::Gamma { shape: 4.0, mean: us(40) },
-        Jitter::Pareto { alpha: 1.5, scale: us(50) },
-        Jitter::Gaussian { sigma: us(30) },
-        Jitter::Mixture { mean: us(20), chance: 0.2, extra: us(500) },
-        Jitter::Exponential { mean: us(1_000) },
-    ];
     let base = calm(seed, duration);
-    for jitter in jitters {
+    for jitter in jitters().into_iter().chain([Jitter::Exponential { mean: us(1_000) }]) {
         mostly_covered(&Scenario { jitter, ..base.clone() });
         honest(&Scenario { jitter, impairments: loss(0.2), ..base.clone() });
     }

@@ -1,7 +1,7 @@
 //! What the simulation tests share.
 
 use meantime_core::time::Span;
-use meantime_sim::{Impairments, MemberIndex, Sample, Scenario, Simulation};
+use meantime_sim::{Impairments, Jitter, MemberIndex, Sample, Scenario, Simulation};
 
 /// The seeds of a test: these, or the one in `MEANTIME_SEED`.
 pub(crate) fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
@@ -24,6 +24,17 @@ impl Drop for Running<'_> {
             );
         }
     }
+}
+
+/// One of each kind of jitter, but the exponential one that most scenarios have.
+pub(crate) fn jitters() -> [Jitter; 5] {
+    [
+        Jitter::None,
+        Jitter::Gamma { shape: 4.0, mean: us(40) },
+        Jitter::Pareto { alpha: 1.5, scale: us(50) },
+        Jitter::Gaussian { sigma: us(30) },
+        Jitter::Mixture { mean: us(20), chance: 0.2, extra: us(500) },
+    ]
 }
 
 /// Loss, and nothing else.

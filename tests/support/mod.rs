@@ -18,6 +18,15 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// What `meantime` with these arguments prints on stdout and stderr, and whether it succeeds.
+pub(crate) fn meantime(arguments: &[&str]) -> (bool, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_meantime")).args(arguments).output().expect("meantime starts");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
 /// A running `meantime`.
 pub(crate) struct Process {
     child: Child,

@@ -76,14 +76,10 @@ impl Timekeeper {
         new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) -> bool {
-        // A server whose machine has slept keeps its cluster.
-        let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
-        let kept = self.kept.map(|kept| kept.cluster);
-        let kept = kept.filter(|kept| carriers.members.iter().any(|member| member.cluster == *kept));
-        let cluster = own.or(kept).or_else(|| commonest_cluster(&carriers.members)).unwrap_or(new_cluster);
-        let manual_adjustment = match own {
-            Some(_) => Some(self.manual_adjustment),
-            None => self.carried_adjustment(now, electorate.own, &carriers.members, cluster),
+        let cluster = self.carried_cluster(carriers).unwrap_or(new_cluster);
+        let manual_adjustment = match self.cluster {
+            ClusterId(0) => self.carried_adjustment(now, electorate.own, &carriers.members, cluster),
+            _ => Some(self.manual_adjustment),
         };
         let Some(manual_adjustment) = manual_adjustment else {
             return false;
@@ -124,6 +120,15 @@ impl Timekeeper {
         self.begin_following();
         conclusion.report.outcome = Outcome::Following;
         true
+    }
+
+    /// The cluster whose time is adopted: that which a server has whose machine has slept; that of its kept time,
+    /// if a carrier has it; else that of most carriers. `None`: no carrier names its cluster.
+    fn carried_cluster(&self, carriers: &Carriers<'_>) -> Option<ClusterId> {
+        let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
+        let kept = self.kept.map(|kept| kept.cluster);
+        let kept = kept.filter(|kept| carriers.members.iter().any(|member| member.cluster == *kept));
+        own.or(kept).or_else(|| commonest_cluster(&carriers.members))
     }
 
     /// The manual time adjustment with which more than half of the carriers of this cluster have its time. If

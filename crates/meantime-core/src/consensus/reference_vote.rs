@@ -20,6 +20,8 @@
 
 use alloc::vec::Vec;
 
+use super::vote;
+use super::weight::Weight;
 use crate::time::Span;
 
 /// What a reference states: UTC is `middle` ahead of some clock, and not farther from that than `reach`.
@@ -29,8 +31,8 @@ pub struct ReferenceInterval {
     pub middle: Span,
     /// Half of its width; not negative.
     pub reach: Span,
-    /// How much it counts; 0: not at all.
-    pub weight: u64,
+    /// What it counts.
+    pub weight: Weight,
 }
 
 /// What the majority of the references state.
@@ -68,56 +70,32 @@ impl AcceptedUtc {
 
 /// The agreement of references with more than half of the weight of all; `None`: there is none.
 pub fn agree(references: &[ReferenceInterval]) -> Option<AcceptedUtc> {
-    let total: u128 = references.iter().map(|reference| u128::from(reference.weight)).sum();
-    let is_majority = |weight: u128| 2 * weight > total;
+    let total: Weight = references.iter().map(|reference| reference.weight).sum();
     // At equal places intervals begin before others end: they meet in that point.
-    let mut edges: Vec<(Span, Edge, u64)> = Vec::with_capacity(2 * references.len());
+    let mut edges: Vec<(Span, Edge, Weight)> = Vec::with_capacity(2 * references.len());
     for reference in references {
         edges.push((reference.low(), Edge::Begins, reference.weight));
         edges.push((reference.high(), Edge::Ends, reference.weight));
     }
     edges.sort_unstable();
-    let (mut inside, mut low, mut high) = (0u128, None, None);
+    let (mut inside, mut low, mut high) = (Weight::ZERO, None, None);
     for (at, edge, weight) in edges {
-        let was_majority = is_majority(inside);
+        let was_majority = inside.is_majority_of(total);
         match edge {
-            Edge::Begins => inside += u128::from(weight),
-            Edge::Ends => inside = inside.saturating_sub(weight.into()),
+            Edge::Begins => inside += weight,
+            Edge::Ends => inside -= weight,
         }
-        match (was_majority, is_majority(inside)) {
+        match (was_majority, inside.is_majority_of(total)) {
             (false, true) => low = low.or(Some(at)),
             (true, false) => high = Some(at),
             _ => {}
         }
     }
     let accepted = AcceptedUtc { middle: low?, low: low?, high: high? };
-    let agreeing: Vec<(Span, u64)> = references
-        .iter()
-        .filter(|reference| accepted.includes(reference))
-        .map(|reference| (reference.middle, reference.weight))
-        .collect();
-    let middle = weighted_median(agreeing)?.max(accepted.low).min(accepted.high);
+    let agreeing = references.iter().filter(|reference| accepted.includes(reference));
+    let middle = vote::median(agreeing.map(|reference| (reference.middle, reference.weight)))?;
+    let middle = middle.max(accepted.low).min(accepted.high);
     Some(AcceptedUtc { middle, ..accepted })
-}
-
-/// The middle between the lower and the upper weighted median; `None`: no value has a weight.
-fn weighted_median(mut values: Vec<(Span, u64)>) -> Option<Span> {
-    values.retain(|(_, weight)| *weight > 0);
-    values.sort_unstable();
-    let total: u128 = values.iter().map(|(_, weight)| u128::from(*weight)).sum();
-    let low = first_half(values.iter(), total)?;
-    let high = first_half(values.iter().rev(), total)?;
-    Some(low + (high - low).half())
-}
-
-/// The first value at which half of `total` is reached.
-fn first_half<'a>(mut values: impl Iterator<Item = &'a (Span, u64)>, total: u128) -> Option<Span> {
-    let mut reached = 0u128;
-    let value = values.find(|(_, weight)| {
-        reached += u128::from(*weight);
-        2 * reached >= total
-    });
-    value.map(|(value, _)| *value)
 }
 
 /// An end of an interval.
@@ -136,7 +114,7 @@ mod tests {
 
     fn stated(middle: i64, reach: i64) -> ReferenceInterval {
         let (middle, reach) = (Span::from_nanos(middle), Span::from_nanos(reach));
-        ReferenceInterval { middle, reach, weight: 1 }
+        ReferenceInterval { middle, reach, weight: Weight::ONE }
     }
 
     #[test]
@@ -165,10 +143,10 @@ mod tests {
     #[test]
     fn weights_decide_and_not_numbers() {
         let many = [stated(0, 10), stated(0, 10), stated(0, 10)];
-        let heavy = ReferenceInterval { weight: 4, ..stated(1_000, 10) };
+        let heavy = ReferenceInterval { weight: Weight::votes(4), ..stated(1_000, 10) };
         let all: Vec<_> = many.into_iter().chain([heavy]).collect();
         assert_eq!(agree(&all).unwrap().middle.as_nanos(), 1_000);
-        let weightless = ReferenceInterval { weight: 0, ..stated(0, 10) };
+        let weightless = ReferenceInterval { weight: Weight::ZERO, ..stated(0, 10) };
         assert_eq!(agree(&[weightless]), None);
     }
 
@@ -181,15 +159,15 @@ mod tests {
                 .into_iter()
                 .map(|(reach, off, weight)| {
                     let middle = (reach as f64 * off) as i64;
-                    ReferenceInterval { weight, ..stated(middle, reach) }
+                    ReferenceInterval { weight: Weight::from_units(weight), ..stated(middle, reach) }
                 })
                 .collect();
-            let honest: u64 = good.iter().map(|reference| reference.weight).sum();
+            let honest: u64 = good.iter().map(|reference| reference.weight.units()).sum();
             let mut left = honest - 1;
             let fit = |(middle, reach, weight): (i64, i64, u64)| {
                 let weight = weight.min(left);
                 left -= weight;
-                ReferenceInterval { weight, ..stated(middle, reach) }
+                ReferenceInterval { weight: Weight::from_units(weight), ..stated(middle, reach) }
             };
             (good, bad.into_iter().map(fit).collect())
         })
@@ -222,6 +200,7 @@ mod tests {
         fn no_references_overflow(all in vec(any::<(i64, i64, u64)>(), 0..9)) {
             let stated = |(middle, reach, weight): (i64, i64, u64)| {
                 let reach = Span::from_nanos(reach.checked_abs().unwrap_or(i64::MAX));
+                let weight = Weight::from_units(weight);
                 ReferenceInterval { middle: Span::from_nanos(middle), reach, weight }
             };
             let all: Vec<_> = all.into_iter().map(stated).collect();

@@ -1,7 +1,7 @@
 //! Weights: what the reading of one member counts in a vote.
 
 use core::iter::Sum;
-use core::ops::AddAssign;
+use core::ops::{AddAssign, SubAssign};
 
 /// A part of a vote, or several votes, in units of 2⁻³² votes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,12 @@ impl Weight {
 impl AddAssign for Weight {
     fn add_assign(&mut self, other: Weight) {
         self.0 = self.0.saturating_add(other.0);
+    }
+}
+
+impl SubAssign for Weight {
+    fn sub_assign(&mut self, other: Weight) {
+        self.0 = self.0.saturating_sub(other.0);
     }
 }
 

@@ -13,7 +13,7 @@ use alloc::collections::BTreeMap;
 use super::handles::Slot;
 use super::measurement::Measurement;
 use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
-use crate::consensus::{Timekeeper, UtcConclusion};
+use crate::consensus::{Timekeeper, UtcConclusion, Weight};
 use crate::estimation::bound::STAMP_ALLOWANCE;
 use crate::reference::{NoReference, ReferenceReading, ReferenceStanding, UtcState};
 use crate::time::{Frequency, Now, Offset, Raw, Span};
@@ -27,8 +27,8 @@ pub(super) struct References {
     pub(super) own: TrackedReference,
     /// The conclusion of the last round; `None`: there was none.
     pub(super) last: Option<UtcConclusion>,
-    /// What the references weigh that agreed in it, in units of weight.
-    pub(super) agreeing_units: u64,
+    /// What the references count that agreed in it.
+    pub(super) agreeing: Weight,
     /// Whether the server's own reference is to be read.
     pub(super) reads_own: bool,
 }
@@ -81,7 +81,7 @@ impl TrackedReference {
 
     /// What it states at `now`, if it has agreed with itself for long enough; UTC runs over the oscillator at
     /// `rate`.
-    pub(super) fn interval(&self, now: Raw, rate: Frequency, weight: u64) -> Option<ReferenceInterval> {
+    pub(super) fn interval(&self, now: Raw, rate: Frequency, weight: Weight) -> Option<ReferenceInterval> {
         let reading = self.reading.filter(|_| self.steady >= STEADY_ROUNDS)?;
         let age = now - reading.at;
         let middle = reading.phase + rate.over(age);
@@ -97,7 +97,7 @@ impl TrackedReference {
     }
 
     /// What it states at `now`, if it takes part in the vote: a falseticker does not.
-    pub(super) fn vote(&self, now: Raw, rate: Frequency, weight: u64) -> Option<ReferenceInterval> {
+    pub(super) fn vote(&self, now: Raw, rate: Frequency, weight: Weight) -> Option<ReferenceInterval> {
         self.interval(now, rate, weight).filter(|_| self.standing != ReferenceStanding::Falseticker)
     }
 
@@ -109,7 +109,7 @@ impl TrackedReference {
         rate: Frequency,
         accepted: &AcceptedUtc,
     ) -> Option<(bool, Offset)> {
-        let interval = self.interval(now, rate, 1)?;
+        let interval = self.interval(now, rate, Weight::ONE)?;
         let was_falseticker = self.standing == ReferenceStanding::Falseticker;
         let agrees = accepted.includes(&interval);
         self.returning = if agrees && was_falseticker { self.returning + 1 } else { 0 };

@@ -55,20 +55,18 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
     if !references.clients.is_empty() || references.own.reading.is_some() {
         let weights = groups::weigh(&context.config, &context.members);
         let own = Some(&references.own).filter(|_| followed.includes(&context.config.name));
-        intervals.extend(own.and_then(|own| own.vote(now.raw, rate, weights.own.units())));
+        intervals.extend(own.and_then(|own| own.vote(now.raw, rate, weights.own)));
         let members = context.members.from(0).zip(weights.members);
         intervals.extend(members.filter_map(|((slot, member), weight)| {
             let stands = is_undecided || (member.has_vote() && member.verdict != Verdict::Minority);
             let client = references.clients.get(&slot).filter(|_| stands && counts(member, followed))?;
-            client.tracked.vote(now.raw, rate, weight.units())
+            client.tracked.vote(now.raw, rate, weight)
         }));
     }
     let conclusion = context.timekeeper.follow_references(now.raw, &intervals);
     let agrees =
         |interval: &&ReferenceInterval| conclusion.accepted.is_some_and(|utc| utc.includes(interval));
-    let units =
-        intervals.iter().filter(agrees).fold(0u64, |sum, agreeing| sum.saturating_add(agreeing.weight));
-    context.references.agreeing_units = units;
+    context.references.agreeing = intervals.iter().filter(agrees).map(|interval| interval.weight).sum();
     if let Some(accepted) = &conclusion.accepted {
         judge(context, now.raw, rate, accepted);
     }
@@ -131,7 +129,7 @@ pub(super) fn found(context: &mut Context, now: Now) -> Option<Correction> {
     let named = matches!(context.config.follow_references, FollowedReferences::Named(_));
     // Without keys anybody can take a name.
     let is_known = named && context.authenticator.has_keys();
-    if !is_known && context.references.agreeing_units < Weight::votes(2).units() {
+    if !is_known && context.references.agreeing < Weight::votes(2) {
         return None;
     }
     let time = Timestamp::from_nanos((now.raw + utc.middle).as_nanos());

@@ -208,7 +208,7 @@ impl Registrar {
         };
         let local = context.members.number_of_local(path.local)?;
         let replaced = same_node(&context.members, request);
-        report_replacement(context, now, request);
+        report_replacement(context, now, request, replaced);
         for slot in replaced.into_iter().flatten() {
             self.dismiss(context, now, slot);
         }
@@ -238,8 +238,12 @@ fn same_node(members: &Members, request: Request<'_>) -> [Option<Slot>; 3] {
 }
 
 /// Reports that another process has registered with a name, and its key, that was in use.
-fn report_replacement(context: &mut Context, now: Now, request: Request<'_>) {
-    let [_, own, namesake] = same_node(&context.members, request);
+fn report_replacement(
+    context: &mut Context,
+    now: Now,
+    request: Request<'_>,
+    [_, own, namesake]: [Option<Slot>; 3],
+) {
     let replaced = namesake.filter(|slot| Some(*slot) != own).and_then(|slot| context.members.get(slot));
     if let Some(member) = replaced {
         let (client, silent) = (member.peer(), member.silence(now.mono));
@@ -249,21 +253,25 @@ fn report_replacement(context: &mut Context, now: Now, request: Request<'_>) {
 
 /// Remembers that the group of a member has a vote.
 fn remember_vote(context: &mut Context, now: Now, slot: Slot) {
-    let Some(member) = context.members.get(slot).filter(|member| member.has_vote()) else { return };
-    let group = groups::group_of(&context.config, member, context.members.local(member));
-    let (group, max) = (context.members.hasher().hash_one(group), context.config.max_clients);
-    context.members.remembered().remember(now.mono, group, max);
+    let has_vote = context.members.get(slot).is_some_and(Member::has_vote);
+    let Some(group) = group_hash(context, slot).filter(|_| has_vote) else { return };
+    context.members.remembered().remember(now.mono, group, context.config.max_clients);
 }
 
 /// Gives a new member the vote that its group has had.
 fn recall_vote(context: &mut Context, now: Now, slot: Slot) {
-    let Some(member) = context.members.get(slot) else { return };
-    let group = groups::group_of(&context.config, member, context.members.local(member));
-    let group = context.members.hasher().hash_one(group);
+    let Some(group) = group_hash(context, slot) else { return };
     let has_vote = context.members.remembered().includes(now.mono, group);
     if let Some(member) = context.members.at(slot).filter(|_| has_vote) {
         member.give_vote();
     }
+}
+
+/// The hash of a member's group, by which its vote is remembered.
+fn group_hash(context: &Context, slot: Slot) -> Option<u64> {
+    let member = context.members.get(slot)?;
+    let group = groups::group_of(&context.config, member, context.members.local(member));
+    Some(context.members.hasher().hash_one(group))
 }
 
 /// Whether the member at this address, of this process or of this name, was admitted only a moment ago. A

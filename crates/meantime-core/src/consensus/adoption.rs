@@ -122,8 +122,8 @@ impl Timekeeper {
         true
     }
 
-    /// The cluster whose time is adopted: that which a server has whose machine has slept; that of its kept time,
-    /// if a carrier has it; else that of most carriers. `None`: no carrier names its cluster.
+    /// The cluster whose time is adopted: that which a server has whose machine has slept; that of its kept
+    /// time, if a carrier has it; else that of most carriers. `None`: no carrier names its cluster.
     fn carried_cluster(&self, carriers: &Carriers<'_>) -> Option<ClusterId> {
         let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
         let kept = self.kept.map(|kept| kept.cluster);

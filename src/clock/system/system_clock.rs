@@ -5,9 +5,9 @@ use super::event::SystemClockEvent;
 use super::kernel::KernelClock;
 #[cfg(target_os = "linux")]
 use super::linux::LinuxClock;
-use super::lock::ClockLock;
 #[cfg(target_os = "linux")]
 use super::lock::places;
+use super::lock::{ClockLock, Predecessor};
 use super::steering::{Steering, SystemClockReading};
 #[cfg(target_os = "linux")]
 use super::takeover::{SystemClockError, take_over};
@@ -53,7 +53,8 @@ impl<K: KernelClock> SystemClock<K> {
     fn with(kernel: K, config: SteeringConfig, lock: Option<ClockLock>) -> SystemClock<K> {
         let overlay = Overlay::start(Span::ZERO, Frequency::ZERO);
         let now = overlay.read().now.mono;
-        let steering = Steering::new(kernel, config);
+        let predecessor = lock.as_ref().map_or(Predecessor::NoneOrEnded, ClockLock::predecessor);
+        let steering = Steering::new(kernel, config, predecessor);
         SystemClock { overlay, steering, next: now, earliest: now, changed: false, _lock: lock }
     }
 }

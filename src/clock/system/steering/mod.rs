@@ -29,6 +29,7 @@ use self::foreign::{Conflicts, LastAdjustment};
 use super::config::{OnConflict, SteeringConfig};
 use super::event::SystemClockEvent;
 use super::kernel::{KernelAdjustment, KernelClock, KernelState, KernelStatus, ScaledPpm};
+use super::lock::Predecessor;
 use crate::clock::published_time::PublishedTime;
 use meantime_core::time::{Correction, Frequency, Raw, Span};
 
@@ -53,6 +54,8 @@ pub struct Steering<K> {
 enum SteeringPhase {
     /// The node has not had the cluster time yet; nothing was set.
     Waiting,
+    /// As `Waiting`; and a predecessor was killed, which may have called the clock synchronized.
+    Inherited,
     /// The clock follows.
     Following(LastAdjustment),
     /// The node has lost the cluster time; the clock runs at the learned rate.
@@ -65,7 +68,7 @@ impl SteeringPhase {
     fn last(&self) -> Option<LastAdjustment> {
         match self {
             SteeringPhase::Following(last) | SteeringPhase::Lapsed(last) => Some(*last),
-            SteeringPhase::Waiting | SteeringPhase::GivenUp => None,
+            SteeringPhase::Waiting | SteeringPhase::Inherited | SteeringPhase::GivenUp => None,
         }
     }
 }
@@ -80,11 +83,15 @@ struct Plan {
 
 impl<K: KernelClock> Steering<K> {
     /// Sets nothing before the node has the cluster time.
-    pub fn new(kernel: K, config: SteeringConfig) -> Steering<K> {
+    pub fn new(kernel: K, config: SteeringConfig, predecessor: Predecessor) -> Steering<K> {
+        let phase = match predecessor {
+            Predecessor::NoneOrEnded => SteeringPhase::Waiting,
+            Predecessor::Killed => SteeringPhase::Inherited,
+        };
         Steering {
             kernel,
             config,
-            phase: SteeringPhase::Waiting,
+            phase,
             learned_rate: Frequency::ZERO,
             bound: LastBound::default(),
             no_step_before: None,
@@ -120,14 +127,17 @@ impl<K: KernelClock> Steering<K> {
     }
 
     /// Leaves the clock in a sane state for programs that know nothing of this one: at the learned rate,
-    /// without the remaining slew, and called unsynchronized.
+    /// without the remaining slew, and called unsynchronized. That is also done for a predecessor that was
+    /// killed.
     pub fn release(&mut self) {
-        if self.phase.last().is_none() {
-            return;
-        }
+        let released = match self.phase {
+            SteeringPhase::Waiting | SteeringPhase::GivenUp => return,
+            SteeringPhase::Inherited => self.call_unsynchronized(),
+            SteeringPhase::Following(_) | SteeringPhase::Lapsed(_) => self.set_learned_rate().map(drop),
+        };
         self.phase = SteeringPhase::Waiting;
-        if let Err(error) = self.set_learned_rate() {
-            log::warn!("the system's clock could not be left at its learned rate: {error}");
+        if let Err(error) = released {
+            log::warn!("the system's clock could not be released: {error}");
         }
     }
 
@@ -180,8 +190,7 @@ impl<K: KernelClock> Steering<K> {
             self.phase = SteeringPhase::GivenUp;
             events.push(SystemClockEvent::GivenUp);
             // If the other program keeps the clock synchronized, it says so by itself.
-            let status = Some(state.status.with(KernelStatus::UNSYNCHRONIZED));
-            return self.kernel.adjust(&KernelAdjustment { status, ..KernelAdjustment::default() });
+            return self.call_unsynchronized();
         }
         self.kernel.quiet()
     }
@@ -230,6 +239,12 @@ impl<K: KernelClock> Steering<K> {
         let wanted = KernelAdjustment { frequency: Some(frequency), status, ..KernelAdjustment::default() };
         self.kernel.adjust(&wanted)?;
         Ok(frequency)
+    }
+
+    /// Calls the clock unsynchronized, and leaves its rate.
+    fn call_unsynchronized(&mut self) -> io::Result<()> {
+        let status = Some(self.kernel.state()?.status.with(KernelStatus::UNSYNCHRONIZED));
+        self.kernel.adjust(&KernelAdjustment { status, ..KernelAdjustment::default() })
     }
 
     /// After a suspension the kernel puts the system's time forward, by the hardware clock; the published

@@ -125,7 +125,7 @@ impl Bench {
             bound: Some(Span::from_micros(110)),
         };
         let machine = Rc::new(RefCell::new(machine));
-        Bench { steering: Steering::new(Fake(machine.clone()), config), machine }
+        Bench { steering: Steering::new(Fake(machine.clone()), config, Predecessor::NoneOrEnded), machine }
     }
 
     /// Follows once a second, as the event loop does.
@@ -203,6 +203,21 @@ fn nothing_is_set_before_the_node_has_the_cluster_time() {
     bench.steering.release();
     let machine = bench.machine.borrow();
     assert!(machine.adjustments.is_empty() && machine.quieted == 0);
+}
+
+#[test]
+fn the_clock_of_a_killed_predecessor_is_called_unsynchronized_at_the_end_only() {
+    let mut bench = Bench::new(Span::from_secs(5));
+    bench.machine.borrow_mut().has_cluster_time = false;
+    bench.machine.borrow_mut().kernel.status = KernelStatus::default();
+    let (kernel, config) = (Fake(bench.machine.clone()), config(OnConflict::GiveWay));
+    bench.steering = Steering::new(kernel, config, Predecessor::Killed);
+    assert!(bench.run(20).is_empty());
+    assert!(bench.is_synchronized() && bench.machine.borrow().adjustments.is_empty());
+    let rate = bench.kernel(|_| {}).frequency;
+    bench.steering.release();
+    let kernel = bench.kernel(|_| {});
+    assert_eq!((kernel.status, kernel.frequency), (KernelStatus::UNSYNCHRONIZED, rate));
 }
 
 #[test]

@@ -4,32 +4,36 @@
 //! or more, by weight; a few may be liars that were early. Then no first vote takes place that would step a
 //! clock among them: the server adopts what they carry, or waits.
 //!
-//! Let A be the carriers that agree within the maximum window, and T the weight of all members, the server's
-//! own clock and newcomers included, but not those of them that show an implausible time: such a clock knows
-//! nothing. After the sleep of its machine, a server knows which members had a vote and that its own clock is
-//! not to be trusted: then T is the weight of those members. The server adopts the time of A
+//! A carrier *allows* a time that is within the maximum window and the bound that it states of its clock: its
+//! clock may have drifted that far in a holdover. Let A be the carriers that allow the median of all, and T
+//! the weight of all members, the server's own clock and newcomers included, but not those of them that show
+//! an implausible time: such a clock knows nothing. After the sleep of its machine, a server knows which
+//! members had a vote and that its own clock is not to be trusted: then T is the weight of those members. The
+//! server adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
 //!   If the carriers are divided, its own kept time so decides between them.
-//! * after a minute, if the carriers are more than half of the clients, so that one of them is good, and A
-//!   and the clocks that consent have more than half of T. The server's own clock, unless
-//!   its kept time counts already, and newcomers consent if they are within the radius of A, as in a first
-//!   vote, and not of a carrier that has another time: a clock that is near both cannot tell which is right.
-//!   So a cluster of two machines survives the restart of a server that has kept nothing.
-//!
+//! * after a minute, if A is more than half of the carriers, and A and the clocks that consent have more than
+//!   half of T. The server's own clock, unless its kept time counts already, and newcomers consent if they
+//!   are within the radius of A, as in a first vote, and not of a carrier that has another time: a clock that
+//!   is near both cannot tell which is right. So a cluster survives that its server, which has kept nothing,
+//!   and half of its clients restart.
 //! * after a minute, too, if carriers with half of T have no lower time, and carriers with half of T have no
-//!   higher one: the good carriers then have drifted apart, as in a long holdover, and this time is amid
-//!   theirs.
+//!   higher one: the good carriers then have drifted apart, and this time is amid theirs.
 //!
-//! With fewer than T/2 of weight in bad groups, A contains a good clock in either case, so the adopted time
-//! is within the maximum window of a good clock; or, if no good clock carries a time, within the radius.
+//! With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time is one
+//! that a good carrier allows; or, if the good clocks that support it carry none, it is within the radius of
+//! theirs, and no good carrier's.
+//!
+//! Carriers of which no two agree know no common time. Among them a server that has no cluster does not wait
+//! for longer than that minute: it takes the first vote.
 
 use super::following::{agreement, report};
 use super::noise::Ballot;
 use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
 use super::timekeeper::Timekeeper;
-use super::vote::{self, Agreement};
+use super::vote::{self, Agreement, VoteReading};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::event::{Exclusion, Outcome};
@@ -85,18 +89,18 @@ impl Timekeeper {
             return false;
         };
         let ballots = self.ballots(now, &carriers.members);
+        let allowing = self.allowing(&ballots);
         let kept = self.kept_phase(now, cluster, &manual_adjustment);
-        let carried = carried_time(&ballots, carriers.weight, kept, electorate.own);
+        let carried = carried_time(&allowing, carriers.weight, kept, electorate.own);
         report(&ballots, &carried, conclusion);
         let mut supporting = carried.weight;
         let supports = kept.is_some_and(|(phase, reach)| (phase - carried.median).abs() <= reach);
         supporting += if supports { electorate.own } else { Weight::ZERO };
-        let are_most = carriers.weight.is_majority_of(self.plausible_clients(electorate));
-        if votes >= CONSENT_AFTER && are_most {
+        if votes >= CONSENT_AFTER {
             let shown = |phase: Span| {
                 phase + manual_adjustment.added_at(Timestamp::from_nanos((now + phase).as_nanos()))
             };
-            let others = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
+            let others = allowing.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
             let others: Vec<Span> = others.map(|ballot| shown(ballot.vote.offset)).collect();
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
@@ -104,13 +108,14 @@ impl Timekeeper {
         }
         let all = self.votes_for_adoption(now, electorate, carriers);
         let carried = Some(carried).filter(|it| it.majority && supporting.is_majority_of(all));
-        let amid = || amid_the_good(&ballots, kept, electorate.own, all).filter(|_| votes >= CONSENT_AFTER);
-        let Some(carried) = carried.or_else(amid) else {
+        let amid = || amid_the_good(&allowing, kept, electorate.own, all).filter(|_| votes >= CONSENT_AFTER);
+        let Some(time) = carried.or_else(amid).and_then(|it| nearest_shown(&ballots, it.median)) else {
             return false;
         };
+        let carried = Agreement { median: time, ..Agreement::default() };
         let agreeing: Vec<Ballot> =
             ballots.iter().filter(|ballot| carried.includes(&ballot.vote, MAX_WINDOW)).copied().collect();
-        if !self.follow(now, carried.median, &agreeing, conclusion) {
+        if !self.follow(now, time, &agreeing, conclusion) {
             return false;
         }
         conclusion.judgements = self.judge_carriers(now, electorate, &carried);
@@ -120,6 +125,23 @@ impl Timekeeper {
         self.begin_following();
         conclusion.report.outcome = Outcome::Following;
         true
+    }
+
+    /// The same ballots, each with the bound that its client states in its error, up to the radius.
+    fn allowing(&self, ballots: &[Ballot]) -> Vec<Ballot> {
+        let allowing = |ballot: &Ballot| {
+            let stated = ballot.reading.bound.unwrap_or_default().min(self.config.radius);
+            let vote = VoteReading { error: ballot.vote.error + stated, ..ballot.vote };
+            Ballot { vote, ..*ballot }
+        };
+        ballots.iter().map(allowing).collect()
+    }
+
+    /// Whether the server need not wait any more for carriers that support a time: it has no cluster, and no
+    /// two of them agree.
+    pub(super) fn has_waited_for(&self, votes: u32, now: Raw, carriers: &Carriers<'_>) -> bool {
+        let apart = || no_two_agree(&self.allowing(&self.ballots(now, &carriers.members)));
+        votes >= CONSENT_AFTER && self.cluster == ClusterId(0) && apart()
     }
 
     /// The cluster whose time is adopted: that which a server has whose machine has slept; that of its kept
@@ -259,31 +281,47 @@ fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>
 }
 
 /// A time that is amid those of the good carriers, though no half of them agrees: carriers with half of `all`
-/// votes are not below it, and others with half of them not above it, by more than the maximum window. Bad
-/// groups have less than half, so there is a good carrier on either side. There have to be four votes at
-/// least. A kept time counts as that of a carrier. `None`: there is no such time.
+/// votes allow it or a lower one, and others with half of them it or a higher one. Bad groups have less than
+/// half, so there is a good carrier on either side. There have to be four votes at least. A kept time counts
+/// as that of a carrier. `None`: there is no such time.
 fn amid_the_good(
     ballots: &[Ballot],
     kept: Option<(Span, Span)>,
     own: Weight,
     all: Weight,
 ) -> Option<Agreement> {
-    let clients = ballots.iter().map(|ballot| (ballot.vote.offset, ballot.vote.weight));
-    let times: Vec<(Span, Weight)> = clients.chain(kept.map(|(phase, _)| (phase, own))).collect();
-    let sum = |counts: &dyn Fn(Span) -> bool| -> Weight {
-        times.iter().filter(|(time, _)| counts(*time)).map(|(_, weight)| *weight).sum()
+    let kept = kept.map(|(offset, _)| VoteReading { offset, error: Span::ZERO, weight: own });
+    let votes: Vec<VoteReading> = ballots.iter().map(|ballot| ballot.vote).chain(kept).collect();
+    let sum = |counts: &dyn Fn(&VoteReading) -> bool| -> Weight {
+        votes.iter().filter(|vote| counts(vote)).map(|vote| vote.weight).sum()
     };
-    let lower = vote::lower_median(times.iter().copied())?;
-    let upper = -vote::lower_median(times.iter().map(|(time, weight)| (-*time, *weight)))?;
+    let lower = vote::lower_median(votes.iter().map(|vote| (vote.offset, vote.weight)))?;
+    let upper = -vote::lower_median(votes.iter().map(|vote| (-vote.offset, vote.weight)))?;
     let is_amid = |time: &Span| {
-        let (not_above, not_below) = (*time + MAX_WINDOW, *time - MAX_WINDOW);
-        sum(&|other| other <= not_above).is_half_of(all) && sum(&|other| other >= not_below).is_half_of(all)
+        sum(&|vote| vote.offset - vote.error <= *time + MAX_WINDOW).is_half_of(all)
+            && sum(&|vote| vote.offset + vote.error >= *time - MAX_WINDOW).is_half_of(all)
     };
     let median = [lower, upper].into_iter().find(is_amid).filter(|_| all >= ENOUGH_TO_DIVIDE)?;
-    let around = Agreement { median, majority: true, ..Agreement::default() };
-    let agreeing = || ballots.iter().filter(|ballot| around.includes(&ballot.vote, MAX_WINDOW));
-    let weight = agreeing().map(|ballot| ballot.vote.weight).sum();
-    Some(Agreement { agreeing: agreeing().count(), weight, ..around }).filter(|around| around.agreeing > 0)
+    Some(Agreement { median, majority: true, ..Agreement::default() })
+}
+
+/// The time itself if carriers show it within the maximum window; else the nearest one that a carrier shows.
+/// `None`: no carrier was heard.
+fn nearest_shown(ballots: &[Ballot], time: Span) -> Option<Span> {
+    let shown = ballots.iter().map(|ballot| ballot.vote.offset);
+    let nearest = shown.min_by_key(|shown| (*shown - time).abs())?;
+    Some(if (nearest - time).abs() <= MAX_WINDOW { time } else { nearest })
+}
+
+/// Whether there is no time that two carriers allow.
+fn no_two_agree(allowing: &[Ballot]) -> bool {
+    let reach = |ballot: &Ballot| ballot.vote.error + MAX_WINDOW;
+    let mut intervals: Vec<(Span, Span)> = allowing
+        .iter()
+        .map(|ballot| (ballot.vote.offset - reach(ballot), ballot.vote.offset + reach(ballot)))
+        .collect();
+    intervals.sort_unstable();
+    intervals.windows(2).all(|pair| pair[0].1 < pair[1].0)
 }
 
 /// The cluster of which most of the carriers have the time, by weight; `None`: none names its cluster.

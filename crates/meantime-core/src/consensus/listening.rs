@@ -45,7 +45,9 @@ impl Timekeeper {
             // One round later than the first vote could be: by then each client of a server that has
             // restarted has sent a heartbeat, and is here again.
             let adopted = votes > 0 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
-            if !adopted && votes >= MAX_WAITING_VOTES {
+            if !adopted && self.has_waited_for(votes, now, &carriers) {
+                self.first_vote(now, electorate, new_cluster, Among::All, conclusion);
+            } else if !adopted && votes >= MAX_WAITING_VOTES {
                 self.first_vote(now, electorate, new_cluster, Among::Newcomers, conclusion);
             }
             return;

@@ -99,6 +99,8 @@ pub struct PhaseReading {
     pub noise: Span,
     /// How much more this one may be off, from the excess of its delay.
     pub excess: Span,
+    /// How far off the time that it carries the clock is at most, as its client states; `None`: unknown.
+    pub bound: Option<Span>,
     /// Whether it is of the round that is being concluded.
     pub fresh: bool,
 }
@@ -106,7 +108,7 @@ pub struct PhaseReading {
 impl PhaseReading {
     /// The reading of the server's own clock, which is exact.
     pub(super) fn own(at: Raw, phase: Span) -> PhaseReading {
-        PhaseReading { at, phase, noise: Span::ZERO, excess: Span::ZERO, fresh: true }
+        PhaseReading { at, phase, noise: Span::ZERO, excess: Span::ZERO, bound: None, fresh: true }
     }
 
     /// What the clock reads.

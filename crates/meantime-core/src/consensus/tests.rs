@@ -84,6 +84,7 @@ struct TestClient {
     state: ClientState,
     removed: bool,
     adjustment: Frequency,
+    bound: Option<Span>,
 }
 
 impl TestClient {
@@ -93,6 +94,7 @@ impl TestClient {
             phase,
             noise: Span::from_micros(5),
             excess: Span::ZERO,
+            bound: self.bound,
             fresh: true,
         });
         let carries = self.state.has_cluster_time();
@@ -125,7 +127,7 @@ fn new_member(phase: Span) -> TestClient {
 
 fn member(phase: Span) -> TestClient {
     let (state, adjustment) = (ClientState::Synchronized, Frequency::ZERO);
-    TestClient { phase: Some(phase), state, removed: false, adjustment }
+    TestClient { phase: Some(phase), state, removed: false, adjustment, bound: None }
 }
 
 #[test]
@@ -391,19 +393,32 @@ fn between_three_and_three_carriers_there_is_no_first_vote_and_a_kept_time_decid
 
 #[test]
 fn carriers_that_have_drifted_apart_are_brought_together_amid_their_times() {
-    for (times_ms, expected) in [
-        (vec![0, 100, 200, 300, 400], Some(200)),
-        (vec![0, 100, 200, 90_000, 400], Some(200)),
-        (vec![0, 0, 0, 1_690, 1_690, 1_690], None),
-        (vec![0, 100, 120, 400], Some(100)),
-        (vec![0, 200], None),
+    for (times_ms, bound_ms, expected) in [
+        (vec![0, 100, 200, 300, 400], 0, Some(200)),
+        (vec![0, 100, 200, 90_000, 400], 0, Some(200)),
+        (vec![0, 0, 0, 1_690, 1_690, 1_690], 0, None),
+        (vec![0, 0, 0, 1_690, 1_690, 1_690], 500, None),
+        (vec![0, 100, 120, 400], 0, Some(100)),
+        // Not amid them, but within their bounds.
+        (vec![0, 100, 100, 200, 300, 300], 0, None),
+        (vec![0, 100, 100, 200, 300, 300], 150, Some(150)),
+        (vec![0, 200], 100, Some(0)),
+        (vec![0, 200], 40, None),
     ] {
         let mut story = Story::begin();
-        let clients: Vec<TestClient> = times_ms.iter().map(|ms| member(Span::from_millis(*ms))).collect();
+        // So the server's own clock consents to nothing.
+        story.timekeeper.timescale.set(story.now, HOUR, Frequency::ZERO, Adjustment::Step);
+        let bound = Some(Span::from_millis(bound_ms)).filter(|bound| *bound > Span::ZERO);
+        let drifted = |ms: &i64| TestClient { bound, ..member(Span::from_millis(*ms)) };
+        let clients: Vec<TestClient> = times_ms.iter().map(drifted).collect();
         let transitions: Vec<_> = (0..14).filter_map(|_| story.round(&clients).transition).collect();
         let adopted = transitions.contains(&PhaseTransition::Adopted);
         let phase = story.timekeeper.timescale.phase_at(story.now);
-        assert_eq!(adopted.then_some(phase.as_nanos() / 1_000_000), expected, "{times_ms:?} {transitions:?}");
+        assert_eq!(
+            adopted.then_some(phase.as_nanos() / 1_000_000),
+            expected,
+            "{times_ms:?} {bound_ms} {transitions:?}"
+        );
     }
 }
 
@@ -792,10 +807,25 @@ fn clients_without_a_time_do_not_take_it_from_as_many_that_carry_one() {
         story.timekeeper.kept =
             is_kept.then_some(KeptTime { cluster: ClusterId(5), error: Span::from_millis(1) });
         let transitions: Vec<_> = (0..20).filter_map(|_| story.round(&clients).transition).collect();
-        let expected = if is_kept { PhaseTransition::Adopted } else { PhaseTransition::Undecided };
-        assert_eq!(transitions, [expected]);
+        let waits = [PhaseTransition::Undecided].into_iter().filter(|_| !is_kept);
+        assert_eq!(transitions, waits.chain([PhaseTransition::Adopted]).collect::<Vec<_>>());
         assert!(story.timekeeper.timescale.phase_at(story.now).abs() < Span::from_millis(1));
     }
+}
+
+#[test]
+fn carriers_of_which_no_two_agree_are_no_reason_to_wait_for_longer_than_a_minute() {
+    let (near, far) = (member(SECOND.times(2)), member(HOUR));
+    let clients = [near, far, new_member(SECOND)];
+    let mut story = Story::begin();
+    assert_eq!(only_transition(&mut story, 7, &clients), Some(PhaseTransition::Undecided));
+    assert_eq!(only_transition(&mut story, 6, &clients), Some(PhaseTransition::Agreed));
+    assert_eq!(story.timekeeper.timescale.phase_at(story.now), SECOND);
+    // Two that agree are.
+    let mut story = Story::begin();
+    let clients = [near, near, far, far, new_member(SECOND), new_member(SECOND)];
+    assert_eq!(only_transition(&mut story, 7, &clients), Some(PhaseTransition::Undecided));
+    assert_eq!(only_transition(&mut story, 50, &clients), None);
 }
 
 #[test]

@@ -78,6 +78,14 @@ impl Recalled {
         let is_known = self.time.is_ok() && self.cluster != ClusterId(0);
         is_known.then_some(KeptTime { cluster: self.cluster, error: self.time_error })
     }
+
+    /// The same, where a clock that has run on since then, as a system clock does, carries the time and reads
+    /// `clock` now; `None`, too, if it is farther from the time than that may be off: it was set since.
+    pub fn kept_by(&self, clock: Timestamp) -> Option<KeptTime> {
+        let kept = self.kept()?;
+        let away = (clock - self.time.ok()?).abs();
+        (away <= kept.error).then_some(KeptTime { error: kept.error + away, ..kept })
+    }
 }
 
 /// Why a later run does not know the time.
@@ -263,6 +271,21 @@ mod tests {
         let nobodys = SavedState { cluster: ClusterId(0), ..known() };
         assert_eq!(nobodys.recalled(known().at, &plausible()).kept(), None);
         assert_eq!(known().recalled_after_boot(Span::ZERO).kept(), None);
+    }
+
+    #[test]
+    fn a_clock_that_has_run_on_has_kept_the_time_unless_it_was_set() {
+        let recalled = known().recalled(mark(1_060, 10), &plausible());
+        let (time, error) = (recalled.time.expect("a time"), recalled.time_error);
+        for (away, expected) in [
+            (Span::ZERO, Some(error)),
+            (error, Some(error + error)),
+            (-error, Some(error + error)),
+            (error + Span::from_nanos(1), None),
+        ] {
+            assert_eq!(recalled.kept_by(time + away).map(|kept| kept.error), expected, "{away}");
+        }
+        assert_eq!(known().recalled_after_boot(Span::ZERO).kept_by(time), None);
     }
 
     #[test]

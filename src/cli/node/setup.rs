@@ -117,19 +117,23 @@ impl NodeArgs {
         let now = clock.read();
         let known = file.load(now, plausible);
         let mut kept = None;
-        match known.map(|known| known.time) {
-            Some(Ok(time))
-                if self.simulate_offset == Span::ZERO && clock.resume(now.host, time) == Resumed::Yes =>
-            {
-                let ahead = Offset::ahead_by(time - Timestamp::from_nanos(now.now.raw.as_nanos()));
-                kept = known.and_then(|known| known.kept());
-                log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
-            }
-            Some(Ok(_)) if self.simulate_offset != Span::ZERO => {
+        let clock_time = Timestamp::from_nanos(now.now.raw.as_nanos());
+        match known.map(|known| (known, known.time)) {
+            Some((_, Ok(_))) if self.simulate_offset != Span::ZERO => {
                 log::info!("the last run's time is not used: --simulate-offset");
             }
-            Some(Err(lost)) => log::info!("the time is this machine's clock's, not the last run's: {lost}"),
-            _ => {}
+            Some((known, Ok(time))) => match clock.resume(now.host, time) {
+                Resumed::Yes => {
+                    let ahead = Offset::ahead_by(time - clock_time);
+                    kept = known.kept();
+                    log::info!("the time goes on from the last run's: this machine's clock and {ahead}");
+                }
+                Resumed::No => kept = known.kept_by(clock_time),
+            },
+            Some((_, Err(lost))) => {
+                log::info!("the time is this machine's clock's, not the last run's: {lost}");
+            }
+            None => {}
         }
         (Some(file), KeptState { frequency: known.map(|known| (known.frequency, known.error)), time: kept })
     }

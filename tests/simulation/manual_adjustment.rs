@@ -301,3 +301,17 @@ fn an_adjustment_that_few_had_received_when_the_server_died_is_cancelled() {
         assert!(watch.worst < us(200), "seed {seed}: {}", watch.worst);
     }
 }
+
+#[test]
+fn a_machine_that_sleeps_after_a_step_shows_it_when_it_wakes_up() {
+    let faults = vec![
+        (s(200), Fault::SetTime(s(2), Adjustment::Step)),
+        (s(700), Fault::Sleep(MemberIndex::client(1), s(600))),
+    ];
+    let scenario = Scenario { duration: s(900), faults, impairments: loss(0.05), ..Scenario::seeded(4) };
+    let _running = Running(&scenario);
+    let mut simulation = Simulation::new(&scenario);
+    simulation.run_until(s(900), &mut ());
+    let apart = simulation.sample().disagreement().expect("all have a time");
+    assert!(apart < us(500), "{apart}");
+}

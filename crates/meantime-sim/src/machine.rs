@@ -208,9 +208,12 @@ impl<N: SimNode> Machine<N> {
         }
     }
 
-    /// The machine sleeps for so long, and its oscillator with it; then its process learns for how long.
+    /// The machine sleeps for so long, and its oscillator with it; then its process learns for how long. All
+    /// of that takes no true time: the oscillator goes back instead of standing still, and with it the clock,
+    /// until the process has learned it.
     pub fn sleep(&mut self, at: Span, slept: Span) {
         self.oscillator.jump(at, -slept);
+        self.shown = None;
         self.state_store.sleep(slept);
     }
 

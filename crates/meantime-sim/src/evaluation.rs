@@ -6,7 +6,7 @@ use super::calibration::Calibration;
 use super::rate::RateMeter;
 use super::sample::{ClockSample, Sample};
 use super::spread::{Spread, Spreads};
-use super::summary::{Excluded, Rounds, Summary, word};
+use super::summary::{Excluded, FromUtc, Rounds, Summary, word};
 use super::{NodeEvent, ReportedEvent};
 use meantime_core::ServerEvent;
 use meantime_core::event::{Falseticker, Voter};
@@ -17,6 +17,7 @@ use meantime_core::time::Span;
 pub struct Evaluation {
     settle: Span,
     spreads: Spreads,
+    from_utc: Option<FromUtc>,
     agreements: [WithinLimit; 3],
     minutes: Minutes,
     calibration: Calibration,
@@ -32,6 +33,7 @@ impl Evaluation {
         Evaluation {
             settle,
             spreads: Spreads::default(),
+            from_utc: None,
             agreements: LIMITS.map(|limit| WithinLimit { limit, since: None }),
             minutes: Minutes::default(),
             calibration: Calibration::default(),
@@ -55,6 +57,10 @@ impl Evaluation {
         }
         self.calibration.look_at_bounds(sample);
         if sample.at >= self.settle {
+            if let Some(last) = sample.synchronized().map(|(_, off)| off.abs()).max() {
+                let max = self.from_utc.map_or(last, |before| before.max.max(last));
+                self.from_utc = Some(FromUtc { max, last });
+            }
             self.calibration.look_at_errors(sample);
         }
         let cluster = sample.cluster();
@@ -82,6 +88,7 @@ impl Evaluation {
         Summary {
             seed: 0,
             spreads: self.spreads,
+            from_utc: self.from_utc,
             agreed: self.agreements.map(|agreement| agreement.since),
             calm: self.minutes.calm,
             calibration: self.calibration,
@@ -167,6 +174,15 @@ mod tests {
         assert_eq!(summary.agreed, [Some(s(1)), Some(s(3)), Some(s(3))]);
         assert_eq!(summary.spreads.max(), Some(us(500)));
         assert!(summary.spreads.rms() > Some(us(200)));
+    }
+
+    #[test]
+    fn the_farthest_clock_from_utc_counts_once_the_clocks_have_settled() {
+        let mut evaluation = Evaluation::new(Span::from_secs(2));
+        for (at, offs) in [(1, [0, -900]), (2, [20, -500]), (3, [0, 30])] {
+            evaluation.look(&mut sample(at, &offs));
+        }
+        assert_eq!(evaluation.summary().from_utc, Some(FromUtc { max: us(500), last: us(30) }));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Summary {
     pub seed: u64,
     /// Disagreement of the good clocks after the time to settle.
     pub spreads: Spreads,
+    /// The largest distance of a good clock from true time, which is UTC: after the time to settle, and last.
+    pub from_utc: Option<FromUtc>,
     /// Since when all good clocks have been within 1 ms, 100 µs and 10 µs of one another.
     pub agreed: [Option<Span>; 3],
     /// When the first whole minute was over in which the RMS of all pairs was within 10 µs.
@@ -58,6 +60,15 @@ pub struct Summary {
     pub packets_per_client_per_s: f64,
     /// A number that differs as soon as two runs differ.
     pub trace: u64,
+}
+
+/// How far the farthest good clock was from UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FromUtc {
+    /// At most.
+    pub max: Span,
+    /// In the last sample.
+    pub last: Span,
 }
 
 impl Rounds {

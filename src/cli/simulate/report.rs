@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::random_faults::Recoveries;
-use meantime_sim::summary::{Excluded, word};
+use meantime_sim::summary::{Excluded, FromUtc, word};
 use meantime_sim::{Scenario, Summary};
 
 /// For people.
@@ -49,6 +49,10 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
         length(summary.spreads.rms()),
         length(summary.spreads.max())
     )?;
+    if let Some(FromUtc { max, last }) = summary.from_utc.filter(|_| !scenario.references.is_empty()) {
+        let name = format!("distance from UTC after {:.0} s", seconds(*settle));
+        writeln!(text, "  {name:<38} {max} at most, {last} at the end")?;
+    }
     let (ratio, share) = (summary.calibration.ratio_rms(), summary.calibration.within_share());
     writeln!(
         text,
@@ -96,6 +100,8 @@ pub(super) fn json(summary: &Summary, recoveries: Option<&Recoveries>) -> Value 
         "seed": summary.seed,
         "pairwise_rms_ns": summary.spreads.rms().map(Span::as_nanos),
         "pairwise_max_ns": summary.spreads.max().map(Span::as_nanos),
+        "from_utc_max_ns": summary.from_utc.map(|from_utc| from_utc.max.as_nanos()),
+        "from_utc_end_ns": summary.from_utc.map(|from_utc| from_utc.last.as_nanos()),
         "agreed_1ms_s": ms,
         "agreed_100us_s": us100,
         "agreed_10us_s": us10,

@@ -4,12 +4,10 @@
 //! or more, by weight; a few may be liars that were early. Then no first vote takes place that would step a
 //! clock among them: the server adopts what they carry, or waits.
 //!
-//! A carrier *allows* a time that is within the maximum window and the bound that it states of its clock: its
-//! clock may have drifted that far in a holdover. Let A be the carriers that allow the median of all, and T
-//! the weight of all members, the server's own clock and newcomers included, but not those of them that show
-//! an implausible time: such a clock knows nothing. After the sleep of its machine, a server knows which
-//! members had a vote and that its own clock is not to be trusted: then T is the weight of those members. The
-//! server adopts the time of A
+//! Let A be the carriers that agree within the maximum window, and T the weight of all members, the server's
+//! own clock and newcomers included, but not those of them that show an implausible time: such a clock knows
+//! nothing. After the sleep of its machine, a server knows which members had a vote and that its own clock is
+//! not to be trusted: then T is the weight of those members. The server adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
@@ -19,24 +17,28 @@
 //!   are within the radius of A, as in a first vote, and not of a carrier that has another time: a clock that
 //!   is near both cannot tell which is right. So a cluster survives that its server, which has kept nothing,
 //!   and half of its clients restart.
-//! * after a minute, too, if carriers with half of T have no lower time, and carriers with half of T have no
-//!   higher one: the good carriers then have drifted apart, and this time is amid theirs.
 //!
-//! With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time is one
-//! that a good carrier allows; or, if the good clocks that support it carry none, it is within the radius of
-//! theirs, and no good carrier's.
+//! Then it follows A, as long as the time of A still has more than half of all members, and corrects none of
+//! them. With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time is
+//! within the maximum window of a good carrier; or, if the good clocks that support it carry none, it is
+//! within the radius of theirs, and of no good carrier.
 //!
-//! Carriers of which no two agree know no common time. Among them a server that has no cluster does not wait
-//! for longer than that minute: it takes the first vote.
+//! Carriers that have drifted apart, as in a long holdover, are *gathered* after a minute: if carriers with
+//! half of all members' weight have no time above t, and carriers with half of it none below, each but for the
+//! maximum window, then t is amid the good ones' times. It becomes the cluster's, and all are corrected to it.
+//!
+//! Carriers of which no two agree know no common time. Among them a server waits for that minute only, and
+//! takes the first vote.
 
+use super::ensemble::Ensemble;
 use super::following::{agreement, report};
 use super::noise::Ballot;
 use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
 use super::timekeeper::Timekeeper;
-use super::vote::{self, Agreement, VoteReading};
+use super::vote::{self, Agreement};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
-use crate::event::{Exclusion, Outcome};
+use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::time::{Offset, Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
@@ -50,12 +52,18 @@ pub(super) struct Carriers<'a> {
     had_votes: bool,
 }
 
+impl Carriers<'_> {
+    /// Whether there are any.
+    pub(super) fn are_there(&self) -> bool {
+        self.weight > Weight::ZERO
+    }
+}
+
 impl Timekeeper {
     /// The clients that state a cluster time which can be true. If the server has slept and knows which
     /// members have a vote, only these.
     pub(super) fn carriers<'a>(&self, electorate: Electorate<'a>) -> Carriers<'a> {
-        let had_votes =
-            self.cluster != ClusterId(0) && electorate.clients.iter().any(MemberReading::is_voter);
+        let had_votes = self.slept && electorate.clients.iter().any(MemberReading::is_voter);
         let plausible = |member: &&MemberReading<'_>| {
             member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
         };
@@ -80,18 +88,19 @@ impl Timekeeper {
         new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) -> bool {
-        let cluster = self.carried_cluster(carriers).unwrap_or(new_cluster);
+        let Some(cluster) = self.carried_cluster(carriers, new_cluster) else {
+            return false;
+        };
         let manual_adjustment = match self.cluster {
-            ClusterId(0) => self.carried_adjustment(now, electorate.own, &carriers.members, cluster),
+            ClusterId(0) => self.carried_adjustment(now, electorate.own, carriers, cluster),
             _ => Some(self.manual_adjustment),
         };
         let Some(manual_adjustment) = manual_adjustment else {
             return false;
         };
         let ballots = self.ballots(now, &carriers.members);
-        let allowing = self.allowing(&ballots);
         let kept = self.kept_phase(now, cluster, &manual_adjustment);
-        let carried = carried_time(&allowing, carriers.weight, kept, electorate.own);
+        let carried = carried_time(&ballots, carriers.weight, kept, electorate.own);
         report(&ballots, &carried, conclusion);
         let mut supporting = carried.weight;
         let supports = kept.is_some_and(|(phase, reach)| (phase - carried.median).abs() <= reach);
@@ -100,90 +109,102 @@ impl Timekeeper {
             let shown = |phase: Span| {
                 phase + manual_adjustment.added_at(Timestamp::from_nanos((now + phase).as_nanos()))
             };
-            let others = allowing.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
+            let others = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
             let others: Vec<Span> = others.map(|ballot| shown(ballot.vote.offset)).collect();
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
-            supporting += self.consenting(now, all, shown(carried.median), &others);
+            supporting += self.consenting(now, all, shown(carried.median), others);
         }
-        let all = self.votes_for_adoption(now, electorate, carriers);
-        let carried = Some(carried).filter(|it| it.majority && supporting.is_majority_of(all));
-        let amid = || amid_the_good(&allowing, kept, electorate.own, all).filter(|_| votes >= CONSENT_AFTER);
-        let Some(time) = carried.or_else(amid).and_then(|it| nearest_shown(&ballots, it.median)) else {
-            return false;
-        };
-        let carried = Agreement { median: time, ..Agreement::default() };
         let agreeing: Vec<Ballot> =
             ballots.iter().filter(|ballot| carried.includes(&ballot.vote, MAX_WINDOW)).copied().collect();
-        if !self.follow(now, time, &agreeing, conclusion) {
+        let all = self.votes_for_adoption(now, electorate, carriers);
+        let is_supported = carried.majority && supporting.is_majority_of(all);
+        if is_supported && self.follow(now, carried.median, &agreeing, conclusion) {
+            conclusion.judgements = self.judge_carriers(now, electorate, &carried, MAX_WINDOW);
+            conclusion.report.outcome = Outcome::Following;
+            self.begin_following(now);
+        } else if votes >= CONSENT_AFTER
+            && let Some(time) = amid_the_good(&ballots, kept, electorate.own, all_votes(electorate, carriers))
+        {
+            self.gather(now, time, electorate, conclusion);
+        } else {
             return false;
         }
-        conclusion.judgements = self.judge_carriers(now, electorate, &carried);
         conclusion.transition = Some(PhaseTransition::Adopted);
         (self.cluster, self.manual_adjustment) = (cluster, manual_adjustment);
         self.anchor.rest(REST);
-        self.begin_following();
-        conclusion.report.outcome = Outcome::Following;
         true
     }
 
-    /// The same ballots, each with the bound that its client states in its error, up to the radius.
-    fn allowing(&self, ballots: &[Ballot]) -> Vec<Ballot> {
-        let allowing = |ballot: &Ballot| {
-            let stated = ballot.reading.bound.unwrap_or_default().min(self.config.radius);
-            let vote = VoteReading { error: ballot.vote.error + stated, ..ballot.vote };
-            Ballot { vote, ..*ballot }
-        };
-        ballots.iter().map(allowing).collect()
+    /// The carriers have drifted apart: `time` becomes the cluster's at once, and all are corrected to it.
+    fn gather(&mut self, now: Raw, time: Span, electorate: Electorate<'_>, conclusion: &mut Conclusion) {
+        conclusion.correction = self.timescale.set(now, time, self.timescale.frequency(), Adjustment::Step);
+        conclusion.adjustment = Adjustment::Step;
+        conclusion.report.outcome = Outcome::Agreed;
+        let gathered = Agreement { median: time, ..Agreement::default() };
+        conclusion.judgements = self.judge_carriers(now, electorate, &gathered, Span::MAX);
+        conclusion.report.agreeing = conclusion.judgements.iter().flatten().count();
+        self.ensemble = Ensemble::with_prior(self.prior);
+        self.forget_kept();
+        self.become_steady();
     }
 
-    /// Whether the server need not wait any more for carriers that support a time: it has no cluster, and no
-    /// two of them agree.
+    /// Whether the server need not wait any more for carriers that support a time: all were heard, and no two
+    /// of them agree.
     pub(super) fn has_waited_for(&self, votes: u32, now: Raw, carriers: &Carriers<'_>) -> bool {
-        let apart = || no_two_agree(&self.allowing(&self.ballots(now, &carriers.members)));
-        votes >= CONSENT_AFTER && self.cluster == ClusterId(0) && apart()
+        let apart = || {
+            let ballots = self.ballots(now, &carriers.members);
+            ballots.len() == carriers.members.len() && ballots.len() > 1 && no_two_agree(&ballots)
+        };
+        votes >= CONSENT_AFTER && !carriers.had_votes && apart()
     }
 
-    /// The cluster whose time is adopted: that which a server has whose machine has slept; that of its kept
-    /// time, if a carrier has it; else that of most carriers. `None`: no carrier names its cluster.
-    fn carried_cluster(&self, carriers: &Carriers<'_>) -> Option<ClusterId> {
+    /// The cluster whose time is adopted: that which a server has that had one before; that of its kept time,
+    /// if a carrier has it; else that of more than half of the carriers, or a new one if these name none.
+    /// `None`: the carriers are of several clusters.
+    fn carried_cluster(&self, carriers: &Carriers<'_>, new_cluster: ClusterId) -> Option<ClusterId> {
         let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
         let kept = self.kept.map(|kept| kept.cluster);
         let kept = kept.filter(|kept| carriers.members.iter().any(|member| member.cluster == *kept));
-        own.or(kept).or_else(|| commonest_cluster(&carriers.members))
+        own.or(kept).or_else(|| {
+            let most = cluster_of_most(carriers)?;
+            Some(if most == ClusterId(0) { new_cluster } else { most })
+        })
     }
 
-    /// The manual time adjustment with which more than half of the carriers of this cluster have its time. If
-    /// none has that, the server's kept time decides: of the adjustments with which its carriers show that
-    /// time, the oldest. `None`: it is not known.
+    /// The manual time adjustment with which more than half of the carriers have the time of this cluster. If
+    /// none has that, the server's kept time decides: of the adjustments that are over, and with which
+    /// carriers of this cluster show that time, the oldest. `None`: it is not known.
     fn carried_adjustment(
         &self,
         now: Raw,
         own: Weight,
-        carriers: &[&MemberReading<'_>],
+        carriers: &Carriers<'_>,
         cluster: ClusterId,
     ) -> Option<ManualAdjustment> {
-        let carriers = || carriers.iter().filter(|member| member.cluster == cluster);
-        let all: Weight = carriers().map(|member| member.weight).sum();
+        let of_cluster = || carriers.members.iter().filter(|member| member.cluster == cluster);
+        let all: Weight = of_cluster().map(|member| member.weight).sum();
         if all == Weight::ZERO {
             // A time without a cluster id has no adjustment.
             return Some(ManualAdjustment::NONE);
         }
         let mut known: Vec<(ManualAdjustment, &MemberReading<'_>)> =
-            carriers().filter_map(|member| Some((*member.manual_adjustment?, *member))).collect();
+            of_cluster().filter_map(|member| Some((*member.manual_adjustment?, *member))).collect();
         known.sort_unstable_by_key(|(adjustment, _)| *adjustment);
         let weight = |same: &[(ManualAdjustment, &MemberReading<'_>)]| -> Weight {
             same.iter().map(|(_, member)| member.weight).sum()
         };
         let groups = || known.chunk_by(|one, other| one.0 == other.0);
-        if let Some(same) = groups().find(|same| weight(same).is_majority_of(all)) {
+        if let Some(same) = groups().find(|same| weight(same).is_majority_of(carriers.weight)) {
             return Some(same[0].0);
         }
         let kept = self.kept.filter(|kept| kept.cluster == cluster)?;
         let shown = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
         let shows_kept = |same: &&[(ManualAdjustment, &MemberReading<'_>)]| {
+            let adjustment = same[0].0;
             let phases = same.iter().filter_map(|(_, member)| Some((member.shown()?.phase, member.weight)));
-            vote::median(phases).is_some_and(|phase| (phase - shown).abs() <= kept.error + MAX_WINDOW)
+            adjustment.end() <= adjustment.base_of(self.timescale.published(now))
+                && vote::median(phases).is_some_and(|phase| (phase - shown).abs() <= kept.error + MAX_WINDOW)
         };
         let oldest = groups().find(shows_kept)?;
         let with_own: Weight = [weight(oldest), own].into_iter().sum();
@@ -209,11 +230,11 @@ impl Timekeeper {
         let own = if self.kept.is_some() { electorate.own } else { Weight::ZERO };
         let carrying: Weight = [carriers.weight, own].into_iter().sum();
         let all = [self.plausible_clients(electorate), own].into_iter().sum();
-        carriers.had_votes || (carriers.weight > Weight::ZERO && carrying.is_half_of(all))
+        carriers.had_votes || (carriers.are_there() && carrying.is_half_of(all))
     }
 
     /// The weight of all clients, without newcomers that show an implausible time.
-    fn plausible_clients(&self, electorate: Electorate<'_>) -> Weight {
+    pub(super) fn plausible_clients(&self, electorate: Electorate<'_>) -> Weight {
         let is_plausible =
             |member: &MemberReading<'_>| member.reading.is_none_or(|it| self.implausible(&it).is_none());
         let counts = |member: &&MemberReading<'_>| member.state.has_cluster_time() || is_plausible(member);
@@ -232,30 +253,34 @@ impl Timekeeper {
 
     /// The weight of the server's own clock, and of the clients that carry no cluster time, as far as they
     /// are within the radius of `shown`, and of none of the `others`: clocks minus the server's oscillator.
-    fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span, others: &[Span]) -> Weight {
+    fn consenting(&self, now: Raw, electorate: Electorate<'_>, shown: Span, mut others: Vec<Span>) -> Weight {
         let own = (self.shown(now) - Timestamp::from_nanos(now.as_nanos()), electorate.own);
         let newcomers = electorate.clients.iter().filter(|member| !member.state.has_cluster_time());
         let newcomers = newcomers.filter_map(|member| Some((member.shown()?.phase, member.weight)));
-        let is_near = |phase: Span, to: Span| (phase - to).abs() <= self.config.radius;
-        let consents = |(phase, _): &(Span, Weight)| {
-            is_near(*phase, shown) && !others.iter().any(|other| is_near(*phase, *other))
+        others.sort_unstable();
+        let radius = self.config.radius;
+        let is_near_another = |phase: Span| {
+            let from = others.partition_point(|other| *other < phase - radius);
+            others.get(from).is_some_and(|other| *other <= phase + radius)
         };
+        let consents =
+            |(phase, _): &(Span, Weight)| (*phase - shown).abs() <= radius && !is_near_another(*phase);
         core::iter::once(own).chain(newcomers).filter(consents).map(|(_, weight)| weight).sum()
     }
 
-    /// The judgement about each carrier that was heard, by whether it has the time that is adopted.
+    /// The judgement about each carrier that was heard lately, by whether it is within the window of the time
+    /// that is adopted.
     fn judge_carriers(
         &self,
         now: Raw,
         electorate: Electorate<'_>,
         carried: &Agreement,
+        window: Span,
     ) -> Vec<Option<MemberJudgement>> {
         let judgement = |member: &MemberReading<'_>| {
-            member.reading.filter(|_| member.state.has_cluster_time())?;
-            let ballot = self.ballots(now, &[member]).pop();
-            let reading = ballot.map(|ballot| ballot.vote);
-            let offset = Offset::ahead_by(reading?.offset - carried.median);
-            let agrees = reading.is_some_and(|reading| carried.includes(&reading, MAX_WINDOW));
+            let ballot = self.ballot(now, member).filter(|_| member.state.has_cluster_time())?;
+            let agrees = carried.includes(&ballot.vote, window);
+            let offset = Offset::ahead_by(ballot.vote.offset - carried.median);
             Some(MemberJudgement::vote(offset, (!agrees).then_some(Exclusion::OutsideWindow)))
         };
         electorate.clients.iter().map(judgement).collect()
@@ -281,59 +306,44 @@ fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>
 }
 
 /// A time that is amid those of the good carriers, though no half of them agrees: carriers with half of `all`
-/// votes allow it or a lower one, and others with half of them it or a higher one. Bad groups have less than
-/// half, so there is a good carrier on either side. There have to be four votes at least. A kept time counts
-/// as that of a carrier. `None`: there is no such time.
-fn amid_the_good(
-    ballots: &[Ballot],
-    kept: Option<(Span, Span)>,
-    own: Weight,
-    all: Weight,
-) -> Option<Agreement> {
-    let kept = kept.map(|(offset, _)| VoteReading { offset, error: Span::ZERO, weight: own });
-    let votes: Vec<VoteReading> = ballots.iter().map(|ballot| ballot.vote).chain(kept).collect();
-    let sum = |counts: &dyn Fn(&VoteReading) -> bool| -> Weight {
-        votes.iter().filter(|vote| counts(vote)).map(|vote| vote.weight).sum()
+/// votes are not below it, and others with half of them not above it, by more than the maximum window. Bad
+/// groups have less than half, so there is a good carrier on either side. There have to be four votes at
+/// least. A kept time counts as that of a carrier. `None`: there is no such time.
+fn amid_the_good(ballots: &[Ballot], kept: Option<(Span, Span)>, own: Weight, all: Weight) -> Option<Span> {
+    let clients = ballots.iter().map(|ballot| (ballot.vote.offset, ballot.vote.weight));
+    let times: Vec<(Span, Weight)> = clients.chain(kept.map(|(phase, _)| (phase, own))).collect();
+    let sum = |counts: &dyn Fn(Span) -> bool| -> Weight {
+        times.iter().filter(|(time, _)| counts(*time)).map(|(_, weight)| *weight).sum()
     };
-    let lower = vote::lower_median(votes.iter().map(|vote| (vote.offset, vote.weight)))?;
-    let upper = -vote::lower_median(votes.iter().map(|vote| (-vote.offset, vote.weight)))?;
-    let is_amid = |time: &Span| {
-        sum(&|vote| vote.offset - vote.error <= *time + MAX_WINDOW).is_half_of(all)
-            && sum(&|vote| vote.offset + vote.error >= *time - MAX_WINDOW).is_half_of(all)
-    };
-    let median = [lower, upper].into_iter().find(is_amid).filter(|_| all >= ENOUGH_TO_DIVIDE)?;
-    Some(Agreement { median, majority: true, ..Agreement::default() })
+    let median = vote::median(times.iter().copied()).filter(|_| all >= ENOUGH_TO_DIVIDE)?;
+    let (not_above, not_below) = (median + MAX_WINDOW, median - MAX_WINDOW);
+    let is_amid =
+        sum(&|time| time <= not_above).is_half_of(all) && sum(&|time| time >= not_below).is_half_of(all);
+    is_amid.then_some(median)
 }
 
-/// The time itself if carriers show it within the maximum window; else the nearest one that a carrier shows.
-/// `None`: no carrier was heard.
-fn nearest_shown(ballots: &[Ballot], time: Span) -> Option<Span> {
-    let shown = ballots.iter().map(|ballot| ballot.vote.offset);
-    let nearest = shown.min_by_key(|shown| (*shown - time).abs())?;
-    Some(if (nearest - time).abs() <= MAX_WINDOW { time } else { nearest })
+/// What all members count, those included that show an implausible time; after the sleep of the server's
+/// machine, the carriers alone.
+fn all_votes(electorate: Electorate<'_>, carriers: &Carriers<'_>) -> Weight {
+    if carriers.had_votes { carriers.weight } else { electorate.votes() }
 }
 
-/// Whether there is no time that two carriers allow.
-fn no_two_agree(allowing: &[Ballot]) -> bool {
-    let reach = |ballot: &Ballot| ballot.vote.error + MAX_WINDOW;
-    let mut intervals: Vec<(Span, Span)> = allowing
-        .iter()
-        .map(|ballot| (ballot.vote.offset - reach(ballot), ballot.vote.offset + reach(ballot)))
-        .collect();
-    intervals.sort_unstable();
-    intervals.windows(2).all(|pair| pair[0].1 < pair[1].0)
+/// Whether no two of the clocks are within the maximum window of one another.
+fn no_two_agree(ballots: &[Ballot]) -> bool {
+    let mut offsets: Vec<Span> = ballots.iter().map(|ballot| ballot.vote.offset).collect();
+    offsets.sort_unstable();
+    offsets.windows(2).all(|pair| pair[1] - pair[0] > MAX_WINDOW)
 }
 
-/// The cluster of which most of the carriers have the time, by weight; `None`: none names its cluster.
-fn commonest_cluster(carriers: &[&MemberReading<'_>]) -> Option<ClusterId> {
-    let mut named: Vec<(ClusterId, Weight)> = carriers
-        .iter()
-        .filter(|member| member.cluster != ClusterId(0))
-        .map(|member| (member.cluster, member.weight))
-        .collect();
+/// The cluster that more than half of the carriers name, by weight, which may be 0: none. `None`: there is no
+/// such one.
+fn cluster_of_most(carriers: &Carriers<'_>) -> Option<ClusterId> {
+    let mut named: Vec<(ClusterId, Weight)> =
+        carriers.members.iter().map(|member| (member.cluster, member.weight)).collect();
     named.sort_unstable();
     let weight = |same: &[(ClusterId, Weight)]| same.iter().map(|(_, weight)| *weight).sum::<Weight>();
-    named.chunk_by(|one, other| one.0 == other.0).max_by_key(|same| weight(same)).map(|same| same[0].0)
+    let mut groups = named.chunk_by(|one, other| one.0 == other.0);
+    groups.find(|same| weight(same).is_majority_of(carriers.weight)).map(|same| same[0].0)
 }
 
 /// With fewer votes, one bad group is half of all.

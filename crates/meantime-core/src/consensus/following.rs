@@ -9,7 +9,7 @@ use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::config::STEP_THRESHOLD;
 use crate::event::{Adjustment, Outcome};
-use crate::time::{Raw, Span};
+use crate::time::{Frequency, Raw, Span};
 use alloc::vec::Vec;
 
 impl Timekeeper {
@@ -30,7 +30,8 @@ impl Timekeeper {
         conclusion.report.members = voters.len() + 1;
         conclusion.report.votes = [electorate.own, votes].into_iter().sum();
         report(&ballots, &carried, conclusion);
-        if !carried.majority || !self.follow(now, carried.median, &ballots, conclusion) {
+        let is_supported = carried.majority && self.is_time_of_most(now, carried.median, electorate);
+        if !is_supported || !self.follow(now, carried.median, &ballots, conclusion) {
             self.count_unsure_round();
             return;
         }
@@ -43,17 +44,37 @@ impl Timekeeper {
         }
     }
 
+    /// Whether more than half of all members have this time, newcomers included, but not those of them that
+    /// show an implausible one. The voters' majority alone is not enough: bad clients may be most of those
+    /// that had a vote when the server began to follow. The server's own clock counts by the time that it had
+    /// then.
+    fn is_time_of_most(&self, now: Raw, phase: Span, electorate: Electorate<'_>) -> bool {
+        let (since, phase_then) = self.followed_from;
+        let own_reach = MAX_WINDOW + UNKNOWN_FREQUENCY.over(now - since);
+        let own = Some(electorate.own).filter(|_| (phase - phase_then).abs() <= own_reach);
+        let time = Agreement { median: phase, ..Agreement::default() };
+        let has_it = |member: &&MemberReading<'_>| {
+            let ballot = self.ballot(now, member).filter(|_| member.state.has_cluster_time());
+            ballot.is_some_and(|ballot| time.includes(&ballot.vote, MAX_WINDOW))
+        };
+        let clients = electorate.clients.iter().filter(has_it).map(|member| member.weight);
+        let all: Weight = [self.plausible_clients(electorate), electorate.own].into_iter().sum();
+        own.into_iter().chain(clients).sum::<Weight>().is_majority_of(all)
+    }
+
     /// The plausible readings of this round, against the server's oscillator now.
     pub(super) fn ballots(&self, now: Raw, members: &[&MemberReading<'_>]) -> Vec<Ballot> {
-        let frequency = self.timescale.frequency();
-        let ballot = |member: &&MemberReading<'_>| {
-            let reading = member.reading.filter(|reading| reading.fresh)?;
-            let offset = reading.phase + frequency.over(now - reading.at);
-            let vote = VoteReading { offset, error: reading.excess, weight: member.weight };
-            let ballot = Ballot { reading, vote, was_excluded: member.excluded };
-            self.implausible(&reading).is_none().then_some(ballot)
-        };
+        let ballot =
+            |member: &&MemberReading<'_>| self.ballot(now, member).filter(|ballot| ballot.reading.fresh);
         members.iter().filter_map(ballot).collect()
+    }
+
+    /// A member's newest reading, if it is plausible, against the server's oscillator now.
+    pub(super) fn ballot(&self, now: Raw, member: &MemberReading<'_>) -> Option<Ballot> {
+        let reading = member.reading.filter(|reading| self.implausible(reading).is_none())?;
+        let offset = reading.phase + self.timescale.frequency().over(now - reading.at);
+        let vote = VoteReading { offset, error: reading.excess, weight: member.weight };
+        Some(Ballot { reading, vote, was_excluded: member.excluded })
     }
 
     /// Updates the ensemble with this round's `phase` of the members' time, and sets the server's clock from
@@ -78,6 +99,9 @@ impl Timekeeper {
         true
     }
 }
+
+/// How far the server's frequency may be off when it begins to follow.
+const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 
 /// Whether the readings with more than half of all `votes` agree on a time.
 pub(super) fn agreement(ballots: &[Ballot], votes: Weight) -> Agreement {

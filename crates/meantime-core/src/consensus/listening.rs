@@ -52,8 +52,9 @@ impl Timekeeper {
             }
             return;
         }
-        // The clients of a server that has kept its time may still be on their way.
-        if self.kept.is_some() && votes < VOTES_WITH_KEPT_TIME {
+        // The clients of a server that has restarted may still be on their way.
+        let has_restarted = self.kept.is_some() || carriers.are_there();
+        if has_restarted && votes < VOTES_AFTER_RESTART {
             return;
         }
         let unheard = electorate.clients.iter().filter(|member| member.reading.is_none()).count();
@@ -142,5 +143,6 @@ fn has_carrier(electorate: Electorate<'_>, candidates: &[Candidate], kept: &[boo
     plausible.zip(kept).any(|((_, carries), kept)| carries && *kept)
 }
 
-/// A server that has kept its time takes no first vote before so many others.
-const VOTES_WITH_KEPT_TIME: u32 = 2;
+/// A server that has kept its time, or has a client that carries one, takes no first vote before so many
+/// others.
+const VOTES_AFTER_RESTART: u32 = 2;

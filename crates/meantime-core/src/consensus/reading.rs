@@ -99,8 +99,6 @@ pub struct PhaseReading {
     pub noise: Span,
     /// How much more this one may be off, from the excess of its delay.
     pub excess: Span,
-    /// How far off the time that it carries the clock is at most, as its client states; `None`: unknown.
-    pub bound: Option<Span>,
     /// Whether it is of the round that is being concluded.
     pub fresh: bool,
 }
@@ -108,7 +106,7 @@ pub struct PhaseReading {
 impl PhaseReading {
     /// The reading of the server's own clock, which is exact.
     pub(super) fn own(at: Raw, phase: Span) -> PhaseReading {
-        PhaseReading { at, phase, noise: Span::ZERO, excess: Span::ZERO, bound: None, fresh: true }
+        PhaseReading { at, phase, noise: Span::ZERO, excess: Span::ZERO, fresh: true }
     }
 
     /// What the clock reads.
@@ -213,6 +211,13 @@ impl Conclusion {
             adjustment: Adjustment::Slew,
             transition: None,
         }
+    }
+
+    /// Whether the server has set its clock to the cluster's time in this round, and corrects all to it from now
+    /// on.
+    pub fn begins_correcting(&self) -> bool {
+        let has_begun = matches!(self.transition, Some(PhaseTransition::Agreed | PhaseTransition::Adopted));
+        has_begun && self.report.outcome == Outcome::Agreed
     }
 
     /// Judges the clocks that show an implausible time, each by its offset from the server's own, when the

@@ -132,7 +132,7 @@ impl Timekeeper {
         };
         conclusion.correction = self.timescale.set(now, known.phase, known.frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
-        self.begin_following();
+        self.begin_following(now);
     }
 
     /// Steers the cluster's rate towards the mean of the members' oscillators.

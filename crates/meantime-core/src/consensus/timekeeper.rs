@@ -44,6 +44,11 @@ pub struct Timekeeper {
     pub(super) undecided_reason: UndecidedReason,
     /// The cluster time that the server has kept over a restart.
     pub(super) kept: Option<KeptTime>,
+    /// Whether the server's machine has slept since its clock had the cluster's time: it knows which members
+    /// have a vote, and its own clock is not to be trusted.
+    pub(super) slept: bool,
+    /// When the server began to follow its clients, and their time minus its oscillator then.
+    pub(super) followed_from: (Raw, Span),
 }
 
 /// The configuration of a timekeeper.
@@ -102,6 +107,8 @@ impl Timekeeper {
             undecided: false,
             undecided_reason: UndecidedReason::NoClients,
             kept: config.kept,
+            slept: false,
+            followed_from: (raw, Span::ZERO),
         }
     }
 
@@ -210,8 +217,8 @@ impl Timekeeper {
         self.phase = Phase::Listening(0);
         self.recipients = Recipients::None;
         self.ensemble = Ensemble::with_prior(self.prior);
-        self.kept = None;
-        self.utc.forget_phase();
+        self.forget_kept();
+        self.slept = true;
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
@@ -230,20 +237,28 @@ impl Timekeeper {
     /// From now on the server's clock carries the cluster's time.
     pub(super) fn become_steady(&mut self) {
         self.phase = Phase::Steady;
+        self.slept = false;
         self.window.forget();
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
     }
 
-    /// Begins to learn the time that the members carry.
-    pub(super) fn begin_following(&mut self) {
+    /// Begins to learn the time that the members carry, to which its clock was set.
+    pub(super) fn begin_following(&mut self, now: Raw) {
         self.phase = Phase::Following(SILENT_ROUNDS);
-        self.kept = None;
-        self.utc.forget_phase();
+        self.followed_from = (now, self.timescale.phase_at(now));
+        self.slept = false;
+        self.forget_kept();
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
+    }
+
+    /// The time that the server has kept, and UTC against it, are of no use any more.
+    pub(super) fn forget_kept(&mut self) {
+        self.kept = None;
+        self.utc.forget_phase();
     }
 
     /// Counts a round without a majority. After some, the window is opened; after more, a following server

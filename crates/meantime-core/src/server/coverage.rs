@@ -67,21 +67,21 @@ fn coverage_of(
 /// The event to report if the server corrects its members, from this round on, to a time beyond the bounds
 /// that some of them have stated.
 pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclusion) -> Option<ServerEvent> {
-    let is_first_vote = match conclusion.transition? {
-        PhaseTransition::Agreed => true,
-        PhaseTransition::Resumed => false,
-        // A server that follows corrects no member that has a time.
-        PhaseTransition::Undecided | PhaseTransition::Adopted | PhaseTransition::Deposed(_) => return None,
-    };
+    let transition = conclusion.transition?;
+    // A server that follows corrects no member that has a time.
+    if !conclusion.begins_correcting() && transition != PhaseTransition::Resumed {
+        return None;
+    }
     let (timescale, max_age) = (*context.timekeeper.timescale(), context.config.lifetime());
     let (mut members, mut largest) = (0, Span::ZERO);
     for (member, adjustment) in context.members.iter_with_adjustments() {
         let reading = member.reading().filter(|measured| now.raw - measured.t4 <= max_age);
         let Some(measured) = reading.filter(|_| member.state.has_cluster_time()) else { continue };
-        let (shown, drift) = match is_first_vote {
+        let (shown, drift) = match transition {
             // Clocks are counted as they are shown; how fast they drift from the mean is not known.
-            true => (shown(&measured, member.manual_adjustment(adjustment)), TOLERANCE),
-            false => (measured, Frequency::ZERO),
+            PhaseTransition::Agreed => (shown(&measured, member.manual_adjustment(adjustment)), TOLERANCE),
+            PhaseTransition::Adopted => (measured, TOLERANCE),
+            _ => (measured, Frequency::ZERO),
         };
         let offset = shown.offset_from(timescale.phase_at(shown.at()));
         let beyond = shown.beyond_bound(offset).map(|beyond| beyond - drift.over(now.raw - shown.at()));

@@ -422,7 +422,6 @@ impl Member {
             phase: measured.phase,
             noise: self.delays.noise(),
             excess: self.delays.excess(measured.delay).half(),
-            bound: measured.quality.bound(),
             fresh: self.reading_of(round).is_some(),
         });
         MemberReading {

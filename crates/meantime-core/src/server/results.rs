@@ -91,8 +91,10 @@ impl RoundResults {
         context.events.push(ServerEvent::RoundEnded(conclusion.report));
         let Conclusion { correction, adjustment, .. } = conclusion;
         context.events.push(ServerEvent::OwnClockCorrected { round, correction, adjustment });
-        let is_first = conclusion.transition == Some(PhaseTransition::Agreed);
-        AfterRound { kind: if is_first { RoundKind::FirstVote } else { RoundKind::Later }, unheard }
+        AfterRound {
+            kind: if conclusion.begins_correcting() { RoundKind::FirstVote } else { RoundKind::Later },
+            unheard,
+        }
     }
 
     /// Stores the judgement about each clock, and reports those that have changed. Members that have become

@@ -12,6 +12,8 @@ use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;
 use alloc::vec::Vec;
 
+mod properties;
+
 const SECOND: Span = Span::from_secs(1);
 const HOUR: Span = Span::from_secs(3_600);
 const FRESH: ClusterId = ClusterId(77);

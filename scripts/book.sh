@@ -24,8 +24,11 @@ if [[ -z $mdbook ]]; then
     if [[ ! -x $mdbook ]]; then
         command -v cargo >/dev/null || not_run "mdbook and cargo are missing"
         echo "installing mdbook $version into $target/tools"
+        # It runs for some seconds: that it is built quickly matters more than that it is fast.
+        export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off
+        export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
         timeout 800 cargo install --quiet --locked --root "$target/tools" --target-dir "$target/tools/build" \
-            mdbook@$version </dev/null || not_run "mdbook cannot be installed"
+            --no-default-features --features search mdbook@$version </dev/null || not_run "mdbook cannot be installed"
         rm -rf "$target/tools/build"
     fi
 fi

@@ -28,7 +28,8 @@ if [[ -z $mdbook ]]; then
         export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off
         export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
         timeout 800 cargo install --quiet --locked --root "$target/tools" --target-dir "$target/tools/build" \
-            --no-default-features --features search mdbook@$version </dev/null || not_run "mdbook cannot be installed"
+            --no-default-features --features search mdbook@$version </dev/null ||
+            not_run "mdbook cannot be installed"
         rm -rf "$target/tools/build"
     fi
 fi

@@ -1,8 +1,10 @@
 #!/bin/sh
-# The long simulations, too long for `cargo test`: thirty days at 20 % loss, one exchange a round, for the
-# cluster's rate; a day of clusters in agreement; and ten thousand worlds of random faults.
+# The long simulations, too long for the full check: thirty days at 20 % loss, one exchange a round, for the
+# cluster's rate; a day of clusters in agreement; ten thousand worlds of random faults; and the long tests
+# with all their worlds, of which the full check runs a sample.
 #
-#   scripts/long.sh [DAYS [WORLDS]]     30 days and 10000 worlds unless given; about ten minutes
+#   scripts/long.sh [DAYS [WORLDS]]     30 days and 10000 worlds unless given; about an hour
+#   MEANTIME_WORLDS=all scripts/test.sh --long      the long tests alone, half an hour on two processors
 #
 # Prints a line for each run, and exits 1 if any of them broke its limit.
 set -eu
@@ -71,4 +73,6 @@ while [ "$seed" -lt $((1000 + worlds)) ]; do
     seed=$((seed + 1))
 done
 echo "$worlds worlds of random faults, seeds 1000 to $((999 + worlds))"
+echo "the long tests, with all their worlds"
+MEANTIME_WORLDS=all scripts/test.sh --long --no-fail-fast || failed=1
 exit "$failed"

@@ -12,7 +12,7 @@ use meantime_sim::{
 };
 
 use crate::random_faults::without_harm_to_clocks;
-use crate::support::{Running, battery, jitters, loss, s, seeds, us};
+use crate::support::{Running, battery, jitters, loss, s, sampled_seeds, seeds, us};
 
 /// What a run has shown of the coverage.
 #[derive(Default)]
@@ -110,7 +110,7 @@ fn no_honest_members_bound_is_contradicted_on_any_path() {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn no_honest_members_bound_is_contradicted_on_any_path_for_hours() {
-    seeds(0..8).into_iter().for_each(|seed| every_kind_of_path(seed, s(5_400)));
+    sampled_seeds(0..8, 2).into_iter().for_each(|seed| every_kind_of_path(seed, s(5_400)));
 }
 
 /// Faults that leave the assumptions of the bounds whole.
@@ -156,7 +156,7 @@ fn no_honest_members_bound_is_contradicted_by_faults() {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn no_honest_members_bound_is_contradicted_by_faults_in_many_worlds() {
-    seeds(1..9).into_iter().for_each(|seed| every_kind_of_fault(seed, &[0.0, 0.2]));
+    sampled_seeds(1..9, 2).into_iter().for_each(|seed| every_kind_of_fault(seed, &[0.0, 0.2]));
 }
 
 /// A client that joins a server while that learns the time has no bound, and may get a time that is far off.
@@ -166,14 +166,15 @@ fn no_honest_members_bound_is_contradicted_by_faults_in_many_worlds() {
 #[test]
 fn no_honest_members_bound_is_contradicted_in_worlds_of_random_faults_unless_a_takeover_is_told() {
     let mut told = Vec::new();
-    for seed in seeds(0..100) {
+    let seeds = sampled_seeds(0..100, 40);
+    for &seed in &seeds {
         let mut scenario = Scenario::random_faults(seed);
         without_harm_to_clocks(&mut scenario);
         scenario.impairments.corruption = 0.0;
         told.extend(until_broken(&scenario).1.map(|event| (seed, event)));
     }
     println!("{} worlds with broken bounds: {told:?}", told.len());
-    assert!(told.len() <= 8, "{told:?}");
+    assert!(told.len() <= (8 * seeds.len()).div_ceil(100), "{told:?}");
 }
 
 /// The last round, after ten minutes with a liar.

@@ -3,12 +3,14 @@
 use meantime_sim::random_faults::Soak;
 use meantime_sim::{Fault, MemberIndex, Observer, Sample, Scenario, Simulation};
 
-use crate::support::{Running, s, seeds, us};
+use crate::support::{Running, s, sampled_seeds, seeds, us};
 
-/// Runs worlds of random faults; panics if more than a few have not come back into agreement when they end.
+/// Runs a sample of these worlds of random faults, or all of them; panics if more than a few have not come
+/// back into agreement when they end.
 fn recover(range: std::ops::Range<u64>) {
     let mut failed = Vec::new();
-    for seed in seeds(range) {
+    let seeds = sampled_seeds(range, 75);
+    for &seed in &seeds {
         let scenario = Scenario::random_faults(seed);
         let _running = Running(&scenario);
         let mut simulation = Simulation::new(&scenario);
@@ -21,7 +23,7 @@ fn recover(range: std::ops::Range<u64>) {
         }
     }
     assert!(
-        failed.len() <= MAX_UNDECIDED,
+        failed.len() <= (MAX_UNDECIDED * seeds.len()).div_ceil(500),
         "{} worlds did not recover; replay with meantime simulate --faults-seed SEED --events: {failed:?}",
         failed.len()
     );
@@ -40,7 +42,7 @@ fn worlds_of_random_faults_come_back_into_agreement() {
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn five_hundred_more_worlds_of_random_faults_come_back_into_agreement() {
+fn more_worlds_of_random_faults_come_back_into_agreement() {
     recover(500..1_000);
 }
 

@@ -3,12 +3,19 @@
 use meantime_core::time::Span;
 use meantime_sim::{Impairments, Jitter, MemberIndex, Sample, Scenario, Simulation};
 
+use crate::worlds;
+
 /// The seeds of a test: these, or the one in `MEANTIME_SEED`.
 pub(crate) fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
     match std::env::var("MEANTIME_SEED") {
         Ok(seed) => vec![seed.parse().expect("MEANTIME_SEED is a number")],
         Err(_) => range.collect(),
     }
+}
+
+/// The first `sample` of these seeds; all of them for `scripts/long.sh`; or the one in `MEANTIME_SEED`.
+pub(crate) fn sampled_seeds(range: std::ops::Range<u64>, sample: u64) -> Vec<u64> {
+    seeds(worlds::sampled(range, sample))
 }
 
 /// Prints what was being run if the test panics, wherever that may be.

@@ -32,4 +32,6 @@ case $kind in
     all) words+=(--include-ignored) ;;
     list-long) words+=(--ignored --list) ;;
 esac
+# Tests of whole processes wait most of the time: with more threads than processors they wait together.
+[[ $kind != quick ]] || export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}
 exec cargo test --locked --workspace "${arguments[@]}" -- "${words[@]}"

@@ -19,13 +19,14 @@
 //!   and half of its clients restart.
 //!
 //! Then it follows A, as long as the time of A still has more than half of all members, and corrects none of
-//! them. With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time is
-//! within the maximum window of a good carrier; or, if the good clocks that support it carry none, it is
+//! them. With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time
+//! is within the maximum window of a good carrier; or, if the good clocks that support it carry none, it is
 //! within the radius of theirs, and of no good carrier.
 //!
 //! Carriers that have drifted apart, as in a long holdover, are *gathered* after a minute: if carriers with
-//! half of all members' weight have no time above t, and carriers with half of it none below, each but for the
-//! maximum window, then t is amid the good ones' times. It becomes the cluster's, and all are corrected to it.
+//! half of all members' weight have no time above t, and carriers with half of it none below, each but for
+//! the maximum window, then t is amid the good ones' times. It becomes the cluster's, and all are corrected
+//! to it.
 //!
 //! Carriers of which no two agree know no common time. Among them a server waits for that minute only, and
 //! takes the first vote.

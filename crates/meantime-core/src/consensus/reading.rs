@@ -213,8 +213,8 @@ impl Conclusion {
         }
     }
 
-    /// Whether the server has set its clock to the cluster's time in this round, and corrects all to it from now
-    /// on.
+    /// Whether the server has set its clock to the cluster's time in this round, and corrects all to it from
+    /// now on.
     pub fn begins_correcting(&self) -> bool {
         let has_begun = matches!(self.transition, Some(PhaseTransition::Agreed | PhaseTransition::Adopted));
         has_begun && self.report.outcome == Outcome::Agreed

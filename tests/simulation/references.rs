@@ -195,16 +195,20 @@ fn the_bounds_hold_while_a_reference_comes_late_and_the_rate_has_to_change_fast(
 }
 
 /// Four of six machines have no battery, and begin in 1970: no majority of clocks shows a plausible time.
-#[test]
-fn references_found_the_time_of_machines_that_begin_in_1970() {
+fn without_batteries(references: Vec<(MemberIndex, ReferenceModel)>) -> Scenario {
     let in_1970 = |member| {
         let offset = Some(Span::from_nanos(-meantime_sim::START.as_nanos()));
         (member, ClockOverride { offset, ..ClockOverride::default() })
     };
     let without_battery = [MemberIndex::SERVER].into_iter().chain((3..6).map(MemberIndex::client));
-    let clocks: Vec<_> = without_battery.map(in_1970).collect();
+    let clocks = without_battery.map(in_1970).collect();
+    Scenario { clocks, references, duration: s(600), ..island(1) }
+}
+
+#[test]
+fn references_found_the_time_of_machines_that_begin_in_1970() {
     let founded = |references| {
-        let scenario = Scenario { clocks: clocks.clone(), references, duration: s(600), ..island(1) };
+        let scenario = without_batteries(references);
         let mut simulation = Simulation::new(&scenario);
         simulation.run_until(scenario.duration, &mut ());
         let farthest = simulation.sample().good().map(|(_, off)| off.abs()).max().unwrap();
@@ -214,4 +218,13 @@ fn references_found_the_time_of_machines_that_begin_in_1970() {
     assert!(founded(vec![reference(1, us(300)), reference(2, us(-200))]));
     assert!(!founded(vec![reference(1, us(300))]), "one machine is no majority");
     assert!(!founded(vec![reference(1, Span::ZERO), reference(2, s(1))]), "they contradict one another");
+}
+
+#[test]
+fn references_that_have_founded_the_time_lead_it_from_then_on() {
+    let scenario = without_batteries(vec![reference(1, us(300)), reference(2, us(-200))]);
+    let mut watch = Watch::default();
+    Simulation::new(&scenario).run_until(scenario.duration, &mut watch);
+    assert_eq!(watch.states(), [UtcState::Learning, UtcState::Leading]);
+    assert!(watch.states[1].0 < s(160), "{:?}", watch.states);
 }

@@ -40,6 +40,8 @@ pub(super) struct ClientReference {
     /// What it has stated, until its clock was measured at the same time.
     pub(super) stated: Option<StatedReference>,
     pub(super) tracked: TrackedReference,
+    /// Whether the cluster's time was taken from it: it counts then though the client is a newcomer.
+    pub(super) has_founded: bool,
 }
 
 /// A reference over the server's oscillator.
@@ -183,7 +185,8 @@ impl References {
         if self.clients.len() >= MAX_REFERENCES && !self.clients.contains_key(&slot) {
             return None;
         }
-        let new = || ClientReference { session, stated: None, tracked: TrackedReference::default() };
+        let tracked = TrackedReference::default();
+        let new = || ClientReference { session, stated: None, tracked, has_founded: false };
         let client = self.clients.entry(slot).or_insert_with(new);
         if client.session != session {
             *client = new();

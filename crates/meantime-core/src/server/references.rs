@@ -12,7 +12,7 @@ use crate::config::FollowedReferences;
 use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
 use crate::consensus::{UtcConclusion, Weight};
 use crate::event::{Exclusion, UndecidedReason, Voter};
-use crate::reference::UtcState;
+use crate::reference::{ReferenceStanding, UtcState};
 use crate::time::{Correction, Frequency, Now, Raw, Timestamp};
 use crate::wire::{ClusterId, Header, Reference, Verdict};
 use crate::{Fate, ServerEvent};
@@ -58,9 +58,10 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
         intervals.extend(own.and_then(|own| own.vote(now.raw, rate, weights.own)));
         let members = context.members.from(0).zip(weights.members);
         intervals.extend(members.filter_map(|((slot, member), weight)| {
-            let stands = is_undecided || (member.has_vote() && member.verdict != Verdict::Minority);
-            let client = references.clients.get(&slot).filter(|_| stands && counts(member, followed))?;
-            client.tracked.vote(now.raw, rate, weight)
+            let client = references.clients.get(&slot).filter(|_| counts(member, followed))?;
+            let is_known = member.has_vote() || client.has_founded;
+            let stands = is_undecided || (is_known && member.verdict != Verdict::Minority);
+            stands.then(|| client.tracked.vote(now.raw, rate, weight)).flatten()
         }));
     }
     let conclusion = context.timekeeper.follow_references(now.raw, &intervals);
@@ -135,6 +136,9 @@ pub(super) fn found(context: &mut Context, now: Now) -> Option<Correction> {
     let time = Timestamp::from_nanos((now.raw + utc.middle).as_nanos());
     let cluster = ClusterId(context.rng.next_u64().max(1));
     let correction = context.timekeeper.found(now.raw, time, cluster).ok()?;
+    for client in context.references.clients.values_mut() {
+        client.has_founded = client.tracked.standing == ReferenceStanding::Agrees;
+    }
     context.events.push(ServerEvent::TimeFounded { cluster, correction });
     Some(correction)
 }

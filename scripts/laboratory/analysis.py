@@ -5,6 +5,7 @@ import itertools
 import math
 import statistics
 
+from .daemons import REFERENCE, UTC
 from .experiment import SAMPLE_S, START_NS
 
 MS, US = 1e6, 1e3
@@ -97,6 +98,7 @@ def figures(run, moments, scenario):
         "offsets_us": [in_us(each) for each in moments.offsets(scenario.settle_s, scenario.seconds)],
         "falsetickers": falsetickers(run),
         "bounds": bounds(run),
+        "led": None if scenario.led_at_s is None else Led(run, moments, scenario).figures(),
         "steering_us": steering(run, scenario),
         "measured_to_us": in_us(run.uncertainty_ns + reading_ns(run)),
     }
@@ -212,4 +214,109 @@ def steering(run, scenario):
     return in_us(math.sqrt(statistics.fmean(each * each for each in found))) if found else None
 
 
+class Led:
+    """How far the nodes' clocks are from the reference: the system clock that chronyd keeps on one of their
+    machines. A clock is what the node says at its ticks, brought to the host's time."""
+
+    def __init__(self, run, moments, scenario):
+        self.run, self.moments, self.scenario = run, moments, scenario
+        self.reference, self.utc = run.names.index(REFERENCE), run.names.index(UTC)
+        self.nodes = {
+            name: [tick[:2] for tick in Overlay(run, number).ticks]
+            for number, name in enumerate(run.names)
+            if number != self.utc
+        }
+
+    def figures(self):
+        since_s, end_s = self.scenario.led_at_s, self.scenario.seconds
+        judged_s = since_s + self.scenario.led_within_s
+        edges = {0.0, judged_s, *(since_s + each for each in range(0, int(judged_s - since_s), WINDOW_S))}
+        edges = [*sorted(map(float, edges)), end_s]
+        windows = [self._window(first, last) for first, last in itertools.pairwise(edges)]
+        farthest = windows[-1]["nodes_us"].values()
+        return {
+            "windows": windows,
+            "farthest_us": None if None in farthest else max(farthest),
+            "systems_us": windows[-1]["systems_us"],
+            "within_1ms_s": self._within(since_s, MS),
+            "stated": [self._stated(at_s, utc) for at_s, utc in self.run.notes],
+            "gained": self._count("reference_gained"),
+            "lost": self._count("reference_lost"),
+        }
+
+    def _window(self, first_s, last_s):
+        """The largest distances from one time to another, in µs."""
+        _, rows = self.moments.between(first_s, last_s)
+        names = self.run.names if self.run.clock == "system" else []
+        steered = [number for number, name in enumerate(names) if name not in (REFERENCE, UTC)]
+        apart = lambda number, other: most(
+            abs(row[number] - row[other]) for row in rows if None not in (row[number], row[other])
+        )
+        return {
+            "from_s": first_s - self.scenario.led_at_s,
+            "to_s": last_s - self.scenario.led_at_s,
+            "nodes_us": {
+                name: in_us(most(abs(distance) for _, distance in self._distances(name, first_s, last_s)))
+                for name in self.nodes
+            },
+            "systems_us": in_us(most(apart(number, self.reference) for number in steered)),
+            "reference_us": in_us(apart(self.reference, self.utc)),
+        }
+
+    def _distances(self, name, first_s, last_s):
+        """A node's clock minus the system clock that chronyd keeps."""
+        for at_ns, offset in self.nodes[name]:
+            if first_s * 1e9 <= at_ns < last_s * 1e9:
+                reference = self._offset(self.reference, at_ns)
+                if reference is not None:
+                    yield at_ns / 1e9, offset - reference
+
+    def _offset(self, number, at_ns):
+        """How far a system clock was ahead of the time since the start."""
+        samples = self.run.samples[number]
+        after = bisect.bisect(samples, at_ns, key=lambda sample: sample[0])
+        if not 0 < after < len(samples):
+            return None
+        (at0, real0, *_), (at1, real1, *_) = samples[after - 1 : after + 1]
+        offset0, offset1 = real0 - START_NS - at0, real1 - START_NS - at1
+        return offset0 + (at_ns - at0) / (at1 - at0) * (offset1 - offset0)
+
+    def _within(self, since_s, limit_ns):
+        """How long after `since_s` all nodes' clocks are within a limit, and stay there; None: they are not
+        at the end."""
+        end_s, last_s = self.scenario.seconds, since_s
+        for name in self.nodes:
+            beyond = [at_s for at_s, each in self._distances(name, 0, end_s) if abs(each) > limit_ns]
+            last_s = max([last_s, *beyond])
+        return None if end_s - last_s < HOLDS_S else round(last_s - since_s, 1)
+
+    def _stated(self, at_s, utc):
+        """What the server stated of UTC, and what was so."""
+        ticks = self.nodes["server"]
+        after = bisect.bisect(ticks, at_s * 1e9, key=lambda tick: tick[0])
+        seen = None
+        if 0 < after <= len(ticks):
+            at_ns, offset = ticks[after - 1]
+            true = self._offset(self.utc, at_ns)
+            seen = None if true is None else in_us(offset - true)
+        state, offset, error = map((utc or {}).get, ("state", "offset_ns", "error_ns"))
+        held = None if None in (offset, error, seen) else abs(offset / US - seen) <= error / US
+        return {
+            "at_s": round(at_s - self.scenario.led_at_s, 1),
+            "state": state,
+            "offset_us": in_us(offset),
+            "error_us": in_us(error),
+            "seen_us": seen,
+            "held": held,
+        }
+
+    def _count(self, event):
+        return sum(each["event"] == event for each in self.run.events[self.reference])
+
+
+def most(values):
+    return max((value for value in values if value is not None), default=None)
+
+
+WINDOW_S = 300
 LATE_S = 0.06

@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timezone
 
 from .machine import Machine
-from .network import Network
+from .network import LAN, Network
 from .truth import Page
 
 SAMPLE_S = 0.25
@@ -25,6 +25,7 @@ class Run:
     samples: list  # of each machine, as truth.Page has them, but the counter in ns since the start
     events: list  # of each machine, as meantime prints them
     logs: list
+    notes: list  # when, and what the server stated then of UTC
     frames: int  # all that were sent on the network
     started_s: float  # when the last daemon was started
     ended_s: float
@@ -37,7 +38,7 @@ class Experiment:
 
     def __init__(self, scenario, daemon, image, counter, directory):
         self.scenario, self.daemon, self.counter = scenario, daemon, counter
-        self.machines, self.pages, self.network = [], [], None
+        self.machines, self.pages, self.notes, self.network = [], [], [], None
         self._image, self._directory = image, directory
 
     def __enter__(self):
@@ -87,6 +88,7 @@ class Experiment:
             ],
             events=[events for events, _ in evidence],
             logs=[log for _, log in evidence],
+            notes=self.notes,
             frames=frames,
             started_s=started_s,
             ended_s=self.now_s(),
@@ -106,10 +108,10 @@ class Experiment:
 
     def _boot(self):
         plans = self.scenario.machines
-        self.network = Network(len(plans))
+        self.network = Network([plan.networks for plan in plans])
         for number, plan in enumerate(plans):
             khz = round(self.counter.khz / (1 + plan.ppm * 1e-6))
-            self.machines.append(Machine(number, plan.name, khz, self._image, self.network, self._directory))
+            self.machines.append(Machine(number, plan, khz, self._image, self.network, self._directory))
         for machine in self.machines:
             machine.wait()
             self._connect(machine)
@@ -128,12 +130,13 @@ class Experiment:
 
     def _connect(self, machine):
         said = machine.run(NETEM.format(netem=self.scenario.netem) if self.scenario.netem else "true")
-        said += machine.run(f"ip addr add {machine.address}/24 dev eth0 && ip link set eth0 up")
+        for number, address in enumerate(machine.addresses()):
+            said += machine.run(f"ip addr add {address}/24 dev eth{number} && ip link set eth{number} up")
         if said.strip():
             raise RuntimeError(f"{machine.name}: {said.strip()}")
 
     def _frames(self):
-        return sum(self.network.frames(machine.number)[0] for machine in self.machines)
+        return sum(self.network.frames(each.number)[0] for each in self.machines if LAN in each.networks)
 
     def _sleep_until(self, at_s):
         ended = [machine.name for machine in self.machines if machine.process.poll() is not None]

@@ -8,24 +8,27 @@ import socket
 import subprocess
 import time
 
+from .network import LAN, OUTSIDE
+
 MEMORY_MIB = 128
 PAGE_BYTES = 1 << 20
 NICE = -10
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+SUBNETS = {LAN: 77, OUTSIDE: 78}
 
 
 class Machine:
     """Starts to boot when it is made; `wait()` until it is there."""
 
-    def __init__(self, number, name, khz, image, network, directory):
-        self.number, self.name, self.address = number, name, f"10.77.0.{number + 1}"
-        self.path = lambda what: os.path.join(directory, f"{name}.{what}")
+    def __init__(self, number, plan, khz, image, network, directory):
+        self.number, self.name, self.networks = number, plan.name, plan.networks
+        self.path = lambda what: os.path.join(directory, f"{plan.name}.{what}")
         self.page_path = self.path("page")
         with open(self.page_path, "wb") as page:
             page.truncate(PAGE_BYTES)
         # The kernel gets the rate of its counter as a parameter, and has nothing else to find out by: so its
         # clock is really wrong.
-        line = f"console=ttyS0 quiet panic=-1 no-kvmclock tsc=reliable tsc_early_khz={khz} pmtmr=0 lab.name={name}"
+        line = f"console=ttyS0 quiet panic=-1 no-kvmclock tsc=reliable tsc_early_khz={khz} pmtmr=0 lab.name={self.name}"
         command = [
             *(
                 image.qemu,
@@ -54,9 +57,12 @@ class Machine:
             *("-chardev", f"socket,id=shell,path={self.path('shell')},server=on,wait=off"),
             *("-object", f"memory-backend-file,id=page,share=on,size={PAGE_BYTES},mem-path={self.page_path}"),
             *("-device", "ivshmem-plain,memdev=page"),
-            *("-netdev", f"tap,id=lan,ifname={network.port(number)},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,netdev=lan,mac=52:54:00:77:00:{number + 1:02x},romfile="),
         ]
+        for name in self.networks:
+            mac = f"52:54:00:{SUBNETS[name]}:00:{number + 1:02x}"
+            tap = f"tap,id={name},ifname={network.port(number, name)},script=no,downscript=no"
+            command += ["-netdev", tap]
+            command += ["-device", f"virtio-net-pci,netdev={name},mac={mac},romfile="]
         self.process = subprocess.Popen(
             network.wrap(command), stdin=subprocess.DEVNULL, preexec_fn=take_part, start_new_session=True
         )
@@ -84,6 +90,10 @@ class Machine:
         self._shell.send(f"{command}\necho; echo '--'{self._count}'--'\n".encode())
         text = self._shell.until(f"\n{mark}\n".encode(), time.monotonic() + seconds)
         return text.decode(errors="replace")
+
+    def addresses(self):
+        """Of each interface, in the order in which the kernel names them."""
+        return [f"10.{SUBNETS[name]}.0.{self.number + 1}" for name in self.networks]
 
     def pause(self):
         self._command("stop")

@@ -5,7 +5,7 @@ hostname "${hostname%% *}"
 mkdir -p /etc /var/lib/chrony /run/chrony /var/tmp
 printf 'root:x:0:0::/:/bin/sh\n' >/etc/passwd
 printf 'root:x:0:\n' >/etc/group
-printf '127.0.0.1 localhost\n10.77.0.1 server.lan\n' >/etc/hosts
+printf '127.0.0.1 localhost\n10.77.0.1 server.lan\n10.78.0.5 utc.outside\n' >/etc/hosts
 # IPv6 would send its own announcements: traffic that is not wanted here.
 for each in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >"$each"; done
 while [ ! -e /dev/vport0p1 ]; do sleep 0.1; done

@@ -1,29 +1,35 @@
-"""A network of its own for the machines: a bridge with a port for each, in a namespace that nothing else is
-in."""
+"""The networks of the machines: for each a bridge with a port for each of its machines, in a namespace that
+nothing else is in."""
 
 import os
 import subprocess
 
 
+LAN, OUTSIDE = "lan", "outside"  # all of the cluster are on the first
+
+
 class Network:
-    def __init__(self, count):
+    def __init__(self, machines):
+        """`machines`: the names of the networks that each is on."""
         self.namespace = f"meantime-lab-{os.getpid()}"
         run("ip", "netns", "add", self.namespace)
         try:
-            self._in("ip", "link", "add", "lan", "type", "bridge", "stp_state", "0", "forward_delay", "0")
-            # Without addresses the host says nothing on this network.
+            # Without addresses the host says nothing on these networks.
             self._in("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
-            self._in("ip", "link", "set", "lan", "up")
-            for port in map(self.port, range(count)):
-                self._in("ip", "tuntap", "add", port, "mode", "tap")
-                self._in("ip", "link", "set", port, "master", "lan", "up")
+            for name in sorted(set().union(*machines)):
+                self._in("ip", "link", "add", name, "type", "bridge", "stp_state", "0", "forward_delay", "0")
+                self._in("ip", "link", "set", name, "up")
+            for number, names in enumerate(machines):
+                for name in names:
+                    self._in("ip", "tuntap", "add", self.port(number, name), "mode", "tap")
+                    self._in("ip", "link", "set", self.port(number, name), "master", name, "up")
         except BaseException:
             self.end()
             raise
 
     @staticmethod
-    def port(number):
-        return f"port{number}"
+    def port(number, name=LAN):
+        return f"{name}-{number}"
 
     def wrap(self, command):
         """The command, in the namespace."""
@@ -37,11 +43,11 @@ class Network:
             "set",
             self.port(number),
             "master" if connected else "nomaster",
-            *["lan"] * connected,
+            *[LAN] * connected,
         )
 
     def frames(self, number):
-        """How many frames a machine has sent and received."""
+        """How many frames a machine has sent and received on the first network."""
         names = ("rx_packets", "tx_packets")
         paths = [f"/sys/class/net/{self.port(number)}/statistics/{name}" for name in names]
         # A namespace's /sys shows the namespace's interfaces.

@@ -59,6 +59,43 @@ class Check:
         return "ok" if self.good else "FAILED" if self.must else "missed"
 
 
+def led_table(led):
+    """How far the clocks were from the reference over time, as a table in Markdown."""
+    names = list(led["windows"][0]["nodes_us"])
+    head = ["minutes", *names, "system clocks", "chronyd from UTC"]
+    rows = [head, ["---"] * len(head)]
+    for each in led["windows"]:
+        cells = [f"{each['from_s'] / 60:g} to {each['to_s'] / 60:g}"]
+        cells += [length(each["nodes_us"][name]) for name in names]
+        rows.append([*cells, length(each["systems_us"]), length(each["reference_us"])])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    for each in led["stated"]:
+        stated = f"{each['state']}, {signed(each['offset_us'])} from UTC, known to {length(each['error_us'])}"
+        at, seen = f"{each['at_s'] / 60:.1f} min", signed(each["seen_us"])
+        lines.append(f"{at}: the server states: {stated}; seen: {seen}")
+    lines.append(f"within 1 ms, and from then on: after {seconds(led['within_1ms_s'])}")
+    lines.append(f"events of the reference: gained {led['gained']}, lost {led['lost']}")
+    return "\n".join(lines)
+
+
+def signed(us):
+    return "–" if us is None else ("−" if us < 0 else "+") + length(abs(us))
+
+
+def judge_led(led, scenario):
+    """What should be so of a cluster that is led to a reference."""
+    within = f"{scenario.led_within_s / 60:g} minutes after the reference came"
+    good = led["farthest_us"] is not None and led["farthest_us"] * 1e3 < MS
+    yield Check(f"{within} all are within a millisecond of it", good, f"{length(led['farthest_us'])} at most")
+    if led["systems_us"] is not None:
+        good = led["systems_us"] * 1e3 < MS
+        yield Check("so are the system clocks", good, f"{length(led['systems_us'])} at most")
+    held = [each["held"] for each in led["stated"]]
+    good = bool(held) and False not in held and held[-1]
+    seen = f"{held.count(True)} of {len(held)} times"
+    yield Check("the distance to UTC is what the server states", good, seen)
+
+
 def judge(run, scenario):
     """What should be so of a run of meantime."""
     most = run["max_us"]
@@ -73,6 +110,8 @@ def judge(run, scenario):
         farthest = max(abs(offset) for offset in run["offsets_us"] if offset is not None) / 1e6
         good = farthest < scenario.stays_within_s
         yield Check("the time is that of the majority", good, f"{farthest:.3f} s from the start's")
+    if run["led"]:
+        yield from judge_led(run["led"], scenario)
     if scenario.liar:
         named = run["falsetickers"]
         good = named == [scenario.liar]

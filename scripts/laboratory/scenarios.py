@@ -1,9 +1,11 @@
 """What is done to the machines."""
 
 import dataclasses
+import json
 from typing import Callable
 
 from . import daemons
+from .network import LAN, OUTSIDE
 
 
 @dataclasses.dataclass
@@ -13,6 +15,7 @@ class Plan:
     name: str
     offset_s: float
     ppm: float
+    networks: tuple = (LAN,)
 
 
 @dataclasses.dataclass
@@ -30,13 +33,17 @@ class Scenario:
     judged: set | None = None
     # When all is as it was: how soon they agree again is reported.
     over_s: float | None = None
-    # Whether the clocks are drawn against the time since the start, and not against the server's.
-    drawn_from_start: bool = False
+    # The machine against whose clock the clocks are drawn; `start`: against the time since the start.
+    drawn_against: str = "server"
     # How far the clocks may be from the time since the start, by which the clients' are -2 s to 3 s off;
     # None: any.
     stays_within_s: float | None = 10.0
     # The falseticker, if there is one.
     liar: str = ""
+    # When a machine gets a time from outside, to which the cluster is led.
+    led_at_s: float | None = None
+    # From how long after that on all clocks are to be within a millisecond of it.
+    led_within_s: float = 1800
     # What each machine starts, where not all start the same.
     daemon_of: Callable = lambda daemon, machine: daemon
 
@@ -88,6 +95,38 @@ def behind_a_liar(daemon, machine):
     return daemons.LiedFor(daemon.clock)
 
 
+def island(server_s, reference_s, second_s, third_s):
+    """A server and three clients that start so far ahead. The first client's machine is also on a second
+    network, where another machine has UTC."""
+    return [
+        Plan("server", server_s, 0.0),
+        Plan(daemons.REFERENCE, reference_s, 80.0, (LAN, OUTSIDE)),
+        Plan("client-2", second_s, -60.0),
+        Plan("client-3", third_s, 30.0),
+        Plan(daemons.UTC, 0.0, 0.0, (OUTSIDE,)),
+    ]
+
+
+def led(daemon, machine):
+    """chronyd serves UTC on one machine; meantime runs on the others."""
+    return daemons.ChronySource() if machine.name == daemons.UTC else daemons.Led(daemon)
+
+
+def start_chronyd(experiment):
+    machine = next(each for each in experiment.machines if each.name == daemons.REFERENCE)
+    daemons.start_chronyd(machine, daemons.CHRONY_REFERENCE, pid="/run/chronyd.pid")
+
+
+def ask_utc(experiment):
+    """What the server states of UTC."""
+    said = experiment.machines[0].run("meantime status --json")
+    experiment.notes.append((experiment.now_s(), json.loads(said)["utc"]))
+
+
+def asked(first_s, last_s, each_s):
+    return [(at_s, ask_utc) for at_s in range(first_s, last_s, each_s)]
+
+
 COMPARED = "meantime chrony meantime chrony"
 NETEM = "delay 5ms 1ms distribution normal loss 20%"
 
@@ -107,7 +146,7 @@ SCENARIOS = [
         "The server's clock is an hour ahead at the start",
         machines=four(server_offset_s=3600.0),
         seconds=240,
-        drawn_from_start=True,
+        drawn_against="start",
     ),
     Scenario("server-fast", "The server's oscillator runs 150 ppm fast", machines=four(server_ppm=150.0)),
     Scenario(
@@ -124,7 +163,7 @@ SCENARIOS = [
         seconds=240,
         happenings=[(120, set_server_clock)],
         over_s=120,
-        drawn_from_start=True,
+        drawn_against="start",
     ),
     Scenario(
         "liar",
@@ -148,7 +187,39 @@ SCENARIOS = [
         judged={0, 2, 3},
         over_s=180,
     ),
+    Scenario(
+        "reference",
+        "One machine gets UTC from outside after two minutes",
+        machines=island(0.004, 0.020, -0.010, 0.014),
+        seconds=1980,
+        daemons="meantime",
+        happenings=[(120, start_chronyd), *asked(420, 1980, 300)],
+        judged={0, 2, 3},
+        drawn_against=daemons.REFERENCE,
+        led_at_s=120,
+        daemon_of=led,
+    ),
 ]
+
+# As clocks without a battery begin: no majority of them can found the cluster's time.
+IN_1970_S = 3600.0 - 1_772_366_400
+
+FOUNDED = Scenario(
+    "founded",
+    "All clocks begin in 1970, and one machine gets UTC from outside",
+    machines=island(IN_1970_S, IN_1970_S + 3, IN_1970_S - 2, IN_1970_S + 0.5),
+    settle_s=120,
+    seconds=180,
+    daemons="meantime",
+    happenings=[(0, start_chronyd), *asked(60, 180, 30)],
+    judged={0, 2, 3},
+    drawn_against="start",
+    stays_within_s=None,
+    led_at_s=0,
+    led_within_s=120,
+    daemon_of=led,
+)
+SCENARIOS.append(FOUNDED)
 
 SHORT = Scenario(
     "short",

@@ -150,6 +150,39 @@ fn fresh_clocks_that_are_near_two_times_consent_to_neither() {
     }
 }
 
+/// g = 7, f = 3: the bad ones agree almost with the good ones, and jump by an hour while the server follows.
+#[test]
+fn carriers_that_jump_while_the_server_follows_take_nobody_with_them() {
+    for off_us in [-100_040, -49_000, 20, 100_040] {
+        for keeps in [false, true] {
+            let mut island = Island::new(ServerConfig::default(), 3);
+            island.run(60);
+            let before = ahead(&mut island);
+            let begin = island.now();
+            let plan = Plan {
+                begin,
+                ahead: before + Span::from_micros(off_us),
+                jump: Some((begin + s(40), s(3_600))),
+                state: Some(ClientState::Synchronized),
+                cluster: Some(island.server.node.cluster()),
+                ..Plan::default()
+            };
+            (0..3).for_each(|k| island.attacker.add(&format!("198.51.{k}.1"), plan));
+            island.mark_synchronized();
+            let kept = KeptTime { cluster: island.server.node.cluster(), error: Span::from_millis(1) };
+            let config = ServerConfig { kept: keeps.then_some(kept), ..ServerConfig::default() };
+            island.restart(config, before + Span::from_micros(30));
+            island.run(400);
+            let at = island.now();
+            for (before, now) in island.since_mark(at).into_iter().skip(1) {
+                let moved = (now - before).abs();
+                assert!(moved < Span::from_millis(100), "{off_us} µs, kept: {keeps}: moved by {moved}");
+            }
+            assert!(island.no_good_clock_is_named(), "{off_us} µs, kept: {keeps}");
+        }
+    }
+}
+
 /// g = 6, f = 2, within the maximum window of the good ones: the adopted time is that of a good clock.
 #[test]
 fn carriers_that_lie_within_the_window_move_nothing_at_a_server_that_restarts() {

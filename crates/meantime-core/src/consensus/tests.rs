@@ -791,6 +791,65 @@ fn half_of_the_carriers_cannot_bring_a_manual_adjustment_of_their_own() {
     }
 }
 
+/// The transition of the second round of a server that has kept the time of cluster 5 or nothing, among three
+/// good carriers of that and three bad ones, all of which show the same.
+fn among_two_adjustments(
+    kept: Option<Span>,
+    good: &ManualAdjustment,
+    bad: (ClusterId, &ManualAdjustment),
+) -> (Option<PhaseTransition>, Story) {
+    let mut story = Story::begin();
+    if let Some(shown) = kept {
+        story.timekeeper.kept = Some(KeptTime { cluster: ClusterId(5), error: Span::from_millis(1) });
+        story.timekeeper.timescale.set(story.now, shown, Frequency::ZERO, Adjustment::Step);
+    }
+    let mut transition = None;
+    for _ in 0..2 {
+        story.now += SECOND.times(5);
+        let readings: Vec<MemberReading<'_>> = (0..6)
+            .map(|index| {
+                let reading = member(Span::ZERO).reading_at(story.now);
+                let (cluster, adjustment) = if index < 3 { (ClusterId(5), good) } else { bad };
+                MemberReading { cluster, manual_adjustment: Some(adjustment), has_vote: false, ..reading }
+            })
+            .collect();
+        transition = conclude(&mut story, &readings).transition;
+    }
+    (transition, story)
+}
+
+#[test]
+fn half_of_the_carriers_bring_no_adjustment_by_naming_another_cluster() {
+    let forged =
+        ManualAdjustment { cluster: ClusterId(99), number: 1, before: HOUR, ..ManualAdjustment::NONE };
+    let (transition, story) = among_two_adjustments(None, &ManualAdjustment::NONE, (ClusterId(99), &forged));
+    assert_eq!((transition, story.timekeeper.cluster()), (None, ClusterId(0)));
+}
+
+#[test]
+fn a_kept_time_does_not_decide_for_an_adjustment_that_is_still_to_come() {
+    let start = PLAUSIBLE_FROM + Span::from_secs(86_400);
+    let (cluster, step) = (ClusterId(5), true);
+    let two = SECOND.times(2);
+    let good =
+        ManualAdjustment { cluster, number: 3, before: SECOND, amount: SECOND, start: start - HOUR, step };
+    let forged =
+        ManualAdjustment { cluster, number: 1, before: two, amount: HOUR, start: start + HOUR, step };
+    let (transition, story) = among_two_adjustments(Some(two), &good, (cluster, &forged));
+    assert_eq!(transition, Some(PhaseTransition::Adopted));
+    assert_eq!(story.timekeeper.manual_adjustment, good);
+}
+
+#[test]
+fn an_implausible_clock_of_the_server_does_not_make_a_half_of_three_bad_carriers() {
+    let mut story = Story::begin();
+    story.timekeeper.timescale.set(story.now, -HOUR.times(24 * 365), Frequency::ZERO, Adjustment::Step);
+    let (good, bad) = (member(Span::ZERO), member(-HOUR));
+    let clients = [good, bad, good, bad, good, bad];
+    assert_eq!(only_transition(&mut story, 7, &clients), Some(PhaseTransition::Undecided));
+    assert_eq!(only_transition(&mut story, 20, &clients), None);
+}
+
 #[test]
 fn clients_without_a_time_do_not_take_it_from_as_many_that_carry_one() {
     let (good, fresh) = (member(Span::ZERO), new_member(SECOND.times(29)));

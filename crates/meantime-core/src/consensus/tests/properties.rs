@@ -8,7 +8,7 @@ use super::*;
 
 /// A client, of a group of its own.
 #[derive(Clone, Debug)]
-struct Node {
+struct Participant {
     /// Its clock minus the server's oscillator; the good carriers' time is zero.
     phase: Span,
     state: ClientState,
@@ -25,19 +25,19 @@ struct Node {
 /// A server that restarts among good and bad clients.
 #[derive(Clone, Debug)]
 struct Restart {
-    good: Vec<Node>,
-    bad: Vec<Node>,
+    good: Vec<Participant>,
+    bad: Vec<Participant>,
     own: Span,
     keeps: bool,
 }
 
-fn node(phase: Span, carries: bool, lost: u64) -> Node {
+fn node(phase: Span, carries: bool, lost: u64) -> Participant {
     let (state, cluster) = match carries {
         true => (ClientState::Holdover, CLUSTER),
         false => (ClientState::Unsynchronized, ClusterId(0)),
     };
     let adjustment = ManualAdjustment::NONE;
-    Node { phase, state, cluster, adjustment, jump: None, lost, has_vote: false, agreed: 0 }
+    Participant { phase, state, cluster, adjustment, jump: None, lost, has_vote: false, agreed: 0 }
 }
 
 /// From a nanosecond to some hours, either way.
@@ -63,7 +63,7 @@ fn any_adjustment() -> impl Strategy<Value = ManualAdjustment> {
     )
 }
 
-fn bad_node() -> impl Strategy<Value = Node> {
+fn bad_node() -> impl Strategy<Value = Participant> {
     let states = [ClientState::Unsynchronized, ClientState::Holdover, ClientState::Synchronized];
     let clusters = [ClusterId(0), CLUSTER, ClusterId(3), ClusterId(99)];
     let adjustment = prop_oneof![3 => Just(ManualAdjustment::NONE), 1 => any_adjustment()];
@@ -74,7 +74,7 @@ fn bad_node() -> impl Strategy<Value = Node> {
             let (state, cluster) = (states[state], clusters[cluster]);
             // An eighth of the rounds.
             let lost = lost & rarely & rarely.rotate_left(7);
-            Node { state, cluster, adjustment, jump, ..node(phase, false, lost) }
+            Participant { state, cluster, adjustment, jump, ..node(phase, false, lost) }
         },
     )
 }
@@ -94,7 +94,7 @@ fn restart() -> impl Strategy<Value = Restart> {
     })
 }
 
-impl Node {
+impl Participant {
     fn reading(&self, round: u32, now: Raw) -> MemberReading<'_> {
         let jump = self.jump.filter(|(from, _)| round >= *from).map_or(Span::ZERO, |(_, by)| by);
         let reading = PhaseReading {

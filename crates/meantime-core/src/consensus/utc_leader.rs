@@ -179,8 +179,8 @@ const KNOWN: f64 = 2e-6;
 pub(super) const MAX_MISSED: u32 = 3;
 /// A brisk pace is announced for so many rounds: a client that hears nothing for longer has no session.
 const ANNOUNCED: u32 = 4;
-/// A larger distance than this calls for a brisk pace: a gentle one would take two hours.
-const FAR: Span = Span::from_millis(10);
+/// A larger distance than this calls for a brisk pace: a gentle one would take more than half an hour.
+const FAR: Span = Span::from_millis(2);
 /// So does a rate that is farther from UTC's than a gentle approach ever is, by this much: a gentle pace
 /// would need 17 minutes to change it.
 const FAST: f64 = 1e-6;

@@ -324,3 +324,49 @@ fn a_slew_that_no_server_makes_is_refused() {
     assert!(told.iter().any(refused), "{told:?}");
     assert_eq!(pair.client.read(pair.client_now().raw).state, ClientState::Holdover);
 }
+
+/// A client whose clock follows a manual adjustment by so much that has been made after 7 s, and a server
+/// that has lost its memory `restart` seconds later. The operator gives it the client's time after `found`
+/// more seconds. The client may guarantee nothing that is not so.
+fn founded_from_client(by: Span, how: Adjustment, restart: f64, found: f64) {
+    let config = || ServerConfig { interval: Span::from_secs(1), ..ServerConfig::default() };
+    let mut pair = Pair::new(config(), Span::from_secs(20));
+    pair.run(7.0);
+    set_by(&mut pair, by, how);
+    pair.run(restart);
+    pair.server_ahead = Span::from_secs(3_600);
+    pair.server = Server::new(config(), [9; 32], pair.server_now());
+    pair.run(found);
+    let now = pair.server_now();
+    pair.server.set_time_from(now, "lab-7", Adjustment::Step).expect("the server is undecided");
+    events(&mut pair.client);
+    for _ in 0..300 {
+        pair.run(0.1);
+        let (ahead, client) = (ahead_of_server(&pair).abs(), pair.client.read(pair.client_now().raw));
+        if client.cluster == pair.server.cluster() {
+            assert!(client.bound.is_some_and(|bound| ahead <= bound), "{found}: {ahead}, {client:?}");
+            assert!(client.frequency.ppm().abs() < 1.0, "{found}: {client:?}");
+        }
+    }
+    assert_agreed(&pair);
+    let doubtful =
+        |event: &ClientEvent| !matches!(event, ClientEvent::Recovered | ClientEvent::Corrected { .. });
+    let told: Vec<_> = events(&mut pair.client).into_iter().filter(doubtful).collect();
+    assert!(told.is_empty(), "{found}: {told:?}");
+}
+
+#[test]
+fn a_slew_that_ends_because_a_cluster_is_founded_teaches_no_frequency() {
+    for tenths in 90..102 {
+        founded_from_client(Span::from_secs(20), Adjustment::Slew, 9.0, f64::from(tenths) * 0.1);
+        founded_from_client(Span::from_secs(-20), Adjustment::Slew, 9.0, f64::from(tenths) * 0.1);
+    }
+}
+
+#[test]
+fn an_adjustment_that_is_made_while_a_cluster_is_founded_breaks_no_bound() {
+    for tenths in 30..70 {
+        founded_from_client(Span::from_secs(3), Adjustment::Step, 1.0, f64::from(tenths) * 0.1);
+        founded_from_client(Span::from_micros(400), Adjustment::Slew, 1.0, f64::from(tenths) * 0.1);
+    }
+}

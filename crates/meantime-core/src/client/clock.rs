@@ -274,7 +274,7 @@ impl MemberClock {
         let rho = self.rho(now.raw);
         if update.continuity == Continuity::Broken || update.learning {
             // The bound of a clock that shows the same in another cluster's time is about that time, too.
-            match self.published.rebased(now.raw, &update.manual) {
+            match self.published.rebased(now.raw, &update.manual, update.oldest_reading) {
                 Some(shift) => self.bound.begin_anew(shift),
                 None => self.bound.forget(),
             }

@@ -48,6 +48,8 @@ pub(super) struct BoundUpdate {
     pub steering: SteeringPace,
     /// The manual adjustment that a clock has that follows the server.
     pub manual: ManualAdjustment,
+    /// How long ago the server may have measured the clock on which it bases its time.
+    pub oldest_reading: Span,
 }
 
 /// Whether the server's time is the one that earlier exchanges were about.

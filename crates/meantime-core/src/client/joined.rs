@@ -373,7 +373,8 @@ impl Joined {
         self.proved = !message.learning;
         let steering = if message.brisk { SteeringPace::Brisk } else { SteeringPace::Gentle };
         let manual = *self.server_time.adjustment().manual();
-        let update = BoundUpdate { continuity, learning: message.learning, steering, manual };
+        let (learning, oldest_reading) = (message.learning, self.liveness.oldest_reading());
+        let update = BoundUpdate { continuity, learning, steering, manual, oldest_reading };
         clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
 }

@@ -68,6 +68,12 @@ impl Liveness {
         self.heard
     }
 
+    /// How long ago a server that decides the time anew may have measured what this clock shows: a reading
+    /// counts for a lifetime, and a round passes before the first Correction.
+    pub(super) fn oldest_reading(&self) -> Span {
+        self.lifetime.times(2)
+    }
+
     /// After how long a silence of its own the client sends a heartbeat.
     pub(super) fn heartbeat(&self) -> Span {
         self.heartbeat

@@ -95,15 +95,15 @@ impl PublishedClock {
     }
 
     /// By how much base time changes for a clock that shows the same and has this manual adjustment from now
-    /// on; `None`: that is not known exactly, since the adjustment that it has is slewing, or it has no
-    /// cluster time.
-    pub(super) fn rebased(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Span> {
+    /// on; `None`: that is not known exactly, since the adjustment that it has was under way less than
+    /// `age` ago, when the other server may have measured this clock, or since it has no cluster time.
+    pub(super) fn rebased(&self, raw: Raw, manual: &ManualAdjustment, age: Span) -> Option<Span> {
         let base = self.base_time(raw);
-        let is_slewing = self.manual.start <= base && base < self.manual.end();
+        let is_moving = self.manual.start <= base && base <= self.manual.end() + age;
         match manual.has_same_effect_as(&self.manual) {
             _ if !self.has_cluster_time() => None,
             true => Some(Span::ZERO),
-            false if is_slewing => None,
+            false if is_moving => None,
             false => Some(manual.base_of(self.manual.shown(base)) - base),
         }
     }

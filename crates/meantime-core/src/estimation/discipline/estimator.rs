@@ -87,28 +87,23 @@ impl Discipline {
             self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, self.frequency)));
             return Some(BurstOutcome::Started);
         };
+        if trust == OutlierLimit::None {
+            // A small jump of the phase would pass for a frequency.
+            self.reset_phase(&plausible, 0.0);
+            return Some(BurstOutcome::Restarted);
+        }
         let mut burst = tracking.predict_to_burst(&plausible, &self.command);
         match tracking.detect_change(&burst) {
             Change::ClockEstimate { by } => {
                 let outliers = Outliers::after(self.outliers, best.t2, by);
                 self.outliers = Some(outliers);
-                let young = tracking.is_young();
-                let trust = if young { trust.at_most(YOUNG_TRUST) } else { trust };
+                let trust = if tracking.is_young() { trust.at_most(YOUNG_TRUST) } else { trust };
                 if !trust.is_reached(outliers.count()) {
                     tracking.skip(burst.dt);
                     return Some(BurstOutcome::Ignored(outliers.count()));
                 }
-                self.outliers = None;
-                if young {
-                    // The first bursts were not representative: what was learned from them, above all the
-                    // frequency, is wrong.
-                    let any = (self.frequency.0, self.frequency.1.max(ANY_FREQUENCY.ratio()));
-                    self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, any)));
-                    return Some(BurstOutcome::Restarted);
-                }
-                let noise = tracking.noise_scale();
-                tracking.reset_phase(&plausible, &self.command, outliers.drift(noise));
-                self.restart_if_implausible(&plausible);
+                let drift = outliers.drift(tracking.noise_scale());
+                self.reset_phase(&plausible, drift);
                 return Some(BurstOutcome::Restarted);
             }
             Change::Path { way, by } => tracking.inflate_path(way, by),
@@ -118,6 +113,23 @@ impl Discipline {
         tracking.follow(burst);
         let nonsense = self.restart_if_implausible(&plausible);
         Some(if nonsense { BurstOutcome::Restarted } else { BurstOutcome::Followed })
+    }
+
+    /// Forgets the phase, and takes that of these exchanges. The frequency may have changed by `drift`.
+    fn reset_phase(&mut self, exchanges: &[Exchange<Timestamp, Raw>], drift: f64) {
+        self.outliers = None;
+        match &mut self.tracking {
+            Some(tracking) if !tracking.is_young() => {
+                tracking.reset_phase(exchanges, &self.command, drift);
+                self.restart_if_implausible(exchanges);
+            }
+            _ => {
+                // The first bursts were not representative: what was learned from them, above all the
+                // frequency, is wrong.
+                let any = (self.frequency.0, self.frequency.1.max(ANY_FREQUENCY.ratio()));
+                self.tracking = Some(Box::new(Tracking::start(exchanges, &self.command, any)));
+            }
+        }
     }
 
     /// Restarts if the learned frequency is implausible for an oscillator.

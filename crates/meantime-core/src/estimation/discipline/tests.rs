@@ -115,6 +115,18 @@ fn a_clock_that_was_set_in_the_middle_of_a_burst_is_no_frequency() {
     assert!((phase_at(&discipline, 0.1) - 300_000_000_000).abs() < 100_000, "{now:?}");
 }
 
+/// The old and the new time differ by so little that an oscillator could explain it.
+#[test]
+fn a_small_difference_between_the_times_of_two_clusters_is_no_frequency() {
+    let mut discipline = settled();
+    discipline.inflate_frequency();
+    let burst = [exchange(210.0, 2_000_000, 100_000, 100_000)];
+    assert_eq!(discipline.update(&burst, OutlierLimit::None), Some(BurstOutcome::Restarted));
+    let now = discipline.estimate(Raw::from_nanos(START + 210_000_000_000)).unwrap();
+    assert!(now.frequency.ppm().abs() < 1.0, "{now:?}");
+    assert!((phase_at(&discipline, 210.0) - 2_000_000).abs() < 10_000, "{now:?}");
+}
+
 #[test]
 fn an_oscillator_that_jumped_back_is_followed_back() {
     let mut discipline = Discipline::default();
@@ -123,7 +135,7 @@ fn an_oscillator_that_jumped_back_is_followed_back() {
     for k in 0..20 {
         let s = 5.0 * f64::from(k);
         let phase = back + (100e-6 * s * 1e9) as i64;
-        discipline.update(&[exchange(s, phase, 100_000, 100_000)], OutlierLimit::None);
+        discipline.update(&[exchange(s, phase, 100_000, 100_000)], OutlierLimit::After(1));
     }
     let now = discipline.estimate(Raw::from_nanos(START + 100_000_000_000)).unwrap();
     assert!((now.frequency.ppm() - 100.0).abs() < 1.0, "{now:?}");

@@ -53,7 +53,7 @@ fn peer() -> Peer {
     Peer { name: Name::new("alice"), address: "192.0.2.7:4000".parse().unwrap() }
 }
 
-fn report() -> RoundReport {
+pub(super) fn report() -> RoundReport {
     RoundReport {
         round: 1,
         outcome: Outcome::Agreed,

@@ -13,11 +13,11 @@ use crate::report::ClockSnapshot;
 use crate::report::undecided::{self, Figures};
 use crate::report::{rounded_ppb, rounded_votes, snake_case};
 use meantime_core::ServerEvent::{self, *};
-use meantime_core::event::{self, Peer, RoundReport, UndecidedReason};
+use meantime_core::event::{self, Outcome, Peer, RoundReport, UndecidedReason};
 use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::reference::UtcState;
 use meantime_core::time::{Offset, Span};
-use meantime_core::wire::{KeyId, Name, RejectReason, VERSION};
+use meantime_core::wire::{ClientState, KeyId, Name, RejectReason, VERSION};
 
 impl Tell for ServerEvent {
     fn kind(&self) -> &'static str {
@@ -105,7 +105,7 @@ impl Tell for ServerEvent {
         }
     }
 
-    fn text(&self, _at: &ClockSnapshot) -> Option<String> {
+    fn text(&self, at: &ClockSnapshot) -> Option<String> {
         Some(match self {
             Connected { client, .. } => format!("{client} got connected successfully"),
             Left { client } => format!("{client} has left"),
@@ -119,10 +119,7 @@ impl Tell for ServerEvent {
             BurstAdapted { clients, burst, wanted } => format!(
                 "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
             ),
-            RoundStarted { round, clients, .. } => format!(
-                "New synchronization cycle started: round {round}\n\
-                 Number of clients to be synchronized: {clients}"
-            ),
+            RoundStarted { round, clients, .. } => started(*round, *clients, at.reading.state),
             Updated { client, offset, delay, heard, bound, .. } => {
                 updated(client, *offset, *delay, *heard, *bound)
             }
@@ -156,6 +153,11 @@ impl Tell for ServerEvent {
             }
             ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
             Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
+            OwnClockCorrected { correction, .. }
+                if !is_decided(at.reading.state) && correction.span() == Span::ZERO =>
+            {
+                return None;
+            }
             OwnClockCorrected { correction, adjustment, .. } => {
                 format!("Time set at the server itself: correction {correction} ({adjustment})")
             }
@@ -386,16 +388,32 @@ fn updated(client: &Peer, offset: Offset, delay: Span, heard: u8, bound: Option<
     format!("Client Data updated with: {client}: offset {offset}, delay {delay}, {heard} exchanges{bound}")
 }
 
+/// Whether a server in this state knows the cluster's time, so that it corrects clocks.
+fn is_decided(state: ClientState) -> bool {
+    state == ClientState::Synchronized
+}
+
+/// The classic lines about a new round; a server that listens synchronizes nobody.
+fn started(round: u32, clients: usize, state: ClientState) -> String {
+    let whom = match is_decided(state) {
+        true => format!("\nNumber of clients to be synchronized: {clients}"),
+        false => String::new(),
+    };
+    format!("New synchronization cycle started: round {round}{whom}")
+}
+
 fn ended(report: &RoundReport) -> String {
     let RoundReport { round, outcome, members, heard, agreeing, spread, .. } = report;
     let covered = report.covered;
     let bound = report.largest_bound.map_or(String::new(), |bound| {
         format!("; any two of {covered} covered clocks differ by {bound} at most")
     });
-    format!(
-        "Round {round} ended: {outcome}; {members} members, {heard} heard, {agreeing} agree within {spread}\
-         {bound}"
-    )
+    let agreed = match outcome {
+        Outcome::Listening => String::new(),
+        _ if *agreeing == 0 => String::new(),
+        _ => format!(", {agreeing} agree within {spread}"),
+    };
+    format!("Round {round} ended: {outcome}; {members} members, {heard} heard{agreed}{bound}")
 }
 
 /// The fields of a round's result.
@@ -423,8 +441,10 @@ pub fn report_fields(report: &RoundReport, put: &mut impl FnMut(&str, Value)) {
 #[cfg(test)]
 mod tests {
     use super::super::OutputFormat;
-    use super::super::tests::printed;
+    use super::super::reference;
+    use super::super::tests::{observation, printed};
     use super::*;
+    use meantime_core::event::Adjustment;
     use meantime_core::time::Correction;
     use meantime_core::wire::{Name, Verdict};
 
@@ -462,6 +482,47 @@ mod tests {
         assert_eq!(
             text(CorrectionSent { client: alice(), round: 7, correction, verdict }),
             "Time sent to alice (192.0.2.7:4000): correction -3.0 ms (agrees)\n"
+        );
+    }
+
+    /// The text of this event while the server's clock is in this state.
+    fn text_while(state: ClientState, event: &ServerEvent) -> Option<String> {
+        let mut at = observation();
+        at.reading.state = state;
+        event.text(&at)
+    }
+
+    #[test]
+    fn a_server_that_listens_prints_no_clock_that_it_corrects() {
+        let started = RoundStarted { round: 7, clients: 1, burst: 4 };
+        let own = |added| OwnClockCorrected {
+            round: 7,
+            correction: Correction::adding(added),
+            adjustment: Adjustment::Slew,
+        };
+        for state in [ClientState::Unsynchronized, ClientState::Holdover] {
+            let text = |event: &ServerEvent| text_while(state, event);
+            assert_eq!(text(&started).unwrap(), "New synchronization cycle started: round 7");
+            assert_eq!(text(&own(Span::ZERO)), None);
+            assert!(text(&own(Span::from_secs(1))).is_some());
+        }
+        let text = |event: &ServerEvent| text_while(ClientState::Synchronized, event);
+        assert!(text(&started).unwrap().ends_with("\nNumber of clients to be synchronized: 1"));
+        assert_eq!(text(&own(Span::ZERO)).unwrap(), "Time set at the server itself: correction +0 ns (slew)");
+    }
+
+    #[test]
+    fn a_round_in_which_no_clocks_agree_states_no_agreement() {
+        let text = |outcome, agreeing| {
+            let report =
+                RoundReport { round: 7, outcome, members: 2, heard: 2, agreeing, ..reference::report() };
+            text_while(ClientState::Synchronized, &RoundEnded(report)).unwrap()
+        };
+        assert_eq!(text(Outcome::Listening, 2), "Round 7 ended: listening; 2 members, 2 heard");
+        assert_eq!(text(Outcome::Unsure, 0), "Round 7 ended: unsure; 2 members, 2 heard");
+        assert_eq!(
+            text(Outcome::Agreed, 2),
+            "Round 7 ended: agreed; 2 members, 2 heard, 2 agree within 0 ns"
         );
     }
 

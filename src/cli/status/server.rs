@@ -7,7 +7,7 @@ use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use super::utc;
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
-use crate::report::{ClockCoverage, ExclusionReason, RoundSummary, UndecidedCause};
+use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary, UndecidedCause};
 use meantime_core::coverage::Coverage;
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
@@ -68,15 +68,14 @@ fn undecided_lines(cause: Option<&UndecidedCause>, round: Option<&LastRound>) ->
 
 fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) -> String {
     let line = format!(
-        "Round {}, {} ago: {}; {} members{}, {} heard, {} agree within {}\n",
+        "Round {}, {} ago: {}; {} members{}, {} heard{}\n",
         round.round,
         span(*ago_ns),
         paint.state(round.outcome.as_str()).replace('_', " "),
         round.members,
         votes(round),
         round.heard,
-        round.agreeing,
-        span(Some(round.spread_ns)),
+        agreeing(round),
     );
     line + single_group(round)
         + &match round.largest_bound_ns {
@@ -87,6 +86,15 @@ fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) ->
             ),
             None => "How far any two clocks may differ is not known: fewer than two are covered\n".to_owned(),
         }
+}
+
+/// How many members agree, and how closely, where some do and the cluster has a time.
+fn agreeing(round: &RoundSummary) -> String {
+    match round.outcome {
+        RoundOutcome::Listening => String::new(),
+        _ if round.agreeing == 0 => String::new(),
+        _ => format!(", {} agree within {}", round.agreeing, span(Some(round.spread_ns))),
+    }
 }
 
 /// How many votes the members have, where they share some; one vote has a line of its own.
@@ -250,5 +258,13 @@ mod tests {
         let one = line(4, 0.9999);
         assert!(one.contains("; 4 members, ") && one.contains("All clocks share one vote"));
         assert!(!line(1, 1.0).contains("group"), "a server alone");
+    }
+
+    #[test]
+    fn a_round_of_a_server_that_listens_states_no_agreement() {
+        let mut round = examples::round();
+        assert!(last_round(&round, Paint::Plain).contains(" heard, 2 agree within "));
+        round.summary.outcome = RoundOutcome::Listening;
+        assert!(last_round(&round, Paint::Plain).contains(" heard\n"));
     }
 }

@@ -7,7 +7,7 @@ use super::member_pattern::MemberPattern;
 use super::status::server::{label, why_not_covered};
 use super::target::ControlTarget;
 use super::units;
-use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, StatusResponse};
+use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, ServerStatus, StatusResponse};
 use crate::report::undecided::{self, Figures};
 use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
 use meantime_core::time::Span;
@@ -24,8 +24,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "N", default_value = "2")]
     min_members: u64,
     /// Only these members must be covered by the guarantee, and each must be registered: a name, an address
-    /// with or without the port, or a network. May be repeated. Without it, all members that have been
-    /// registered for a minute
+    /// with or without the port, or a network. The server is a member by its name. May be repeated. Without
+    /// it, all members that have been registered for a minute
     #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
     expect: Vec<MemberPattern>,
     /// This member need not be covered by the guarantee. May be repeated
@@ -95,7 +95,7 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
     if clocks < min_members {
         return (Finding::Beyond, format!("{clocks} clocks are registered, {min_members} are wanted"));
     }
-    let (uncovered, whose) = uncovered(&response.clients, wanted);
+    let (uncovered, whose) = uncovered(server, &response.clients, wanted);
     let covered = round.covered;
     let (finding, line) = match round.largest_bound_ns {
         None => (Finding::Unknown, "fewer than two clocks are covered by the guarantee".to_owned()),
@@ -118,7 +118,7 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
 }
 
 /// What the members mean that must be covered and are not, and their names with the reasons.
-fn uncovered(clients: &[ClientRow], wanted: &Wanted<'_>) -> (Finding, String) {
+fn uncovered(server: &ServerStatus, clients: &[ClientRow], wanted: &Wanted<'_>) -> (Finding, String) {
     let fits = |patterns: &[MemberPattern], client: &ClientRow| {
         patterns.iter().any(|pattern| pattern.matches(&client.name, client.address))
     };
@@ -126,9 +126,11 @@ fn uncovered(clients: &[ClientRow], wanted: &Wanted<'_>) -> (Finding, String) {
         [] => client.admitted_ago_ns >= NEW.as_nanos(),
         expected => fits(expected, client),
     };
+    let is_server = |pattern: &MemberPattern| pattern.names(&server.name);
     let missing = wanted
         .expect
         .iter()
+        .filter(|pattern| !is_server(pattern))
         .filter(|pattern| !clients.iter().any(|client| pattern.matches(&client.name, client.address)));
     let mut found: Vec<(Finding, String)> =
         missing.map(|pattern| (Finding::Unknown, format!("{pattern} (not registered)"))).collect();
@@ -137,6 +139,11 @@ fn uncovered(clients: &[ClientRow], wanted: &Wanted<'_>) -> (Finding, String) {
         let (label, reason) = (label(&client.name, client.address), why_not_covered(&client.coverage));
         (severity(&client.coverage), format!("{label} ({reason})"))
     }));
+    let own = own_coverage(server);
+    let must_be_covered = wanted.expect.iter().any(is_server) && !wanted.ignore.iter().any(is_server);
+    if must_be_covered && own != ClockCoverage::Covered {
+        found.push((severity(&own), format!("{} ({})", server.name, why_not_covered(&own))));
+    }
     // The worst stand first, where only some are named.
     found.sort_by_key(|(finding, _)| std::cmp::Reverse(*finding));
     let Some((worst, _)) = found.first() else { return (Finding::Within, String::new()) };
@@ -146,6 +153,15 @@ fn uncovered(clients: &[ClientRow], wanted: &Wanted<'_>) -> (Finding, String) {
         more => format!(" and {more} more"),
     };
     (*worst, format!("; not covered: {}{more}", named.join(", ")))
+}
+
+/// Whether the guarantee covers the server's own clock in a round that has agreed, or why it does not.
+fn own_coverage(server: &ServerStatus) -> ClockCoverage {
+    match server.own_bound_ns {
+        _ if server.excluded.is_some() => ClockCoverage::Falseticker,
+        Some(_) => ClockCoverage::Covered,
+        None => ClockCoverage::NoBound,
+    }
 }
 
 /// What it means that a member is not covered for this reason.
@@ -186,7 +202,7 @@ mod attacks;
 mod tests {
     use super::*;
     use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, examples};
-    use crate::report::UndecidedCause;
+    use crate::report::{ExclusionReason, UndecidedCause};
 
     fn response() -> StatusResponse {
         let mut round = examples::round();
@@ -316,5 +332,30 @@ mod tests {
         let (finding, line) = found(&clients, &["a", "crane"], &[]);
         assert_eq!(finding, Finding::Unknown);
         assert!(line.ends_with("; not covered: crane (not registered)"), "{line}");
+    }
+
+    #[test]
+    fn the_server_is_a_member_by_its_name() {
+        let found = |change: fn(&mut ServerStatus), expect: &str, ignore: &[&str]| {
+            let mut response = response();
+            if let NodeStatus::Server(server) = &mut response.status.node {
+                server.name = "harbour".into();
+                change(server);
+            }
+            let [expect]: [MemberPattern; 1] = [expect.parse().unwrap()];
+            let ignore: Vec<MemberPattern> = ignore.iter().map(|text| text.parse().unwrap()).collect();
+            let wanted =
+                Wanted { max: Span::from_millis(1), min_members: 2, expect: &[expect], ignore: &ignore };
+            judge(&response, &wanted)
+        };
+        assert_eq!(found(|_| {}, "harbour", &[]).0, Finding::Within);
+        let (finding, line) = found(|server| server.own_bound_ns = None, "harbour", &[]);
+        assert_eq!(finding, Finding::Unknown);
+        assert!(line.ends_with("; not covered: harbour (it states no bound)"), "{line}");
+        let excluded = |server: &mut ServerStatus| server.excluded = Some(ExclusionReason::OutsideWindow);
+        assert_eq!(found(excluded, "harbour", &[]).0, Finding::Beyond);
+        assert_eq!(found(excluded, "harbour", &["harbour"]).0, Finding::Within);
+        let nameless = found(|server| server.name.clear(), "harbour", &[]);
+        assert!(nameless.1.ends_with("; not covered: harbour (not registered)"), "{nameless:?}");
     }
 }

@@ -44,6 +44,11 @@ impl fmt::Display for MemberPattern {
 }
 
 impl MemberPattern {
+    /// Whether this is the name of the server, which has no one address.
+    pub(super) fn names(&self, server: &str) -> bool {
+        self.kind == Kind::Name && self.text == server
+    }
+
     /// Whether the member of this name and address is meant. A member may call itself by an address; that
     /// means nothing.
     pub(super) fn matches(&self, name: &str, address: SocketAddr) -> bool {

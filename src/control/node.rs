@@ -18,7 +18,7 @@ use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::view::{
     ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, ServerView,
 };
-use meantime_core::wire::ClusterId;
+use meantime_core::wire::{ClusterId, Name};
 use meantime_core::{Client, Node, Server};
 
 /// A node that can be asked and commanded at a control socket.
@@ -154,7 +154,7 @@ impl ControlledNode for Server {
     const ROLE: Role = Role::Server;
 
     fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus {
-        NodeStatus::Server(Box::new(server_status(&self.overview(now), at)))
+        NodeStatus::Server(Box::new(server_status(self.name(), &self.overview(now), at)))
     }
 
     fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
@@ -221,9 +221,10 @@ impl ControlledNode for Client {
     }
 }
 
-fn server_status(view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
+fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
     let last_round = view.last_round.as_ref();
     ServerStatus {
+        name: name.to_string(),
         state: view.state.into(),
         cluster: hexadecimal(view.cluster),
         undecided: view.undecided.map(Into::into),

@@ -42,6 +42,7 @@ pub(crate) fn round() -> LastRound {
 /// A server with rounds of five seconds, whose clock is synchronized.
 pub(crate) fn server_status() -> ServerStatus {
     ServerStatus {
+        name: "harbour".into(),
         state: ClockState::Synchronized,
         cluster: "00000000000000ff".into(),
         undecided: None,

@@ -54,6 +54,9 @@ pub struct ServerStatus {
     pub state: ClockState,
     /// The cluster whose time it keeps, in hexadecimal; zeros: none yet.
     pub cluster: String,
+    /// The server's name; empty: a server that does not state it yet.
+    #[serde(default)]
+    pub name: String,
     /// Why the cluster has no time; `None`: it has one.
     #[serde(default)]
     pub undecided: Option<UndecidedCause>,

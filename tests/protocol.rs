@@ -643,6 +643,21 @@ fn goodbyes_are_heard_on_both_sides() {
 }
 
 #[test]
+fn a_client_that_has_registered_again_lacks_corrections_and_no_server() {
+    let mut pair = Pair::agreed();
+    let holdover = |pair: &Pair| pair.client.view(pair.client_now()).holdover;
+    pair.server.handle_shutdown(pair.server_now());
+    pair.run(0.01);
+    assert_eq!(holdover(&pair), Some(HoldoverReason::ServerLeft));
+    pair.server_ahead = Span::from_secs(3_600);
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    pair.run(60.0);
+    assert!(pair.client.view(pair.client_now()).registered);
+    assert!(pair.server.read(pair.server_now().raw).state != ClientState::Synchronized);
+    assert_eq!(holdover(&pair), Some(HoldoverReason::NoCorrections));
+}
+
+#[test]
 fn a_client_that_was_stopped_reports_nothing_about_the_past() {
     let mut pair = Pair::agreed();
     let probe = pair.last(Kind::Probe);

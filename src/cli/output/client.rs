@@ -192,8 +192,8 @@ fn reference_option(reason: NoReference) -> &'static str {
 fn until_corrected(at: &ClockSnapshot, cluster: ClusterId, interval: Span) -> String {
     match at.reading.state {
         ClientState::Holdover => format!(
-            "\nThe clock runs on at its learned frequency{}, until the server knows the cluster's time: {SILENT_ROUNDS} \
-             rounds ({}) after a restart",
+            "\nThe clock runs on at its learned frequency{}, until the server sends corrections: {SILENT_ROUNDS} rounds \
+             ({}) after it has taken over the cluster's time",
             bound(at),
             interval.times(SILENT_ROUNDS.into())
         ),
@@ -296,8 +296,8 @@ mod tests {
         assert_eq!(
             shown(none, ClientState::Holdover),
             format!(
-                "{connected}\nThe clock runs on at its learned frequency (bound 110 µs), until the server knows the \
-                 cluster's time: 24 rounds (2.0 min) after a restart"
+                "{connected}\nThe clock runs on at its learned frequency (bound 110 µs), until the server sends \
+                 corrections: 24 rounds (2.0 min) after it has taken over the cluster's time"
             )
         );
         assert_eq!(

@@ -153,10 +153,10 @@ impl MemberClock {
     }
 }
 
-/// The rate command.
+/// Sessions and the rate command.
 impl MemberClock {
-    /// A new session begins with this rate command.
-    pub(super) fn begin_rate(
+    /// A new session begins, with this rate command.
+    pub(super) fn begin_session(
         &mut self,
         now: Now,
         header: &Header,
@@ -164,6 +164,7 @@ impl MemberClock {
         interval: Span,
         outbox: &mut Outbox,
     ) {
+        self.published.begin_session();
         let missed = self.rate.rebase(now.mono, header, rate);
         match self.refuses_change(now.raw, missed) {
             // None of it is followed: later changes count from here.

@@ -98,7 +98,7 @@ impl Joined {
             label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
         };
         joined.server_time.note_adjustment(now.raw, header, clock);
-        clock.begin_rate(now, header, welcome.rate, welcome.interval, outbox);
+        clock.begin_session(now, header, welcome.rate, welcome.interval, outbox);
         joined
     }
 

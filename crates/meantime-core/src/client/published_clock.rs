@@ -186,6 +186,15 @@ impl PublishedClock {
         begins
     }
 
+    /// A session begins. What had ended the one before is over; until the server sends a correction, the
+    /// clock lacks that.
+    pub(super) fn begin_session(&mut self) {
+        let ended = self.holdover.is_some_and(|reason| reason != HoldoverReason::CorrectionRefused);
+        if ended {
+            self.holdover = Some(HoldoverReason::NoCorrections);
+        }
+    }
+
     /// The machine was suspended, and the oscillator with it. The clock shows the time that has passed as far
     /// as the machine knows, but no cluster time any more.
     pub(super) fn suspend(&mut self, raw: Raw, slept: Span) {

@@ -4,7 +4,8 @@
 //! or more, by weight; a few may be liars that were early. Then no first vote takes place that would step a
 //! clock among them: the server adopts what they carry, or waits.
 //!
-//! Let A be the carriers that agree within the maximum window, and T the weight of all members, the server's
+//! Let A be the carriers that agree within the maximum window, on the same cluster and the same manual time
+//! adjustment, and T the weight of all members, the server's
 //! own clock and newcomers included, but not those of them that show an implausible time: such a clock knows
 //! nothing. After the sleep of its machine, a server knows which members had a vote and that its own clock is
 //! not to be trusted: then T is the weight of those members. The server adopts the time of A
@@ -89,7 +90,7 @@ impl Timekeeper {
         new_cluster: ClusterId,
         conclusion: &mut Conclusion,
     ) -> bool {
-        let Some(cluster) = self.carried_cluster(carriers, new_cluster) else {
+        let Some(cluster) = self.carried_cluster(carriers) else {
             return false;
         };
         let manual_adjustment = match self.cluster {
@@ -99,22 +100,24 @@ impl Timekeeper {
         let Some(manual_adjustment) = manual_adjustment else {
             return false;
         };
-        let ballots = self.ballots(now, &carriers.members);
+        let (ballots, others) = self.carried_and_others(now, carriers, cluster, &manual_adjustment);
         let kept = self.kept_phase(now, cluster, &manual_adjustment);
         let carried = carried_time(&ballots, carriers.weight, kept, electorate.own);
         report(&ballots, &carried, conclusion);
         let mut supporting = carried.weight;
+        // Clocks can tell what is shown now, and not what is still to be added: that needs carriers.
+        let base = |phase: Span| Timestamp::from_nanos((now + phase).as_nanos());
+        let is_over = manual_adjustment.end() <= base(carried.median);
+        let kept = kept.filter(|_| is_over || others.is_empty());
         let supports = kept.is_some_and(|(phase, reach)| (phase - carried.median).abs() <= reach);
         supporting += if supports { electorate.own } else { Weight::ZERO };
-        if votes >= CONSENT_AFTER {
-            let shown = |phase: Span| {
-                phase + manual_adjustment.added_at(Timestamp::from_nanos((now + phase).as_nanos()))
-            };
-            let others = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
-            let others: Vec<Span> = others.map(|ballot| shown(ballot.vote.offset)).collect();
+        if is_over && votes >= CONSENT_AFTER {
+            let shown = |phase: Span| phase + manual_adjustment.added_at(base(phase));
+            let elsewhere = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
+            let elsewhere = elsewhere.map(|ballot| shown(ballot.vote.offset)).chain(others).collect();
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
-            supporting += self.consenting(now, all, shown(carried.median), others);
+            supporting += self.consenting(now, all, shown(carried.median), elsewhere);
         }
         let agreeing: Vec<Ballot> =
             ballots.iter().filter(|ballot| carried.includes(&ballot.vote, MAX_WINDOW)).copied().collect();
@@ -132,9 +135,31 @@ impl Timekeeper {
             return false;
         }
         conclusion.transition = Some(PhaseTransition::Adopted);
-        (self.cluster, self.manual_adjustment) = (cluster, manual_adjustment);
+        self.cluster = if cluster == ClusterId(0) { new_cluster } else { cluster };
+        self.manual_adjustment = manual_adjustment;
         self.anchor.rest(REST);
         true
+    }
+
+    /// The ballots of the carriers that have a time of this cluster with this manual adjustment, and what the
+    /// others show, minus the server's oscillator. A server that had the cluster's time itself takes all of
+    /// them for its carriers.
+    fn carried_and_others(
+        &self,
+        now: Raw,
+        carriers: &Carriers<'_>,
+        cluster: ClusterId,
+        adjustment: &ManualAdjustment,
+    ) -> (Vec<Ballot>, Vec<Span>) {
+        let has_it = |member: &MemberReading<'_>| {
+            let has_adjustment = cluster == ClusterId(0) || member.manual_adjustment == Some(adjustment);
+            self.cluster != ClusterId(0) || (member.cluster == cluster && has_adjustment)
+        };
+        let (same, others): (Vec<&MemberReading<'_>>, Vec<&MemberReading<'_>>) =
+            carriers.members.iter().copied().partition(|member| has_it(member));
+        let others =
+            others.into_iter().filter_map(|member: &MemberReading<'_>| Some(member.shown()?.phase)).collect();
+        (self.ballots(now, &same), others)
     }
 
     /// The carriers have drifted apart: `time` becomes the cluster's at once, and all are corrected to it.
@@ -161,16 +186,13 @@ impl Timekeeper {
     }
 
     /// The cluster whose time is adopted: that which a server has that had one before; that of its kept time,
-    /// if a carrier has it; else that of more than half of the carriers, or a new one if these name none.
-    /// `None`: the carriers are of several clusters.
-    fn carried_cluster(&self, carriers: &Carriers<'_>, new_cluster: ClusterId) -> Option<ClusterId> {
+    /// if a carrier has it; else that of more than half of the carriers, or 0 if these name none. `None`: the
+    /// carriers are of several clusters.
+    fn carried_cluster(&self, carriers: &Carriers<'_>) -> Option<ClusterId> {
         let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
         let kept = self.kept.map(|kept| kept.cluster);
         let kept = kept.filter(|kept| carriers.members.iter().any(|member| member.cluster == *kept));
-        own.or(kept).or_else(|| {
-            let most = cluster_of_most(carriers)?;
-            Some(if most == ClusterId(0) { new_cluster } else { most })
-        })
+        own.or(kept).or_else(|| cluster_of_most(carriers))
     }
 
     /// The manual time adjustment with which more than half of the carriers have the time of this cluster. If
@@ -183,12 +205,12 @@ impl Timekeeper {
         carriers: &Carriers<'_>,
         cluster: ClusterId,
     ) -> Option<ManualAdjustment> {
-        let of_cluster = || carriers.members.iter().filter(|member| member.cluster == cluster);
-        let all: Weight = of_cluster().map(|member| member.weight).sum();
-        if all == Weight::ZERO {
+        if cluster == ClusterId(0) {
             // A time without a cluster id has no adjustment.
             return Some(ManualAdjustment::NONE);
         }
+        let of_cluster = || carriers.members.iter().filter(|member| member.cluster == cluster);
+        let all: Weight = of_cluster().map(|member| member.weight).sum();
         let mut known: Vec<(ManualAdjustment, &MemberReading<'_>)> =
             of_cluster().filter_map(|member| Some((*member.manual_adjustment?, *member))).collect();
         known.sort_unstable_by_key(|(adjustment, _)| *adjustment);

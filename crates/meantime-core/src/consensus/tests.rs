@@ -7,7 +7,7 @@ use crate::config::{LeadingConfig, SILENT_ROUNDS};
 use crate::event::{Adjustment, Exclusion, Outcome};
 use crate::plausible::PLAUSIBLE_FROM;
 use crate::saved_state::KeptTime;
-use crate::time::{Frequency, Raw, Span};
+use crate::time::{Frequency, Raw, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 use alloc::vec;
 use alloc::vec::Vec;

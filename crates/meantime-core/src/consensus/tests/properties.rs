@@ -117,6 +117,11 @@ impl Participant {
         }
     }
 
+    /// What its clock shows, minus the server's oscillator.
+    fn shown(&self, now: Raw) -> Span {
+        self.phase + self.adjustment.added_at(Timestamp::from_nanos((now + self.phase).as_nanos()))
+    }
+
     /// As the server does after a round.
     fn judge(&mut self, judgement: MemberJudgement, transition: Option<PhaseTransition>) {
         let gives = matches!(transition, Some(PhaseTransition::Agreed | PhaseTransition::Adopted));
@@ -156,7 +161,7 @@ impl Restart {
                 node.cluster = story.timekeeper.cluster();
                 node.adjustment = story.timekeeper.manual_adjustment;
             }
-            let phases = carried.iter().map(|index| self.good[*index].phase.abs());
+            let phases = carried.iter().map(|index| self.good[*index].shown(story.now).abs());
             moved = moved.max(phases.max().unwrap_or_default());
         }
         (moved, story.timekeeper.manual_adjustment)

@@ -303,8 +303,12 @@ impl MemberClock {
             discipline.inflate_frequency();
             self.bound.doubt();
         }
-        let outcome =
-            discipline.update(received.burst, received.outlier_limit).ok_or(NotFollowed::Implausible)?;
+        // A clock that has followed a server before the cluster had a name has that cluster's time.
+        let outlier_limit = match self.published.cluster() {
+            ClusterId(0) => received.outlier_limit.at_least_one(),
+            _ => received.outlier_limit,
+        };
+        let outcome = discipline.update(received.burst, outlier_limit).ok_or(NotFollowed::Implausible)?;
         let outlier = if let BurstOutcome::Ignored(in_a_row) = outcome { Some(in_a_row) } else { None };
         let proposal = self.propose(now.raw, &discipline, received.manual).filter(|_| outlier.is_none());
         if let Some(reason) = proposal.and_then(|proposal| self.limits.refuses(&proposal)) {

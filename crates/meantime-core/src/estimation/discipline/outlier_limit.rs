@@ -23,6 +23,14 @@ impl OutlierLimit {
         }
     }
 
+    /// The same, but a burst that is no outlier resets nothing.
+    pub fn at_least_one(self) -> OutlierLimit {
+        match self {
+            OutlierLimit::After(limit) => OutlierLimit::After(limit),
+            OutlierLimit::None => OutlierLimit::After(1),
+        }
+    }
+
     pub(super) fn is_reached(self, in_a_row: u32) -> bool {
         match self {
             OutlierLimit::After(limit) => in_a_row >= limit,

@@ -205,7 +205,7 @@ const RESTART: Frequency = Frequency::from_ppm(0.1);
 /// What calibrations of the TSC differ by, boot to boot.
 const REBOOT: Frequency = Frequency::from_ppm(5.0);
 /// The error of an unknown frequency.
-const UNKNOWN: Frequency = Frequency::from_ppm(200.0);
+pub(crate) const UNKNOWN: Frequency = Frequency::from_ppm(200.0);
 
 #[cfg(test)]
 mod tests {

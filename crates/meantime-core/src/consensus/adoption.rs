@@ -5,10 +5,10 @@
 //! clock among them: the server adopts what they carry, or waits.
 //!
 //! Let A be the carriers that agree within the maximum window, on the same cluster and the same manual time
-//! adjustment, and T the weight of all members, the server's
-//! own clock and newcomers included, but not those of them that show an implausible time: such a clock knows
-//! nothing. After the sleep of its machine, a server knows which members had a vote and that its own clock is
-//! not to be trusted: then T is the weight of those members. The server adopts the time of A
+//! adjustment, and T the weight of all members, the server's own clock and newcomers included, but not those
+//! of them that show an implausible time: such a clock knows nothing. After the sleep of its machine, a
+//! server knows which members had a vote and that its own clock is not to be trusted: then T is the weight of
+//! those members. The server adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.

@@ -9,7 +9,8 @@ use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::config::STEP_THRESHOLD;
 use crate::event::{Adjustment, Outcome};
-use crate::time::{Frequency, Raw, Span};
+use crate::saved_state;
+use crate::time::{Raw, Span};
 use alloc::vec::Vec;
 
 impl Timekeeper {
@@ -50,7 +51,7 @@ impl Timekeeper {
     /// then.
     fn is_time_of_most(&self, now: Raw, phase: Span, electorate: Electorate<'_>) -> bool {
         let (since, phase_then) = self.followed_from;
-        let own_reach = MAX_WINDOW + UNKNOWN_FREQUENCY.over(now - since);
+        let own_reach = MAX_WINDOW + saved_state::UNKNOWN.over(now - since);
         let own = Some(electorate.own).filter(|_| (phase - phase_then).abs() <= own_reach);
         let time = Agreement { median: phase, ..Agreement::default() };
         let has_it = |member: &&MemberReading<'_>| {
@@ -99,9 +100,6 @@ impl Timekeeper {
         true
     }
 }
-
-/// How far the server's frequency may be off when it begins to follow.
-const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(200.0);
 
 /// Whether the readings with more than half of all `votes` agree on a time.
 pub(super) fn agreement(ballots: &[Ballot], votes: Weight) -> Agreement {

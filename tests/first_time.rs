@@ -42,7 +42,7 @@ fn two_clocks_an_hour_apart_take_the_time_that_the_operator_names() {
     let to = pair.server.read(now.raw).time + HOUR.times(24);
     let change = pair.server.set_time(now, Target::To(to), Adjustment::Slew);
     assert!(
-        matches!(change, Ok(TimeChange::Founded { correction, .. }) if correction.span() == HOUR.times(24))
+        matches!(change, Ok(TimeChange::Founded { founded, .. }) if founded.added.span() == HOUR.times(24))
     );
     assert_eq!(pair.server.read(now.raw).time, to);
     assert_eq!(reason(&pair), None);

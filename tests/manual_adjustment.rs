@@ -73,6 +73,29 @@ fn a_newcomer_is_not_synchronized_before_it_knows_what_the_time_was_set_by() {
 }
 
 #[test]
+fn a_restarted_client_reports_what_its_clock_was_changed_by_and_not_the_manual_adjustment() {
+    let hour = Span::from_secs(3_600);
+    let mut pair = Pair::agreed();
+    set_by(&mut pair, hour, Adjustment::Step);
+    pair.run(40.0);
+    // A client with a state directory starts with the time that it has shown, without its parts.
+    pair.client = Client::new(ClientConfig::default(), [9; 32], pair.client_now());
+    let own = pair.client.read(pair.client_now().raw).time;
+    let missing = pair.server.read(pair.server_now().raw).time - own;
+    pair.run(10.0);
+    let corrected = events(&mut pair.client).into_iter().find_map(|event| match event {
+        ClientEvent::Corrected { correction, added, manual, first: true, .. } => {
+            Some((correction.span(), added.span(), manual.span()))
+        }
+        _ => None,
+    });
+    let (asked, added, manual) = corrected.expect("the clock was synchronized");
+    assert_eq!(manual, hour);
+    assert!((added - missing).abs() < Span::from_millis(1), "{added} of {missing}");
+    assert!((asked + hour - added).abs() < Span::from_millis(1), "{asked}");
+}
+
+#[test]
 fn a_step_beyond_what_the_client_accepts_is_refused_and_so_is_the_time_after_it() {
     let config = ClientConfig { max_step: Span::from_secs(2), ..ClientConfig::default() };
     let mut pair = Pair::with_client(ServerConfig::default(), config, Span::from_secs(2));

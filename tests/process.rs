@@ -230,6 +230,7 @@ const SCHEMA: &[(&str, &[&str])] = &[
             "round",
             "correction_ns",
             "added_ns",
+            "manual_ns",
             "adjustment",
             "delay_ns",
             "frequency_ppb",

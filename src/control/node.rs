@@ -201,8 +201,8 @@ impl ControlledNode for Server {
                 founded: None,
                 version: VERSION,
             },
-            TimeChange::Founded { cluster, correction } => ScheduledAdjustment {
-                amount_ns: correction.span().as_nanos(),
+            TimeChange::Founded { cluster, founded } => ScheduledAdjustment {
+                amount_ns: founded.added.span().as_nanos(),
                 adjustment: AdjustmentMethod::Step,
                 starts_in_ns: Some(0),
                 takes_ns: 0,

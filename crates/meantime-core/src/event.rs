@@ -305,8 +305,10 @@ pub enum ServerEvent {
     TimeFounded {
         /// The new cluster.
         cluster: ClusterId,
-        /// What was added to the server's own clock.
+        /// What was added to the base time of the server's own clock.
         correction: Correction,
+        /// What was added to the time that it shows.
+        added: Correction,
     },
     /// The members carry a cluster time already; the server adopts it from them.
     TimeAdopted {
@@ -335,8 +337,10 @@ pub enum ServerEvent {
     OwnClockCorrected {
         /// The round.
         round: u32,
-        /// What was added.
+        /// What was added to base time.
         correction: Correction,
+        /// What was added to the time that it shows: also the change of the manual time adjustment.
+        added: Correction,
         /// Step or slew.
         adjustment: Adjustment,
     },
@@ -488,6 +492,9 @@ pub enum ClientEvent {
         correction: Correction,
         /// What was added, by the discipline's estimate from all exchanges.
         added: Correction,
+        /// The part of `added` that is manual time adjustments which the clock did not have before, and which
+        /// no server asks for.
+        manual: Correction,
         /// Step or slew.
         adjustment: Adjustment,
         /// The minimum round-trip delay of the burst, as this client knows it.

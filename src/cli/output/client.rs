@@ -52,29 +52,7 @@ impl Tell for ClientEvent {
                 record.put("reason", snake_case(reason));
                 record.put("protocol_version", *version);
             }
-            Corrected {
-                round,
-                correction,
-                added,
-                adjustment,
-                delay,
-                frequency,
-                error,
-                bound,
-                verdict,
-                first,
-            } => {
-                record.round_correction(*round, *correction);
-                record.correction("added_ns", *added);
-                record.put("adjustment", snake_case(adjustment));
-                record.span("delay_ns", *delay);
-                record.frequency("frequency_ppb", *frequency);
-                record.span("error_ns", *error);
-                record.known_span("bound_ns", *bound);
-                record.put("verdict", snake_case(verdict));
-                record.put("first", *first);
-                record.system();
-            }
+            Corrected { .. } => corrected_fields(self, record),
             Ignored { round, correction, in_a_row } => {
                 record.round_correction(*round, *correction);
                 record.put("in_a_row", *in_a_row);
@@ -170,6 +148,23 @@ impl Tell for ClientEvent {
     }
 }
 
+/// The fields of a correction that the clock has followed.
+fn corrected_fields(event: &ClientEvent, record: &mut Record) {
+    let Corrected { round, correction, added, manual, adjustment, .. } = event else { return };
+    let Corrected { delay, frequency, error, bound, verdict, first, .. } = event else { return };
+    record.round_correction(*round, *correction);
+    record.correction("added_ns", *added);
+    record.correction("manual_ns", *manual);
+    record.put("adjustment", snake_case(adjustment));
+    record.span("delay_ns", *delay);
+    record.frequency("frequency_ppb", *frequency);
+    record.span("error_ns", *error);
+    record.known_span("bound_ns", *bound);
+    record.put("verdict", snake_case(verdict));
+    record.put("first", *first);
+    record.system();
+}
+
 /// The option that raises the limit that a refused correction exceeds, in brackets; empty: there is none.
 fn limit_option(reason: Refusal) -> &'static str {
     match reason {
@@ -217,13 +212,27 @@ fn synchronized(event: &ClientEvent, at: &ClockSnapshot) -> String {
     let time = classic_time(at.reading.time);
     let line = format!("Synchronized time at the client is: {time}");
     match event {
-        Corrected { correction, adjustment, delay, frequency, error, bound, .. } => format!(
-            "{line} (correction {correction}, {adjustment}, delay {delay}, frequency {:+.3} ppm, error {error}, \
+        Corrected { added, adjustment, delay, frequency, error, bound, .. } => format!(
+            "{line} (correction {added}{}, {adjustment}, delay {delay}, frequency {:+.3} ppm, error {error}, \
              bound {})",
+            asked_otherwise(event),
             frequency.ppm(),
             bound.map_or("unknown".into(), |bound| bound.to_string())
         ),
         _ => line,
+    }
+}
+
+/// What the server asked for, with the manual time adjustment, if that is so far from what was added that
+/// neither the measurement nor the oscillator explains it; else empty.
+fn asked_otherwise(event: &ClientEvent) -> String {
+    let Corrected { correction, added, manual, delay, error, .. } = event else { return String::new() };
+    let asked = correction.span() + manual.span();
+    let difference = (asked - added.span()).abs();
+    let explained = (*delay + *error).max(asked.abs().over(10));
+    match difference > explained {
+        true => format!(" where the server asked {asked:+}"),
+        false => String::new(),
     }
 }
 
@@ -237,10 +246,16 @@ mod tests {
     use meantime_core::wire::Verdict;
 
     fn corrected() -> ClientEvent {
+        corrected_by(Span::from_secs(-2), Span::from_millis(-1_999), Span::ZERO)
+    }
+
+    /// What the server asked, what was added, and what of that are manual time adjustments.
+    fn corrected_by(asked: Span, added: Span, manual: Span) -> ClientEvent {
         Corrected {
             round: 3,
-            correction: Correction::adding(Span::from_secs(-2)),
-            added: Correction::adding(Span::from_millis(-1_999)),
+            correction: Correction::adding(asked),
+            added: Correction::adding(added),
+            manual: Correction::adding(manual),
             adjustment: Adjustment::Step,
             delay: Span::from_micros(80),
             frequency: Frequency::from_ppm(-50.0),
@@ -264,9 +279,23 @@ mod tests {
     fn a_correction_has_all_its_figures_in_json() {
         assert!(printed(OutputFormat::Json, &corrected()).ends_with(
             "\"cluster_ns\":1755793812123456789,\"error_ns\":3000,\"bound_ns\":44000,\"round\":3,\"correction_ns\":-2000000000,\
-             \"added_ns\":-1999000000,\"adjustment\":\"step\",\"delay_ns\":80000,\"frequency_ppb\":-50000.0,\
+             \"added_ns\":-1999000000,\"manual_ns\":0,\"adjustment\":\"step\",\"delay_ns\":80000,\"frequency_ppb\":-50000.0,\
              \"verdict\":\"agrees\",\"first\":true}\n"
         ));
+    }
+
+    #[test]
+    fn a_correction_prints_what_was_added_to_the_clock_and_what_was_asked_only_if_that_differs() {
+        let line = |asked, added, manual| {
+            let line = printed(OutputFormat::Text, &corrected_by(asked, added, manual));
+            line.split_once("(correction ").unwrap().1.split_once(", step").unwrap().0.to_owned()
+        };
+        let (ns, hour) = (Span::from_nanos, Span::from_secs(3_600));
+        assert_eq!(line(-hour, ns(12), hour), "+12 ns");
+        assert_eq!(line(ns(3_000), hour, hour), "+1.0 h");
+        assert_eq!(line(ns(70_000), ns(-3_000), Span::ZERO), "-3.0 µs");
+        assert_eq!(line(hour, hour - ns(90_000_000), Span::ZERO), "+1.0 h");
+        assert_eq!(line(ns(500_000), ns(12_000), Span::ZERO), "+12.0 µs where the server asked +500 µs");
     }
 
     /// The text of this event while the clock is in this state.

@@ -153,13 +153,13 @@ impl Tell for ServerEvent {
             }
             ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
             Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
-            OwnClockCorrected { correction, .. }
-                if !is_decided(at.reading.state) && correction.span() == Span::ZERO =>
+            OwnClockCorrected { added, .. }
+                if !is_decided(at.reading.state) && added.span() == Span::ZERO =>
             {
                 return None;
             }
-            OwnClockCorrected { correction, adjustment, .. } => {
-                format!("Time set at the server itself: correction {correction} ({adjustment})")
+            OwnClockCorrected { added, adjustment, .. } => {
+                format!("Time set at the server itself: correction {added} ({adjustment})")
             }
             CorrectionSent { client, correction, verdict, .. } => {
                 format!("Time sent to {client}: correction {correction} ({verdict})")
@@ -219,8 +219,9 @@ fn round_fields(event: &ServerEvent, record: &mut Record) {
             record.known_span("client_error_ns", *error);
             record.known_span("client_bound_ns", *bound);
         }
-        OwnClockCorrected { round, correction, adjustment } => {
+        OwnClockCorrected { round, correction, added, adjustment } => {
             record.round_correction(*round, *correction);
+            record.correction("added_ns", *added);
             record.put("adjustment", snake_case(adjustment));
             record.system();
         }
@@ -244,9 +245,10 @@ fn time_fields(event: &ServerEvent, record: &mut Record) {
             majority_fields(record, *agreeing, *members);
             record.put("reason", snake_case(reason));
         }
-        TimeFounded { cluster, correction } => {
+        TimeFounded { cluster, correction, added } => {
             record.cluster(*cluster);
             record.correction("correction_ns", *correction);
+            record.correction("added_ns", *added);
         }
         TimeAdopted { cluster, members } => {
             record.cluster(*cluster);
@@ -297,9 +299,9 @@ fn operator_text(event: &ServerEvent) -> Option<String> {
         Unbanned(change) => format!("No longer banned: {}", change.selector),
         Expelled { client } => format!("{client} is banned: its session has ended"),
         TimeSet { manual_adjustment } => time_set(manual_adjustment),
-        TimeFounded { correction, .. } => format!(
+        TimeFounded { added, .. } => format!(
             "The cluster has a time: it was founded by an operator or by references; correction of the server's own \
-             clock {correction}"
+             clock {added}"
         ),
         _ => return None,
     })
@@ -498,6 +500,7 @@ mod tests {
         let own = |added| OwnClockCorrected {
             round: 7,
             correction: Correction::adding(added),
+            added: Correction::adding(added),
             adjustment: Adjustment::Slew,
         };
         for state in [ClientState::Unsynchronized, ClientState::Holdover] {

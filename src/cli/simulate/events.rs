@@ -64,8 +64,8 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
         ServerEvent::Undecided { members, agreeing, .. } => {
             ("undecided", format!("undecided: only {agreeing} of {members} clocks agree"))
         }
-        ServerEvent::TimeFounded { correction, .. } => {
-            ("time_founded", format!("an operator has founded the cluster's time: {correction}"))
+        ServerEvent::TimeFounded { added, .. } => {
+            ("time_founded", format!("an operator has founded the cluster's time: {added}"))
         }
         ServerEvent::TimeAdopted { members, .. } => {
             ("time_adopted", format!("takes the cluster's time from {members} members"))

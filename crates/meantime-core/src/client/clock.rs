@@ -360,6 +360,7 @@ impl MemberClock {
             self.bound.forget();
             outbox.report(ClientEvent::BoundBroken { gap });
         }
+        let manual_part = proposal.difference - (proposal.phase - self.published.phase(now.raw));
         let before = self.published.follow(now.raw, &proposal, adjustment, *manual, cluster);
         if outcome == BurstOutcome::Followed && adjustment == Adjustment::Slew {
             self.published.confirm_start();
@@ -379,6 +380,7 @@ impl MemberClock {
             round,
             correction: message.correction,
             added,
+            manual: Correction::adding(manual_part),
             adjustment,
             delay,
             frequency: known.frequency,

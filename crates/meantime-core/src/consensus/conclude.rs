@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition, Recipients};
 use super::timekeeper::{Phase, Timekeeper};
 use crate::event::{Exclusion, Outcome};
-use crate::time::{Offset, Raw};
+use crate::time::{Correction, Offset, Raw};
 use crate::wire::ClusterId;
 
 impl Timekeeper {
@@ -28,6 +28,7 @@ impl Timekeeper {
         let mut conclusion = Conclusion::blank(round, voters.len());
         let voters = Electorate { own, clients: &voters };
         self.contradicted = false;
+        let manual_before = self.manual_part(now);
         match self.phase {
             Phase::Listening(votes) => {
                 self.conclude_listening(votes, now, voters, new_cluster, &mut conclusion);
@@ -46,6 +47,8 @@ impl Timekeeper {
             Outcome::Agreed => Recipients::All,
         };
         self.last_window = conclusion.report.window;
+        let manual = self.manual_part(now) - manual_before;
+        conclusion.added = Correction::adding(conclusion.correction.span() + manual);
         conclusion.report.mean_frequency = self.anchor.mean();
         conclusion.report.rate = self.anchor.rate();
         conclusion

@@ -16,7 +16,7 @@ impl Timekeeper {
     }
 
     /// Founds the cluster's time: the server's own clock shows `time` at `raw`, and carries that as the time
-    /// of `new_cluster` from now on. Returns what was added to the server's own clock.
+    /// of `new_cluster` from now on.
     ///
     /// # Errors
     /// If the server has a cluster time, or `time` is implausible; then nothing has changed.
@@ -25,7 +25,7 @@ impl Timekeeper {
         raw: Raw,
         time: Timestamp,
         new_cluster: ClusterId,
-    ) -> Result<Correction, SetTimeError> {
+    ) -> Result<Founded, SetTimeError> {
         if !matches!(self.phase, Phase::Listening(_)) {
             return Err(SetTimeError::Unsure);
         }
@@ -33,6 +33,7 @@ impl Timekeeper {
             return Err(SetTimeError::Implausible);
         }
         let phase = time - Timestamp::from_nanos(raw.as_nanos());
+        let manual_before = self.manual_part(raw);
         // As in the first vote.
         let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         let correction = self.timescale.set(raw, phase, frequency, Adjustment::Step);
@@ -40,8 +41,17 @@ impl Timekeeper {
         self.ensemble = Ensemble::with_prior(self.prior);
         self.recipients = Recipients::All;
         self.become_steady();
-        Ok(correction)
+        Ok(Founded { correction, added: Correction::adding(correction.span() - manual_before) })
     }
+}
+
+/// What founding has added to the server's own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Founded {
+    /// To its base time.
+    pub correction: Correction,
+    /// To the time that it shows: the manual time adjustment, if it had one, is gone.
+    pub added: Correction,
 }
 
 /// Why the first vote of these clocks has no result.

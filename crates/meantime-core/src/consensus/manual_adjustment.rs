@@ -81,6 +81,11 @@ impl Timekeeper {
         self.manual_adjustment.shown(self.timescale.published(raw))
     }
 
+    /// What the manual time adjustment adds to the estimate of base time.
+    pub(super) fn manual_part(&self, raw: Raw) -> Span {
+        self.manual_adjustment.added_at(self.timescale.estimate(raw))
+    }
+
     /// How long until the newest manual time adjustment is complete; zero: it is.
     pub fn adjustment_rest(&self, raw: Raw) -> Span {
         let over = self.manual_adjustment.end() - self.timescale.published(raw);

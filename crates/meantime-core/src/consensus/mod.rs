@@ -58,6 +58,7 @@ pub mod vote;
 mod weight;
 mod window;
 
+pub use self::founding::Founded;
 pub use self::manual_adjustment::SetTimeError;
 pub use self::reading::{
     Conclusion, Electorate, FrequencyReport, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,

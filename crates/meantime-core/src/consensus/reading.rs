@@ -178,8 +178,10 @@ pub struct Conclusion {
     pub judgements: Vec<Option<MemberJudgement>>,
     /// The judgement about the server's own clock; `None`: there is none.
     pub own: Option<MemberJudgement>,
-    /// What was added to the server's own clock.
+    /// What was added to the base time of the server's own clock.
     pub correction: Correction,
+    /// What was added to the time that it shows.
+    pub added: Correction,
     /// How.
     pub adjustment: Adjustment,
     /// The phase transition, if there was one.
@@ -208,6 +210,7 @@ impl Conclusion {
             judgements: vec![None; members],
             own: None,
             correction: Correction::default(),
+            added: Correction::default(),
             adjustment: Adjustment::Slew,
             transition: None,
         }

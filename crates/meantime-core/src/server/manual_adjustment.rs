@@ -10,10 +10,10 @@ use super::handles::Slot;
 use super::member::{Freshness, Member};
 use super::members::Members;
 use crate::config::STEP_THRESHOLD;
-use crate::consensus::{SetTimeError, Weight};
+use crate::consensus::{Founded, SetTimeError, Weight};
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::peer::{ClientSelector, Peer};
-use crate::time::{Correction, Now, Span, Timestamp};
+use crate::time::{Now, Span, Timestamp};
 use crate::wire::{Body, ClientState, ClusterId, Header, ManualAdjustment};
 use crate::{Fate, ServerEvent};
 
@@ -36,7 +36,7 @@ pub enum TimeChange {
         /// The new cluster.
         cluster: ClusterId,
         /// What was added to the server's own clock.
-        correction: Correction,
+        founded: Founded,
     },
 }
 
@@ -72,9 +72,10 @@ fn found(
         refuse_while_taking_over(context)?;
     }
     let cluster = ClusterId(context.rng.next_u64().max(1));
-    let correction = context.timekeeper.found(now.raw, time, cluster)?;
-    context.events.push(ServerEvent::TimeFounded { cluster, correction });
-    Ok(TimeChange::Founded { cluster, correction })
+    let founded = context.timekeeper.found(now.raw, time, cluster)?;
+    let Founded { correction, added } = founded;
+    context.events.push(ServerEvent::TimeFounded { cluster, correction, added });
+    Ok(TimeChange::Founded { cluster, founded })
 }
 
 /// A server that has restarted takes its clients' time over within some rounds; to found another time

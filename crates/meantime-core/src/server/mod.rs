@@ -81,11 +81,11 @@ use self::removed::RemovedClients;
 pub use self::removed::VoteChangeError;
 use self::results::RoundResults;
 use self::rounds::RoundScheduler;
-use crate::consensus::{SetTimeError, Timekeeper, TimekeeperConfig};
+use crate::consensus::{Founded, SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
 use crate::peer::ClientsChange;
 use crate::reference::{NoReference, ReferenceReading};
-use crate::time::{Correction, Monotonic, Now, Raw, Span};
+use crate::time::{Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
 use crate::wire::{
@@ -228,8 +228,8 @@ impl Server {
         how: Adjustment,
     ) -> Result<TimeChange, SetTimeError> {
         let change = manual_adjustment::set_time(&mut self.context, now, target, how)?;
-        if let TimeChange::Founded { correction, .. } = change {
-            self.correct_to_founded_time(now, correction);
+        if let TimeChange::Founded { founded, .. } = change {
+            self.correct_to_founded_time(now, founded);
         }
         Ok(change)
     }
@@ -428,9 +428,10 @@ impl Server {
 
     /// The server's own clock was set to a time that an operator has founded: sends the members their
     /// corrections, and begins the next round soon.
-    fn correct_to_founded_time(&mut self, now: Now, correction: Correction) {
+    fn correct_to_founded_time(&mut self, now: Now, founded: Founded) {
+        let Founded { correction, added } = founded;
         let (round, adjustment) = (self.rounds.number(), Adjustment::Step);
-        self.context.events.push(ServerEvent::OwnClockCorrected { round, correction, adjustment });
+        self.context.events.push(ServerEvent::OwnClockCorrected { round, correction, added, adjustment });
         self.results.forget(&mut self.context.members);
         self.corrections.begin(&mut self.context, now, round, RoundKind::FirstVote);
         self.rounds.hasten(&mut self.context, now);
@@ -546,8 +547,8 @@ impl Server {
         }
         let round = self.rounds.number();
         let after = self.results.conclude(&mut self.context, now, round);
-        if let Some(correction) = references::found(&mut self.context, now) {
-            self.correct_to_founded_time(now, correction);
+        if let Some(founded) = references::found(&mut self.context, now) {
+            self.correct_to_founded_time(now, founded);
             return;
         }
         self.corrections.begin(&mut self.context, now, round, after.kind);

@@ -10,10 +10,10 @@ use super::handles::Slot;
 use super::member::{Freshness, Member};
 use crate::config::FollowedReferences;
 use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
-use crate::consensus::{UtcConclusion, Weight};
+use crate::consensus::{Founded, UtcConclusion, Weight};
 use crate::event::{Exclusion, UndecidedReason, Voter};
 use crate::reference::{ReferenceStanding, UtcState};
-use crate::time::{Correction, Frequency, Now, Raw, Timestamp};
+use crate::time::{Frequency, Now, Raw, Timestamp};
 use crate::wire::{ClusterId, Header, Reference, Verdict};
 use crate::{Fate, ServerEvent};
 
@@ -122,7 +122,7 @@ fn judge(context: &mut Context, now: Raw, rate: Frequency, accepted: &AcceptedUt
 /// are too far apart. The references that agree have to be those of two groups at least, or the operator has
 /// named the members whose references are followed, and they have keys. Returns what was added to the
 /// server's own clock.
-pub(super) fn found(context: &mut Context, now: Now) -> Option<Correction> {
+pub(super) fn found(context: &mut Context, now: Now) -> Option<Founded> {
     use UndecidedReason::{AfterPlausible, BeforePlausible, TooFarApart, TwoDiffer};
     let undecided = context.timekeeper.undecided()?;
     let cannot = matches!(undecided, BeforePlausible | AfterPlausible | TooFarApart | TwoDiffer);
@@ -135,10 +135,11 @@ pub(super) fn found(context: &mut Context, now: Now) -> Option<Correction> {
     }
     let time = Timestamp::from_nanos((now.raw + utc.middle).as_nanos());
     let cluster = ClusterId(context.rng.next_u64().max(1));
-    let correction = context.timekeeper.found(now.raw, time, cluster).ok()?;
+    let founded = context.timekeeper.found(now.raw, time, cluster).ok()?;
     for client in context.references.clients.values_mut() {
         client.has_founded = client.tracked.standing == ReferenceStanding::Agrees;
     }
-    context.events.push(ServerEvent::TimeFounded { cluster, correction });
-    Some(correction)
+    let Founded { correction, added } = founded;
+    context.events.push(ServerEvent::TimeFounded { cluster, correction, added });
+    Some(founded)
 }

@@ -89,8 +89,8 @@ impl RoundResults {
             self.own_exclusion = None;
         }
         context.events.push(ServerEvent::RoundEnded(conclusion.report));
-        let Conclusion { correction, adjustment, .. } = conclusion;
-        context.events.push(ServerEvent::OwnClockCorrected { round, correction, adjustment });
+        let Conclusion { correction, added, adjustment, .. } = conclusion;
+        context.events.push(ServerEvent::OwnClockCorrected { round, correction, added, adjustment });
         AfterRound {
             kind: if conclusion.begins_correcting() { RoundKind::FirstVote } else { RoundKind::Later },
             unheard,

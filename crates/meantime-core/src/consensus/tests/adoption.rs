@@ -16,6 +16,28 @@ fn a_restarted_server_adopts_its_members_time_whatever_its_own_clock_shows() {
 }
 
 #[test]
+fn what_an_adoption_adds_to_the_shown_time_includes_the_manual_adjustment() {
+    let start = PLAUSIBLE_FROM;
+    let before = ManualAdjustment { start, before: HOUR, ..ManualAdjustment::NONE };
+    let adjustment = ManualAdjustment { cluster: ClusterId(5), number: 1, ..before };
+    let mut story = Story::begin();
+    for (round, transition) in [(1, None), (2, Some(PhaseTransition::Adopted))] {
+        story.now += SECOND.times(5);
+        let carrier = |us: i64| MemberReading {
+            manual_adjustment: Some(&adjustment),
+            ..member(SECOND - HOUR + Span::from_micros(us)).reading_at(story.now)
+        };
+        let clients = [carrier(0), carrier(4), carrier(8)];
+        let shown = story.timekeeper.shown(story.now);
+        let end = story.timekeeper.conclude(round, story.now, electorate(&clients), FRESH);
+        assert_eq!(end.transition, transition);
+        assert_eq!(end.added.span(), story.timekeeper.shown(story.now) - shown);
+        let by = if transition.is_some() { SECOND } else { Span::ZERO };
+        assert!((end.added.span() - by).abs() < Span::from_micros(10), "{:?}", end.added);
+    }
+}
+
+#[test]
 fn a_time_without_a_cluster_id_is_adopted_too() {
     let mut story = Story::begin();
     let member_readings = |now: Raw| -> Vec<MemberReading> {

@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
+use super::guarantee;
 use super::member_pattern::MemberPattern;
 use super::status::server::{label, why_not_covered};
 use super::target::ControlTarget;
 use super::units;
 use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, ServerStatus, StatusResponse};
 use crate::report::undecided::{self, Figures};
-use meantime_core::estimation::bound::DRIFT_ALLOWANCE;
 use meantime_core::time::Span;
 
 /// Exit with 0 if any two nodes are guaranteed to be within a limit now, 1 if they are not, 2 if that cannot
@@ -97,18 +97,13 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
     }
     let (uncovered, whose) = uncovered(server, &response.clients, wanted);
     let covered = round.covered;
-    let (finding, line) = match round.largest_bound_ns {
+    let (finding, line) = match guarantee::by_now(server, &response.clients) {
         None => (Finding::Unknown, "fewer than two clocks are covered by the guarantee".to_owned()),
         Some(_) if covered < min_members => (
             Finding::Unknown,
             format!("{covered} clocks are covered by the guarantee, {min_members} are wanted"),
         ),
-        Some(stated) => {
-            // Both clocks' bounds have grown since they were stated; until the round was over, for less than
-            // another round.
-            let grown =
-                growth(&response.clients).saturating_mul((ago + interval).as_nanos() / 1_000) / 1_000_000;
-            let bound = Span::from_nanos(stated.saturating_add(grown));
+        Some(bound) => {
             let finding = if bound <= max { Finding::Within } else { Finding::Beyond };
             let line = format!("any two of {covered} clocks differ by {bound} at most, {max} is allowed");
             (finding, line)
@@ -173,17 +168,6 @@ fn severity(coverage: &ClockCoverage) -> Finding {
     }
 }
 
-/// How fast the bounds of two clocks grow together at most, in parts per billion: what crystals are allowed
-/// by default, and six standard deviations of the least certain frequency.
-fn growth(clients: &[ClientRow]) -> i64 {
-    let covered = clients.iter().filter(|client| client.coverage == ClockCoverage::Covered);
-    let errors = covered.map(|client| client.frequency_error_ppb.unwrap_or(UNKNOWN_PPB));
-    let worst = errors.fold(0.0, f64::max);
-    (2.0 * (DRIFT_ALLOWANCE.ppb() + 6.0 * worst)).ceil() as i64
-}
-
-/// The frequency error of a client that reports none: a sixth of 400 ppm.
-const UNKNOWN_PPB: f64 = 400_000.0 / 6.0;
 /// A member that was registered a minute ago has had twelve rounds of the usual length to be covered.
 const NEW: Span = Span::from_secs(60);
 /// So many members are named in the line.
@@ -201,6 +185,8 @@ mod attacks;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::status::Paint;
+    use crate::cli::status::server::page;
     use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, examples};
     use crate::report::{ExclusionReason, UndecidedCause};
 
@@ -249,6 +235,11 @@ mod tests {
         let (finding, line) = judge(&response(), &wanted);
         // 2 × (1 ppm + 60 ppb) for 6 s.
         assert_eq!(line, "any two of 3 clocks differ by 413 µs at most, 1.0 ms is allowed");
+        let page = page(response().server().unwrap(), &response().clients, Paint::Plain, usize::MAX);
+        assert!(
+            page.contains("Any two of the 3 covered clocks differ by 413 µs at most now, guar"),
+            "{page}"
+        );
         assert_eq!(finding, Finding::Within);
         assert_eq!(judged(&response(), 412, 3), Finding::Beyond);
         assert_eq!(judged(&response(), 413, 3), Finding::Within);

@@ -9,6 +9,7 @@ mod client;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod failure;
+mod guarantee;
 mod key_file;
 mod keygen;
 mod load;

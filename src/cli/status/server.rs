@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use super::utc;
+use crate::cli::guarantee;
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
 use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary, UndecidedCause};
 use meantime_core::coverage::Coverage;
+use meantime_core::time::Span;
 
 /// The lines of the cluster, then one line for each member; without the addresses if they do not fit into
 /// `width` columns.
 pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, width: usize) -> String {
-    let mut page = head(server, clients.len(), paint);
+    let mut page = head(server, clients, paint);
     if !clients.is_empty() {
         page.push('\n');
         page += &members(clients, paint, width);
@@ -34,10 +36,10 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
 }
 
 /// The lines of the cluster.
-pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> String {
+pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -> String {
     let state = paint.state(server.state.as_str());
     let mut page =
-        format!("Server {state}, {clients} clients, a round each {}", span(Some(server.interval_ns)));
+        format!("Server {state}, {} clients, a round each {}", clients.len(), span(Some(server.interval_ns)));
     page += &match &server.excluded {
         Some(reason) => {
             format!("; its own clock is left out of the vote: {}\n", why_excluded(reason))
@@ -50,6 +52,7 @@ pub(crate) fn head(server: &ServerStatus, clients: usize, paint: Paint) -> Strin
         return page + "No round is over yet\n";
     };
     page += &last_round(round, paint);
+    page += &guarantee_line(round, guarantee::by_now(server, clients));
     page += &pending_adjustment(server.manual_adjustment.as_ref());
     page += &utc::utc_line(server.utc.as_ref());
     page + &format!(
@@ -78,14 +81,17 @@ fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) ->
         agreeing(round),
     );
     line + single_group(round)
-        + &match round.largest_bound_ns {
-            Some(_) => format!(
-                "Any two of the {} covered clocks differ by {} at most, guaranteed\n",
-                round.covered,
-                span(round.largest_bound_ns)
-            ),
-            None => "How far any two clocks may differ is not known: fewer than two are covered\n".to_owned(),
-        }
+}
+
+/// How far any two covered clocks may be apart at the moment of the answer.
+fn guarantee_line(LastRound { summary: round, .. }: &LastRound, bound: Option<Span>) -> String {
+    match bound {
+        Some(bound) => format!(
+            "Any two of the {} covered clocks differ by {bound} at most now, guaranteed\n",
+            round.covered
+        ),
+        None => "How far any two clocks may differ is not known: fewer than two are covered\n".to_owned(),
+    }
 }
 
 /// How many members agree, and how closely, where some do and the cluster has a time.

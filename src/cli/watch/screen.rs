@@ -98,7 +98,7 @@ impl Screen {
     /// The node's own lines, and above all of them that it is silent, if it is.
     fn head(&self) -> Text<'static> {
         let page = self.response.as_ref().map_or(String::new(), |response| match &response.status.node {
-            NodeStatus::Server(server) => server::head(server, response.clients.len(), Paint::Plain),
+            NodeStatus::Server(server) => server::head(server, &response.clients, Paint::Plain),
             NodeStatus::Client(client) => client::page(&response.status, client, Paint::Plain),
         });
         let mut text = Text::raw(page);

@@ -154,7 +154,7 @@ function showTiles(node) {
   if (node.role === "server") {
     const round = node.last_round || {};
     const lost = state.overview.members.filter((member) => member.presence === "lost").length;
-    tiles.push(["Any two covered clocks differ by at most", span(round.largest_bound_ns), `guaranteed; ${round.covered ?? "–"} covered, ${round.not_covered ?? "–"} not`]);
+    tiles.push(["Any two covered clocks differ by at most", span(round.largest_bound_ns), `guaranteed as the round ended; ${round.covered ?? "–"} covered, ${round.not_covered ?? "–"} not`]);
     tiles.push(["Agreeing clocks are within", span(round.spread_ns), `${words(round.outcome)}`]);
     tiles.push(["Members", `${round.members ?? "–"}`, `${round.heard ?? "–"} heard, ${round.agreeing ?? "–"} agree${lost ? `, ${lost} lost` : ""}`]);
     tiles.push(["Round", `${round.round ?? "–"}`, `${span(round.ago_ns)} ago, one each ${span(node.interval_ns)}`]);

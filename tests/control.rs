@@ -250,9 +250,9 @@ fn a_name_of_no_member_or_of_several_is_refused_in_one_line() {
     let cluster = Cluster::start();
     for (socket, whom, why) in [
         ("server", "carol", "no client has the name or the address 'carol'"),
-        ("server", "", "no client has the name or the address ''"),
+        ("server", "", "'' is neither a client's name, nor an address, nor a network"),
         ("server", "192.0.2.99:7", "no client has the name or the address '192.0.2.99:7'"),
-        ("server", "server", "'server' is the server's own clock"),
+        ("server", "server", "'server' is the server's own clock, wh"),
         ("alice", "bob", "its server knows the cluster"),
     ] {
         for what in ["remove", "pin"] {

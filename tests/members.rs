@@ -73,6 +73,8 @@ fn a_network_can_be_removed_before_a_client_of_it_comes() {
         server.overview(at(1.0, Span::ZERO)).removed.iter().map(ToString::to_string).collect()
     };
     assert_eq!(shown(&server), ["192.0.2.0/25"]);
+    let own = Err(VoteChangeError::OwnClockVotes("server".into()));
+    assert_eq!(server.pin_to_vote("server"), own);
     enter(&mut server, from(OTHER), 1, 1);
     assert_eq!(removed(&server), [OTHER]);
     assert!(shown(&server).is_empty(), "one of it is registered");
@@ -130,11 +132,24 @@ fn without_keys_a_name_stands_for_its_address() {
     assert_eq!(server.ban(now, "server"), Err(BanError::Server("server".into())));
     assert_eq!(server.ban(now, "attic").expect("it is there").selector.to_string(), "192.0.2.7");
     drain(&mut server, now);
+    assert!(!server.ban(now, "attic").expect("it is banned").changed, "its session has ended");
     assert!(is_banned(&named(&mut server, 3.0, HOST[1], "other", 2)), "another name helps nothing");
     assert!(matches!(named(&mut server, 3.0, OTHER, "attic", 3), Body::Welcome(_)));
     let part = server.ban(now, "192.0.2.0/24").map(|_| server.unban("attic"));
     assert!(matches!(part, Ok(Ok(_))), "{part:?}");
     assert!(matches!(server.unban(HOST[0]), Err(BanError::Within { .. })));
+}
+
+#[test]
+fn an_address_stays_banned_while_a_network_of_it_is() {
+    let mut server = default_server();
+    let now = at(1.0, Span::ZERO);
+    assert!(server.ban(now, "192.0.2.7").expect("it is an address").changed);
+    assert!(server.ban(now, "192.0.2.0/24").expect("it is a network").changed);
+    assert!(!server.ban(now, "192.0.2.8").expect("it is an address").changed);
+    assert!(matches!(server.unban("192.0.2.7"), Err(BanError::Within { .. })));
+    server.unban("192.0.2.0/24").expect("it is banned");
+    assert_eq!(server.overview(now).banned.len(), 0);
 }
 
 #[test]
@@ -238,6 +253,10 @@ fn a_host_is_removed_and_banned_with_all_its_sessions() {
     assert_eq!((&removed["member"], &removed["clients"]), (&Value::from("127.0.0.1"), &Value::from(2)));
     let (fine, said) = meantime(&["members", "pin", "127.0.0.0/8", "--control", &socket]);
     assert!(fine && said.contains("have their votes back"), "{said}");
+    let (fine, said) = meantime(&["members", "remove", "192.0.2.0/24", "--control", &socket]);
+    assert!(fine && said.starts_with("no client of 192.0.2.0/24 is registered now; one that"), "{said}");
+    let (fine, said) = meantime(&["members", "pin", "192.0.2.0/24", "--control", &socket]);
+    assert!(fine && said.starts_with("192.0.2.0/24 is not removed any more; no client"), "{said}");
     let (fine, said) = meantime(&["members", "ban", "127.0.0.0/8", "--control", &socket]);
     assert!(fine && said.contains("sessions ended: 2"), "{said}");
     for client in &clients {
@@ -248,4 +267,12 @@ fn a_host_is_removed_and_banned_with_all_its_sessions() {
     assert!(page.contains("0 clients") && page.contains("127.0.0.0/8 is banned\n"), "{page}");
     let (fine, said) = meantime(&["members", "ban", "127.0.0.0/8", "--control", &socket]);
     assert!(fine && said.contains("banned already"), "{said}");
+    let (fine, said) = meantime(&["members", "unban", "127.0.0.0/8", "--control", &socket]);
+    assert!(fine && said.contains("127.0.0.0/8 is not banned any more"), "{said}");
+    clients.iter().for_each(|client| drop(client.wait_for_any("recovered")));
+    for already in [false, true] {
+        let (fine, said) = meantime(&["members", "ban", "alice", "--control", &socket]);
+        let banned = if already { "is banned already" } else { "is banned" };
+        assert!(fine && said.starts_with(&format!("alice {banned} by its address: 127.0.0.1")), "{said}");
+    }
 }

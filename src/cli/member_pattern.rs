@@ -1,39 +1,24 @@
 //! How an operator says which members are meant: by name, by address, or by network.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use meantime_core::peer::{ClientSelector, NoSelector, Peer};
+use meantime_core::wire::Name;
 
 /// A name, an address with or without the port, or a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MemberPattern {
     text: String,
-    kind: Kind,
-}
-
-/// What a pattern was read as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Name,
-    Socket(SocketAddr),
-    Address(IpAddr),
-    Network(IpNet),
+    selector: ClientSelector,
 }
 
 impl FromStr for MemberPattern {
-    type Err = Infallible;
+    type Err = NoSelector;
 
-    fn from_str(text: &str) -> Result<MemberPattern, Infallible> {
-        let kind = text
-            .parse()
-            .map(Kind::Address)
-            .or_else(|_| text.parse().map(Kind::Socket))
-            .or_else(|_| text.parse().map(Kind::Network))
-            .unwrap_or(Kind::Name);
-        Ok(MemberPattern { text: text.to_owned(), kind })
+    fn from_str(text: &str) -> Result<MemberPattern, NoSelector> {
+        Ok(MemberPattern { text: text.to_owned(), selector: text.parse()? })
     }
 }
 
@@ -44,20 +29,20 @@ impl fmt::Display for MemberPattern {
 }
 
 impl MemberPattern {
+    /// As the operator has written it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether this is the name of the server, which has no one address.
     pub(super) fn names(&self, server: &str) -> bool {
-        self.kind == Kind::Name && self.text == server
+        matches!(self.selector, ClientSelector::Name(name) if name.as_str() == server)
     }
 
     /// Whether the member of this name and address is meant. A member may call itself by an address; that
     /// means nothing.
     pub(super) fn matches(&self, name: &str, address: SocketAddr) -> bool {
-        match self.kind {
-            Kind::Name => name == self.text,
-            Kind::Socket(meant) => meant == address,
-            Kind::Address(meant) => meant == address.ip(),
-            Kind::Network(network) => network.contains(&address.ip()),
-        }
+        self.selector.includes(&Peer { name: Name::new(name), address })
     }
 }
 
@@ -77,5 +62,13 @@ mod tests {
         }
         assert!(meant("2001:db8::/64", "", "[2001:db8::7]:1") && meant("fe80::1", "", "[fe80::1]:1"));
         assert!(!meant("192.0.2.7", "192.0.2.7", "198.51.100.7:1"), "an address is no name");
+        assert!(meant("::ffff:192.0.2.7", "", "192.0.2.7:1"), "IPv4 as IPv6 writes it");
+    }
+
+    #[test]
+    fn a_text_that_can_mean_no_member_is_refused() {
+        for wrong in ["", "a name that is longer than any client's"] {
+            assert!(wrong.parse::<MemberPattern>().is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `meantime members`: take clients' votes away by hand, and give them back; ban clients.
 
 use super::Failure;
+use super::member_pattern::MemberPattern;
 use super::target::ControlTarget;
 use crate::control::protocol::{ClientsChangeResponse, PeerIdentity};
 
@@ -30,7 +31,7 @@ enum MembersCommand {
 struct MemberArgs {
     /// A client's name, an address with or without the port, or a network, as in 192.0.2.0/24
     #[arg(value_name = "NAME|ADDRESS|NETWORK")]
-    member: String,
+    member: MemberPattern,
     #[command(flatten)]
     target: ControlTarget,
 }
@@ -41,11 +42,15 @@ struct MemberArgs {
 /// When there is none, or it is not clear who is meant.
 pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
     let line = match &args.command {
-        MembersCommand::Remove(MemberArgs { member, target }) => removed(&target.connect()?.remove(member)?),
-        MembersCommand::Pin(MemberArgs { member, target }) => pinned(&target.connect()?.pin(member)?),
-        MembersCommand::Ban(MemberArgs { member, target }) => banned(&target.connect()?.ban(member)?),
+        MembersCommand::Remove(MemberArgs { member, target }) => {
+            removed(&target.connect()?.remove(member.text())?)
+        }
+        MembersCommand::Pin(MemberArgs { member, target }) => pinned(&target.connect()?.pin(member.text())?),
+        MembersCommand::Ban(MemberArgs { member, target }) => {
+            banned(member, &target.connect()?.ban(member.text())?)
+        }
         MembersCommand::Unban(MemberArgs { member, target }) => {
-            format!("{} is not banned any more", target.connect()?.unban(member)?.member)
+            format!("{} is not banned any more", target.connect()?.unban(member.text())?.member)
         }
     };
     println!("{line}");
@@ -55,8 +60,10 @@ pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
 fn removed(change: &ClientsChangeResponse) -> String {
     let whom = label(change);
     match (change.changed, change.count) {
-        (false, _) => format!("{whom} has no vote already: nothing has changed"),
-        (true, 0 | 1) => format!("{whom} has no vote any more; it is still measured and corrected"),
+        (false, 0 | 1) => format!("{whom} has no vote already: nothing has changed"),
+        (false, _) => format!("{whom} have no vote already: nothing has changed"),
+        (true, 0) => format!("no client of {whom} is registered now; one that registers later has no vote"),
+        (true, 1) => format!("{whom} has no vote any more; it is still measured and corrected"),
         (true, _) => format!("{whom} have no vote any more; they are still measured and corrected"),
     }
 }
@@ -64,16 +71,21 @@ fn removed(change: &ClientsChangeResponse) -> String {
 fn pinned(change: &ClientsChangeResponse) -> String {
     let whom = label(change);
     match (change.changed, change.count) {
-        (false, _) => format!("{whom} was not removed: nothing has changed"),
-        (true, 0 | 1) => format!("{whom} has its vote back"),
+        (false, 0 | 1) => format!("{whom} was not removed: nothing has changed"),
+        (false, _) => format!("{whom} were not removed: nothing has changed"),
+        (true, 0) => format!("{whom} is not removed any more; no client of it is registered now"),
+        (true, 1) => format!("{whom} has its vote back"),
         (true, _) => format!("{whom} have their votes back"),
     }
 }
 
-fn banned(change: &ClientsChangeResponse) -> String {
+/// What was asked for, and what is banned for it: an address for a name, or a whole machine for an address.
+fn banned(asked: &MemberPattern, change: &ClientsChangeResponse) -> String {
+    let (asked, member) = (asked.text(), change.member.as_str());
+    let whom = if asked == member { String::new() } else { format!(" by its address: {member}") };
     match change.changed {
-        true => format!("{} is banned; sessions ended: {}", change.member, ended(change)),
-        false => format!("{} is banned already: nothing has changed", change.member),
+        true => format!("{asked} is banned{whom}; sessions ended: {}", ended(change)),
+        false => format!("{asked} is banned already{whom}: nothing has changed"),
     }
 }
 

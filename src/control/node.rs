@@ -113,6 +113,7 @@ fn vote_advice(error: &VoteChangeError) -> &'static str {
         VoteChangeError::Unknown(_) => "`meantime status` lists all clients",
         VoteChangeError::Within { .. } => "give that back (`meantime members pin`)",
         VoteChangeError::OwnClock(_) => "run the server on another machine",
+        VoteChangeError::OwnClockVotes(_) => "nothing has changed",
         VoteChangeError::TableFull(_) => "give some back first (`meantime members pin`)",
     }
 }

@@ -76,9 +76,13 @@ impl Bans {
         if text == server.as_str() {
             return Err(BanError::Server(text.to_owned()));
         }
-        let Some(first) = new.first() else { return Err(BanError::Unknown(text.to_owned())) };
+        let Some(first) = new.first() else {
+            let is_asked = |ban: &&Ban| ban.asked.map(ClientSelector::Name) == Some(selector);
+            let known = self.0.iter().find(is_asked).ok_or_else(|| BanError::Unknown(text.to_owned()))?;
+            return Ok(ClientsChange { selector: known.selector, clients: Vec::new(), changed: false });
+        };
         let selector = if new.len() == 1 { first.selector } else { selector };
-        let is_new = |ban: &&Ban| !self.0.iter().any(|known| known.selector == ban.selector);
+        let is_new = |ban: &&Ban| !self.0.iter().any(|known| known.selector.covers(&ban.selector));
         let added: Vec<Ban> = new.iter().filter(is_new).copied().collect();
         if self.0.len() + added.len() > MAX_BANS {
             return Err(BanError::TableFull(MAX_BANS));
@@ -103,10 +107,12 @@ impl Bans {
         };
         let is_meant =
             |ban: &Ban| host.covers(&ban.selector) || ban.asked.map(ClientSelector::Name) == Some(selector);
+        // Without the narrower ban it would still be banned.
+        if let Some(wider) = self.0.iter().find(|ban| ban.selector.covers(&host) && !is_meant(ban)) {
+            return Err(BanError::Within { name: text.to_owned(), entry: wider.selector });
+        }
         if !self.0.iter().any(is_meant) {
-            let wider = self.0.iter().find(|ban| ban.selector.covers(&host));
-            let within = |ban: &Ban| BanError::Within { name: text.to_owned(), entry: ban.selector };
-            return Err(wider.map_or_else(not_banned, within));
+            return Err(not_banned());
         }
         self.0.retain(|ban| !is_meant(ban));
         Ok(ClientsChange { selector, clients: Vec::new(), changed: true })

@@ -32,6 +32,9 @@ pub enum VoteChangeError {
         "'{0}' is the server's own clock, which carries cluster time between rounds: its vote cannot be taken away"
     )]
     OwnClock(String),
+    /// The same, when its vote is to be given back.
+    #[error("'{0}' is the server's own clock, whose vote is never taken away")]
+    OwnClockVotes(String),
     /// The table is full.
     #[error("{0} names and addresses have no vote already, which is the maximum")]
     TableFull(usize),
@@ -113,7 +116,10 @@ impl RemovedClients {
         };
         let entries: Vec<Removed> = self.0.iter().copied().filter(|removed| meant(removed)).collect();
         if entries.is_empty() && registered.is_empty() {
-            return Err(unknown(server, text));
+            return Err(match unknown(server, text) {
+                VoteChangeError::OwnClock(name) => VoteChangeError::OwnClockVotes(name),
+                other => other,
+            });
         }
         let is_part = |removed: &&Removed| {
             let wider = !removed.is_named(&selector) && !selector.covers(&removed.selector);

@@ -28,7 +28,8 @@ pub(super) struct CheckArgs {
     /// it, all members that have been registered for a minute
     #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
     expect: Vec<MemberPattern>,
-    /// This member need not be covered by the guarantee. May be repeated
+    /// This member need not be covered by the guarantee. May be repeated. If it excepts no member, a note says
+    /// so
     #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
     ignore: Vec<MemberPattern>,
     #[command(flatten)]
@@ -57,7 +58,10 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let CheckArgs { max, min_members, expect, ignore, target } = args;
     let wanted = Wanted { max: *max, min_members: *min_members, expect, ignore };
     let (finding, line) = match &target.connect().and_then(|mut node| node.status()) {
-        Ok(status) => judge(status, &wanted),
+        Ok(status) => {
+            let (finding, line) = judge(status, &wanted);
+            (finding, line + &without_effect(status, &wanted))
+        }
         Err(error) => (Finding::Unknown, error.to_string()),
     };
     let (word, code) = match finding {
@@ -122,9 +126,7 @@ fn uncovered(server: &ServerStatus, clients: &[ClientRow], wanted: &Wanted<'_>) 
         expected => fits(expected, client),
     };
     let is_server = |pattern: &MemberPattern| pattern.names(&server.name);
-    let missing = wanted
-        .expect
-        .iter()
+    let missing = distinct(wanted.expect)
         .filter(|pattern| !is_server(pattern))
         .filter(|pattern| !clients.iter().any(|client| pattern.matches(&client.name, client.address)));
     let mut found: Vec<(Finding, String)> =
@@ -148,6 +150,37 @@ fn uncovered(server: &ServerStatus, clients: &[ClientRow], wanted: &Wanted<'_>) 
         more => format!(" and {more} more"),
     };
     (*worst, format!("; not covered: {}{more}", named.join(", ")))
+}
+
+/// A note for each `--ignore` that excepts no member: its text may be wrong. It changes no finding.
+fn without_effect(response: &StatusResponse, wanted: &Wanted<'_>) -> String {
+    let Some(server) = response.server() else { return String::new() };
+    let clients = || response.clients.iter();
+    let is_client =
+        |pattern: &MemberPattern| clients().any(|client| pattern.matches(&client.name, client.address));
+    let is_expected = |pattern: &MemberPattern| {
+        let own = wanted.expect.iter().any(|expected| expected.names(&server.name));
+        let expected = |client: &ClientRow| {
+            let mut patterns = wanted.expect.iter();
+            patterns.any(|expected| expected.matches(&client.name, client.address))
+        };
+        let mut meant = clients().filter(|client| pattern.matches(&client.name, client.address));
+        (own && pattern.names(&server.name)) || wanted.expect.is_empty() || meant.any(expected)
+    };
+    let note = |pattern: &MemberPattern| match is_client(pattern) || pattern.names(&server.name) {
+        false => Some(format!("; --ignore {pattern} excepts no member: none is registered so")),
+        true if !is_expected(pattern) => {
+            Some(format!("; --ignore {pattern} excepts no member: --expect does not name it"))
+        }
+        true => None,
+    };
+    distinct(wanted.ignore).filter_map(note).collect()
+}
+
+/// The patterns, each once.
+fn distinct(patterns: &[MemberPattern]) -> impl Iterator<Item = &MemberPattern> {
+    let is_first = |(at, pattern): &(usize, &MemberPattern)| !patterns[..*at].contains(pattern);
+    patterns.iter().enumerate().filter(is_first).map(|(_, pattern)| pattern)
 }
 
 /// Whether the guarantee covers the server's own clock in a round that has agreed, or why it does not.
@@ -297,6 +330,26 @@ mod tests {
         let named =
             "; not covered: e (falseticker), a (it states no bound), b (it states no bound) and 2 more";
         assert!(line.ends_with(named), "{line}");
+    }
+
+    #[test]
+    fn an_ignored_name_that_excepts_no_member_is_noted() {
+        let notes = |expect: &[&str], ignore: &[&str]| {
+            let parse = |texts: &[&str]| -> Vec<MemberPattern> {
+                texts.iter().map(|text| text.parse().unwrap()).collect()
+            };
+            let (expect, ignore) = (&parse(expect)[..], &parse(ignore)[..]);
+            let wanted = Wanted { max: Span::from_millis(1), min_members: 2, expect, ignore };
+            without_effect(&response(), &wanted)
+        };
+        assert_eq!(notes(&[], &["a", "harbour"]), "");
+        let ghost = "; --ignore ghost excepts no member: none is registered so";
+        assert_eq!(notes(&[], &["ghost", "a", "ghost"]), ghost);
+        let unexpected = "; --ignore b excepts no member: --expect does not name it";
+        assert_eq!(notes(&["a"], &["a", "b"]), unexpected);
+        assert_eq!(notes(&["harbour"], &["harbour"]), "");
+        let (_, line) = found(&[Covered], &["ghost", "ghost"], &[]);
+        assert!(line.ends_with("; not covered: ghost (not registered)"), "{line}");
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub(super) struct CheckArgs {
     /// it, all members that have been registered for a minute
     #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
     expect: Vec<MemberPattern>,
-    /// This member need not be covered by the guarantee. May be repeated. If it excepts no member, a note says
-    /// so
+    /// This member need not be covered by the guarantee. May be repeated. A note says if that excepts no
+    /// member
     #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
     ignore: Vec<MemberPattern>,
     #[command(flatten)]
@@ -87,7 +87,8 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
         return (Finding::Unknown, format!("the last round was {ago} ago"));
     }
     if let Some(cause) = &server.undecided {
-        let (why, advice) = (undecided::why(cause, Figures::of(round)), undecided::advice(cause));
+        let figures = Figures::of(round, server.waits_ns);
+        let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause, figures));
         return (Finding::Unknown, format!("the cluster has no time: {why}. {advice}"));
     }
     if round.outcome != RoundOutcome::Agreed {

@@ -229,6 +229,7 @@ fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerSta
         state: view.state.into(),
         cluster: hexadecimal(view.cluster),
         undecided: view.undecided.map(Into::into),
+        waits_ns: view.waits.map(Span::as_nanos),
         interval_ns: view.interval.as_nanos(),
         frequency_ppb: rounded_ppb(view.frequency),
         frequency_error_ppb: view.frequency_error.map(rounded_ppb),

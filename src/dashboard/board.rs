@@ -151,7 +151,7 @@ pub(super) enum Unhealthy {
         /// Why.
         why: String,
         /// What the operator can do.
-        advice: &'static str,
+        advice: String,
     },
     /// The last round has not ended in agreement.
     #[error("the last round ended: {}", words(.0.as_str()))]
@@ -354,8 +354,8 @@ fn health_of_server(server: &ServerStatus, age: Span) -> Result<Health, Unhealth
 
 fn undecided(server: &ServerStatus, round: &RoundSummary) -> Unhealthy {
     let cause = server.undecided.clone().unwrap_or(UndecidedCause::Waiting);
-    let why = undecided::why(&cause, Figures::of(round));
-    Unhealthy::Undecided { why, advice: undecided::advice(&cause) }
+    let figures = Figures::of(round, server.waits_ns);
+    Unhealthy::Undecided { why: undecided::why(&cause, figures), advice: undecided::advice(&cause, figures) }
 }
 
 impl fmt::Display for Health {

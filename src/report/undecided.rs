@@ -12,23 +12,31 @@ pub(crate) struct Figures {
     pub agreeing: u64,
     /// How near that is; zero: there was no vote.
     pub radius: Span,
+    /// The maximum time for which the server still waits for its clients; `None`: it does not wait.
+    pub waits: Option<Span>,
 }
 
 impl Figures {
     /// The figures of a round in which the cluster had no time.
-    pub(crate) fn of(round: &RoundSummary) -> Figures {
+    pub(crate) fn of(round: &RoundSummary, waits_ns: Option<i64>) -> Figures {
         let (members, agreeing) = (round.members, round.agreeing);
-        Figures { members, agreeing, radius: Span::from_nanos(round.window_ns) }
+        let (radius, waits) = (Span::from_nanos(round.window_ns), waits_ns.map(Span::from_nanos));
+        Figures { members, agreeing, radius, waits }
     }
 }
 
 /// Why the cluster has no time, as a clause.
 pub(crate) fn why(cause: &UndecidedCause, figures: Figures) -> String {
-    let Figures { members, agreeing, radius } = figures;
+    let Figures { members, agreeing, radius, .. } = figures;
     let within = if radius > Span::ZERO { format!(" ({radius})") } else { String::new() };
     match cause {
         UndecidedCause::NoClients => "no client with a vote is registered".into(),
         UndecidedCause::Waiting => "the server waits for clients that it has not heard yet".into(),
+        UndecidedCause::WaitingForCarriers => {
+            format!(
+                "clients carry a cluster's time already, and the server waits for a majority of {members} clocks that supports it"
+            )
+        }
         UndecidedCause::Unheard => format!("too few of {members} clocks are heard"),
         UndecidedCause::BeforePlausible => {
             format!(
@@ -53,11 +61,23 @@ pub(crate) fn why(cause: &UndecidedCause, figures: Figures) -> String {
     }
 }
 
-/// What the operator can do, in a sentence.
-pub(crate) fn advice(cause: &UndecidedCause) -> &'static str {
+/// What the operator can do, in a sentence; as long as the server waits for its clients, nothing.
+pub(crate) fn advice(cause: &UndecidedCause, figures: Figures) -> String {
+    match cause {
+        UndecidedCause::Waiting | UndecidedCause::WaitingForCarriers => match figures.waits {
+            Some(waits) => {
+                format!("It waits for {waits} more at most, and there is nothing to do until then")
+            }
+            None => "It waits for some rounds at most, and there is nothing to do until then".into(),
+        },
+        cause => action(cause).into(),
+    }
+}
+
+/// What the operator can do when the server does not wait.
+fn action(cause: &UndecidedCause) -> &'static str {
     match cause {
         UndecidedCause::NoClients => "Start clients, or say what time it is (`meantime set-time TIME`)",
-        UndecidedCause::Waiting => "It waits for six rounds at most",
         UndecidedCause::Unheard => "Check the network and the clients' machines",
         UndecidedCause::BeforePlausible | UndecidedCause::AfterPlausible => {
             "Say what time it is (`meantime set-time TIME`), or set the clocks right and restart their nodes"
@@ -66,7 +86,7 @@ pub(crate) fn advice(cause: &UndecidedCause) -> &'static str {
             "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
              (`meantime set-time TIME`)"
         }
-        UndecidedCause::TooFarApart | UndecidedCause::Carried | UndecidedCause::Unknown(_) => {
+        _ => {
             "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
              (`meantime set-time TIME`), or take votes away (`meantime members remove NAME`)"
         }
@@ -79,7 +99,7 @@ mod tests {
 
     #[test]
     fn clocks_that_agree_at_an_implausible_time_are_not_said_to_disagree() {
-        let figures = Figures { members: 3, agreeing: 0, radius: Span::from_secs(30) };
+        let figures = Figures { members: 3, agreeing: 0, radius: Span::from_secs(30), waits: None };
         let why = |cause| why(&cause, figures);
         assert!(why(UndecidedCause::BeforePlausible).contains("before --plausible-from"));
         assert!(!why(UndecidedCause::BeforePlausible).contains("median"));
@@ -88,5 +108,16 @@ mod tests {
             "only 0 of 3 clocks are within --radius (30.0 s) of the median"
         );
         assert_eq!(why(UndecidedCause::Unknown("too_tired".into())), "too tired");
+    }
+
+    #[test]
+    fn while_the_server_waits_for_carriers_the_operator_need_not_act() {
+        let figures = Figures { members: 2, waits: Some(Span::from_secs(35)), ..Figures::default() };
+        let advice = |cause| advice(&cause, figures);
+        assert_eq!(
+            advice(UndecidedCause::WaitingForCarriers),
+            "It waits for 35.0 s more at most, and there is nothing to do until then"
+        );
+        assert!(advice(UndecidedCause::Carried).contains("`meantime set-time --from NAME`"));
     }
 }

@@ -130,8 +130,10 @@ word! {
     UndecidedCause {
         /// No client with a vote is registered.
         NoClients = "no_clients",
-        /// The server waits for clients that were not heard yet, or for the time that clients carry.
+        /// The server waits for clients that were not heard yet.
         Waiting = "waiting",
+        /// The server waits for a majority that has, or consents to, the time that clients carry.
+        WaitingForCarriers = "waiting_for_carriers",
         /// No more than half of all members were heard.
         Unheard = "unheard",
         /// Too few clocks show a plausible time; most others show an earlier one.
@@ -241,6 +243,7 @@ impl From<UndecidedReason> for UndecidedCause {
         match reason {
             UndecidedReason::NoClients => UndecidedCause::NoClients,
             UndecidedReason::Waiting => UndecidedCause::Waiting,
+            UndecidedReason::WaitingForCarriers => UndecidedCause::WaitingForCarriers,
             UndecidedReason::Unheard => UndecidedCause::Unheard,
             UndecidedReason::BeforePlausible => UndecidedCause::BeforePlausible,
             UndecidedReason::AfterPlausible => UndecidedCause::AfterPlausible,
@@ -304,6 +307,7 @@ mod tests {
         for reason in [
             UndecidedReason::NoClients,
             UndecidedReason::Waiting,
+            UndecidedReason::WaitingForCarriers,
             UndecidedReason::Unheard,
             UndecidedReason::BeforePlausible,
             UndecidedReason::AfterPlausible,

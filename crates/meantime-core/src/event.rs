@@ -57,8 +57,11 @@ impl fmt::Display for Exclusion {
 pub enum UndecidedReason {
     /// No client with a vote is registered.
     NoClients,
-    /// The server waits for clients that were not heard yet, or for the time that clients carry.
+    /// The server waits for clients that were not heard yet.
     Waiting,
+    /// Most clients carry a cluster time already. The server waits until a majority has, or consents to, one
+    /// of these times, for a limited number of rounds.
+    WaitingForCarriers,
     /// No more than half of all members were heard.
     Unheard,
     /// Too few clocks show a plausible time; most others show a time before the earliest plausible one.

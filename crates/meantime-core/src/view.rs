@@ -24,6 +24,9 @@ pub struct ServerView {
     pub cluster: ClusterId,
     /// Why the cluster has no time; `None`: it has one.
     pub undecided: Option<UndecidedReason>,
+    /// The maximum time until the server has waited for its clients, if the cluster has no time because of
+    /// that; `None`: it does not wait.
+    pub waits: Option<Span>,
     /// The state of the server's own clock.
     pub state: ClientState,
     /// The time from one round to the next.

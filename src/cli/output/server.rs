@@ -362,12 +362,12 @@ fn majority_fields(record: &mut Record, agreeing: usize, members: usize) {
 }
 
 fn undecided(members: usize, agreeing: usize, reason: UndecidedReason) -> String {
-    let figures = Figures { members: members as u64, agreeing: agreeing as u64, radius: Span::ZERO };
+    let figures = Figures { members: members as u64, agreeing: agreeing as u64, ..Figures::default() };
     let cause = reason.into();
     format!(
         "Undecided: {}; no clock is corrected. {}",
         undecided::why(&cause, figures),
-        undecided::advice(&cause)
+        undecided::advice(&cause, figures)
     )
 }
 

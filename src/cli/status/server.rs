@@ -8,7 +8,7 @@ use super::utc;
 use crate::cli::guarantee;
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
-use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary, UndecidedCause};
+use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary};
 use meantime_core::coverage::Coverage;
 use meantime_core::time::Span;
 
@@ -47,7 +47,7 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
         None => "\n".to_owned(),
     };
     let round = server.last_round.as_ref();
-    page += &undecided_lines(server.undecided.as_ref(), round);
+    page += &undecided_lines(server);
     let Some(round) = round else {
         return page + "No round is over yet\n";
     };
@@ -62,10 +62,11 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
 }
 
 /// Why the cluster has no time, and what to do.
-fn undecided_lines(cause: Option<&UndecidedCause>, round: Option<&LastRound>) -> String {
-    let Some(cause) = cause else { return String::new() };
-    let figures = round.map_or_else(Figures::default, |round| Figures::of(&round.summary));
-    let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause));
+fn undecided_lines(server: &ServerStatus) -> String {
+    let Some(cause) = &server.undecided else { return String::new() };
+    let round = server.last_round.as_ref();
+    let figures = round.map_or_else(Figures::default, |round| Figures::of(&round.summary, server.waits_ns));
+    let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause, figures));
     format!("The cluster has no time: {why}.\n{advice}. Offsets are from the server's own clock.\n")
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn server_status() -> ServerStatus {
         state: ClockState::Synchronized,
         cluster: "00000000000000ff".into(),
         undecided: None,
+        waits_ns: None,
         interval_ns: 5_000_000_000,
         frequency_ppb: -1_500.0,
         frequency_error_ppb: Some(0.25),

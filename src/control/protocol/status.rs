@@ -60,6 +60,10 @@ pub struct ServerStatus {
     /// Why the cluster has no time; `None`: it has one.
     #[serde(default)]
     pub undecided: Option<UndecidedCause>,
+    /// The maximum time for which the server still waits for its clients before it decides; `None`: it does
+    /// not wait.
+    #[serde(default)]
+    pub waits_ns: Option<i64>,
     /// The time from one round to the next.
     pub interval_ns: i64,
     /// The rate of cluster time over the server's oscillator, minus one.

@@ -36,7 +36,7 @@ use super::ensemble::Ensemble;
 use super::following::{agreement, report};
 use super::noise::Ballot;
 use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
-use super::timekeeper::Timekeeper;
+use super::timekeeper::{CONSENT_AFTER, Phase, Timekeeper};
 use super::vote::{self, Agreement};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
@@ -183,6 +183,12 @@ impl Timekeeper {
             ballots.len() == carriers.members.len() && ballots.len() > 1 && no_two_agree(&ballots)
         };
         votes >= CONSENT_AFTER && !carriers.had_votes && apart()
+    }
+
+    /// Whether the server's own clock and newcomers may still consent to the time of carriers, or no two of
+    /// these prove to agree, after a vote that has decided nothing.
+    pub(super) fn waits_for_consent(&self) -> bool {
+        matches!(self.phase, Phase::Listening(votes) if votes <= CONSENT_AFTER)
     }
 
     /// The cluster whose time is adopted: that which a server has that had one before; that of its kept time,
@@ -371,7 +377,5 @@ fn cluster_of_most(carriers: &Carriers<'_>) -> Option<ClusterId> {
 
 /// With fewer votes, one bad group is half of all.
 const ENOUGH_TO_DIVIDE: Weight = Weight::votes(4);
-/// After so many votes the server's own clock and newcomers may consent: a minute.
-const CONSENT_AFTER: u32 = 12;
 /// After taking over the members' time the rate is left alone for ten minutes.
 const REST: Span = Span::from_secs(600);

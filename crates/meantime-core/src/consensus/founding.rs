@@ -3,7 +3,7 @@
 use super::ensemble::Ensemble;
 use super::manual_adjustment::SetTimeError;
 use super::reading::{Candidate, Recipients};
-use super::timekeeper::{Phase, Timekeeper};
+use super::timekeeper::{CONSENT_AFTER, MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::time::{Correction, Frequency, Raw, Timestamp};
@@ -13,6 +13,19 @@ impl Timekeeper {
     /// Why the server has no cluster time that it trusts; `None`: it has one.
     pub fn undecided(&self) -> Option<UndecidedReason> {
         matches!(self.phase, Phase::Listening(_)).then_some(self.undecided_reason)
+    }
+
+    /// In how many rounds the server has waited for its clients at the latest, if the cluster has no time
+    /// because of that.
+    pub fn waits_rounds(&self) -> Option<u32> {
+        let Phase::Listening(votes) = self.phase else { return None };
+        let last = match self.undecided_reason {
+            UndecidedReason::Waiting => MAX_WAITING_VOTES,
+            UndecidedReason::WaitingForCarriers => CONSENT_AFTER,
+            _ => return None,
+        };
+        // The vote after so many others decides.
+        Some((last + 1).saturating_sub(votes))
     }
 
     /// Founds the cluster's time: the server's own clock shows `time` at `raw`, and carries that as the time

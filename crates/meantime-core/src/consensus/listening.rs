@@ -42,6 +42,7 @@ impl Timekeeper {
         self.phase = Phase::Listening(votes + 1);
         let carriers = self.carriers(electorate);
         if self.are_half_of_clients(&carriers, electorate) {
+            self.undecided_reason = UndecidedReason::WaitingForCarriers;
             // One round later than the first vote could be: by then each client of a server that has
             // restarted has sent a heartbeat, and is here again.
             let adopted = votes > 0 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
@@ -101,7 +102,10 @@ impl Timekeeper {
         // The time is not taken away from half of the clients: they would have to be wrong, all of them.
         let takes_time = among == Among::Newcomers && has_carrier(electorate, &candidates, &vote.kept);
         if takes_time || (!vote.majority && among == Among::Newcomers) {
-            self.report_undecided(UndecidedReason::Carried, conclusion);
+            // Until the server has waited for them, there is nothing for the operator to do.
+            if !self.waits_for_consent() {
+                self.report_undecided(UndecidedReason::Carried, conclusion);
+            }
             return;
         }
         if !vote.majority {

@@ -290,6 +290,8 @@ impl Timekeeper {
 const MAX_HASTENED: u32 = 3;
 /// So many votes the first vote waits for a client that is never heard.
 pub(super) const MAX_WAITING_VOTES: u32 = 6;
+/// After so many votes the server's own clock and newcomers may consent to what clients carry: a minute.
+pub(super) const CONSENT_AFTER: u32 = 12;
 /// Unsure rounds after which the window is learned anew: the members may have drifted apart.
 const RELEARN_AFTER: u32 = 12;
 /// Unsure rounds after which a following server listens again.

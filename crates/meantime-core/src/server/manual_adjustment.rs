@@ -85,8 +85,10 @@ fn refuse_while_taking_over(context: &Context) -> Result<(), SetTimeError> {
     let clients = context.members.iter().filter(has_vote).count();
     let carriers = context.members.iter().filter(has_vote).filter(|member| member.state.has_cluster_time());
     let carriers = carriers.count();
-    let waits =
-        matches!(context.timekeeper.undecided(), Some(UndecidedReason::NoClients | UndecidedReason::Waiting));
+    let waits = context.timekeeper.undecided().is_some_and(|reason| {
+        use UndecidedReason::{NoClients, Waiting, WaitingForCarriers};
+        matches!(reason, NoClients | Waiting | WaitingForCarriers)
+    });
     match waits && 2 * carriers > clients {
         true => Err(SetTimeError::TakingOver { carriers, clients }),
         false => Ok(()),

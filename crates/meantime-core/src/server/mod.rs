@@ -185,13 +185,16 @@ impl Server {
         let timekeeper = &self.context.timekeeper;
         let timescale = timekeeper.timescale();
         let last = self.results.last();
+        let last_round_ago = last.map(|(at, _)| now.mono - at);
+        let waits = timekeeper.waits_rounds().map(|rounds| self.context.config.interval.times(rounds.into()));
         ServerView {
             cluster: timekeeper.cluster(),
             undecided: timekeeper.undecided(),
+            waits: waits.map(|waits| (waits - last_round_ago.unwrap_or_default()).max(Span::ZERO)),
             state: timekeeper.state(),
             interval: self.context.config.interval,
             last_round: last.map(|(_, report)| report),
-            last_round_ago: last.map(|(at, _)| now.mono - at),
+            last_round_ago,
             frequency: timescale.frequency(),
             frequency_error: timekeeper.frequency_error(now.raw),
             exclusion: self.results.own_exclusion(),

@@ -192,3 +192,32 @@ fn a_client_and_its_server_that_disagree_are_told_whom_to_believe() {
     let correction = corrected["correction_ns"].as_i64().expect("a number");
     assert!(correction.abs() < 100_000_000, "{corrected}");
 }
+
+#[test]
+fn a_clients_status_says_that_the_server_is_undecided_and_what_the_client_has_refused() {
+    let (_dir, dir) = scratch();
+    let socket = |name: &str| dir.join(name).display().to_string();
+    let options = ["--interval", "300ms", "--name", "harbour", "--control", &socket("server")];
+    let server = server("127.0.0.1:0", &options);
+    let options = ["--simulate-offset", "2h", "--panic", "10min", "--control", &socket("alice")];
+    let alice = client(&server.address(), "alice", &options);
+    server.wait_for_any("undecided");
+    let status = |arguments: &[&str]| {
+        let (fine, said) = meantime(&[&["status", "--control", &socket("alice")], arguments].concat());
+        assert!(fine, "{said}");
+        said
+    };
+    let object = || serde_json::from_str::<serde_json::Value>(&status(&["--json"])).expect("an object");
+    assert_eq!((&object()["server_undecided"], &object()["refused_correction"]), (&true.into(), &().into()));
+    let page = status(&[]);
+    assert!(page.contains("Cluster          no time yet, so the server corrects no clock"), "{page}");
+    let (fine, said) = meantime(&["set-time", "--from", "harbour", "--control", &socket("server")]);
+    assert!(fine, "{said}");
+    let event = alice.wait_for_any("refused_correction");
+    let refused = &object()["refused_correction"];
+    assert_eq!((&refused["reason"], &refused["limit_ns"]), (&event["reason"], &600_000_000_000_i64.into()));
+    assert_eq!(object()["server_undecided"], false);
+    let page = status(&[]);
+    assert!(page.contains("ago: the first step is larger than --panic 10.0 min\n"), "{page}");
+    assert!(page.contains("If the server's time is right, set this machine's clock, or start"), "{page}");
+}

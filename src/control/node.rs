@@ -4,8 +4,8 @@
 
 use super::protocol::{
     ClientRow, ClientStatus, ClientsChangeResponse, HeardRounds, LastCorrection, LastRound,
-    ManualAdjustmentStatus, NodeStatus, PeerIdentity, ScheduledAdjustment, ServerStatus, SetTime, TimeTarget,
-    VERSION, Vote,
+    ManualAdjustmentStatus, NodeStatus, PeerIdentity, RefusedCorrection, ScheduledAdjustment, ServerStatus,
+    SetTime, TimeTarget, VERSION, Vote,
 };
 use super::socket_path::Role;
 use crate::report::ClockSnapshot;
@@ -16,7 +16,7 @@ use meantime_core::peer::ClientsChange;
 use meantime_core::server::{BanError, Target, TimeChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::view::{
-    ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, ServerView,
+    ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, RefusalView, ServerView,
 };
 use meantime_core::wire::{ClusterId, Name};
 use meantime_core::{Client, Node, Server};
@@ -257,11 +257,13 @@ fn client_status(view: &ClientView, at: &ClockSnapshot) -> ClientStatus {
         registered: view.registered,
         cluster: hexadecimal(view.cluster),
         interval_ns: view.interval.map(Span::as_nanos),
+        server_undecided: view.server_undecided,
         frequency_ppb: rounded_ppb(at.reading.frequency),
         frequency_error_ppb: at.reading.frequency_error.map(rounded_ppb),
         holdover: view.holdover.map(Into::into),
         heard_ago_ns: view.heard_ago.map(Span::as_nanos),
         last_correction: view.last_correction.as_ref().map(Into::into),
+        refused_correction: view.refused.as_ref().map(Into::into),
         manual_adjustment: view.manual_adjustment.as_ref().map(Into::into),
         timestamps: at.timestamps.into(),
         system_ns: at.system.map(Timestamp::as_nanos),
@@ -328,6 +330,19 @@ impl From<&CorrectionView> for LastCorrection {
             added_ns: view.added.span().as_nanos(),
             adjustment: view.adjustment.into(),
             delay_ns: view.delay.as_nanos(),
+            ago_ns: view.ago.as_nanos(),
+        }
+    }
+}
+
+impl From<&RefusalView> for RefusedCorrection {
+    fn from(view: &RefusalView) -> RefusedCorrection {
+        RefusedCorrection {
+            round: view.round,
+            correction_ns: view.correction.span().as_nanos(),
+            refused_ns: view.refused.map(|refused| refused.span().as_nanos()),
+            limit_ns: view.limit.map(Span::as_nanos),
+            reason: view.reason.into(),
             ago_ns: view.ago.as_nanos(),
         }
     }

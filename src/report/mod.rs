@@ -18,6 +18,6 @@ pub use round::RoundSummary;
 pub use snapshot::ClockSnapshot;
 pub(crate) use words::word;
 pub use words::{
-    AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, RoundOutcome, Timestamping,
-    UndecidedCause,
+    AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, RefusalCause, RoundOutcome,
+    Timestamping, UndecidedCause,
 };

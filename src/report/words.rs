@@ -4,7 +4,7 @@
 //! was read, in the variant `Unknown`.
 
 use meantime_core::coverage::Coverage;
-use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome, UndecidedReason};
+use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome, Refusal, UndecidedReason};
 use meantime_core::wire::ClientState;
 
 use crate::udp::TimestampSource;
@@ -181,6 +181,22 @@ word! {
 }
 
 word! {
+    /// Why a client has refused a correction.
+    RefusalCause {
+        /// The first step is larger than `--panic`.
+        FirstStepTooLarge = "first_step_too_large",
+        /// The step is larger than `--max-step`.
+        StepTooLarge = "step_too_large",
+        /// The slew of a manual time adjustment would take more than a day.
+        SlewTooLong = "slew_too_long",
+        /// The frequency exceeds `--max-frequency`.
+        ImplausibleFrequency = "implausible_frequency",
+        /// The clock would show an implausible time.
+        ImplausibleTime = "implausible_time",
+    }
+}
+
+word! {
     /// What records when a datagram is sent or received.
     Timestamping {
         /// The kernel.
@@ -277,6 +293,18 @@ impl From<HoldoverReason> for HoldoverCause {
     }
 }
 
+impl From<Refusal> for RefusalCause {
+    fn from(reason: Refusal) -> RefusalCause {
+        match reason {
+            Refusal::FirstStepTooLarge => RefusalCause::FirstStepTooLarge,
+            Refusal::StepTooLarge => RefusalCause::StepTooLarge,
+            Refusal::SlewTooLong => RefusalCause::SlewTooLong,
+            Refusal::ImplausibleFrequency => RefusalCause::ImplausibleFrequency,
+            Refusal::ImplausibleTime => RefusalCause::ImplausibleTime,
+        }
+    }
+}
+
 impl From<TimestampSource> for Timestamping {
     fn from(timestamps: TimestampSource) -> Timestamping {
         match timestamps {
@@ -316,6 +344,15 @@ mod tests {
             UndecidedReason::Carried,
         ] {
             assert_eq!(UndecidedCause::from(reason).as_str(), snake_case(reason));
+        }
+        for reason in [
+            Refusal::FirstStepTooLarge,
+            Refusal::StepTooLarge,
+            Refusal::SlewTooLong,
+            Refusal::ImplausibleFrequency,
+            Refusal::ImplausibleTime,
+        ] {
+            assert_eq!(RefusalCause::from(reason).as_str(), snake_case(reason));
         }
         for adjustment in [Adjustment::Step, Adjustment::Slew] {
             assert_eq!(AdjustmentMethod::from(adjustment).as_str(), snake_case(adjustment));

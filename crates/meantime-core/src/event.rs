@@ -528,6 +528,8 @@ pub enum ClientEvent {
         round: u32,
         /// What the server asked to add.
         correction: Correction,
+        /// What it would have added to the clock; `None`: the refusal is of a frequency.
+        refused: Option<Correction>,
         /// The reason.
         reason: Refusal,
     },

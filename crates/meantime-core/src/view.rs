@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::consensus::Weight;
 use super::coverage::Coverage;
-use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, RoundReport, UndecidedReason};
+use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, Refusal, RoundReport, UndecidedReason};
 use crate::peer::ClientSelector;
 use crate::reference::{ReferenceStanding, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
@@ -219,14 +219,35 @@ pub struct ClientView {
     pub cluster: ClusterId,
     /// The time from one of the server's rounds to the next; `None`: not registered.
     pub interval: Option<Span>,
+    /// Whether its server has no cluster time yet, as the server has said last; `None`: not registered.
+    pub server_undecided: Option<bool>,
     /// The manual time adjustment, if it is not complete.
     pub manual_adjustment: Option<ManualAdjustmentView>,
     /// The last correction that it has followed.
     pub last_correction: Option<CorrectionView>,
+    /// The last correction that it has refused; `None`: it has followed one since, or refused none.
+    pub refused: Option<RefusalView>,
     /// Why it is in holdover, if it is.
     pub holdover: Option<HoldoverReason>,
     /// How long ago the last valid datagram of the server came; `None`: not registered.
     pub heard_ago: Option<Span>,
+}
+
+/// A correction that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusalView {
+    /// The round; 0: it was a manual time adjustment.
+    pub round: u32,
+    /// What the server asked to add.
+    pub correction: Correction,
+    /// What it would have added to the clock; `None`: the refusal is of a frequency.
+    pub refused: Option<Correction>,
+    /// The largest step that the client would have accepted; `None`: the refusal is not of a large step.
+    pub limit: Option<Span>,
+    /// Why.
+    pub reason: Refusal,
+    /// How long ago.
+    pub ago: Span,
 }
 
 /// A correction that was followed.

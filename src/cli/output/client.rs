@@ -11,7 +11,7 @@ use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;
 use meantime_core::event::Refusal;
 use meantime_core::reference::NoReference;
-use meantime_core::time::Span;
+use meantime_core::time::{Correction, Span};
 use meantime_core::wire::{ClientState, ClusterId, RejectReason, VERSION};
 
 impl Tell for ClientEvent {
@@ -57,8 +57,9 @@ impl Tell for ClientEvent {
                 record.round_correction(*round, *correction);
                 record.put("in_a_row", *in_a_row);
             }
-            RefusedCorrection { round, correction, reason } => {
+            RefusedCorrection { round, correction, refused, reason } => {
                 record.round_correction(*round, *correction);
+                record.known_span("refused_ns", refused.map(Correction::span));
                 record.put("reason", snake_case(reason));
             }
             TimeSet { manual_adjustment, late, adjustment } => {
@@ -104,8 +105,9 @@ impl Tell for ClientEvent {
             Ignored { correction, in_a_row, .. } => {
                 format!("Correction {correction} taken for an outlier, {in_a_row} in a row")
             }
-            RefusedCorrection { correction, reason, .. } => {
-                format!("Correction {correction} refused: {reason}{}", limit_option(*reason))
+            RefusedCorrection { correction, refused, reason, .. } => {
+                let refused = refused.unwrap_or(*correction);
+                format!("Correction {refused} refused: {reason}{}", limit_option(*reason))
             }
             TimeSet { manual_adjustment, late, adjustment } => match late.span() {
                 Span::ZERO => time_set(manual_adjustment),
@@ -242,7 +244,7 @@ mod tests {
     use super::super::tests::{observation, printed};
     use super::*;
     use meantime_core::event::{Adjustment, HoldoverReason};
-    use meantime_core::time::{Correction, Frequency};
+    use meantime_core::time::Frequency;
     use meantime_core::wire::Verdict;
 
     fn corrected() -> ClientEvent {

@@ -138,7 +138,12 @@ fn client_events() -> Vec<ClientEvent> {
             first: true,
         },
         ClientEvent::Ignored { round, correction, in_a_row: 1 },
-        ClientEvent::RefusedCorrection { round, correction, reason: Refusal::StepTooLarge },
+        ClientEvent::RefusedCorrection {
+            round,
+            correction,
+            refused: Some(correction),
+            reason: Refusal::StepTooLarge,
+        },
         ClientEvent::TimeSet { manual_adjustment: ManualAdjustment::NONE, late: correction, adjustment },
         ClientEvent::BoundBroken { gap: Span::ZERO },
         ClientEvent::Suspended { slept: Span::ZERO },

@@ -100,8 +100,8 @@ fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
         ClientEvent::Ignored { correction, in_a_row, .. } => {
             ("ignored", format!("takes {correction} for an outlier, {in_a_row} in a row"))
         }
-        ClientEvent::RefusedCorrection { correction, reason, .. } => {
-            ("refused_correction", format!("refuses {correction}: {reason}"))
+        ClientEvent::RefusedCorrection { correction, refused, reason, .. } => {
+            ("refused_correction", format!("refuses {}: {reason}", refused.unwrap_or(*correction)))
         }
         ClientEvent::TimeSet { late, adjustment, .. } if late.span() != Span::ZERO => {
             ("time_set", format!("receives the manual adjustment late: {late} is added ({adjustment})"))

@@ -1,7 +1,7 @@
 //! The page of a client.
 
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
-use crate::control::protocol::{ClientStatus, LastCorrection, Status};
+use crate::control::protocol::{ClientStatus, LastCorrection, RefusalCause, RefusedCorrection, Status};
 
 /// One line for each property of the client.
 pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> String {
@@ -9,19 +9,21 @@ pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> Stri
     let correction = client.last_correction.as_ref().map_or("none yet".to_owned(), correction);
     format!(
         "State            {}{why}\n\
-         Server           {}\n\
+         Server           {}\n{}\
          Time             {}\n\
          Estimated error  {}\n\
          Bound            {}\n\
          Frequency        {} ppm over this oscillator\n\
-         Last correction  {correction}\n\
+         Last correction  {correction}\n{}\
          Timestamps       {}\n{}",
         paint.state(client.state.as_str()),
         registration(client),
+        undecided(client),
         status.header.time,
         span(status.header.error_ns),
         span(status.header.bound_ns),
         ppm(Some(client.frequency_ppb)),
+        client.refused_correction.as_ref().map_or(String::new(), refusal),
         words(client.timestamps.as_str()),
         pending_adjustment(client.manual_adjustment.as_ref()),
     )
@@ -36,6 +38,48 @@ fn registration(client: &ClientStatus) -> String {
         }
         false => format!("{server}, not registered"),
     }
+}
+
+/// A line if the server corrects no clock because it has no cluster time.
+fn undecided(client: &ClientStatus) -> &'static str {
+    match client.server_undecided {
+        Some(true) => {
+            "Cluster          no time yet, so the server corrects no clock; `meantime status` on its machine \
+             says why\n"
+        }
+        Some(false) | None => "",
+    }
+}
+
+/// Lines about the correction that was refused: what, why, and what the operator can do.
+fn refusal(refused: &RefusedCorrection) -> String {
+    let amount = signed(Some(refused.refused_ns.unwrap_or(refused.correction_ns)));
+    let limit = span(refused.limit_ns);
+    let (why, advice) = match &refused.reason {
+        RefusalCause::FirstStepTooLarge => (
+            format!("the first step is larger than --panic {limit}"),
+            "set this machine's clock, or start the client with a larger --panic",
+        ),
+        RefusalCause::StepTooLarge => (
+            format!("the step is larger than --max-step {limit}"),
+            "restart the client, or start it with a larger --max-step",
+        ),
+        RefusalCause::ImplausibleFrequency => (
+            "the frequency exceeds --max-frequency".into(),
+            "restart the client, or start it with a larger --max-frequency",
+        ),
+        RefusalCause::ImplausibleTime => (
+            "it leads to a time before --plausible-from or after --plausible-until".into(),
+            "start the client with other limits",
+        ),
+        RefusalCause::SlewTooLong => ("the slew would take more than a day".into(), "restart the client"),
+        RefusalCause::Unknown(word) => (words(word), "restart the client"),
+    };
+    let ago = span(Some(refused.ago_ns));
+    format!(
+        "Refused          {amount}, {ago} ago: {why}\n\
+         \x20                If the server's time is right, {advice}\n"
+    )
 }
 
 fn correction(last: &LastCorrection) -> String {

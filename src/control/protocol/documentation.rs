@@ -68,6 +68,7 @@ fn the_fields_of_inner_objects_are_documented() {
     };
     has(meaning("Of both:", "manual_adjustment"), fields(&examples::manual_adjustment()));
     has(meaning("Of a client:", "last_correction"), fields(&examples::correction()));
+    has(meaning("Of a client:", "refused_correction"), fields(&examples::refused_correction()));
     has(meaning("Of a server:", "utc"), fields(&examples::utc()));
     let of_round = fields(&examples::round().summary);
     let last_round = fields(&examples::round());

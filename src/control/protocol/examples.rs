@@ -78,11 +78,13 @@ pub(crate) fn client_status() -> ClientStatus {
         registered: true,
         cluster: "00000000000000ff".into(),
         interval_ns: Some(5_000_000_000),
+        server_undecided: Some(false),
         frequency_ppb: 1_500.0,
         frequency_error_ppb: None,
         holdover: None,
         heard_ago_ns: Some(1_000),
         last_correction: Some(correction()),
+        refused_correction: None,
         manual_adjustment: None,
         timestamps: Timestamping::User,
         system_ns: None,
@@ -99,6 +101,18 @@ pub(crate) fn client() -> Status {
 pub(crate) fn correction() -> LastCorrection {
     let adjustment = AdjustmentMethod::Slew;
     LastCorrection { round: 9, added_ns: -3, adjustment, delay_ns: 1, ago_ns: 2 }
+}
+
+/// A first step of two hours that was refused.
+pub(crate) fn refused_correction() -> RefusedCorrection {
+    RefusedCorrection {
+        round: 9,
+        correction_ns: 7_200_000_000_001,
+        refused_ns: Some(7_200_000_000_000),
+        limit_ns: Some(600_000_000_000),
+        reason: RefusalCause::FirstStepTooLarge,
+        ago_ns: 1_000_000_000,
+    }
 }
 
 /// A manual adjustment that has not begun.

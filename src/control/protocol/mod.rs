@@ -25,14 +25,14 @@ pub use request::{Request, SetTime, TimeTarget};
 pub use response::{ClientsChangeResponse, Envelope, ErrorResponse, ScheduledAdjustment};
 pub use status::{
     ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
-    PeerIdentity, ServerStatus, Status, StatusResponse, Vote,
+    PeerIdentity, RefusedCorrection, ServerStatus, Status, StatusResponse, Vote,
 };
 
 pub use utc::{ReferenceStatus, ReferenceWord, UtcStatus, UtcWord};
 
 pub use crate::report::{
-    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundOutcome,
-    RoundSummary, Timestamping, UndecidedCause,
+    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
+    RoundOutcome, RoundSummary, Timestamping, UndecidedCause,
 };
 
 /// The version of the protocol.

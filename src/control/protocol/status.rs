@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::utc::{ReferenceStatus, UtcStatus};
 use crate::report::{
-    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RoundSummary,
-    Timestamping, UndecidedCause, word,
+    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
+    RoundSummary, Timestamping, UndecidedCause, word,
 };
 
 /// The response to `status`: the node, and the clients of a server. The list comes last, because the node
@@ -111,6 +111,9 @@ pub struct ClientStatus {
     pub cluster: String,
     /// The time from one round to the next; `None`: not registered.
     pub interval_ns: Option<i64>,
+    /// Whether its server has no cluster time yet; `None`: not registered, or an older client.
+    #[serde(default)]
+    pub server_undecided: Option<bool>,
     /// The rate of cluster time over the client's oscillator, minus one.
     pub frequency_ppb: f64,
     /// One standard deviation of that; `None`: unknown.
@@ -121,6 +124,9 @@ pub struct ClientStatus {
     pub heard_ago_ns: Option<i64>,
     /// The last correction that it has followed.
     pub last_correction: Option<LastCorrection>,
+    /// The last correction that it has refused; `None`: it has followed one since, or refused none.
+    #[serde(default)]
+    pub refused_correction: Option<RefusedCorrection>,
     /// The manual time adjustment that is scheduled or under way.
     pub manual_adjustment: Option<ManualAdjustmentStatus>,
     /// The timestamp source.
@@ -164,6 +170,23 @@ pub struct LastCorrection {
     pub adjustment: AdjustmentMethod,
     /// The round-trip delay of the measurement.
     pub delay_ns: i64,
+    /// The time since then.
+    pub ago_ns: i64,
+}
+
+/// A correction that a client has refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCorrection {
+    /// The number of the round; 0: it was a manual time adjustment.
+    pub round: u32,
+    /// What the server asked to add.
+    pub correction_ns: i64,
+    /// What it would have added to the clock; `None`: the refusal is of a frequency.
+    pub refused_ns: Option<i64>,
+    /// The largest step that the client accepts; `None`: the refusal is not of a large step.
+    pub limit_ns: Option<i64>,
+    /// Why.
+    pub reason: RefusalCause,
     /// The time since then.
     pub ago_ns: i64,
 }

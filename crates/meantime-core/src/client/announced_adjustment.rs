@@ -6,7 +6,7 @@
 //! its clock has, and sends its own to a server that does not know the time yet. A clock without cluster time
 //! shows no adjustment; it needs a correction first.
 
-use crate::event::Refusal;
+use super::limits::Refused;
 use crate::manual_adjustment::lead;
 use crate::time::{Raw, Span};
 use crate::wire::{ClusterId, ManualAdjustment};
@@ -19,7 +19,7 @@ pub(super) struct AnnouncedAdjustment {
     /// The number of that adjustment, as this server counts; 0: it has announced none.
     number: u8,
     /// Why the client has refused a newer one.
-    refusal: Option<Refusal>,
+    refusal: Option<Refused>,
 }
 
 impl AnnouncedAdjustment {
@@ -49,7 +49,7 @@ impl AnnouncedAdjustment {
     }
 
     /// Why the client has refused a newer one, if it has.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self) -> Option<Refused> {
         self.refusal
     }
 
@@ -70,8 +70,8 @@ impl AnnouncedAdjustment {
     }
 
     /// The server announces an adjustment that the client refuses.
-    pub(super) fn refuse(&mut self, reason: Refusal) {
-        self.refusal = Some(reason);
+    pub(super) fn refuse(&mut self, refused: Refused) {
+        self.refusal = Some(refused);
     }
 
     /// The server has no adjustment, and the client accepts that.

@@ -9,7 +9,7 @@
 use super::announced_adjustment::AdjustmentAwareness;
 use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::frequency_trial::ClientDiscipline;
-use super::limits::{Limits, ProposedCorrection};
+use super::limits::{Limits, ProposedCorrection, Refused};
 use super::outbox::Outbox;
 use super::published_clock::PublishedClock;
 use super::rate_follower::RateFollower;
@@ -19,7 +19,7 @@ use crate::estimation::exchange::Exchange;
 use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use crate::view::CorrectionView;
+use crate::view::{CorrectionView, RefusalView};
 use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment};
 use crate::{ClientConfig, ClientEvent, ClockReading};
 
@@ -32,8 +32,10 @@ pub(super) struct MemberClock {
     bound: Bound,
     rate: RateFollower,
     awareness: AdjustmentAwareness,
-    /// The refusal that was reported last, and when; `None`: the last correction was accepted.
-    refused: Option<(Refusal, Monotonic)>,
+    /// The last refusal, and when it was; `None`: the last correction was accepted.
+    refused: Option<(Monotonic, RefusalView)>,
+    /// When a refusal was reported last.
+    refusal_reported: Monotonic,
     /// The last correction that was followed, and when.
     last_correction: Option<(Monotonic, CorrectionView)>,
 }
@@ -52,6 +54,7 @@ impl MemberClock {
             rate: RateFollower::default(),
             awareness: AdjustmentAwareness::aware(now.raw),
             refused: None,
+            refusal_reported: now.mono,
             last_correction: None,
         }
     }
@@ -74,6 +77,11 @@ impl MemberClock {
     /// The last correction that was followed.
     pub(super) fn last_correction(&self, now: Monotonic) -> Option<CorrectionView> {
         self.last_correction.map(|(at, view)| CorrectionView { ago: now - at, ..view })
+    }
+
+    /// The last refusal; `None`: the last correction was accepted.
+    pub(super) fn last_refusal(&self, now: Monotonic) -> Option<RefusalView> {
+        self.refused.map(|(at, view)| RefusalView { ago: now - at, ..view })
     }
 
     /// The estimate of cluster time; `None`: the clock has none.
@@ -132,14 +140,18 @@ impl MemberClock {
         now: Now,
         round: u32,
         correction: Correction,
-        reason: Refusal,
+        refused: Refused,
         outbox: &mut Outbox,
     ) {
-        let reported =
-            |(before, at): (Refusal, Monotonic)| before == reason && now.mono - at < REFUSAL_REPORT_INTERVAL;
-        if !self.refused.is_some_and(reported) {
-            self.refused = Some((reason, now.mono));
-            outbox.report(ClientEvent::RefusedCorrection { round, correction, reason });
+        let Refused { reason, amount } = refused;
+        let refused = amount.map(Correction::adding);
+        let is_new = self.refused.is_none_or(|(_, before)| before.reason != reason);
+        let limit = self.limits.of_steps(reason, self.published.time(now.raw));
+        let view = RefusalView { round, correction, refused, limit, reason, ago: Span::ZERO };
+        self.refused = Some((now.mono, view));
+        if is_new || now.mono - self.refusal_reported >= REFUSAL_REPORT_INTERVAL {
+            self.refusal_reported = now.mono;
+            outbox.report(ClientEvent::RefusedCorrection { round, correction, refused, reason });
         }
         self.enter_holdover(HoldoverReason::CorrectionRefused, outbox);
     }
@@ -168,7 +180,10 @@ impl MemberClock {
         let missed = self.rate.rebase(now.mono, header, rate);
         match self.refuses_change(now.raw, missed) {
             // None of it is followed: later changes count from here.
-            Some(reason) => self.refuse(now, header.round, Correction::default(), reason, outbox),
+            Some(reason) => {
+                let refused = Refused::frequency(reason);
+                self.refuse(now, header.round, Correction::default(), refused, outbox);
+            }
             None => self.change_rate(now.raw, missed, interval),
         }
     }
@@ -183,10 +198,10 @@ impl MemberClock {
         header: &Header,
         rate: Frequency,
         interval: Span,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         let Some(change) = self.rate.change(now.mono, header, rate) else { return Ok(()) };
         if let Some(reason) = self.refuses_change(now.raw, change) {
-            return Err(reason);
+            return Err(Refused::frequency(reason));
         }
         self.rate.accept(now.mono, header, rate);
         self.change_rate(now.raw, change, interval);
@@ -234,19 +249,22 @@ impl MemberClock {
     }
 
     /// Why an adjustment is refused, if it is.
-    pub(super) fn refuses_adjustment(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refusal> {
-        let refusal = self.limits.refuses_adjustment(manual);
+    pub(super) fn refuses_adjustment(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refused> {
+        let amount = manual.amount;
+        let refusal = self.limits.refuses_adjustment(manual).map(|reason| Refused::step(reason, amount));
         if refusal.is_some() || !self.follows_cluster(manual.cluster) {
             return refusal;
         }
         let future_step = manual.step_after(self.published.base_time(raw));
         let refusal = self.limits.refuses_future_step(future_step, self.published.time(raw));
-        refusal.or_else(|| self.refuses_missed(raw, manual))
+        refusal.map(|reason| Refused::step(reason, amount)).or_else(|| self.refuses_missed(raw, manual))
     }
 
     /// Why the part of an adjustment that has begun already is refused, if it is.
-    pub(super) fn refuses_missed(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refusal> {
-        self.limits.refuses_missed(self.published.missed(raw, manual), self.published.time(raw))
+    pub(super) fn refuses_missed(&self, raw: Raw, manual: &ManualAdjustment) -> Option<Refused> {
+        let missed = self.published.missed(raw, manual);
+        let refusal = self.limits.refuses_missed(missed, self.published.time(raw));
+        refusal.map(|reason| Refused::step(reason, missed))
     }
 
     /// The clock has this manual adjustment from now on, and makes up for the part that has begun already.
@@ -311,8 +329,8 @@ impl MemberClock {
         let outcome = discipline.update(received.burst, outlier_limit).ok_or(NotFollowed::Implausible)?;
         let outlier = if let BurstOutcome::Ignored(in_a_row) = outcome { Some(in_a_row) } else { None };
         let proposal = self.propose(now.raw, &discipline, received.manual).filter(|_| outlier.is_none());
-        if let Some(reason) = proposal.and_then(|proposal| self.limits.refuses(&proposal)) {
-            return Err(NotFollowed::Refused(reason));
+        if let Some(refused) = proposal.and_then(|proposal| self.limits.refused(&proposal)) {
+            return Err(NotFollowed::Refused(refused));
         }
         let rho = self.rho(now.raw);
         if matches!(outcome, BurstOutcome::Started | BurstOutcome::Restarted) {

@@ -1,9 +1,9 @@
 //! A correction as a session hands it to the clock, and why the clock may not follow it.
 
+use super::limits::Refused;
 use crate::estimation::bound::SteeringPace;
 use crate::estimation::discipline::OutlierLimit;
 use crate::estimation::exchange::Exchange;
-use crate::event::Refusal;
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::{ClusterId, CorrectionMessage, ManualAdjustment};
 
@@ -32,7 +32,7 @@ pub(super) enum NotFollowed {
     /// Its exchanges are implausible.
     Implausible,
     /// It is beyond a limit.
-    Refused(Refusal),
+    Refused(Refused),
     /// It was taken for an outlier.
     Outlier,
 }

@@ -15,8 +15,8 @@ use crate::estimation::bound::SteeringPace;
 use crate::event::HoldoverReason;
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::wire::{
-    Body, ClientState, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Label, Leave, LeaveReason,
-    Message, Name, Probe, RejectReason, Report, SessionId, Welcome,
+    Body, ClientState, ClusterId, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Label, Leave,
+    LeaveReason, Message, Name, Probe, RejectReason, Report, SessionId, Welcome,
 };
 use crate::{ClientConfig, Fate, StampId};
 
@@ -115,6 +115,11 @@ impl Joined {
     /// Timeouts of this session.
     pub(super) fn liveness(&self) -> &Liveness {
         &self.liveness
+    }
+
+    /// Whether the server has no cluster time, as it has said last.
+    pub(super) fn is_server_undecided(&self) -> bool {
+        self.server_time.cluster() == ClusterId::default()
     }
 
     /// When to call [`handle_timeout`](Joined::handle_timeout) next.
@@ -231,8 +236,8 @@ impl Joined {
         }
         self.server_time.note_adjustment(now.raw, header, clock);
         self.server_time.announce_adjustment(outbox);
-        if let Err(reason) = clock.follow_rate(now, header, probe.rate, self.interval) {
-            clock.refuse(now, header.round, Correction::default(), reason, outbox);
+        if let Err(refused) = clock.follow_rate(now, header, probe.rate, self.interval) {
+            clock.refuse(now, header.round, Correction::default(), refused, outbox);
         }
         let report = PendingReport { nonce: probe.nonce, round: header.round, t2 };
         outbox.datagrams.push_back(QueuedDatagram::Report(report));
@@ -313,8 +318,8 @@ impl Joined {
         match self.server_time.check_adjustment(now, header, clock, outbox) {
             AdjustmentCheck::Agrees => self.follow_correction(now, header, message, clock, outbox),
             AdjustmentCheck::Unknown => Fate::Accepted,
-            AdjustmentCheck::Refused(reason) => {
-                clock.refuse(now, header.round, message.correction, reason, outbox);
+            AdjustmentCheck::Refused(refused) => {
+                clock.refuse(now, header.round, message.correction, refused, outbox);
                 Fate::Accepted
             }
         }
@@ -330,8 +335,8 @@ impl Joined {
     ) -> Fate {
         let burst = self.reporter.take_burst(header.round, message, clock.usual_delay());
         let outlier_limit = self.server_time.outlier_limit(message.verdict);
-        if let Err(reason) = clock.follow_rate(now, header, message.rate, self.interval) {
-            clock.refuse(now, header.round, message.correction, reason, outbox);
+        if let Err(refused) = clock.follow_rate(now, header, message.rate, self.interval) {
+            clock.refuse(now, header.round, message.correction, refused, outbox);
             return Fate::Accepted;
         }
         self.prove(now, message, &burst, clock, outbox);
@@ -350,8 +355,8 @@ impl Joined {
                 self.server_time.note_followed();
             }
             Err(NotFollowed::Outlier) => self.liveness.note_corrected(now.mono),
-            Err(NotFollowed::Refused(reason)) => {
-                clock.refuse(now, header.round, message.correction, reason, outbox);
+            Err(NotFollowed::Refused(refused)) => {
+                clock.refuse(now, header.round, message.correction, refused, outbox);
             }
             Err(NotFollowed::Implausible) => return Fate::Implausible,
         }

@@ -42,6 +42,26 @@ pub(super) struct ProposedCorrection {
     pub time: Timestamp,
 }
 
+/// Why a change is refused, and what it would have added to the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub reason: Refusal,
+    /// `None`: the refusal is of a frequency.
+    pub amount: Option<Span>,
+}
+
+impl Refused {
+    /// A change that would have added `amount` to the clock is refused.
+    pub(super) fn step(reason: Refusal, amount: Span) -> Refused {
+        Refused { reason, amount: Some(amount) }
+    }
+
+    /// A frequency is refused.
+    pub(super) fn frequency(reason: Refusal) -> Refused {
+        Refused { reason, amount: None }
+    }
+}
+
 impl Limits {
     /// The limits of this configuration.
     pub(super) fn of(config: &ClientConfig) -> Limits {
@@ -59,8 +79,30 @@ impl Limits {
         if proposal.first { Adjustment::Step } else { self.adjustment_for(proposal.difference) }
     }
 
+    /// Why a proposal is refused, and what it would have added, if it is refused.
+    pub(super) fn refused(&self, proposal: &ProposedCorrection) -> Option<Refused> {
+        let ProposedCorrection { difference, future_step, since_start, .. } = *proposal;
+        let reason = self.refuses(proposal)?;
+        Some(match reason {
+            Refusal::FirstStepTooLarge => Refused::step(reason, since_start.unwrap_or(difference)),
+            Refusal::StepTooLarge if future_step > difference.abs() => Refused::step(reason, future_step),
+            Refusal::StepTooLarge | Refusal::ImplausibleTime => Refused::step(reason, difference),
+            Refusal::SlewTooLong | Refusal::ImplausibleFrequency => Refused::frequency(reason),
+        })
+    }
+
+    /// The limit that a refusal for this reason is about, for a clock that shows `shown`; `None`: it is not
+    /// one of steps.
+    pub(super) fn of_steps(&self, reason: Refusal, shown: Timestamp) -> Option<Span> {
+        match reason {
+            Refusal::FirstStepTooLarge => self.panic,
+            Refusal::StepTooLarge => Some(self.max_step_from(shown)),
+            Refusal::SlewTooLong | Refusal::ImplausibleFrequency | Refusal::ImplausibleTime => None,
+        }
+    }
+
     /// Why a proposal is refused, if it is.
-    pub(super) fn refuses(&self, proposal: &ProposedCorrection) -> Option<Refusal> {
+    fn refuses(&self, proposal: &ProposedCorrection) -> Option<Refusal> {
         let ProposedCorrection { time, frequency, frequency_error, future_step, .. } = *proposal;
         let step = || self.refuses_step(proposal);
         self.refuses_time(time)

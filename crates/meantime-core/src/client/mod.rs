@@ -119,6 +119,8 @@ impl Client {
             cluster: published.cluster(),
             interval: joined.map(Joined::interval),
             manual_adjustment: ManualAdjustmentView::of(published.manual(), base),
+            server_undecided: joined.map(Joined::is_server_undecided),
+            refused: self.clock.last_refusal(now.mono),
             last_correction: self.clock.last_correction(now.mono),
             holdover: published.holdover(),
             heard_ago: joined.map(|joined| now.mono - joined.liveness().heard()),

@@ -2,10 +2,10 @@
 
 use super::announced_adjustment::AnnouncedAdjustment;
 use super::clock::MemberClock;
+use super::limits::Refused;
 use super::outbox::Outbox;
 use crate::Fate;
 use crate::estimation::discipline::OutlierLimit;
-use crate::event::Refusal;
 use crate::time::{Correction, Now, Raw};
 use crate::wire::{Body, ClusterId, Header, ManualAdjustment, Verdict};
 
@@ -28,7 +28,7 @@ pub(super) enum AdjustmentCheck {
     /// The client does not know the server's adjustment, or the server does not know its cluster's yet.
     Unknown,
     /// The client refuses the server's adjustment.
-    Refused(Refusal),
+    Refused(Refused),
 }
 
 impl ServerTime {
@@ -92,9 +92,9 @@ impl ServerTime {
         if !manual.is_newer(self.adjustment.number()) {
             return Fate::Superseded;
         }
-        if let Some(reason) = clock.refuses_adjustment(now.raw, manual) {
-            self.adjustment.refuse(reason);
-            clock.refuse(now, 0, Correction::adding(manual.amount), reason, outbox);
+        if let Some(refused) = clock.refuses_adjustment(now.raw, manual) {
+            self.adjustment.refuse(refused);
+            clock.refuse(now, 0, Correction::adding(manual.amount), refused, outbox);
             return Fate::Accepted;
         }
         self.adjustment.accept(*manual);
@@ -135,8 +135,8 @@ impl ServerTime {
     ) -> AdjustmentCheck {
         let number = header.flags.manual_adjustment;
         self.note_adjustment(now.raw, header, clock);
-        if let Some(reason) = self.adjustment.refusal() {
-            return AdjustmentCheck::Refused(reason);
+        if let Some(refused) = self.adjustment.refusal() {
+            return AdjustmentCheck::Refused(refused);
         }
         let undecided = self.cluster == ClusterId::default();
         if undecided && self.adjustment.number() != number {
@@ -144,8 +144,8 @@ impl ServerTime {
             return AdjustmentCheck::Unknown;
         }
         if number == 0 && !undecided && self.adjustment.is_overruled() {
-            if let Some(reason) = clock.refuses_missed(now.raw, &ManualAdjustment::NONE) {
-                return AdjustmentCheck::Refused(reason);
+            if let Some(refused) = clock.refuses_missed(now.raw, &ManualAdjustment::NONE) {
+                return AdjustmentCheck::Refused(refused);
             }
             self.adjustment.withdraw();
             clock.note_newest_adjustment(now.raw);

@@ -12,6 +12,7 @@
 //! | [`jitter`], [`link`] | what happens to a datagram under way |
 //! | [`reference`](mod@reference) | a machine's time from outside |
 //! | [`node`] | what a machine can run |
+//! | [`moderation`], [`wake_up`] | why a machine stamps a datagram some time after its arrival |
 //! | [`machine`], [`state_store`] | one machine: its oscillator, its process, and what the next process finds |
 //! | [`liar`] | Byzantine clients: they report what is not so |
 //! | [`attacker`] | an on-path attacker between the server and a client |
@@ -32,6 +33,7 @@ pub mod jitter;
 pub mod liar;
 pub mod link;
 pub mod machine;
+pub mod moderation;
 pub mod node;
 pub mod oscillator;
 pub mod queue;
@@ -46,6 +48,7 @@ pub mod spread;
 pub mod state_store;
 pub mod summary;
 pub mod testkit;
+pub mod wake_up;
 pub mod world;
 
 use std::fmt;
@@ -58,6 +61,7 @@ pub use fault::Fault;
 pub use jitter::{Jitter, SlowQueue};
 pub use liar::Lie;
 pub use link::Impairments;
+pub use moderation::Moderation;
 pub use node::{AnyNode, NodeConfig, NodeEvent, SimNode};
 pub use reference::ReferenceModel;
 pub use sample::Sample;
@@ -65,6 +69,7 @@ pub use scenario::Scenario;
 pub use simulation::{Observer, Simulation};
 pub use spread::Spread;
 pub use summary::Summary;
+pub use wake_up::WakeUp;
 pub use world::{ReportedEvent, World};
 
 /// True time zero: 2027-01-01T00:00:00Z.

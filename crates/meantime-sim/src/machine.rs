@@ -16,10 +16,12 @@ use rand_chacha::ChaCha8Rng;
 use super::MemberIndex;
 use super::jitter::normal;
 use super::liar::Liar;
+use super::moderation::NetworkCard;
 use super::node::{NodeConfig, NodeEvent, SimNode};
 use super::oscillator::Oscillator;
 use super::reference::ReferenceModel;
 use super::state_store::StateStore;
+use super::wake_up::Processor;
 use meantime_core::event::Adjustment;
 use meantime_core::reference::NoReference;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
@@ -105,6 +107,8 @@ pub struct Machine<N> {
     plan: NodeConfig,
     process: ProcessModel,
     reference: Option<ReferenceModel>,
+    processor: Option<Processor>,
+    card: Option<NetworkCard>,
     state_store: StateStore,
     /// What the process calls its oscillator's reading, minus that: it starts at the time of its state file.
     resumed: Span,
@@ -138,6 +142,8 @@ impl<N: SimNode> Machine<N> {
             plan,
             process,
             reference: None,
+            processor: None,
+            card: None,
             state_store: StateStore::default(),
             resumed: Span::ZERO,
             busy_until: Span::ZERO,
@@ -150,6 +156,28 @@ impl<N: SimNode> Machine<N> {
     #[must_use]
     pub fn with_reference(self, reference: Option<ReferenceModel>) -> Machine<N> {
         Machine { reference, ..self }
+    }
+
+    /// The same machine with a processor that may sleep; otherwise it never does.
+    #[must_use]
+    pub fn with_processor(self, processor: Processor) -> Machine<N> {
+        Machine { processor: Some(processor), ..self }
+    }
+
+    /// The same machine with a network card that may moderate its interrupts; otherwise it never does.
+    #[must_use]
+    pub fn with_card(self, card: NetworkCard) -> Machine<N> {
+        Machine { card: Some(card), ..self }
+    }
+
+    /// A datagram arrives at a true time: when the network card interrupts the processor.
+    pub fn interrupt(&mut self, at: Span) -> Span {
+        self.card.as_mut().map_or(at, |card| card.interrupt(at))
+    }
+
+    /// An interrupt or a timer at a true time: when the processor runs.
+    pub fn wake_up(&mut self, at: Span) -> Span {
+        self.processor.as_mut().map_or(at, |processor| processor.wake(at))
     }
 
     /// A client's key, if it has one.
@@ -194,6 +222,7 @@ impl<N: SimNode> Machine<N> {
         self.shown = None;
         self.node = Some(N::start(&self.plan, seed, now));
         self.drain(output);
+        self.work();
     }
 
     /// The next process knows what the last one has saved.
@@ -248,6 +277,7 @@ impl<N: SimNode> Machine<N> {
             self.state_store.note(raw - self.resumed, reading, last);
         }
         self.drain(output);
+        self.work();
         if before.state.has_cluster_time() {
             let jump = after.time - before.time;
             self.jumps.note(jump);
@@ -326,6 +356,13 @@ impl<N: SimNode> Machine<N> {
             raw
         } else {
             raw + normal(self.process.noise, &mut self.stamping)
+        }
+    }
+
+    /// The processor does what the process needs.
+    fn work(&mut self) {
+        if let Some(processor) = &mut self.processor {
+            processor.work(self.busy_until);
         }
     }
 

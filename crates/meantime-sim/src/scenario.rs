@@ -9,10 +9,12 @@ use super::fault::Fault;
 use super::jitter::{Jitter, SlowQueue};
 use super::link::{Impairments, NetworkLink};
 use super::machine::{Machine, ProcessModel};
+use super::moderation::{Moderation, NetworkCard};
 use super::node::{NodeConfig, SimNode};
 use super::oscillator::{Oscillator, OscillatorError};
 use super::reference::ReferenceModel;
 use super::seed::{Purpose, Seed};
+use super::wake_up::{Processor, WakeUp};
 use super::{Lie, MemberIndex, World};
 use meantime_core::config::{FollowedReferences, MAX_DELAY};
 use meantime_core::time::{Frequency, Span};
@@ -54,6 +56,10 @@ pub struct Scenario {
 
     /// What processes and timestamps are like.
     pub process: ProcessModel,
+    /// How processors sleep and wake up.
+    pub wake_up: WakeUp,
+    /// How network cards moderate their interrupts.
+    pub moderation: Moderation,
     /// Clocks start within so much of the truth, either way.
     pub offset: Span,
     /// Frequency errors lie within this, either way.
@@ -109,6 +115,8 @@ impl Default for Scenario {
             keys: false,
             max_delay: MAX_DELAY,
             process: ProcessModel { turnaround: Span::from_micros(10), ..ProcessModel::default() },
+            wake_up: WakeUp::None,
+            moderation: Moderation::None,
             offset: Span::from_secs(10),
             drift: Frequency::from_ppm(100.0),
             wander: 1e-9,
@@ -177,7 +185,12 @@ impl Scenario {
         let processes = self.seed.stream(Purpose::Process, member.index() + SEEDS_APART);
         let stamping = self.seed.stream(Purpose::Stamping, member.index());
         let machine = Machine::new(member, self.plan(member), oscillator, self.process, processes, stamping);
-        machine.with_reference(self.reference(member).cloned())
+        let waking = self.seed.stream(Purpose::WakeUp, member.index());
+        let card = self.seed.stream(Purpose::Moderation, member.index());
+        machine
+            .with_reference(self.reference(member).cloned())
+            .with_processor(Processor::new(self.wake_up, waking))
+            .with_card(NetworkCard::new(self.moderation, card))
     }
 
     fn reference(&self, member: MemberIndex) -> Option<&ReferenceModel> {

@@ -35,6 +35,10 @@ pub enum Purpose {
     Attacker = 9,
     /// The keys of the nodes.
     Keys = 10,
+    /// How long a machine's processor takes to wake up.
+    WakeUp = 11,
+    /// How long a machine's network card waits before it interrupts.
+    Moderation = 12,
 }
 
 impl Seed {

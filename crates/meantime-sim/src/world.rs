@@ -58,8 +58,12 @@ pub struct ReportedEvent {
 /// A planned event. Small, since the queue moves it.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// A datagram arrives: its place in the slab.
+    /// A datagram arrives at a machine's network card: its place in the slab.
     Arrival(u32),
+    /// The card interrupts the processor for it.
+    Interrupt(u32),
+    /// The processor is awake, and receives it.
+    Receipt(u32),
     /// A machine's process may have to be woken.
     Wake(MemberIndex),
     /// A server's name has been looked up, by this process of the machine.
@@ -154,9 +158,11 @@ impl<N: SimNode> World<N> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Arrival(key) => {
+            Event::Arrival(key) => self.interrupt(key),
+            Event::Interrupt(key) => self.wake_up(key),
+            Event::Receipt(key) => {
                 let flight = self.in_flight.remove(key as usize);
-                self.arrive(flight);
+                self.receive(flight);
             }
             Event::Wake(member) => self.wake(member),
             Event::Resolved(member, boots) if self.machines[member.index()].boots == boots => {
@@ -172,7 +178,32 @@ impl<N: SimNode> World<N> {
         }
     }
 
-    fn arrive(&mut self, mut flight: Flight) {
+    /// The machine that a datagram arrives at.
+    fn receiver(&mut self, key: u32) -> Option<&mut Machine<N>> {
+        let member = self.member_at(self.in_flight[key as usize].to)?;
+        Some(&mut self.machines[member.index()])
+    }
+
+    /// A datagram has arrived at a network card, which interrupts the processor now or later.
+    fn interrupt(&mut self, key: u32) {
+        let now = self.now;
+        let interrupt = self.receiver(key).map_or(now, |machine| machine.interrupt(now));
+        self.proceed(interrupt, Event::Interrupt(key));
+    }
+
+    /// A network card has interrupted the processor, which receives the datagram now or when it has woken up.
+    fn wake_up(&mut self, key: u32) {
+        let now = self.now;
+        let awake = self.receiver(key).map_or(now, |machine| machine.wake_up(now));
+        self.proceed(awake, Event::Receipt(key));
+    }
+
+    /// Lets an event happen now, or plans it for later.
+    fn proceed(&mut self, at: Span, event: Event) {
+        if at > self.now { self.queue.plan(at, event) } else { self.happen(event) }
+    }
+
+    fn receive(&mut self, mut flight: Flight) {
         let Some(member) = self.member_at(flight.to) else { return };
         let machine = &mut self.machines[member.index()];
         if machine.paused {
@@ -199,11 +230,17 @@ impl<N: SimNode> World<N> {
         if machine.paused {
             return;
         }
-        if machine.is_due(self.now) {
+        if !machine.is_due(self.now) {
+            self.arm(member);
+            return;
+        }
+        let awake = machine.wake_up(self.now);
+        if awake > self.now {
+            machine.armed = Some(awake);
+            self.queue.plan(awake, Event::Wake(member));
+        } else {
             self.input(member, Input::Timeout);
             self.watch_for_spinning(member);
-        } else {
-            self.arm(member);
         }
     }
 
@@ -395,7 +432,7 @@ impl<N: SimNode> World<N> {
         self.machines[member.index()].paused = false;
         let waiting = std::mem::take(&mut self.waiting);
         for (to, flight) in waiting {
-            if to == member { self.arrive(flight) } else { self.waiting.push((to, flight)) }
+            if to == member { self.receive(flight) } else { self.waiting.push((to, flight)) }
         }
         let boots = self.machines[member.index()].boots;
         let asked = self.unread.extract_if(.., |asked| *asked == member);

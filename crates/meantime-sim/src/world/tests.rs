@@ -1,7 +1,7 @@
 //! The world, tested with nodes that only say what time it is.
 
 use super::*;
-use crate::{Impairments, NodeConfig, Scenario, Simulation};
+use crate::{Impairments, Jitter, Moderation, NodeConfig, Scenario, Simulation, WakeUp};
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Timestamp};
 use meantime_core::wire::ClientState;
 use meantime_core::{Action, Counters, Node};
@@ -109,6 +109,26 @@ fn every_question_is_heard_and_answered() {
     assert_eq!(heard(&mut simulation, MemberIndex::SERVER), 200);
     assert_eq!(heard(&mut simulation, CLIENT), 100);
     assert!((simulation.summary().packets_per_client_per_s - 2.0).abs() < 0.01);
+}
+
+/// From the last question of the first client to the end of its work on the answer.
+fn round_trip(scenario: &Scenario) -> Span {
+    let simulation = &mut run(&Scenario { clients: 1, jitter: Jitter::None, ..scenario.clone() }, 10);
+    let node = simulation.world().machine(CLIENT).node().unwrap();
+    node.last - (node.next.unwrap() - Span::from_secs(1))
+}
+
+#[test]
+fn machines_that_were_idle_receive_late() {
+    let awake = round_trip(&Scenario::default());
+    assert_eq!(awake, Span::from_micros(2 * 100 + 3 * 10));
+    for seed in 0..10 {
+        let asleep = round_trip(&Scenario { wake_up: WakeUp::Deep, ..Scenario::seeded(seed) });
+        // The server has slept deeply, the client since its question at most a little.
+        assert!((50_000..300_000).contains(&(asleep - awake).as_nanos()), "{asleep}");
+        let moderated = round_trip(&Scenario { moderation: Moderation::Fixed, ..Scenario::seeded(seed) });
+        assert!((40_000..=140_000).contains(&(moderated - awake).as_nanos()), "{moderated}");
+    }
 }
 
 #[test]

@@ -89,6 +89,12 @@ pub struct SimulateArgs {
     /// Maximum delay with which a timer fires
     #[arg(long, value_name = "SPAN", default_value = "0", value_parser = units::unsigned_span)]
     pub(super) timer_latency: Span,
+    /// Idle states of the machines' processors. An idle machine wakes up before it stamps a datagram
+    #[arg(long, value_name = "KIND", default_value = "none")]
+    pub(super) wake_up: WakeUpKind,
+    /// How the machines' network cards delay their interrupts. A datagram is stamped after the interrupt
+    #[arg(long, value_name = "KIND", default_value = "none")]
+    pub(super) interrupt_moderation: ModerationKind,
 
     /// Number of clients that lie; less than the number of clients
     #[arg(long, value_name = "N", default_value = "0")]
@@ -165,6 +171,28 @@ pub(super) enum JitterKind {
     Gaussian,
     /// Exponential, and 500us more for every fifth datagram
     Mixture,
+}
+
+/// The idle states of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum WakeUpKind {
+    /// Processors never sleep
+    None,
+    /// After about 100us without work, waking up takes 5 to 10us
+    Shallow,
+    /// The same, and 50 to 150us after 1 to 2ms without work
+    Deep,
+}
+
+/// How network cards moderate their interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ModerationKind {
+    /// A datagram interrupts at once
+    None,
+    /// The interrupt waits, 20 to 70us with each card
+    Fixed,
+    /// The same, but only 10us within a millisecond of the last interrupt
+    Adaptive,
 }
 
 /// How a client lies.

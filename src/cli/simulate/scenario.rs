@@ -1,6 +1,6 @@
 //! The scenario that the options of `meantime simulate` describe.
 
-use super::arguments::{JitterKind, LiarKind, SimulateArgs};
+use super::arguments::{JitterKind, LiarKind, ModerationKind, SimulateArgs, WakeUpKind};
 use super::fault;
 use crate::cli::Failure;
 use meantime_core::time::{Frequency, Span};
@@ -8,7 +8,7 @@ use meantime_sim::machine::ProcessModel;
 use meantime_sim::random_faults::{Recoveries, Soak};
 use meantime_sim::scenario::ClockOverride;
 use meantime_sim::seed::Seed;
-use meantime_sim::{Impairments, Jitter, Lie, MemberIndex, Scenario, SlowQueue};
+use meantime_sim::{Impairments, Jitter, Lie, MemberIndex, Moderation, Scenario, SlowQueue, WakeUp};
 
 impl SimulateArgs {
     /// The scenario that the options describe, and the observer of recoveries if it is a soak.
@@ -102,6 +102,16 @@ impl SimulateArgs {
                 latency: self.timer_latency,
                 ..default.process
             },
+            wake_up: match self.wake_up {
+                WakeUpKind::None => WakeUp::None,
+                WakeUpKind::Shallow => WakeUp::Shallow,
+                WakeUpKind::Deep => WakeUp::Deep,
+            },
+            moderation: match self.interrupt_moderation {
+                ModerationKind::None => Moderation::None,
+                ModerationKind::Fixed => Moderation::Fixed,
+                ModerationKind::Adaptive => Moderation::Adaptive,
+            },
             ..default
         }
     }
@@ -164,11 +174,13 @@ mod tests {
     fn all_kinds_of_values_are_parsed() {
         let found = scenario(
             "--clients 3 --duration 11000s --settle 1000s --loss 0.2 --delay 100us --jitter 20us \
-             --offset 10s --drift 100ppm --wander 1e-9 --liars 1 --seed 7 --output text",
+             --offset 10s --drift 100ppm --wander 1e-9 --liars 1 --seed 7 --output text \
+             --wake-up deep --interrupt-moderation adaptive",
         );
         let found = found.unwrap();
         assert_eq!((found.seed, found.liars, found.impairments.loss), (Seed(7), 1, 0.2));
         assert_eq!((found.duration, found.settle), (Span::from_secs(11_000), Span::from_secs(1_000)));
+        assert_eq!((found.wake_up, found.moderation), (WakeUp::Deep, Moderation::Adaptive));
     }
 
     #[test]

@@ -25,4 +25,5 @@ mod restart;
 mod support;
 mod table;
 mod tree;
+mod wake_up;
 mod worlds;

@@ -276,3 +276,31 @@ fn a_host_is_removed_and_banned_with_all_its_sessions() {
         assert!(fine && said.starts_with(&format!("alice {banned} by its address: 127.0.0.1")), "{said}");
     }
 }
+
+#[test]
+fn a_label_takes_the_place_of_the_votes_per_address_and_the_server_logs_that_once() {
+    let (_dir, dir) = scratch();
+    let socket = dir.join("s").display().to_string();
+    let votes = ["--interval", "300ms", "--votes-per-address", "3", "--control", &socket];
+    let server = server("127.0.0.1:0", &votes);
+    let labelled = |name, label| client(&server.address(), name, &["--group", label]);
+    let _first = labelled("alice", "rack1");
+    let event = server.wait_for_any("label_overrides_votes");
+    let (client, label) = (&event["client"], &event["label"]);
+    assert_eq!((client, label, &event["votes_per_address"]), (&"alice".into(), &"rack1".into(), &3.into()));
+    let _second = labelled("bob", "rack2");
+    let status = || {
+        let (fine, said) = meantime(&["status", "--json", "--control", &socket]);
+        assert!(fine, "{said}");
+        serde_json::from_str::<Value>(&said).expect("an object")
+    };
+    let row = || {
+        status()["clients"].as_array().and_then(|rows| rows.iter().find(|it| it["name"] == "bob").cloned())
+    };
+    support::wait_until(support::PATIENCE, "the label of bob", || {
+        row().is_some_and(|row| row["label"] == "rack2" && row["counted_label"] == "rack1")
+    });
+    let (_, page) = meantime(&["status", "--control", &socket]);
+    assert!(page.contains("rack1 (stated rack2): server's machine"), "{page}");
+    assert_eq!(server.events_of("label_overrides_votes").len(), 1);
+}

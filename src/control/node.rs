@@ -279,6 +279,7 @@ impl From<&MemberView> for ClientRow {
             key: member.key.0,
             group: member.group.to_string(),
             label: member.label.as_str().to_owned(),
+            counted_label: member.counted_label.as_str().to_owned(),
             weight: rounded_votes(member.weight),
             state: member.state.into(),
             offset_ns: measured.map(|measured| measured.offset.span().as_nanos()),

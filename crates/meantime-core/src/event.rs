@@ -222,6 +222,16 @@ pub enum ServerEvent {
         /// How long the server had received nothing from the client.
         silent: Span,
     },
+    /// A client has stated a label, and its machine shares the one vote of that label from now on, not the
+    /// votes of [`ServerConfig::votes_per_address`](crate::ServerConfig::votes_per_address).
+    LabelOverridesVotes {
+        /// The client.
+        client: Peer,
+        /// The label.
+        label: Name,
+        /// How many votes the clients of the machine could have without it.
+        votes: usize,
+    },
     /// A round has begun.
     RoundStarted {
         /// Its number, from 1.

@@ -150,8 +150,11 @@ pub struct MemberView {
     pub key: KeyId,
     /// The unit whose votes it shares.
     pub group: GroupView,
-    /// The label that it has stated; empty: none. Groups with the same label share one vote.
+    /// The label that it has stated; empty: none.
     pub label: Name,
+    /// The label that counts for its group: the first that one of its members has stated; empty: none has.
+    /// Groups with the same label share one vote.
+    pub counted_label: Name,
     /// What it counted in the last round.
     pub weight: Weight,
     /// The state of its clock, as it states.

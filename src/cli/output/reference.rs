@@ -87,6 +87,7 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Refused { address, reason: RejectReason::Full, version: 1 },
         ServerEvent::Unauthentic { address, key: KeyId(1), known: true, name: client.name },
         ServerEvent::Replaced { client, by: address, silent: Span::ZERO },
+        ServerEvent::LabelOverridesVotes { client, label: client.name, votes: 2 },
         ServerEvent::RoundStarted { round, clients: 3, burst: 4 },
         ServerEvent::BurstAdapted { clients: 3, burst: 3, wanted: 4 },
         ServerEvent::Updated { client, round, offset, delay: Span::ZERO, heard: 4, error: None, bound: None },
@@ -160,7 +161,7 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
     match server {
         S::Connected { .. } | S::Left { .. } | S::Lost { .. } | S::Refused { .. } | S::Unauthentic { .. } => {
         }
-        S::Replaced { .. } => {}
+        S::Replaced { .. } | S::LabelOverridesVotes { .. } => {}
         S::RoundStarted { .. } | S::BurstAdapted { .. } | S::Updated { .. } | S::RoundEnded(_) => {}
         S::Falseticker(_) | S::Truechimer { .. } | S::Removed(_) | S::Pinned(_) => {}
         S::Banned(_) | S::Unbanned(_) | S::Expelled { .. } => {}

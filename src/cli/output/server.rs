@@ -13,10 +13,10 @@ use crate::report::ClockSnapshot;
 use crate::report::undecided::{self, Figures};
 use crate::report::{rounded_ppb, rounded_votes, snake_case};
 use meantime_core::ServerEvent::{self, *};
-use meantime_core::event::{self, Outcome, Peer, RoundReport, UndecidedReason};
+use meantime_core::event::{self, Adjustment, Outcome, Peer, RoundReport, UndecidedReason};
 use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::reference::UtcState;
-use meantime_core::time::{Offset, Span};
+use meantime_core::time::{Correction, Offset, Span};
 use meantime_core::wire::{ClientState, KeyId, Name, RejectReason, VERSION};
 
 impl Tell for ServerEvent {
@@ -28,6 +28,7 @@ impl Tell for ServerEvent {
             Refused { .. } => "refused",
             Unauthentic { .. } => "unauthentic",
             Replaced { .. } => "replaced",
+            LabelOverridesVotes { .. } => "label_overrides_votes",
             RoundStarted { .. } => "round_started",
             BurstAdapted { .. } => "burst_adapted",
             Updated { .. } => "updated",
@@ -78,6 +79,11 @@ impl Tell for ServerEvent {
                 record.client(client);
                 record.put("by", by.to_string());
                 record.span("silent_ns", *silent);
+            }
+            LabelOverridesVotes { client, label, votes } => {
+                record.client(client);
+                record.put("label", label.as_str());
+                record.put("votes_per_address", *votes);
             }
             RoundEnded(report) => report_fields(report, &mut |name, value| record.put(name, value)),
             Falseticker(falseticker) => falseticker_fields(record, falseticker),
@@ -137,7 +143,9 @@ impl Tell for ServerEvent {
             | TimeFounded { .. } => {
                 return operator_text(self);
             }
-            Replaced { .. } | Suspended { .. } | BoundsBroken { .. } => return disturbance_text(self),
+            Replaced { .. } | Suspended { .. } | BoundsBroken { .. } | LabelOverridesVotes { .. } => {
+                return disturbance_text(self);
+            }
             Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
             TimeAgreed { agreeing, members, .. } => {
                 format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
@@ -153,13 +161,8 @@ impl Tell for ServerEvent {
             }
             ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
             Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
-            OwnClockCorrected { added, .. }
-                if !is_decided(at.reading.state) && added.span() == Span::ZERO =>
-            {
-                return None;
-            }
             OwnClockCorrected { added, adjustment, .. } => {
-                format!("Time set at the server itself: correction {added} ({adjustment})")
+                return own_clock(*added, *adjustment, at.reading.state);
             }
             CorrectionSent { client, correction, verdict, .. } => {
                 format!("Time sent to {client}: correction {correction} ({verdict})")
@@ -171,6 +174,7 @@ impl Tell for ServerEvent {
         match self {
             Lost { .. }
             | Replaced { .. }
+            | LabelOverridesVotes { .. }
             | Refused { .. }
             | Unauthentic { .. }
             | Falseticker(_)
@@ -199,6 +203,12 @@ impl Tell for ServerEvent {
             _ => None,
         }
     }
+}
+
+/// A correction of the server's own clock; a server that listens prints none of zero.
+fn own_clock(added: Correction, adjustment: Adjustment, state: ClientState) -> Option<String> {
+    let prints = is_decided(state) || added.span() != Span::ZERO;
+    prints.then(|| format!("Time set at the server itself: correction {added} ({adjustment})"))
 }
 
 /// The fields of the events of a round: of bursts and corrections.
@@ -276,6 +286,10 @@ fn disturbance_text(event: &ServerEvent) -> Option<String> {
         Replaced { client, by, silent } => format!(
             "Replaced: {by} has registered with the name and key of {client}, heard {silent} ago, whose session ends; \
              if both run, give each node a name of its own"
+        ),
+        LabelOverridesVotes { client, label, votes } => format!(
+            "{client} has the label {label}: all machines with that label share one vote, so the {votes} votes of \
+             --votes-per-address do not count at its machine"
         ),
         Suspended { slept } => format!(
             "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
@@ -446,8 +460,6 @@ mod tests {
     use super::super::reference;
     use super::super::tests::{observation, printed};
     use super::*;
-    use meantime_core::event::Adjustment;
-    use meantime_core::time::Correction;
     use meantime_core::wire::{Name, Verdict};
 
     fn alice() -> Peer {

@@ -180,9 +180,17 @@ pub(crate) fn cells(client: &ClientRow) -> Vec<(String, String)> {
     ]
 }
 
-/// The unit whose votes a member shares, with its label, and its part of a vote if it shares it.
+/// The unit whose votes a member shares, with the label that counts, the one that it has stated if that is
+/// another, and its part of a vote if it shares it.
 fn group(client: &ClientRow) -> String {
-    let label = if client.label.is_empty() { String::new() } else { format!("{}: ", client.label) };
+    let stated = match client.label.is_empty() || client.label == client.counted_label {
+        true => String::new(),
+        false => format!(" (stated {})", client.label),
+    };
+    let label = match client.counted_label.is_empty() && stated.is_empty() {
+        true => String::new(),
+        false => format!("{}: ", format!("{}{stated}", client.counted_label).trim_start()),
+    };
     let shared = client.vote == Vote::In && client.weight < 1.0;
     let part = if shared { format!(", {:.2} votes", client.weight) } else { String::new() };
     format!("{label}{}{part}", client.group)
@@ -250,6 +258,19 @@ pub(crate) fn label(name: &str, address: SocketAddr) -> String {
 mod tests {
     use super::*;
     use crate::control::protocol::examples;
+
+    #[test]
+    fn a_member_is_shown_with_the_label_that_counts_and_another_that_it_has_stated() {
+        let shown = |counted: &str, stated: &str| {
+            let (counted_label, label) = (counted.into(), stated.into());
+            group(&ClientRow { counted_label, label, ..examples::row("a", 1) })
+        };
+        assert_eq!(shown("", ""), "192.0.2.7");
+        assert_eq!(shown("rack1", "rack1"), "rack1: 192.0.2.7");
+        assert_eq!(shown("rack1", ""), "rack1: 192.0.2.7");
+        assert_eq!(shown("rack1", "rack2"), "rack1 (stated rack2): 192.0.2.7");
+        assert_eq!(shown("", "rack2"), "(stated rack2): 192.0.2.7");
+    }
 
     /// The line of a round of so many members with so many votes.
     fn line(members: u64, votes: f64) -> String {

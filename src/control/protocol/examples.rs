@@ -141,6 +141,7 @@ pub(crate) fn row(name: &str, port: u16) -> ClientRow {
         key: 0,
         group: "192.0.2.7".into(),
         label: String::new(),
+        counted_label: String::new(),
         weight: 1.0,
         state: ClockState::Synchronized,
         offset_ns: Some(-583),

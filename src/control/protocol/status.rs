@@ -215,6 +215,9 @@ pub struct ClientRow {
     /// The label that it has stated (`--group`); may be empty.
     #[serde(default)]
     pub label: String,
+    /// The label that counts for its group: the first that one of its members has stated; may be empty.
+    #[serde(default)]
+    pub counted_label: String,
     /// What it counted in the last round, in votes.
     #[serde(default)]
     pub weight: f64,

@@ -56,6 +56,46 @@ pub(super) fn group_of(config: &ServerConfig, member: &Member, local: Option<IpA
     }
 }
 
+/// The label that counts for each group that has one: the first of those that its members have stated.
+#[derive(Debug)]
+pub(super) struct CountedLabels {
+    hasher: KeyedHasher,
+    by_hash: BTreeMap<u64, StatedLabel>,
+}
+
+impl CountedLabels {
+    /// The labels now. Removed members do not count.
+    pub(super) fn of(config: &ServerConfig, members: &Members) -> CountedLabels {
+        let mut labels = CountedLabels { hasher: members.hasher(), by_hash: BTreeMap::new() };
+        if let Some(own) = own_label(config) {
+            labels.add(&GroupView::ServersMachine, own);
+        }
+        let counts = |member: &&Member| member.exclusion != Some(Exclusion::Removed);
+        for (slot, label) in members.labels() {
+            if let Some(member) = members.get(slot).filter(counts) {
+                labels.add(&group_of(config, member, members.local(member)), label);
+            }
+        }
+        labels
+    }
+
+    fn add(&mut self, group: &GroupView, label: StatedLabel) {
+        let counted = self.by_hash.entry(self.hasher.hash_one(group)).or_insert(label);
+        *counted = (*counted).min(label);
+    }
+
+    /// The label that counts for the members of this group; `None`: none of them has stated one.
+    pub(super) fn label(&self, group: &GroupView) -> Option<Name> {
+        self.by_hash.get(&self.hasher.hash_one(group)).map(|label| label.name)
+    }
+}
+
+/// The label of the server's own machine, if it has one.
+fn own_label(config: &ServerConfig) -> Option<StatedLabel> {
+    let name = Some(config.label).filter(|label| *label != Name::default())?;
+    Some(StatedLabel { order: 0, name })
+}
+
 /// What each clock counts now.
 pub(super) fn weigh(config: &ServerConfig, members: &Members) -> Weights {
     let mut table = GroupTable::new(config, members.hasher());
@@ -104,8 +144,7 @@ impl GroupTable {
     /// A table with the server's own clock alone.
     fn new(config: &ServerConfig, hasher: KeyedHasher) -> GroupTable {
         let mut table = GroupTable { hasher, by_hash: HashTable::new(), groups: Vec::new() };
-        let own = Some(config.label).filter(|label| *label != Name::default());
-        table.add(config, &GroupView::ServersMachine, own.map(|name| StatedLabel { order: 0, name }));
+        table.add(config, &GroupView::ServersMachine, own_label(config));
         table
     }
 
@@ -160,6 +199,7 @@ impl GroupTable {
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned;
     use alloc::vec;
     use core::net::SocketAddr;
 
@@ -275,6 +315,26 @@ mod tests {
         }
         let sixth = 0.1667;
         assert_eq!(test.votes(), [1.0, 1.0, 0.5, sixth, sixth, sixth]);
+    }
+
+    #[test]
+    fn the_label_that_counts_is_the_first_of_those_of_a_machine_that_are_not_removed() {
+        let mut test = TestMembers::new(ServerConfig { label: Name::new("here"), ..ServerConfig::default() });
+        let first = test.add("192.0.2.7", 0, "", "a");
+        let others = [("192.0.2.7", "b"), ("192.0.2.7", ""), ("192.0.2.8", ""), ("127.0.0.1", "c")];
+        let others = others.map(|(address, label)| test.add(address, 0, "", label));
+        let counted = |test: &TestMembers, slot: Slot| {
+            let member = test.members.get(slot).unwrap();
+            let group = group_of(&test.config, member, test.members.local(member));
+            CountedLabels::of(&test.config, &test.members).label(&group).map(|name| name.as_str().to_owned())
+        };
+        let [second, third, elsewhere, here] = others;
+        for slot in [first, second, third] {
+            assert_eq!(counted(&test, slot).as_deref(), Some("a"));
+        }
+        assert_eq!((counted(&test, elsewhere), counted(&test, here).as_deref()), (None, Some("here")));
+        test.members.at(first).unwrap().exclusion = Some(Exclusion::Removed);
+        assert_eq!(counted(&test, third).as_deref(), Some("b"));
     }
 
     proptest! {

@@ -226,6 +226,11 @@ impl Members {
         self.labels.get(&slot).copied()
     }
 
+    /// The labels of the members that have stated one.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (Slot, StatedLabel)> + '_ {
+        self.labels.iter().map(|(slot, label)| (*slot, *label))
+    }
+
     /// The local address that a member sends to.
     pub(super) fn local(&self, member: &Member) -> Option<IpAddr> {
         usize::from(member.local).checked_sub(1).and_then(|number| self.locals.get(number)).copied()

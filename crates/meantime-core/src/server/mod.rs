@@ -37,6 +37,7 @@ mod gate;
 mod groups;
 mod handles;
 mod keyed_hasher;
+mod label_reports;
 mod machine;
 mod manual_adjustment;
 mod measurement;
@@ -71,6 +72,7 @@ use self::corrections::{CorrectionSender, RoundKind};
 use self::departures::{Farewell, Sweeper};
 use self::events::{EventQueue, Forgery};
 use self::handles::Slot;
+use self::label_reports::LabelReports;
 pub use self::manual_adjustment::{Target, TimeChange};
 use self::member::Freshness;
 use self::members::Members;
@@ -107,6 +109,7 @@ pub struct Server {
     results: RoundResults,
     corrections: CorrectionSender,
     removed: RemovedClients,
+    label_reports: LabelReports,
     sweeper: Sweeper,
     farewell: Farewell,
     counters: Counters,
@@ -147,6 +150,7 @@ impl Server {
             results: RoundResults::default(),
             corrections: CorrectionSender::default(),
             removed: RemovedClients::default(),
+            label_reports: LabelReports::default(),
             sweeper: Sweeper::default(),
             farewell: Farewell::default(),
             counters: Counters::default(),
@@ -484,6 +488,7 @@ impl Server {
         if member.record_datagram(now.mono, header) == Freshness::Replayed {
             return Fate::Replayed;
         }
+        self.label_reports.note_label(&mut self.context, slot, label.label);
         self.context.members.record_label(slot, label.label);
         self.context.send(slot, 0, Body::Label(label));
         Fate::Accepted

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::context::Context;
-use super::groups;
+use super::groups::{self, CountedLabels};
 use super::handles::Slot;
 use super::member::Member;
 use crate::time::Now;
@@ -16,19 +16,27 @@ pub(super) fn members_from(
     from: Slot,
     max: usize,
 ) -> (Vec<MemberView>, Option<Slot>) {
+    let labels = CountedLabels::of(&context.config, &context.members);
     let mut members = context.members.from(from);
     let views = members
         .by_ref()
         .take(max)
         .map(|(slot, member)| MemberView {
             reference: context.references.view_of(slot, now, &context.timekeeper),
-            ..member_view(context, slot, member, now)
+            ..member_view(context, &labels, slot, member, now)
         })
         .collect();
     (views, members.next().map(|(slot, _)| slot))
 }
 
-fn member_view(context: &Context, slot: Slot, member: &Member, now: Now) -> MemberView {
+fn member_view(
+    context: &Context,
+    labels: &CountedLabels,
+    slot: Slot,
+    member: &Member,
+    now: Now,
+) -> MemberView {
+    let group = groups::group_of(&context.config, member, context.members.local(member));
     let timescale = context.timekeeper.timescale();
     let frequency = member.frequency(now.mono);
     let reading = member.reading();
@@ -42,7 +50,8 @@ fn member_view(context: &Context, slot: Slot, member: &Member, now: Now) -> Memb
     MemberView {
         peer: member.peer(),
         key: member.key,
-        group: groups::group_of(&context.config, member, context.members.local(member)),
+        group,
+        counted_label: labels.label(&group).unwrap_or_default(),
         label: context.members.label(slot).map(|label| label.name).unwrap_or_default(),
         weight: member.weight(),
         state: member.state,

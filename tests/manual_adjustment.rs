@@ -379,6 +379,24 @@ fn founded_from_client(by: Span, how: Adjustment, restart: f64, found: f64) {
 }
 
 #[test]
+fn a_cluster_is_founded_on_what_a_slewing_clock_shows_now_and_not_at_its_last_reading() {
+    let mut pair = Pair::new(ServerConfig::default(), Span::from_secs(20));
+    pair.run(60.0);
+    set_by(&mut pair, Span::from_secs(20), Adjustment::Slew);
+    pair.run(40.0);
+    pair.server_ahead = Span::from_secs(3_600);
+    pair.server = Server::new(ServerConfig::default(), [9; 32], pair.server_now());
+    pair.run(40.0);
+    let last_measured = |pair: &Pair| pair.server.view(pair.server_now()).members[0].measured;
+    while last_measured(&pair).is_none_or(|measured| measured.ago < Span::from_millis(500)) {
+        pair.run(0.1);
+    }
+    let now = pair.server_now();
+    pair.server.set_time_from(now, "lab-7", Adjustment::Step).expect("the server is undecided");
+    assert!(ahead_of_server(&pair).abs() < Span::from_micros(60), "{}", ahead_of_server(&pair));
+}
+
+#[test]
 fn a_slew_that_ends_because_a_cluster_is_founded_teaches_no_frequency() {
     for tenths in 90..102 {
         founded_from_client(Span::from_secs(20), Adjustment::Slew, 9.0, f64::from(tenths) * 0.1);

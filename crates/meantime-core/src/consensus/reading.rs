@@ -43,6 +43,13 @@ impl MemberReading<'_> {
         };
         self.reading.map(|reading| PhaseReading { phase: reading.phase + added(&reading), ..reading })
     }
+
+    /// What its clock shows when the server's oscillator reads `raw`, if both have run alike since the
+    /// reading: a manual time adjustment goes on, a slew of a correction is not known.
+    pub fn shown_at(&self, raw: Raw) -> Option<Timestamp> {
+        let base = Timestamp::from_nanos((raw + self.reading?.phase).as_nanos());
+        Some(self.manual_adjustment.unwrap_or(&ManualAdjustment::NONE).shown(base))
+    }
 }
 
 /// All clocks of a round: what the timekeeper decides on.

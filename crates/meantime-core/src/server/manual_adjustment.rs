@@ -115,16 +115,13 @@ pub(super) fn target_from(context: &Context, now: Now, name: &str) -> Result<Tar
         true => Some(timekeeper.manual_adjustment()),
         false => context.members.adjustment(slot),
     };
-    let reading =
-        member.vote_reading(now, member.round, context.config.lifetime(), adjustment, Weight::ONE).shown();
-    let reading = reading.ok_or_else(unmeasured)?;
-    Ok(match is_decided {
-        true => {
-            let base = timekeeper.timescale().estimate(reading.at);
-            Target::By(reading.clock() - timekeeper.manual_adjustment().shown(base))
-        }
-        false => Target::To(Timestamp::from_nanos((now.raw + reading.phase).as_nanos())),
-    })
+    let member = member.vote_reading(now, member.round, context.config.lifetime(), adjustment, Weight::ONE);
+    if !is_decided {
+        return member.shown_at(now.raw).map(Target::To).ok_or_else(unmeasured);
+    }
+    let reading = member.shown().ok_or_else(unmeasured)?;
+    let base = timekeeper.timescale().estimate(reading.at);
+    Ok(Target::By(reading.clock() - timekeeper.manual_adjustment().shown(base)))
 }
 
 /// The one client that has this name or address.

@@ -365,3 +365,28 @@ fn a_time_that_cannot_be_set_is_refused_in_one_line() {
     let (error, _) = set_time(lone.path(), "server", &["+1s"]).unwrap_err();
     assert!(error.contains("the cluster has no time yet"), "{error}");
 }
+
+#[test]
+fn references_that_are_missing_are_told_once_and_shown() {
+    let (_dir, dir) = support::scratch();
+    let socket = dir.join("s").display().to_string();
+    let options = ["--interval", "100ms", "--reference", "system", "--reference-max-error", "1ns"];
+    let follow = ["--follow-references", "ghost,server", "--control", &socket];
+    let server = support::server("127.0.0.1:0", &[&options[..], &follow].concat());
+    let lost = server.wait_for_any("reference_lost");
+    assert!(lost["reason"].is_string(), "no clock is as good as that: {lost}");
+    let missing = server.wait_for_any("reference_missing");
+    assert_eq!((&missing["member"], &missing["reason"]), (&Value::from("ghost"), &"not_registered".into()));
+    let (_, page) = support::meantime(&["status", "--control", &socket]);
+    assert!(page.contains("The reference of ghost is missing: no member of that name is"), "{page}");
+    assert!(page.contains("The reference of server is missing: "), "{page}");
+    let (_, line) = support::meantime(&["check", "--max", "1s", "--control", &socket]);
+    assert!(line.contains("; the reference of ghost is missing: "), "{line}");
+    let ghost = support::client(&server.address(), "ghost", &[]);
+    ghost.wait_for("corrected", 3, |_| true);
+    let (_, page) = support::meantime(&["status", "--control", &socket]);
+    assert!(page.contains("The reference of ghost is missing: the member offers no reference"), "{page}");
+    for once in ["reference_lost", "reference_missing"] {
+        assert_eq!(server.events_of(once).len(), 1, "{once}");
+    }
+}

@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use super::guarantee;
 use super::member_pattern::MemberPattern;
 use super::status::server::{label, why_not_covered};
+use super::status::utc::why_missing;
 use super::target::ControlTarget;
 use super::units;
-use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, ServerStatus, StatusResponse};
+use crate::control::protocol::{
+    ClientRow, ClockCoverage, MissingReferenceStatus, RoundOutcome, ServerStatus, StatusResponse,
+};
 use crate::report::undecided::{self, Figures};
 use meantime_core::time::Span;
 
@@ -60,7 +63,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (finding, line) = match &target.connect().and_then(|mut node| node.status()) {
         Ok(status) => {
             let (finding, line) = judge(status, &wanted);
-            (finding, line + &without_effect(status, &wanted))
+            (finding, line + &without_effect(status, &wanted) + &missing_references(status))
         }
         Err(error) => (Finding::Unknown, error.to_string()),
     };
@@ -176,6 +179,16 @@ fn without_effect(response: &StatusResponse, wanted: &Wanted<'_>) -> String {
         true => None,
     };
     distinct(wanted.ignore).filter_map(note).collect()
+}
+
+/// A note of the references that the server is to follow by name, or to offer, and that are missing. It
+/// changes no finding: the clocks agree without them.
+fn missing_references(response: &StatusResponse) -> String {
+    let missing = response.server().map_or(&[][..], |server| &server.missing_references);
+    let note = |it: &MissingReferenceStatus| {
+        format!("; the reference of {} is missing: {}", it.name, why_missing(&it.reason))
+    };
+    missing.iter().take(NAMED).map(note).collect()
 }
 
 /// The patterns, each once.

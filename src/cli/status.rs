@@ -4,7 +4,7 @@ pub(super) mod client;
 pub(super) mod server;
 pub(super) mod table;
 mod text;
-mod utc;
+pub(super) mod utc;
 
 use std::io::{self, IsTerminal, Write};
 

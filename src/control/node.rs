@@ -247,6 +247,7 @@ fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerSta
             ago_ns: view.last_round_ago.map(Span::as_nanos),
         }),
         utc: view.utc.as_ref().map(Into::into),
+        missing_references: view.missing_references.iter().map(Into::into).collect(),
     }
 }
 

@@ -214,6 +214,9 @@ impl Sheet {
 
     /// What references do to the cluster's time.
     fn references(&mut self, server: &ServerStatus) {
+        let help =
+            "References that the server is to follow by name, or to offer itself, and that are missing";
+        self.number("references_missing", help, Some(server.missing_references.len() as f64));
         let Some(utc) = &server.utc else { return };
         let help = "Members that offer a reference, a time from outside, the server included";
         self.number("references", help, Some(utc.offered as f64));

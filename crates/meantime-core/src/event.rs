@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use crate::consensus::Weight;
 use crate::peer::ClientsChange;
 pub use crate::peer::Peer;
-use crate::reference::{NoReference, UtcState};
+use crate::reference::{NoReference, ReferenceAbsence, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 
@@ -380,6 +380,28 @@ pub enum ServerEvent {
     ReferenceTruechimer {
         /// The member.
         voter: Voter,
+    },
+    /// The server's own machine has a reference, and the server offers it.
+    ReferenceGained {
+        /// The maximum distance of the reference from UTC.
+        max_error: Span,
+    },
+    /// The server's own machine has no reference, or none any more.
+    ReferenceLost {
+        /// Why.
+        reason: NoReference,
+    },
+    /// A member whose reference the server is to follow by its name has offered none for some time.
+    ReferenceMissing {
+        /// The member's name.
+        member: Name,
+        /// Why.
+        reason: ReferenceAbsence,
+    },
+    /// A member that was reported so offers a reference.
+    ReferenceFound {
+        /// The member's name.
+        member: Name,
     },
     /// The machine was suspended, and its oscillator with it: the server listens again and adopts the
     /// members' time.

@@ -44,6 +44,33 @@ impl fmt::Display for NoReference {
     }
 }
 
+/// Why a member whose reference the server is to follow offers none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReferenceAbsence {
+    /// No member of that name is registered.
+    NotRegistered,
+    /// The member is there, and offers no reference.
+    NotOffered,
+}
+
+impl fmt::Display for ReferenceAbsence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReferenceAbsence::NotRegistered => "no member of that name is registered",
+            ReferenceAbsence::NotOffered => "the member offers no reference",
+        })
+    }
+}
+
+/// Why a reference is missing that the server is to follow, or to offer itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MissingReason {
+    /// The server is to follow that of a member.
+    Member(ReferenceAbsence),
+    /// The server is to offer its own.
+    Own(NoReference),
+}
+
 /// How the cluster's time stands to UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UtcState {

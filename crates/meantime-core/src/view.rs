@@ -13,7 +13,7 @@ use super::consensus::Weight;
 use super::coverage::Coverage;
 use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, Refusal, RoundReport, UndecidedReason};
 use crate::peer::ClientSelector;
-use crate::reference::{ReferenceStanding, UtcState};
+use crate::reference::{MissingReason, ReferenceStanding, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name};
 
@@ -59,6 +59,17 @@ pub struct ServerView {
     pub banned: Vec<ClientSelector>,
     /// How the cluster's time stands to UTC; `None`: no reference is offered, and none is followed.
     pub utc: Option<UtcView>,
+    /// The references that the server is to follow by name, or to offer itself, and that are missing.
+    pub missing_references: Vec<MissingReference>,
+}
+
+/// A reference that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingReference {
+    /// The name of the member that is to offer it.
+    pub name: Name,
+    /// Why it is missing.
+    pub reason: MissingReason,
 }
 
 /// How a cluster's time stands to UTC.

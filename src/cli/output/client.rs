@@ -5,12 +5,12 @@ use log::Level;
 
 use super::Tell;
 use super::record::{Record, time_set};
+use super::utc::{reference_gained, reference_lost};
 use crate::report::ClockSnapshot;
 use crate::report::{classic_time, snake_case};
 use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;
 use meantime_core::event::Refusal;
-use meantime_core::reference::NoReference;
 use meantime_core::time::{Correction, Span};
 use meantime_core::wire::{ClientState, ClusterId, RejectReason, VERSION};
 
@@ -125,12 +125,8 @@ impl Tell for ClientEvent {
                 format!("Holdover: {reason}; the clock runs on at its learned frequency{}", bound(at))
             }
             Recovered => "Recovered: the server corrects this clock again".into(),
-            ReferenceGained { max_error } => {
-                format!("This machine's time is a reference for the cluster: it is within {max_error} of UTC")
-            }
-            ReferenceLost { reason } => {
-                format!("This machine's time is no reference: {reason}{}", reference_option(*reason))
-            }
+            ReferenceGained { max_error } => reference_gained(*max_error),
+            ReferenceLost { reason } => reference_lost(*reason),
         })
     }
 
@@ -174,14 +170,6 @@ fn limit_option(reason: Refusal) -> &'static str {
         Refusal::StepTooLarge => " (--max-step)",
         Refusal::ImplausibleFrequency => " (--max-frequency)",
         Refusal::SlewTooLong | Refusal::ImplausibleTime => "",
-    }
-}
-
-/// The option that raises the limit that a reference exceeds, in brackets; empty: there is none.
-fn reference_option(reason: NoReference) -> &'static str {
-    match reason {
-        NoReference::ErrorTooLarge => " (--reference-max-error)",
-        NoReference::Unsynchronized | NoReference::Steered | NoReference::Unreadable => "",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::clock::{ForeignAdjustment, SystemClockEvent};
 use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, Outcome, Peer, Refusal};
 use meantime_core::event::{RoundReport, UndecidedReason, Voter};
 use meantime_core::peer::{ClientSelector, ClientsChange};
-use meantime_core::reference::{NoReference, UtcState};
+use meantime_core::reference::{NoReference, ReferenceAbsence, UtcState};
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 use meantime_core::{ClientEvent, ServerEvent};
@@ -111,6 +111,10 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Utc { state: UtcState::Leading, offset: None, error: None, explained: Span::ZERO },
         ServerEvent::ReferenceFalseticker { voter: Voter::Client(client), offset },
         ServerEvent::ReferenceTruechimer { voter: Voter::Server },
+        ServerEvent::ReferenceGained { max_error: Span::ZERO },
+        ServerEvent::ReferenceLost { reason: NoReference::Unsynchronized },
+        ServerEvent::ReferenceMissing { member: peer().name, reason: ReferenceAbsence::NotOffered },
+        ServerEvent::ReferenceFound { member: peer().name },
         ServerEvent::Suspended { slept: Span::ZERO },
         ServerEvent::CorrectionSent { client, round, correction, verdict },
     ]
@@ -168,6 +172,8 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
         S::TimeSet { .. } | S::TimeAgreed { .. } | S::Undecided { .. } | S::TimeAdopted { .. } => {}
         S::TimeFounded { .. } => {}
         S::Utc { .. } | S::ReferenceFalseticker { .. } | S::ReferenceTruechimer { .. } => {}
+        S::ReferenceGained { .. } | S::ReferenceLost { .. } => {}
+        S::ReferenceMissing { .. } | S::ReferenceFound { .. } => {}
         S::Deposed { .. } | S::Resumed | S::OwnClockCorrected { .. } | S::Suspended { .. } => {}
         S::CorrectionSent { .. } | S::BoundsBroken { .. } => {}
     }

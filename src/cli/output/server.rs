@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Tell;
 use super::record::{Record, state, time_set};
-use super::utc::utc_changed;
+use super::utc::{reference_gained, reference_lost, utc_changed};
 use crate::report::ClockSnapshot;
 use crate::report::undecided::{self, Figures};
 use crate::report::{rounded_ppb, rounded_votes, snake_case};
@@ -51,6 +51,10 @@ impl Tell for ServerEvent {
             Utc { .. } => "utc",
             ReferenceFalseticker { .. } => "reference_falseticker",
             ReferenceTruechimer { .. } => "reference_truechimer",
+            ReferenceGained { .. } => "reference_gained",
+            ReferenceLost { .. } => "reference_lost",
+            ReferenceMissing { .. } => "reference_missing",
+            ReferenceFound { .. } => "reference_found",
             Suspended { .. } => "suspended",
             OwnClockCorrected { .. } => "own_clock",
             CorrectionSent { .. } => "correction_sent",
@@ -90,11 +94,12 @@ impl Tell for ServerEvent {
             Truechimer { voter } => record.voter(voter),
             TimeSet { manual_adjustment } => record.manual_adjustment(manual_adjustment),
             Resumed => {}
-            ReferenceFalseticker { voter, offset } => {
-                record.voter(voter);
-                record.offset("offset_ns", *offset);
-            }
-            ReferenceTruechimer { voter } => record.voter(voter),
+            ReferenceFalseticker { .. }
+            | ReferenceTruechimer { .. }
+            | ReferenceGained { .. }
+            | ReferenceLost { .. }
+            | ReferenceMissing { .. }
+            | ReferenceFound { .. } => reference_fields(self, record),
             RoundStarted { .. }
             | BurstAdapted { .. }
             | Updated { .. }
@@ -156,10 +161,12 @@ impl Tell for ServerEvent {
                 format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
             }
             Utc { state, offset, error, explained } => utc_changed(*state, *offset, *error, *explained),
-            ReferenceFalseticker { voter, offset } => {
-                format!("Falseticker among the references: that of {voter} is {offset} from UTC, as most say")
-            }
-            ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
+            ReferenceFalseticker { .. }
+            | ReferenceTruechimer { .. }
+            | ReferenceGained { .. }
+            | ReferenceLost { .. }
+            | ReferenceMissing { .. }
+            | ReferenceFound { .. } => return reference_text(self),
             Resumed => "Resumed: the server knows the cluster's time again and corrects the members".into(),
             OwnClockCorrected { added, adjustment, .. } => {
                 return own_clock(*added, *adjustment, at.reading.state);
@@ -187,11 +194,15 @@ impl Tell for ServerEvent {
             | Deposed { .. }
             | BoundsBroken { .. }
             | ReferenceFalseticker { .. }
+            | ReferenceLost { .. }
+            | ReferenceMissing { .. }
             | Suspended { .. } => Some(Level::Warn),
             Utc { state: UtcState::Learning | UtcState::Leading, .. } => Some(Level::Info),
             Utc { .. } => Some(Level::Warn),
             Connected { .. }
             | ReferenceTruechimer { .. }
+            | ReferenceGained { .. }
+            | ReferenceFound { .. }
             | Left { .. }
             | Truechimer { .. }
             | Pinned(_)
@@ -244,6 +255,25 @@ fn round_fields(event: &ServerEvent, record: &mut Record) {
     }
 }
 
+/// The fields of the events about references.
+fn reference_fields(event: &ServerEvent, record: &mut Record) {
+    match event {
+        ReferenceFalseticker { voter, offset } => {
+            record.voter(voter);
+            record.offset("offset_ns", *offset);
+        }
+        ReferenceTruechimer { voter } => record.voter(voter),
+        ReferenceGained { max_error } => record.span("max_error_ns", *max_error),
+        ReferenceLost { reason } => record.put("reason", snake_case(reason)),
+        ReferenceMissing { member, reason } => {
+            record.put("member", member.as_str());
+            record.put("reason", snake_case(reason));
+        }
+        ReferenceFound { member } => record.put("member", member.as_str()),
+        _ => {}
+    }
+}
+
 /// The fields of the events about the cluster's time.
 fn time_fields(event: &ServerEvent, record: &mut Record) {
     match event {
@@ -278,6 +308,23 @@ fn time_fields(event: &ServerEvent, record: &mut Record) {
         Suspended { slept } => record.span("slept_ns", *slept),
         _ => {}
     }
+}
+
+/// What has happened to a reference.
+fn reference_text(event: &ServerEvent) -> Option<String> {
+    Some(match event {
+        ReferenceFalseticker { voter, offset } => {
+            format!("Falseticker among the references: that of {voter} is {offset} from UTC, as most say")
+        }
+        ReferenceTruechimer { voter } => format!("The reference of {voter} agrees again"),
+        ReferenceGained { max_error } => reference_gained(*max_error),
+        ReferenceLost { reason } => reference_lost(*reason),
+        ReferenceMissing { member, reason } => {
+            format!("The reference of {member}, which the server is to follow, is missing: {reason}")
+        }
+        ReferenceFound { member } => format!("The reference of {member} is there"),
+        _ => return None,
+    })
 }
 
 /// What has disturbed a session, the server or the bounds.

@@ -1,7 +1,21 @@
 //! What references do to the cluster's time, in words.
 
-use meantime_core::reference::UtcState;
+use meantime_core::reference::{NoReference, UtcState};
 use meantime_core::time::{Offset, Span};
+
+/// The machine's time has become a reference.
+pub(super) fn reference_gained(max_error: Span) -> String {
+    format!("This machine's time is a reference for the cluster: it is within {max_error} of UTC")
+}
+
+/// The machine's time is no reference, or none any more; with the option that raises a limit.
+pub(super) fn reference_lost(reason: NoReference) -> String {
+    let option = match reason {
+        NoReference::ErrorTooLarge => " (--reference-max-error)",
+        NoReference::Unsynchronized | NoReference::Steered | NoReference::Unreadable => "",
+    };
+    format!("This machine's time is no reference: {reason}{option}")
+}
 
 /// A change of how the cluster's time stands to UTC, and what the operator can do.
 pub(in crate::cli) fn utc_changed(

@@ -26,6 +26,7 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
         .iter()
         .filter_map(|client| Some((label(&client.name, client.address), client.reference.as_ref()?)));
     page += &utc::references(server.utc.as_ref(), offered);
+    page += &utc::missing(&server.missing_references);
     for gone in &server.removed_and_gone {
         page += &format!("{gone} is removed from the vote by hand, and not registered now\n");
     }

@@ -1,7 +1,10 @@
 //! The lines about UTC on the page of a server.
 
-use super::text::{signed, span};
-use crate::control::protocol::{ReferenceStatus, ReferenceWord, UtcStatus, UtcWord};
+use super::text::{signed, span, words};
+use crate::control::protocol::{
+    MissingReferenceStatus, MissingReferenceWord, ReferenceStatus, ReferenceWord, UtcStatus, UtcWord,
+};
+use meantime_core::reference::{NoReference, ReferenceAbsence};
 
 /// How the cluster's time stands to UTC, in one line; empty: no reference is offered, and none is followed.
 pub(super) fn utc_line(utc: Option<&UtcStatus>) -> String {
@@ -43,6 +46,31 @@ pub(super) fn references<'a>(
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
+/// A line for each reference that is missing.
+pub(super) fn missing(missing: &[MissingReferenceStatus]) -> String {
+    let line = |it: &MissingReferenceStatus| {
+        format!("The reference of {} is missing: {}\n", it.name, why_missing(&it.reason))
+    };
+    let lines: String = missing.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
+/// Why a reference is missing, as a clause.
+pub(in crate::cli) fn why_missing(reason: &MissingReferenceWord) -> String {
+    use MissingReferenceWord::{
+        ErrorTooLarge, NotOffered, NotRegistered, Steered, Unreadable, Unsynchronized,
+    };
+    match reason {
+        NotRegistered => ReferenceAbsence::NotRegistered.to_string(),
+        NotOffered => ReferenceAbsence::NotOffered.to_string(),
+        Unsynchronized => NoReference::Unsynchronized.to_string(),
+        ErrorTooLarge => format!("{} (--reference-max-error)", NoReference::ErrorTooLarge),
+        Steered => NoReference::Steered.to_string(),
+        Unreadable => NoReference::Unreadable.to_string(),
+        MissingReferenceWord::Unknown(word) => words(word),
+    }
+}
+
 fn reference(who: &str, reference: &ReferenceStatus) -> String {
     let standing = match &reference.standing {
         ReferenceWord::New => "",
@@ -74,6 +102,12 @@ mod tests {
         assert_eq!(
             references(Some(&utc), [("mast".to_owned(), &mast)].into_iter()),
             "\nmast offers a reference: +150 µs from the cluster's time, known to 1.1 ms, agrees\n"
+        );
+        let ghost =
+            MissingReferenceStatus { name: "ghost".into(), reason: MissingReferenceWord::NotRegistered };
+        assert_eq!(
+            missing(&[ghost]),
+            "\nThe reference of ghost is missing: no member of that name is registered\n"
         );
     }
 }

@@ -61,6 +61,7 @@ pub(crate) fn server_status() -> ServerStatus {
         timestamps: Timestamping::Kernel,
         last_round: Some(round()),
         utc: None,
+        missing_references: vec![],
     }
 }
 

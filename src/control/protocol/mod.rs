@@ -28,7 +28,9 @@ pub use status::{
     PeerIdentity, RefusedCorrection, ServerStatus, Status, StatusResponse, Vote,
 };
 
-pub use utc::{ReferenceStatus, ReferenceWord, UtcStatus, UtcWord};
+pub use utc::{
+    MissingReferenceStatus, MissingReferenceWord, ReferenceStatus, ReferenceWord, UtcStatus, UtcWord,
+};
 
 pub use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::utc::{ReferenceStatus, UtcStatus};
+use super::utc::{MissingReferenceStatus, ReferenceStatus, UtcStatus};
 use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
     RoundSummary, Timestamping, UndecidedCause, word,
@@ -96,6 +96,9 @@ pub struct ServerStatus {
     /// How the cluster's time stands to UTC; `None`: no reference is offered, and none is followed.
     #[serde(default)]
     pub utc: Option<UtcStatus>,
+    /// The references that the server is to follow by name, or to offer itself, and that are missing.
+    #[serde(default)]
+    pub missing_references: Vec<MissingReferenceStatus>,
 }
 
 /// The state of a client.

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::report::word;
-use meantime_core::reference::{ReferenceStanding, UtcState};
+use meantime_core::reference::{MissingReason, NoReference, ReferenceAbsence, ReferenceStanding, UtcState};
 use meantime_core::time::{Offset, Span};
-use meantime_core::view::{ReferenceView, UtcView};
+use meantime_core::view::{MissingReference, ReferenceView, UtcView};
 
 /// How a cluster's time stands to UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,33 @@ pub struct ReferenceStatus {
     pub ago_ns: i64,
     /// What the vote on references has found about it.
     pub standing: ReferenceWord,
+}
+
+/// A reference that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingReferenceStatus {
+    /// The name of the member that is to offer it.
+    pub name: String,
+    /// Why it is missing.
+    pub reason: MissingReferenceWord,
+}
+
+word! {
+    /// Why a reference is missing that the server is to follow by name, or to offer itself.
+    MissingReferenceWord {
+        /// No member of that name is registered.
+        NotRegistered = "not_registered",
+        /// The member offers no reference.
+        NotOffered = "not_offered",
+        /// No program keeps the clock of the server's machine synchronized.
+        Unsynchronized = "unsynchronized",
+        /// The maximum error of that clock is above the limit.
+        ErrorTooLarge = "error_too_large",
+        /// A meantime steers that clock.
+        Steered = "steered",
+        /// The system does not say how that clock stands.
+        Unreadable = "unreadable",
+    }
 }
 
 word! {
@@ -90,6 +117,20 @@ impl From<&ReferenceView> for ReferenceStatus {
             ago_ns: view.ago.as_nanos(),
             standing: view.standing.into(),
         }
+    }
+}
+
+impl From<&MissingReference> for MissingReferenceStatus {
+    fn from(missing: &MissingReference) -> MissingReferenceStatus {
+        let reason = match missing.reason {
+            MissingReason::Member(ReferenceAbsence::NotRegistered) => MissingReferenceWord::NotRegistered,
+            MissingReason::Member(ReferenceAbsence::NotOffered) => MissingReferenceWord::NotOffered,
+            MissingReason::Own(NoReference::Unsynchronized) => MissingReferenceWord::Unsynchronized,
+            MissingReason::Own(NoReference::ErrorTooLarge) => MissingReferenceWord::ErrorTooLarge,
+            MissingReason::Own(NoReference::Steered) => MissingReferenceWord::Steered,
+            MissingReason::Own(NoReference::Unreadable) => MissingReferenceWord::Unreadable,
+        };
+        MissingReferenceStatus { name: missing.name.to_string(), reason }
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `results` | asks the timekeeper for a decision, stores and reports it |
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment` | announces manual time adjustments |
-//! | `references`, with `reference_table` | the times from outside that members offer |
+//! | `references`, with `reference_table` and `missing_references` | the times from outside that members offer |
 //! | `groups`, with `remembered_votes` | what each clock counts, and who keeps a vote |
 //! | `removed` | remembers which clients have no vote |
 //! | `bans` | remembers which clients are not admitted |
@@ -43,6 +43,7 @@ mod manual_adjustment;
 mod measurement;
 mod member;
 mod members;
+mod missing_references;
 mod narrow;
 mod pace;
 mod packed;
@@ -213,6 +214,7 @@ impl Server {
             members: Vec::new(),
             removed: self.removed.not_registered(&self.context.members),
             utc: self.context.references.view(now, timekeeper),
+            missing_references: self.context.references.missing.view(self.context.config.name),
             banned: self.registrar.bans().all().collect(),
         }
     }
@@ -673,7 +675,8 @@ impl Node for Server {
     }
 
     fn handle_reference(&mut self, _now: Now, reading: Result<ReferenceReading, NoReference>) {
-        self.context.references.note_own(reading);
+        let event = self.context.references.note_own(reading);
+        self.context.events.extend(event);
     }
 
     fn poll_action(&mut self) -> Option<Action> {

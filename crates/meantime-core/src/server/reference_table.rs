@@ -12,6 +12,8 @@ use alloc::collections::BTreeMap;
 
 use super::handles::Slot;
 use super::measurement::Measurement;
+use super::missing_references::MissingReferences;
+use crate::ServerEvent;
 use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
 use crate::consensus::{Timekeeper, UtcConclusion, Weight};
 use crate::estimation::bound::STAMP_ALLOWANCE;
@@ -31,6 +33,7 @@ pub(super) struct References {
     pub(super) agreeing: Weight,
     /// Whether the server's own reference is to be read.
     pub(super) reads_own: bool,
+    pub(super) missing: MissingReferences,
 }
 
 /// A client's reference.
@@ -161,12 +164,13 @@ impl References {
         core::mem::take(&mut self.reads_own)
     }
 
-    /// The server's own reference was read.
-    pub(super) fn note_own(&mut self, reading: Result<ReferenceReading, NoReference>) {
+    /// The server's own reference was read. Reports that there is one now, or none.
+    pub(super) fn note_own(&mut self, reading: Result<ReferenceReading, NoReference>) -> Option<ServerEvent> {
         match reading {
             Ok(reading) => self.own.note(reading),
             Err(_) => self.own = TrackedReference::default(),
         }
+        self.missing.note_own(reading.map(|reading| reading.max_error))
     }
 
     /// The server's oscillator has stood still: no reading is right any more.

@@ -12,7 +12,7 @@ use crate::config::FollowedReferences;
 use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
 use crate::consensus::{Founded, UtcConclusion, Weight};
 use crate::event::{Exclusion, UndecidedReason, Voter};
-use crate::reference::{ReferenceStanding, UtcState};
+use crate::reference::{ReferenceAbsence, ReferenceStanding, UtcState};
 use crate::time::{Frequency, Now, Raw, Timestamp};
 use crate::wire::{ClusterId, Header, Reference, Verdict};
 use crate::{Fate, ServerEvent};
@@ -45,6 +45,7 @@ pub(super) fn handle_reference(
 /// After the vote of a round: takes in what the members have stated, and lets the timekeeper follow it.
 pub(super) fn conclude(context: &mut Context, now: Now) {
     take_in(context, now);
+    find_missing(context);
     let followed = &context.config.follow_references;
     if *followed == FollowedReferences::None {
         return;
@@ -92,6 +93,28 @@ fn take_in(context: &mut Context, now: Now) {
     }
     let all = references.clients.values_mut().map(|client| &mut client.tracked).chain([&mut references.own]);
     all.for_each(|tracked| tracked.end_round(now.raw, config.lifetime()));
+}
+
+/// After a round: which of the members that the server is to follow offer no reference.
+fn find_missing(context: &mut Context) {
+    let Context { members, references, events, config, .. } = context;
+    let FollowedReferences::Named(names) = &config.follow_references else { return };
+    let offers =
+        |slot: &Slot| references.clients.get(slot).is_some_and(|client| client.tracked.reading.is_some());
+    for name in names {
+        // Whether the server's own is there is known when it is read.
+        if *name == config.name && config.offers_reference {
+            continue;
+        }
+        let slots: Vec<_> =
+            members.from(0).filter(|(_, member)| member.name == *name).map(|(slot, _)| slot).collect();
+        let found = match slots.is_empty() {
+            _ if slots.iter().any(offers) => Ok(()),
+            true if *name != config.name => Err(ReferenceAbsence::NotRegistered),
+            _ => Err(ReferenceAbsence::NotOffered),
+        };
+        events.extend(references.missing.end_round(*name, found));
+    }
 }
 
 /// Whether a member's reference takes part in the vote on references.

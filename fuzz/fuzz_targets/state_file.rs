@@ -25,17 +25,19 @@ fn check(text: &str) {
     {
         let now = ReadTime { wall_clock, mark: MARK, plausible: PlausibleTimes::default() };
         let Ok(recalled) = recall(text, &owner, now) else { continue };
-        let Recalled { frequency, error, time, cluster, .. } = recalled;
+        let Recalled { frequency, error, time, cluster, manual_adjustment, .. } = recalled;
         assert!(frequency.ppm().abs() <= 500.0 && error.ppm() >= 0.0, "{frequency:?} {error:?}");
         if let Ok(time) = time {
             assert!(PlausibleTimes::default().contains(time), "{time:?}");
         }
-        let known = SavedState { cluster, time: time.unwrap_or(NOW), at: MARK, frequency, error };
+        let saved = time.unwrap_or(NOW);
+        let known = SavedState { cluster, time: saved, manual_adjustment, at: MARK, frequency, error };
         match recall(&serialize(&owner, &known), &owner, now) {
             Ok(again) => {
                 let difference = again.frequency.ppb() - frequency.ppb();
                 assert!(difference.abs() < 1e-3, "{again:?}, not {frequency:?}");
                 assert!(time.is_err() || again.time == time, "{again:?}, not {time:?}");
+                assert_eq!(again.manual_adjustment, manual_adjustment);
             }
             // With age its error may have become too large.
             Err(error) => assert!(!known.is_plausible(), "{error}: {known:?}"),

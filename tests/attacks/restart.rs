@@ -1,10 +1,10 @@
 //! Attackers at a server that has restarted.
 
-use meantime_core::ServerConfig;
 use meantime_core::event::{Outcome, ServerEvent, UndecidedReason};
 use meantime_core::saved_state::KeptTime;
 use meantime_core::time::Span;
 use meantime_core::wire::{ClientState, ClusterId, Name};
+use meantime_core::{ClockReading, ServerConfig};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -50,7 +50,7 @@ impl Restart {
 
     /// The time that the server has kept over its restart, and its configuration.
     fn keeping(&mut self, config: ServerConfig) -> (ServerConfig, Span) {
-        let kept = KeptTime { cluster: self.island.server.node.cluster(), error: Span::from_micros(100) };
+        let kept = kept(&mut self.island, Span::from_micros(100));
         (ServerConfig { kept: Some(kept), ..config }, ahead(&mut self.island) + Span::from_micros(30))
     }
 }
@@ -59,6 +59,13 @@ impl Restart {
 fn ahead(island: &mut Island) -> Span {
     let at = island.now();
     island.ahead(at)[0].expect("the cluster has a time")
+}
+
+/// What the server keeps of the time that its clock shows now.
+fn kept(island: &mut Island, error: Span) -> KeptTime {
+    let at = island.now();
+    let ClockReading { cluster, manual_adjustment, .. } = island.server.read(at);
+    KeptTime { cluster, manual_adjustment, error }
 }
 
 fn adopted(event: &ServerEvent) -> bool {
@@ -169,7 +176,7 @@ fn carriers_that_jump_while_the_server_follows_take_nobody_with_them() {
             };
             (0..3).for_each(|k| island.attacker.add(&format!("198.51.{k}.1"), plan));
             island.mark_synchronized();
-            let kept = KeptTime { cluster: island.server.node.cluster(), error: Span::from_millis(1) };
+            let kept = kept(&mut island, Span::from_millis(1));
             let config = ServerConfig { kept: keeps.then_some(kept), ..ServerConfig::default() };
             island.restart(config, before + Span::from_micros(30));
             island.run(400);
@@ -224,7 +231,7 @@ fn whatever_they_say(seed: u64) {
     }
     island.mark_synchronized();
     for seconds in [90, 240] {
-        let kept = KeptTime { cluster: island.server.node.cluster(), error: Span::from_micros(100) };
+        let kept = kept(&mut island, Span::from_micros(100));
         let config = ServerConfig { kept: Some(kept), ..ServerConfig::default() };
         island.restart(config, ahead + Span::from_micros(30));
         island.run(seconds);

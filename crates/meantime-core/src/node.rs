@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use crate::counters::Counters;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, Datagram};
+use crate::wire::{ClientState, ClusterId, Datagram, ManualAdjustment};
 
 /// A node of the protocol, server or client, as a pure state machine.
 ///
@@ -178,6 +178,9 @@ pub struct ClockReading {
     pub cluster: ClusterId,
     /// What it shows: cluster time, if `state` says that it has that; else the machine's own time.
     pub time: Timestamp,
+    /// The newest manual time adjustment that belongs to that time; [`ManualAdjustment::NONE`]: there is
+    /// none.
+    pub manual_adjustment: ManualAdjustment,
     /// The clock's state. (A server's own clock is a member like any other.)
     pub state: ClientState,
     /// One standard deviation of its estimated distance from cluster time; `None`: unknown.
@@ -196,6 +199,7 @@ impl ClockReading {
         ClockReading {
             cluster: ClusterId(0),
             time: Timestamp::from_nanos(raw.as_nanos()),
+            manual_adjustment: ManualAdjustment::NONE,
             state: ClientState::Unsynchronized,
             error: None,
             bound: None,

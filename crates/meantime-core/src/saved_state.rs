@@ -12,7 +12,7 @@
 
 use super::{ClockReading, PlausibleTimes};
 use crate::time::{Frequency, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment};
 
 /// A moment of a machine's boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct SavedState {
     pub cluster: ClusterId,
     /// What its clock shows.
     pub time: Timestamp,
+    /// The newest manual time adjustment that belongs to that time.
+    pub manual_adjustment: ManualAdjustment,
     /// The moment.
     pub at: Mark,
     /// The clock's rate over its oscillator's, minus one.
@@ -59,6 +61,8 @@ pub struct Recalled {
     pub time: Result<Timestamp, NoTimeReason>,
     /// The cluster whose time it is.
     pub cluster: ClusterId,
+    /// The newest manual time adjustment that belongs to the time.
+    pub manual_adjustment: ManualAdjustment,
     /// How far the time may be off by now, if it is known: six standard deviations.
     pub time_error: Span,
 }
@@ -68,6 +72,8 @@ pub struct Recalled {
 pub struct KeptTime {
     /// The cluster.
     pub cluster: ClusterId,
+    /// The manual time adjustment that it contains.
+    pub manual_adjustment: ManualAdjustment,
     /// How far the time may be off; not negative.
     pub error: Span,
 }
@@ -76,7 +82,11 @@ impl Recalled {
     /// The time of a cluster that was kept; `None`: the time is not known, or of no cluster.
     pub fn kept(&self) -> Option<KeptTime> {
         let is_known = self.time.is_ok() && self.cluster != ClusterId(0);
-        is_known.then_some(KeptTime { cluster: self.cluster, error: self.time_error })
+        is_known.then_some(KeptTime {
+            cluster: self.cluster,
+            manual_adjustment: self.manual_adjustment,
+            error: self.time_error,
+        })
     }
 
     /// The same, where a clock that has run on since then, as a system clock does, carries the time and reads
@@ -112,6 +122,7 @@ impl SavedState {
         let known = SavedState {
             cluster: reading.cluster,
             time: reading.time,
+            manual_adjustment: reading.manual_adjustment,
             at,
             frequency: reading.frequency,
             error,
@@ -126,11 +137,12 @@ impl SavedState {
             && is_worth_saving(self.error)
     }
 
-    /// Whether this is to be saved in place of `before`: that is ten minutes old, or the time was set since.
+    /// Whether this is to be saved in place of `before`: that is ten minutes old, the time was set since, or
+    /// there is another manual time adjustment.
     pub fn replaces(&self, before: &SavedState) -> bool {
         let ran = self.at.oscillator - before.at.oscillator;
         let expected = before.time_at(self.at).is_ok_and(|time| (self.time - time).abs() < SET);
-        ran >= PERIOD || !expected
+        ran >= PERIOD || !expected || self.manual_adjustment != before.manual_adjustment
     }
 
     /// What a later run in the same boot knows. Its time must be `plausible`.
@@ -142,15 +154,24 @@ impl SavedState {
             Ok(time) if !plausible.contains(time) => Err(NoTimeReason::Implausible),
             time => time,
         };
-        let time_error = error.over(age).times(SIGMAS) + READING_ERROR;
-        Recalled { frequency: self.frequency, error, time, cluster: self.cluster, time_error }
+        self.recalled_with(error, time, error.over(age).times(SIGMAS) + READING_ERROR)
     }
 
     /// What a later run knows after so long, in which the machine has rebooted.
     pub fn recalled_after_boot(&self, age: Span) -> Recalled {
         let error = aged(self.error, age, Boot::Later);
-        let time = Err(NoTimeReason::Rebooted);
-        Recalled { frequency: self.frequency, error, time, cluster: self.cluster, time_error: Span::MAX }
+        self.recalled_with(error, Err(NoTimeReason::Rebooted), Span::MAX)
+    }
+
+    /// What a later run knows, with the error of its frequency, the time and the error of that by then.
+    fn recalled_with(
+        &self,
+        error: Frequency,
+        time: Result<Timestamp, NoTimeReason>,
+        time_error: Span,
+    ) -> Recalled {
+        let SavedState { cluster, manual_adjustment, frequency, .. } = *self;
+        Recalled { frequency, error, time, cluster, manual_adjustment, time_error }
     }
 
     /// The time at a later moment of the same boot. What the machine has slept was not measured by its
@@ -242,10 +263,24 @@ mod tests {
         PlausibleTimes::new(FROM, PLAUSIBLE_UNTIL).unwrap()
     }
 
+    const CLUSTER: ClusterId = ClusterId(5);
+
+    fn adjustment(number: u8) -> ManualAdjustment {
+        ManualAdjustment {
+            cluster: CLUSTER,
+            number,
+            before: Span::from_secs(-7),
+            amount: Span::from_secs(60),
+            start: FROM,
+            step: true,
+        }
+    }
+
     fn known() -> SavedState {
         let time = FROM + Span::from_secs(1_000_000);
-        let cluster = ClusterId(5);
-        SavedState { cluster, time, at: mark(1_000, 10), frequency: Frequency::from_ppm(-2.0), error: SURE }
+        let frequency = Frequency::from_ppm(-2.0);
+        let manual_adjustment = adjustment(3);
+        SavedState { cluster: CLUSTER, time, manual_adjustment, at: mark(1_000, 10), frequency, error: SURE }
     }
 
     /// How far the time has gone on by then.
@@ -264,7 +299,7 @@ mod tests {
     fn the_error_of_a_kept_time_grows_with_the_outage() {
         let kept = |s: i64| known().recalled(mark(1_000 + s, 10), &plausible()).kept();
         let error = |s: i64| kept(s).expect("a kept time").error;
-        assert_eq!(kept(5).map(|kept| kept.cluster), Some(ClusterId(5)));
+        assert_eq!(kept(5).map(|kept| kept.cluster), Some(CLUSTER));
         assert!(error(5) < Span::from_millis(2), "{}", error(5));
         assert!(error(86_400) > Span::from_millis(400) && error(86_400) < Span::from_millis(600));
         assert_eq!(kept(40 * 86_400), None, "too long ago");
@@ -286,6 +321,28 @@ mod tests {
             assert_eq!(recalled.kept_by(time + away).map(|kept| kept.error), expected, "{away}");
         }
         assert_eq!(known().recalled_after_boot(Span::ZERO).kept_by(time), None);
+    }
+
+    #[test]
+    fn a_kept_time_has_the_manual_time_adjustment_that_the_clock_showed() {
+        let reading = ClockReading {
+            cluster: CLUSTER,
+            time: known().time,
+            manual_adjustment: adjustment(3),
+            state: ClientState::Synchronized,
+            frequency_error: Some(SURE),
+            ..ClockReading::unsynchronized(Raw::from_nanos(0))
+        };
+        let saved = SavedState::of(&reading, known().at).expect("a settled frequency");
+        let recalled = saved.recalled(mark(1_060, 10), &plausible());
+        let time = recalled.time.expect("a time");
+        for kept in [recalled.kept(), recalled.kept_by(time + Span::from_micros(1))] {
+            assert_eq!(kept.map(|kept| kept.manual_adjustment), Some(adjustment(3)));
+        }
+        let other = SavedState { manual_adjustment: ManualAdjustment::NONE, ..saved };
+        let kept = other.recalled(mark(1_060, 10), &plausible()).kept();
+        assert_eq!(kept.map(|kept| kept.manual_adjustment), Some(ManualAdjustment::NONE));
+        assert_eq!(saved.recalled_after_boot(Span::ZERO).manual_adjustment, adjustment(3));
     }
 
     #[test]
@@ -327,6 +384,15 @@ mod tests {
         assert!(later(5, set) && later(5, -set) && !later(5, set - Span::from_nanos(1)));
         let set_back = SavedState { at: mark(5, 10), ..known() };
         assert!(set_back.replaces(&known()));
+    }
+
+    #[test]
+    fn the_state_is_saved_again_when_there_is_another_manual_time_adjustment() {
+        assert!(!known().replaces(&known()));
+        for other in [adjustment(4), ManualAdjustment::NONE] {
+            assert!(SavedState { manual_adjustment: other, ..known() }.replaces(&known()));
+            assert!(known().replaces(&SavedState { manual_adjustment: other, ..known() }));
+        }
     }
 
     #[test]

@@ -441,13 +441,14 @@ const ROUNDING: Span = Span::from_nanos(2);
 mod tests {
     use super::*;
     use crate::{Scenario, Simulation};
-    use meantime_core::wire::{ClientState, ClusterId};
+    use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
 
     /// Reads a server's clock twice, a second apart; by then it has gone on by this much.
     fn goes_on_by(shown: Span) {
         let reading = |time| ClockReading {
             cluster: ClusterId(7),
             time,
+            manual_adjustment: ManualAdjustment::NONE,
             state: ClientState::Synchronized,
             error: None,
             bound: None,

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
     use meantime_core::plausible::PLAUSIBLE_FROM;
     use meantime_core::time::{Frequency, Timestamp};
-    use meantime_core::wire::{ClientState, ClusterId};
+    use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
 
     fn raw(s: i64) -> Raw {
         Raw::from_nanos(PLAUSIBLE_FROM.as_nanos()) + Span::from_secs(s)
@@ -55,6 +55,7 @@ mod tests {
         ClockReading {
             cluster: ClusterId(7),
             time: PLAUSIBLE_FROM + Span::from_secs(s) + Span::from_millis(250),
+            manual_adjustment: ManualAdjustment::NONE,
             state: ClientState::Synchronized,
             error: None,
             bound: None,

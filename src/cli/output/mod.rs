@@ -168,7 +168,7 @@ mod tests {
     use crate::udp::TimestampSource;
     use meantime_core::ClockReading;
     use meantime_core::time::{Frequency, Timestamp};
-    use meantime_core::wire::ClientState;
+    use meantime_core::wire::{ClientState, ManualAdjustment};
 
     /// Half past four on the twenty-first of August 2025, with a clock that runs 1.5 ppm fast.
     pub(super) fn observation() -> ClockSnapshot {
@@ -177,6 +177,7 @@ mod tests {
             reading: ClockReading {
                 cluster: meantime_core::wire::ClusterId(7),
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789),
+                manual_adjustment: ManualAdjustment::NONE,
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),
                 bound: Some(Span::from_micros(110)),

@@ -1,11 +1,12 @@
 //! The format of a state file, and which of its figures still hold when it is read:
 //!
 //! ```text
-//! meantime memory 2
+//! meantime memory 3
 //! node turbine-7
 //! oscillator 6b3dd0b4a6f2b1aa
 //! boot 77a2c3f0e0c64b4e
 //! cluster 2c1b3c6dd1a4f095
+//! adjustment 3 -7000000000 60000000000 1755790212123456789 step
 //! time_ns 1755793812123456789
 //! oscillator_ns 86400123456789
 //! slept_ns 0
@@ -19,6 +20,10 @@
 //! the cluster `cluster` (zeros: none), when its oscillator read `oscillator_ns` and its machine
 //! had slept for `slept_ns`, both since the machine's boot `boot`. Where boots cannot be distinguished,
 //! `boot` is `-`, and the time does not hold after a restart.
+//!
+//! `adjustment` is the newest manual time adjustment of that cluster, which belongs to `time_ns`: its number
+//! (1 to 255), the sum of all earlier ones and its own amount in nanoseconds, the base time of its start in
+//! nanoseconds, and `step` or `slew`. If there is none, it is `-`.
 
 use std::hash::Hasher;
 
@@ -28,7 +33,7 @@ use meantime_core::PlausibleTimes;
 use meantime_core::plausible::PLAUSIBLE_FROM;
 use meantime_core::saved_state::{Mark, Recalled, SavedState};
 use meantime_core::time::{Frequency, Raw, Span, Timestamp};
-use meantime_core::wire::ClusterId;
+use meantime_core::wire::{ClusterId, ManualAdjustment};
 
 /// The node, oscillator and boot that a state file holds for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,12 +77,13 @@ pub enum StateFileError {
 /// The text of a state file.
 pub fn serialize(owner: &StateFileOwner, known: &SavedState) -> String {
     let text = format!(
-        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {}\ncluster {:016x}\ntime_ns {}\noscillator_ns {}\nslept_ns {}\n\
-         frequency_ppb {:.3}\nerror_ppb {:.3}\n",
+        "{MAGIC}\nnode {}\noscillator {:016x}\nboot {}\ncluster {:016x}\nadjustment {}\n\
+         time_ns {}\noscillator_ns {}\nslept_ns {}\nfrequency_ppb {:.3}\nerror_ppb {:.3}\n",
         owner.node,
         owner.oscillator,
         owner.boot.map_or("-".to_owned(), |boot| format!("{boot:016x}")),
         known.cluster.0,
+        adjustment_text(&known.manual_adjustment),
         known.time.as_nanos(),
         known.at.oscillator.as_nanos(),
         known.at.slept.as_nanos(),
@@ -133,6 +139,7 @@ fn parse(text: &str) -> Option<(StateFileOwner, SavedState)> {
         boot => Some(u64::from_str_radix(boot, 16).ok()?),
     };
     let cluster = ClusterId(u64::from_str_radix(field("cluster")?, 16).ok()?);
+    let manual_adjustment = parse_adjustment(field("adjustment")?, cluster)?;
     let mut nanos = |name| field(name)?.parse::<i64>().ok();
     let time = Timestamp::from_nanos(nanos("time_ns")?);
     let at = Mark {
@@ -141,18 +148,45 @@ fn parse(text: &str) -> Option<(StateFileOwner, SavedState)> {
     };
     let mut frequency = |name| Some(Frequency::from_ratio(field(name)?.parse::<f64>().ok()? * 1e-9));
     let (frequency, error) = (frequency("frequency_ppb")?, frequency("error_ppb")?);
-    Some((StateFileOwner { node, oscillator, boot }, SavedState { cluster, time, at, frequency, error }))
+    let owner = StateFileOwner { node, oscillator, boot };
+    Some((owner, SavedState { cluster, time, manual_adjustment, at, frequency, error }))
+}
+
+/// A manual time adjustment as it is written, without its cluster.
+fn adjustment_text(adjustment: &ManualAdjustment) -> String {
+    let ManualAdjustment { number, before, amount, start, step, .. } = adjustment;
+    let pace = if *step { "step" } else { "slew" };
+    match number {
+        0 => "-".to_owned(),
+        _ => format!("{number} {} {} {} {pace}", before.as_nanos(), amount.as_nanos(), start.as_nanos()),
+    }
+}
+
+/// The adjustment of this cluster in a text; `None`: the text is not as [`adjustment_text`] writes it.
+fn parse_adjustment(text: &str, cluster: ClusterId) -> Option<ManualAdjustment> {
+    if text == "-" {
+        return Some(ManualAdjustment::NONE);
+    }
+    let mut parts = text.split(' ');
+    let number = parts.next()?.parse().ok()?;
+    let mut nanos = || parts.next()?.parse::<i64>().ok();
+    let (before, amount) = (Span::from_nanos(nanos()?), Span::from_nanos(nanos()?));
+    let start = Timestamp::from_nanos(nanos()?);
+    let step = parts.next()? == "step";
+    let adjustment = ManualAdjustment { cluster, number, before, amount, start, step };
+    // The comparison refuses also number 0, other words than "step" and "slew", and what follows these.
+    (cluster != ClusterId(0) && adjustment_text(&adjustment) == text).then_some(adjustment)
 }
 
 /// A checksum against accidental damage, not against attackers.
 pub fn hash(text: &str) -> u64 {
-    let mut hasher = SipHasher24::new_with_key(b"meantime.memory2");
+    let mut hasher = SipHasher24::new_with_key(b"meantime.memory3");
     hasher.write(text.as_bytes());
     hasher.finish()
 }
 
 /// The first line.
-pub const MAGIC: &str = "meantime memory 2";
+pub const MAGIC: &str = "meantime memory 3";
 /// How far the time in the file may be ahead of the wall clock. An operator does not set a clock wrong by
 /// more than a day on purpose.
 const MAX_LEAD: Span = Span::from_secs(86_400);
@@ -170,10 +204,24 @@ mod tests {
         StateFileOwner { node: "turbine-7".into(), oscillator: 7, boot: Some(8) }
     }
 
+    const CLUSTER: ClusterId = ClusterId(0x2c1b_3c6d_d1a4_f095);
+
+    fn adjustment(step: bool) -> ManualAdjustment {
+        ManualAdjustment {
+            cluster: CLUSTER,
+            number: 3,
+            before: Span::from_secs(-7),
+            amount: Span::from_secs(60),
+            start: Timestamp::from_nanos(1_755_790_212_123_456_789),
+            step,
+        }
+    }
+
     fn known() -> SavedState {
         SavedState {
-            cluster: ClusterId(0x2c1b_3c6d_d1a4_f095),
+            cluster: CLUSTER,
             time: Timestamp::from_nanos(1_755_793_812_123_456_789),
+            manual_adjustment: adjustment(true),
             at: Mark { oscillator: Raw::from_nanos(1_000_000_000_000), slept: Span::from_secs(10) },
             frequency: Frequency::from_ppm(-12.345_678),
             error: Frequency::from_ppm(0.012_3),
@@ -207,12 +255,53 @@ mod tests {
     #[test]
     fn the_format_is_the_one_in_the_modules_documentation() {
         let text = serialize(&owner(), &known());
-        let expected = "meantime memory 2\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
+        let expected = "meantime memory 3\nnode turbine-7\noscillator 0000000000000007\nboot 0000000000000008\n\
                         cluster 2c1b3c6dd1a4f095\n\
+                        adjustment 3 -7000000000 60000000000 1755790212123456789 step\n\
                         time_ns 1755793812123456789\noscillator_ns 1000000000000\nslept_ns 10000000000\n\
                         frequency_ppb -12345.678\nerror_ppb 12.300\ncheck ";
         assert!(text.starts_with(expected), "{text}");
         assert_eq!(text.len(), expected.len() + 17);
+    }
+
+    #[test]
+    fn manual_time_adjustments_are_read_as_they_were_written() {
+        let largest = ManualAdjustment {
+            number: 255,
+            before: Span::MAX,
+            amount: Span::from_nanos(i64::MIN),
+            start: Timestamp::from_nanos(i64::MIN),
+            ..adjustment(false)
+        };
+        for adjustment in [ManualAdjustment::NONE, adjustment(true), adjustment(false), largest] {
+            let known = SavedState { manual_adjustment: adjustment, ..known() };
+            let again = recalled(&serialize(&owner(), &known), &owner(), known.time).unwrap();
+            assert_eq!(again.manual_adjustment, adjustment);
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_damaged_manual_time_adjustment_is_not_used() {
+        let text = serialize(&owner(), &known());
+        let body = &text[..text.rfind("check ").unwrap()];
+        let with = |adjustment: &str| {
+            let line = "adjustment 3 -7000000000 60000000000 1755790212123456789 step\n";
+            assert!(body.contains(line));
+            let text = with_checksum(&body.replace(line, &format!("adjustment {adjustment}\n")));
+            recalled(&text, &owner(), known().time).map(|known| known.manual_adjustment.number)
+        };
+        assert_eq!((with("-"), with("255 0 -1 2 slew")), (Ok(0), Ok(255)));
+        let damaged = "|0 0 1 2 step|256 0 1 2 step|-1 0 1 2 step|+3 0 1 2 step|03 0 1 2 step|3 0 1 2|3 0 1 2 \
+                       |3 0 1 step|3 0 1 2 STEP|3 0 1 2 jump|3 0 1 2 step |3 0 1 2 step slew|3  0 1 2 step\
+                       |3 0 1.5 2 step|3 0 1 9223372036854775808 step|3 - 1 2 step|- -| -";
+        for damaged in damaged.split('|') {
+            assert_eq!(with(damaged), Err(StateFileError::Damaged), "{damaged:?}");
+        }
+        let missing = with_checksum(&body.replace("adjustment 3", "adjusted 3"));
+        assert_eq!(recalled(&missing, &owner(), known().time), Err(StateFileError::Damaged));
+        let of_no_cluster = SavedState { cluster: ClusterId(0), ..known() };
+        let text = serialize(&owner(), &of_no_cluster);
+        assert_eq!(recalled(&text, &owner(), known().time), Err(StateFileError::Damaged));
     }
 
     #[test]
@@ -243,7 +332,7 @@ mod tests {
         let body = &text[..text.rfind("check ").unwrap()];
         assert!(recalled(&with_checksum(body), &owner(), known().time).is_ok());
         assert!(
-            recalled(&with_checksum(&body.replace("memory 2", "memory 3")), &owner(), known().time).is_err()
+            recalled(&with_checksum(&body.replace("memory 3", "memory 2")), &owner(), known().time).is_err()
         );
     }
 

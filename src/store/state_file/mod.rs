@@ -114,7 +114,8 @@ impl StateFile {
         }
     }
 
-    /// Writes the newest figures if the last write is long ago, or the time has been set since.
+    /// Writes the newest figures if the last write is long ago, or the time has been set, or a manual time
+    /// adjustment announced, since.
     pub fn write_if_due(&mut self) {
         let is_due = |newest: &SavedState| self.written.is_none_or(|written| newest.replaces(&written));
         if self.newest.as_ref().is_some_and(is_due) {
@@ -205,7 +206,7 @@ mod tests {
     use crate::udp::TimestampSource;
     use meantime_core::ClockReading;
     use meantime_core::time::{Monotonic, Raw, Span};
-    use meantime_core::wire::ClientState;
+    use meantime_core::wire::{ClientState, ClusterId, ManualAdjustment};
 
     fn state_file(directory: &Path) -> StateFile {
         StateFile::new(directory, &Name::new("turbine 7/a"), Frequency::ZERO)
@@ -216,8 +217,9 @@ mod tests {
         ClockSnapshot {
             host: HostRaw::from_nanos(Span::from_secs(at_s).as_nanos()),
             reading: ClockReading {
-                cluster: meantime_core::wire::ClusterId(7),
+                cluster: ClusterId(7),
                 time: Timestamp::from_nanos(1_755_793_812_123_456_789) + Span::from_secs(at_s),
+                manual_adjustment: ManualAdjustment::NONE,
                 state: ClientState::Synchronized,
                 error: Some(Span::from_nanos(250)),
                 bound: Some(Span::from_micros(110)),
@@ -287,6 +289,24 @@ mod tests {
         assert!(is_written(0, 0) && !is_written(5, 0));
         assert!(is_written(10, 3_600) && !is_written(15, 3_600));
         assert!(is_written(20, -60));
+    }
+
+    #[test]
+    fn an_announced_manual_time_adjustment_is_written_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = state_file(dir.path());
+        let mut at = observed(Frequency::from_ppm(0.1), 0);
+        file.note(&at);
+        file.write_if_due();
+        let start = at.reading.time + Span::from_secs(3_600);
+        let (before, amount) = (Span::ZERO, Span::from_secs(60));
+        let adjustment =
+            ManualAdjustment { cluster: ClusterId(7), number: 1, before, amount, start, step: true };
+        at.reading.manual_adjustment = adjustment;
+        file.note(&at);
+        file.write_if_due();
+        let found = state_file(dir.path()).load(moment(5), PlausibleTimes::default()).unwrap();
+        assert_eq!(found.manual_adjustment, adjustment);
     }
 
     #[test]

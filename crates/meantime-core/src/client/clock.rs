@@ -95,6 +95,7 @@ impl MemberClock {
         ClockReading {
             cluster: self.published.cluster(),
             time: self.published.time(raw),
+            manual_adjustment: *self.published.manual(),
             state: self.published.state(),
             error: self.error_at(raw, interval),
             bound: self.bound_at(raw, interval),

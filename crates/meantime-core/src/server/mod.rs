@@ -696,6 +696,7 @@ impl Node for Server {
         ClockReading {
             cluster: timekeeper.cluster(),
             time: timekeeper.shown(raw),
+            manual_adjustment: *timekeeper.manual_adjustment(),
             state: timekeeper.state(),
             error: timekeeper.own_error(raw),
             bound: timekeeper.own_bound(raw),

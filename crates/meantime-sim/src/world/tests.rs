@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Impairments, Jitter, Moderation, NodeConfig, Scenario, Simulation, WakeUp};
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Timestamp};
-use meantime_core::wire::ClientState;
+use meantime_core::wire::{ClientState, ManualAdjustment};
 use meantime_core::{Action, Counters, Node};
 
 /// A client asks once a second; a server answers with the same bytes. No clock is corrected.
@@ -79,6 +79,7 @@ impl Node for Fake {
         ClockReading {
             cluster: meantime_core::wire::ClusterId(7),
             time: Timestamp::from_nanos(raw.as_nanos()),
+            manual_adjustment: ManualAdjustment::NONE,
             state: ClientState::Synchronized,
             error: None,
             bound: None,

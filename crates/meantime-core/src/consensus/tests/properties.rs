@@ -136,7 +136,8 @@ impl Restart {
         let mut story = Story::begin();
         if self.keeps {
             let error = Span::from_millis(1);
-            story.timekeeper.kept = Some(KeptTime { cluster: CLUSTER, error });
+            story.timekeeper.kept =
+                Some(KeptTime { cluster: CLUSTER, manual_adjustment: ManualAdjustment::NONE, error });
         } else {
             story.timekeeper.timescale.set(story.now, self.own, Frequency::ZERO, Adjustment::Step);
         }

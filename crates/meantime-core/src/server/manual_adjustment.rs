@@ -6,12 +6,13 @@ use alloc::borrow::ToOwned;
 use rand::Rng;
 
 use super::context::Context;
+use super::groups;
 use super::handles::Slot;
 use super::member::{Freshness, Member};
 use super::members::Members;
 use crate::config::STEP_THRESHOLD;
 use crate::consensus::{Founded, SetTimeError, Weight};
-use crate::event::{Adjustment, Exclusion, UndecidedReason};
+use crate::event::{Adjustment, UndecidedReason};
 use crate::peer::{ClientSelector, Peer};
 use crate::time::{Now, Span, Timestamp};
 use crate::wire::{Body, ClientState, ClusterId, Header, ManualAdjustment};
@@ -81,16 +82,17 @@ fn found(
 /// A server that has restarted takes its clients' time over within some rounds; to found another time
 /// meanwhile would step them all.
 fn refuse_while_taking_over(context: &Context) -> Result<(), SetTimeError> {
-    let has_vote = |member: &&Member| member.exclusion != Some(Exclusion::Removed);
-    let clients = context.members.iter().filter(has_vote).count();
-    let carriers = context.members.iter().filter(has_vote).filter(|member| member.state.has_cluster_time());
-    let carriers = carriers.count();
+    let weights = groups::weigh(&context.config, &context.members).members;
+    let clients = || context.members.iter().zip(&weights).filter(|(_, weight)| **weight > Weight::ZERO);
+    let carriers = || clients().filter(|(member, _)| member.state.has_cluster_time());
+    let weight_of_carriers: Weight = carriers().map(|(_, weight)| *weight).sum();
+    let are_most = weight_of_carriers.is_majority_of(weights.iter().copied().sum());
     let waits = context.timekeeper.undecided().is_some_and(|reason| {
         use UndecidedReason::{NoClients, Waiting, WaitingForCarriers};
         matches!(reason, NoClients | Waiting | WaitingForCarriers)
     });
-    match waits && 2 * carriers > clients {
-        true => Err(SetTimeError::TakingOver { carriers, clients }),
+    match waits && are_most {
+        true => Err(SetTimeError::TakingOver { carriers: carriers().count(), clients: clients().count() }),
         false => Ok(()),
     }
 }

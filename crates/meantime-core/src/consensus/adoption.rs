@@ -12,7 +12,8 @@
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
-//!   If the carriers are divided, its own kept time so decides between them.
+//!   If the carriers are divided, its own kept time so decides between them, if it is known to a window: with
+//!   a larger error, both sides might be within reach of it.
 //! * after a minute, if A is more than half of the carriers, and A and the clocks that consent have more than
 //!   half of T. The server's own clock, unless its kept time counts already, and newcomers consent if they
 //!   are within the radius of A, as in a first vote, and not of a carrier that has another time: a clock that
@@ -30,7 +31,7 @@
 //! to it.
 //!
 //! Carriers of which no two agree know no common time. Among them a server waits for that minute only, and
-//! takes the first vote.
+//! takes the first vote. After that minute a client that has answered no probe lately is no carrier.
 
 use super::ensemble::Ensemble;
 use super::following::{agreement, report};
@@ -41,6 +42,7 @@ use super::vote::{self, Agreement};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::event::{Adjustment, Exclusion, Outcome};
+use crate::saved_state::KeptTime;
 use crate::time::{Offset, Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
@@ -54,20 +56,44 @@ pub(super) struct Carriers<'a> {
     had_votes: bool,
 }
 
+/// The base time that the server has kept over a restart.
+#[derive(Clone, Copy, Debug)]
+struct KeptPhase {
+    /// That time minus the server's oscillator.
+    phase: Span,
+    /// It supports carriers that are no farther from it.
+    reach: Span,
+    /// Whether it decides between carriers that are divided.
+    decides: bool,
+}
+
+impl KeptPhase {
+    /// Whether it supports a carrier whose time is this, minus the server's oscillator.
+    fn supports(&self, phase: Span) -> bool {
+        (phase - self.phase).abs() <= self.reach
+    }
+}
+
 impl Carriers<'_> {
     /// Whether there are any.
     pub(super) fn are_there(&self) -> bool {
         self.weight > Weight::ZERO
     }
+
+    /// Whether they were members before the server's machine slept.
+    pub(super) fn have_stayed(&self) -> bool {
+        self.had_votes
+    }
 }
 
 impl Timekeeper {
-    /// The clients that state a cluster time which can be true. If the server has slept and knows which
-    /// members have a vote, only these.
-    pub(super) fn carriers<'a>(&self, electorate: Electorate<'a>) -> Carriers<'a> {
+    /// The clients that state a cluster time which can be true. One that has answered no probe after a minute
+    /// shows none. If the server has slept and knows which members have a vote, only these.
+    pub(super) fn carriers<'a>(&self, votes: u32, electorate: Electorate<'a>) -> Carriers<'a> {
         let had_votes = self.slept && electorate.clients.iter().any(MemberReading::is_voter);
+        let may_be_silent = had_votes || votes < CONSENT_AFTER;
         let plausible = |member: &&MemberReading<'_>| {
-            member.reading.is_none_or(|reading| self.implausible(&reading).is_none())
+            member.reading.map_or(may_be_silent, |reading| self.implausible(&reading).is_none())
         };
         let members: Vec<&MemberReading<'_>> = electorate
             .clients
@@ -94,13 +120,14 @@ impl Timekeeper {
             return false;
         };
         let manual_adjustment = match self.cluster {
-            ClusterId(0) => self.carried_adjustment(now, electorate.own, carriers, cluster),
+            ClusterId(0) => self.carried_adjustment(electorate.own, carriers, cluster),
             _ => Some(self.manual_adjustment),
         };
         let Some(manual_adjustment) = manual_adjustment else {
             return false;
         };
-        let (ballots, others) = self.carried_and_others(now, carriers, cluster, &manual_adjustment);
+        let (same, others) = self.divided(carriers, cluster, &manual_adjustment);
+        let ballots = self.ballots(now, &same);
         let kept = self.kept_phase(now, cluster, &manual_adjustment);
         let carried = carried_time(&ballots, carriers.weight, kept, electorate.own);
         report(&ballots, &carried, conclusion);
@@ -108,16 +135,14 @@ impl Timekeeper {
         // Clocks can tell what is shown now, and not what is still to be added: that needs carriers.
         let base = |phase: Span| Timestamp::from_nanos((now + phase).as_nanos());
         let is_over = manual_adjustment.end() <= base(carried.median);
-        let kept = kept.filter(|_| is_over || others.is_empty());
-        let supports = kept.is_some_and(|(phase, reach)| (phase - carried.median).abs() <= reach);
+        let supports = kept.is_some_and(|kept| kept.supports(carried.median));
         supporting += if supports { electorate.own } else { Weight::ZERO };
         if is_over && votes >= CONSENT_AFTER {
-            let shown = |phase: Span| phase + manual_adjustment.added_at(base(phase));
-            let elsewhere = ballots.iter().filter(|ballot| !carried.includes(&ballot.vote, MAX_WINDOW));
-            let elsewhere = elsewhere.map(|ballot| shown(ballot.vote.offset)).chain(others).collect();
+            let shown = carried.median + manual_adjustment.added_at(base(carried.median));
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
-            supporting += self.consenting(now, all, shown(carried.median), elsewhere);
+            let elsewhere = self.elsewhere(now, &same, &others, &carried);
+            supporting += self.consenting(now, all, shown, elsewhere);
         }
         let agreeing: Vec<Ballot> =
             ballots.iter().filter(|ballot| carried.includes(&ballot.vote, MAX_WINDOW)).copied().collect();
@@ -141,25 +166,35 @@ impl Timekeeper {
         true
     }
 
-    /// The ballots of the carriers that have a time of this cluster with this manual adjustment, and what the
-    /// others show, minus the server's oscillator. A server that had the cluster's time itself takes all of
-    /// them for its carriers.
-    fn carried_and_others(
+    /// The carriers that have a time of this cluster with this manual adjustment, and the others. A server
+    /// that had the cluster's time itself takes all of them for its carriers.
+    fn divided<'a>(
         &self,
-        now: Raw,
-        carriers: &Carriers<'_>,
+        carriers: &Carriers<'a>,
         cluster: ClusterId,
         adjustment: &ManualAdjustment,
-    ) -> (Vec<Ballot>, Vec<Span>) {
-        let has_it = |member: &MemberReading<'_>| {
+    ) -> (Vec<&'a MemberReading<'a>>, Vec<&'a MemberReading<'a>>) {
+        let has_it = |member: &&MemberReading<'_>| {
             let has_adjustment = cluster == ClusterId(0) || member.manual_adjustment == Some(adjustment);
             self.cluster != ClusterId(0) || (member.cluster == cluster && has_adjustment)
         };
-        let (same, others): (Vec<&MemberReading<'_>>, Vec<&MemberReading<'_>>) =
-            carriers.members.iter().copied().partition(|member| has_it(member));
-        let others =
-            others.into_iter().filter_map(|member: &MemberReading<'_>| Some(member.shown()?.phase)).collect();
-        (self.ballots(now, &same), others)
+        carriers.members.iter().copied().partition(has_it)
+    }
+
+    /// What those carriers show, minus the server's oscillator, that have another time than the one on which
+    /// `same` have agreed. Their newest readings count, also older ones.
+    fn elsewhere(
+        &self,
+        now: Raw,
+        same: &[&MemberReading<'_>],
+        others: &[&MemberReading<'_>],
+        carried: &Agreement,
+    ) -> Vec<Span> {
+        let agrees = |member: &MemberReading<'_>| {
+            self.ballot(now, member).is_some_and(|ballot| carried.includes(&ballot.vote, MAX_WINDOW))
+        };
+        let differing = same.iter().filter(|member| !agrees(member));
+        differing.chain(others).filter_map(|member| Some(member.shown()?.phase)).collect()
     }
 
     /// The carriers have drifted apart: `time` becomes the cluster's at once, and all are corrected to it.
@@ -167,20 +202,25 @@ impl Timekeeper {
         conclusion.correction = self.timescale.set(now, time, self.timescale.frequency(), Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         conclusion.report.outcome = Outcome::Agreed;
-        let gathered = Agreement { median: time, ..Agreement::default() };
-        conclusion.judgements = self.judge_carriers(now, electorate, &gathered, Span::MAX);
+        // All that were heard have a vote: the clocks among them that carried no time outweigh bad carriers.
+        let judgement = |member: &MemberReading<'_>| {
+            let offset = Offset::ahead_by(self.ballot(now, member)?.vote.offset - time);
+            Some(MemberJudgement::vote(offset, None))
+        };
+        conclusion.judgements = electorate.clients.iter().map(judgement).collect();
         conclusion.report.agreeing = conclusion.judgements.iter().flatten().count();
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
         self.become_steady();
     }
 
-    /// Whether the server need not wait any more for carriers that support a time: all were heard, and no two
-    /// of them agree.
+    /// Whether the server need not wait any more for carriers that support a time: there are several, and no
+    /// two of them agree.
     pub(super) fn has_waited_for(&self, votes: u32, now: Raw, carriers: &Carriers<'_>) -> bool {
         let apart = || {
-            let ballots = self.ballots(now, &carriers.members);
-            ballots.len() == carriers.members.len() && ballots.len() > 1 && no_two_agree(&ballots)
+            let ballots: Vec<Ballot> =
+                carriers.members.iter().filter_map(|member| self.ballot(now, member)).collect();
+            ballots.len() > 1 && no_two_agree(&ballots)
         };
         votes >= CONSENT_AFTER && !carriers.had_votes && apart()
     }
@@ -191,22 +231,21 @@ impl Timekeeper {
         matches!(self.phase, Phase::Listening(votes) if votes <= CONSENT_AFTER)
     }
 
-    /// The cluster whose time is adopted: that which a server has that had one before; that of its kept time,
-    /// if a carrier has it; else that of more than half of the carriers, or 0 if these name none. `None`: the
-    /// carriers are of several clusters.
+    /// The cluster whose time is adopted: that which a server has that had one before; else that of more than
+    /// half of the carriers, or 0 if these name none; else that of its kept time, if a carrier has it.
+    /// `None`: the carriers are of several clusters.
     fn carried_cluster(&self, carriers: &Carriers<'_>) -> Option<ClusterId> {
         let own = Some(self.cluster).filter(|own| *own != ClusterId(0));
         let kept = self.kept.map(|kept| kept.cluster);
         let kept = kept.filter(|kept| carriers.members.iter().any(|member| member.cluster == *kept));
-        own.or(kept).or_else(|| cluster_of_most(carriers))
+        own.or_else(|| cluster_of_most(carriers)).or(kept)
     }
 
     /// The manual time adjustment with which more than half of the carriers have the time of this cluster. If
-    /// none has that, the server's kept time decides: of the adjustments that are over, and with which
-    /// carriers of this cluster show that time, the oldest. `None`: it is not known.
+    /// none has that, the one which the server has kept with its time, if the carriers that have it, and the
+    /// server's own clock, are more than half of those of this cluster. `None`: it is not known.
     fn carried_adjustment(
         &self,
-        now: Raw,
         own: Weight,
         carriers: &Carriers<'_>,
         cluster: ClusterId,
@@ -216,41 +255,30 @@ impl Timekeeper {
             return Some(ManualAdjustment::NONE);
         }
         let of_cluster = || carriers.members.iter().filter(|member| member.cluster == cluster);
-        let all: Weight = of_cluster().map(|member| member.weight).sum();
-        let mut known: Vec<(ManualAdjustment, &MemberReading<'_>)> =
-            of_cluster().filter_map(|member| Some((*member.manual_adjustment?, *member))).collect();
-        known.sort_unstable_by_key(|(adjustment, _)| *adjustment);
-        let weight = |same: &[(ManualAdjustment, &MemberReading<'_>)]| -> Weight {
-            same.iter().map(|(_, member)| member.weight).sum()
-        };
-        let groups = || known.chunk_by(|one, other| one.0 == other.0);
-        if let Some(same) = groups().find(|same| weight(same).is_majority_of(carriers.weight)) {
-            return Some(same[0].0);
+        let mut known: Vec<(ManualAdjustment, Weight)> =
+            of_cluster().filter_map(|member| Some((*member.manual_adjustment?, member.weight))).collect();
+        known.sort_unstable();
+        let groups = || known.chunk_by(|one, other| one.0 == other.0).map(|same| (same[0].0, sum(same)));
+        if let Some((most, _)) = groups().find(|(_, weight)| weight.is_majority_of(carriers.weight)) {
+            return Some(most);
         }
-        let kept = self.kept.filter(|kept| kept.cluster == cluster)?;
-        let shown = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
-        let shows_kept = |same: &&[(ManualAdjustment, &MemberReading<'_>)]| {
-            let adjustment = same[0].0;
-            let phases = same.iter().filter_map(|(_, member)| Some((member.shown()?.phase, member.weight)));
-            adjustment.end() <= adjustment.base_of(self.timescale.published(now))
-                && vote::median(phases).is_some_and(|phase| (phase - shown).abs() <= kept.error + MAX_WINDOW)
-        };
-        let oldest = groups().find(shows_kept)?;
-        let with_own: Weight = [weight(oldest), own].into_iter().sum();
-        with_own.is_majority_of([all, own].into_iter().sum()).then_some(oldest[0].0)
+        let kept = self.kept.filter(|kept| kept.cluster == cluster && is_exact(kept))?.manual_adjustment;
+        let (_, having) = groups().find(|(adjustment, _)| *adjustment == kept)?;
+        let all = of_cluster().map(|member| member.weight).chain([own]).sum();
+        [having, own].into_iter().sum::<Weight>().is_majority_of(all).then_some(kept)
     }
 
-    /// The base time that the server has kept over a restart, minus its oscillator, and how far that may be
-    /// off; `None`: it has kept no time of this cluster.
-    fn kept_phase(
-        &self,
-        now: Raw,
-        cluster: ClusterId,
-        adjustment: &ManualAdjustment,
-    ) -> Option<(Span, Span)> {
-        let kept = self.kept.filter(|kept| kept.cluster == cluster)?;
+    /// The base time that the server has kept over a restart; `None`: it has kept none of this cluster with
+    /// this manual adjustment. With another one it could not tell whose base time is right.
+    fn kept_phase(&self, now: Raw, cluster: ClusterId, adjustment: &ManualAdjustment) -> Option<KeptPhase> {
+        let is_of = |kept: &KeptTime| kept.cluster == cluster && kept.manual_adjustment == *adjustment;
+        let kept = self.kept.filter(is_of)?;
         let base = adjustment.base_of(self.timescale.published(now));
-        Some((base - Timestamp::from_nanos(now.as_nanos()), kept.error + MAX_WINDOW))
+        Some(KeptPhase {
+            phase: base - Timestamp::from_nanos(now.as_nanos()),
+            reach: kept.error + MAX_WINDOW,
+            decides: is_exact(&kept),
+        })
     }
 
     /// Whether the carriers are half of the clients or more, by weight. The server's own clock is one of them
@@ -299,7 +327,7 @@ impl Timekeeper {
 
     /// The judgement about each carrier that was heard lately, by whether it is within the window of the time
     /// that is adopted.
-    fn judge_carriers(
+    pub(super) fn judge_carriers(
         &self,
         now: Raw,
         electorate: Electorate<'_>,
@@ -317,15 +345,15 @@ impl Timekeeper {
 }
 
 /// The time on which more than half of the carriers agree. If none has that, the one on which those agree
-/// that are within reach of the time which the server has kept, if they and the server's own clock are more
-/// than half of the carriers and that clock.
-fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>, own: Weight) -> Agreement {
+/// that are within reach of the time which the server has kept, if that is exact, and if they and the
+/// server's own clock are more than half of the carriers and that clock.
+fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<KeptPhase>, own: Weight) -> Agreement {
     let carried = agreement(ballots, carriers);
-    let Some((phase, reach)) = kept.filter(|_| !carried.majority) else {
+    let Some(kept) = kept.filter(|kept| !carried.majority && kept.decides) else {
         return carried;
     };
     let near: Vec<Ballot> =
-        ballots.iter().filter(|ballot| (ballot.vote.offset - phase).abs() <= reach).copied().collect();
+        ballots.iter().filter(|ballot| kept.supports(ballot.vote.offset)).copied().collect();
     let mut near = agreement(&near, carriers);
     let (mut with_own, mut all) = (near.weight, carriers);
     with_own += own;
@@ -337,10 +365,11 @@ fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<(Span, Span)>
 /// A time that is amid those of the good carriers, though no half of them agrees: carriers with half of `all`
 /// votes are not below it, and others with half of them not above it, by more than the maximum window. Bad
 /// groups have less than half, so there is a good carrier on either side. There have to be four votes at
-/// least. A kept time counts as that of a carrier. `None`: there is no such time.
-fn amid_the_good(ballots: &[Ballot], kept: Option<(Span, Span)>, own: Weight, all: Weight) -> Option<Span> {
+/// least. A kept time that is exact counts as that of a carrier. `None`: there is no such time.
+fn amid_the_good(ballots: &[Ballot], kept: Option<KeptPhase>, own: Weight, all: Weight) -> Option<Span> {
     let clients = ballots.iter().map(|ballot| (ballot.vote.offset, ballot.vote.weight));
-    let times: Vec<(Span, Weight)> = clients.chain(kept.map(|(phase, _)| (phase, own))).collect();
+    let kept = kept.filter(|kept| kept.decides).map(|kept| (kept.phase, own));
+    let times: Vec<(Span, Weight)> = clients.chain(kept).collect();
     let sum = |counts: &dyn Fn(Span) -> bool| -> Weight {
         times.iter().filter(|(time, _)| counts(*time)).map(|(_, weight)| *weight).sum()
     };
@@ -349,6 +378,11 @@ fn amid_the_good(ballots: &[Ballot], kept: Option<(Span, Span)>, own: Weight, al
     let is_amid =
         sum(&|time| time <= not_above).is_half_of(all) && sum(&|time| time >= not_below).is_half_of(all);
     is_amid.then_some(median)
+}
+
+/// Whether a kept time decides between carriers that are divided.
+fn is_exact(kept: &KeptTime) -> bool {
+    kept.error <= MAX_WINDOW
 }
 
 /// What all members count, those included that show an implausible time; after the sleep of the server's
@@ -370,9 +404,13 @@ fn cluster_of_most(carriers: &Carriers<'_>) -> Option<ClusterId> {
     let mut named: Vec<(ClusterId, Weight)> =
         carriers.members.iter().map(|member| (member.cluster, member.weight)).collect();
     named.sort_unstable();
-    let weight = |same: &[(ClusterId, Weight)]| same.iter().map(|(_, weight)| *weight).sum::<Weight>();
     let mut groups = named.chunk_by(|one, other| one.0 == other.0);
-    groups.find(|same| weight(same).is_majority_of(carriers.weight)).map(|same| same[0].0)
+    groups.find(|same| sum(same).is_majority_of(carriers.weight)).map(|same| same[0].0)
+}
+
+/// The sum of the weights.
+fn sum<T>(weighed: &[(T, Weight)]) -> Weight {
+    weighed.iter().map(|(_, weight)| *weight).sum()
 }
 
 /// With fewer votes, one bad group is half of all.

@@ -10,11 +10,12 @@ use super::window::MAX_WINDOW;
 use crate::config::STEP_THRESHOLD;
 use crate::event::{Adjustment, Outcome};
 use crate::saved_state;
-use crate::time::{Raw, Span};
+use crate::time::{Frequency, Raw, Span};
 use alloc::vec::Vec;
 
 impl Timekeeper {
-    /// A round while following: learns the time that the members with a vote carry.
+    /// A round while following: learns the time that the members with a vote carry, or the time on which the
+    /// members agree that have stayed where the server began to follow.
     pub(super) fn conclude_following(
         &mut self,
         left: u32,
@@ -25,19 +26,27 @@ impl Timekeeper {
         conclusion.report.outcome = Outcome::Unsure;
         let voters: Vec<&MemberReading<'_>> =
             electorate.clients.iter().filter(|member| member.is_voter()).collect();
-        let ballots = self.ballots(now, &voters);
         let votes = voters.iter().map(|member| member.weight).sum();
-        let carried = agreement(&ballots, votes);
         conclusion.report.members = voters.len() + 1;
         conclusion.report.votes = [electorate.own, votes].into_iter().sum();
+        let is_of_most = |time: &Agreement| self.is_time_of_most(now, time.median, electorate);
+        let mut ballots = self.ballots_near_own(now, electorate);
+        let mut carried = self.agreement_near_own(now, &ballots);
+        let mut is_supported = carried.agreeing > 0 && is_of_most(&carried);
+        if !is_supported {
+            ballots = self.ballots(now, &voters);
+            carried = agreement(&ballots, votes);
+            is_supported = carried.majority && is_of_most(&carried);
+        }
         report(&ballots, &carried, conclusion);
-        let is_supported = carried.majority && self.is_time_of_most(now, carried.median, electorate);
         if !is_supported || !self.follow(now, carried.median, &ballots, conclusion) {
-            self.count_unsure_round();
+            self.count_unsure_round(now);
             return;
         }
         self.unsure = 0;
         conclusion.report.outcome = Outcome::Following;
+        // Members that agree earn their votes meanwhile.
+        conclusion.judgements = self.judge_carriers(now, electorate, &carried, MAX_WINDOW);
         self.phase = Phase::Following(left.saturating_sub(1));
         if left <= 1 {
             self.become_steady();
@@ -47,12 +56,11 @@ impl Timekeeper {
 
     /// Whether more than half of all members have this time, newcomers included, but not those of them that
     /// show an implausible one. The voters' majority alone is not enough: bad clients may be most of those
-    /// that had a vote when the server began to follow. The server's own clock counts by the time that it had
-    /// then.
+    /// that had a vote when the server began to follow. The server's own clock counts if the time is near
+    /// its own.
     fn is_time_of_most(&self, now: Raw, phase: Span, electorate: Electorate<'_>) -> bool {
-        let (since, phase_then) = self.followed_from;
-        let own_reach = MAX_WINDOW + saved_state::UNKNOWN.over(now - since);
-        let own = Some(electorate.own).filter(|_| (phase - phase_then).abs() <= own_reach);
+        let (own_time, reach) = self.own_time(now);
+        let own = Some(electorate.own).filter(|_| (phase - own_time).abs() <= reach);
         let time = Agreement { median: phase, ..Agreement::default() };
         let has_it = |member: &&MemberReading<'_>| {
             let ballot = self.ballot(now, member).filter(|_| member.state.has_cluster_time());
@@ -61,6 +69,38 @@ impl Timekeeper {
         let clients = electorate.clients.iter().filter(has_it).map(|member| member.weight);
         let all: Weight = [self.plausible_clients(electorate), electorate.own].into_iter().sum();
         own.into_iter().chain(clients).sum::<Weight>().is_majority_of(all)
+    }
+
+    /// Where the time from which the server began to follow is now, minus the server's oscillator, and how
+    /// far it may have gone from there. The oscillator has run on by as much as its frequency is known to,
+    /// but not by more than another window: else clients could lead the server's own vote away.
+    fn own_time(&self, now: Raw) -> (Span, Span) {
+        let (since, phase_then) = self.followed_from;
+        let (frequency, error) = self.prior.unwrap_or((Frequency::ZERO, saved_state::UNKNOWN));
+        let elapsed = now - since;
+        let drift = error.over(elapsed).times(SIGMAS).min(MAX_WINDOW);
+        (phase_then + frequency.over(elapsed), MAX_WINDOW + drift)
+    }
+
+    /// The newest ballots of all carriers that are near the time from which the server began to follow.
+    fn ballots_near_own(&self, now: Raw, electorate: Electorate<'_>) -> Vec<Ballot> {
+        let (own, reach) = self.own_time(now);
+        let carriers = electorate.clients.iter().filter(|member| member.state.has_cluster_time());
+        let ballots = carriers.filter_map(|member| self.ballot(now, member));
+        ballots.filter(|ballot| (ballot.vote.offset - own).abs() <= reach).collect()
+    }
+
+    /// The agreement of these ballots. Where they are divided evenly, the time from which the server began to
+    /// follow decides: it counts next to nothing there.
+    fn agreement_near_own(&self, now: Raw, ballots: &[Ballot]) -> Agreement {
+        let (offset, _) = self.own_time(now);
+        let own = VoteReading { offset, error: Span::ZERO, weight: Weight::LEAST };
+        let times = ballots.iter().map(|ballot| ballot.vote).chain([own]);
+        let median = vote::median(times.map(|vote| (vote.offset, vote.weight))).unwrap_or_default();
+        let time = Agreement { median, ..Agreement::default() };
+        let agreeing = || ballots.iter().filter(|ballot| time.includes(&ballot.vote, MAX_WINDOW));
+        let weight = agreeing().map(|ballot| ballot.vote.weight).sum();
+        Agreement { agreeing: agreeing().count(), weight, ..time }
     }
 
     /// The plausible readings of this round, against the server's oscillator now.
@@ -114,3 +154,6 @@ pub(super) fn report(ballots: &[Ballot], carried: &Agreement, conclusion: &mut C
     conclusion.report.window = MAX_WINDOW;
     conclusion.report.spread = carried.spread;
 }
+
+/// In standard deviations, how far the server's frequency may be off.
+const SIGMAS: i64 = 6;

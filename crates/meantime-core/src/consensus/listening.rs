@@ -3,12 +3,14 @@
 
 use super::ensemble::Ensemble;
 use super::founding;
-use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
-use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
+use super::reading::{
+    Candidate, Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
+};
+use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper, YoungCluster};
 use super::vote;
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
-use crate::time::{Frequency, Offset, Raw, Span};
+use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
 
@@ -40,12 +42,15 @@ impl Timekeeper {
         }
         self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
-        let carriers = self.carriers(electorate);
+        let carriers = self.carriers(votes, electorate);
         if self.are_half_of_clients(&carriers, electorate) {
             self.undecided_reason = UndecidedReason::WaitingForCarriers;
-            // One round later than the first vote could be: by then each client of a server that has
-            // restarted has sent a heartbeat, and is here again.
-            let adopted = votes > 0 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
+            // By the end of two intervals each client of a server that has restarted has sent a heartbeat,
+            // and is here again. After the sleep of its machine the clients have stayed.
+            let are_all_here = carriers.have_stayed() || self.has_listened_for(2, now);
+            let adopted = votes > 0
+                && are_all_here
+                && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
             if !adopted && self.has_waited_for(votes, now, &carriers) {
                 self.first_vote(now, electorate, new_cluster, Among::All, conclusion);
             } else if !adopted && votes >= MAX_WAITING_VOTES {
@@ -54,8 +59,8 @@ impl Timekeeper {
             return;
         }
         // The clients of a server that has restarted may still be on their way.
-        let has_restarted = self.kept.is_some() || carriers.are_there();
-        if has_restarted && votes < VOTES_AFTER_RESTART {
+        let has_restarted = self.kept.is_some() || self.cluster != ClusterId(0) || carriers.are_there();
+        if has_restarted && !self.has_listened_for(LISTENED_AFTER_RESTART, now) {
             return;
         }
         let unheard = electorate.clients.iter().filter(|member| member.reading.is_none()).count();
@@ -66,7 +71,8 @@ impl Timekeeper {
 
     /// The server's own clock, and those of all clients.
     fn candidates(&self, now: Raw, electorate: Electorate<'_>) -> Vec<Candidate> {
-        let own = (Some(PhaseReading::own(now, self.timescale.phase_at(now))), electorate.own);
+        let shown = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
+        let own = (Some(PhaseReading::own(now, shown)), electorate.own);
         let clients = electorate.clients.iter().map(|member| (member.shown(), member.weight));
         let candidate = |(reading, weight): (Option<PhaseReading>, Weight)| Candidate {
             reading,
@@ -130,11 +136,45 @@ impl Timekeeper {
         // Without a prior frequency, the new cluster starts at the rate of the server's oscillator. A prior
         // one is better: the members remember the same cluster's rate.
         let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
+        let own_before = self.timescale.phase_at(now);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         (self.cluster, self.manual_adjustment) = (new_cluster, ManualAdjustment::NONE);
         self.ensemble = Ensemble::with_prior(self.prior);
         self.become_steady();
+        let until = self.listens_since + self.config.interval.times(YOUNG);
+        self.young = (now < until).then_some(YoungCluster { until, own_before });
+    }
+
+    /// Gives the time up that a first vote has founded a moment ago, if more than half of the clients have
+    /// come with that of another cluster: then this is a server that has restarted, and they were late.
+    /// Returns whether it does.
+    pub(super) fn gives_way(
+        &mut self,
+        now: Raw,
+        electorate: Electorate<'_>,
+        conclusion: &mut Conclusion,
+    ) -> bool {
+        let Some(young) = self.young.filter(|young| now < young.until) else {
+            self.young = None;
+            return false;
+        };
+        let has_other = |member: &&MemberReading<'_>| {
+            let is_other = member.cluster != ClusterId(0) && member.cluster != self.cluster;
+            member.state.has_cluster_time() && is_other
+        };
+        let others: Weight = electorate.clients.iter().filter(has_other).map(|member| member.weight).sum();
+        if !others.is_majority_of(electorate.clients.iter().map(|member| member.weight).sum()) {
+            return false;
+        }
+        let frequency = self.timescale.frequency();
+        conclusion.correction = self.timescale.set(now, young.own_before, frequency, Adjustment::Step);
+        conclusion.adjustment = Adjustment::Step;
+        (self.cluster, self.manual_adjustment) = (ClusterId(0), ManualAdjustment::NONE);
+        self.phase = Phase::Listening(1);
+        self.undecided_reason = UndecidedReason::WaitingForCarriers;
+        self.young = None;
+        true
     }
 }
 
@@ -147,6 +187,9 @@ fn has_carrier(electorate: Electorate<'_>, candidates: &[Candidate], kept: &[boo
     plausible.zip(kept).any(|((_, carries), kept)| carries && *kept)
 }
 
-/// A server that has kept its time, or has a client that carries one, takes no first vote before so many
-/// others.
-const VOTES_AFTER_RESTART: u32 = 2;
+/// A server that has kept its time, or has a client that carries one, takes no first vote before it has
+/// listened for so many intervals.
+const LISTENED_AFTER_RESTART: i64 = 3;
+/// Of a server that has restarted, all clients have come after so many intervals, also if a datagram was
+/// lost.
+const YOUNG: i64 = 4;

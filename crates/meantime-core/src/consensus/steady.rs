@@ -41,6 +41,9 @@ impl Timekeeper {
         electorate: Electorate<'_>,
         conclusion: &mut Conclusion,
     ) {
+        if self.gives_way(now, electorate, conclusion) {
+            return;
+        }
         let vote = self.take_vote(electorate);
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);
@@ -56,7 +59,7 @@ impl Timekeeper {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judgements.fill(None);
             conclusion.own = None;
-            self.count_unsure_round();
+            self.count_unsure_round(now);
             return;
         }
         conclusion.report.outcome = Outcome::Agreed;

@@ -13,11 +13,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 mod adoption;
+mod participant;
 mod properties;
+mod restart;
 
 const SECOND: Span = Span::from_secs(1);
 const HOUR: Span = Span::from_secs(3_600);
 const FRESH: ClusterId = ClusterId(77);
+/// The cluster whose time clients carry.
+const CLUSTER: ClusterId = ClusterId(5);
 /// The frequency error of the clients here.
 const CLIENTS_ERROR: Frequency = Frequency::from_ppm(0.02);
 
@@ -52,7 +56,7 @@ impl Story {
     /// A story in the steady phase: clients have agreed with the server for some rounds.
     fn steady(clients: usize) -> Story {
         let mut story = Story::begin();
-        story.round(&vec![new_member(Span::ZERO); clients]);
+        story.round_of(CLUSTER, &vec![new_member(Span::ZERO); clients]);
         for _ in 0..60 {
             story.round(&story.agreeing(clients));
         }
@@ -61,11 +65,16 @@ impl Story {
     }
 
     fn round(&mut self, clients: &[TestClient]) -> Conclusion {
+        self.round_of(FRESH, clients)
+    }
+
+    /// A round that founds this cluster, if it founds one.
+    fn round_of(&mut self, new_cluster: ClusterId, clients: &[TestClient]) -> Conclusion {
         self.round += 1;
         self.now += SECOND.times(5);
         let member_readings: Vec<MemberReading> =
             clients.iter().map(|client| client.reading_at(self.now)).collect();
-        self.timekeeper.conclude(self.round, self.now, electorate(&member_readings), FRESH)
+        self.timekeeper.conclude(self.round, self.now, electorate(&member_readings), new_cluster)
     }
 
     /// Clients that show the cluster's time to within a few microseconds.
@@ -78,6 +87,11 @@ impl Story {
 /// The server's own clock, with one vote, and these clients.
 fn electorate<'a>(clients: &'a [MemberReading<'a>]) -> Electorate<'a> {
     Electorate { own: Weight::ONE, clients }
+}
+
+/// A time of this cluster that the server has kept over a restart, without a manual adjustment.
+fn kept_time(cluster: ClusterId, error: Span) -> KeptTime {
+    KeptTime { cluster, error, manual_adjustment: ManualAdjustment::NONE }
 }
 
 /// A client whose clock is so far ahead of the server's oscillator.
@@ -138,7 +152,7 @@ fn the_first_vote_is_the_mean_of_all_clocks_the_servers_among_them() {
     assert_eq!((end.report.outcome, end.transition), (Outcome::Agreed, Some(PhaseTransition::Agreed)));
     assert_eq!((end.correction.span(), end.adjustment), (SECOND.times(3), Adjustment::Step));
     assert_eq!(story.timekeeper.cluster(), FRESH);
-    assert_eq!(story.timekeeper.recipients(), Recipients::All);
+    assert_eq!(story.timekeeper.recipients(), Recipients::OfCluster(FRESH));
 }
 
 #[test]
@@ -518,7 +532,7 @@ fn the_first_vote_neither_counts_nor_waits_for_removed_members() {
         story.round(&[new_member(SECOND), new_member(HOUR).removed(), new_member(HOUR).unheard().removed()]);
     assert_eq!((end.transition, end.report.members), (Some(PhaseTransition::Agreed), 2));
     assert_eq!(end.correction.span(), SECOND.half());
-    assert_eq!(story.timekeeper.recipients(), Recipients::All);
+    assert_eq!(story.timekeeper.recipients(), Recipients::OfCluster(FRESH));
 }
 
 /// The conclusion of one more round with these readings, which are taken at its end.

@@ -49,6 +49,20 @@ pub struct Timekeeper {
     pub(super) slept: bool,
     /// When the server began to follow its clients, and their time minus its oscillator then.
     pub(super) followed_from: (Raw, Span),
+    /// When the server began to listen.
+    pub(super) listens_since: Raw,
+    /// The cluster's time, as long as it is young; `None`: it is not, or was not founded by a first vote.
+    pub(super) young: Option<YoungCluster>,
+}
+
+/// A cluster that a first vote has founded a moment ago: clients of a server that has restarted may still
+/// arrive with its cluster's time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct YoungCluster {
+    /// Until then.
+    pub until: Raw,
+    /// The server's own clock, minus its oscillator, before that vote.
+    pub own_before: Span,
 }
 
 /// The configuration of a timekeeper.
@@ -109,6 +123,8 @@ impl Timekeeper {
             kept: config.kept,
             slept: false,
             followed_from: (raw, Span::ZERO),
+            listens_since: raw,
+            young: None,
         }
     }
 
@@ -219,9 +235,18 @@ impl Timekeeper {
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
         self.slept = true;
+        self.listens_since = raw;
+        self.young = None;
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
+    }
+
+    /// Whether the server has listened for at least so many intervals.
+    pub(super) fn has_listened_for(&self, intervals: i64, now: Raw) -> bool {
+        let interval = self.config.interval;
+        // Its oscillator may run slower than the clock that its rounds follow.
+        now - self.listens_since >= interval.times(intervals) - interval.over(10)
     }
 
     /// The client's clock minus the cluster's time, at the reading.
@@ -238,6 +263,7 @@ impl Timekeeper {
     pub(super) fn become_steady(&mut self) {
         self.phase = Phase::Steady;
         self.slept = false;
+        self.young = None;
         self.window.forget();
         self.doubt = None;
         self.unsure = 0;
@@ -261,20 +287,22 @@ impl Timekeeper {
         self.utc.forget_phase();
     }
 
-    /// Counts a round without a majority. After some, the window is opened; after more, a following server
-    /// listens again.
-    pub(super) fn count_unsure_round(&mut self) {
+    /// Counts a round without a majority. After some, the window is opened; after more, the server listens
+    /// again, also if it follows for too long.
+    pub(super) fn count_unsure_round(&mut self, now: Raw) {
         self.unsure += 1;
-        match self.unsure {
-            RELEARN_AFTER => self.window.forget(),
-            LISTEN_AFTER => {
-                self.unsure = 0;
-                // The prior frequency may be wrong.
-                self.prior = None;
-                self.ensemble = Ensemble::default();
-                self.phase = Phase::Listening(0);
-            }
-            _ => {}
+        let follows = matches!(self.phase, Phase::Following(_));
+        let is_too_long = follows && now - self.followed_from.0 > self.config.interval.times(MAX_FOLLOWING);
+        if self.unsure == RELEARN_AFTER {
+            self.window.forget();
+        }
+        if self.unsure == LISTEN_AFTER || is_too_long {
+            self.unsure = 0;
+            // The prior frequency may be wrong.
+            self.prior = None;
+            self.ensemble = Ensemble::default();
+            self.phase = Phase::Listening(0);
+            self.listens_since = now;
         }
     }
 
@@ -296,3 +324,5 @@ pub(super) const CONSENT_AFTER: u32 = 12;
 const RELEARN_AFTER: u32 = 12;
 /// Unsure rounds after which a following server listens again.
 const LISTEN_AFTER: u32 = 24;
+/// In intervals, how long a server follows at most while rounds do not count.
+const MAX_FOLLOWING: i64 = 2 * SILENT_ROUNDS as i64;

@@ -8,6 +8,8 @@ use core::ops::{AddAssign, SubAssign};
 pub struct Weight(u64);
 
 impl Weight {
+    /// The smallest part of a vote.
+    pub const LEAST: Weight = Weight(1);
     /// No vote.
     pub const ZERO: Weight = Weight(0);
     /// One vote.

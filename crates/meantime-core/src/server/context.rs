@@ -28,6 +28,8 @@ pub(super) struct Context {
     pub timers: Timers<Timer>,
     pub outgoing: VecDeque<QueuedTransmit>,
     pub events: EventQueue,
+    /// How often the server has begun to correct members to a time beyond their bounds.
+    pub bounds_broken: u64,
     /// The source of session ids, nonces and cluster ids.
     pub rng: ChaCha12Rng,
 }

@@ -68,15 +68,19 @@ fn coverage_of(
 /// that some of them have stated.
 pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclusion) -> Option<ServerEvent> {
     let transition = conclusion.transition?;
-    // A server that follows corrects no member that has a time.
-    if !conclusion.begins_correcting() && transition != PhaseTransition::Resumed {
+    let (timescale, max_age) = (*context.timekeeper.timescale(), context.config.lifetime());
+    let recipients = context.timekeeper.recipients();
+    // A server that carries the time again corrects all, from the next round on.
+    let resumes = transition == PhaseTransition::Resumed;
+    if !resumes && !conclusion.begins_correcting() {
         return None;
     }
-    let (timescale, max_age) = (*context.timekeeper.timescale(), context.config.lifetime());
+    let is_corrected = |member: &Member| resumes || recipients.includes(member.state, member.cluster);
     let (mut members, mut largest) = (0, Span::ZERO);
     for (member, adjustment) in context.members.iter_with_adjustments() {
         let reading = member.reading().filter(|measured| now.raw - measured.t4 <= max_age);
-        let Some(measured) = reading.filter(|_| member.state.has_cluster_time()) else { continue };
+        let carries = member.state.has_cluster_time() && is_corrected(member);
+        let Some(measured) = reading.filter(|_| carries) else { continue };
         let (shown, drift) = match transition {
             // Clocks are counted as they are shown; how fast they drift from the mean is not known.
             PhaseTransition::Agreed => (shown(&measured, member.manual_adjustment(adjustment)), TOLERANCE),
@@ -88,6 +92,11 @@ pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclu
         if let Some(beyond) = beyond.filter(|beyond| *beyond > Span::ZERO) {
             (members, largest) = (members + 1, largest.max(beyond));
         }
+    }
+    // Those that have come with another cluster's time are counted, too.
+    let cluster = context.timekeeper.cluster();
+    for (_, member) in context.members.iter_mut().filter(|(_, member)| is_corrected(member)) {
+        member.cluster = cluster;
     }
     (members > 0).then_some(ServerEvent::BoundsBroken { members, largest })
 }

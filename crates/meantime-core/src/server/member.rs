@@ -18,7 +18,7 @@ use super::packed::{
 use crate::consensus::{FrequencyReport, MemberReading, PhaseReading, Weight};
 use crate::coverage::Coverage;
 use crate::event::{Exclusion, Peer};
-use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span};
+use crate::time::{Correction, Frequency, Monotonic, Now, Offset, Raw, Span};
 use crate::wire::{
     ClientState, ClusterId, Flags, Header, KeyId, ManualAdjustment, Name, NodeId, Report, SessionId, Verdict,
     is_newer,
@@ -31,7 +31,7 @@ pub(super) struct Member {
     pub node: NodeId,
     /// Its session.
     pub session: SessionId,
-    /// The cluster whose time it carried when it registered.
+    /// The cluster whose time it carried when it registered, or which has corrected it since; 0: none.
     pub cluster: ClusterId,
     /// Its name.
     pub name: Name,
@@ -290,6 +290,17 @@ impl Member {
     /// The result of the last burst, if that had one.
     pub(super) fn last_burst_result(&self) -> Option<Measurement> {
         self.reading().filter(|_| self.bits.has(MemberBits::MEASURED))
+    }
+
+    /// It is corrected to the time of this cluster. If it has come with that of another: by how much the last
+    /// burst has found its clock farther off, by `offset`, than the bound that it states.
+    pub(super) fn take_over(&mut self, cluster: ClusterId, offset: Offset) -> Option<Span> {
+        let has_other = self.cluster != ClusterId(0) && self.cluster != cluster;
+        if !has_other || !self.state.has_cluster_time() {
+            return None;
+        }
+        self.cluster = cluster;
+        self.last_burst_result()?.beyond_bound(offset)
     }
 
     /// The report number, t1 and t4 of its last exchange.

@@ -140,6 +140,7 @@ impl Server {
             references: References::default(),
             timers: Timers::default(),
             outgoing: VecDeque::new(),
+            bounds_broken: 0,
             events: EventQueue::new(),
             rng,
             config,
@@ -208,7 +209,7 @@ impl Server {
                 timescale.published(now.raw),
             ),
             bound: timekeeper.own_bound(now.raw),
-            bounds_broken: self.results.bounds_broken(),
+            bounds_broken: self.context.bounds_broken,
             burst: self.rounds.burst_size(),
             lost: self.counters.lost(),
             members: Vec::new(),
@@ -537,8 +538,11 @@ impl Server {
     /// sends none between rounds.
     fn correct_between_rounds(&mut self, slot: Slot) {
         let recipients = self.context.timekeeper.recipients();
-        let is_recipient =
-            self.context.members.get(slot).is_some_and(|member| recipients.includes(member.state));
+        let is_recipient = self
+            .context
+            .members
+            .get(slot)
+            .is_some_and(|member| recipients.includes(member.state, member.cluster));
         if is_recipient && self.results.own_exclusion().is_none() {
             corrections::send_correction(&mut self.context, slot);
         }

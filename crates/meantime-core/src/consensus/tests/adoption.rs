@@ -107,8 +107,7 @@ fn a_server_that_has_kept_the_time_adopts_it_from_a_single_client_at_once() {
         (SECOND.times(2), SECOND, true),
     ] {
         let mut story = Story::begin();
-        story.timekeeper.kept =
-            Some(KeptTime { cluster: ClusterId(5), manual_adjustment: ManualAdjustment::NONE, error });
+        story.timekeeper.kept = Some(kept_time(ClusterId(5), error));
         story.round(&[member(at)]);
         let transition = story.round(&[member(at)]).transition;
         assert_eq!(transition == Some(PhaseTransition::Adopted), adopted, "{error} {at}");
@@ -126,8 +125,7 @@ fn between_three_and_three_carriers_there_is_no_first_vote_and_a_kept_time_decid
 
     let mut story = Story::begin();
     let error = Span::from_millis(1);
-    story.timekeeper.kept =
-        Some(KeptTime { cluster: ClusterId(5), manual_adjustment: ManualAdjustment::NONE, error });
+    story.timekeeper.kept = Some(kept_time(ClusterId(5), error));
     story.round(&clients);
     let end = story.round(&clients);
     assert_eq!(end.transition, Some(PhaseTransition::Adopted));
@@ -177,11 +175,11 @@ fn a_server_that_slept_keeps_its_cluster_id() {
         // One of them had registered from another cluster, the others as newcomers.
         let mut member_readings: Vec<MemberReading> =
             story.agreeing(3).iter().map(|client| client.reading_at(story.now)).collect();
-        member_readings[0].cluster = ClusterId(5);
+        member_readings[0].cluster = ClusterId(9);
         member_readings[1..].iter_mut().for_each(|member_reading| member_reading.cluster = ClusterId(0));
         story.timekeeper.conclude(story.round, story.now, electorate(&member_readings), ClusterId(99));
     }
-    assert_eq!((story.timekeeper.phase, story.timekeeper.cluster()), (Phase::Following(23), FRESH));
+    assert_eq!((story.timekeeper.phase, story.timekeeper.cluster()), (Phase::Following(23), CLUSTER));
 }
 
 #[test]
@@ -196,11 +194,7 @@ fn half_of_the_carriers_cannot_bring_a_manual_adjustment_of_their_own() {
     };
     for (is_kept, adopted) in [(false, false), (true, true)] {
         let mut story = Story::begin();
-        story.timekeeper.kept = is_kept.then_some(KeptTime {
-            cluster: ClusterId(5),
-            manual_adjustment: ManualAdjustment::NONE,
-            error: Span::from_millis(1),
-        });
+        story.timekeeper.kept = is_kept.then_some(kept_time(ClusterId(5), Span::from_millis(1)));
         let mut last = None;
         for _ in 0..3 {
             story.now += SECOND.times(5);
@@ -226,11 +220,8 @@ fn among_two_adjustments(
 ) -> (Option<PhaseTransition>, Story) {
     let mut story = Story::begin();
     if let Some(shown) = kept {
-        story.timekeeper.kept = Some(KeptTime {
-            cluster: ClusterId(5),
-            manual_adjustment: ManualAdjustment::NONE,
-            error: Span::from_millis(1),
-        });
+        story.timekeeper.kept =
+            Some(KeptTime { manual_adjustment: *good, ..kept_time(CLUSTER, Span::from_millis(1)) });
         story.timekeeper.timescale.set(story.now, shown, Frequency::ZERO, Adjustment::Step);
     }
     let mut transition = None;
@@ -286,11 +277,7 @@ fn clients_without_a_time_do_not_take_it_from_as_many_that_carry_one() {
     let clients = [good, good, fresh, fresh];
     for is_kept in [false, true] {
         let mut story = Story::begin();
-        story.timekeeper.kept = is_kept.then_some(KeptTime {
-            cluster: ClusterId(5),
-            manual_adjustment: ManualAdjustment::NONE,
-            error: Span::from_millis(1),
-        });
+        story.timekeeper.kept = is_kept.then_some(kept_time(ClusterId(5), Span::from_millis(1)));
         let transitions: Vec<_> = (0..20).filter_map(|_| story.round(&clients).transition).collect();
         assert_eq!(transitions, [PhaseTransition::Adopted]);
         assert!(story.timekeeper.timescale.phase_at(story.now).abs() < Span::from_millis(1));
@@ -314,11 +301,7 @@ fn carriers_of_which_no_two_agree_are_no_reason_to_wait_for_longer_than_a_minute
 #[test]
 fn a_server_keeps_its_cluster_whatever_other_ones_its_members_name() {
     let mut story = Story::begin();
-    story.timekeeper.kept = Some(KeptTime {
-        cluster: ClusterId(5),
-        manual_adjustment: ManualAdjustment::NONE,
-        error: Span::from_millis(1),
-    });
+    story.timekeeper.kept = Some(kept_time(ClusterId(5), Span::from_millis(1)));
     for round in 1..3 {
         story.now += SECOND.times(5);
         let reading = |index: usize| {
@@ -337,11 +320,7 @@ fn a_server_keeps_its_cluster_whatever_other_ones_its_members_name() {
 #[test]
 fn a_kept_time_of_another_cluster_does_not_keep_a_server_from_its_only_client() {
     let mut story = Story::begin();
-    story.timekeeper.kept = Some(KeptTime {
-        cluster: ClusterId(4),
-        manual_adjustment: ManualAdjustment::NONE,
-        error: Span::from_millis(1),
-    });
+    story.timekeeper.kept = Some(kept_time(ClusterId(4), Span::from_millis(1)));
     let transitions: Vec<_> =
         (0..20).filter_map(|_| story.round(&[member(SECOND.times(3))]).transition).collect();
     assert!(transitions.contains(&PhaseTransition::Adopted), "{transitions:?}");

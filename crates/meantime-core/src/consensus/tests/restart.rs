@@ -1,0 +1,273 @@
+//! A server that restarts among bad clients that choose the moment, what they say, and when they are silent.
+
+use super::participant::{Participant, node};
+use super::*;
+use crate::event::UndecidedReason;
+
+/// A good or bad client that carries the cluster's time, this far from the good ones'.
+fn carrier(phase: Span) -> Participant {
+    node(phase, true, 0)
+}
+
+fn newcomer(phase: Span) -> Participant {
+    node(phase, false, 0)
+}
+
+/// One round, `after` the one before.
+fn conclude(story: &mut Story, after: Span, nodes: &mut [Participant]) -> Conclusion {
+    story.round += 1;
+    story.now += after;
+    let readings: Vec<MemberReading<'_>> =
+        nodes.iter().map(|node| node.reading(story.round, story.now)).collect();
+    let end = story.timekeeper.conclude(story.round, story.now, electorate(&readings), FRESH);
+    for (node, judgement) in nodes.iter_mut().zip(&end.judgements) {
+        if let Some(judgement) = judgement {
+            node.judge(*judgement, end.transition);
+        }
+    }
+    end
+}
+
+/// One round, as soon as the timekeeper wants it.
+fn round(story: &mut Story, nodes: &mut [Participant]) -> Conclusion {
+    let after = if story.timekeeper.wants_round_soon(0) { SECOND } else { SECOND.times(5) };
+    conclude(story, after, nodes)
+}
+
+/// The time of the cluster as it is shown, minus the server's oscillator.
+fn shown(story: &Story) -> Span {
+    story.timekeeper.shown(story.now) - Timestamp::from_nanos(story.now.as_nanos())
+}
+
+/// A step of an hour that is over.
+fn step() -> ManualAdjustment {
+    let start = PLAUSIBLE_FROM + SECOND;
+    let (before, amount) = (Span::ZERO, HOUR);
+    ManualAdjustment { cluster: CLUSTER, number: 2, before, amount, start, step: true }
+}
+
+#[test]
+fn a_forged_adjustment_does_not_replace_the_one_that_was_kept() {
+    let older = ManualAdjustment { number: 1, before: -HOUR, amount: Span::from_nanos(1), ..step() };
+    for forged in [ManualAdjustment::NONE, older, ManualAdjustment { number: 3, before: HOUR, ..older }] {
+        let mut story = Story::begin();
+        let manual_adjustment = step();
+        story.timekeeper.kept =
+            Some(KeptTime { manual_adjustment, ..kept_time(CLUSTER, Span::from_millis(1)) });
+        story.timekeeper.timescale.set(story.now, HOUR, Frequency::ZERO, Adjustment::Step);
+        let good = Participant { adjustment: step(), ..carrier(Span::ZERO) };
+        let forged_total = forged.before + forged.amount;
+        let bad = Participant { adjustment: forged, ..carrier(HOUR - forged_total) };
+        let mut nodes = vec![good.clone(), good, bad.clone(), bad];
+        let transitions: Vec<_> = (0..3).map(|_| round(&mut story, &mut nodes).transition).collect();
+        assert!(transitions.contains(&Some(PhaseTransition::Adopted)), "{transitions:?}");
+        assert_eq!(*story.timekeeper.manual_adjustment(), step());
+        // The bad ones leave: the server stays with the others.
+        for _ in 0..120 {
+            round(&mut story, &mut nodes[..2]);
+        }
+        assert_eq!((story.timekeeper.phase, shown(&story)), (Phase::Steady, HOUR));
+    }
+}
+
+#[test]
+fn a_kept_time_that_may_be_far_off_does_not_decide_between_divided_carriers() {
+    let far = Span::from_millis(1_900);
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(kept_time(CLUSTER, SECOND.times(2)));
+    let unheard_once = Participant { lost: 1 << 3, ..carrier(Span::ZERO) };
+    let mut nodes = vec![unheard_once, carrier(Span::ZERO), carrier(far), carrier(far)];
+    for _ in 0..200 {
+        assert_eq!(round(&mut story, &mut nodes).report.outcome, Outcome::Listening);
+    }
+    assert_eq!(story.timekeeper.undecided(), Some(UndecidedReason::Carried));
+}
+
+#[test]
+fn clients_that_are_hardly_heard_do_not_lead_a_following_server_away() {
+    for unheard_at_first in [true, false] {
+        let mut story = Story::begin();
+        let lost = if unheard_at_first { 0b1110 } else { 0 };
+        let bad = carrier(if unheard_at_first { Span::ZERO } else { Span::from_micros(99_900) });
+        let off = Span::from_micros(-500);
+        let mut nodes = vec![carrier(Span::ZERO), Participant { lost, ..carrier(off) }, bad.clone(), bad];
+        let mut adopted = None;
+        for index in 0..1_000_u32 {
+            if let Some((at, phase)) = adopted {
+                let speaks = index < 8 || index % 23 == 0;
+                for bad in &mut nodes[2..] {
+                    bad.phase = phase + Frequency::from_ppm(218.0).over(story.now - at);
+                    bad.lost = if speaks { 0 } else { u64::MAX };
+                }
+            }
+            let end = round(&mut story, &mut nodes);
+            if end.transition == Some(PhaseTransition::Adopted) {
+                adopted = Some((story.now, story.timekeeper.timescale.phase_at(story.now)));
+            }
+            if story.timekeeper.recipients() == Recipients::All {
+                let moved = story.timekeeper.timescale.phase_at(story.now).abs();
+                assert!(moved <= Span::from_millis(150), "{unheard_at_first} {moved}");
+                break;
+            }
+        }
+        assert_eq!(story.timekeeper.recipients(), Recipients::All, "{unheard_at_first}: decided nothing");
+    }
+}
+
+#[test]
+fn clients_that_agree_at_an_adoption_and_jump_then_do_not_keep_a_server_from_its_time() {
+    for (bad, is_kept, stays) in
+        [(1, false, false), (2, false, false), (2, true, false), (2, true, true), (1, true, true)]
+    {
+        let mut story = Story::begin();
+        if is_kept {
+            story.timekeeper.kept = Some(kept_time(CLUSTER, Span::from_millis(1)));
+        }
+        let mut nodes = vec![carrier(Span::ZERO); 2 * bad];
+        let mut has_followed = false;
+        let resumed = (0..200).find(|_| {
+            let follows = matches!(story.timekeeper.phase, Phase::Following(_));
+            has_followed |= follows;
+            let jumps = follows || (stays && has_followed);
+            for bad in &mut nodes[bad..] {
+                bad.phase = if jumps { HOUR } else { Span::ZERO };
+            }
+            round(&mut story, &mut nodes).transition == Some(PhaseTransition::Resumed)
+        });
+        assert!(resumed.is_some(), "{bad} {is_kept} {stays}");
+        assert!(story.timekeeper.timescale.phase_at(story.now).abs() < Span::from_millis(1));
+    }
+}
+
+#[test]
+fn a_carrier_that_answers_no_probe_does_not_block_the_first_vote() {
+    for lost in [0, u64::MAX] {
+        let mut story = Story::begin();
+        let liar = Participant { lost, ..carrier(HOUR) };
+        let mut nodes =
+            vec![carrier(Span::ZERO), newcomer(SECOND), newcomer(SECOND), Participant { lost: 0, ..liar }];
+        let agreed = (0..30).find(|_| {
+            story.round += 1;
+            story.now += SECOND.times(5);
+            let mut readings: Vec<MemberReading<'_>> =
+                nodes.iter().map(|node| node.reading(story.round, story.now)).collect();
+            if lost != 0 {
+                readings[3].reading = None;
+            }
+            let end = story.timekeeper.conclude(story.round, story.now, electorate(&readings), FRESH);
+            end.transition == Some(PhaseTransition::Agreed)
+        });
+        assert!(agreed.is_some(), "{lost}");
+        nodes.clear();
+    }
+}
+
+#[test]
+fn a_straggler_of_the_kept_cluster_does_not_block_the_others() {
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(kept_time(ClusterId(4), Span::from_millis(1)));
+    let mut nodes = vec![carrier(SECOND); 9];
+    nodes.push(Participant { cluster: ClusterId(4), ..carrier(Span::ZERO) });
+    let transitions: Vec<_> = (0..3).map(|_| round(&mut story, &mut nodes).transition).collect();
+    assert!(transitions.contains(&Some(PhaseTransition::Adopted)), "{transitions:?}");
+    assert_eq!(story.timekeeper.cluster(), CLUSTER);
+}
+
+#[test]
+fn a_server_that_has_lost_its_clients_counts_its_own_clock_as_it_is_shown() {
+    for (newcomer_at, agrees) in [(HOUR + SECOND, true), (SECOND, false)] {
+        let mut story = Story::begin();
+        let good = Participant { adjustment: step(), ..carrier(Span::ZERO) };
+        let mut nodes = vec![good.clone(), good];
+        for _ in 0..3 {
+            round(&mut story, &mut nodes);
+        }
+        assert!(matches!(story.timekeeper.phase, Phase::Following(_)));
+        while !matches!(story.timekeeper.phase, Phase::Listening(_)) {
+            round(&mut story, &mut []);
+        }
+        let transitions: Vec<_> =
+            (0..6).map(|_| round(&mut story, &mut [newcomer(newcomer_at)]).transition).collect();
+        assert_eq!(transitions.contains(&Some(PhaseTransition::Agreed)), agrees, "{transitions:?}");
+        assert!((shown(&story) - HOUR).abs() < SECOND.times(2), "{}", shown(&story));
+    }
+}
+
+#[test]
+fn clocks_that_were_gathered_vote_together_against_bad_ones() {
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(kept_time(CLUSTER, Span::from_millis(1)));
+    let mut nodes = vec![carrier(Span::ZERO); 2];
+    nodes.extend([-HOUR, -HOUR, HOUR, HOUR].map(carrier));
+    nodes.extend(vec![newcomer(Span::from_millis(500)); 3]);
+    let mut agreed = 0;
+    for _ in 0..100 {
+        let end = round(&mut story, &mut nodes);
+        agreed += u32::from(end.report.outcome == Outcome::Agreed);
+        if story.timekeeper.phase != Phase::Steady {
+            continue;
+        }
+        let (phase, recipients) =
+            (story.timekeeper.timescale.phase_at(story.now), story.timekeeper.recipients());
+        for (index, node) in nodes.iter_mut().enumerate() {
+            if (2..6).contains(&index) {
+                node.phase = HOUR;
+            } else if recipients.includes(node.state, node.cluster) {
+                (node.phase, node.state) = (phase, ClientState::Synchronized);
+            }
+        }
+    }
+    assert!(agreed > 50, "{agreed}");
+    assert!(story.timekeeper.timescale.phase_at(story.now).abs() < Span::from_millis(60));
+}
+
+#[test]
+fn hastened_rounds_do_not_shorten_the_wait_for_clients_that_are_late() {
+    let mut story = Story::begin();
+    let mut nodes = vec![carrier(HOUR), carrier(HOUR)];
+    conclude(&mut story, SECOND.times(5), &mut nodes);
+    for _ in 0..4 {
+        assert_eq!(conclude(&mut story, SECOND, &mut nodes).transition, None);
+    }
+    // Ten seconds after the start, most are here.
+    nodes.extend(vec![carrier(Span::ZERO); 3]);
+    conclude(&mut story, SECOND, &mut nodes);
+    assert!(story.timekeeper.timescale.phase_at(story.now).abs() < SECOND);
+}
+
+#[test]
+fn a_first_vote_gives_way_to_most_clients_that_come_late_with_a_cluster() {
+    let mut story = Story::begin();
+    let mut nodes = vec![newcomer(HOUR), newcomer(HOUR)];
+    let end = conclude(&mut story, SECOND.times(5), &mut nodes);
+    assert_eq!(end.transition, Some(PhaseTransition::Agreed));
+    for node in &mut nodes {
+        node.state = ClientState::Synchronized;
+    }
+    let late = carrier(Span::ZERO);
+    let corrects = |story: &Story| story.timekeeper.recipients().includes(late.state, late.cluster);
+    // A few do not outvote it; but they are not corrected yet.
+    nodes.push(late.clone());
+    conclude(&mut story, SECOND.times(5), &mut nodes);
+    assert!(story.timekeeper.phase == Phase::Steady && !corrects(&story));
+    nodes.extend([late.clone(), late.clone()]);
+    // The server's own clock, as it was before, consents after a minute.
+    let transitions: Vec<_> = (0..14).filter_map(|_| round(&mut story, &mut nodes).transition).collect();
+    assert!(transitions.contains(&PhaseTransition::Adopted), "{transitions:?}");
+    assert_eq!(story.timekeeper.cluster(), CLUSTER);
+    assert!(story.timekeeper.timescale.phase_at(story.now).abs() < SECOND);
+}
+
+#[test]
+fn a_first_vote_stays_if_those_that_come_late_are_few() {
+    let mut story = Story::begin();
+    let mut nodes = vec![newcomer(HOUR), newcomer(HOUR)];
+    conclude(&mut story, SECOND.times(5), &mut nodes);
+    let late = carrier(Span::ZERO);
+    nodes.push(late.clone());
+    for _ in 0..4 {
+        conclude(&mut story, SECOND.times(5), &mut nodes);
+    }
+    assert!(story.timekeeper.recipients().includes(late.state, late.cluster));
+    assert_eq!(story.timekeeper.cluster(), FRESH);
+}

@@ -110,6 +110,10 @@ pub enum NoTimeReason {
     /// Its error would be larger than that of a first vote.
     #[error("that was too long ago")]
     TooLongAgo,
+    /// A manual time adjustment was still to come, or going on, when it was saved. (For so long after a step
+    /// back as that goes back, the clock shows what it has shown before it, too.)
+    #[error("an operator was setting it")]
+    BeingSet,
     /// No correct clock shows that.
     #[error("it is implausible")]
     Implausible,
@@ -151,6 +155,7 @@ impl SavedState {
         let error = aged(self.error, age, Boot::Same);
         let time = match self.time_at(now) {
             Ok(_) if error.over(age) > USELESS => Err(NoTimeReason::TooLongAgo),
+            Ok(_) if !self.is_settled() => Err(NoTimeReason::BeingSet),
             Ok(time) if !plausible.contains(time) => Err(NoTimeReason::Implausible),
             time => time,
         };
@@ -172,6 +177,11 @@ impl SavedState {
     ) -> Recalled {
         let SavedState { cluster, manual_adjustment, frequency, .. } = *self;
         Recalled { frequency, error, time, cluster, manual_adjustment, time_error }
+    }
+
+    /// Whether the manual time adjustment in its time was over.
+    fn is_settled(&self) -> bool {
+        self.manual_adjustment.end() <= self.manual_adjustment.base_of(self.time)
     }
 
     /// The time at a later moment of the same boot. What the machine has slept was not measured by its
@@ -234,6 +244,18 @@ mod tests {
     use crate::plausible::PLAUSIBLE_UNTIL;
 
     const SURE: Frequency = Frequency::from_ppm(0.01);
+
+    #[test]
+    fn a_time_that_was_being_set_is_not_known_after_a_restart() {
+        let (cluster, start) = (known().cluster, known().time);
+        let (before, amount) = (Span::ZERO, Span::from_secs(20));
+        let manual_adjustment = ManualAdjustment { cluster, number: 1, before, amount, start, step: true };
+        for (ahead, is_known) in [(-60, false), (-1, false), (20, true), (60, true)] {
+            let saved = SavedState { time: start + Span::from_secs(ahead), manual_adjustment, ..known() };
+            let recalled = saved.recalled(known().at, &plausible());
+            assert_eq!((recalled.time.is_ok(), recalled.kept().is_some()), (is_known, is_known), "{ahead}");
+        }
+    }
 
     #[test]
     fn the_error_of_a_state_saved_a_moment_ago_is_nearly_unchanged() {

@@ -72,35 +72,6 @@ fn adopted(event: &ServerEvent) -> bool {
     matches!(event, ServerEvent::TimeAdopted { .. })
 }
 
-/// g = 7, f = 2. The good clients are late, as after a lost datagram: the first vote is taken with the two
-/// bad ones, which say that they have no time. It gives way when the others are there.
-#[test]
-fn a_first_vote_without_the_late_clients_of_a_restarted_server_moves_none_of_them() {
-    for (off, late) in [(s(25), 6), (s(25), 9), (s(3_600), 7)] {
-        let mut island = Island::new(ServerConfig::default(), 4);
-        island.run(60);
-        island.mark_synchronized();
-        let (begin, cluster) = (island.now(), island.server.node.cluster());
-        for k in 0..2 {
-            let plan = Plan { begin, ahead: ahead(&mut island) + off, ..Plan::default() };
-            island.attacker.add(&format!("198.51.{k}.1"), plan);
-        }
-        island.restart(ServerConfig::default(), s(1));
-        island.start_good_at(begin + s(late));
-        island.run(late);
-        assert_ne!(island.server.node.cluster(), ClusterId(0), "the bad ones have founded no time");
-        for _ in 0..300 {
-            island.run(1);
-            let at = island.now();
-            // The server's own clock was moved by the first vote, and is back after the adoption.
-            for (before, now) in island.since_mark(at).into_iter().skip(1) {
-                assert!((now - before).abs() < NOISE, "{off} {late}: moved by {}", now - before);
-            }
-        }
-        assert_eq!((island.count(adopted), island.server.node.cluster()), (1, cluster));
-    }
-}
-
 /// g = 7, f = 3. Three honest carriers are not more than half of seven, and the server's own clock knows
 /// nothing: nobody is moved.
 #[test]

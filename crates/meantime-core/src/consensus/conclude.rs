@@ -44,8 +44,6 @@ impl Timekeeper {
             Outcome::Unsure if self.phase == Phase::Steady && !self.contradicted => Recipients::Joining,
             Outcome::Listening | Outcome::Unsure | Outcome::ServerInDoubt => Recipients::None,
             Outcome::Following => Recipients::Joining,
-            // Clients that carry another cluster's time may outnumber this one's soon.
-            Outcome::Agreed if self.young.is_some() => Recipients::OfCluster(self.cluster),
             Outcome::Agreed => Recipients::All,
         };
         self.last_window = conclusion.report.window;

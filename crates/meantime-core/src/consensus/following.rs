@@ -73,12 +73,12 @@ impl Timekeeper {
 
     /// Where the time from which the server began to follow is now, minus the server's oscillator, and how
     /// far it may have gone from there. The oscillator has run on by as much as its frequency is known to,
-    /// but not by more than another window: else clients could lead the server's own vote away.
+    /// but by no more than two oscillators differ: else clients could lead the server's own vote away.
     fn own_time(&self, now: Raw) -> (Span, Span) {
         let (since, phase_then) = self.followed_from;
         let (frequency, error) = self.prior.unwrap_or((Frequency::ZERO, saved_state::UNKNOWN));
         let elapsed = now - since;
-        let drift = error.over(elapsed).times(SIGMAS).min(MAX_WINDOW);
+        let drift = error.over(elapsed).times(SIGMAS).min(MAX_DRIFT.over(elapsed));
         (phase_then + frequency.over(elapsed), MAX_WINDOW + drift)
     }
 
@@ -157,3 +157,5 @@ pub(super) fn report(ballots: &[Ballot], carried: &Agreement, conclusion: &mut C
 
 /// In standard deviations, how far the server's frequency may be off.
 const SIGMAS: i64 = 6;
+/// The oscillators of two machines differ by no more than this.
+const MAX_DRIFT: Frequency = Frequency::from_ppm(300.0);

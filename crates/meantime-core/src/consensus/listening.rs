@@ -3,10 +3,8 @@
 
 use super::ensemble::Ensemble;
 use super::founding;
-use super::reading::{
-    Candidate, Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
-};
-use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper, YoungCluster};
+use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
+use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
@@ -38,6 +36,7 @@ impl Timekeeper {
         conclusion.report.votes = electorate.votes();
         if electorate.clients.is_empty() {
             self.undecided_reason = UndecidedReason::NoClients;
+            self.listens_since = now;
             return;
         }
         self.undecided_reason = UndecidedReason::Waiting;
@@ -136,45 +135,11 @@ impl Timekeeper {
         // Without a prior frequency, the new cluster starts at the rate of the server's oscillator. A prior
         // one is better: the members remember the same cluster's rate.
         let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
-        let own_before = self.timescale.phase_at(now);
         conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
         (self.cluster, self.manual_adjustment) = (new_cluster, ManualAdjustment::NONE);
         self.ensemble = Ensemble::with_prior(self.prior);
         self.become_steady();
-        let until = self.listens_since + self.config.interval.times(YOUNG);
-        self.young = (now < until).then_some(YoungCluster { until, own_before });
-    }
-
-    /// Gives the time up that a first vote has founded a moment ago, if more than half of the clients have
-    /// come with that of another cluster: then this is a server that has restarted, and they were late.
-    /// Returns whether it does.
-    pub(super) fn gives_way(
-        &mut self,
-        now: Raw,
-        electorate: Electorate<'_>,
-        conclusion: &mut Conclusion,
-    ) -> bool {
-        let Some(young) = self.young.filter(|young| now < young.until) else {
-            self.young = None;
-            return false;
-        };
-        let has_other = |member: &&MemberReading<'_>| {
-            let is_other = member.cluster != ClusterId(0) && member.cluster != self.cluster;
-            member.state.has_cluster_time() && is_other
-        };
-        let others: Weight = electorate.clients.iter().filter(has_other).map(|member| member.weight).sum();
-        if !others.is_majority_of(electorate.clients.iter().map(|member| member.weight).sum()) {
-            return false;
-        }
-        let frequency = self.timescale.frequency();
-        conclusion.correction = self.timescale.set(now, young.own_before, frequency, Adjustment::Step);
-        conclusion.adjustment = Adjustment::Step;
-        (self.cluster, self.manual_adjustment) = (ClusterId(0), ManualAdjustment::NONE);
-        self.phase = Phase::Listening(1);
-        self.undecided_reason = UndecidedReason::WaitingForCarriers;
-        self.young = None;
-        true
     }
 }
 
@@ -190,6 +155,3 @@ fn has_carrier(electorate: Electorate<'_>, candidates: &[Candidate], kept: &[boo
 /// A server that has kept its time, or has a client that carries one, takes no first vote before it has
 /// listened for so many intervals.
 const LISTENED_AFTER_RESTART: i64 = 3;
-/// Of a server that has restarted, all clients have come after so many intervals, also if a datagram was
-/// lost.
-const YOUNG: i64 = 4;

@@ -129,22 +129,16 @@ pub enum Recipients {
     None,
     /// Only those that have no cluster time yet.
     Joining,
-    /// Those that have no cluster time yet, and those that did not come with the time of another cluster.
-    OfCluster(ClusterId),
     /// Every client.
     All,
 }
 
 impl Recipients {
-    /// Whether a client in this state gets a correction. `cluster` is the one with whose time it has come; 0:
-    /// none.
-    pub fn includes(self, state: ClientState, cluster: ClusterId) -> bool {
+    /// Whether a client in this state gets a correction.
+    pub fn includes(self, state: ClientState) -> bool {
         match self {
             Recipients::None => false,
             Recipients::Joining => !state.has_cluster_time(),
-            Recipients::OfCluster(own) => {
-                !state.has_cluster_time() || cluster == own || cluster == ClusterId(0)
-            }
             Recipients::All => true,
         }
     }

@@ -41,9 +41,6 @@ impl Timekeeper {
         electorate: Electorate<'_>,
         conclusion: &mut Conclusion,
     ) {
-        if self.gives_way(now, electorate, conclusion) {
-            return;
-        }
         let vote = self.take_vote(electorate);
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);

@@ -152,7 +152,7 @@ fn the_first_vote_is_the_mean_of_all_clocks_the_servers_among_them() {
     assert_eq!((end.report.outcome, end.transition), (Outcome::Agreed, Some(PhaseTransition::Agreed)));
     assert_eq!((end.correction.span(), end.adjustment), (SECOND.times(3), Adjustment::Step));
     assert_eq!(story.timekeeper.cluster(), FRESH);
-    assert_eq!(story.timekeeper.recipients(), Recipients::OfCluster(FRESH));
+    assert_eq!(story.timekeeper.recipients(), Recipients::All);
 }
 
 #[test]
@@ -532,7 +532,7 @@ fn the_first_vote_neither_counts_nor_waits_for_removed_members() {
         story.round(&[new_member(SECOND), new_member(HOUR).removed(), new_member(HOUR).unheard().removed()]);
     assert_eq!((end.transition, end.report.members), (Some(PhaseTransition::Agreed), 2));
     assert_eq!(end.correction.span(), SECOND.half());
-    assert_eq!(story.timekeeper.recipients(), Recipients::OfCluster(FRESH));
+    assert_eq!(story.timekeeper.recipients(), Recipients::All);
 }
 
 /// The conclusion of one more round with these readings, which are taken at its end.

@@ -49,20 +49,8 @@ pub struct Timekeeper {
     pub(super) slept: bool,
     /// When the server began to follow its clients, and their time minus its oscillator then.
     pub(super) followed_from: (Raw, Span),
-    /// When the server began to listen.
+    /// When the server began to listen, or had no client last.
     pub(super) listens_since: Raw,
-    /// The cluster's time, as long as it is young; `None`: it is not, or was not founded by a first vote.
-    pub(super) young: Option<YoungCluster>,
-}
-
-/// A cluster that a first vote has founded a moment ago: clients of a server that has restarted may still
-/// arrive with its cluster's time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct YoungCluster {
-    /// Until then.
-    pub until: Raw,
-    /// The server's own clock, minus its oscillator, before that vote.
-    pub own_before: Span,
 }
 
 /// The configuration of a timekeeper.
@@ -124,7 +112,6 @@ impl Timekeeper {
             slept: false,
             followed_from: (raw, Span::ZERO),
             listens_since: raw,
-            young: None,
         }
     }
 
@@ -236,7 +223,6 @@ impl Timekeeper {
         self.forget_kept();
         self.slept = true;
         self.listens_since = raw;
-        self.young = None;
         self.doubt = None;
         self.unsure = 0;
         self.undecided = false;
@@ -263,7 +249,6 @@ impl Timekeeper {
     pub(super) fn become_steady(&mut self) {
         self.phase = Phase::Steady;
         self.slept = false;
-        self.young = None;
         self.window.forget();
         self.doubt = None;
         self.unsure = 0;

@@ -13,6 +13,7 @@ use super::handles::{BurstHandle, Slot};
 use super::members::Members;
 use super::reference_table::References;
 use crate::consensus::Timekeeper;
+use crate::time::Span;
 use crate::timers::Timers;
 use crate::wire::{Body, Flags};
 use crate::{ServerConfig, Transmit};
@@ -28,8 +29,9 @@ pub(super) struct Context {
     pub timers: Timers<Timer>,
     pub outgoing: VecDeque<QueuedTransmit>,
     pub events: EventQueue,
-    /// How often the server has begun to correct members to a time beyond their bounds.
-    pub bounds_broken: u64,
+    /// How many members that had come with another cluster's time were corrected beyond their bounds since
+    /// the last round, and by how much at most.
+    pub taken_over: (usize, Span),
     /// The source of session ids, nonces and cluster ids.
     pub rng: ChaCha12Rng,
 }

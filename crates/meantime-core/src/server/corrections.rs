@@ -52,7 +52,7 @@ impl CorrectionSender {
             let Some(member) = context.members.get(slot) else { continue };
             let was_measured = member.was_measured_in(progress.round);
             let is_unheard = was_measured && member.last_burst_result().is_none();
-            if was_measured && recipients.includes(member.state, member.cluster) {
+            if was_measured && recipients.includes(member.state) {
                 send_correction(context, slot);
             }
             if is_unheard {
@@ -81,8 +81,8 @@ pub(super) fn send_correction(context: &mut Context, slot: Slot) {
     let offset = best.offset_from(timescale.phase_at(best.at()));
     let correction = offset.correction_towards(Offset::ZERO);
     if let Some(beyond) = member.take_over(own_cluster, offset) {
-        context.bounds_broken += 1;
-        context.events.push_per_client(|| ServerEvent::BoundsBroken { members: 1, largest: beyond });
+        let (members, largest) = context.taken_over;
+        context.taken_over = (members + 1, largest.max(beyond));
     }
     let (client, round, verdict, heard) = (member.peer(), member.round, member.verdict, member.reports_heard);
     let last = member.last_exchange().map(|(report, t1, t4)| Stamps {
@@ -105,7 +105,7 @@ pub(super) fn confirm_or_repeat(context: &mut Context, slot: Slot, applied: u32)
     let Some((round, report, correction)) = member.unconfirmed_correction() else { return };
     if report == applied {
         member.discard_correction();
-    } else if recipients.includes(member.state, member.cluster) && member.may_repeat_correction() {
+    } else if recipients.includes(member.state) && member.may_repeat_correction() {
         let verdict = member.verdict;
         let body = message(context, report, correction, verdict);
         context.send(slot, round, Body::Correction(body));

@@ -15,6 +15,7 @@ use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Outcome};
 use crate::time::{Frequency, Now, Span, Timestamp};
 use crate::wire::ManualAdjustment;
+use alloc::vec::Vec;
 
 /// Decides about each clock of a round that has just been concluded, stores it with the members, and puts the
 /// figures into the round's report. `before` is the server's clock before the conclusion.
@@ -65,22 +66,31 @@ fn coverage_of(
 }
 
 /// The event to report if the server corrects its members, from this round on, to a time beyond the bounds
-/// that some of them have stated.
+/// that some of them have stated; or if it has done so since the last round with members that had come with
+/// another cluster's time.
 pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclusion) -> Option<ServerEvent> {
-    let transition = conclusion.transition?;
-    let (timescale, max_age) = (*context.timekeeper.timescale(), context.config.lifetime());
-    let recipients = context.timekeeper.recipients();
-    // A server that carries the time again corrects all, from the next round on.
-    let resumes = transition == PhaseTransition::Resumed;
-    if !resumes && !conclusion.begins_correcting() {
-        return None;
+    let (mut members, mut largest) = core::mem::take(&mut context.taken_over);
+    // A server that follows corrects no member that has a time.
+    let resumes = conclusion.transition == Some(PhaseTransition::Resumed);
+    let transition = conclusion.transition.filter(|_| resumes || conclusion.begins_correcting());
+    if let Some(transition) = transition {
+        for beyond in beyond_bounds(context, now, transition) {
+            (members, largest) = (members + 1, largest.max(beyond));
+        }
+        // Those that have come with another cluster's time are counted, too.
+        let cluster = context.timekeeper.cluster();
+        context.members.iter_mut().for_each(|(_, member)| member.cluster = cluster);
     }
-    let is_corrected = |member: &Member| resumes || recipients.includes(member.state, member.cluster);
-    let (mut members, mut largest) = (0, Span::ZERO);
-    for (member, adjustment) in context.members.iter_with_adjustments() {
+    (members > 0).then_some(ServerEvent::BoundsBroken { members, largest })
+}
+
+/// By how much the cluster's time is beyond the bounds of those members for which it is, after this
+/// transition.
+fn beyond_bounds(context: &mut Context, now: Now, transition: PhaseTransition) -> Vec<Span> {
+    let (timescale, max_age) = (*context.timekeeper.timescale(), context.config.lifetime());
+    let beyond = |(member, adjustment): (&mut Member, Option<&ManualAdjustment>)| {
         let reading = member.reading().filter(|measured| now.raw - measured.t4 <= max_age);
-        let carries = member.state.has_cluster_time() && is_corrected(member);
-        let Some(measured) = reading.filter(|_| carries) else { continue };
+        let measured = reading.filter(|_| member.state.has_cluster_time())?;
         let (shown, drift) = match transition {
             // Clocks are counted as they are shown; how fast they drift from the mean is not known.
             PhaseTransition::Agreed => (shown(&measured, member.manual_adjustment(adjustment)), TOLERANCE),
@@ -88,17 +98,10 @@ pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclu
             _ => (measured, Frequency::ZERO),
         };
         let offset = shown.offset_from(timescale.phase_at(shown.at()));
-        let beyond = shown.beyond_bound(offset).map(|beyond| beyond - drift.over(now.raw - shown.at()));
-        if let Some(beyond) = beyond.filter(|beyond| *beyond > Span::ZERO) {
-            (members, largest) = (members + 1, largest.max(beyond));
-        }
-    }
-    // Those that have come with another cluster's time are counted, too.
-    let cluster = context.timekeeper.cluster();
-    for (_, member) in context.members.iter_mut().filter(|(_, member)| is_corrected(member)) {
-        member.cluster = cluster;
-    }
-    (members > 0).then_some(ServerEvent::BoundsBroken { members, largest })
+        let beyond = shown.beyond_bound(offset)? - drift.over(now.raw - shown.at());
+        (beyond > Span::ZERO).then_some(beyond)
+    };
+    context.members.iter_with_adjustments().filter_map(beyond).collect()
 }
 
 /// A measurement of a clock as it is shown, with the manual time adjustment that it carries.

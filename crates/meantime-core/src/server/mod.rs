@@ -140,7 +140,7 @@ impl Server {
             references: References::default(),
             timers: Timers::default(),
             outgoing: VecDeque::new(),
-            bounds_broken: 0,
+            taken_over: (0, Span::ZERO),
             events: EventQueue::new(),
             rng,
             config,
@@ -209,7 +209,7 @@ impl Server {
                 timescale.published(now.raw),
             ),
             bound: timekeeper.own_bound(now.raw),
-            bounds_broken: self.context.bounds_broken,
+            bounds_broken: self.results.bounds_broken(),
             burst: self.rounds.burst_size(),
             lost: self.counters.lost(),
             members: Vec::new(),
@@ -538,11 +538,8 @@ impl Server {
     /// sends none between rounds.
     fn correct_between_rounds(&mut self, slot: Slot) {
         let recipients = self.context.timekeeper.recipients();
-        let is_recipient = self
-            .context
-            .members
-            .get(slot)
-            .is_some_and(|member| recipients.includes(member.state, member.cluster));
+        let is_recipient =
+            self.context.members.get(slot).is_some_and(|member| recipients.includes(member.state));
         if is_recipient && self.results.own_exclusion().is_none() {
             corrections::send_correction(&mut self.context, slot);
         }

@@ -24,6 +24,8 @@ pub(super) struct RoundResults {
     last: Option<(Monotonic, RoundReport)>,
     /// Why the vote leaves the server's own clock out; `None`: the vote does not.
     own_exclusion: Option<Exclusion>,
+    /// How many rounds have broken the bounds of members.
+    bounds_broken: u64,
 }
 
 /// How the server goes on after a round.
@@ -43,6 +45,11 @@ impl RoundResults {
     /// Why the vote leaves the server's own clock out; `None`: the vote does not.
     pub(super) fn own_exclusion(&self) -> Option<Exclusion> {
         self.own_exclusion
+    }
+
+    /// How often the server has begun to correct members to a time beyond their bounds.
+    pub(super) fn bounds_broken(&self) -> u64 {
+        self.bounds_broken
     }
 
     /// The cluster's time was founded: judgements by the time before are out of date, and so are corrections
@@ -73,7 +80,7 @@ impl RoundResults {
             context.members.iter_mut().for_each(|(_, member)| member.discard_correction());
         }
         context.events.extend(transition_event(&context.timekeeper, &conclusion));
-        context.bounds_broken += u64::from(broken.is_some());
+        self.bounds_broken += u64::from(broken.is_some());
         context.events.extend(broken);
         self.store_judgements(context, now, &conclusion);
         self.last = Some((now.mono, conclusion.report));
@@ -133,7 +140,8 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     let is_known = context.timekeeper.cluster() != ClusterId(0);
     let known = Some(*context.timekeeper.manual_adjustment()).filter(|_| is_known);
     for ((member, adjustment), weight) in context.members.iter_with_adjustments().zip(weights.members) {
-        let adjustment = adjustment.or(known.as_ref());
+        let is_own = [ClusterId(0), context.timekeeper.cluster()].contains(&member.cluster);
+        let adjustment = adjustment.or(known.as_ref().filter(|_| is_own));
         let reading = member.vote_reading(now, round, max_age, adjustment, weight);
         member.record_weight(weight);
         member.discard_old_frequency(now.mono);

@@ -122,7 +122,7 @@ impl Restart {
     }
 
     /// The largest distance of any good clock that carried the time from where it was. In addition, the rate
-    /// of the cluster may be wrong afterwards: from the first corrections on, [`MAX_RATE`] is subtracted.
+    /// of the cluster may be wrong: from the first transition on, [`MAX_RATE`] is subtracted.
     fn run(mut self) -> (Span, ManualAdjustment) {
         let mut story = Story::begin();
         let added = self.adjustment.amount;
@@ -138,7 +138,8 @@ impl Restart {
         story.timekeeper.timescale.set(story.now, added + own, Frequency::ZERO, Adjustment::Step);
         let carried: Vec<usize> =
             (0..self.good.len()).filter(|index| self.good[*index].state.has_cluster_time()).collect();
-        let (mut moved, mut corrects_since) = (Span::ZERO, None);
+        let (mut moved, mut decided_at) = (Span::ZERO, None);
+        let decides = |transition: &PhaseTransition| *transition != PhaseTransition::Undecided;
         for round in 1..=ROUNDS {
             story.now += SECOND.times(5);
             let nodes = self.good.iter().chain(&self.bad);
@@ -152,15 +153,13 @@ impl Restart {
                 }
             }
             let phase = story.timekeeper.timescale.phase_at(story.now);
-            for node in self.good.iter_mut().filter(|node| recipients.includes(node.state, node.cluster)) {
+            for node in self.good.iter_mut().filter(|node| recipients.includes(node.state)) {
                 (node.phase, node.state) = (phase, ClientState::Synchronized);
                 node.cluster = story.timekeeper.cluster();
                 node.adjustment = story.timekeeper.manual_adjustment;
             }
-            if recipients != Recipients::None && recipients != Recipients::Joining {
-                corrects_since = corrects_since.or(Some(story.now));
-            }
-            let drift = corrects_since.map_or(Span::ZERO, |since| MAX_RATE.over(story.now - since));
+            decided_at = decided_at.or(end.transition.filter(decides).map(|_| story.now));
+            let drift = decided_at.map_or(Span::ZERO, |since| MAX_RATE.over(story.now - since));
             let phases = carried.iter().map(|index| (self.good[*index].shown(story.now) - added).abs());
             moved = moved.max(phases.max().unwrap_or_default() - drift);
         }

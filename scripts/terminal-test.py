@@ -284,6 +284,7 @@ def compare(status, screen):
         f"Server {status['state']}, {len(status['clients'])} clients",
         f"{round_['members']} members, {round_['heard']} heard, {round_['agreeing']} agree within {span(round_['spread_ns'])}",
         f"Any two of the {round_['covered']} covered clocks differ by ",
+        "at most now, guaranteed",
     ]:
         expect(line in text, f"'{line}' is on the screen", screen)
     titles = next(line for line in screen if line.startswith("NAME")).split()

@@ -4,6 +4,7 @@ use super::names::{self, NameError};
 use super::units;
 use meantime_core::config::{FollowedReferences, LeadingConfig};
 use meantime_core::time::{Frequency, Span};
+use meantime_core::wire::Name;
 
 /// The options of a server that follows references.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,9 @@ fn followed(text: &str) -> Result<FollowedReferences, NameError> {
     match text {
         "any" => Ok(FollowedReferences::Any),
         names => {
-            let names = names.split(',').map(names::client_name).collect::<Result<_, _>>()?;
+            let mut names: Vec<Name> = names.split(',').map(names::client_name).collect::<Result<_, _>>()?;
+            names.sort_unstable();
+            names.dedup();
             Ok(FollowedReferences::Named(names))
         }
     }
@@ -47,13 +50,12 @@ fn followed(text: &str) -> Result<FollowedReferences, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meantime_core::wire::Name;
 
     #[test]
     fn any_or_some_references_are_followed() {
         assert_eq!(followed("any"), Ok(FollowedReferences::Any));
         let names = vec![Name::new("bridge"), Name::new("radio room")];
-        assert_eq!(followed("bridge,radio room"), Ok(FollowedReferences::Named(names)));
+        assert_eq!(followed("radio room,bridge,radio room"), Ok(FollowedReferences::Named(names)));
         assert!(followed("bridge,").is_err());
     }
 }

@@ -86,7 +86,11 @@ fn action(cause: &UndecidedCause) -> &'static str {
             "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
              (`meantime set-time TIME`)"
         }
-        _ => {
+        UndecidedCause::Waiting
+        | UndecidedCause::WaitingForCarriers
+        | UndecidedCause::TooFarApart
+        | UndecidedCause::Carried
+        | UndecidedCause::Unknown(_) => {
             "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
              (`meantime set-time TIME`), or take votes away (`meantime members remove NAME`)"
         }

@@ -142,11 +142,12 @@ impl SavedState {
     }
 
     /// Whether this is to be saved in place of `before`: that is ten minutes old, the time was set since, or
-    /// there is another manual time adjustment.
+    /// there is another manual time adjustment, or that is over now.
     pub fn replaces(&self, before: &SavedState) -> bool {
         let ran = self.at.oscillator - before.at.oscillator;
         let expected = before.time_at(self.at).is_ok_and(|time| (self.time - time).abs() < SET);
-        ran >= PERIOD || !expected || self.manual_adjustment != before.manual_adjustment
+        let is_adjusted = self.manual_adjustment != before.manual_adjustment;
+        ran >= PERIOD || !expected || is_adjusted || self.is_settled() != before.is_settled()
     }
 
     /// What a later run in the same boot knows. Its time must be `plausible`.
@@ -244,6 +245,21 @@ mod tests {
     use crate::plausible::PLAUSIBLE_UNTIL;
 
     const SURE: Frequency = Frequency::from_ppm(0.01);
+
+    #[test]
+    fn a_time_is_saved_again_when_its_adjustment_is_over() {
+        let (cluster, start, second) = (known().cluster, known().time, Span::from_secs(1));
+        let (before, amount) = (Span::ZERO, Span::from_millis(50));
+        let manual_adjustment = ManualAdjustment { cluster, number: 1, before, amount, start, step: true };
+        let announced = SavedState { time: start - second, manual_adjustment, ..known() };
+        let after = |seconds: i64, added| {
+            let at = Mark { oscillator: known().at.oscillator + second.times(seconds), ..known().at };
+            SavedState { time: announced.time + second.times(seconds) + added, at, ..announced }
+        };
+        assert!(!after(0, Span::ZERO).replaces(&announced));
+        assert!(after(2, amount).replaces(&announced), "the step is over");
+        assert!(!after(4, amount).replaces(&after(2, amount)));
+    }
 
     #[test]
     fn a_time_that_was_being_set_is_not_known_after_a_restart() {

@@ -108,7 +108,9 @@ impl Bans {
         let is_meant =
             |ban: &Ban| host.covers(&ban.selector) || ban.asked.map(ClientSelector::Name) == Some(selector);
         // Without the narrower ban it would still be banned.
-        if let Some(wider) = self.0.iter().find(|ban| ban.selector.covers(&host) && !is_meant(ban)) {
+        let meant = || self.0.iter().filter(|ban| is_meant(ban)).map(|ban| ban.selector).chain([host]);
+        let covers = |wider: &&Ban| meant().any(|selector| wider.selector.covers(&selector));
+        if let Some(wider) = self.0.iter().filter(|ban| !is_meant(ban)).find(covers) {
             return Err(BanError::Within { name: text.to_owned(), entry: wider.selector });
         }
         if !self.0.iter().any(is_meant) {

@@ -77,9 +77,11 @@ pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclu
         for beyond in beyond_bounds(context, now, transition) {
             (members, largest) = (members + 1, largest.max(beyond));
         }
-        // Those that have come with another cluster's time are counted, too.
+        // Those that have come with another cluster's time are counted, too, if they were measured.
         let cluster = context.timekeeper.cluster();
-        context.members.iter_mut().for_each(|(_, member)| member.cluster = cluster);
+        for (_, member) in context.members.iter_mut().filter(|(_, member)| member.reading().is_some()) {
+            member.cluster = cluster;
+        }
     }
     (members > 0).then_some(ServerEvent::BoundsBroken { members, largest })
 }

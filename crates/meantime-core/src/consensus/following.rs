@@ -82,11 +82,15 @@ impl Timekeeper {
         (phase_then + frequency.over(elapsed), MAX_WINDOW + drift)
     }
 
-    /// The newest ballots of all carriers that are near the time from which the server began to follow.
+    /// The newest ballots of the carriers that are near the time from which the server began to follow.
+    /// Clients that have their time from this server only repeat what it has followed so far.
     fn ballots_near_own(&self, now: Raw, electorate: Electorate<'_>) -> Vec<Ballot> {
         let (own, reach) = self.own_time(now);
-        let carriers = electorate.clients.iter().filter(|member| member.state.has_cluster_time());
-        let ballots = carriers.filter_map(|member| self.ballot(now, member));
+        let is_carrier = |member: &&MemberReading<'_>| {
+            member.is_voter() || (member.state.has_cluster_time() && member.cluster == self.cluster)
+        };
+        let ballots =
+            electorate.clients.iter().filter(is_carrier).filter_map(|member| self.ballot(now, member));
         ballots.filter(|ballot| (ballot.vote.offset - own).abs() <= reach).collect()
     }
 

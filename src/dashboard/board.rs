@@ -354,7 +354,7 @@ fn health_of_server(server: &ServerStatus, age: Span) -> Result<Health, Unhealth
 
 fn undecided(server: &ServerStatus, round: &RoundSummary) -> Unhealthy {
     let cause = server.undecided.clone().unwrap_or(UndecidedCause::Waiting);
-    let figures = Figures::of(round, server.waits_ns);
+    let figures = Figures::of(Some(round), server.waits_ns);
     Unhealthy::Undecided { why: undecided::why(&cause, figures), advice: undecided::advice(&cause, figures) }
 }
 

@@ -17,11 +17,12 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// The figures of a round in which the cluster had no time.
-    pub(crate) fn of(round: &RoundSummary, waits_ns: Option<i64>) -> Figures {
+    /// The figures of a round in which the cluster had no time; `None`: no round is over yet.
+    pub(crate) fn of(round: Option<&RoundSummary>, waits_ns: Option<i64>) -> Figures {
+        let waits = waits_ns.map(Span::from_nanos);
+        let Some(round) = round else { return Figures { waits, ..Figures::default() } };
         let (members, agreeing) = (round.members, round.agreeing);
-        let (radius, waits) = (Span::from_nanos(round.window_ns), waits_ns.map(Span::from_nanos));
-        Figures { members, agreeing, radius, waits }
+        Figures { members, agreeing, radius: Span::from_nanos(round.window_ns), waits }
     }
 }
 

@@ -65,8 +65,8 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
 /// Why the cluster has no time, and what to do.
 fn undecided_lines(server: &ServerStatus) -> String {
     let Some(cause) = &server.undecided else { return String::new() };
-    let round = server.last_round.as_ref();
-    let figures = round.map_or_else(Figures::default, |round| Figures::of(&round.summary, server.waits_ns));
+    let round = server.last_round.as_ref().map(|round| &round.summary);
+    let figures = Figures::of(round, server.waits_ns);
     let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause, figures));
     format!("The cluster has no time: {why}.\n{advice}. Offsets are from the server's own clock.\n")
 }

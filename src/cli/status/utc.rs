@@ -48,15 +48,16 @@ pub(super) fn references<'a>(
 
 /// A line for each reference that is missing.
 pub(super) fn missing(missing: &[MissingReferenceStatus]) -> String {
-    let line = |it: &MissingReferenceStatus| {
-        format!("The reference of {} is missing: {}\n", it.name, why_missing(&it.reason))
-    };
-    let lines: String = missing.iter().map(line).collect();
+    let lines: String = missing.iter().map(|it| format!("The {}\n", what_is_missing(it))).collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }
 
-/// Why a reference is missing, as a clause.
-pub(in crate::cli) fn why_missing(reason: &MissingReferenceWord) -> String {
+/// Whose reference is missing, and why, as a clause that follows "the" or "The".
+pub(in crate::cli) fn what_is_missing(missing: &MissingReferenceStatus) -> String {
+    format!("reference of {} is missing: {}", missing.name, why_missing(&missing.reason))
+}
+
+fn why_missing(reason: &MissingReferenceWord) -> String {
     use MissingReferenceWord::{
         ErrorTooLarge, NotOffered, NotRegistered, Steered, Unreadable, Unsynchronized,
     };

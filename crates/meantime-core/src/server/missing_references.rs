@@ -1,7 +1,8 @@
 //! The references that the server is to follow by name, or to offer itself, and that are missing.
 //!
-//! A member has a minute to register and to offer its reference before it is reported, as after a start of
-//! the server. So a reference that comes and goes is reported once a minute at most.
+//! A member has twelve rounds (a minute at the usual interval) to register and to offer its reference before
+//! it is reported, as after a start of the server. So a reference that comes and goes is reported once in
+//! twelve rounds at most.
 
 use alloc::vec::Vec;
 
@@ -71,7 +72,7 @@ impl MissingReferences {
     }
 }
 
-/// A minute at the usual interval.
+/// So many rounds in a row.
 const REPORTED_AFTER: u32 = 12;
 
 #[cfg(test)]
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(missing.view(Name::new("server")), [shown]);
         assert_eq!(missing.end_round(member, Ok(())), Some(ServerEvent::ReferenceFound { member }));
         assert!(missing.view(Name::new("server")).is_empty());
-        // One that comes and goes within a minute is not reported.
+        // One that comes and goes within twelve rounds is not reported.
         for found in [Err(reason), Ok(()), Err(ReferenceAbsence::NotOffered), Ok(())] {
             assert_eq!(missing.end_round(member, found), None);
         }

@@ -7,8 +7,8 @@
 //! Let A be the carriers that agree within the maximum window, on the same cluster and the same manual time
 //! adjustment, and T the weight of all members, the server's own clock and newcomers included, but not those
 //! of them that show an implausible time: such a clock knows nothing. After the sleep of its machine, a
-//! server knows which members had a vote and that its own clock is not to be trusted: then T is the weight of
-//! those members. The server adopts the time of A
+//! server knows which members had a vote and that its own clock is not to be trusted: for a minute T is the
+//! weight of those members, whether they are back or not. The server adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
@@ -16,9 +16,9 @@
 //!   a larger error, both sides might be within reach of it.
 //! * after a minute, if A is more than half of the carriers, and A and the clocks that consent have more than
 //!   half of T. The server's own clock, unless its kept time counts already, and newcomers consent if they
-//!   are within the radius of A, as in a first vote, and not of a carrier that has another time: a clock that
-//!   is near both cannot tell which is right. So a cluster survives that its server, which has kept nothing,
-//!   and half of its clients restart.
+//!   are within the radius of A, as in a first vote, and not of a carrier that has another time, nor of
+//!   another time that the server has kept to a window: a clock that is near both cannot tell which is right.
+//!   So a cluster survives that its server, which has kept nothing, and half of its clients restart.
 //!
 //! Then it follows A, as long as the time of A still has more than half of all members, and corrects none of
 //! them. With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time
@@ -88,10 +88,12 @@ impl Carriers<'_> {
 
 impl Timekeeper {
     /// The clients that state a cluster time which can be true. One that has answered no probe after a minute
-    /// shows none. If the server has slept and knows which members have a vote, only these.
+    /// shows none. If the server has slept and knows which members have a vote, only these in that minute;
+    /// those of them that have not come back yet count as carriers that agree with none.
     pub(super) fn carriers<'a>(&self, votes: u32, electorate: Electorate<'a>) -> Carriers<'a> {
-        let had_votes = self.slept && electorate.clients.iter().any(MemberReading::is_voter);
-        let may_be_silent = had_votes || votes < CONSENT_AFTER;
+        let before_sleep = self.votes_before_sleep.filter(|_| votes < CONSENT_AFTER);
+        let had_votes = before_sleep.is_some() && electorate.clients.iter().any(MemberReading::is_voter);
+        let may_be_silent = votes < CONSENT_AFTER;
         let plausible = |member: &&MemberReading<'_>| {
             member.reading.map_or(may_be_silent, |reading| self.implausible(&reading).is_none())
         };
@@ -101,7 +103,8 @@ impl Timekeeper {
             .filter(|member| member.state.has_cluster_time() && (member.has_vote || !had_votes))
             .filter(plausible)
             .collect();
-        let weight = members.iter().map(|member| member.weight).sum();
+        let weight: Weight = members.iter().map(|member| member.weight).sum();
+        let weight = before_sleep.filter(|_| had_votes).map_or(weight, |before| weight.max(before));
         Carriers { members, weight, had_votes }
     }
 
@@ -141,7 +144,8 @@ impl Timekeeper {
             let shown = carried.median + manual_adjustment.added_at(base(carried.median));
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
-            let elsewhere = self.elsewhere(now, &same, &others, &carried);
+            let mut elsewhere = self.elsewhere(now, &same, &others, &carried);
+            elsewhere.extend(self.kept_elsewhere(now, shown));
             supporting += self.consenting(now, all, shown, elsewhere);
         }
         let agreeing: Vec<Ballot> =
@@ -197,6 +201,14 @@ impl Timekeeper {
         differing.chain(others).filter_map(|member| Some(member.shown()?.phase)).collect()
     }
 
+    /// What the server shows, minus its oscillator, if it has kept that exactly over a restart, and `shown`
+    /// is another time.
+    fn kept_elsewhere(&self, now: Raw, shown: Span) -> Option<Span> {
+        let own = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
+        let reach = self.kept.filter(is_exact)?.error + MAX_WINDOW;
+        Some(own).filter(|own| (*own - shown).abs() > reach)
+    }
+
     /// The carriers have drifted apart: `time` becomes the cluster's at once, and all are corrected to it.
     fn gather(&mut self, now: Raw, time: Span, electorate: Electorate<'_>, conclusion: &mut Conclusion) {
         conclusion.correction = self.timescale.set(now, time, self.timescale.frequency(), Adjustment::Step);
@@ -222,7 +234,7 @@ impl Timekeeper {
                 carriers.members.iter().filter_map(|member| self.ballot(now, member)).collect();
             ballots.len() > 1 && no_two_agree(&ballots)
         };
-        votes >= CONSENT_AFTER && !carriers.had_votes && apart()
+        votes >= CONSENT_AFTER && self.votes_before_sleep.is_none() && apart()
     }
 
     /// Whether the server's own clock and newcomers may still consent to the time of carriers, or no two of
@@ -282,12 +294,15 @@ impl Timekeeper {
     }
 
     /// Whether the carriers are half of the clients or more, by weight. The server's own clock is one of them
-    /// if it has kept its time; newcomers that show an implausible time do not count.
+    /// if it has kept its time; newcomers that show an implausible time do not count. A server that has had
+    /// the cluster's time, and has not restarted, knows which clients have a vote: one of these is enough.
     pub(super) fn are_half_of_clients(&self, carriers: &Carriers<'_>, electorate: Electorate<'_>) -> bool {
         let own = if self.kept.is_some() { electorate.own } else { Weight::ZERO };
         let carrying: Weight = [carriers.weight, own].into_iter().sum();
         let all = [self.plausible_clients(electorate), own].into_iter().sum();
-        carriers.had_votes || (carriers.are_there() && carrying.is_half_of(all))
+        let knows_voters =
+            self.cluster != ClusterId(0) && electorate.clients.iter().any(MemberReading::is_voter);
+        knows_voters || (carriers.are_there() && carrying.is_half_of(all))
     }
 
     /// The weight of all clients, without newcomers that show an implausible time.
@@ -380,8 +395,8 @@ fn amid_the_good(ballots: &[Ballot], kept: Option<KeptPhase>, own: Weight, all: 
     is_amid.then_some(median)
 }
 
-/// Whether a kept time decides between carriers that are divided.
-fn is_exact(kept: &KeptTime) -> bool {
+/// Whether a kept time decides between carriers that are divided, and is not given up for a mean.
+pub(super) fn is_exact(kept: &KeptTime) -> bool {
     kept.error <= MAX_WINDOW
 }
 

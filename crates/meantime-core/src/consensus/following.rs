@@ -101,6 +101,9 @@ impl Timekeeper {
         let own = VoteReading { offset, error: Span::ZERO, weight: Weight::LEAST };
         let times = ballots.iter().map(|ballot| ballot.vote).chain([own]);
         let median = vote::median(times.map(|vote| (vote.offset, vote.weight))).unwrap_or_default();
+        let nearest =
+            ballots.iter().map(|ballot| ballot.vote.offset).min_by_key(|time| (*time - median).abs());
+        let median = nearest.unwrap_or(median);
         let time = Agreement { median, ..Agreement::default() };
         let agreeing = || ballots.iter().filter(|ballot| time.includes(&ballot.vote, MAX_WINDOW));
         let weight = agreeing().map(|ballot| ballot.vote.weight).sum();

@@ -1,6 +1,7 @@
 //! Listening: there is no cluster time yet. The server adopts the time that most clients carry, or takes the
 //! first vote.
 
+use super::adoption::is_exact;
 use super::ensemble::Ensemble;
 use super::founding;
 use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
@@ -8,6 +9,7 @@ use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
+use crate::saved_state::KeptTime;
 use crate::time::{Frequency, Offset, Raw, Span, Timestamp};
 use crate::wire::{ClusterId, ManualAdjustment};
 use alloc::vec::Vec;
@@ -41,6 +43,10 @@ impl Timekeeper {
         }
         self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
+        if let Some(before) = &mut self.votes_before_sleep {
+            let voters = electorate.clients.iter().filter(|member| member.is_voter());
+            *before = (*before).max(voters.map(|member| member.weight).sum());
+        }
         let carriers = self.carriers(votes, electorate);
         if self.are_half_of_clients(&carriers, electorate) {
             self.undecided_reason = UndecidedReason::WaitingForCarriers;
@@ -87,7 +93,8 @@ impl Timekeeper {
         self.undecided = true;
     }
 
-    /// The classic algorithm, once.
+    /// The classic algorithm, once. If the server has kept its time exactly, and its clock is among those
+    /// that agree, then that time goes on instead of their mean.
     fn first_vote(
         &mut self,
         now: Raw,
@@ -118,9 +125,12 @@ impl Timekeeper {
             conclusion.judge_implausible(&candidates);
             return;
         }
+        let own = candidates[0].plausible_phase().filter(|_| vote.kept[0]);
+        let resumed = own.zip(self.kept.filter(|kept| among == Among::All && is_exact(kept)));
+        let time = resumed.map_or(vote.mean, |(own, _)| own);
         let mut kept = vote.kept.iter();
         let mut judgements = candidates.iter().map(|candidate| {
-            let offset = Offset::ahead_by(candidate.reading?.phase - vote.mean);
+            let offset = Offset::ahead_by(candidate.reading?.phase - time);
             let outside = candidate.excluded.is_none() && !kept.next().copied().unwrap_or_default();
             let exclusion = candidate.excluded.or(outside.then_some(Exclusion::OutsideWindow));
             Some(MemberJudgement::vote(offset, exclusion))
@@ -132,12 +142,34 @@ impl Timekeeper {
         conclusion.judgements = judgements.collect();
         conclusion.report.outcome = Outcome::Agreed;
         conclusion.transition = Some(PhaseTransition::Agreed);
-        // Without a prior frequency, the new cluster starts at the rate of the server's oscillator. A prior
+        match resumed {
+            Some((_, kept)) => self.resume_kept(now, kept, conclusion),
+            None => self.begin_cluster(now, vote.mean, new_cluster, conclusion),
+        }
+    }
+
+    /// The cluster whose time the server has kept goes on: the mean of clocks that know no time would be a
+    /// step for members that come later.
+    fn resume_kept(&mut self, now: Raw, kept: KeptTime, conclusion: &mut Conclusion) {
+        let base = kept.manual_adjustment.base_of(self.timescale.published(now));
+        (self.cluster, self.manual_adjustment) = (kept.cluster, kept.manual_adjustment);
+        self.kept = None;
+        self.set_first_time(now, base - Timestamp::from_nanos(now.as_nanos()), conclusion);
+    }
+
+    /// A new cluster begins with this time, minus the server's oscillator.
+    fn begin_cluster(&mut self, now: Raw, phase: Span, cluster: ClusterId, conclusion: &mut Conclusion) {
+        (self.cluster, self.manual_adjustment) = (cluster, ManualAdjustment::NONE);
+        self.forget_kept();
+        self.set_first_time(now, phase, conclusion);
+    }
+
+    fn set_first_time(&mut self, now: Raw, phase: Span, conclusion: &mut Conclusion) {
+        // Without a prior frequency, a new cluster starts at the rate of the server's oscillator. A prior
         // one is better: the members remember the same cluster's rate.
         let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
-        conclusion.correction = self.timescale.set(now, vote.mean, frequency, Adjustment::Step);
+        conclusion.correction = self.timescale.set(now, phase, frequency, Adjustment::Step);
         conclusion.adjustment = Adjustment::Step;
-        (self.cluster, self.manual_adjustment) = (new_cluster, ManualAdjustment::NONE);
         self.ensemble = Ensemble::with_prior(self.prior);
         self.become_steady();
     }

@@ -82,7 +82,7 @@ impl Timekeeper {
     }
 
     /// What the manual time adjustment adds to the estimate of base time.
-    pub(super) fn manual_part(&self, raw: Raw) -> Span {
+    pub fn manual_part(&self, raw: Raw) -> Span {
         self.manual_adjustment.added_at(self.timescale.estimate(raw))
     }
 

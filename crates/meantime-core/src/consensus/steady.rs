@@ -117,12 +117,14 @@ impl Timekeeper {
     }
 
     /// The majority of those with a vote agrees, and not with the server. The first time may be chance; the
-    /// second time in a row the server is deposed, if they are a majority of all members.
+    /// second time in a row the server is deposed, if they are a majority of all members. If they are not,
+    /// for long, the server listens again: newcomers get no time from a server in doubt, and so no vote.
     fn doubt_own_clock(&mut self, now: Raw, vote: &SteadyVote, conclusion: &mut Conclusion) {
         let clients = &vote.among_clients;
         let phase = self.timescale.phase_at(now) + clients.median;
         let observed = EnsembleObservation { at: now, phase, deviation_s: vote.noise.as_secs_f64() };
         let Some(before) = self.doubt.replace(observed).filter(|_| vote.deposes_server()) else {
+            self.count_unsure_round(now);
             return;
         };
         conclusion.transition = Some(PhaseTransition::Deposed(Offset::ahead_by(-clients.median)));

@@ -4,6 +4,7 @@ use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
 use super::utc_leader::UtcLeader;
+use super::weight::Weight;
 use super::window::{AgreementWindow, MAX_WINDOW};
 use crate::PlausibleTimes;
 use crate::config::LeadingConfig;
@@ -44,9 +45,10 @@ pub struct Timekeeper {
     pub(super) undecided_reason: UndecidedReason,
     /// The cluster time that the server has kept over a restart.
     pub(super) kept: Option<KeptTime>,
-    /// Whether the server's machine has slept since its clock had the cluster's time: it knows which members
-    /// have a vote, and its own clock is not to be trusted.
-    pub(super) slept: bool,
+    /// What the members with a vote count, if the server's machine has slept since its clock had the
+    /// cluster's time: it knows these members, and its own clock is not to be trusted. The weight is that of
+    /// the round with the most of them since then: those that come back late are members, too.
+    pub(super) votes_before_sleep: Option<Weight>,
     /// When the server began to follow its clients, and their time minus its oscillator then.
     pub(super) followed_from: (Raw, Span),
     /// When the server began to listen, or had no client last.
@@ -109,7 +111,7 @@ impl Timekeeper {
             undecided: false,
             undecided_reason: UndecidedReason::NoClients,
             kept: config.kept,
-            slept: false,
+            votes_before_sleep: None,
             followed_from: (raw, Span::ZERO),
             listens_since: raw,
         }
@@ -154,9 +156,7 @@ impl Timekeeper {
     pub fn wants_round_soon(&self, unheard: usize) -> bool {
         match self.phase {
             Phase::Listening(_) => self.is_waiting_for(unheard),
-            Phase::Following(_) | Phase::Steady => {
-                self.doubt.is_some() || (1..=MAX_HASTENED).contains(&self.unsure)
-            }
+            Phase::Following(_) | Phase::Steady => (1..=MAX_HASTENED).contains(&self.unsure),
         }
     }
 
@@ -221,7 +221,7 @@ impl Timekeeper {
         self.recipients = Recipients::None;
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
-        self.slept = true;
+        self.votes_before_sleep = Some(Weight::ZERO);
         self.listens_since = raw;
         self.doubt = None;
         self.unsure = 0;
@@ -248,7 +248,7 @@ impl Timekeeper {
     /// From now on the server's clock carries the cluster's time.
     pub(super) fn become_steady(&mut self) {
         self.phase = Phase::Steady;
-        self.slept = false;
+        self.votes_before_sleep = None;
         self.window.forget();
         self.doubt = None;
         self.unsure = 0;
@@ -259,7 +259,7 @@ impl Timekeeper {
     pub(super) fn begin_following(&mut self, now: Raw) {
         self.phase = Phase::Following(SILENT_ROUNDS);
         self.followed_from = (now, self.timescale.phase_at(now));
-        self.slept = false;
+        self.votes_before_sleep = None;
         self.forget_kept();
         self.doubt = None;
         self.unsure = 0;
@@ -272,8 +272,8 @@ impl Timekeeper {
         self.utc.forget_phase();
     }
 
-    /// Counts a round without a majority. After some, the window is opened; after more, the server listens
-    /// again, also if it follows for too long.
+    /// Counts a round without a majority that agrees with the server. After some, the window is opened; after
+    /// more, the server listens again, also if it follows for too long.
     pub(super) fn count_unsure_round(&mut self, now: Raw) {
         self.unsure += 1;
         let follows = matches!(self.phase, Phase::Following(_));
@@ -283,6 +283,7 @@ impl Timekeeper {
         }
         if self.unsure == LISTEN_AFTER || is_too_long {
             self.unsure = 0;
+            self.doubt = None;
             // The prior frequency may be wrong.
             self.prior = None;
             self.ensemble = Ensemble::default();

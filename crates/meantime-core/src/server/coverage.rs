@@ -77,9 +77,9 @@ pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclu
         for beyond in beyond_bounds(context, now, transition) {
             (members, largest) = (members + 1, largest.max(beyond));
         }
-        // Those that have come with another cluster's time are counted, too, if they were measured.
-        let cluster = context.timekeeper.cluster();
-        for (_, member) in context.members.iter_mut().filter(|(_, member)| member.reading().is_some()) {
+        // Those that have come with another cluster's time are counted, too, if they were measured lately.
+        let (cluster, max_age) = (context.timekeeper.cluster(), context.config.lifetime());
+        for (_, member) in context.members.iter_mut().filter(|(_, it)| newest(it, now, max_age).is_some()) {
             member.cluster = cluster;
         }
     }
@@ -90,20 +90,29 @@ pub(super) fn broken_bounds(context: &mut Context, now: Now, conclusion: &Conclu
 /// transition.
 fn beyond_bounds(context: &mut Context, now: Now, transition: PhaseTransition) -> Vec<Span> {
     let (timescale, max_age) = (*context.timekeeper.timescale(), context.config.lifetime());
+    let added = context.timekeeper.manual_part(now.raw);
     let beyond = |(member, adjustment): (&mut Member, Option<&ManualAdjustment>)| {
-        let reading = member.reading().filter(|measured| now.raw - measured.t4 <= max_age);
-        let measured = reading.filter(|_| member.state.has_cluster_time())?;
+        let measured = newest(member, now, max_age).filter(|_| member.state.has_cluster_time())?;
         let (shown, drift) = match transition {
             // Clocks are counted as they are shown; how fast they drift from the mean is not known.
             PhaseTransition::Agreed => (shown(&measured, member.manual_adjustment(adjustment)), TOLERANCE),
             PhaseTransition::Adopted => (measured, TOLERANCE),
             _ => (measured, Frequency::ZERO),
         };
-        let offset = shown.offset_from(timescale.phase_at(shown.at()));
+        let time = match transition {
+            PhaseTransition::Agreed => timescale.phase_at(shown.at()) + added,
+            _ => timescale.phase_at(shown.at()),
+        };
+        let offset = shown.offset_from(time);
         let beyond = shown.beyond_bound(offset)? - drift.over(now.raw - shown.at());
         (beyond > Span::ZERO).then_some(beyond)
     };
     context.members.iter_with_adjustments().filter_map(beyond).collect()
+}
+
+/// A member's newest measurement, if it is not older than `max_age`.
+fn newest(member: &Member, now: Now, max_age: Span) -> Option<Measurement> {
+    member.reading().filter(|measured| now.raw - measured.t4 <= max_age)
 }
 
 /// A measurement of a clock as it is shown, with the manual time adjustment that it carries.

@@ -55,17 +55,19 @@ impl Gate {
             && self.all_answers.allow(now, per_second.saturating_mul(2))
     }
 
-    /// Whether a new member may be admitted now, since each causes work and an event; if so, it is counted.
+    /// Whether a new session may begin now, since each causes work and an event; if so, it is counted. That
+    /// of a known member counts for its machine alone, so that others cannot keep it from registering again.
     pub(super) fn allows_admission(
         &mut self,
         now: Monotonic,
         config: &ServerConfig,
         address: IpAddr,
+        is_known: bool,
     ) -> bool {
         let bucket = self.bucket(machine(config, address));
         let is_fair =
             address.is_loopback() || self.admissions[bucket].allow(now, admissions_per_machine(config));
-        is_fair && self.all_admissions.allow(now, admissions_per_second(config))
+        is_fair && (is_known || self.all_admissions.allow(now, admissions_per_second(config)))
     }
 
     /// Whether the machine or the network of this address has the maximum number of members.
@@ -212,6 +214,26 @@ mod tests {
         assert_eq!(answered.count(), 2_500);
         assert!(gate.allows_answer(at(0), &config, ip("198.51.100.1")));
         assert!(gate.allows_answer(at(2), &config, ip("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_machine_begins_sixteen_sessions_a_second_be_they_new_or_not() {
+        let (config, mut gate) = (ServerConfig::default(), Gate::new([3; 16]));
+        let mut admitted = |address, is_known| {
+            let admits = |gate: &mut Gate| gate.allows_admission(at(0), &config, ip(address), is_known);
+            (0..1_000).filter(|_| admits(&mut gate)).count()
+        };
+        assert_eq!((admitted("192.0.2.1", true), admitted("192.0.2.1", false)), (16, 0));
+        assert_eq!((admitted("192.0.2.2", false), admitted("127.0.0.1", true)), (16, 1_000));
+    }
+
+    #[test]
+    fn a_member_registers_again_though_strangers_use_up_the_admissions() {
+        let (config, mut gate) = (ServerConfig::default(), Gate::new([3; 16]));
+        let strangers = (0..10_000_u32).map(|k| IpAddr::from([198, 18, (k >> 8) as u8, k as u8]));
+        let admitted = strangers.filter(|stranger| gate.allows_admission(at(0), &config, *stranger, false));
+        assert_eq!(admitted.count(), 1_000);
+        assert!(gate.allows_admission(at(0), &config, ip("192.0.2.1"), true));
     }
 
     #[test]

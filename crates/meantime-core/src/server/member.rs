@@ -31,7 +31,8 @@ pub(super) struct Member {
     pub node: NodeId,
     /// Its session.
     pub session: SessionId,
-    /// The cluster whose time it carried when it registered, or which has corrected it since; 0: none.
+    /// The cluster whose time it carried when it registered, 0: none; or this server's, if the time of that
+    /// was taken over when the member was measured, or it is corrected to that from another cluster's.
     pub cluster: ClusterId,
     /// Its name.
     pub name: Name,
@@ -240,7 +241,7 @@ impl Member {
         if self.has_vote() {
             return;
         }
-        self.agreed = if agrees { self.agreed + 1 } else { 0 };
+        self.agreed = if agrees { self.agreed.saturating_add(1).min(u8::MAX - 1) } else { 0 };
         if self.agreed >= needed {
             self.give_vote();
         }

@@ -107,7 +107,7 @@ impl Registrar {
         let known = same_node(&context.members, request).into_iter().flatten().next().is_some();
         let full = context.members.len() >= context.config.max_clients;
         let has_room = known || !(full || self.gate.is_full_at(&context.config, path.peer.ip()));
-        if has_room && !known && !self.gate.allows_admission(now.mono, &context.config, path.peer.ip()) {
+        if has_room && !self.gate.allows_admission(now.mono, &context.config, path.peer.ip(), known) {
             return Registration::NotAdmitted(Fate::Busy);
         }
         match has_room.then(|| self.admit(context, now, request)).flatten() {
@@ -258,11 +258,14 @@ fn remember_vote(context: &mut Context, now: Now, slot: Slot) {
     context.members.remembered().remember(now.mono, group, context.config.max_clients);
 }
 
-/// Gives a new member the vote that its group has had.
+/// Gives a new member the vote that its group has had. While the server follows its members, one without
+/// a cluster's time gets none: it will have its time from this server, and would only repeat it.
 fn recall_vote(context: &mut Context, now: Now, slot: Slot) {
     let Some(group) = group_hash(context, slot) else { return };
-    let has_vote = context.members.remembered().includes(now.mono, group);
-    if let Some(member) = context.members.at(slot).filter(|_| has_vote) {
+    let had_vote = context.members.remembered().includes(now.mono, group);
+    let is_learning = context.timekeeper.is_learning();
+    let counts = |it: &&mut Member| had_vote && (!is_learning || it.state.has_cluster_time());
+    if let Some(member) = context.members.at(slot).filter(counts) {
         member.give_vote();
     }
 }

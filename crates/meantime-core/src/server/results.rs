@@ -105,7 +105,9 @@ impl RoundResults {
             self.own_exclusion = own.exclusion;
         }
         let mut new_minority: Vec<Slot> = Vec::new();
-        let needed = rounds_to_vote(context.config.interval);
+        // Members that have joined a following server have their time from it.
+        let is_learning = context.timekeeper.is_learning();
+        let needed = if is_learning { u8::MAX } else { rounds_to_vote(context.config.interval) };
         for ((slot, member), judgement) in context.members.iter_mut().zip(&conclusion.judgements) {
             let Some(judgement) = judgement else { continue };
             let voter = Voter::Client(member.peer());
@@ -190,8 +192,7 @@ fn exclusion_event(
 const MINORITY_ROUNDS: i64 = 3;
 
 /// In how many rounds a newcomer has to agree before it has a vote: two minutes at the usual interval. Many
-/// that come at once cannot become a majority before an operator sees them, and a following server has
-/// learned the time of those that were there.
+/// that come at once cannot become a majority before an operator sees them.
 fn rounds_to_vote(interval: Span) -> u8 {
     let rounds = PROBATION.as_nanos() / interval.as_nanos().max(1);
     rounds.clamp(3, 24) as u8

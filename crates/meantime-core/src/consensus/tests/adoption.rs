@@ -318,12 +318,18 @@ fn a_server_keeps_its_cluster_whatever_other_ones_its_members_name() {
 }
 
 #[test]
-fn a_kept_time_of_another_cluster_does_not_keep_a_server_from_its_only_client() {
-    let mut story = Story::begin();
-    story.timekeeper.kept = Some(kept_time(ClusterId(4), Span::from_millis(1)));
-    let transitions: Vec<_> =
-        (0..20).filter_map(|_| story.round(&[member(SECOND.times(3))]).transition).collect();
-    assert!(transitions.contains(&PhaseTransition::Adopted), "{transitions:?}");
+fn a_server_that_has_kept_the_time_of_another_cluster_adopts_that_of_its_only_client_if_it_is_the_same() {
+    for (apart, error, adopts) in [(20, 1, true), (3_000, 1, false), (3_000, 60, true)] {
+        let mut story = Story::begin();
+        story.timekeeper.kept = Some(kept_time(ClusterId(4), Span::from_millis(error)));
+        let client = member(Span::from_millis(apart));
+        let transitions: Vec<_> = (0..20).filter_map(|_| story.round(&[client]).transition).collect();
+        assert_eq!(
+            transitions.contains(&PhaseTransition::Adopted),
+            adopts,
+            "{apart}, {error}: {transitions:?}"
+        );
+    }
 }
 
 #[test]
@@ -342,4 +348,20 @@ fn a_server_that_slept_among_divided_members_says_so_and_can_be_told_the_time() 
     let time = PLAUSIBLE_FROM + Span::from_secs(86_400 * 2);
     assert!(story.timekeeper.found(story.now, time, ClusterId(8)).is_ok());
     assert_eq!((story.timekeeper.phase, story.timekeeper.undecided()), (Phase::Steady, None));
+}
+
+#[test]
+fn members_that_come_back_late_after_a_sleep_leave_the_time_to_no_few() {
+    let mut story = Story::steady(3);
+    story.timekeeper.wake_up(story.now, HOUR);
+    let (silent, liar) = (member(Span::ZERO).unheard(), member(HOUR.times(5)));
+    for _ in 0..4 {
+        assert_eq!(story.round(&[silent, silent, liar]).transition, None);
+    }
+    let told: Vec<_> = (0..60).filter_map(|_| story.round(&[liar]).transition).collect();
+    assert_eq!(told, [PhaseTransition::Undecided]);
+    assert_eq!(story.timekeeper.recipients(), Recipients::None);
+    let back = member(story.timekeeper.shown_phase(story.now));
+    let told: Vec<_> = (0..60).filter_map(|_| story.round(&[back, back, liar]).transition).collect();
+    assert_eq!(told, [PhaseTransition::Adopted, PhaseTransition::Resumed]);
 }

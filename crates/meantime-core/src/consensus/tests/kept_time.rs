@@ -1,0 +1,69 @@
+//! A server that has kept its time over a restart, exactly, among clients that do not support it.
+
+use super::*;
+
+/// A server that has kept the time of `CLUSTER` to a millisecond.
+fn keeper() -> Story {
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(kept_time(CLUSTER, Span::from_millis(1)));
+    story
+}
+
+/// The transitions in so many rounds.
+fn transitions(story: &mut Story, rounds: u32, clients: &[TestClient]) -> Vec<PhaseTransition> {
+    (0..rounds).filter_map(|_| story.round(clients).transition).collect()
+}
+
+#[test]
+fn the_clusters_time_goes_on_with_newcomers_if_the_carriers_come_late() {
+    let mut story = keeper();
+    let newcomers = [new_member(SECOND.times(20)); 2];
+    assert_eq!(transitions(&mut story, 6, &newcomers), [PhaseTransition::Agreed]);
+    assert_eq!(story.timekeeper.cluster(), CLUSTER);
+    assert_eq!(story.timekeeper.shown_phase(story.now), Span::ZERO);
+    // The good carriers find their own time.
+    let clients = [member(Span::ZERO); 3];
+    for _ in 0..30 {
+        assert_eq!(story.round(&clients).report.outcome, Outcome::Agreed);
+    }
+}
+
+#[test]
+fn a_manual_adjustment_goes_on_with_the_kept_time() {
+    let mut story = Story::begin();
+    let start = Timestamp::from_nanos(story.now.as_nanos()) - HOUR;
+    let (amount, before) = (SECOND, Span::ZERO);
+    let manual_adjustment =
+        ManualAdjustment { cluster: CLUSTER, number: 1, before, amount, start, step: true };
+    story.timekeeper.kept =
+        Some(KeptTime { cluster: CLUSTER, error: Span::from_millis(1), manual_adjustment });
+    let before = story.timekeeper.shown(story.now);
+    let began = story.now;
+    assert_eq!(transitions(&mut story, 6, &[new_member(SECOND); 2]), [PhaseTransition::Agreed]);
+    assert_eq!(story.timekeeper.shown(story.now) - before, story.now - began);
+    assert_eq!(*story.timekeeper.manual_adjustment(), manual_adjustment);
+}
+
+#[test]
+fn newcomers_elsewhere_outvote_a_kept_time() {
+    let mut story = keeper();
+    assert_eq!(transitions(&mut story, 6, &[new_member(HOUR); 3]), [PhaseTransition::Agreed]);
+    assert_eq!(story.timekeeper.cluster(), FRESH);
+}
+
+#[test]
+fn nobody_consents_to_a_carrier_that_a_kept_time_contradicts() {
+    for (newcomers, apart) in [(0, 29), (2, 29), (4, 29), (2, 5)] {
+        let mut story = keeper();
+        let mut clients = vec![new_member(Span::ZERO); newcomers];
+        clients.push(member(SECOND.times(apart)));
+        let told = transitions(&mut story, 40, &clients);
+        assert!(!told.contains(&PhaseTransition::Adopted), "{newcomers} newcomers, {apart} s: {told:?}");
+        assert!(story.timekeeper.shown_phase(story.now).abs() < SECOND);
+        // The good clients were late.
+        clients.extend([member(Span::ZERO); 3]);
+        transitions(&mut story, 60, &clients);
+        let moved = story.timekeeper.shown_phase(story.now).abs();
+        assert!(moved < Span::from_millis(1), "{newcomers} newcomers, {apart} s: {moved}");
+    }
+}

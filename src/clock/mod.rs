@@ -13,9 +13,11 @@
 //! | `oscillator` | a node's oscillator as arithmetic over the host's |
 //! | `reference` | [`SystemReference`]: whether the machine's own time is a time from outside |
 //! | `suspension` | whether the machine has been suspended |
-//! | `converter` | from the kernel's timestamps, readings of the wall clock, to the oscillator |
+//! | `converter` | from timestamps, readings of the wall clock or of a card's, to the oscillator |
+//! | [`hardware`] | [`Card`]: the clocks of network cards, and whether their timestamps can be used |
 
 mod converter;
+pub mod hardware;
 mod host;
 mod node_clock;
 mod oscillator;
@@ -28,6 +30,7 @@ mod suspension;
 pub mod system;
 
 pub use converter::{ConversionError, TimestampConverter};
+pub use hardware::{Card, CardClock, Direction, Refusal};
 pub use host::{monotonic, total_suspension};
 pub use node_clock::{NodeClock, Resumed};
 pub use oscillator::NodeOscillator;

@@ -22,6 +22,11 @@ impl HostRaw {
         Span::from_nanos(self.0) - Span::from_nanos(earlier.0)
     }
 
+    /// The reading so much later.
+    pub fn after(self, span: Span) -> HostRaw {
+        self.before(-span)
+    }
+
     /// The reading so much earlier.
     pub(super) fn before(self, span: Span) -> HostRaw {
         HostRaw((Span::from_nanos(self.0) - span).as_nanos())

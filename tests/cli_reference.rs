@@ -15,7 +15,7 @@ fn generated() -> String {
     section(&mut page, "meantime", &mut program.clone());
     for subcommand in program.get_subcommands_mut() {
         let name = subcommand.get_name().to_owned();
-        if name != "help" {
+        if name != "help" && !subcommand.is_hide_set() {
             section(&mut page, &format!("meantime {name}"), subcommand);
             for nested in subcommand.get_subcommands_mut().filter(|nested| nested.get_name() != "help") {
                 let title = format!("meantime {name} {}", nested.get_name());

@@ -18,7 +18,7 @@ use std::time::Duration;
 use meantime::clock::{ClockSample, HostRaw, NodeClock, Overlay, Resumed};
 use meantime::event_loop::{EventLoop, LoopHandler};
 use meantime::report::ClockSnapshot;
-use meantime::udp::{ClientSocket, Resolver};
+use meantime::udp::{ClientSocket, Resolver, Stamping};
 use meantime_core::config::MAX_FREQUENCY;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::event::Adjustment;
@@ -258,7 +258,7 @@ fn published_time_is_monotone_and_within_the_slew_limit_however_often_it_is_read
         reader: reader.clone(),
     };
     let resolver = Resolver::new(address.parse().expect("an address"));
-    let link = ClientSocket::new(resolver).with_kernel_timestamps();
+    let link = ClientSocket::new(resolver).with_timestamps(Stamping::Kernel);
     // Two milliseconds are slewed in four seconds.
     let jumps = vec![(50, Span::from_millis(2)), (120, Span::from_millis(-2))];
     let mut director =

@@ -133,16 +133,38 @@ fn a_node_that_steers_the_clock_keeps_that_capability_and_no_other() {
     if !geteuid().is_root() {
         return not_run("the test of the one right that is kept: only root has it");
     }
+    const CAP_SYS_TIME: u64 = 1 << 25;
+    assert_only_kept(RetainedPrivilege::SetClock, CAP_SYS_TIME);
+}
+
+#[test]
+fn the_process_that_restores_cards_keeps_that_capability_and_no_other() {
+    if !geteuid().is_root() {
+        return not_run("the test of the one right that is kept for network cards: only root has it");
+    }
+    const CAP_NET_ADMIN: u64 = 1 << 12;
+    assert_only_kept(RetainedPrivilege::ConfigureCards, CAP_NET_ADMIN);
+}
+
+/// Drops privileges and checks which capabilities are left: these bits, if this machine has granted them.
+fn assert_only_kept(privilege: RetainedPrivilege, bits: u64) {
+    let all = capability_sets()[1];
     // Capabilities belong to a thread, and this test is one.
-    drop_privileges(None, RetainedPrivilege::SetClock).expect("root may give up what it has");
+    drop_privileges(None, privilege).expect("root may give up what it has");
+    let kept = all & bits;
+    assert_eq!(capability_sets(), [0, kept, kept, 0, 0]);
+    let status = fs::read_to_string("/proc/thread-self/status").expect("a thread");
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+}
+
+/// The capabilities of this thread, in the order of [`SETS`].
+fn capability_sets() -> [u64; 5] {
     let status = fs::read_to_string("/proc/thread-self/status").expect("a thread");
     let held = |set: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(&format!("{set}:"))).expect(set);
         u64::from_str_radix(line.trim(), 16).expect("a set of bits")
     };
-    const CAP_SYS_TIME: u64 = 1 << 25;
-    assert_eq!(SETS.map(held), [0, CAP_SYS_TIME, CAP_SYS_TIME, 0, 0]);
-    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    SETS.map(held)
 }
 
 fn meantime(arguments: &[&str]) -> Output {

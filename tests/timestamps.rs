@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -60,6 +61,25 @@ fn where_the_kernel_records_timestamps_both_nodes_use_them() {
     assert!((0..20_000).contains(&usual), "delays of {usual} ns are those of user-space time");
     assert!(nodes[0].end(Signal::SIGTERM).0.success());
     assert!(!nodes[0].log().contains("implausible"), "{}", nodes[0].log());
+}
+
+#[test]
+fn without_a_network_card_auto_says_why_and_hardware_ends() {
+    let hub = server("127.0.0.1:0", &["--interval", "500ms"]);
+    if hub.wait_for_any("listening")["timestamps"] != "kernel" {
+        return not_run("the kernel gives no timestamps on loopback");
+    }
+    let why = "timestamps: not of all network cards: 127.0.0.1 has none";
+    assert!(hub.log().contains(why), "{}", hub.log());
+    for arguments in [&["server", "--listen", "127.0.0.1:0"][..], &["client", &hub.address()]] {
+        let program = env!("CARGO_BIN_EXE_meantime");
+        let ended = Command::new(program).args(arguments).args(["--timestamps", "hardware"]).output();
+        let ended = ended.expect("meantime starts");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let last = said.lines().last().unwrap_or_default();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(last.contains("no network card stamps this node's datagrams: 127.0.0.1 has none"), "{said}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::Failure;
 use super::advice::Advice;
 use super::logging::EVENT_TARGET;
 use super::names;
-use super::node::{Equipment, NodeArgs};
+use super::node::{Equipment, NodeArgs, Timestamps};
 use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
 use super::units;
@@ -82,6 +82,9 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let mut clock = args.node.clock(step_threshold)?;
     // Before the right to read the file is given up.
     let file = args.node.keys()?;
+    // Its restorer ends last.
+    let Timestamps { stamping, cards, restorer: _restorer } =
+        args.node.timestamps(resolver.local_address())?;
     let control = args.node.drop_privileges::<Client>()?;
     let owner = file.as_ref().and_then(KeyFile::owner);
     let name = args.name.or(owner).unwrap_or_else(host_name);
@@ -107,11 +110,11 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     log::info!(target: EVENT_TARGET, "following the server {}", args.server);
     let advice = Advice::about(&args.server, !config.keys.is_empty());
     let client = Client::new(config, random_bytes()?, now);
-    let connection = match args.node.wants_kernel_timestamps()? {
-        true => ClientSocket::new(resolver).with_kernel_timestamps(),
-        false => ClientSocket::new(resolver),
+    let connection = match stamping {
+        Some(stamping) => ClientSocket::new(resolver).with_timestamps(stamping),
+        None => ClientSocket::new(resolver),
     };
-    let equipment = Equipment { control, state_file, advice: Some(advice) };
+    let equipment = Equipment { control, state_file, advice: Some(advice), cards };
     args.node.run(client, connection, clock, None, equipment)
 }
 

@@ -24,6 +24,7 @@ pub mod plot;
 mod random;
 mod record;
 mod references;
+mod restore_cards;
 mod server;
 mod set_time;
 pub mod simulate;
@@ -62,6 +63,8 @@ enum Subcommands {
     Simulate(Box<simulate::SimulateArgs>),
     Keygen(keygen::KeygenArgs),
     Load(load::LoadArgs),
+    #[command(hide = true)]
+    RestoreCards(restore_cards::RestoreCardsArgs),
 }
 
 /// The command line's definition, for the reference page and for completion scripts.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Subcommands::Simulate(args) => simulate::run(args).map(done),
         Subcommands::Keygen(args) => keygen::run(args).map(done),
         Subcommands::Load(args) => load::run(args).map(done),
+        Subcommands::RestoreCards(args) => restore_cards::run(args).map(done),
     });
     result.unwrap_or_else(|failure| failure.report())
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Failure;
 use super::logging::EVENT_TARGET;
 use super::names::{self, NameError};
-use super::node::{Equipment, KeptState, NodeArgs};
+use super::node::{Equipment, KeptState, NodeArgs, Timestamps};
 use super::output::Listening;
 use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
@@ -151,9 +151,14 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
             "--deny name:{name} works with --key-file only: without keys a client can take any name; deny its address"
         )));
     }
-    let stamped = args.node.wants_kernel_timestamps()?;
     let listener = ServerSocket::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
-    let listener = if stamped { listener.with_kernel_timestamps() } else { listener };
+    let local = Some(args.listen.ip()).filter(|local| !local.is_unspecified());
+    // Its restorer ends last.
+    let Timestamps { stamping, cards, restorer: _restorer } = args.node.timestamps(local)?;
+    let listener = match stamping {
+        Some(stamping) => listener.with_timestamps(stamping),
+        None => listener,
+    };
     let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let mut clock = args.node.clock(STEP_THRESHOLD)?;
     let control = args.node.drop_privileges::<Server>()?;
@@ -161,7 +166,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     let now = clock.now();
     let server = Server::new(args.config(kept, keys, plausible), random_bytes()?, now);
     log::info!(target: EVENT_TARGET, "listening on {address}, a round each {}", args.interval);
-    let equipment = Equipment { control, state_file, advice: None };
+    let equipment = Equipment { control, state_file, advice: None, cards };
     args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)
 }
 

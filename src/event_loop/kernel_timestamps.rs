@@ -1,8 +1,8 @@
-//! The kernel's timestamps as readings of the node's oscillator, and whether they come.
+//! The kernel's timestamps as readings of the host's oscillator, and whether they come.
 
-use crate::clock::{ConversionError, NodeClock, TimestampConverter};
+use crate::clock::{ConversionError, HostRaw, NodeClock, TimestampConverter};
 use crate::udp::TimestampSource;
-use meantime_core::time::{Monotonic, Raw, Span, Timestamp};
+use meantime_core::time::{Monotonic, Span, Timestamp};
 
 /// Converts the kernel's timestamps, and decides whether the kernel is the timestamp source.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ impl KernelTimestamps {
         &mut self,
         clock: &impl NodeClock,
         timestamp: Option<Timestamp>,
-    ) -> Option<Raw> {
-        let received = timestamp.and_then(|timestamp| self.convert(clock, timestamp));
+    ) -> Option<HostRaw> {
+        let received = timestamp.and_then(|timestamp| self.convert(timestamp));
         self.missing = if received.is_some() { 0 } else { self.missing.saturating_add(1) };
         let source = match (self.source, received) {
             (TimestampSource::User, None) => TimestampSource::User,
@@ -99,19 +99,14 @@ impl KernelTimestamps {
     }
 
     /// When a datagram was sent, by its timestamp; `None` if that is not usable.
-    pub(super) fn convert_sent(&mut self, clock: &impl NodeClock, timestamp: Timestamp) -> Option<Raw> {
+    pub(super) fn convert_sent(&mut self, timestamp: Timestamp) -> Option<HostRaw> {
         self.unreported = 0;
-        self.convert(clock, timestamp)
+        self.convert(timestamp)
     }
 
-    fn convert(&self, clock: &impl NodeClock, timestamp: Timestamp) -> Option<Raw> {
-        match self.converter.convert(timestamp) {
-            Ok(host) => Some(clock.raw_at(host)),
-            Err(error) => {
-                log::trace!("a timestamp of the kernel is not used: {error}");
-                None
-            }
-        }
+    fn convert(&self, timestamp: Timestamp) -> Option<HostRaw> {
+        let refused = |error: &ConversionError| log::trace!("a timestamp of the kernel is not used: {error}");
+        self.converter.convert(timestamp).inspect_err(refused).ok()
     }
 }
 
@@ -147,9 +142,9 @@ mod tests {
         timestamps.convert_received(&clock, None);
         assert_eq!(timestamps.source(), TimestampSource::User);
         // A pair of readings that was interrupted is not used; that hardly ever happens twice in a row.
-        let before = clock.now().raw;
+        let before = clock.read().host;
         let received = (0..100).find_map(|_| convert_new(&mut timestamps)).unwrap();
-        let passed = received - before;
+        let passed = received.since(before);
         assert!(passed > Span::from_millis(-1) && passed < Span::from_secs(1), "{passed}");
         assert_eq!(timestamps.source(), TimestampSource::Kernel);
     }

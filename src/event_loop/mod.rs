@@ -14,7 +14,8 @@
 //! |---|---|
 //! | `run` | [`EventLoop`]: node, clock, poll, signals, control socket |
 //! | `network` | the transport, readiness, the batches that are received and sent |
-//! | `kernel_timestamps` | the kernel's timestamps on the node's oscillator, and whether they come |
+//! | `kernel_timestamps` | the kernel's timestamps on the host's oscillator, and whether they come |
+//! | `hardware_timestamps` | the network cards' in their place, and the datagrams that wait for theirs |
 //! | `ticker` | periodic work |
 //! | `failure_counter` | failures of the network |
 //! | `handler` | what the program implements |
@@ -22,6 +23,7 @@
 
 mod failure_counter;
 mod handler;
+mod hardware_timestamps;
 mod kernel_timestamps;
 mod network;
 mod published_time;
@@ -29,7 +31,10 @@ mod run;
 mod ticker;
 
 pub use handler::LoopHandler;
+pub use hardware_timestamps::InstalledCard;
 pub use run::EventLoop;
 
+#[cfg(all(test, target_os = "linux"))]
+mod card_tests;
 #[cfg(test)]
 mod tests;

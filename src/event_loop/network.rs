@@ -8,20 +8,22 @@
 use std::io;
 use std::net::SocketAddr;
 
-use meantime_core::time::{Monotonic, Now, Timestamp};
-use meantime_core::{Node, StampId, Transmit};
+use meantime_core::time::{Monotonic, Now};
+use meantime_core::{Node, Transmit};
 use mio::event::Event;
 use mio::{Registry, Token};
 
 use super::failure_counter::FailureCounter;
+use super::hardware_timestamps::{HardwareTimestamps, InstalledCard};
 use super::kernel_timestamps::KernelTimestamps;
 use crate::clock::NodeClock;
-use crate::udp::{BATCH, ReceiveBatch, TimestampSource, Transport};
+use crate::udp::{BATCH, ReceiveBatch, TimestampSource, TransmitStamp, TransmitTime, Transport};
 
 /// A transport, what is received and sent through it, and its timestamps.
 pub(super) struct Network<T> {
     transport: T,
     timestamps: KernelTimestamps,
+    hardware: HardwareTimestamps,
     receiver: Receiver,
     sender: Sender,
 }
@@ -39,7 +41,7 @@ struct Sender {
     /// The batch that is about to be sent.
     outgoing: Vec<Transmit>,
     /// Transmit timestamps that were just taken.
-    reported: Vec<(StampId, Timestamp)>,
+    reported: Vec<TransmitStamp>,
     /// Whether the kernel may have transmit timestamps.
     timestamps_pending: bool,
     failures: FailureCounter,
@@ -67,6 +69,7 @@ impl<T: Transport> Network<T> {
         Ok(Network {
             transport,
             timestamps: KernelTimestamps::new(clock),
+            hardware: HardwareTimestamps::default(),
             receiver: Receiver {
                 batch: ReceiveBatch::new(),
                 readable: true,
@@ -79,6 +82,11 @@ impl<T: Transport> Network<T> {
                 failures: FailureCounter::new("sending a datagram"),
             },
         })
+    }
+
+    /// These network cards stamp the transport's datagrams.
+    pub(super) fn install(&mut self, cards: Vec<InstalledCard>) {
+        self.hardware = HardwareTimestamps::new(cards);
     }
 
     /// The poll has reported readiness of the transport.
@@ -96,7 +104,7 @@ impl<T: Transport> Network<T> {
     /// The timestamp source in use.
     pub(super) fn timestamp_source(&self) -> TimestampSource {
         match self.transport.timestamp_source() {
-            TimestampSource::Kernel => self.timestamps.source(),
+            TimestampSource::Kernel => self.hardware.source().unwrap_or(self.timestamps.source()),
             granted => granted,
         }
     }
@@ -143,6 +151,7 @@ impl<T: Transport> Network<T> {
         let has_timestamps = self.has_kernel_timestamps();
         if has_timestamps {
             self.timestamps.read_clocks(clock);
+            self.hardware.expect_stamps();
         }
         // The node acts after the timestamps have been converted.
         let handled = clock.now();
@@ -151,10 +160,14 @@ impl<T: Transport> Network<T> {
             let Some(path) = self.transport.path(&received) else { continue };
             // Where no timestamps are requested, none is missing.
             let received_at = match has_timestamps {
-                true => self.timestamps.convert_received(clock, received.timestamp),
+                true => {
+                    let kernel = self.timestamps.convert_received(clock, received.timestamp);
+                    self.hardware.convert_received(&received, kernel)
+                }
                 false => None,
             };
-            node.handle_received(handled, received_at.unwrap_or(now.raw), path, received.bytes);
+            let received_at = received_at.map_or(now.raw, |host| clock.raw_at(host));
+            node.handle_received(handled, received_at, path, received.bytes);
         }
         let lost = self.transport.take_lost();
         if lost > 0 {
@@ -201,8 +214,9 @@ impl<T: Transport> Network<T> {
                 }
             };
             let requested = rest[..sent].iter().filter(|transmit| has_timestamps && transmit.stamp.is_some());
-            for _ in requested {
+            for id in requested.filter_map(|transmit| transmit.stamp) {
                 self.timestamps.requested();
+                self.hardware.sent(id, now);
                 self.sender.timestamps_pending = true;
             }
             rest = &rest[sent.max(1)..];
@@ -216,26 +230,57 @@ impl<T: Transport> Network<T> {
         if !sender.timestamps_pending {
             return Taken::Nothing;
         }
-        let result = self.transport.take_transmit_timestamps(&mut |id, at| sender.reported.push((id, at)));
+        let result = self.transport.take_transmit_timestamps(&mut |stamp| sender.reported.push(stamp));
         sender.timestamps_pending = match &result {
             Ok(is_all) => !is_all,
             Err(error) => error.kind() == io::ErrorKind::Interrupted,
         };
         if !sender.reported.is_empty() {
             self.timestamps.read_clocks(clock);
+            self.hardware.expect_stamps();
         }
-        for (id, at) in sender.reported.drain(..) {
-            if let Some(raw) = self.timestamps.convert_sent(clock, at) {
-                node.handle_transmitted(id, raw);
+        for TransmitStamp { id, interface, time } in sender.reported.drain(..) {
+            let sent_at = match time {
+                TransmitTime::Kernel(time) => {
+                    let kernel = self.timestamps.convert_sent(time);
+                    self.hardware.kernel_has_sent(id, interface, kernel)
+                }
+                TransmitTime::Card(time) => self.hardware.card_has_sent(id, interface, time),
+            };
+            if let Some(host) = sent_at {
+                node.handle_transmitted(id, clock.raw_at(host));
             }
         }
         if result.is_ok() { Taken::Something } else { Taken::Nothing }
+    }
+
+    /// Gives the node the kernel's timestamps of datagrams whose card's timestamp has not come in time.
+    pub(super) fn give_up_late_timestamps(
+        &mut self,
+        node: &mut impl Node,
+        clock: &impl NodeClock,
+        now: Monotonic,
+    ) -> Taken {
+        let mut taken = Taken::Nothing;
+        while let Some((id, sent_at)) = self.hardware.take_overdue(now) {
+            if let Some(host) = sent_at {
+                node.handle_transmitted(id, clock.raw_at(host));
+                taken = Taken::Something;
+            }
+        }
+        taken
+    }
+
+    /// When [`give_up_late_timestamps`](Network::give_up_late_timestamps) is due next; `None`: nothing waits.
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        self.hardware.deadline()
     }
 
     /// Logs how many calls have failed.
     pub(super) fn log_failures(&self) {
         self.sender.failures.log_total();
         self.receiver.failures.log_total();
+        self.hardware.log_late();
     }
 
     fn has_kernel_timestamps(&self) -> bool {

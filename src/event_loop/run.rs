@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::handler::LoopHandler;
+use super::hardware_timestamps::InstalledCard;
 use super::network::{Network, Taken};
 use super::published_time::published_time;
 use super::ticker::Ticker;
@@ -71,6 +72,13 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
             control.register(self.poll.registry())?;
         }
         Ok(self)
+    }
+
+    /// Uses the timestamps of these network cards.
+    #[must_use]
+    pub fn with_cards(mut self, cards: Vec<InstalledCard>) -> Self {
+        self.network.install(cards);
+        self
     }
 
     /// Calls the handler's `tick` each `period`.
@@ -139,6 +147,10 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
         }
         // A probe's transmit timestamp next: its report may be among what is received.
         if self.network.take_transmit_timestamps(&mut self.node, &self.clock) == Taken::Something {
+            self.drain(handler)?;
+        }
+        let now = self.clock.now().mono;
+        if self.network.give_up_late_timestamps(&mut self.node, &self.clock, now) == Taken::Something {
             self.drain(handler)?;
         }
         if self.network.receive(&mut self.node, &self.clock) == Taken::Something {
@@ -227,7 +239,8 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
         let [tick, keepalive] =
             [&self.tick, &self.keepalive].map(|ticker| ticker.as_ref().map(Ticker::deadline));
         let control = self.control.as_ref().and_then(ControlSocket::deadline);
-        let deadlines = [self.node.poll_timeout(), tick, keepalive, self.clock.follow_at(), control];
+        let (follow, stamps) = (self.clock.follow_at(), self.network.deadline());
+        let deadlines = [self.node.poll_timeout(), tick, keepalive, follow, control, stamps];
         let deadline = deadlines.into_iter().flatten().min();
         let wait = deadline.map_or(MAX_WAIT, |deadline| (deadline - mono).min(MAX_WAIT));
         Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))

@@ -14,6 +14,8 @@ pub enum RetainedPrivilege {
     None,
     /// To set the machine's clock.
     SetClock,
+    /// To change the settings of network cards.
+    ConfigureCards,
 }
 
 impl Account {

@@ -29,6 +29,8 @@ pub enum RetainedPrivilege {
     None,
     /// To set the machine's clock: `CAP_SYS_TIME`.
     SetClock,
+    /// To change the settings of network cards: `CAP_NET_ADMIN`.
+    ConfigureCards,
 }
 
 impl Account {
@@ -69,12 +71,12 @@ pub fn can_change_user() -> bool {
 /// # Errors
 /// When the system refuses: then some privileges may be dropped and others not, and the process should end.
 pub fn drop_privileges(account: Option<&Account>, retained: RetainedPrivilege) -> io::Result<()> {
-    let kept = match retained {
-        RetainedPrivilege::SetClock if has(Capability::CAP_SYS_TIME) => {
-            CapsHashSet::from([Capability::CAP_SYS_TIME])
-        }
-        _ => CapsHashSet::new(),
+    let needed = match retained {
+        RetainedPrivilege::None => None,
+        RetainedPrivilege::SetClock => Some(Capability::CAP_SYS_TIME),
+        RetainedPrivilege::ConfigureCards => Some(Capability::CAP_NET_ADMIN),
     };
+    let kept: CapsHashSet = needed.into_iter().filter(|capability| has(*capability)).collect();
     if has(Capability::CAP_SETPCAP) {
         caps::clear(None, CapSet::Bounding).map_err(io::Error::other)?;
     }

@@ -201,6 +201,12 @@ word! {
     Timestamping {
         /// The kernel.
         Kernel = "kernel",
+        /// The network card what is received, the kernel what is sent.
+        HardwareReceive = "hardware_receive",
+        /// The network card what is sent, the kernel what is received.
+        HardwareTransmit = "hardware_transmit",
+        /// The network card.
+        Hardware = "hardware",
         /// The program.
         User = "user",
     }
@@ -309,6 +315,9 @@ impl From<TimestampSource> for Timestamping {
     fn from(timestamps: TimestampSource) -> Timestamping {
         match timestamps {
             TimestampSource::Kernel => Timestamping::Kernel,
+            TimestampSource::HardwareReceive => Timestamping::HardwareReceive,
+            TimestampSource::HardwareTransmit => Timestamping::HardwareTransmit,
+            TimestampSource::Hardware => Timestamping::Hardware,
             TimestampSource::User => Timestamping::User,
         }
     }

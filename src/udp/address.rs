@@ -64,11 +64,13 @@ pub(super) fn v6_source(local: IpAddr, peer: SocketAddr) -> (Ipv6Addr, u32) {
 /// The addresses of this machine's network interfaces now; none if they cannot be read.
 pub fn own_addresses() -> Vec<IpAddr> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let address = |storage: SockaddrStorage| {
-        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-    };
-    interfaces.filter_map(|interface| interface.address).filter_map(address).collect()
+    interfaces.filter_map(|interface| interface.address.as_ref().and_then(address_of)).collect()
+}
+
+/// The IP address of an interface; `None` if this is an address of another kind.
+pub(super) fn address_of(storage: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 #[cfg(test)]

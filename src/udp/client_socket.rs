@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use super::datagram::ReceivedDatagram;
+use super::datagram::{ReceivedDatagram, Stamping, TransmitStamp};
 use super::platform::ReceiveBatch;
 use super::resolver::Resolver;
 use super::socket::DatagramSocket;
 use super::timestamp_source::TimestampSource;
 use super::transport::Transport;
-use meantime_core::time::Timestamp;
-use meantime_core::{Path, StampId, Transmit};
+use meantime_core::{Path, Transmit};
 
 /// A client's socket is connected, so the system drops what other addresses send. Its local address is the
 /// one from the time of connecting, even when the machine has a new address. So the client opens a new socket
@@ -24,19 +23,20 @@ pub struct ClientSocket {
     token: Option<Token>,
     open: Option<(SocketAddr, DatagramSocket)>,
     has_failed: bool,
-    kernel_timestamps: bool,
+    /// The timestamps to request; `None`: none, or the kernel has none.
+    stamping: Option<Stamping>,
 }
 
 impl ClientSocket {
     /// A socket for the server that the resolver finds; it is opened when something is sent.
     pub fn new(resolver: Resolver) -> ClientSocket {
-        ClientSocket { resolver, token: None, open: None, has_failed: false, kernel_timestamps: false }
+        ClientSocket { resolver, token: None, open: None, has_failed: false, stamping: None }
     }
 
-    /// Requests the kernel's timestamps; if it has none, the log says why.
+    /// Requests timestamps; if the kernel has none, the log says why.
     #[must_use]
-    pub fn with_kernel_timestamps(mut self) -> ClientSocket {
-        self.kernel_timestamps = true;
+    pub fn with_timestamps(mut self, stamping: Stamping) -> ClientSocket {
+        self.stamping = Some(stamping);
         self
     }
 
@@ -48,7 +48,7 @@ impl ClientSocket {
         }
         if self.open.is_none() {
             let mut udp = DatagramSocket::connected(peer)?;
-            self.kernel_timestamps = self.kernel_timestamps && udp.try_kernel_timestamps();
+            self.stamping = self.stamping.filter(|stamping| udp.try_timestamps(*stamping));
             if let Some(token) = self.token {
                 udp.register(registry, token)?;
             }
@@ -91,14 +91,14 @@ impl Transport for ClientSocket {
         result
     }
 
-    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(TransmitStamp)) -> io::Result<bool> {
         self.open
             .as_mut()
             .map_or(Err(ErrorKind::WouldBlock.into()), |(_, udp)| udp.take_transmit_timestamps(report))
     }
 
     fn timestamp_source(&self) -> TimestampSource {
-        if self.kernel_timestamps { TimestampSource::Kernel } else { TimestampSource::User }
+        if self.stamping.is_some() { TimestampSource::Kernel } else { TimestampSource::User }
     }
 
     fn resolve(&mut self) -> io::Result<SocketAddr> {

@@ -10,9 +10,16 @@
 //! | `server_name`, `resolver` | [`ServerName`] as an operator types it, and its addresses: [`Resolver`] |
 //! | `socket` | [`DatagramSocket`]: one UDP socket that knows the paths of its datagrams |
 //! | `datagram`, `address`, `timestamp_source` | plain types |
+//! | `cards` | network cards that stamp datagrams: which there are, and their settings |
 //! | `linux`, `portable` | the system calls, one of the two: batches, control messages, kernel timestamps |
 
 mod address;
+mod card_error;
+#[cfg(target_os = "linux")]
+mod cards;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_cards.rs"]
+mod cards;
 mod client_socket;
 mod datagram;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -32,10 +39,14 @@ use linux as platform;
 use portable as platform;
 
 pub use address::own_addresses;
+pub use card_error::CardError;
+pub use cards::{GrantedCard, SavedSettings, cards_below, request_stamps};
 pub use client_socket::ClientSocket;
 #[cfg(test)]
 pub(crate) use datagram::BUFFER_LEN;
-pub use datagram::ReceivedDatagram;
+pub use datagram::{CardStamp, ReceivedDatagram, Stamping, TransmitStamp, TransmitTime};
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use linux::stamped_by_a_card;
 pub use platform::{BATCH, ReceiveBatch};
 pub use resolver::{ResolveError, Resolver};
 pub use server_name::{ServerName, ServerNameError};

@@ -17,6 +17,7 @@ use signal_hook::flag::register_conditional_shutdown;
 
 use super::address::canonical;
 use super::server_name::ServerName;
+use super::socket::local_address_towards;
 
 /// Why a name has not been resolved.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,12 @@ impl Resolver {
             self.look_up()?;
         }
         self.untried.pop().ok_or(ResolveError::NoAddress)
+    }
+
+    /// The local address from which the next address would be tried now; `None`: that is unknown, or there is
+    /// no route.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        self.untried.last().and_then(|next| local_address_towards(*next).ok())
     }
 
     /// Looks the name up.

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use super::datagram::ReceivedDatagram;
+use super::datagram::{ReceivedDatagram, Stamping, TransmitStamp};
 use super::platform::ReceiveBatch;
 use super::socket::DatagramSocket;
 use super::timestamp_source::TimestampSource;
 use super::transport::Transport;
-use meantime_core::time::Timestamp;
-use meantime_core::{Path, StampId, Transmit};
+use meantime_core::{Path, Transmit};
 
 /// A server has one socket. It answers from the address that the request was sent to.
 #[derive(Debug)]
@@ -35,10 +34,10 @@ impl ServerSocket {
         Ok(ServerSocket { udp })
     }
 
-    /// Requests the kernel's timestamps; if it has none, the log says why.
+    /// Requests timestamps; if the kernel has none, the log says why.
     #[must_use]
-    pub fn with_kernel_timestamps(mut self) -> ServerSocket {
-        self.udp.try_kernel_timestamps();
+    pub fn with_timestamps(mut self, stamping: Stamping) -> ServerSocket {
+        self.udp.try_timestamps(stamping);
         self
     }
 
@@ -72,7 +71,7 @@ impl Transport for ServerSocket {
         self.udp.send(transmits)
     }
 
-    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(TransmitStamp)) -> io::Result<bool> {
         self.udp.take_transmit_timestamps(report)
     }
 

@@ -10,11 +10,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
 use super::address::{Family, canonical, is_unicast};
-use super::datagram::{ReceivedDatagram, SendMetadata};
+use super::datagram::{ReceivedDatagram, SendMetadata, Stamping, TransmitStamp};
 use super::platform::{self, ReceiveBatch, SendBatch, TransmitTimestamps, WAIT_FOR_ONE};
 use super::timestamp_source::TimestampSource;
-use meantime_core::time::Timestamp;
-use meantime_core::{Path, StampId, Transmit};
+use meantime_core::{Path, Transmit};
 
 /// A nonblocking UDP socket.
 #[derive(Debug)]
@@ -69,10 +68,8 @@ impl DatagramSocket {
         if udp.family == Family::V6 {
             udp.socket.set_only_v6(false)?;
         }
-        match (udp.local, udp.family) {
-            (Some(_), _) => {}
-            (None, Family::V6) => setsockopt(&udp.socket, sockopt::Ipv6RecvPacketInfo, &true)?,
-            (None, Family::V4) => setsockopt(&udp.socket, sockopt::Ipv4PacketInfo, &true)?,
+        if udp.local.is_none() {
+            udp.request_packet_info()?;
         }
         platform::enlarge_buffers(&udp.socket, RECEIVE_BUFFER, SEND_BUFFER);
         udp.socket.bind(&address.into())?;
@@ -89,13 +86,25 @@ impl DatagramSocket {
         Ok(DatagramSocket { peer: Some(peer), ..udp })
     }
 
-    /// Requests the kernel's timestamps.
+    /// Requests timestamps.
     ///
     /// # Errors
     /// When there are none.
-    pub fn request_kernel_timestamps(&mut self) -> io::Result<()> {
-        self.transmit_timestamps = Some(TransmitTimestamps::request(&self.socket)?);
+    pub fn request_timestamps(&mut self, stamping: Stamping) -> io::Result<()> {
+        if stamping == Stamping::Hardware {
+            // Which card a datagram has passed.
+            self.request_packet_info()?;
+        }
+        self.transmit_timestamps = Some(TransmitTimestamps::request(&self.socket, stamping)?);
         Ok(())
+    }
+
+    /// Requests the local address and the interface of each datagram.
+    fn request_packet_info(&self) -> nix::Result<()> {
+        match self.family {
+            Family::V6 => setsockopt(&self.socket, sockopt::Ipv6RecvPacketInfo, &true),
+            Family::V4 => setsockopt(&self.socket, sockopt::Ipv4PacketInfo, &true),
+        }
     }
 
     /// Whether the kernel has granted its timestamps.
@@ -103,9 +112,15 @@ impl DatagramSocket {
         self.transmit_timestamps.is_some()
     }
 
-    /// Requests the kernel's timestamps; true if it grants them, else the log says why not.
-    pub(super) fn try_kernel_timestamps(&mut self) -> bool {
-        let granted = self.request_kernel_timestamps();
+    /// Requests timestamps; true if the kernel grants at least its own, else the log says why not.
+    pub(super) fn try_timestamps(&mut self, stamping: Stamping) -> bool {
+        let granted = self.request_timestamps(stamping).or_else(|error| match stamping {
+            Stamping::Kernel => Err(error),
+            Stamping::Hardware => {
+                log::warn!("timestamps: no network card's; the kernel refuses them: {error}");
+                self.request_timestamps(Stamping::Kernel)
+            }
+        });
         if let Err(error) = &granted {
             log::warn!("timestamps: user; the kernel refuses its own: {error}");
         }
@@ -168,7 +183,7 @@ impl DatagramSocket {
     /// # Errors
     /// When the first could not be sent.
     pub fn send(&mut self, transmits: &[Transmit]) -> io::Result<usize> {
-        let timestamping = self.transmit_timestamps.is_some();
+        let stamping = self.transmit_timestamps.as_ref().map(TransmitTimestamps::stamping);
         let mut added = 0;
         for transmit in transmits {
             let Path { peer, local } = transmit.path;
@@ -177,7 +192,7 @@ impl DatagramSocket {
                 family: self.family,
                 peer,
                 local: local.filter(|_| local != self.local),
-                wants_timestamp: timestamping && transmit.stamp.is_some(),
+                stamping: stamping.filter(|_| transmit.stamp.is_some()),
             };
             if !self.send_batch.add(&transmit.datagram, to, &metadata) {
                 break;
@@ -193,10 +208,7 @@ impl DatagramSocket {
     ///
     /// # Errors
     /// `WouldBlock` when there are none.
-    pub fn take_transmit_timestamps(
-        &mut self,
-        report: &mut dyn FnMut(StampId, Timestamp),
-    ) -> io::Result<bool> {
+    pub fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(TransmitStamp)) -> io::Result<bool> {
         match &mut self.transmit_timestamps {
             Some(timestamps) => timestamps.take(&self.socket, report),
             None => Err(io::ErrorKind::WouldBlock.into()),
@@ -232,7 +244,17 @@ impl DatagramSocket {
 /// # Errors
 /// When it does not, the system's error.
 pub fn require_kernel_timestamps() -> io::Result<()> {
-    DatagramSocket::new(Family::V4).or_else(|_| DatagramSocket::new(Family::V6))?.request_kernel_timestamps()
+    DatagramSocket::new(Family::V4)
+        .or_else(|_| DatagramSocket::new(Family::V6))?
+        .request_timestamps(Stamping::Kernel)
+}
+
+/// The local address from which this machine would send to `peer` now.
+///
+/// # Errors
+/// When there is no route.
+pub(super) fn local_address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
+    Ok(DatagramSocket::connected(peer)?.local_address()?.ip().to_canonical())
 }
 
 /// Room for 20,000 reports while the program is not scheduled: each takes less than a kilobyte by the

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The timestamp source. A network card's own timestamps would be a third one.
+/// The timestamp source. Where a network card stamps one direction only, the kernel stamps the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimestampSource {
@@ -10,6 +10,12 @@ pub enum TimestampSource {
     User,
     /// The kernel timestamps each datagram when it is received and when it is sent.
     Kernel,
+    /// The network card timestamps what is received, the kernel what is sent.
+    HardwareReceive,
+    /// The network card timestamps what is sent, the kernel what is received.
+    HardwareTransmit,
+    /// The network card timestamps each datagram when it is received and when it is sent.
+    Hardware,
 }
 
 impl fmt::Display for TimestampSource {
@@ -17,6 +23,9 @@ impl fmt::Display for TimestampSource {
         f.write_str(match self {
             TimestampSource::User => "user",
             TimestampSource::Kernel => "kernel",
+            TimestampSource::HardwareReceive => "hardware_receive",
+            TimestampSource::HardwareTransmit => "hardware_transmit",
+            TimestampSource::Hardware => "hardware",
         })
     }
 }

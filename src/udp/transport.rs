@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use super::datagram::ReceivedDatagram;
+use super::datagram::{ReceivedDatagram, TransmitStamp};
 use super::platform::ReceiveBatch;
 use super::timestamp_source::TimestampSource;
-use meantime_core::time::Timestamp;
-use meantime_core::{Path, StampId, Transmit};
+use meantime_core::{Path, Transmit};
 
 /// A node's access to the network: the server's socket, the client's, or many of them.
 pub trait Transport {
@@ -37,16 +36,17 @@ pub trait Transport {
     /// When the first of them could not be sent; the next may well be.
     fn send(&mut self, registry: &Registry, transmits: &[Transmit]) -> io::Result<usize>;
 
-    /// Reports up to a batch of transmit timestamps: which datagram left when. False if there may be more.
+    /// Reports up to a batch of transmit timestamps: which datagram left when. With hardware, the kernel's
+    /// and the card's of a datagram are reported one after the other. False if there may be more.
     ///
     /// # Errors
     /// `WouldBlock` when there are none.
-    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(TransmitStamp)) -> io::Result<bool> {
         let _ = report;
         Err(ErrorKind::WouldBlock.into())
     }
 
-    /// The timestamp source that the system has granted.
+    /// The timestamp source that the system has granted: the kernel's are granted together with a card's.
     fn timestamp_source(&self) -> TimestampSource {
         TimestampSource::User
     }

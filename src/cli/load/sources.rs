@@ -12,9 +12,8 @@ use mio::{Registry, Token};
 use crate::udp::DatagramSocket;
 use crate::udp::TimestampSource;
 use crate::udp::Transport;
-use crate::udp::{ReceiveBatch, ReceivedDatagram};
-use meantime_core::time::Timestamp;
-use meantime_core::{Path, StampId, Transmit};
+use crate::udp::{ReceiveBatch, ReceivedDatagram, Stamping, TransmitStamp};
+use meantime_core::{Path, Transmit};
 use meantime_load::ClientAddresses;
 
 /// The sockets of a load generator.
@@ -55,7 +54,8 @@ impl Sources {
         let addresses = ClientAddresses::new(first, bound.iter().map(SocketAddr::port).collect());
         let mut sources =
             Sources { server, addresses, sockets, stamped: false, current: 0, batch: Vec::new() };
-        sources.stamped = sources.sockets.iter_mut().all(|socket| socket.request_kernel_timestamps().is_ok());
+        sources.stamped =
+            sources.sockets.iter_mut().all(|socket| socket.request_timestamps(Stamping::Kernel).is_ok());
         Ok(sources)
     }
 
@@ -106,7 +106,7 @@ impl Transport for Sources {
         self.sockets[number].send(&self.batch)
     }
 
-    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(StampId, Timestamp)) -> io::Result<bool> {
+    fn take_transmit_timestamps(&mut self, report: &mut dyn FnMut(TransmitStamp)) -> io::Result<bool> {
         let mut all = Err(ErrorKind::WouldBlock.into());
         for socket in &mut self.sockets {
             match (socket.take_transmit_timestamps(report), &all) {

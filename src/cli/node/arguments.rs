@@ -68,8 +68,10 @@ pub(in crate::cli) struct NodeArgs {
 /// What records when a datagram is sent or received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum TimestampChoice {
-    /// The kernel; the program where the kernel cannot
+    /// The network card where it can, else the kernel, else the program; the log says why
     Auto,
+    /// The network card, in at least one direction; if none can, the node does not start
+    Hardware,
     /// The kernel; if it cannot, the node does not start
     Kernel,
     /// The program (user space): less exact on a busy machine

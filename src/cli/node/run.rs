@@ -11,7 +11,7 @@ use crate::cli::standing::Standing;
 use crate::clock::{NodeClock, SystemClockEvent};
 use crate::control::protocol::EventLevel;
 use crate::control::{ControlSocket, ControlledNode, LoggedEvent, Query, RequestHandler, ResponsePart};
-use crate::event_loop::{EventLoop, LoopHandler};
+use crate::event_loop::{EventLoop, InstalledCard, LoopHandler};
 use crate::process::ServiceManager;
 use crate::report::ClockSnapshot;
 use crate::store::key_file::{KeyFileWatcher, Rekey};
@@ -29,6 +29,8 @@ pub(in crate::cli) struct Equipment {
     pub state_file: Option<StateFile>,
     /// The hints for a client whose server does not answer.
     pub advice: Option<Advice>,
+    /// The network cards that stamp its datagrams.
+    pub cards: Vec<InstalledCard>,
 }
 
 impl NodeArgs {
@@ -48,7 +50,7 @@ impl NodeArgs {
         N: ControlledNode + Recorded + Rekey + Standing,
         N::Event: Tell,
     {
-        let Equipment { control, state_file, advice } = equipment;
+        let Equipment { control, state_file, advice, cards } = equipment;
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: EVENT_TARGET, "timestamps: {}", link.timestamp_source());
@@ -59,7 +61,8 @@ impl NodeArgs {
             .and_then(|event_loop| event_loop.with_control(control));
         let mut service_manager = ServiceManager::from_environment();
         let keepalive = service_manager.as_ref().map(ServiceManager::period);
-        let mut event_loop = event_loop.map_err(cannot_run)?.with_tick(self.tick).with_keepalive(keepalive);
+        let event_loop = event_loop.map_err(cannot_run)?.with_cards(cards);
+        let mut event_loop = event_loop.with_tick(self.tick).with_keepalive(keepalive);
         service_manager.iter_mut().for_each(ServiceManager::ready);
         let key_file = self.key_file.clone().map(KeyFileWatcher::new);
         let mut observer = NodeObserver {

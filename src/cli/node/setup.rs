@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::NodeArgs;
-use super::arguments::{ClockKind, TimestampChoice};
+use super::arguments::ClockKind;
 use crate::cli::Failure;
 use crate::cli::key_file::{self, read_key_file};
 use crate::clock::system::config::{OnConflict, SteeringConfig};
@@ -30,19 +30,6 @@ pub(in crate::cli) struct KeptState {
 }
 
 impl NodeArgs {
-    /// Whether the kernel takes the timestamps.
-    ///
-    /// # Errors
-    /// When the options demand it and the kernel cannot.
-    pub(in crate::cli) fn wants_kernel_timestamps(&self) -> Result<bool, Failure> {
-        match (self.timestamps, crate::udp::require_kernel_timestamps()) {
-            (TimestampChoice::Kernel, Err(error)) => Err(Failure::Runtime(format!(
-                "the kernel takes no timestamps: {error}; --timestamps auto does without"
-            ))),
-            (source, _) => Ok(source != TimestampChoice::User),
-        }
-    }
-
     /// The clock that follows cluster time. Once the node has joined, the system clock is stepped beyond
     /// `step_threshold`, and slewed below it.
     ///

@@ -51,7 +51,9 @@ impl ReceiveBatch {
             bytes: &slot.bytes[..BUFFER_LEN.min(header.msg_len as usize)],
             peer: read_address(name),
             local: None,
+            interface: None,
             timestamp: None,
+            card: None,
             lost: None,
         };
         for (level, kind, data) in messages(self.control(index)) {
@@ -64,6 +66,18 @@ impl ReceiveBatch {
     pub(super) fn control(&self, index: usize) -> &[u8] {
         let length = self.headers.messages[index].msg_hdr.msg_controllen as u64;
         &self.slots[index].control.0[..length.min(CONTROL as u64) as usize]
+    }
+
+    /// Makes a datagram with these control messages the only one of the batch.
+    #[cfg(test)]
+    pub(crate) fn inject(&mut self, bytes: &[u8], control: &[u8]) {
+        let (slot, header) = (&mut self.slots[0], &mut self.headers.messages[0]);
+        slot.bytes[..bytes.len()].copy_from_slice(bytes);
+        slot.control.0[..control.len()].copy_from_slice(control);
+        header.msg_len = bytes.len() as _;
+        header.msg_hdr.msg_namelen = 0;
+        header.msg_hdr.msg_controllen = control.len() as _;
+        self.count = 1;
     }
 
     /// Receives up to a batch of datagrams in place of the previous ones.
@@ -230,5 +244,6 @@ pub const BATCH: usize = 64;
 /// A flag for [`ReceiveBatch::receive`]: return what has been received, without waiting for a whole batch.
 pub(in crate::udp) const WAIT_FOR_ONE: libc::c_int = libc::MSG_WAITFORONE;
 /// Room for all control messages that a datagram, or an entry of the error queue, may have: three timestamps,
-/// the local address, the count of lost datagrams; or an error and the address that caused it.
-const CONTROL: usize = 224;
+/// the card's interface, the local address (in both families), the count of lost datagrams; or an error and
+/// the address that caused it.
+const CONTROL: usize = 256;

@@ -8,6 +8,8 @@ mod transmit_timestamps;
 
 pub use batch::{BATCH, ReceiveBatch};
 pub(super) use batch::{SendBatch, WAIT_FOR_ONE};
+#[cfg(test)]
+pub(crate) use control_messages::stamped_by_a_card;
 pub(super) use socket_options::{count_lost, enlarge_buffers};
 pub(super) use transmit_timestamps::TransmitTimestamps;
 

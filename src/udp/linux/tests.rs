@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::clock::{NodeClock, Overlay};
-use crate::udp::{DatagramSocket, not_run};
+use crate::udp::{DatagramSocket, Stamping, TransmitStamp, TransmitTime, not_run};
 use meantime_core::time::{Frequency, Span, Timestamp};
 use meantime_core::wire::DATAGRAM_LEN;
 use meantime_core::{Path, StampId, Transmit};
@@ -14,7 +14,8 @@ use meantime_core::{Path, StampId, Transmit};
 fn pair() -> Option<(DatagramSocket, DatagramSocket)> {
     let mut server = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut client = DatagramSocket::connected(server.local_address().unwrap()).unwrap();
-    let granted = [&mut server, &mut client].into_iter().all(|udp| udp.request_kernel_timestamps().is_ok());
+    let granted =
+        [&mut server, &mut client].into_iter().all(|udp| udp.request_timestamps(Stamping::Kernel).is_ok());
     if !granted {
         not_run("the kernel takes no timestamps here");
     }
@@ -60,7 +61,11 @@ fn has_started(client: &mut DatagramSocket, server: &mut DatagramSocket) -> bool
 fn transmit_timestamps(udp: &mut DatagramSocket, count: usize) -> Vec<(StampId, Timestamp)> {
     let mut found = Vec::new();
     for _ in 0..400 {
-        match udp.take_transmit_timestamps(&mut |id, timestamp| found.push((id, timestamp))) {
+        let report = &mut |stamp: TransmitStamp| match stamp.time {
+            TransmitTime::Kernel(time) => found.push((stamp.id, time)),
+            TransmitTime::Card(_) => panic!("no card's timestamps are requested"),
+        };
+        match udp.take_transmit_timestamps(report) {
             Ok(_) => {}
             Err(_) if found.len() >= count => break,
             Err(error) => {
@@ -95,7 +100,7 @@ fn answers_of_a_listening_socket_have_transmit_timestamps_in_both_families() {
         Ok(server) => server,
         Err(error) => return not_run(&format!("this machine has no IPv6: {error}")),
     };
-    if server.request_kernel_timestamps().is_err() {
+    if server.request_timestamps(Stamping::Kernel).is_err() {
         return not_run("the kernel takes no timestamps here");
     }
     let port = server.local_address().unwrap().port();
@@ -137,14 +142,14 @@ fn without_a_request_there_are_no_timestamps() {
     let mut client = DatagramSocket::connected(server.local_address().unwrap()).unwrap();
     client.send(&[datagram(1)]).unwrap();
     assert_eq!(receive(&mut server).0, [None]);
-    assert!(!client.has_kernel_timestamps() && client.take_transmit_timestamps(&mut |_, _| {}).is_err());
+    assert!(!client.has_kernel_timestamps() && client.take_transmit_timestamps(&mut |_| {}).is_err());
 }
 
 #[test]
 fn a_batch_is_sent_without_the_datagram_that_cannot_be_sent_and_the_numbers_still_agree() {
     let Some((server, _)) = pair() else { return };
     let mut sender = DatagramSocket::bound("127.0.0.1:0".parse().unwrap()).unwrap();
-    sender.request_kernel_timestamps().unwrap();
+    sender.request_timestamps(Stamping::Kernel).unwrap();
     let to = |peer: SocketAddr, id: u64| Transmit { path: Path { peer, local: None }, ..datagram(id) };
     let good = server.local_address().unwrap();
     // An IPv4 socket cannot send to an IPv6 address.

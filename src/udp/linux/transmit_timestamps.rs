@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 use nix::sys::socket::{TimestampingFlag, setsockopt, sockopt};
 
 use super::batch::ReceiveBatch;
-use super::control_messages::transmit_timestamp;
+use super::control_messages::{Departure, departure};
+use crate::udp::datagram::{Stamping, TransmitStamp, TransmitTime};
 use meantime_core::StampId;
-use meantime_core::time::Timestamp;
 
 /// The datagrams of a socket whose transmit timestamps are still to come.
 #[derive(Debug)]
@@ -22,20 +22,27 @@ pub(in crate::udp) struct TransmitTimestamps {
     next: u32,
     waiting: Box<[Option<(u32, StampId)>]>,
     reports: ReceiveBatch,
+    stamping: Stamping,
 }
 
 impl TransmitTimestamps {
-    /// Requests the kernel's timestamps of a socket, for receiving and sending.
+    /// Requests timestamps of a socket, for receiving and sending.
     ///
     /// # Errors
     /// When it has none.
-    pub(in crate::udp) fn request(socket: &impl AsFd) -> io::Result<TransmitTimestamps> {
-        setsockopt(socket, sockopt::Timestamping, &timestamping_flags())?;
+    pub(in crate::udp) fn request(socket: &impl AsFd, stamping: Stamping) -> io::Result<TransmitTimestamps> {
+        setsockopt(socket, sockopt::Timestamping, &timestamping_flags(stamping))?;
         Ok(TransmitTimestamps {
             next: 0,
             waiting: vec![None; MAX_WAITING].into(),
             reports: ReceiveBatch::new(),
+            stamping,
         })
+    }
+
+    /// Which timestamps were requested.
+    pub(in crate::udp) fn stamping(&self) -> Stamping {
+        self.stamping
     }
 
     /// A datagram was sent for which a timestamp is requested.
@@ -53,9 +60,10 @@ impl TransmitTimestamps {
     pub(in crate::udp) fn failed(&mut self, socket: &impl AsFd) -> io::Result<()> {
         self.waiting.fill(None);
         self.next = 0;
-        let without_numbers = timestamping_flags() - TimestampingFlag::SOF_TIMESTAMPING_OPT_ID;
+        let flags = timestamping_flags(self.stamping);
+        let without_numbers = flags - TimestampingFlag::SOF_TIMESTAMPING_OPT_ID;
         setsockopt(socket, sockopt::Timestamping, &without_numbers)?;
-        setsockopt(socket, sockopt::Timestamping, &timestamping_flags())?;
+        setsockopt(socket, sockopt::Timestamping, &flags)?;
         Ok(())
     }
 
@@ -66,27 +74,43 @@ impl TransmitTimestamps {
     pub(in crate::udp) fn take(
         &mut self,
         socket: &impl AsFd,
-        report: &mut dyn FnMut(StampId, Timestamp),
+        report: &mut dyn FnMut(TransmitStamp),
     ) -> io::Result<bool> {
         self.reports.receive(socket.as_fd(), libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT)?;
         for index in 0..self.reports.len() {
-            let Some((number, timestamp)) = transmit_timestamp(self.reports.control(index)) else { continue };
+            let Some(departure) = departure(self.reports.control(index)) else { continue };
+            let Departure { number, interface, time } = departure;
             let slot = &mut self.waiting[number as usize % MAX_WAITING];
-            if let Some((_, id)) = slot.take_if(|(sent, _)| *sent == number) {
-                report(id, timestamp);
+            let Some((_, id)) = slot.filter(|(sent, _)| *sent == number) else { continue };
+            // The card's timestamp comes after the kernel's.
+            if self.stamping == Stamping::Kernel || matches!(time, TransmitTime::Card(_)) {
+                *slot = None;
             }
+            report(TransmitStamp { id, interface, time });
         }
         Ok(!self.reports.is_full())
     }
 }
 
 /// Software timestamps of all datagrams that are received, and of those sent where it is requested, with a
-/// number instead of the datagram.
-fn timestamping_flags() -> TimestampingFlag {
-    TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+/// number instead of the datagram. With hardware, the card's timestamps beside them, and the interface of
+/// each; with a datagram that was sent the kernel reports that only if it returns the datagram.
+fn timestamping_flags(stamping: Stamping) -> TimestampingFlag {
+    let kernel = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
-        | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
-        | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY
+        | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID;
+    let options = libc::SOF_TIMESTAMPING_OPT_CMSG
+        | libc::SOF_TIMESTAMPING_OPT_PKTINFO
+        | libc::SOF_TIMESTAMPING_OPT_TX_SWHW;
+    match stamping {
+        Stamping::Kernel => kernel | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY,
+        Stamping::Hardware => {
+            kernel
+                | TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE
+                | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE
+                | TimestampingFlag::from_bits_retain(options)
+        }
+    }
 }
 
 /// Some batches, in case the queue in front of the network card is long.

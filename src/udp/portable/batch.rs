@@ -45,7 +45,15 @@ impl ReceiveBatch {
     /// The one that there is.
     pub fn get(&self, _index: usize) -> ReceivedDatagram<'_> {
         let bytes = &self.bytes[..self.length.unwrap_or(0)];
-        ReceivedDatagram { bytes, peer: self.peer, local: self.local, timestamp: None, lost: None }
+        ReceivedDatagram {
+            bytes,
+            peer: self.peer,
+            local: self.local,
+            interface: None,
+            timestamp: None,
+            card: None,
+            lost: None,
+        }
     }
 
     /// Receives a datagram in place of the previous one.

@@ -2,16 +2,20 @@
 
 use std::io;
 
+use crate::udp::datagram::{Stamping, TransmitStamp};
 use meantime_core::StampId;
-use meantime_core::time::Timestamp;
 
 /// Does not exist here.
 #[derive(Debug)]
 pub(in crate::udp) enum TransmitTimestamps {}
 
 impl TransmitTimestamps {
-    pub(in crate::udp) fn request<S>(_socket: &S) -> io::Result<TransmitTimestamps> {
+    pub(in crate::udp) fn request<S>(_socket: &S, _stamping: Stamping) -> io::Result<TransmitTimestamps> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::udp) fn stamping(&self) -> Stamping {
+        match *self {}
     }
 
     pub(in crate::udp) fn sent(&mut self, _id: StampId) {
@@ -25,7 +29,7 @@ impl TransmitTimestamps {
     pub(in crate::udp) fn take<S>(
         &mut self,
         _socket: &S,
-        _report: &mut dyn FnMut(StampId, Timestamp),
+        _report: &mut dyn FnMut(TransmitStamp),
     ) -> io::Result<bool> {
         match *self {}
     }

@@ -1,0 +1,131 @@
+//! The network cards whose timestamps a node uses.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+use super::NodeArgs;
+use super::arguments::TimestampChoice;
+use crate::cli::Failure;
+use crate::cli::restore_cards::CardRestorer;
+use crate::clock::Card;
+use crate::event_loop::InstalledCard;
+use crate::udp::{Stamping, cards_below, request_stamps, require_kernel_timestamps};
+use meantime_core::time::Span;
+
+/// Where the timestamps of a node come from.
+#[derive(Debug)]
+pub(in crate::cli) struct Timestamps {
+    /// What the kernel is asked for; `None`: nothing, the program reads its own clock.
+    pub stamping: Option<Stamping>,
+    /// The network cards that stamp datagrams.
+    pub cards: Vec<InstalledCard>,
+    /// Restores the cards' settings when it is dropped.
+    pub restorer: Option<CardRestorer>,
+}
+
+impl NodeArgs {
+    /// Sets up the timestamps of the options. `local` is the address that the node's datagrams leave from;
+    /// `None`: any of this machine. Has to be called before the privileges are dropped.
+    ///
+    /// # Errors
+    /// When the options demand timestamps that this machine does not have.
+    pub(in crate::cli) fn timestamps(&self, local: Option<IpAddr>) -> Result<Timestamps, Failure> {
+        let kernel = require_kernel_timestamps();
+        let (stamping, cards, restorer) = match (self.timestamps, kernel) {
+            (TimestampChoice::User, _) => (None, Vec::new(), None),
+            // That the kernel refuses is logged when a socket is opened.
+            (TimestampChoice::Auto, Err(_)) => (Some(Stamping::Kernel), Vec::new(), None),
+            (TimestampChoice::Kernel | TimestampChoice::Hardware, Err(error)) => {
+                return Err(Failure::Runtime(format!(
+                    "the kernel takes no timestamps: {error}; --timestamps auto does without"
+                )));
+            }
+            (TimestampChoice::Kernel, Ok(())) => (Some(Stamping::Kernel), Vec::new(), None),
+            (TimestampChoice::Auto | TimestampChoice::Hardware, Ok(())) => {
+                let found = Found::below(local);
+                let stamping = if found.cards.is_empty() { Stamping::Kernel } else { Stamping::Hardware };
+                self.tell(&found)?;
+                (Some(stamping), found.cards, found.restorer)
+            }
+        };
+        Ok(Timestamps { stamping, cards, restorer })
+    }
+
+    /// Logs which cards stamp and which do not.
+    fn tell(&self, found: &Found) -> Result<(), Failure> {
+        let reasons = found.reasons.join("; ");
+        if found.cards.is_empty() && self.timestamps == TimestampChoice::Hardware {
+            return Err(Failure::Runtime(format!(
+                "no network card stamps this node's datagrams: {reasons}; --timestamps auto does without"
+            )));
+        }
+        if !reasons.is_empty() {
+            log::info!("timestamps: not of all network cards: {reasons}");
+        }
+        Ok(())
+    }
+}
+
+/// The cards of this machine that stamp datagrams, and why others do not.
+#[derive(Debug, Default)]
+struct Found {
+    cards: Vec<InstalledCard>,
+    reasons: Vec<String>,
+    restorer: Option<CardRestorer>,
+}
+
+impl Found {
+    /// Sets up the cards that carry the datagrams of this address.
+    fn below(local: Option<IpAddr>) -> Found {
+        let mut found = Found::default();
+        let cards = cards_below(local);
+        if cards.is_empty() {
+            let of = local.map_or("this machine".into(), |local| local.to_string());
+            found.reasons.push(format!("{of} has none"));
+        }
+        let mut saved = Vec::new();
+        for (name, above) in cards {
+            let granted = match request_stamps(&name) {
+                Ok(granted) => granted,
+                Err(error) => {
+                    found.reasons.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            match start(&name, granted.clock, &granted.directions) {
+                Ok(card) => {
+                    let stamped: Vec<_> = granted.directions.iter().map(ToString::to_string).collect();
+                    log::info!("timestamps: the network card {name} stamps {}", stamped.join(" and "));
+                    saved.extend(granted.saved);
+                    found.cards.push(InstalledCard { card, interface: granted.interface, above });
+                }
+                Err(reason) => {
+                    granted.saved.iter().for_each(|saved| drop(saved.restore()));
+                    found.reasons.push(format!("{name}: {reason}"));
+                }
+            }
+        }
+        found.restorer = CardRestorer::start(&saved);
+        found
+    }
+}
+
+/// Opens a card's clock and watches it for a moment.
+#[cfg(target_os = "linux")]
+fn start(name: &str, clock: u32, directions: &[crate::clock::Direction]) -> Result<Card, String> {
+    use crate::clock::hardware::Phc;
+    let phc =
+        Phc::open(clock).map_err(|error| format!("its clock /dev/ptp{clock} cannot be opened: {error}"))?;
+    Card::start(name, Box::new(phc), directions, pause).map_err(|refusal| refusal.to_string())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(_: &str, _: u32, _: &[crate::clock::Direction]) -> Result<Card, String> {
+    let _ = pause;
+    Err("it has no clock that can be read".into())
+}
+
+fn pause(span: Span) {
+    thread::sleep(Duration::from_nanos(span.as_nanos().try_into().unwrap_or(0)));
+}

@@ -1,0 +1,204 @@
+//! Datagrams whose cards stamp them, or do not; each timestamp is handed over as the kernel reports it.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+use super::*;
+use crate::clock::{CardClock, ClockPair};
+
+const MS: i64 = 1_000_000;
+/// The interface of the card, and one above it; what comes through another one passes no card.
+const CARD: Option<u32> = Some(3);
+const VLAN: Option<u32> = Some(7);
+const LOOPBACK: Option<u32> = Some(1);
+
+/// A card's clock that is an hour ahead of the oscillator.
+#[derive(Debug)]
+struct Ahead(Rc<Cell<i64>>);
+
+impl CardClock for Ahead {
+    fn read(&mut self) -> io::Result<ClockPair> {
+        let (raw, real) = (HostRaw::from_nanos(self.0.get()), ahead(self.0.get()));
+        Ok(ClockPair { raw, real, width: Span::ZERO })
+    }
+}
+
+/// What the card's clock shows then.
+fn ahead(raw: i64) -> Timestamp {
+    Timestamp::from_nanos(raw + 3_600_000 * MS)
+}
+
+struct World {
+    now: Rc<Cell<i64>>,
+    timestamps: HardwareTimestamps,
+}
+
+impl World {
+    fn new(granted: &[Direction]) -> World {
+        let now = Rc::new(Cell::new(10_000 * MS));
+        let passing = Rc::clone(&now);
+        let pause = |span: Span| passing.set(passing.get() + span.as_nanos());
+        let card = Card::start("eth0", Box::new(Ahead(Rc::clone(&now))), granted, pause).unwrap();
+        let installed = InstalledCard { card, interface: 3, above: vec![7] };
+        World { now, timestamps: HardwareTimestamps::new(vec![installed]) }
+    }
+
+    fn both() -> World {
+        World::new(&[Direction::Receive, Direction::Transmit])
+    }
+
+    /// Time passes; the oscillator then.
+    fn pass(&mut self, ns: i64) -> i64 {
+        self.now.set(self.now.get() + ns);
+        self.timestamps.expect_stamps();
+        self.now.get()
+    }
+
+    fn mono(&self) -> Monotonic {
+        Monotonic::from_nanos(self.now.get())
+    }
+
+    /// A datagram that the card sees now, and the kernel 20 µs later. By how much its time of receipt is
+    /// later than the card's.
+    fn receive(&mut self, interface: Option<u32>, stamp: Option<CardStamp>) -> i64 {
+        let at = self.now.get();
+        let kernel = self.pass(20_000);
+        let received = ReceivedDatagram {
+            bytes: &[],
+            peer: None,
+            local: None,
+            interface,
+            timestamp: None,
+            card: stamp,
+            lost: None,
+        };
+        let kernel = Some(HostRaw::from_nanos(kernel));
+        self.timestamps.convert_received(&received, kernel).expect("a time").as_nanos() - at
+    }
+
+    fn stamp(&self, interface: Option<u32>) -> Option<CardStamp> {
+        Some(CardStamp { interface, time: ahead(self.now.get()) })
+    }
+
+    /// The kernel sends a datagram now. The timestamp that it reports if that has to do.
+    fn send(&mut self, id: u64, interface: Option<u32>) -> Option<HostRaw> {
+        self.timestamps.sent(StampId(id), self.mono());
+        let kernel = Some(HostRaw::from_nanos(self.now.get()));
+        self.timestamps.kernel_has_sent(StampId(id), interface, kernel)
+    }
+
+    fn card_sent(&mut self, id: u64) -> Option<i64> {
+        let time = ahead(self.now.get());
+        self.pass(MS);
+        self.timestamps.card_has_sent(StampId(id), CARD, time).map(HostRaw::as_nanos)
+    }
+}
+
+#[test]
+fn a_received_datagram_has_the_cards_time_whichever_interface_is_above_the_card() {
+    let mut world = World::both();
+    assert_eq!(world.timestamps.source(), None);
+    let stamp = world.stamp(CARD);
+    assert_eq!(world.receive(VLAN, stamp), 0);
+    let stamp = world.stamp(None);
+    assert_eq!(world.receive(VLAN, stamp), 0, "the kernel does not report the card's interface");
+    assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareReceive));
+    let stamp = world.stamp(Some(99));
+    assert_eq!(world.receive(CARD, stamp), 20_000, "stamped by a card that is not used");
+    assert_eq!(world.receive(CARD, None), 20_000, "not stamped");
+}
+
+#[test]
+fn a_sent_datagram_waits_for_the_cards_timestamp() {
+    let mut world = World::both();
+    assert_eq!(world.send(1, CARD), None);
+    let left = world.pass(4_000);
+    assert_eq!(world.card_sent(1), Some(left));
+    assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareTransmit));
+    assert_eq!((world.timestamps.deadline(), world.card_sent(1)), (None, None), "reported once");
+    assert_eq!(world.timestamps.late, 1);
+}
+
+#[test]
+fn what_leaves_through_no_card_has_the_kernels_timestamp_at_once() {
+    let mut world = World::both();
+    let now = Some(HostRaw::from_nanos(world.now.get()));
+    assert_eq!((world.send(1, LOOPBACK), world.send(2, None)), (now, now));
+    assert_eq!(world.timestamps.deadline(), None);
+    let mut world = World::new(&[Direction::Receive]);
+    assert!(world.send(3, CARD).is_some(), "the card stamps what is received only");
+}
+
+#[test]
+fn after_a_while_the_kernels_timestamp_takes_the_place_of_the_cards() {
+    let mut world = World::both();
+    // The card stamps 4 µs after the kernel, at least.
+    for (id, lag) in [(1, 9_000), (2, 4_000), (3, 6_000)] {
+        world.send(id, CARD);
+        world.pass(lag);
+        world.card_sent(id).unwrap();
+    }
+    let sent = world.now.get();
+    world.send(4, CARD);
+    let deadline = world.timestamps.deadline().expect("one waits");
+    assert_eq!(deadline - world.mono(), MAX_WAIT);
+    assert_eq!(world.timestamps.take_overdue(world.mono()), None);
+    world.pass(MAX_WAIT.as_nanos());
+    let expected = Some((StampId(4), Some(HostRaw::from_nanos(sent + 4_000))));
+    assert_eq!(world.timestamps.take_overdue(world.mono()), expected);
+    assert_eq!(world.card_sent(4), None, "it comes too late");
+}
+
+#[test]
+fn a_card_that_never_stamps_what_is_sent_is_not_waited_for_any_more() {
+    let mut world = World::both();
+    let mut waited = 0;
+    for id in 0..1_000 {
+        if world.send(id, CARD).is_some() {
+            break;
+        }
+        world.pass(MAX_WAIT.as_nanos());
+        let overdue = world.timestamps.take_overdue(world.mono()).expect("it is overdue");
+        assert_eq!(overdue.1.map(HostRaw::as_nanos), Some(world.now.get() - MAX_WAIT.as_nanos()));
+        waited += 1;
+    }
+    assert_eq!(waited, 64);
+    let stamp = world.stamp(CARD);
+    assert_eq!(world.receive(CARD, stamp), 0, "what it stamps is used");
+}
+
+#[test]
+fn a_card_that_never_stamps_what_is_received_is_still_used_for_what_is_sent() {
+    let mut world = World::both();
+    assert!((0..200).all(|_| world.receive(CARD, None) == 20_000));
+    world.send(1, CARD);
+    assert!(world.card_sent(1).is_some());
+    assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareTransmit));
+}
+
+#[test]
+fn datagrams_of_other_interfaces_do_not_count_against_a_card() {
+    let mut world = World::both();
+    assert!((0..200).all(|_| world.receive(LOOPBACK, None) == 20_000));
+    let stamp = world.stamp(CARD);
+    assert_eq!(world.receive(CARD, stamp), 0);
+}
+
+#[test]
+fn the_cards_timestamp_may_come_before_the_kernels() {
+    let mut world = World::both();
+    world.timestamps.sent(StampId(1), world.mono());
+    let left = world.now.get();
+    assert_eq!(world.card_sent(1), Some(left));
+    let kernel = Some(HostRaw::from_nanos(left - 3_000));
+    // The node has a better one already; a second one would replace it.
+    assert_eq!(world.timestamps.kernel_has_sent(StampId(1), CARD, kernel), None);
+}
+
+#[test]
+fn only_a_bounded_number_of_datagrams_waits() {
+    let mut world = World::both();
+    (0..10 * MAX_WAITING as u64).for_each(|id| assert_eq!(world.send(id, CARD), None));
+    assert_eq!(world.timestamps.waiting.len(), MAX_WAITING);
+}

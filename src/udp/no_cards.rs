@@ -1,0 +1,64 @@
+//! Systems whose network cards' timestamps are not used: they have no card that stamps datagrams.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::card_error::CardError;
+use crate::clock::Direction;
+
+/// A card that stamps datagrams; there is none here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantedCard {
+    /// The index of its interface.
+    pub interface: u32,
+    /// The number of its clock.
+    pub clock: u32,
+    /// What it stamps.
+    pub directions: Vec<Direction>,
+    /// The settings to restore.
+    pub saved: Option<SavedSettings>,
+}
+
+/// The settings of a card before they were changed; there are none here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SavedSettings {}
+
+impl SavedSettings {
+    /// Restores nothing.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn restore(&self) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+impl fmt::Display for SavedSettings {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl FromStr for SavedSettings {
+    type Err = &'static str;
+
+    fn from_str(_: &str) -> Result<SavedSettings, &'static str> {
+        Err("network cards have no such settings on this system")
+    }
+}
+
+/// No cards.
+pub fn cards_below(_: Option<IpAddr>) -> BTreeMap<String, Vec<u32>> {
+    BTreeMap::new()
+}
+
+/// Finds no timestamps.
+///
+/// # Errors
+/// Always.
+pub fn request_stamps(_: &str) -> Result<GrantedCard, CardError> {
+    Err(CardError::NotOffered)
+}

@@ -166,6 +166,7 @@ step "the dashboard" 1200 scripts/dashboard-test.py
 
 # The program, in virtual machines: these need a kernel of their own.
 step "the machine's clock" 1200 scripts/vm-clock-test.sh
+step "network cards' timestamps" 900 env MEANTIME=target/release/meantime scripts/vm-hardware-test.sh
 step "the systemd units in a virtual machine" 1500 \
     env MEANTIME=target/release/meantime scripts/vm-systemd-test.sh
 step "bad networks" 1200 scripts/netem-test.sh

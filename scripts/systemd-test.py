@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The units in contrib/systemd: systemd finds nothing wrong with them, rates them as the documents say, and
 their filters allow every system call that server and client really make (strace of real ones on loopback,
-with a clock of their own).
+with a clock of their own). The same with the drop-in for network cards, and the process that restores them.
 
     scripts/systemd-test.py        exits 0 if all is well, 77 with NOT RUN if systemd or strace is missing
 
@@ -10,6 +10,7 @@ MEANTIME=path/to/meantime uses that binary instead of building one.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,9 @@ from lib.installing import why_missing
 from lib.program import HOME, find_meantime
 
 UNITS = HOME / "contrib" / "systemd"
+DROP_IN = UNITS / "hardware-timestamps.conf"
+# By these a node starts that process and waits for it, with one C library or another.
+STARTING = {"clone", "clone3", "dup2", "dup3", "execve", "pipe2", "setpgid", "vfork", "wait4", "waitid"}
 # systemd's rating, of 10 for everything allowed. What is left is the network, and the right to set the clock.
 MOST_EXPOSED = 2.0
 # What is needed, and the package that it is in.
@@ -39,8 +43,9 @@ def main():
         for role in ("server", "client"):
             unit = UNITS / f"meantime-{role}.service"
             wrong += verify(unit, meantime, Path(scratch))
+            wrong += verify(unit, meantime, Path(scratch), DROP_IN)
             wrong += rate(unit)
-            missing = sorted(made[role] - allowed(unit))
+            missing = sorted((made[role] | made["restore-cards"] | STARTING) - allowed(unit))
             print(f"{unit.name}: {len(made[role])} system calls made, not allowed: {missing or 'none'}")
             wrong += [f"{unit.name} does not allow {call}" for call in missing]
     for line in wrong:
@@ -48,12 +53,17 @@ def main():
     return 1 if wrong else 0
 
 
-def verify(unit, meantime, scratch):
+def verify(unit, meantime, scratch, drop_in=None):
     """What systemd finds wrong; the program need not be installed for that."""
     copy = scratch / unit.name
+    if drop_in:
+        directory = scratch / f"{unit.name}.d"
+        directory.mkdir()
+        shutil.copy(drop_in, directory)
     copy.write_text(unit.read_text().replace("/usr/local/bin/meantime", str(meantime)))
     done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
-    said = [line for line in (done.stdout + done.stderr).splitlines() if unit.name in line]
+    names = (unit.name, DROP_IN.name)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if any(name in line for name in names)]
     return [f"systemd-analyze verify: {line}" for line in said]
 
 
@@ -114,6 +124,10 @@ def calls(meantime, scratch):
         time.sleep(5)
         for role in traces:
             cluster.ask("status", name=role).check_returncode()
+    # It waits for the end of its input, and fails: there is no such card.
+    traces["restore-cards"] = scratch / "restore-cards.trace"
+    restore = ["strace", "-f", "-o", traces["restore-cards"], meantime, "restore-cards", "none:0:0:1:1"]
+    subprocess.run(restore, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     called = re.compile(r"^(?:\d+ +)?([a-z_0-9]+)\(", re.MULTILINE)
     # What strace shows before the filter is there: starting the program is systemd's part.
     return {role: set(called.findall(trace.read_text())) - {"execve"} for role, trace in traces.items()}

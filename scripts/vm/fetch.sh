@@ -2,7 +2,7 @@
 # Fetches what the tests in virtual machines need, without installing it: from Debian's packages into
 # target/vm.
 #
-#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu     # one or more of these
+#   scripts/vm/fetch.sh kernel busybox iproute2 nftables chrony systemd qemu igb   # one or more of these
 #
 # Prints where things are, as assignments for `eval`, with absolute paths; fetches nothing that is there
 # already. Only with MEANTIME_INSTALL=1, which scripts/check.sh --install sets, does it call apt-get.
@@ -15,11 +15,14 @@
 #   systemd    systemd=…, journald=…, systemctl=…, journalctl=…, units=… (a directory);
 #              touch=…, chmod=…, chown=…: coreutils', for units that call them
 #   qemu       qemu=…, accelerator=… (kvm or tcg): installed, as root, if it is missing
+#   igb        igb_qemu=…, igb_firmware=… (a directory): a QEMU that emulates the network card igb, and
+#              igb_kernel=…, igb_modules=…: a kernel with its driver; from Debian's backports where the
+#              release has none
 #
 # and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run
-# here and with which ldd finds what they need. MEANTIME_VM_KERNEL names another bzImage, and
-# MEANTIME_VM_MODULES the directory of its modules. Exits with 77 and one line of why on stderr if something
-# cannot be had.
+# here and with which ldd finds what they need. MEANTIME_VM_KERNEL names another bzImage,
+# MEANTIME_VM_MODULES the directory of its modules, and MEANTIME_VM_QEMU another QEMU. Exits with 77 and one
+# line of why on stderr if something cannot be had.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -167,8 +170,8 @@ fetch_systemd() {
 }
 
 fetch_qemu() {
-    local accelerator=tcg
-    if ! command -v qemu-system-x86_64 >/dev/null; then
+    local accelerator=tcg qemu=${MEANTIME_VM_QEMU:-qemu-system-x86_64}
+    if ! command -v "$qemu" >/dev/null; then
         may_install || not_had "qemu-system-x86_64 is missing (apt-get install qemu-system-x86; $hint)"
         [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || not_had "qemu-system-x86_64 is missing"
         update_once
@@ -177,8 +180,75 @@ fetch_qemu() {
     fi
     # A paravirtual guest may have a /dev/kvm that answers, and still start no kernel of Debian's.
     if grep -qwE 'vmx|svm' /proc/cpuinfo && [[ -r /dev/kvm && -w /dev/kvm ]]; then accelerator=kvm; fi
-    echo "qemu=$(command -v qemu-system-x86_64)"
+    echo "qemu=$(command -v "$qemu")"
     echo "accelerator=$accelerator"
+}
+
+# apt-get or apt-cache with lists of its own, of the release's backports; the system's stay as they are.
+apt_newer() {
+    local tool=$1 uri codename
+    shift
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $codename" 2>/dev/null |
+        head -n 1)
+    [[ -n $uri ]] || return 1
+    mkdir -p "$vm"/apt/{lists/partial,cache/archives/partial} || return 1
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $codename-backports main" \
+        >"$vm/apt/sources.list"
+    "$tool" -o "Dir::Etc::sourcelist=$vm/apt/sources.list" -o Dir::Etc::sourceparts=- \
+        -o "Dir::State::lists=$vm/apt/lists" -o "Dir::Cache=$vm/apt/cache" "$@" </dev/null 2>/dev/null
+}
+
+has_igb() {
+    [[ $("$1" -device help 2>/dev/null) == *'"igb"'* ]]
+}
+
+# The package of the newest kernel, by this command.
+newest_kernel() {
+    "$@" depends linux-image-amd64 2>/dev/null | awk '/Depends: linux-image/ { print $2; exit }'
+}
+
+unpack_igb() {
+    local newer=$1 version=$2 download archive
+    shift 2
+    download=$(mktemp -d) && chmod 755 "$download" && chown _apt "$download" 2>/dev/null
+    (
+        cd "$download" &&
+            "$@" download qemu-system-x86 qemu-system-data seabios "linux-image-$version"
+    ) >/dev/null ||
+        not_had "QEMU and kernel with igb cannot be fetched"
+    mkdir -p "$newer"
+    for archive in "$download"/*.deb; do
+        dpkg -x "$archive" "$newer" || not_had "$archive cannot be unpacked"
+    done
+    rm -rf "$download"
+    "$root/bin/busybox" depmod -b "$newer" "$version" >/dev/null 2>&1 || not_had "depmod has failed"
+    has_igb "$newer/usr/bin/qemu-system-x86_64" || not_had "the QEMU that was fetched has no network card igb"
+    echo "$version" >"$vm/fetched/igb"
+}
+
+fetch_igb() {
+    local newer=$vm/newer package
+    # Its libraries are the same.
+    fetch_qemu >/dev/null || exit
+    if [[ ! -e $vm/fetched/igb ]]; then
+        may_install || not_had "a QEMU with the network card igb is not there, and is not fetched ($hint)"
+        fetch_busybox >/dev/null
+        if has_igb qemu-system-x86_64; then
+            package=$(newest_kernel apt-cache)
+            unpack_igb "$newer" "${package#linux-image-}" apt-get
+        else
+            apt_newer apt-get update >/dev/null ||
+                not_had "QEMU has no network card igb, and there are no backports"
+            package=$(newest_kernel apt_newer apt-cache)
+            unpack_igb "$newer" "${package#linux-image-}" apt_newer apt-get
+        fi
+    fi
+    package=$(cat "$vm/fetched/igb")
+    echo "igb_qemu=$newer/usr/bin/qemu-system-x86_64"
+    echo "igb_firmware=$newer/usr/share/qemu:$newer/usr/share/seabios"
+    echo "igb_kernel=$newer/boot/vmlinuz-$package"
+    echo "igb_modules=$newer/lib/modules/$package"
 }
 
 mkdir -p target/vm/root target/vm/fetched || exit 1
@@ -188,8 +258,8 @@ exec 9>"$vm/lock"
 flock 9
 for what; do
     case $what in
-        kernel | busybox | iproute2 | nftables | chrony | systemd | qemu) "fetch_$what" || exit ;;
-        *) echo "usage: scripts/vm/fetch.sh [kernel|busybox|iproute2|nftables|chrony|systemd|qemu]..." >&2; exit 2 ;;
+        kernel | busybox | iproute2 | nftables | chrony | systemd | qemu | igb) "fetch_$what" || exit ;;
+        *) echo "usage: scripts/vm/fetch.sh [kernel|busybox|iproute2|nftables|chrony|systemd|qemu|igb]..." >&2; exit 2 ;;
     esac
 done
 libraries=

@@ -51,16 +51,21 @@ add_tree() {
 # The line of a module in modules.dep names what it needs, nearest first. What is built into the kernel has
 # none.
 add_module() {
-    local line path
+    local line path name
     line=$(grep -E "/${1//[-_]/[-_]}\.ko[.a-z]*:" "$modules/modules.dep") || {
         grep -qE "/${1//[-_]/[-_]}\.ko" "$modules/modules.builtin" && return
         echo "the kernel has no module $1" >&2
         return 1
     }
     for path in $(tr -d : <<<"$line" | tr ' ' '\n' | tac); do
-        [[ -e $root/modules/$(basename "$path") ]] && continue
-        cp "$modules/$path" "$root/modules/"
-        basename "$path" >>"$root/modules/order"
+        [[ -e $root/modules/$(basename "$path" .xz) ]] && continue
+        # The kernels of newer releases have compressed modules, which busybox cannot load.
+        name=$(basename "$path" .xz)
+        case $path in
+            *.xz) "$busybox" unxz -c "$modules/$path" >"$root/modules/$name" ;;
+            *) cp "$modules/$path" "$root/modules/" ;;
+        esac
+        echo "$name" >>"$root/modules/order"
     done
 }
 

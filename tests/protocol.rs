@@ -2,12 +2,14 @@
 //! hands.
 
 use meantime_core::event::{Adjustment, HoldoverReason, Refusal};
-use meantime_core::time::{Correction, Frequency, Span};
+use meantime_core::time::{Correction, Frequency, Raw, Span};
 use meantime_core::wire::{
     Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason,
-    Message, NodeId, Reject, RejectReason, SessionId, VERSION,
+    ManualAdjustment, Message, NodeId, Reject, RejectReason, SessionId, VERSION,
 };
-use meantime_core::{Client, ClientConfig, ClientEvent, Fate, Node, Server, ServerConfig, ServerEvent};
+use meantime_core::{
+    Client, ClientConfig, ClientEvent, ExternalTime, Fate, Node, Server, ServerConfig, ServerEvent,
+};
 use meantime_sim::testkit::by_hand::*;
 use meantime_sim::testkit::{Pair, drain, events};
 use proptest::prelude::*;
@@ -384,14 +386,33 @@ fn broken(pair: &mut Pair) -> Vec<Span> {
     events(&mut pair.client).into_iter().filter_map(gap).collect()
 }
 
+/// The time of another cluster, which an oscillator shows exactly.
+fn shown_by_the_oscillator(at: Raw) -> ExternalTime {
+    ExternalTime {
+        cluster: ClusterId(99),
+        state: ClientState::Synchronized,
+        at,
+        phase: Span::ZERO,
+        frequency: Frequency::ZERO,
+        bound: Some(Span::ZERO),
+        growth: Frequency::ZERO,
+        acceleration: Frequency::ZERO,
+        error: Span::ZERO,
+        frequency_error: Frequency::ZERO,
+        manual_adjustment: ManualAdjustment::NONE,
+    }
+}
+
 /// A pair that has agreed, whose server is replaced by that of another cluster, which is ahead by so much.
 fn moved_to_another_cluster(ahead: Span) -> Pair {
     let mut pair = Pair::agreed();
     pair.run(200.0);
     let time = pair.server.read(pair.server_now().raw).time;
     pair.server_ahead = pair.server_ahead + (time - pair.server_oscillator()) + ahead;
-    let config = ServerConfig { external_cluster: Some(ClusterId(99)), ..ServerConfig::default() };
-    pair.server = Server::new(config, [9; 32], pair.server_now());
+    let config = ServerConfig { relay: true, ..ServerConfig::default() };
+    let now = pair.server_now();
+    pair.server = Server::new(config, [9; 32], now);
+    pair.server.set_external_time(now, Some(shown_by_the_oscillator(now.raw)));
     assert_eq!(broken(&mut pair), []);
     pair.run(200.0);
     assert!(pair.difference().abs() < Span::from_millis(1), "{}", pair.difference());

@@ -4,8 +4,8 @@ use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
     Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId,
-    Probe, Reference, Register, Reject, RejectReason, Report, SessionId, Stamps, StatedReference, VERSION,
-    Verdict, Welcome,
+    Probe, Reference, Register, Reject, RejectReason, RelayedTime, Report, SessionId, Stamps,
+    StatedReference, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ fn magic_and_kind_are_checked_to_the_bit() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(Message::decode(&changed), Err(DecodeError::Magic));
     }
-    for kind in (0..=255).filter(|kind| !(1..=13).contains(kind)) {
+    for kind in (0..=255).filter(|kind| !(1..=14).contains(kind)) {
         let mut changed = written;
         changed[3] = kind;
         assert_eq!(Message::decode(&changed), Err(DecodeError::Kind(kind)));
@@ -103,6 +103,7 @@ fn values_outside_of_an_enumeration_are_refused() {
                 refused(&message, 65, 0..=1, "step");
             }
             Body::Reference(_) => refused(&message, 56, 0..=1, "available"),
+            Body::Welcome(_) => refused(&message, 76, 0..=1, "relay"),
             _ => {}
         }
         let mut bytes = message.encode();
@@ -209,7 +210,7 @@ fn stays_the_same(bytes: &[u8]) -> bool {
 fn constrained(kind: Kind) -> std::ops::Range<usize> {
     match kind {
         Kind::Register | Kind::Heartbeat => 56..80,
-        Kind::Welcome => 48..72,
+        Kind::Welcome => 48..77,
         Kind::Reject | Kind::Leave => 40..41,
         Kind::Correction => 72..75,
         Kind::ManualAdjustment => 64..66,
@@ -224,7 +225,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
     let in_body = match kind {
         Kind::Register | Kind::Report | Kind::Correction => false,
         Kind::Challenge => at >= 48,
-        Kind::Welcome => at >= 76,
+        Kind::Welcome => at >= 77,
         Kind::Reject => at >= 42,
         Kind::Probe => (66..72).contains(&at),
         Kind::Heartbeat => (40..56).contains(&at),
@@ -233,6 +234,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::ManualAdjustment => at >= 66,
         Kind::Reference => at >= 57,
         Kind::Label => at < 56,
+        Kind::RelayedTime => false,
     };
     at == 5 || at >= 80 || (at >= 32 && in_body)
 }
@@ -268,12 +270,26 @@ fn a_correction() -> CorrectionMessage {
     }
 }
 
+fn a_relayed_time() -> RelayedTime {
+    RelayedTime {
+        cluster: ClusterId(1),
+        at: Timestamp::from_nanos(2),
+        difference: Span::from_nanos(-3),
+        rate: Frequency::from_ppt(-4),
+        bound: Some(Span::from_nanos(5)),
+        growth: Frequency::from_ppt(6),
+        acceleration: Frequency::from_ppt(7),
+        error: Some(Span::from_nanos(8)),
+        frequency_error: Frequency::from_ppt(9),
+    }
+}
+
 fn stamps() -> Stamps {
     Stamps { report: 4, t1: Timestamp::from_nanos(1_000), t4: Timestamp::from_nanos(2_000) }
 }
 
 /// A message of every kind, with no field zero.
-fn one_of_each() -> [Message; 13] {
+fn one_of_each() -> [Message; 14] {
     let second = Span::from_secs(1);
     let register =
         Register {
@@ -299,6 +315,7 @@ fn one_of_each() -> [Message; 13] {
         heartbeat: terms.1,
         lifetime: terms.2,
         rate: Frequency::from_ppt(-3),
+        relay: true,
     };
     let setting = ManualAdjustment {
         cluster: ClusterId(1),
@@ -332,6 +349,7 @@ fn one_of_each() -> [Message; 13] {
         Body::ManualAdjustment(setting),
         Body::Reference(Reference { stated: Some(reference) }),
         Body::Label(Label { label: Name::new("rack-2") }),
+        Body::RelayedTime(a_relayed_time()),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -398,7 +416,30 @@ fn bodies() -> impl Strategy<Value = Body> {
         settings(),
         references(),
         Just(Body::Label(Label { label: Name::new("rack-2") })),
+        relayed_times(),
     ]
+}
+
+fn relayed_times() -> impl Strategy<Value = Body> {
+    let span = || prop::option::of((0..u32::MAX).prop_map(|ns| Span::from_nanos(ns.into())));
+    let ppt = || any::<i32>().prop_map(|ppt| Frequency::from_ppt(ppt.saturating_abs()));
+    (any::<(u64, i64, i64)>(), rates(), (span(), span()), (ppt(), ppt(), ppt())).prop_map(
+        |((cluster, at, difference), rate, (bound, error), (growth, acceleration, frequency_error))| {
+            let (at, difference) = (Timestamp::from_nanos(at), Span::from_nanos(difference));
+            let cluster = ClusterId(cluster);
+            Body::RelayedTime(RelayedTime {
+                cluster,
+                at,
+                difference,
+                rate,
+                bound,
+                growth,
+                acceleration,
+                error,
+                frequency_error,
+            })
+        },
+    )
 }
 
 fn references() -> impl Strategy<Value = Body> {
@@ -431,6 +472,7 @@ fn welcomes() -> impl Strategy<Value = Body> {
                 heartbeat: Span::from_nanos(heartbeat),
                 lifetime: Span::from_nanos(lifetime),
                 rate,
+                relay: false,
             })
         })
 }

@@ -6,8 +6,8 @@ use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Flags,
     Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Label, Leave, LeaveReason, ManualAdjustment, Master,
-    Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, Report, SessionId,
-    Stamps, StatedReference, Verdict, Welcome,
+    Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, RelayedTime, Report,
+    SessionId, Stamps, StatedReference, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -75,7 +75,7 @@ fn every_kind_has_a_vector() {
     let mut kinds: Vec<u8> = vectors().values().map(|vector| vector.message().body.kind() as u8).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=13).collect::<Vec<u8>>());
+    assert_eq!(kinds, (1..=14).collect::<Vec<u8>>());
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn the_values_of_a_vector_are_its_bytes_and_its_fields_are_those_of_the_tables()
 #[test]
 fn the_tables_cover_every_byte_of_every_kind_once() {
     let tables = field_tables();
-    assert_eq!(tables.len(), 15);
+    assert_eq!(tables.len(), 16);
     for (name, fields) in &tables {
         let (start, end) = match name.as_str() {
             "Header" => (0, 32),
@@ -305,6 +305,7 @@ impl Vector {
                 step: self.number::<u8>("step") == 1,
             }),
             13 => Body::Reference(self.reference()),
+            14 => Body::RelayedTime(self.relayed_time()),
             other => panic!("kind {other}"),
         };
         assert_eq!(body.kind() as u8, kind);
@@ -333,6 +334,7 @@ impl Vector {
             heartbeat: self.span("heartbeat"),
             lifetime: self.span("lifetime"),
             rate: self.rate("rate"),
+            relay: self.number::<u8>("relay") == 1,
         }
     }
 
@@ -366,6 +368,25 @@ impl Vector {
             max_error: self.span("max_error"),
         };
         Reference { stated: (self.number::<u8>("available") == 1).then_some(stated) }
+    }
+
+    fn relayed_time(&self) -> RelayedTime {
+        let ppt = |field| Frequency::from_ratio(self.number::<u32>(field) as f64 * 1e-12);
+        let known = |field| {
+            let ns: u32 = self.number(field);
+            (ns != u32::MAX).then_some(Span::from_nanos(ns.into()))
+        };
+        RelayedTime {
+            cluster: ClusterId(self.number("cluster")),
+            at: Timestamp::from_nanos(self.number("at")),
+            difference: self.span("difference"),
+            rate: self.rate("rate"),
+            bound: known("bound"),
+            growth: ppt("growth"),
+            acceleration: ppt("acceleration"),
+            error: known("error"),
+            frequency_error: ppt("frequency_error"),
+        }
     }
 
     fn report(&self) -> Report {

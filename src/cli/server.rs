@@ -127,7 +127,7 @@ impl ServerArgs {
             radius: self.radius,
             plausible,
             initial_frequency: kept.frequency,
-            external_cluster: None,
+            relay: false,
             kept: kept.time,
             follow_references: self.references.followed(),
             leading: self.references.leading(),

@@ -147,7 +147,7 @@ fn time_advice(error: &SetTimeError) -> &'static str {
         SetTimeError::AwayFromReferences(_) => {
             "; set it nearer to them, or start the server without --follow-references"
         }
-        SetTimeError::InProgress(_) | SetTimeError::Zero => "",
+        SetTimeError::InProgress(_) | SetTimeError::Zero | SetTimeError::Relay => "",
     }
 }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::estimation::bound::DRIFT_ALLOWANCE;
 use crate::saved_state::KeptTime;
 use crate::time::{Frequency, Span};
-use crate::wire::{ClusterId, Name};
+use crate::wire::Name;
 use crate::{MasterKeys, NodeKeys, PlausibleTimes};
 
 /// The configuration of a server.
@@ -61,10 +61,10 @@ pub struct ServerConfig {
     /// The rate of the cluster's time over the server's oscillator, minus one, if it is known from an earlier
     /// run; and one standard deviation of that.
     pub initial_frequency: Option<(Frequency, Frequency)>,
-    /// The cluster whose time the server's oscillator already shows, if another server decides it: neither
-    /// the vote nor the members' frequencies change it then. For a server whose machine is a client of
-    /// another server.
-    pub external_cluster: Option<ClusterId>,
+    /// Whether the server is a relay: its time is given by
+    /// [`set_external_time`](crate::Server::set_external_time), and neither the vote nor the members'
+    /// frequencies change it. For a server whose machine is a client of another server.
+    pub relay: bool,
     /// The cluster time that the oscillator shows at the start, if the server has kept it over a restart.
     pub kept: Option<KeptTime>,
     /// The references that lead the cluster's time.
@@ -138,7 +138,7 @@ impl Default for ServerConfig {
             radius: Span::from_secs(30),
             plausible: PlausibleTimes::default(),
             initial_frequency: None,
-            external_cluster: None,
+            relay: false,
             kept: None,
             follow_references: FollowedReferences::None,
             leading: LeadingConfig::default(),

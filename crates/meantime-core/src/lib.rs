@@ -18,6 +18,7 @@
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`reference`](mod@reference) | a time from outside of the cluster, as a node reads it |
+//! | [`relayed_time`] | a time that is given from another level of a tree of servers, and how a relay tells it |
 //! | [`peer`] | clients, as an operator knows and names them |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`coverage`] | which clocks the guarantee covers |
@@ -46,6 +47,7 @@ pub mod node;
 pub mod peer;
 pub mod plausible;
 pub mod reference;
+pub mod relayed_time;
 pub mod saved_state;
 pub mod server;
 pub mod time;
@@ -62,4 +64,5 @@ pub use event::{ClientEvent, ServerEvent};
 pub use keys::{Keyring, MasterKeys, NodeKeys};
 pub use node::{Action, ClockReading, Node, Path, StampId, Transmit};
 pub use plausible::PlausibleTimes;
+pub use relayed_time::ExternalTime;
 pub use server::Server;

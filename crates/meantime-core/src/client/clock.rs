@@ -6,12 +6,14 @@
 //! enough for the server to have been replaced or deposed meanwhile. If the new time is beyond the old bound,
 //! the client reports that.
 
+mod relay;
+
 use super::announced_adjustment::AdjustmentAwareness;
 use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::frequency_trial::ClientDiscipline;
 use super::limits::{Limits, ProposedCorrection, Refused};
 use super::outbox::Outbox;
-use super::published_clock::PublishedClock;
+use super::published_clock::{PublishedClock, ToldTime};
 use super::rate_follower::RateFollower;
 use crate::estimation::bound::Bound;
 use crate::estimation::discipline::{BurstOutcome, OutlierLimit};
@@ -20,7 +22,7 @@ use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::{CorrectionView, RefusalView};
-use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment};
+use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, NodeId};
 use crate::{ClientConfig, ClientEvent, ClockReading};
 
 /// The published clock, its estimators and its limits.
@@ -31,6 +33,8 @@ pub(super) struct MemberClock {
     discipline: ClientDiscipline,
     bound: Bound,
     rate: RateFollower,
+    /// The server whose scale the clock follows.
+    scale_of: NodeId,
     awareness: AdjustmentAwareness,
     /// The last refusal, and when it was; `None`: the last correction was accepted.
     refused: Option<(Monotonic, RefusalView)>,
@@ -52,6 +56,7 @@ impl MemberClock {
             discipline,
             bound: Bound::unknown(now.raw, config.drift_allowance),
             rate: RateFollower::default(),
+            scale_of: NodeId::default(),
             awareness: AdjustmentAwareness::aware(now.raw),
             refused: None,
             refusal_reported: now.mono,
@@ -99,28 +104,47 @@ impl MemberClock {
             state: self.published.state(),
             error: self.error_at(raw, interval),
             bound: self.bound_at(raw, interval),
-            frequency: self.published.frequency(),
-            frequency_error: self.estimate(raw).map(|known| known.frequency_error),
+            frequency: self.published.frequency() + self.published.relayed().rate,
+            frequency_error: self.estimate(raw).map(|known| self.frequency_error(&known)),
+        }
+    }
+
+    /// One standard deviation of the error of base time's frequency over the oscillator.
+    fn frequency_error(&self, known: &Estimate) -> Frequency {
+        let relayed = self.published.relayed().frequency_error;
+        match relayed == Frequency::ZERO {
+            true => known.frequency_error,
+            false => Frequency::from_ratio(known.frequency_error.ratio().hypot(relayed.ratio())),
         }
     }
 
     /// One standard deviation of the clock's estimated distance from cluster time: the uncertainty of the
-    /// estimate, what is still to be slewed, and how far the server may have steered cluster time since it
-    /// was last heard. It is at most the bound.
+    /// estimate and of what a relay tells, what is still to be slewed, and how far the server may have
+    /// steered cluster time since it was last heard. It is at most the bound.
     pub(super) fn error_at(&self, raw: Raw, interval: Option<Span>) -> Option<Span> {
         let known = self.estimate(raw)?;
-        let parts = [known.error, self.published.residue(raw), self.bound.unheard(raw)];
-        let squares: f64 = parts.iter().map(|part| part.as_secs_f64().powi(2)).sum();
-        let error = Span::from_secs_f64(squares.sqrt());
+        let error = self.error_of(raw, &known, self.published.residue(raw))?;
         Some(self.bound_at(raw, interval).map_or(error, |bound| error.min(bound)))
+    }
+
+    /// The same of a clock that has so much still to be slewed, without a limit.
+    fn error_of(&self, raw: Raw, known: &Estimate, residue: Span) -> Option<Span> {
+        let relayed = self.published.relayed().error_at(self.published.scale_time(raw))?;
+        let parts = [known.error, residue, self.bound.unheard(raw), relayed];
+        let squares: f64 = parts.iter().map(|part| part.as_secs_f64().powi(2)).sum();
+        Some(Span::from_secs_f64(squares.sqrt()))
+    }
+
+    /// Whether a manual adjustment may have begun that the clock does not know.
+    fn may_miss_adjustment(&self, raw: Raw, interval: Option<Span>) -> bool {
+        interval.is_some_and(|interval| self.awareness.may_have_begun(raw, interval))
     }
 
     /// The guaranteed distance of the clock from cluster time.
     pub(super) fn bound_at(&self, raw: Raw, interval: Option<Span>) -> Option<Span> {
-        let missed = interval.is_some_and(|interval| self.awareness.may_have_begun(raw, interval));
-        let certain = self.published.has_cluster_time() && !missed;
+        let certain = self.published.has_cluster_time() && !self.may_miss_adjustment(raw, interval);
         let bound = self.bound.of(raw, self.published.phase(raw), self.rho(raw)).filter(|_| certain)?;
-        Some(self.published.bound(raw, bound))
+        self.published.bound(raw, bound)
     }
 
     /// The maximum difference between the cluster's true rate over this oscillator and the clock's frequency.
@@ -273,7 +297,8 @@ impl MemberClock {
         let missed = self.published.missed(raw, &manual);
         let adjustment = self.limits.adjustment_for(missed);
         let differs = !manual.has_same_effect_as(self.published.manual());
-        self.published.set_manual(raw, manual, adjustment);
+        let told = ToldTime { relayed: *self.published.relayed(), manual };
+        self.published.set_told(raw, &told, adjustment);
         if differs {
             let late = Correction::adding(missed);
             outbox.report(ClientEvent::TimeSet { manual_adjustment: manual, late, adjustment });
@@ -294,8 +319,9 @@ impl MemberClock {
         let rho = self.rho(now.raw);
         if update.continuity == Continuity::Broken || update.learning {
             // The bound of a clock that shows the same in another cluster's time is about that time, too.
-            match self.published.rebased(now.raw, &update.manual, update.oldest_reading) {
-                Some(shift) => self.bound.begin_anew(shift),
+            let BoundUpdate { cluster, oldest_reading, .. } = update;
+            match self.published.rebased(now.raw, &update.told, cluster, oldest_reading) {
+                Some((shift, reach)) => self.bound.begin_anew(shift, reach),
                 None => self.bound.forget(),
             }
         }
@@ -329,7 +355,7 @@ impl MemberClock {
         };
         let outcome = discipline.update(received.burst, outlier_limit).ok_or(NotFollowed::Implausible)?;
         let outlier = if let BurstOutcome::Ignored(in_a_row) = outcome { Some(in_a_row) } else { None };
-        let proposal = self.propose(now.raw, &discipline, received.manual).filter(|_| outlier.is_none());
+        let proposal = self.propose(now.raw, &discipline, &received.told).filter(|_| outlier.is_none());
         if let Some(refused) = proposal.and_then(|proposal| self.limits.refused(&proposal)) {
             return Err(NotFollowed::Refused(refused));
         }
@@ -352,11 +378,11 @@ impl MemberClock {
         &self,
         raw: Raw,
         discipline: &ClientDiscipline,
-        manual: &ManualAdjustment,
+        told: &ToldTime,
     ) -> Option<ProposedCorrection> {
         let estimate = discipline.estimate(raw)?;
         let phase = self.bound.nearest(raw, estimate.phase, self.rho(raw));
-        Some(self.published.propose(raw, phase, &estimate, manual))
+        Some(self.published.propose(raw, phase, &estimate, told))
     }
 
     /// Adjusts the published clock to the discipline's estimate. Until now, its frequency was within `rho`.
@@ -368,9 +394,9 @@ impl MemberClock {
         rho: Frequency,
         outbox: &mut Outbox,
     ) {
-        let ReceivedCorrection { round, message, burst, cluster, manual, interval, .. } = *received;
+        let ReceivedCorrection { round, message, burst, cluster, told, interval, .. } = *received;
         let Some(known) = self.discipline.estimate(now.raw) else { return };
-        let Some(proposal) = self.propose(now.raw, &self.discipline, manual) else { return };
+        let Some(proposal) = self.propose(now.raw, &self.discipline, &told) else { return };
         let adjustment = self.limits.adjustment(&proposal);
         let gap = self.bound.outside(now.raw, proposal.phase, rho);
         let is_later_step = adjustment == Adjustment::Step && !proposal.first;
@@ -380,7 +406,8 @@ impl MemberClock {
             outbox.report(ClientEvent::BoundBroken { gap });
         }
         let manual_part = proposal.difference - (proposal.phase - self.published.phase(now.raw));
-        let before = self.published.follow(now.raw, &proposal, adjustment, *manual, cluster);
+        let before = self.published.follow(now.raw, &proposal, adjustment, &told, cluster);
+        self.scale_of = self.rate.server();
         if outcome == BurstOutcome::Followed && adjustment == Adjustment::Slew {
             self.published.confirm_start();
         }

@@ -1,11 +1,12 @@
 //! A correction as a session hands it to the clock, and why the clock may not follow it.
 
 use super::limits::Refused;
+use super::published_clock::ToldTime;
 use crate::estimation::bound::SteeringPace;
 use crate::estimation::discipline::OutlierLimit;
 use crate::estimation::exchange::Exchange;
 use crate::time::{Raw, Span, Timestamp};
-use crate::wire::{ClusterId, CorrectionMessage, ManualAdjustment};
+use crate::wire::{ClusterId, CorrectionMessage};
 
 /// A correction, and what the session knows about it.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +21,8 @@ pub(super) struct ReceivedCorrection<'a> {
     pub outlier_limit: OutlierLimit,
     /// The cluster whose time the server keeps.
     pub cluster: ClusterId,
-    /// The manual adjustment that a clock has that follows the server.
-    pub manual: &'a ManualAdjustment,
+    /// What the server has told of its time.
+    pub told: ToldTime,
     /// The interval of the server's rounds.
     pub interval: Span,
 }
@@ -46,8 +47,10 @@ pub(super) struct BoundUpdate {
     pub learning: bool,
     /// How fast the server states that it may change the cluster's rate.
     pub steering: SteeringPace,
-    /// The manual adjustment that a clock has that follows the server.
-    pub manual: ManualAdjustment,
+    /// What the server has told of its time.
+    pub told: ToldTime,
+    /// The cluster whose time the server keeps.
+    pub cluster: ClusterId,
     /// How long ago the server may have measured the clock on which it bases its time.
     pub oldest_reading: Span,
 }

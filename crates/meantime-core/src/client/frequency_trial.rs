@@ -85,6 +85,16 @@ impl ClientDiscipline {
         }
     }
 
+    /// From `at` on, the exchanges are of a scale that is ahead of the one before by the first, and faster by
+    /// the second.
+    pub(super) fn change_scale(&mut self, at: Raw, change: (Span, Frequency)) {
+        self.followed.change_scale(at, change);
+        if let Some(trial) = &mut self.trial {
+            trial.saved = trial.saved + change.1;
+            trial.impartial.change_scale(at, change);
+        }
+    }
+
     /// The cluster is a different one: its time may run at any rate.
     pub(super) fn inflate_frequency(&mut self) {
         self.followed.inflate_frequency();

@@ -7,6 +7,7 @@ use super::clock::MemberClock;
 use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::liveness::Liveness;
 use super::outbox::{Outbox, PendingReport, QueuedDatagram};
+use super::published_clock::ToldTime;
 use super::replay_window::ReplayWindow;
 use super::report_history::MeasuredBurst;
 use super::reporter::Reporter;
@@ -16,7 +17,7 @@ use crate::event::HoldoverReason;
 use crate::time::{Correction, Monotonic, Now, Raw, Span};
 use crate::wire::{
     Body, ClientState, ClusterId, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Label, Leave,
-    LeaveReason, Message, Name, Probe, RejectReason, Report, SessionId, Welcome,
+    LeaveReason, Message, Name, Probe, RejectReason, RelayedTime, Report, SessionId, Welcome,
 };
 use crate::{ClientConfig, Fate, StampId};
 
@@ -34,6 +35,8 @@ pub(super) struct Joined {
     liveness: Liveness,
     reporter: Reporter,
     server_time: ServerTime,
+    /// Base time against the server's scale, as the server has told last; `None`: it has not told yet.
+    relayed: Option<RelayedTime>,
     /// Whether exchanges of this session have proved something about the server's time.
     proved: bool,
     /// The label of this machine, until the server has it.
@@ -94,11 +97,15 @@ impl Joined {
             liveness: Liveness::begin(welcome, now.mono),
             reporter: Reporter::new(config),
             server_time: ServerTime::begin(welcome.cluster, clock),
+            relayed: (!welcome.relay).then_some(RelayedTime::NONE),
             proved: false,
             label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
         };
         joined.server_time.note_adjustment(now.raw, header, clock);
         clock.begin_session(now, header, welcome.rate, welcome.interval, outbox);
+        if !welcome.relay {
+            clock.leave_relay(now.raw, header.sender);
+        }
         joined
     }
 
@@ -213,6 +220,7 @@ impl Joined {
             }
             Body::Leave(_) => return Err(SessionEnd::ServerLeft),
             Body::Label(label) => self.handle_label(now, *label),
+            Body::RelayedTime(relayed) => self.handle_relayed_time(now, relayed, clock, outbox),
             _ => Fate::Misdirected,
         })
     }
@@ -252,6 +260,38 @@ impl Joined {
         self.liveness.note_heard(now.mono);
         self.label = self.label.filter(|own| *own != label);
         Fate::Accepted
+    }
+
+    /// A relay tells how base time stands to its scale.
+    fn handle_relayed_time(
+        &mut self,
+        now: Now,
+        relayed: &RelayedTime,
+        clock: &mut MemberClock,
+        outbox: &mut Outbox,
+    ) -> Fate {
+        self.liveness.note_heard(now.mono);
+        let cluster = self.server_time.cluster();
+        let is_ordinary = self.relayed.is_some_and(|known| known.is_none());
+        if relayed.cluster != cluster || cluster == ClusterId::default() || is_ordinary {
+            return Fate::Unsolicited;
+        }
+        if self.relayed.is_some_and(|known| known.cluster == cluster && known.at >= relayed.at) {
+            return Fate::Superseded;
+        }
+        self.relayed = Some(*relayed);
+        if clock.follows_cluster(cluster) {
+            clock.follow_relayed(now.raw, *relayed, outbox);
+        }
+        Fate::Accepted
+    }
+
+    /// What the server has told of its time; `None`: not enough to follow it.
+    fn told(&self) -> Option<ToldTime> {
+        let known =
+            |relayed: &RelayedTime| relayed.is_none() || relayed.cluster == self.server_time.cluster();
+        let relayed = self.relayed.filter(known)?;
+        Some(ToldTime { relayed, manual: *self.server_time.adjustment().manual() })
     }
 
     fn handle_heartbeat_ack(&mut self, now: Now, header: &Header, heartbeat: &HeartbeatAck) -> Fate {
@@ -333,20 +373,21 @@ impl Joined {
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) -> Fate {
+        let Some(told) = self.told() else { return Fate::Accepted };
         let burst = self.reporter.take_burst(header.round, message, clock.usual_delay());
         let outlier_limit = self.server_time.outlier_limit(message.verdict);
         if let Err(refused) = clock.follow_rate(now, header, message.rate, self.interval) {
             clock.refuse(now, header.round, message.correction, refused, outbox);
             return Fate::Accepted;
         }
-        self.prove(now, message, &burst, clock, outbox);
+        self.prove(now, message, &burst, told, clock, outbox);
         let received = ReceivedCorrection {
             round: header.round,
             message,
             burst: &burst.exchanges,
             outlier_limit,
             cluster: self.server_time.cluster(),
-            manual: self.server_time.adjustment().manual(),
+            told,
             interval: self.interval,
         };
         match clock.correct(now, &received, outbox) {
@@ -369,6 +410,7 @@ impl Joined {
         now: Now,
         message: &CorrectionMessage,
         burst: &MeasuredBurst,
+        told: ToldTime,
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) {
@@ -377,9 +419,9 @@ impl Joined {
         let continuity = if broken { Continuity::Broken } else { Continuity::Same };
         self.proved = !message.learning;
         let steering = if message.brisk { SteeringPace::Brisk } else { SteeringPace::Gentle };
-        let manual = *self.server_time.adjustment().manual();
+        let cluster = self.server_time.cluster();
         let (learning, oldest_reading) = (message.learning, self.liveness.oldest_reading());
-        let update = BoundUpdate { continuity, learning, steering, manual, oldest_reading };
+        let update = BoundUpdate { continuity, learning, steering, told, cluster, oldest_reading };
         clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Limits {
 pub(super) struct ProposedCorrection {
     /// Whether the clock had no cluster time before.
     pub first: bool,
-    /// Base time minus the oscillator's reading: the estimate, limited to what the bound allows.
+    /// The scale's time minus the oscillator's reading: the estimate, limited to what the bound allows.
     pub phase: Span,
     /// What would be added to the clock.
     pub difference: Span,
@@ -36,6 +36,8 @@ pub(super) struct ProposedCorrection {
     pub since_start: Option<Span>,
     /// The frequency that the clock would have.
     pub frequency: Frequency,
+    /// The rate that a relay adds to it.
+    pub relayed_rate: Frequency,
     /// One standard deviation of that frequency.
     pub frequency_error: Frequency,
     /// The time that the clock would show.
@@ -103,12 +105,13 @@ impl Limits {
 
     /// Why a proposal is refused, if it is.
     fn refuses(&self, proposal: &ProposedCorrection) -> Option<Refusal> {
-        let ProposedCorrection { time, frequency, frequency_error, future_step, .. } = *proposal;
+        let ProposedCorrection { time, frequency, relayed_rate, frequency_error, future_step, .. } =
+            *proposal;
         let step = || self.refuses_step(proposal);
         self.refuses_time(time)
             .or_else(|| self.refuses_future_step(future_step, time))
             .or_else(step)
-            .or_else(|| self.refuses_frequency(frequency, frequency_error))
+            .or_else(|| self.refuses_frequency(frequency + relayed_rate, frequency_error))
     }
 
     /// Why a time is refused, if it is.
@@ -184,6 +187,7 @@ mod tests {
             future_step,
             since_start,
             frequency,
+            relayed_rate: Frequency::ZERO,
             frequency_error,
             time,
         }

@@ -40,6 +40,7 @@ use self::outbox::{Outbox, PendingReport, QueuedDatagram};
 use self::reference::ReferenceOffer;
 use self::registering::Registering;
 use crate::reference::{NoReference, ReferenceReading};
+use crate::relayed_time::ExternalTime;
 use crate::time::{Monotonic, Now, Raw, Span};
 use crate::transmit_latency::MinTransmitLatency;
 use crate::view::{ClientView, ManualAdjustmentView};
@@ -106,6 +107,12 @@ impl Client {
     /// The cluster whose time its clock has; 0: none.
     pub fn cluster(&self) -> ClusterId {
         self.clock.published().cluster()
+    }
+
+    /// The time that it follows, for the [`Server`](crate::Server) of a relay, which runs on the same machine
+    /// by the same oscillator: its estimate, in which nothing is slewed. `None`: it has no cluster time.
+    pub fn external_time(&self, now: Now) -> Option<ExternalTime> {
+        self.clock.external_time(now.raw, self.joined().map(Joined::interval))
     }
 
     /// A snapshot of its state now, without its clock's reading ([`Node::read`]).

@@ -1,11 +1,11 @@
-//! The clock that a client publishes: base time, which it agrees on with its server, plus the manual
-//! adjustment; and how that clock stands.
+//! The clock that a client publishes: the scale of its server, plus what a relay tells, which is base time,
+//! plus the manual adjustment; and how that clock stands.
 
 use crate::estimation::kalman::Estimate;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, HoldoverReason};
 use crate::time::{Frequency, Raw, Span, Timestamp};
-use crate::wire::{ClientState, ClusterId, ManualAdjustment};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment, RelayedTime};
 
 use super::limits::ProposedCorrection;
 
@@ -17,8 +17,10 @@ pub(super) struct PublishedClock {
     holdover: Option<HoldoverReason>,
     /// The cluster whose time it has; 0: none.
     cluster: ClusterId,
-    /// The base time.
-    base: Timescale,
+    /// The scale of its server: base time, unless the server is a relay.
+    scale: Timescale,
+    /// Base time against the scale.
+    relayed: RelayedTime,
     /// The manual adjustment; none while the clock has no cluster time.
     manual: ManualAdjustment,
     /// The clock minus its oscillator when it had no cluster time; `None`: its first time is confirmed, by a
@@ -33,7 +35,8 @@ impl PublishedClock {
             state: ClientState::Unsynchronized,
             holdover: None,
             cluster: ClusterId::default(),
-            base: Timescale::free_running(raw),
+            scale: Timescale::free_running(raw),
+            relayed: RelayedTime::NONE,
             manual: ManualAdjustment::NONE,
             start: None,
         }
@@ -71,33 +74,68 @@ impl PublishedClock {
 
     /// What it shows, without the manual adjustment.
     pub(super) fn base_time(&self, raw: Raw) -> Timestamp {
-        self.base.published(raw)
+        self.relayed.base_of(self.scale_time(raw))
     }
 
-    /// Base time minus the oscillator's reading, as published.
+    /// The time of its server's scale, as published.
+    pub(super) fn scale_time(&self, raw: Raw) -> Timestamp {
+        self.scale.published(raw)
+    }
+
+    /// The estimate of its server's scale, of which nothing is being slewed.
+    pub(super) fn scale(&self) -> &Timescale {
+        &self.scale
+    }
+
+    /// Base time against the scale.
+    pub(super) fn relayed(&self) -> &RelayedTime {
+        &self.relayed
+    }
+
+    /// The scale's time minus the oscillator's reading, as published.
     pub(super) fn phase(&self, raw: Raw) -> Span {
-        self.base.phase_at(raw) + self.residue(raw)
+        self.scale.phase_at(raw) + self.residue(raw)
     }
 
     /// What is still to be slewed: published minus estimated time.
     pub(super) fn residue(&self, raw: Raw) -> Span {
-        self.base.residue_at(raw)
+        self.scale.residue_at(raw)
     }
 
-    /// Its frequency.
+    /// Its frequency, in its server's scale.
     pub(super) fn frequency(&self) -> Frequency {
-        self.base.frequency()
+        self.scale.frequency()
     }
 
-    /// Its maximum distance from what the cluster's clocks show, if its base time is within `bound`.
-    pub(super) fn bound(&self, raw: Raw, bound: Span) -> Span {
-        self.manual.reach(self.base_time(raw), bound)
+    /// Its maximum distance from what the cluster's clocks show, if it is within `bound` of its server's
+    /// scale; `None`: unknown.
+    pub(super) fn bound(&self, raw: Raw, bound: Span) -> Option<Span> {
+        let reach = self.relayed.reach(self.scale_time(raw), bound)?;
+        Some(self.manual.reach(self.base_time(raw), reach))
     }
 
-    /// By how much base time changes for a clock that shows the same and has this manual adjustment from now
-    /// on; `None`: that is not known exactly, since the adjustment that it has was under way less than
-    /// `age` ago, when the other server may have measured this clock, or since it has no cluster time.
-    pub(super) fn rebased(&self, raw: Raw, manual: &ManualAdjustment, age: Span) -> Option<Span> {
+    /// By how much the scale changes for a clock that shows the same and follows a server of this cluster
+    /// that tells this, and how exactly that is known. `None`: it is not, since the manual adjustment that
+    /// the clock has was under way less than `age` ago, when the other server may have measured it, or since
+    /// it has no cluster time.
+    pub(super) fn rebased(
+        &self,
+        raw: Raw,
+        told: &ToldTime,
+        cluster: ClusterId,
+        age: Span,
+    ) -> Option<(Span, Span)> {
+        let change = self.rebased_manually(raw, &told.manual, age)?;
+        if cluster == self.cluster || (told.relayed.is_none() && self.relayed.is_none()) {
+            return Some((change, Span::ZERO));
+        }
+        let before = self.scale_time(raw);
+        let after = told.relayed.scale_of(self.relayed.base_of(before) + change);
+        Some((after - before, told.relayed.bound_at(after)? + self.relayed.bound_at(before)?))
+    }
+
+    /// The part of that which another manual adjustment makes.
+    fn rebased_manually(&self, raw: Raw, manual: &ManualAdjustment, age: Span) -> Option<Span> {
         let base = self.base_time(raw);
         let is_moving = self.manual.start <= base && base <= self.manual.end() + age;
         match manual.has_same_effect_as(&self.manual) {
@@ -113,16 +151,22 @@ impl PublishedClock {
         manual.shown(self.base_time(raw)) - self.time(raw)
     }
 
-    /// What a correction to this estimate would do, if base time is ahead of the oscillator by `phase`, to a
-    /// clock that follows a server with this manual adjustment.
+    /// How much more a clock shows that is told this.
+    pub(super) fn missed_relayed(&self, raw: Raw, relayed: &RelayedTime) -> Span {
+        self.manual.shown(relayed.base_of(self.scale_time(raw))) - self.time(raw)
+    }
+
+    /// What a correction to this estimate would do, if the scale is ahead of the oscillator by `phase`, to a
+    /// clock that follows a server that tells this.
     pub(super) fn propose(
         &self,
         raw: Raw,
         phase: Span,
         estimate: &Estimate,
-        manual: &ManualAdjustment,
+        told: &ToldTime,
     ) -> ProposedCorrection {
-        let base = Timestamp::from_nanos((raw + phase).as_nanos());
+        let ToldTime { relayed, manual } = told;
+        let base = relayed.base_of(Timestamp::from_nanos((raw + phase).as_nanos()));
         let (shown, time) = (self.time(raw), manual.shown(base));
         let first = !self.has_cluster_time();
         let start = if first { Some(ahead(shown, raw)) } else { self.start };
@@ -133,6 +177,7 @@ impl PublishedClock {
             future_step: manual.step_after(base),
             since_start: start.map(|start| ahead(time, raw) - start),
             frequency: estimate.frequency,
+            relayed_rate: relayed.rate,
             frequency_error: estimate.frequency_error,
             time,
         }
@@ -144,12 +189,12 @@ impl PublishedClock {
         raw: Raw,
         proposal: &ProposedCorrection,
         adjustment: Adjustment,
-        manual: ManualAdjustment,
+        told: &ToldTime,
         cluster: ClusterId,
     ) -> ClientState {
         self.start = proposal.since_start.map(|added| ahead(proposal.time, raw) - added);
-        self.set_manual(raw, manual, adjustment);
-        self.base.set(raw, proposal.phase, proposal.frequency, adjustment);
+        self.set_told(raw, told, adjustment);
+        self.scale.set(raw, proposal.phase, proposal.frequency, adjustment);
         self.cluster = cluster;
         self.holdover = None;
         core::mem::replace(&mut self.state, ClientState::Synchronized)
@@ -160,19 +205,36 @@ impl PublishedClock {
         self.start = None;
     }
 
-    /// The clock has this manual adjustment from now on. If it slews, it shows the same time now.
-    pub(super) fn set_manual(&mut self, raw: Raw, manual: ManualAdjustment, adjustment: Adjustment) {
-        if adjustment == Adjustment::Slew && !manual.has_same_effect_as(&self.manual) {
+    /// The clock shows this from now on over its server's scale. If it slews, it shows the same time now.
+    pub(super) fn set_told(&mut self, raw: Raw, told: &ToldTime, adjustment: Adjustment) {
+        let ToldTime { relayed, manual } = *told;
+        let differs = !manual.has_same_effect_as(&self.manual) || relayed != self.relayed;
+        if adjustment == Adjustment::Slew && differs {
             let base = manual.base_of(self.time(raw));
-            self.base.show(raw, base);
+            self.scale.show(raw, relayed.scale_of(base));
         }
-        self.manual = manual;
+        (self.relayed, self.manual) = (relayed, manual);
+    }
+
+    /// The clock follows another server's scale from now on, which is ahead of the one before by `ahead` and
+    /// faster by `faster`. It shows the same time.
+    pub(super) fn change_scale(
+        &mut self,
+        raw: Raw,
+        (ahead, faster): (Span, Frequency),
+        relayed: RelayedTime,
+    ) {
+        let shown = self.base_time(raw);
+        let (phase, frequency) = (self.scale.phase_at(raw) + ahead, self.scale.frequency() + faster);
+        self.scale.set(raw, phase, frequency, Adjustment::Step);
+        self.scale.show(raw, relayed.scale_of(shown));
+        self.relayed = relayed;
     }
 
     /// The cluster's rate has changed; a clock without cluster time ignores that.
     pub(super) fn shift_frequency(&mut self, raw: Raw, change: Frequency) {
         if self.has_cluster_time() {
-            self.base.shift_frequency(raw, change);
+            self.scale.shift_frequency(raw, change);
         }
     }
 
@@ -198,12 +260,22 @@ impl PublishedClock {
     /// The machine was suspended, and the oscillator with it. The clock shows the time that has passed as far
     /// as the machine knows, but no cluster time any more.
     pub(super) fn suspend(&mut self, raw: Raw, slept: Span) {
-        let added = self.manual.added_at(self.base.estimate(raw));
-        let phase = self.base.phase_at(raw) + slept + added;
-        self.manual = ManualAdjustment::NONE;
-        self.base.set(raw, phase, self.base.frequency(), Adjustment::Step);
+        let scale = self.scale.estimate(raw);
+        let shown = self.manual.shown(self.relayed.base_of(scale));
+        let phase = self.scale.phase_at(raw) + slept + (shown - scale);
+        (self.relayed, self.manual) = (RelayedTime::NONE, ManualAdjustment::NONE);
+        self.scale.set(raw, phase, self.scale.frequency(), Adjustment::Step);
         self.state = ClientState::Unsynchronized;
     }
+}
+
+/// What a server has told of its time, over the scale by which it measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ToldTime {
+    /// Base time against the scale.
+    pub relayed: RelayedTime,
+    /// The manual adjustment that a clock has that follows the server.
+    pub manual: ManualAdjustment,
 }
 
 /// A clock that shows `time` minus its oscillator, which reads `raw`.

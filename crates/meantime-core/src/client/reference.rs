@@ -57,7 +57,7 @@ impl ReferenceOffer {
         }
         let stated = reading.ok().filter(|reading| (now.raw - reading.at).abs() <= MAX_AGE);
         let stated = stated.map(|reading| {
-            let at = clock.base_time(reading.at);
+            let at = clock.scale_time(reading.at);
             let ahead = Span::from_nanos(at.as_nanos()) - Span::from_nanos(reading.at.as_nanos());
             StatedReference { at, offset: reading.phase - ahead, max_error: reading.max_error }
         });

@@ -20,9 +20,9 @@ pub(super) struct SentReport {
     pub stamped: Raw,
     /// When the report was sent, by the oscillator, as it states itself.
     pub t3: Raw,
-    /// The base time of the published clock at t2.
+    /// The published clock at t2, in the time of the server's scale.
     pub published_t2: Timestamp,
-    /// The base time of the published clock at t3.
+    /// The published clock at t3, in the time of the server's scale.
     pub published_t3: Timestamp,
 }
 

@@ -52,7 +52,7 @@ impl Reporter {
     ) -> Option<(StampId, Report)> {
         let PendingReport { nonce, round, t2 } = pending;
         let published = clock.published();
-        let (published_t2, published_t3) = (published.base_time(t2), published.base_time(t3));
+        let (published_t2, published_t3) = (published.scale_time(t2), published.scale_time(t3));
         let processing = published_t3 - published_t2;
         if processing < Span::ZERO || processing > MAX_PROCESSING {
             return None;

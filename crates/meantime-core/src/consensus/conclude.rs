@@ -30,6 +30,8 @@ impl Timekeeper {
         self.contradicted = false;
         let manual_before = self.manual_part(now);
         match self.phase {
+            // The time is not given yet.
+            Phase::Listening(_) if self.is_relay() => {}
             Phase::Listening(votes) => {
                 self.conclude_listening(votes, now, voters, new_cluster, &mut conclusion);
             }

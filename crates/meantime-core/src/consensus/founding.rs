@@ -12,7 +12,8 @@ use crate::wire::{ClusterId, ManualAdjustment};
 impl Timekeeper {
     /// Why the server has no cluster time that it trusts; `None`: it has one.
     pub fn undecided(&self) -> Option<UndecidedReason> {
-        matches!(self.phase, Phase::Listening(_)).then_some(self.undecided_reason)
+        let listens = matches!(self.phase, Phase::Listening(_)) && !self.is_relay();
+        listens.then_some(self.undecided_reason)
     }
 
     /// In how many rounds the server has waited for its clients at the latest, if the cluster has no time

@@ -50,6 +50,9 @@ pub enum SetTimeError {
     /// The adjustment is zero.
     #[error("to set the time by 0 changes nothing")]
     Zero,
+    /// The time is given from outside.
+    #[error("the server is a relay: the time is set at the server that decides it")]
+    Relay,
     /// References lead the cluster's time, and it would be farther from them.
     #[error(
         "references lead the cluster's time, and say that {0} is missing: set it nearer to them, or start the server without --follow-references"
@@ -78,17 +81,22 @@ impl Timekeeper {
 
     /// What the server's own clock shows.
     pub fn shown(&self, raw: Raw) -> Timestamp {
-        self.manual_adjustment.shown(self.timescale.published(raw))
+        self.manual_adjustment.shown(self.base_time(raw))
+    }
+
+    /// The base time that the server's own clock shows.
+    pub fn base_time(&self, raw: Raw) -> Timestamp {
+        self.relayed.base_of(self.timescale.published(raw))
     }
 
     /// What the manual time adjustment adds to the estimate of base time.
     pub fn manual_part(&self, raw: Raw) -> Span {
-        self.manual_adjustment.added_at(self.timescale.estimate(raw))
+        self.manual_adjustment.added_at(self.relayed.base_of(self.timescale.estimate(raw)))
     }
 
     /// How long until the newest manual time adjustment is complete; zero: it is.
     pub fn adjustment_rest(&self, raw: Raw) -> Span {
-        let over = self.manual_adjustment.end() - self.timescale.published(raw);
+        let over = self.manual_adjustment.end() - self.base_time(raw);
         if self.manual_adjustment.number == 0 { Span::ZERO } else { over.max(Span::ZERO) }
     }
 
@@ -102,6 +110,9 @@ impl Timekeeper {
         by: Span,
         how: Adjustment,
     ) -> Result<ManualAdjustment, SetTimeError> {
+        if self.is_relay() {
+            return Err(SetTimeError::Relay);
+        }
         if self.cluster == ClusterId(0) {
             return Err(SetTimeError::NoClusterTime);
         }

@@ -44,14 +44,14 @@ impl Timekeeper {
         let vote = self.take_vote(electorate);
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);
-        let external_cluster = self.config.external_cluster.is_some();
-        if !external_cluster && vote.doubts_server() {
+        let is_relay = self.is_relay();
+        if !is_relay && vote.doubts_server() {
             conclusion.report.outcome = Outcome::ServerInDoubt;
             self.doubt_own_clock(now, &vote, conclusion);
             return;
         }
-        self.contradicted = !external_cluster && vote.is_contradicted();
-        let agreed = vote.agrees_with_server() || self.carries_on() || external_cluster;
+        self.contradicted = !is_relay && vote.is_contradicted();
+        let agreed = vote.agrees_with_server() || self.carries_on() || is_relay;
         if self.contradicted || !agreed {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judgements.fill(None);
@@ -61,8 +61,9 @@ impl Timekeeper {
         }
         conclusion.report.outcome = Outcome::Agreed;
         self.learn_from(&vote, now);
-        if !external_cluster {
-            self.steer_rate(now, electorate, vote.votes);
+        match is_relay {
+            true => self.follow_given_rate(now),
+            false => self.steer_rate(now, electorate, vote.votes),
         }
     }
 

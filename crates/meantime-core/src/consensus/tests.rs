@@ -17,6 +17,7 @@ mod doubt;
 mod kept_time;
 mod participant;
 mod properties;
+mod relay;
 mod restart;
 
 const SECOND: Span = Span::from_secs(1);
@@ -48,7 +49,7 @@ impl Story {
             radius,
             plausible: PlausibleTimes::default(),
             initial_frequency: known,
-            external_cluster: None,
+            relay: false,
             kept: None,
             leading: LeadingConfig::default(),
         };

@@ -3,6 +3,7 @@
 use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
+use super::relay_state::Relay;
 use super::utc_leader::UtcLeader;
 use super::weight::Weight;
 use super::window::{AgreementWindow, MAX_WINDOW};
@@ -13,7 +14,7 @@ use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, Exclusion, UndecidedReason};
 use crate::saved_state::{self, Boot, KeptTime};
 use crate::time::{Frequency, Offset, Raw, Span};
-use crate::wire::{ClientState, ClusterId, ManualAdjustment};
+use crate::wire::{ClientState, ClusterId, ManualAdjustment, RelayedTime};
 
 /// Decides what the cluster time is.
 #[derive(Clone, Debug)]
@@ -53,6 +54,10 @@ pub struct Timekeeper {
     pub(super) followed_from: (Raw, Span),
     /// When the server began to listen, or had no client last.
     pub(super) listens_since: Raw,
+    /// `None`: the time is not given from outside.
+    pub(super) relay: Option<Relay>,
+    /// What the clients add to the time of the timescale.
+    pub(super) relayed: RelayedTime,
 }
 
 /// The configuration of a timekeeper.
@@ -67,8 +72,8 @@ pub struct TimekeeperConfig {
     /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one
     /// standard deviation of that by now.
     pub initial_frequency: Option<(Frequency, Frequency)>,
-    /// The cluster whose time the server's oscillator already shows, because another server decides it.
-    pub external_cluster: Option<ClusterId>,
+    /// Whether the time is given from outside: another server decides it.
+    pub relay: bool,
     /// The cluster time that the oscillator shows at the start, if it was kept over a restart.
     pub kept: Option<KeptTime>,
     /// How fast references lead the cluster's time.
@@ -95,10 +100,10 @@ impl Timekeeper {
         Timekeeper {
             config,
             timescale,
-            cluster: config.external_cluster.unwrap_or_default(),
+            cluster: ClusterId::default(),
             manual_adjustment: ManualAdjustment::NONE,
-            phase: if config.external_cluster.is_some() { Phase::Steady } else { Phase::Listening(0) },
-            recipients: if config.external_cluster.is_some() { Recipients::All } else { Recipients::None },
+            phase: Phase::Listening(0),
+            recipients: Recipients::None,
             window: AgreementWindow::default(),
             last_window: MAX_WINDOW,
             anchor: RateAnchor::default(),
@@ -114,6 +119,8 @@ impl Timekeeper {
             votes_before_sleep: None,
             followed_from: (raw, Span::ZERO),
             listens_since: raw,
+            relay: config.relay.then(Relay::default),
+            relayed: RelayedTime::NONE,
         }
     }
 
@@ -144,8 +151,10 @@ impl Timekeeper {
 
     /// The state of the server's own clock.
     pub fn state(&self) -> ClientState {
+        let given = self.relay.as_ref().and_then(|relay| relay.given);
         match (self.cluster, self.phase) {
             (ClusterId(0), _) => ClientState::Unsynchronized,
+            (_, Phase::Steady) if self.is_relay() => given.map_or(ClientState::Holdover, |time| time.state),
             (_, Phase::Listening(_)) => ClientState::Holdover,
             _ => ClientState::Synchronized,
         }
@@ -155,6 +164,7 @@ impl Timekeeper {
     /// the server's own clock is in doubt, or the majority has just been lost.
     pub fn wants_round_soon(&self, unheard: usize) -> bool {
         match self.phase {
+            _ if self.is_relay() => false,
             Phase::Listening(_) => self.is_waiting_for(unheard),
             Phase::Following(_) | Phase::Steady => (1..=MAX_HASTENED).contains(&self.unsure),
         }
@@ -168,6 +178,7 @@ impl Timekeeper {
     /// The estimated error of the server's own clock, one standard deviation.
     pub fn own_error(&self, raw: Raw) -> Option<Span> {
         match self.phase {
+            Phase::Steady if self.is_relay() => self.relayed.error_at(self.timescale.estimate(raw)),
             Phase::Steady => Some(self.timescale.residue_at(raw).abs()),
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.error),
             Phase::Listening(_) => None,
@@ -175,11 +186,13 @@ impl Timekeeper {
     }
 
     /// The bound of the server's own clock. Its clock *carries* cluster time, so this is only the rest of its
-    /// current slew. `None` while the server learns the time from its members.
+    /// current slew; a relay's is that of the given time. `None` while the server learns the time from its
+    /// members, or has none that is given.
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
         let carries = self.phase == Phase::Steady && self.doubt.is_none();
-        let base = self.timescale.published(raw);
-        carries.then(|| self.manual_adjustment.reach(base, self.timescale.residue_at(raw).abs()))
+        let scale = self.timescale.published(raw);
+        let reach = self.relayed.reach(scale, self.timescale.residue_at(raw).abs()).filter(|_| carries)?;
+        Some(self.manual_adjustment.reach(self.relayed.base_of(scale), reach))
     }
 
     /// How far the server's own frequency may be off the rate of the cluster's time, now and when that has
@@ -191,6 +204,7 @@ impl Timekeeper {
     pub fn frequency_error(&self, raw: Raw) -> Option<Frequency> {
         match self.phase {
             _ if self.doubt.is_some() || self.unsure > 0 => None,
+            Phase::Steady if self.is_relay() => Some(self.relayed.frequency_error),
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.frequency_error),
             Phase::Steady => self.anchor.error(),
             Phase::Listening(_) => None,
@@ -204,6 +218,9 @@ impl Timekeeper {
 
     /// Whether the cluster's rate may still be steered fast, since it has never been settled.
     pub fn is_brisk(&self) -> bool {
+        if let Some(relay) = &self.relay {
+            return !relay.settled;
+        }
         if self.utc.decides_rate() { self.utc.is_brisk() } else { !self.anchor.is_settled() }
     }
 
@@ -219,6 +236,9 @@ impl Timekeeper {
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.phase = Phase::Listening(0);
         self.recipients = Recipients::None;
+        if let Some(relay) = &mut self.relay {
+            relay.given = None;
+        }
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
         self.votes_before_sleep = Some(Weight::ZERO);

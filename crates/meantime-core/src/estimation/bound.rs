@@ -89,6 +89,11 @@ impl Interval {
         let by = rate.over(to - self.at);
         Interval { at: to, low: self.low + by, high: self.high + by }
     }
+
+    /// The same, if all is ahead by so much, which is known to within `reach`.
+    fn shifted(&self, by: Span, reach: Span) -> Interval {
+        Interval { at: self.at, low: self.low + by - reach, high: self.high + by + reach }
+    }
 }
 
 /// The effect of an exchange on an interval.
@@ -165,12 +170,36 @@ impl Bound {
     }
 
     /// The next exchange starts a new interval, since it may be about another time. It is compared with what
-    /// is proved until now, moved by `shift`: base time changes by that although clocks show the same.
-    pub fn begin_anew(&mut self, shift: Span) {
-        if let Some(Interval { at, low, high }) = self.interval.take() {
-            self.before = Some(Interval { at, low: low + shift, high: high + shift });
-        }
+    /// is proved until now, moved by `shift`: the server's time changes by that although clocks show the
+    /// same. The shift is known to within `reach`.
+    pub fn begin_anew(&mut self, shift: Span, reach: Span) {
+        self.before = self.interval.take().map(|interval| interval.shifted(shift, reach)).or(self.before);
         (self.supported, self.first) = (None, None);
+    }
+
+    /// From `raw` on the server's time is that of another scale, ahead of the one before by the first and
+    /// faster by the second. The change is known to within `reach`; `None`: not well enough.
+    pub fn change_scale(
+        &mut self,
+        raw: Raw,
+        (ahead, faster): (Span, Frequency),
+        reach: Option<Span>,
+        rho: Frequency,
+    ) {
+        let Some(reach) = reach else { return self.forget() };
+        self.advance(raw, rho);
+        (self.supported, self.first) = (None, None);
+        let shifted = |interval: Interval| interval.shifted(ahead, reach);
+        (self.interval, self.before) = (self.interval.map(shifted), self.before.map(shifted));
+        (self.commanded, self.frequency) = (self.commanded + faster, self.frequency + faster);
+    }
+
+    /// How fast the interval grows at either end when the oscillator reads `raw`, and how much faster after
+    /// each second.
+    pub fn growth_at(&self, raw: Raw, rho: Frequency) -> (Frequency, Frequency) {
+        let unheard = self.round + (raw - self.heard).max(Span::ZERO);
+        let growth = rho.ratio() + self.pace() * unheard.as_secs_f64();
+        (Frequency::from_ratio(growth), Frequency::from_ratio(self.pace()))
     }
 
     /// How far this phase is outside of what is proved, or was proved before the interval began anew, when
@@ -509,7 +538,7 @@ mod tests {
         {
             let mut bound = calm();
             bound.prove(&exchange(0.0, 0, 10_000, 10_000), RHO);
-            bound.begin_anew(Span::from_nanos(shift));
+            bound.begin_anew(Span::from_nanos(shift), Span::ZERO);
             assert_eq!(bound.of(raw(1.0), Span::ZERO, RHO), None, "nothing is proved of the new time");
             // A ppm for 100 s, and a ppb/s of steering.
             let proved = [exchange(100.0, phase, 10_000, 10_000)];
@@ -527,10 +556,26 @@ mod tests {
         assert_eq!(outside(&bound, 500), 0);
         bound.prove(&exchange(0.0, 0, 100_000, 100_000), RHO);
         assert_eq!((outside(&bound, 100), outside(&bound, 500)), (0, 398_998));
-        bound.begin_anew(Span::ZERO);
+        bound.begin_anew(Span::ZERO, Span::ZERO);
         assert_eq!(outside(&bound, -500), 398_998);
         bound.forget();
         assert_eq!(outside(&bound, 500), 0);
+    }
+
+    #[test]
+    fn what_is_proved_of_one_scale_is_kept_for_another() {
+        let mut bound = calm();
+        bound.prove(&exchange(0.0, 0, 10_000, 10_000), RHO);
+        let change = (Span::from_millis(3), Frequency::from_ppm(20.0));
+        bound.change_scale(raw(10.0), change, Some(Span::from_micros(7)), RHO);
+        let before = of(&bound, 10.0, 3_000_000);
+        assert!((28_000..29_000).contains(&before), "{before}");
+        // 20 ppm for 10 s.
+        let proved = [exchange(20.0, 3_200_000, 10_000, 10_000)];
+        assert_eq!(bound.prove_burst(proved.into_iter(), RHO), None);
+        assert!(of(&bound, 20.0, 3_200_000) <= 11_100, "{}", of(&bound, 20.0, 3_200_000));
+        bound.change_scale(raw(20.0), change, None, RHO);
+        assert_eq!(bound.of(raw(20.0), Span::ZERO, RHO), None);
     }
 
     #[test]

@@ -74,6 +74,13 @@ impl Context {
         self.outgoing.extend(transmit.map(QueuedTransmit::Ready));
     }
 
+    /// A relay tells a member what to add to the time of its scale.
+    pub(super) fn tell_relayed_time(&mut self, slot: Slot) {
+        if !self.timekeeper.relayed().is_none() {
+            self.send(slot, 0, Body::RelayedTime(*self.timekeeper.relayed()));
+        }
+    }
+
     /// Writes the next datagram of a member's session; `None`: the slot is free, or its key is unknown now.
     pub(super) fn write(&mut self, slot: Slot, round: u32, body: Body) -> Option<Transmit> {
         let path = self.members.path(slot)?;

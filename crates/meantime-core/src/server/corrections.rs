@@ -74,6 +74,7 @@ impl CorrectionSender {
 
 /// Sends a member the correction of its clock, from its last burst, if that had a result.
 pub(super) fn send_correction(context: &mut Context, slot: Slot) {
+    context.tell_relayed_time(slot);
     let timescale = *context.timekeeper.timescale();
     let own_cluster = context.timekeeper.cluster();
     let Some(member) = context.members.at(slot) else { return };

@@ -88,6 +88,7 @@ use crate::consensus::{Founded, SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
 use crate::peer::ClientsChange;
 use crate::reference::{NoReference, ReferenceReading};
+use crate::relayed_time::ExternalTime;
 use crate::time::{Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
@@ -128,7 +129,7 @@ impl Server {
             radius: config.radius,
             plausible: config.plausible,
             initial_frequency: config.initial_frequency,
-            external_cluster: config.external_cluster,
+            relay: config.relay,
             kept: config.kept,
             leading: config.leading,
         };
@@ -206,7 +207,7 @@ impl Server {
             exclusion: self.results.own_exclusion(),
             manual_adjustment: ManualAdjustmentView::of(
                 timekeeper.manual_adjustment(),
-                timescale.published(now.raw),
+                timekeeper.base_time(now.raw),
             ),
             bound: timekeeper.own_bound(now.raw),
             bounds_broken: self.results.bounds_broken(),
@@ -258,6 +259,17 @@ impl Server {
     ) -> Result<TimeChange, SetTimeError> {
         let target = manual_adjustment::target_from(&self.context, now, member)?;
         self.set_time(now, target, how)
+    }
+
+    /// A relay's time is this one from now on, by the oscillator of its machine; `None`: it is not known any
+    /// more. To be called whenever the client of the machine has handled an input, with
+    /// [`Client::external_time`](crate::Client::external_time); without a call the time goes on as it was
+    /// given, with a growing bound. A server that is no relay ignores it.
+    pub fn set_external_time(&mut self, now: Now, time: Option<ExternalTime>) {
+        if self.context.timekeeper.set_external_time(now.raw, time) {
+            self.results.forget(&mut self.context.members);
+            self.rounds.hasten(&mut self.context, now);
+        }
     }
 
     /// Takes away the votes of the clients that have this name or address, or are in this network. They are
@@ -456,6 +468,7 @@ impl Server {
             heartbeat: config.heartbeat(),
             lifetime: config.lifetime(),
             rate: timekeeper.rate(),
+            relay: timekeeper.is_relay(),
         };
         self.context.send(slot, 0, Body::Welcome(welcome));
         manual_adjustment::announce(&mut self.context, slot);
@@ -701,7 +714,7 @@ impl Node for Server {
             state: timekeeper.state(),
             error: timekeeper.own_error(raw),
             bound: timekeeper.own_bound(raw),
-            frequency: timekeeper.timescale().frequency(),
+            frequency: timekeeper.timescale().frequency() + timekeeper.relayed().rate,
             frequency_error: timekeeper.frequency_error(raw),
         }
     }

@@ -241,6 +241,7 @@ pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandl
     }
     if is_first {
         manual_adjustment::announce(context, slot);
+        context.tell_relayed_time(slot);
     }
     context.outgoing.push_back(QueuedTransmit::Probe(handle));
 }

@@ -93,6 +93,7 @@ pub enum Kind {
     ManualAdjustment = 11,
     Reference = 13,
     Label = 12,
+    RelayedTime = 14,
 }
 
 impl Kind {
@@ -111,6 +112,7 @@ impl Kind {
             11 => Kind::ManualAdjustment,
             13 => Kind::Reference,
             12 => Kind::Label,
+            14 => Kind::RelayedTime,
             _ => return None,
         })
     }

@@ -13,6 +13,7 @@ use super::probe::Probe;
 use super::reference::Reference;
 use super::register::Register;
 use super::reject::Reject;
+use super::relayed_time::RelayedTime;
 use super::report::Report;
 use super::welcome::Welcome;
 
@@ -63,6 +64,8 @@ pub enum Body {
     Reference(Reference),
     /// Either way: the label of the client's machine.
     Label(Label),
+    /// Server to client: what the clients of a relay add to the time of its scale.
+    RelayedTime(RelayedTime),
 }
 
 impl Body {
@@ -82,6 +85,7 @@ impl Body {
             Body::ManualAdjustment(_) => Kind::ManualAdjustment,
             Body::Reference(_) => Kind::Reference,
             Body::Label(_) => Kind::Label,
+            Body::RelayedTime(_) => Kind::RelayedTime,
         }
     }
 }
@@ -106,6 +110,7 @@ impl Message {
             Body::ManualAdjustment(body) => body.encode(&mut bytes),
             Body::Reference(body) => body.encode(&mut bytes),
             Body::Label(body) => body.encode(&mut bytes),
+            Body::RelayedTime(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -134,6 +139,7 @@ impl Message {
             Kind::ManualAdjustment => Body::ManualAdjustment(ManualAdjustment::decode(&bytes)?),
             Kind::Reference => Body::Reference(Reference::decode(&bytes)?),
             Kind::Label => Body::Label(Label::decode(&bytes)?),
+            Kind::RelayedTime => Body::RelayedTime(RelayedTime::decode(&bytes)),
         };
         Ok(Message { header, body })
     }

@@ -25,6 +25,8 @@ pub struct Welcome {
     pub lifetime: Span,
     /// The server's cumulative rate command now: the base for all later ones of this session.
     pub rate: Frequency,
+    /// Whether the server is a relay: its clients follow corrections only by a RelayedTime.
+    pub relay: bool,
 }
 
 impl Welcome {
@@ -39,6 +41,7 @@ impl Welcome {
         BigEndian::write_i64(&mut body[field::HEARTBEAT], self.heartbeat.as_nanos());
         BigEndian::write_i64(&mut body[field::LIFETIME], self.lifetime.as_nanos());
         BigEndian::write_i32(&mut body[field::RATE], self.rate.as_ppt());
+        body[field::RELAY] = self.relay.into();
     }
 
     pub(super) fn decode(body: &BodyBytes) -> Result<Welcome, DecodeError> {
@@ -53,6 +56,11 @@ impl Welcome {
             heartbeat: span(field::HEARTBEAT, "heartbeat")?,
             lifetime: span(field::LIFETIME, "lifetime")?,
             rate: Frequency::from_ppt(BigEndian::read_i32(&body[field::RATE])),
+            relay: match body[field::RELAY] {
+                0 => false,
+                1 => true,
+                _ => return Err(DecodeError::Field("relay")),
+            },
         };
         if welcome.lifetime <= welcome.heartbeat {
             return Err(DecodeError::Field("lifetime"));
@@ -70,6 +78,7 @@ mod field {
     pub(super) const HEARTBEAT: Range<usize> = 24..32;
     pub(super) const LIFETIME: Range<usize> = 32..40;
     pub(super) const RATE: Range<usize> = 40..44;
+    pub(super) const RELAY: usize = 44;
 }
 
 #[cfg(test)]

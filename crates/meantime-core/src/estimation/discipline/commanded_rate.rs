@@ -1,6 +1,6 @@
 //! The rate that the server has commanded, as phase over time.
 
-use crate::time::{Frequency, Raw};
+use crate::time::{Frequency, Raw, Span};
 
 /// The rate that the server has commanded: a piecewise linear time line, of which the last piece is stored.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,11 @@ impl CommandedRate {
         self.gained = self.phase(at);
         self.reference = at;
         self.rate += change.ratio();
+    }
+
+    /// The server's time is ahead by so much from then on.
+    pub(super) fn step(&mut self, ahead: Span) {
+        self.gained += ahead.as_secs_f64();
     }
 
     pub(super) fn phase(&self, at: Raw) -> f64 {

@@ -146,6 +146,13 @@ impl Discipline {
         self.command.change(at, change);
     }
 
+    /// From `at` on, the server's stamps are of a scale that is ahead of the one before by the first, and
+    /// faster by the second.
+    pub fn change_scale(&mut self, at: Raw, (ahead, faster): (Span, Frequency)) {
+        self.command.change(at, faster);
+        self.command.step(ahead);
+    }
+
     /// The server keeps another cluster's time, whose rate is unknown.
     pub fn inflate_frequency(&mut self) {
         let by = ANY_FREQUENCY.ratio();

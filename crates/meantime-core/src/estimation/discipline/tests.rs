@@ -192,3 +192,20 @@ fn a_start_that_was_not_like_the_rest_is_given_up() {
         assert!(off.abs() < 600_000, "seed {seed}: {off} ns off after a minute and a half");
     }
 }
+
+#[test]
+fn another_scale_moves_the_estimate_and_no_observation() {
+    let (mut moved, same) = (settled(), settled());
+    let (at, ahead, faster) = (195.0, 3_000_000, Frequency::from_ppm(40.0));
+    let raw = |s: f64| Raw::from_nanos(START + (s * 1e9) as i64);
+    moved.change_scale(raw(at), (Span::from_nanos(ahead), faster));
+    let phase = |s: f64| ahead + faster.over(raw(s) - raw(at)).as_nanos();
+    for s in [195.0, 200.0, 300.0] {
+        assert!((phase_at(&moved, s) - phase_at(&same, s) - phase(s)).abs() <= 2, "{s}");
+    }
+    for s in [200.0, 205.0, 210.0] {
+        let outcome = moved.update(&[exchange(s, phase(s), 100_000, 100_000)], OutlierLimit::MAJORITY);
+        assert_eq!(outcome, Some(BurstOutcome::Followed));
+        assert!((phase_at(&moved, s) - phase(s)).abs() < 5_000, "{}", phase_at(&moved, s) - phase(s));
+    }
+}

@@ -57,7 +57,7 @@ fn assert_one_cluster<P: Borrow<Process>>(server: &Process, clients: &[P]) {
     }
     pause(Duration::from_secs(4));
     let nodes: Vec<&Process> = std::iter::once(server).chain(clients).collect();
-    support::ticks::assert_agreement(&nodes, 2, 1_000_000, "in one cluster");
+    support::ticks::assert_agreement(&nodes, 2, 5_000_000, "in one cluster");
 }
 
 #[test]

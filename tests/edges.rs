@@ -26,7 +26,7 @@ fn assert_agreement_again(server: &Process, client: &Process) {
     let corrections = client.events_of("corrected").len();
     client.wait_for("corrected", corrections + 10, |_| true);
     pause(Duration::from_secs(2));
-    assert_agreement(&[server, client], 1, 1_000_000, "afterwards");
+    assert_agreement(&[server, client], 1, 5_000_000, "afterwards");
     for node in [server, client] {
         assert!(node.log().lines().count() < 40, "{} floods its log: {}", node.name(), node.log());
     }

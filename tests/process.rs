@@ -72,7 +72,7 @@ fn a_late_client_adopts_the_cluster_time_at_once_and_moves_no_other_clock() {
     let took = raw(&late.wait_for_any("corrected")) - raw(&late.wait_for_any("registered"));
     assert!(took < 1_000_000_000, "it took {took} ns");
     pause(Duration::from_secs(3));
-    support::ticks::assert_agreement(&[&server, &settled, &late], 2, 1_000_000, "with the late client");
+    support::ticks::assert_agreement(&[&server, &settled, &late], 2, 5_000_000, "with the late client");
     let since = raw(&late.wait_for_any("registered"));
     for node in [&server, &settled] {
         let jump = support::ticks::largest_jump(node, since);

@@ -151,6 +151,8 @@ fn machines_that_start_at_1970_are_brought_to_today() {
     assert!(!fine && check.contains("UNKNOWN: the cluster has no time"), "{check}");
     let (fine, said) = meantime(&["set-time", "+1h", "--control", &socket]);
     assert!(!fine && said.contains("say what time it is") && said.lines().count() == 1, "{said}");
+    let (fine, said) = meantime(&["set-time", "1990-01-31 16:30:00", "--control", &socket]);
+    assert!(!fine && said.contains("of the server allow 2025-06-01 to 2075-06-01"), "{said}");
     let (fine, said) = meantime(&["set-time", TODAY, "--control", &socket]);
     assert!(fine && said.contains("The cluster's time is founded"), "{said}");
     server.wait_for_any("time_founded");

@@ -141,6 +141,45 @@ fn without_keys_a_name_stands_for_its_address() {
 }
 
 #[test]
+fn an_address_with_its_port_stands_for_the_machine_of_the_configuration() {
+    let config = ServerConfig { ipv4_machine_prefix: 24, ..ServerConfig::default() };
+    let mut server = Server::new(config, [3; 32], at(0.0, Span::ZERO));
+    let now = at(1.0, Span::ZERO);
+    let machines = [(HOST[0], "192.0.2.0/24"), ("[2001:db8::7]:4000", "2001:db8::/64")];
+    for (asked, machine) in [&machines[..], &[("127.0.0.1:4000", "127.0.0.0/8")]].concat() {
+        assert_eq!(server.ban(now, asked).expect("it is an address").selector.to_string(), machine);
+        let lifted = server.unban(asked).expect("it is what was asked for").lifted;
+        assert_eq!(lifted.iter().map(ToString::to_string).collect::<Vec<_>>(), [machine]);
+    }
+    named(&mut server, 1.0, OTHER, "attic", 1);
+    server.ban(now, "attic").expect("it is there");
+    assert!(is_banned(&named(&mut server, 3.0, HOST[0], "a", 2)), "another address of that machine");
+}
+
+#[test]
+fn a_network_is_unbanned_with_all_narrower_bans_which_are_told() {
+    let mut server = default_server();
+    let now = at(1.0, Span::ZERO);
+    for banned in ["192.0.2.7", "198.51.100.1", "192.0.2.0/24"] {
+        server.ban(now, banned).expect("it is an address or a network");
+    }
+    let lifted = server.unban("192.0.2.0/24").expect("it is banned").lifted;
+    assert_eq!(lifted.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.7", "192.0.2.0/24"]);
+    assert_eq!(server.overview(now).banned.len(), 1);
+}
+
+#[test]
+fn what_the_configuration_denies_is_not_said_to_be_admitted() {
+    let deny = vec!["192.0.2.0/24".parse().expect("a network")];
+    let mut server =
+        Server::new(ServerConfig { deny, ..ServerConfig::default() }, [3; 32], at(0.0, Span::ZERO));
+    for denied in ["192.0.2.7", HOST[0], "192.0.0.0/16"] {
+        assert_eq!(server.unban(denied), Err(BanError::Denied(denied.into())));
+    }
+    assert_eq!(server.unban("192.0.3.7"), Err(BanError::NotBanned("192.0.3.7".into())));
+}
+
+#[test]
 fn an_address_stays_banned_while_a_network_of_it_is() {
     let mut server = default_server();
     let now = at(1.0, Span::ZERO);
@@ -228,10 +267,20 @@ fn a_key_is_banned_by_its_name_whatever_its_address() {
     assert!(fine && said.contains("lab-7 is not banned any more"), "{said}");
     let third = start(&host);
     third.wait_for_any("registered");
+    let (_, rows) = meantime(&["status", "--json", "--control", &socket]);
+    let rows: Value = serde_json::from_str(&rows).expect("an object");
+    let address = rows["clients"][0]["address"].as_str().expect("the third is registered").to_owned();
+    let (fine, said) = meantime(&["members", "ban", &address, "--control", &socket]);
+    assert!(fine && said.starts_with(&format!("{address} is banned by its name: lab-7")), "{said}");
+    let (fine, said) = meantime(&["members", "unban", &address, "--control", &socket]);
+    assert!(fine && said.contains(&format!("{address} is not banned any more; lifted: lab-7")), "{said}");
 
-    let denying = server("127.0.0.1:0", &["--key-file", &all, "--deny", "name:lab-7"]);
+    let denies = ["--key-file", &all, "--deny", "name:lab-7", "--control", &path("d")];
+    let denying = server("127.0.0.1:0", &denies);
     let lab = start(&denying);
     assert_eq!(lab.wait_for_any("refused")["reason"], "banned");
+    let (fine, said) = meantime(&["members", "unban", "lab-7", "--control", &path("d")]);
+    assert!(!fine && said.contains("'lab-7' is denied by the server's configuration; start"), "{said}");
     let (fine, said) = meantime(&["server", "--listen", "127.0.0.1:0", "--deny", "name:lab-7"]);
     assert!(!fine && said.contains("works with --key-file only") && said.lines().count() == 1, "{said}");
 }
@@ -273,8 +322,12 @@ fn a_host_is_removed_and_banned_with_all_its_sessions() {
     for already in [false, true] {
         let (fine, said) = meantime(&["members", "ban", "alice", "--control", &socket]);
         let banned = if already { "is banned already" } else { "is banned" };
-        assert!(fine && said.starts_with(&format!("alice {banned} by its address: 127.0.0.1")), "{said}");
+        assert!(fine && said.starts_with(&format!("alice {banned} by its address: 127.0.0.0/8")), "{said}");
     }
+    let (fine, said) = meantime(&["members", "unban", "127.0.0.1", "--control", &socket]);
+    assert!(!fine && said.contains("lift that ban (`meantime members unban 127.0.0.0/8`)"), "{said}");
+    let (fine, said) = meantime(&["members", "unban", "alice", "--control", &socket]);
+    assert!(fine && said.contains("alice is not banned any more; lifted: 127.0.0.0/8"), "{said}");
 }
 
 #[test]
@@ -303,4 +356,11 @@ fn a_label_takes_the_place_of_the_votes_per_address_and_the_server_logs_that_onc
     let (_, page) = meantime(&["status", "--control", &socket]);
     assert!(page.contains("rack1 (stated rack2): server's machine"), "{page}");
     assert_eq!(server.events_of("label_overrides_votes").len(), 1);
+}
+
+#[test]
+fn the_label_that_overrides_the_votes_is_the_one_that_counts() {
+    let server = server("127.0.0.1:0", &["--votes-per-address", "3", "--group", "rack1"]);
+    let _client = client(&server.address(), "alice", &["--group", "rack9"]);
+    assert_eq!(server.wait_for_any("label_overrides_votes")["label"], "rack1");
 }

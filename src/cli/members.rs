@@ -4,6 +4,7 @@ use super::Failure;
 use super::member_pattern::MemberPattern;
 use super::target::ControlTarget;
 use crate::control::protocol::{ClientsChangeResponse, PeerIdentity};
+use meantime_core::peer::ClientSelector;
 
 /// Take clients' votes away, give them back, or ban clients, at this machine's server
 #[derive(Debug, clap::Args)]
@@ -20,10 +21,17 @@ enum MembersCommand {
     Remove(MemberArgs),
     /// Give clients their votes back; from then on they are judged as all others are
     Pin(MemberArgs),
-    /// End clients' sessions, and admit these clients no more. Without keys a name stands for the addresses
-    /// of its clients, since any client can take any name
+    /// End clients' sessions, and admit these clients no more
+    ///
+    /// An address alone is banned alone. With keys, an address with its port stands for the name of the
+    /// client there. Without keys any client can take any name, so a name stands for the machines of its
+    /// clients, and an address with its port for its machine: the addresses that --ipv4-machine-prefix and
+    /// --ipv6-machine-prefix of the server put together, or all of 127.0.0.0/8.
     Ban(MemberArgs),
     /// Lift a ban
+    ///
+    /// It takes what was typed for the ban, or what is banned; of a network it lifts all bans in it. The
+    /// answer names what was lifted.
     Unban(MemberArgs),
 }
 
@@ -50,7 +58,7 @@ pub(super) fn run(args: &MembersArgs) -> Result<(), Failure> {
             banned(member, &target.connect()?.ban(member.text())?)
         }
         MembersCommand::Unban(MemberArgs { member, target }) => {
-            format!("{} is not banned any more", target.connect()?.unban(member.text())?.member)
+            unbanned(&target.connect()?.unban(member.text())?)
         }
     };
     println!("{line}");
@@ -79,14 +87,29 @@ fn pinned(change: &ClientsChangeResponse) -> String {
     }
 }
 
-/// What was asked for, and what is banned for it: an address for a name, or a whole machine for an address.
+/// What was asked for, and what is banned for it: addresses for a name, or a name or a whole machine for an
+/// address.
 fn banned(asked: &MemberPattern, change: &ClientsChangeResponse) -> String {
     let (asked, member) = (asked.text(), change.member.as_str());
-    let whom = if asked == member { String::new() } else { format!(" by its address: {member}") };
+    let whom = match member.parse() {
+        _ if asked == member => String::new(),
+        Ok(ClientSelector::Name(_)) => format!(" by its name: {member}"),
+        _ => format!(" by its address: {member}"),
+    };
     match change.changed {
         true => format!("{asked} is banned{whom}; sessions ended: {}", ended(change)),
         false => format!("{asked} is banned already{whom}: nothing has changed"),
     }
+}
+
+/// What is not banned any more, and the bans that were lifted for it, if they were others.
+fn unbanned(change: &ClientsChangeResponse) -> String {
+    let lifted = match change.lifted.as_slice() {
+        [] => String::new(),
+        [lifted] if *lifted == change.member => String::new(),
+        lifted => format!("; lifted: {}", lifted.join(", ")),
+    };
+    format!("{} is not banned any more{lifted}", change.member)
 }
 
 /// The clients whose sessions have ended.

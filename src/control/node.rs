@@ -2,6 +2,8 @@
 //!
 //! The file system decides who may open the control socket; every command is open to all who can.
 
+use std::borrow::Cow;
+
 use super::protocol::{
     ClientRow, ClientStatus, ClientsChangeResponse, HeardRounds, LastCorrection, LastRound,
     ManualAdjustmentStatus, NodeStatus, PeerIdentity, RefusedCorrection, ScheduledAdjustment, ServerStatus,
@@ -9,17 +11,17 @@ use super::protocol::{
 };
 use super::socket_path::Role;
 use crate::report::ClockSnapshot;
-use crate::report::{AdjustmentMethod, rounded_ppb, rounded_votes};
+use crate::report::{AdjustmentMethod, rfc3339, rounded_ppb, rounded_votes};
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
-use meantime_core::peer::ClientsChange;
+use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::server::{BanError, Target, TimeChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::view::{
     ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, RefusalView, ServerView,
 };
 use meantime_core::wire::{ClusterId, Name};
-use meantime_core::{Client, Node, Server};
+use meantime_core::{Client, Node, PlausibleTimes, Server};
 
 /// A node that can be asked and commanded at a control socket.
 pub trait ControlledNode: Node {
@@ -105,30 +107,60 @@ pub enum CommandError {
     /// The cluster's time was not set.
     #[error("{error}{advice}", error = .0, advice = time_advice(.0))]
     Time(#[from] SetTimeError),
+    /// The cluster's time was not set, because it would be out of this range.
+    #[error(
+        "{error}; --plausible-from and --plausible-until of the server allow {from} to {until}",
+        error = SetTimeError::Implausible, from = date(.0.from()), until = date(.0.until())
+    )]
+    Implausible(PlausibleTimes),
+}
+
+/// The day of a time, in UTC: `2025-06-01`.
+fn date(time: Timestamp) -> String {
+    rfc3339(time).chars().take_while(|c| *c != 'T').collect()
 }
 
 /// What the operator can do when a vote was not changed.
-fn vote_advice(error: &VoteChangeError) -> &'static str {
+fn vote_advice(error: &VoteChangeError) -> Cow<'static, str> {
     match error {
-        VoteChangeError::Unknown(_) => "`meantime status` lists all clients",
-        VoteChangeError::Within { .. } => "give that back (`meantime members pin`)",
-        VoteChangeError::OwnClock(_) => "run the server on another machine",
-        VoteChangeError::OwnClockVotes(_) => "nothing has changed",
-        VoteChangeError::TableFull(_) => "give some back first (`meantime members pin`)",
+        VoteChangeError::Unknown(_) => "`meantime status` lists all clients".into(),
+        VoteChangeError::Within { entry, .. } => {
+            format!("give that back (`meantime members pin {}`)", argument(entry)).into()
+        }
+        VoteChangeError::OwnClock(_) => "run the server on another machine".into(),
+        VoteChangeError::OwnClockVotes(_) => "nothing has changed".into(),
+        VoteChangeError::TableFull(_) => {
+            "give some back first (`meantime members pin NAME`; `meantime status` lists them)".into()
+        }
     }
 }
 
 /// What the operator can do when no ban has changed.
-fn ban_advice(error: &BanError) -> &'static str {
+fn ban_advice(error: &BanError) -> Cow<'static, str> {
     match error {
         BanError::Unknown(_) => {
             "without keys a client that is not registered is banned by its address; `meantime status` lists all clients"
+                .into()
         }
-        BanError::Server(_) => "it cannot be banned from itself",
-        BanError::NotBanned(_) => "`meantime status` lists what is",
-        BanError::Within { .. } => "lift that ban (`meantime members unban`)",
-        BanError::TableFull(_) => "lift some bans first (`meantime members unban`), or ban a whole network",
+        BanError::Server(_) => "it cannot be banned from itself".into(),
+        BanError::NotBanned(_) => "`meantime status` lists what is".into(),
+        BanError::Denied(_) => "start the server again without the --deny that denies it".into(),
+        BanError::Within { entry, .. } => {
+            format!("lift that ban (`meantime members unban {}`)", argument(entry)).into()
+        }
+        BanError::TableFull(_) => {
+            "lift some bans first (`meantime members unban NAME`; `meantime status` lists them), or ban a whole \
+             network"
+                .into()
+        }
     }
+}
+
+/// A selector as an argument of a command: quoted if a shell would take it apart.
+fn argument(selector: &ClientSelector) -> String {
+    let text = selector.to_string();
+    let plain = |c: char| c.is_alphanumeric() || "-_.:/@%+".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// What the operator can do when the time was not set; empty: only wait.
@@ -142,12 +174,14 @@ fn time_advice(error: &SetTimeError) -> &'static str {
         SetTimeError::SeveralMembers { .. } => "; give its address with the port",
         SetTimeError::NotMeasured(_) | SetTimeError::BeingCorrected(..) => "; try again after the next round",
         SetTimeError::Unsure => "; try again when a round has ended in agreement",
-        SetTimeError::Implausible => "; --plausible-from and --plausible-until of the server set these times",
         SetTimeError::SlewTooLong { .. } => "; add --step to set it at once",
         SetTimeError::AwayFromReferences(_) => {
             "; set it nearer to them, or start the server without --follow-references"
         }
-        SetTimeError::InProgress(_) | SetTimeError::Zero | SetTimeError::Relay => "",
+        SetTimeError::InProgress(_)
+        | SetTimeError::Zero
+        | SetTimeError::Relay
+        | SetTimeError::Implausible => "",
     }
 }
 
@@ -186,12 +220,16 @@ impl ControlledNode for Server {
             _ => Adjustment::Slew,
         };
         let change = match &request.target {
-            TimeTarget::ByNs(by) => Server::set_time(self, now, Target::By(Span::from_nanos(*by)), method)?,
+            TimeTarget::ByNs(by) => Server::set_time(self, now, Target::By(Span::from_nanos(*by)), method),
             TimeTarget::ToNs(to) => {
-                Server::set_time(self, now, Target::To(Timestamp::from_nanos(*to)), method)?
+                Server::set_time(self, now, Target::To(Timestamp::from_nanos(*to)), method)
             }
-            TimeTarget::From(member) => self.set_time_from(now, member, method)?,
+            TimeTarget::From(member) => self.set_time_from(now, member, method),
         };
+        let change = change.map_err(|error| match error {
+            SetTimeError::Implausible => CommandError::Implausible(self.plausible_times()),
+            error => CommandError::Time(error),
+        })?;
         let status = self.overview(now).manual_adjustment;
         Ok(match change {
             TimeChange::Adjusted(scheduled) => ScheduledAdjustment {
@@ -363,6 +401,7 @@ impl From<ClientsChange> for ClientsChangeResponse {
             count: change.clients.len(),
             clients: change.clients.iter().take(MAX_NAMED).map(PeerIdentity::from).collect(),
             changed: change.changed,
+            lifted: change.lifted.iter().take(MAX_NAMED).map(ToString::to_string).collect(),
             version: VERSION,
         }
     }

@@ -71,22 +71,21 @@ pub(crate) fn advice(cause: &UndecidedCause, figures: Figures) -> String {
             }
             None => "It waits for some rounds at most, and there is nothing to do until then".into(),
         },
-        cause => action(cause).into(),
+        cause => action(cause, figures.members).into(),
     }
 }
 
-/// What the operator can do when the server does not wait.
-fn action(cause: &UndecidedCause) -> &'static str {
+/// What the operator can do when the server does not wait. Of two clocks one is the server's own, whose vote
+/// stays, and without the other's vote there is nobody to agree with.
+fn action(cause: &UndecidedCause, members: u64) -> &'static str {
     match cause {
         UndecidedCause::NoClients => "Start clients, or say what time it is (`meantime set-time TIME`)",
         UndecidedCause::Unheard => "Check the network and the clients' machines",
         UndecidedCause::BeforePlausible | UndecidedCause::AfterPlausible => {
             "Say what time it is (`meantime set-time TIME`), or set the clocks right and restart their nodes"
         }
-        UndecidedCause::TwoDiffer => {
-            "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
-             (`meantime set-time TIME`)"
-        }
+        UndecidedCause::TooFarApart | UndecidedCause::Carried if members == 2 => WHOSE_OR_WHAT,
+        UndecidedCause::TwoDiffer => WHOSE_OR_WHAT,
         UndecidedCause::Waiting
         | UndecidedCause::WaitingForCarriers
         | UndecidedCause::TooFarApart
@@ -97,6 +96,10 @@ fn action(cause: &UndecidedCause) -> &'static str {
         }
     }
 }
+
+/// What decides between two clocks.
+const WHOSE_OR_WHAT: &str = "Say whose clock is right (`meantime set-time --from NAME`), or what time it is \
+                             (`meantime set-time TIME`)";
 
 #[cfg(test)]
 mod tests {
@@ -124,5 +127,17 @@ mod tests {
             "It waits for 35.0 s more at most, and there is nothing to do until then"
         );
         assert!(advice(UndecidedCause::Carried).contains("`meantime set-time --from NAME`"));
+    }
+
+    #[test]
+    fn a_vote_is_taken_away_only_where_that_can_help() {
+        for cause in [UndecidedCause::TooFarApart, UndecidedCause::Carried] {
+            let advice = |members| advice(&cause, Figures { members, ..Figures::default() });
+            assert!(
+                !advice(2).contains("members remove") && advice(2).contains("set-time --from"),
+                "{cause:?}"
+            );
+            assert!(advice(3).contains("members remove"), "{cause:?}");
+        }
     }
 }

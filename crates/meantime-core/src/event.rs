@@ -111,7 +111,7 @@ impl fmt::Display for Outcome {
             Outcome::Agreed => "agreed",
             Outcome::Unsure => "unsure",
             Outcome::ServerInDoubt => "server in doubt",
-            Outcome::Following => "following the members",
+            Outcome::Following => "following",
         })
     }
 }
@@ -227,7 +227,7 @@ pub enum ServerEvent {
     LabelOverridesVotes {
         /// The client.
         client: Peer,
-        /// The label.
+        /// The label that counts for the machine.
         label: Name,
         /// How many votes the clients of the machine could have without it.
         votes: usize,

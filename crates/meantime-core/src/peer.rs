@@ -39,6 +39,15 @@ pub struct ClientsChange {
     pub clients: Vec<Peer>,
     /// Whether anything has changed.
     pub changed: bool,
+    /// The bans that were lifted; else empty.
+    pub lifted: Vec<ClientSelector>,
+}
+
+impl ClientsChange {
+    /// A change that lifts no ban.
+    pub(crate) fn of(selector: ClientSelector, clients: Vec<Peer>, changed: bool) -> ClientsChange {
+        ClientsChange { selector, clients, changed, lifted: Vec::new() }
+    }
 }
 
 /// The clients that a request of an operator is about, whether they are registered now or later.
@@ -61,17 +70,6 @@ impl ClientSelector {
     /// The network of one address.
     pub(crate) fn host(address: IpAddr) -> ClientSelector {
         ClientSelector::Network(IpNet::from(address.to_canonical()))
-    }
-
-    /// The addresses that one machine has: for IPv4 one address, for IPv6 a /64.
-    pub(crate) fn machine(address: IpAddr) -> ClientSelector {
-        match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = IpNet::new(IpAddr::V6(v6), 64).map(|network| network.trunc());
-                ClientSelector::Network(network.unwrap_or(IpNet::from(IpAddr::V6(v6))))
-            }
-            v4 => ClientSelector::host(v4),
-        }
     }
 
     /// Whether this client is one of them.
@@ -167,7 +165,6 @@ mod tests {
             assert_eq!(alloc::format!("{}", selector(text)), text);
         }
         assert_eq!(selector("192.0.2.77/24"), selector("192.0.2.0/24"));
-        assert_eq!(ClientSelector::machine("2001:db8::7".parse().unwrap()), selector("2001:db8::/64"));
     }
 
     #[test]

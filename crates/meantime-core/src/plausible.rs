@@ -27,6 +27,16 @@ impl PlausibleTimes {
         Ok(PlausibleTimes { from, until })
     }
 
+    /// The earliest plausible time.
+    pub fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// The latest plausible time.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
     /// Whether a correct clock can show this time.
     pub fn contains(&self, time: Timestamp) -> bool {
         self.excludes(time).is_none()

@@ -79,7 +79,7 @@ fn server_events() -> Vec<ServerEvent> {
     let (cluster, adjustment, verdict) = (ClusterId(7), Adjustment::Slew, Verdict::Agrees);
     let reason = Exclusion::OutsideWindow;
     let selector = ClientSelector::Name(client.name);
-    let change = ClientsChange { selector, clients: vec![client], changed: true };
+    let change = ClientsChange { selector, clients: vec![client], changed: true, lifted: vec![] };
     vec![
         ServerEvent::Connected { client, state: ClientState::Unsynchronized },
         ServerEvent::Left { client },

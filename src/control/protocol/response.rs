@@ -36,6 +36,9 @@ pub struct ClientsChangeResponse {
     pub clients: Vec<PeerIdentity>,
     /// False: nothing has changed, because it was so already.
     pub changed: bool,
+    /// Of `unban`: the names and networks whose bans were lifted, the first sixteen of them; else empty.
+    #[serde(default)]
+    pub lifted: Vec<String>,
     /// The version of the protocol.
     pub version: u32,
 }

@@ -1,14 +1,20 @@
 //! The clients that an operator has banned: their sessions end, and they are not admitted any more.
 //!
 //! With keys, a name identifies a client, since a Register with it has that name's tag. Without keys a
-//! client can give itself any name, so the address counts.
+//! client can give itself any name, so its whole machine counts, as far as addresses tell machines apart.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use core::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::machine::machine_of;
 use super::member::Member;
 use super::members::Members;
+use crate::ServerConfig;
 use crate::peer::{ClientSelector, ClientsChange, Peer};
 use crate::wire::Name;
 
@@ -24,6 +30,9 @@ pub enum BanError {
     /// It is not banned.
     #[error("'{0}' is not banned")]
     NotBanned(String),
+    /// The configuration does not admit it.
+    #[error("'{0}' is denied by the server's configuration")]
+    Denied(String),
     /// It is banned together with others.
     #[error("'{name}' is banned with all of {entry}")]
     Within {
@@ -44,8 +53,8 @@ pub(super) struct Bans(Vec<Ban>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ban {
     selector: ClientSelector,
-    /// The name by which the operator has banned an address; `None`: by the selector itself.
-    asked: Option<Name>,
+    /// What the operator has asked for: the selector, or a client for which it stands.
+    asked: ClientSelector,
 }
 
 impl Bans {
@@ -59,27 +68,27 @@ impl Bans {
         self.0.iter().map(|ban| ban.selector)
     }
 
-    /// Bans the clients that have this name or address, or are in this network. The change contains those
-    /// whose sessions have to end.
+    /// Bans the clients that have this name or address, or are in this network. `has_keys`: the server asks
+    /// for keys, so that a name identifies a client. The change contains those whose sessions have to end.
     ///
     /// # Errors
     /// If it is not clear who is meant, or the table is full; then nothing has changed.
     pub(super) fn add(
         &mut self,
         members: &Members,
-        server: &Name,
+        config: &ServerConfig,
         has_keys: bool,
         text: &str,
     ) -> Result<ClientsChange, BanError> {
         let selector: ClientSelector = text.parse().map_err(|_| BanError::Unknown(text.to_owned()))?;
-        let new: Vec<Ban> = bans(members, has_keys, selector);
-        if text == server.as_str() {
+        let new: Vec<Ban> = bans(members, config, has_keys, selector);
+        if text == config.name.as_str() {
             return Err(BanError::Server(text.to_owned()));
         }
         let Some(first) = new.first() else {
-            let is_asked = |ban: &&Ban| ban.asked.map(ClientSelector::Name) == Some(selector);
-            let known = self.0.iter().find(is_asked).ok_or_else(|| BanError::Unknown(text.to_owned()))?;
-            return Ok(ClientsChange { selector: known.selector, clients: Vec::new(), changed: false });
+            let known = self.0.iter().find(|ban| ban.asked == selector);
+            let known = known.ok_or_else(|| BanError::Unknown(text.to_owned()))?;
+            return Ok(ClientsChange::of(known.selector, Vec::new(), false));
         };
         let selector = if new.len() == 1 { first.selector } else { selector };
         let is_new = |ban: &&Ban| !self.0.iter().any(|known| known.selector.covers(&ban.selector));
@@ -91,46 +100,53 @@ impl Bans {
         let clients = clients.filter(|peer| new.iter().any(|ban| ban.selector.includes(peer))).collect();
         let changed = !added.is_empty();
         self.0.extend(added);
-        Ok(ClientsChange { selector, clients, changed })
+        Ok(ClientsChange::of(selector, clients, changed))
     }
 
-    /// Lifts the ban of what has this name or address, or of this network.
+    /// Lifts the bans of what has this name or address, or is in this network. The change says which.
     ///
     /// # Errors
-    /// If it is not banned, or only together with others.
-    pub(super) fn lift(&mut self, text: &str) -> Result<ClientsChange, BanError> {
+    /// If it is not banned, or only together with others, or by the configuration.
+    pub(super) fn lift(
+        &mut self,
+        config: &ServerConfig,
+        has_keys: bool,
+        text: &str,
+    ) -> Result<ClientsChange, BanError> {
         let not_banned = || BanError::NotBanned(text.to_owned());
         let selector: ClientSelector = text.parse().map_err(|_| not_banned())?;
         let host = match selector {
             ClientSelector::Address(address) => ClientSelector::host(address.ip()),
             other => other,
         };
-        let is_meant =
-            |ban: &Ban| host.covers(&ban.selector) || ban.asked.map(ClientSelector::Name) == Some(selector);
+        let is_meant = |ban: &Ban| host.covers(&ban.selector) || ban.asked == selector;
         // Without the narrower ban it would still be banned.
         let meant = || self.0.iter().filter(|ban| is_meant(ban)).map(|ban| ban.selector).chain([host]);
         let covers = |wider: &&Ban| meant().any(|selector| wider.selector.covers(&selector));
         if let Some(wider) = self.0.iter().filter(|ban| !is_meant(ban)).find(covers) {
             return Err(BanError::Within { name: text.to_owned(), entry: wider.selector });
         }
-        if !self.0.iter().any(is_meant) {
-            return Err(not_banned());
+        let lifted: Vec<ClientSelector> =
+            self.0.iter().filter(|ban| is_meant(ban)).map(|ban| ban.selector).collect();
+        if lifted.is_empty() {
+            let is_denied = is_denied(config, has_keys, &host);
+            return Err(if is_denied { BanError::Denied(text.to_owned()) } else { not_banned() });
         }
         self.0.retain(|ban| !is_meant(ban));
-        Ok(ClientsChange { selector, clients: Vec::new(), changed: true })
+        Ok(ClientsChange { lifted, ..ClientsChange::of(selector, Vec::new(), true) })
     }
 }
 
 /// What is to be banned.
-fn bans(members: &Members, has_keys: bool, selector: ClientSelector) -> Vec<Ban> {
+fn bans(members: &Members, config: &ServerConfig, has_keys: bool, selector: ClientSelector) -> Vec<Ban> {
     let found = || members.selected(selector);
-    let by_machine = |peer: Peer, asked| Ban { selector: ClientSelector::machine(peer.address.ip()), asked };
+    let ban = |stands_for| Ban { selector: stands_for, asked: selector };
     match selector {
-        ClientSelector::Network(_) => [Ban { selector, asked: None }].into(),
-        ClientSelector::Name(_) if has_keys => [Ban { selector, asked: None }].into(),
-        ClientSelector::Name(name) => {
+        ClientSelector::Network(_) => [ban(selector)].into(),
+        ClientSelector::Name(_) if has_keys => [ban(selector)].into(),
+        ClientSelector::Name(_) => {
             let mut bans: Vec<Ban> = Vec::new();
-            for ban in found().map(|peer| by_machine(peer, Some(name))) {
+            for ban in found().map(|peer| ban(machine(config, peer.address.ip()))) {
                 if !bans.contains(&ban) {
                     bans.push(ban);
                 }
@@ -139,9 +155,29 @@ fn bans(members: &Members, has_keys: bool, selector: ClientSelector) -> Vec<Ban>
         }
         ClientSelector::Address(address) => {
             let named = found().map(|peer| peer.name).find(|name| has_keys && *name != Name::default());
-            let machine = ClientSelector::machine(address.ip());
-            [Ban { selector: named.map_or(machine, ClientSelector::Name), asked: None }].into()
+            [ban(named.map_or_else(|| machine(config, address.ip()), ClientSelector::Name))].into()
         }
+    }
+}
+
+/// All addresses of the machine that has this one: the network of a machine by the configuration, or all
+/// IPv4 loopback addresses, of which a local user can take any.
+fn machine(config: &ServerConfig, ip: IpAddr) -> ClientSelector {
+    ClientSelector::Network(match ip.to_canonical() {
+        IpAddr::V4(ip) if ip.is_loopback() => IpNet::V4(Ipv4Net::new_assert(ip, 8).trunc()),
+        ip => machine_of(config, ip),
+    })
+}
+
+/// Whether the configuration does not admit these clients, or some of them.
+fn is_denied(config: &ServerConfig, has_keys: bool, selector: &ClientSelector) -> bool {
+    let overlaps = |network| {
+        let denied = ClientSelector::Network(network);
+        denied.covers(selector) || selector.covers(&denied)
+    };
+    match selector {
+        ClientSelector::Name(name) => has_keys && config.deny_names.contains(name),
+        _ => config.deny.iter().copied().any(overlaps),
     }
 }
 

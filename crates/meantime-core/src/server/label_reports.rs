@@ -4,11 +4,12 @@ use alloc::collections::BTreeSet;
 use core::hash::BuildHasher;
 
 use super::context::Context;
-use super::groups;
+use super::groups::{self, CountedLabels};
 use super::handles::Slot;
+use super::member::Member;
 use crate::ServerEvent;
+use crate::event::Exclusion;
 use crate::view::GroupView;
-use crate::wire::Name;
 
 /// The machines whose labels were reported.
 #[derive(Debug, Default)]
@@ -18,14 +19,20 @@ pub(super) struct LabelReports {
 }
 
 impl LabelReports {
-    /// The member has stated this label. Without it, the clients of its machine could have several votes.
-    pub(super) fn note_label(&mut self, context: &mut Context, slot: Slot, label: Name) {
+    /// The member has stated a label, which is recorded. Without the label that counts for its machine, the
+    /// clients of that could have several votes.
+    pub(super) fn note_label(&mut self, context: &mut Context, slot: Slot) {
         let Context { config, members, events, .. } = context;
-        let Some(member) = members.get(slot).filter(|_| self.reported.len() < MAX_REPORTED) else { return };
+        let counts = |member: &&Member| member.exclusion != Some(Exclusion::Removed);
+        let Some(member) = members.get(slot).filter(counts) else { return };
         let group = groups::group_of(config, member, members.local(member));
         let votes = config.votes_per_address;
         let is_overridden = votes > 1 && !matches!(group, GroupView::Node(_));
-        if is_overridden && self.reported.insert(members.hasher().hash_one(group)) {
+        let has_room = self.reported.len() < MAX_REPORTED;
+        if !is_overridden || !has_room || !self.reported.insert(members.hasher().hash_one(group)) {
+            return;
+        }
+        if let Some(label) = CountedLabels::of(config, members).label(&group) {
             events.push(ServerEvent::LabelOverridesVotes { client: member.peer(), label, votes });
         }
     }

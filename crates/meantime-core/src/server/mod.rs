@@ -97,8 +97,8 @@ use crate::wire::{
     Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
 use crate::{
-    Action, ClockReading, Counters, Fate, MasterKeys, Node, Path, ServerConfig, ServerEvent, StampId,
-    Transmit,
+    Action, ClockReading, Counters, Fate, MasterKeys, Node, Path, PlausibleTimes, ServerConfig, ServerEvent,
+    StampId, Transmit,
 };
 
 /// The coordinator of the rounds, as a pure state machine; see [`Node`] for how to drive it.
@@ -272,6 +272,11 @@ impl Server {
         }
     }
 
+    /// Which times a correct clock can show, by the configuration.
+    pub fn plausible_times(&self) -> PlausibleTimes {
+        self.context.config.plausible
+    }
+
     /// Takes away the votes of the clients that have this name or address, or are in this network. They are
     /// measured and corrected as before, but count neither for the vote nor for the cluster's rate, also
     /// after they register again.
@@ -301,14 +306,16 @@ impl Server {
     }
 
     /// Bans the clients that have this name or address, or are in this network: their sessions end, and they
-    /// are not admitted any more. Without keys a name stands for the addresses of its clients.
+    /// are not admitted any more. With keys, an address with its port stands for the name of the client
+    /// there. Without keys a name stands for the machines of its clients, and an address with its port for
+    /// the machine that has it.
     ///
     /// # Errors
     /// If it is not clear who is meant; then nothing has changed.
     pub fn ban(&mut self, now: Now, name: &str) -> Result<ClientsChange, BanError> {
         let Context { members, config, authenticator, .. } = &mut self.context;
         let has_keys = authenticator.has_keys();
-        let change = self.registrar.bans_mut().add(members, &config.name, has_keys, name)?;
+        let change = self.registrar.bans_mut().add(members, config, has_keys, name)?;
         for client in &change.clients {
             self.expel(now, client.address);
         }
@@ -318,12 +325,13 @@ impl Server {
         Ok(change)
     }
 
-    /// Lifts a ban.
+    /// Lifts the bans of the clients that have this name or address, or are in this network.
     ///
     /// # Errors
-    /// If it is not banned, or only together with others.
+    /// If it is not banned, or only together with others, or by the configuration.
     pub fn unban(&mut self, name: &str) -> Result<ClientsChange, BanError> {
-        let change = self.registrar.bans_mut().lift(name)?;
+        let Context { config, authenticator, .. } = &self.context;
+        let change = self.registrar.bans_mut().lift(config, authenticator.has_keys(), name)?;
         self.context.events.push(ServerEvent::Unbanned(change.clone()));
         Ok(change)
     }
@@ -504,8 +512,8 @@ impl Server {
         if member.record_datagram(now.mono, header) == Freshness::Replayed {
             return Fate::Replayed;
         }
-        self.label_reports.note_label(&mut self.context, slot, label.label);
         self.context.members.record_label(slot, label.label);
+        self.label_reports.note_label(&mut self.context, slot);
         self.context.send(slot, 0, Body::Label(label));
         Fate::Accepted
     }

@@ -84,7 +84,7 @@ impl RemovedClients {
             _ => self.0.iter().any(|removed| removed.is_named(&selector)),
         };
         if is_known {
-            return Ok(ClientsChange { selector, clients, changed: false });
+            return Ok(ClientsChange::of(selector, clients, false));
         }
         let name = match (selector, clients.first()) {
             (ClientSelector::Address(_), Some(client)) => unique_name(members, client),
@@ -94,7 +94,7 @@ impl RemovedClients {
             return Err(VoteChangeError::TableFull(MAX_REMOVED));
         }
         self.mark_all(members);
-        Ok(ClientsChange { selector, clients, changed: true })
+        Ok(ClientsChange::of(selector, clients, true))
     }
 
     /// Gives the votes back of the clients that have this name or address, or are in this network.
@@ -139,7 +139,7 @@ impl RemovedClients {
             .collect();
         self.0.retain(|removed| !entries.contains(removed));
         self.mark_all(members);
-        Ok(ClientsChange { selector, clients, changed: !entries.is_empty() })
+        Ok(ClientsChange::of(selector, clients, !entries.is_empty()))
     }
 
     /// Marks a new member as removed if its vote is taken away.

@@ -22,7 +22,10 @@ pub(super) struct Registering {
     key: KeyId,
     /// Whether a Challenge was answered since the last attempt: one for each is enough.
     answered: bool,
+    /// The attempts so far.
     attempt: u32,
+    /// The attempts that the pauses have grown over: an answer of a server begins with short ones again.
+    pauses: u32,
     /// When to try again; `None`: the name is being resolved.
     next_try: Option<Monotonic>,
     /// The server has refused for a reason that lasts.
@@ -43,6 +46,7 @@ impl Registering {
             key: KeyId::NONE,
             answered: false,
             attempt: 0,
+            pauses: 0,
             next_try: None,
             refused: false,
             reported: Vec::new(),
@@ -57,16 +61,16 @@ impl Registering {
         Registering { max_timeout, ..Registering::first(nonce, name) }
     }
 
-    /// The server has left: the first attempt counts as made, so that the next one waits.
+    /// The server has left: the first attempt waits, as one that was not answered does.
     pub(super) fn wait(&mut self, now: Now, rng: &mut ChaCha12Rng) {
-        self.attempt = 1;
+        self.pauses = 1;
         self.set_next_try(now, rng);
     }
 
     /// Another process has registered with this node's name: the next attempt, which will end that process's
     /// session, waits for as long as any.
     pub(super) fn yield_name(&mut self, now: Now, rng: &mut ChaCha12Rng) {
-        (self.refused, self.attempt) = (true, u32::from(u8::MAX));
+        (self.refused, self.pauses) = (true, LONGEST_PAUSE);
         self.set_next_try(now, rng);
     }
 
@@ -101,6 +105,7 @@ impl Registering {
         outbox: &mut Outbox,
     ) {
         self.attempt = self.attempt.saturating_add(1);
+        self.pauses = self.pauses.saturating_add(1);
         let attempt = self.attempt;
         self.key = keys.before_newest(attempt as usize - 1);
         match server {
@@ -131,7 +136,7 @@ impl Registering {
         self.key = header.key_id;
         // A server is there: no reason for long pauses, unless it has refused already.
         if !self.refused {
-            self.attempt = 1;
+            self.pauses = 1;
         }
         outbox.send(self.register(cluster));
         self.set_next_try(now, rng);
@@ -171,10 +176,12 @@ impl Registering {
     /// How long to wait for an answer to this attempt, before the jitter.
     fn timeout(&self) -> Span {
         let max = if self.refused { MAX_TIMEOUT_REFUSED } else { self.max_timeout };
-        MIN_TIMEOUT.times(1 << self.attempt.saturating_sub(1).min(10)).min(max)
+        MIN_TIMEOUT.times(1 << self.pauses.saturating_sub(1).min(LONGEST_PAUSE)).min(max)
     }
 }
 
+/// After so many attempts the pauses do not grow any more.
+const LONGEST_PAUSE: u32 = 10;
 /// How long the first attempt waits for an answer.
 const MIN_TIMEOUT: Span = Span::from_millis(250);
 /// How long any attempt of a new client waits.
@@ -182,3 +189,27 @@ const MAX_TIMEOUT: Span = Span::from_secs(8);
 /// How long any attempt of a refused client waits. The pauses still grow step by step: a single refusal may
 /// be corrupted or forged.
 const MAX_TIMEOUT_REFUSED: Span = Span::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_that_begins_long_counts_as_no_attempt() {
+        let mut rng = ChaCha12Rng::from_seed([3; 32]);
+        let mut registering = Registering::again(7, Name::new("a"), Span::from_secs(1));
+        let mut outbox = Outbox::default();
+        registering.yield_name(Now::default(), &mut rng);
+        let waits = registering.poll_timeout().expect("it waits") - Monotonic::default();
+        assert!(waits >= MAX_TIMEOUT_REFUSED.scaled(0.5), "{waits}");
+        let (server, keys) = ("192.0.2.1:5525".parse().ok(), NodeKeys::default());
+        for attempt in 1..=3 {
+            let now = Now::default();
+            registering.handle_resolved(now, server, &keys, ClusterId::default(), &mut rng, &mut outbox);
+            let event = outbox.events.pop_back();
+            assert!(matches!(event, Some(ClientEvent::Registering { attempt: it, .. }) if it == attempt));
+        }
+    }
+}

@@ -54,6 +54,16 @@ fn wrong_usage_is_answered_with_what_to_type() {
         (&["client", "localhost:"], "localhost:5525"),
         (&["client", "[::1"], "bracket"),
         (&["client", "http://host"], "type host"),
+        (&["client", "0.0.0.0"], "no server has the address 0.0.0.0"),
+        (&["client", "[ff02::1]:5525"], "no server has the address ff02::1"),
+        (&["server", "--name", ""], "a server needs a name"),
+        (&["server", "--follow-references", ""], "names of members separated by commas"),
+        (&["server", "--follow-references", "a,,b"], "names of members separated by commas"),
+        (&["server", "--follow-references", "any,b"], "type any alone"),
+        (&["server", "--deny", "name:"], "as in name:attic"),
+        (&["server", "--deny", "foo"], "or name:attic"),
+        (&["server", "--votes-per-address", "x"], "not a whole number"),
+        (&["set-time"], "--from"),
         (&["client", "1:2:3:4:5:6:7:8:5525"], "type [1:2:3:4:5:6:7:8]:5525"),
         (&["client", "localhost", "--simulate-drift", "50"], "type 50ppm"),
         (&["client", "localhost", "--simulate-offset", "-5"], "type -5s"),
@@ -82,6 +92,7 @@ fn what_cannot_be_had_is_told_in_one_line() {
         (&["client", "no-such-host.invalid"], "no-such-host.invalid"),
         (&["client", "300.300.300.300"], "300.300.300.300"),
         (&["client", "localhost", "--log-file", "/"], "--log-file"),
+        (&["status", "--control", "/etc/passwd"], "/etc/passwd is no socket"),
     ] {
         assert_refused(arguments, 1, hint);
     }

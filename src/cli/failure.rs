@@ -55,6 +55,9 @@ impl From<ControlError> for Failure {
     }
 }
 
+/// What the standard library says of a text that is no whole number.
+const NO_NUMBER: [&str; 2] = ["invalid digit found in string", "cannot parse integer from empty string"];
+
 /// clap's error in one line: without the usage, with its tips.
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Failure {
@@ -67,6 +70,7 @@ impl From<clap::Error> for Failure {
         let lines = lines.filter(|line| !line.starts_with("For more information"));
         let lines: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
         let line = lines.join("; ").replace(":; ", ": ");
+        let line = NO_NUMBER.iter().fold(line, |line, said| line.replace(said, "not a whole number"));
         let line = line.strip_prefix("error: ").unwrap_or(&line);
         Failure::Usage(format!("{line} (--help shows all options)"))
     }

@@ -11,6 +11,9 @@ pub(super) enum NameError {
     /// A client's name is empty.
     #[error("a client needs a name; leave out the option for the host's name")]
     Empty,
+    /// A server's name is empty.
+    #[error("a server needs a name; leave out the option for 'server'")]
+    EmptyServer,
     /// The label of a group is empty.
     #[error("a group needs a label; leave out the option for none")]
     EmptyLabel,
@@ -23,6 +26,14 @@ pub(super) enum NameError {
 pub(super) fn node_name(text: &str) -> Result<Name, NameError> {
     let name = Name::new(text);
     if name.as_str() == text { Ok(name) } else { Err(NameError::TooLong(name)) }
+}
+
+/// Parses a server's name, which is not empty.
+pub(super) fn server_name(text: &str) -> Result<Name, NameError> {
+    match node_name(text)? {
+        name if name.as_str().trim().is_empty() => Err(NameError::EmptyServer),
+        name => Ok(name),
+    }
 }
 
 /// Parses a client's name, which is not empty.

@@ -34,16 +34,39 @@ impl FollowArgs {
     }
 }
 
+/// Why `--follow-references` cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum FollowError {
+    /// A name is empty.
+    #[error("a name is missing; type names of members separated by commas, as in bridge,attic, or any")]
+    NoName,
+    /// All references, and some of them.
+    #[error("any means all references; type any alone, or names only")]
+    AnyAndNames,
+    /// A name is too long.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
 /// `any`, or names of members.
-fn followed(text: &str) -> Result<FollowedReferences, NameError> {
+fn followed(text: &str) -> Result<FollowedReferences, FollowError> {
     match text {
         "any" => Ok(FollowedReferences::Any),
         names => {
-            let mut names: Vec<Name> = names.split(',').map(names::client_name).collect::<Result<_, _>>()?;
+            let mut names: Vec<Name> = names.split(',').map(followed_name).collect::<Result<_, _>>()?;
             names.sort_unstable();
             names.dedup();
             Ok(FollowedReferences::Named(names))
         }
+    }
+}
+
+/// One of several names.
+fn followed_name(text: &str) -> Result<Name, FollowError> {
+    match text {
+        "any" => Err(FollowError::AnyAndNames),
+        text if text.trim().is_empty() => Err(FollowError::NoName),
+        text => Ok(names::node_name(text)?),
     }
 }
 
@@ -56,6 +79,9 @@ mod tests {
         assert_eq!(followed("any"), Ok(FollowedReferences::Any));
         let names = vec![Name::new("bridge"), Name::new("radio room")];
         assert_eq!(followed("radio room,bridge,radio room"), Ok(FollowedReferences::Named(names)));
-        assert!(followed("bridge,").is_err());
+        for missing in ["", "bridge,", "bridge,,attic", " "] {
+            assert_eq!(followed(missing), Err(FollowError::NoName), "{missing:?}");
+        }
+        assert_eq!(followed("any,bridge"), Err(FollowError::AnyAndNames));
     }
 }

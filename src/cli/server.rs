@@ -79,7 +79,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
     /// The server's name, at most 24 bytes
-    #[arg(long, value_name = "NAME", default_value = "server", value_parser = names::node_name)]
+    #[arg(long, value_name = "NAME", default_value = "server", value_parser = names::server_name)]
     name: Name,
     #[command(flatten)]
     plausible: PlausibleArgs,
@@ -210,8 +210,9 @@ enum Denied {
 /// A network, or `name:` and a client's name.
 fn denied(text: &str) -> Result<Denied, DeniedError> {
     match text.strip_prefix("name:") {
-        Some(name) => Ok(Denied::Name(names::client_name(name)?)),
-        None => Ok(Denied::Network(network(text)?)),
+        Some(name) if name.trim().is_empty() => Err(DeniedError::NoName),
+        Some(name) => Ok(Denied::Name(names::node_name(name)?)),
+        None => network(text).map(Denied::Network).map_err(|_| DeniedError::Neither),
     }
 }
 
@@ -220,8 +221,10 @@ fn denied(text: &str) -> Result<Denied, DeniedError> {
 enum DeniedError {
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error(transparent)]
-    Network(#[from] ValueError),
+    #[error("a name is missing after name:, as in name:attic")]
+    NoName,
+    #[error("neither a network nor a name; type for example 192.0.2.0/24, 2001:db8::/32 or name:attic")]
+    Neither,
 }
 
 fn interval(text: &str) -> Result<Span, ValueError> {

@@ -1,5 +1,7 @@
 //! `meantime set-time`: set the time of the whole cluster.
 
+use clap::ArgGroup;
+
 use super::Failure;
 use super::target::ControlTarget;
 use super::units::{self, ValueError};
@@ -9,15 +11,14 @@ use meantime_core::time::{Span, Timestamp};
 
 /// Set the time of the whole cluster, at this machine's server: all its clocks slew together, or step
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("what").args(["target", "from"]).required(true)))]
 pub(super) struct SetTimeArgs {
     /// What time it is now, as in '2026-01-31 16:30:00' (UTC) or 2026-01-31T16:30:00+01:00; or by how much to
     /// set it, as in +1.5s or -200ms
     #[arg(value_name = "TIME|+OFFSET", allow_hyphen_values = true, value_parser = target)]
-    #[arg(required_unless_present = "from")]
     target: Option<TypedTarget>,
     /// Set it to what the clock of this member shows: the server's name, or a client's name or address
-    #[arg(long, value_name = "NAME|ADDRESS", conflicts_with = "target")]
+    #[arg(long, value_name = "NAME|ADDRESS")]
     from: Option<String>,
     /// Set all clocks at once, not within the hours that a slew takes
     #[arg(long)]

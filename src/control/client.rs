@@ -32,6 +32,9 @@ pub enum ControlError {
     /// There is a socket, but no process listens.
     #[error("no meantime listens at {} any more", .0.display())]
     NotListening(PathBuf),
+    /// There is something else at the path.
+    #[error("{} is no socket; --control names the socket of a node", .0.display())]
+    OtherFile(PathBuf),
     /// The file system does not permit this user to connect.
     #[error("the socket {} belongs to another user", .0.display())]
     NotPermitted(PathBuf),
@@ -192,8 +195,11 @@ impl ControlClient {
 
 impl ControlError {
     fn of(path: &Path, error: io::Error) -> ControlError {
+        use std::os::unix::fs::FileTypeExt;
+        let is_other = std::fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket());
         let path = path.to_owned();
         match error.kind() {
+            io::ErrorKind::ConnectionRefused if is_other => ControlError::OtherFile(path),
             io::ErrorKind::NotFound => ControlError::NoSocket(path),
             io::ErrorKind::ConnectionRefused => ControlError::NotListening(path),
             io::ErrorKind::PermissionDenied => ControlError::NotPermitted(path),

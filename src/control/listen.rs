@@ -36,7 +36,7 @@ pub fn open(
             match prepare(&path, account).and_then(|()| bind(&path, account)) {
                 Ok(control) => Ok(Some(control)),
                 Err(error) => {
-                    log::debug!(
+                    log::warn!(
                         "no control socket at {}: {error}; --control PATH names another",
                         path.display()
                     );

@@ -1,7 +1,7 @@
 //! A server as an operator types it: `SERVER[:PORT]`.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use meantime_core::wire::DEFAULT_PORT;
@@ -46,6 +46,9 @@ pub enum ServerNameError {
     /// There are colons, but no IPv6 address.
     #[error("'{0}' is not an IPv6 address; type for example [2001:db8::1]:{DEFAULT_PORT}")]
     Address(String),
+    /// No machine can have this address.
+    #[error("no server has the address {0}; type that of its machine, for example 192.0.2.1")]
+    NoMachine(String),
     /// The port is not a number from 1 to 65535.
     #[error("'{port}' is not a port (1 to 65535); type for example {host}:{DEFAULT_PORT}")]
     Port {
@@ -105,9 +108,21 @@ impl FromStr for ServerName {
         if host.is_empty() || host.contains(char::is_whitespace) {
             return Err(ServerNameError::Missing);
         }
+        if is_of_no_machine(host) {
+            return Err(ServerNameError::NoMachine(host.to_owned()));
+        }
         let port = port.map_or(Ok(DEFAULT_PORT), |port| self::port(host, port))?;
         Ok(ServerName { host: host.to_owned(), port, bare: !text.starts_with('[') && host.contains(':') })
     }
+}
+
+/// Whether this is an address that no machine has: that of all machines, of a group, or of none.
+fn is_of_no_machine(host: &str) -> bool {
+    let (address, _link) = host.split_once('%').unwrap_or((host, ""));
+    address.parse().is_ok_and(|address: IpAddr| match address.to_canonical() {
+        IpAddr::V4(ip) => ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast(),
+        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
+    })
 }
 
 /// An IPv6 address and a port, if a text without brackets can be read so.
@@ -183,6 +198,16 @@ mod tests {
             read("host:99999").unwrap_err(),
             "'99999' is not a port (1 to 65535); type for example host:5525"
         );
+    }
+
+    #[test]
+    fn an_address_that_no_machine_has_is_refused() {
+        for typed in ["0.0.0.0", "255.255.255.255:7", "224.0.0.1", "::", "[::]:7", "ff02::1%eth0"] {
+            assert!(
+                read(typed).is_err_and(|error| error.starts_with("no server has the address ")),
+                "{typed}"
+            );
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::status::utc::what_is_missing;
 use super::target::ControlTarget;
 use super::units;
 use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, ServerStatus, StatusResponse};
+use crate::report::counted;
 use crate::report::undecided::{self, Figures};
 use meantime_core::time::Span;
 
@@ -99,7 +100,7 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
     let Wanted { max, min_members, .. } = *wanted;
     let clocks = response.clients.len() as u64 + 1;
     if clocks < min_members {
-        return (Finding::Beyond, format!("{clocks} clocks are registered, {min_members} are wanted"));
+        return (Finding::Beyond, format!("registered: {}, wanted: {min_members}", counted(clocks, "clock")));
     }
     let (uncovered, whose) = uncovered(server, &response.clients, wanted);
     let covered = round.covered;
@@ -107,7 +108,7 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
         None => (Finding::Unknown, "fewer than two clocks are covered by the guarantee".to_owned()),
         Some(_) if covered < min_members => (
             Finding::Unknown,
-            format!("{covered} clocks are covered by the guarantee, {min_members} are wanted"),
+            format!("covered by the guarantee: {}, wanted: {min_members}", counted(covered, "clock")),
         ),
         Some(bound) => {
             let finding = if bound <= max { Finding::Within } else { Finding::Beyond };

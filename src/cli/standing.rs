@@ -1,6 +1,6 @@
 //! How a node stands, in one line: for the service manager, which shows it to people.
 
-use crate::report::snake_case;
+use crate::report::{counted, snake_case};
 use meantime_core::time::{Now, Span};
 use meantime_core::{Client, Node, Server};
 
@@ -16,10 +16,10 @@ impl Standing for Server {
         let Some(round) = view.last_round else { return "no round is over yet".into() };
         let state = snake_case(view.state);
         format!(
-            "{state}, {}, bound {}, {} members, {} heard",
+            "{state}, {}, bound {}, {}, {} heard",
             round.outcome,
             known(round.largest_bound),
-            round.members,
+            counted(round.members, "member"),
             round.heard
         )
     }

@@ -61,6 +61,8 @@ fn width() -> usize {
 
 const EXAMPLES: &str = "\
 What a server's columns say of each client:
+  STATE   sync: it follows the cluster's time; unsync: it has none yet; holdover:
+          it carries the time on without corrections
   OFFSET  its clock minus the cluster's time, as last measured, before it was
           corrected
   ERROR   one standard deviation of such a measurement
@@ -68,7 +70,12 @@ What a server's columns say of each client:
   DELAY   the round trip of that measurement
   PPM     how fast its clock runs over its oscillator
   ROUNDS  in how many of the last rounds it was heard, of up to 8
+  VOTE    in: its clock counts; out: it is left out, a line below says why;
+          none: it has no vote yet, until it has agreed for 24 rounds
   HEARD   since when nothing was heard of it
+  GROUP   with whom it shares a vote: its machine, its key's name, or before a
+          colon its label; and its part of a vote, if it shares one
+  ADDRESS its address and port
 
 Examples:
   meantime status

@@ -17,6 +17,12 @@ pub fn rounded_votes(weight: Weight) -> f64 {
     (weight.as_f64() * 1e4).round() / 1e4
 }
 
+/// A count with its noun: `1 client`, `2 clients`.
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// A time for programs: `2025-08-21T16:30:12.123456789Z`.
 pub fn rfc3339(time: Timestamp) -> String {
     utc(time).to_rfc3339_opts(SecondsFormat::Nanos, true)
@@ -53,6 +59,11 @@ mod tests {
         assert_eq!(rfc3339(time), "2025-08-21T16:30:12.000000007Z");
         assert_eq!(classic_time(time), "2025-08-21 16:30:12.000000");
         assert_eq!(rfc3339(Timestamp::from_nanos(i64::MIN)), "1677-09-21T00:12:43.145224192Z");
+    }
+
+    #[test]
+    fn a_noun_has_its_number() {
+        assert_eq!([counted(0u32, "member"), counted(1u32, "member")], ["0 members", "1 member"]);
     }
 
     #[test]

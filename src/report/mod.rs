@@ -12,7 +12,7 @@ mod snapshot;
 pub(crate) mod undecided;
 mod words;
 
-pub use format::{classic_time, rfc3339, rounded_ppb, rounded_votes, snake_case};
+pub use format::{classic_time, counted, rfc3339, rounded_ppb, rounded_votes, snake_case};
 pub use header::EventHeader;
 pub use round::RoundSummary;
 pub use snapshot::ClockSnapshot;

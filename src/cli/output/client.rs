@@ -177,8 +177,8 @@ fn limit_option(reason: Refusal) -> &'static str {
 fn until_corrected(at: &ClockSnapshot, cluster: ClusterId, interval: Span) -> String {
     match at.reading.state {
         ClientState::Holdover => format!(
-            "\nThe clock runs on at its learned frequency{}, until the server sends corrections: {SILENT_ROUNDS} rounds \
-             ({}) after it has taken over the cluster's time",
+            "\nThe clock runs on at its learned frequency{} until the server sends corrections, which takes a server \
+             that has restarted {SILENT_ROUNDS} rounds ({})",
             bound(at),
             interval.times(SILENT_ROUNDS.into())
         ),
@@ -315,8 +315,8 @@ mod tests {
         assert_eq!(
             shown(none, ClientState::Holdover),
             format!(
-                "{connected}\nThe clock runs on at its learned frequency (bound 110 µs), until the server sends \
-                 corrections: 24 rounds (2.0 min) after it has taken over the cluster's time"
+                "{connected}\nThe clock runs on at its learned frequency (bound 110 µs) until the server sends \
+                 corrections, which takes a server that has restarted 24 rounds (2.0 min)"
             )
         );
         assert_eq!(

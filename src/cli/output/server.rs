@@ -11,7 +11,7 @@ use super::record::{Record, state, time_set};
 use super::utc::{reference_gained, reference_lost, utc_changed};
 use crate::report::ClockSnapshot;
 use crate::report::undecided::{self, Figures};
-use crate::report::{rounded_ppb, rounded_votes, snake_case};
+use crate::report::{counted, rounded_ppb, rounded_votes, snake_case};
 use meantime_core::ServerEvent::{self, *};
 use meantime_core::event::{self, Adjustment, Outcome, Peer, RoundReport, UndecidedReason};
 use meantime_core::peer::{ClientSelector, ClientsChange};
@@ -127,9 +127,10 @@ impl Tell for ServerEvent {
             ),
             Refused { address, reason, .. } => format!("{address} refused: {reason}"),
             Unauthentic { address, key, known, name } => unauthentic(address, *key, *known, name),
-            BurstAdapted { clients, burst, wanted } => format!(
-                "Bursts adapted: {burst} of {wanted} exchanges with each of {clients} clients fit into a round"
-            ),
+            BurstAdapted { clients, burst, wanted } => {
+                let each = counted(*clients, "client");
+                format!("Bursts adapted: {burst} of {wanted} exchanges with each of {each} fit into a round")
+            }
             RoundStarted { round, clients, .. } => started(*round, *clients, at.reading.state),
             Updated { client, offset, delay, heard, bound, .. } => {
                 updated(client, *offset, *delay, *heard, *bound)
@@ -152,14 +153,8 @@ impl Tell for ServerEvent {
                 return disturbance_text(self);
             }
             Truechimer { voter } => format!("Truechimer: {voter} agrees again"),
-            TimeAgreed { agreeing, members, .. } => {
-                format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
-            }
+            TimeAgreed { .. } | TimeAdopted { .. } | Deposed { .. } => return time_text(self),
             Undecided { members, agreeing, reason } => undecided(*members, *agreeing, *reason),
-            TimeAdopted { members, .. } => format!("The cluster's time was adopted from {members} members"),
-            Deposed { offset } => {
-                format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
-            }
             Utc { state, offset, error, explained } => utc_changed(*state, *offset, *error, *explained),
             ReferenceFalseticker { .. }
             | ReferenceTruechimer { .. }
@@ -327,6 +322,22 @@ fn reference_text(event: &ServerEvent) -> Option<String> {
     })
 }
 
+/// Where the server has its time from.
+fn time_text(event: &ServerEvent) -> Option<String> {
+    Some(match event {
+        TimeAgreed { agreeing, members, .. } => {
+            format!("The cluster has a time: the mean of {agreeing} clocks of {members}")
+        }
+        TimeAdopted { members, .. } => {
+            format!("The cluster's time was adopted from {}", counted(*members, "member"))
+        }
+        Deposed { offset } => {
+            format!("Deposed: the server's own clock is {offset} from its members, and takes their time")
+        }
+        _ => return None,
+    })
+}
+
 /// What has disturbed a session, the server or the bounds.
 fn disturbance_text(event: &ServerEvent) -> Option<String> {
     Some(match event {
@@ -335,15 +346,16 @@ fn disturbance_text(event: &ServerEvent) -> Option<String> {
              if both run, give each node a name of its own"
         ),
         LabelOverridesVotes { client, label, votes } => format!(
-            "{client} has the label {label}: all machines with that label share one vote, so the {votes} votes of \
-             --votes-per-address do not count at its machine"
+            "The machine of {client} has the label {label}: all machines with that label share one vote, so the \
+             {votes} votes of --votes-per-address do not count at it"
         ),
         Suspended { slept } => format!(
             "Suspended: the machine slept for {slept}; the server listens, and takes its members' time",
         ),
         BoundsBroken { members, largest } => format!(
-            "Bounds broken: the time that the server sends from now on is beyond the bounds that {members} \
-             members have stated, by up to {largest}"
+            "Bounds broken: the time that the server sends from now on is beyond the bounds of {}, by up to \
+             {largest}",
+            counted(*members, "member")
         ),
         _ => return None,
     })
@@ -357,7 +369,7 @@ fn operator_text(event: &ServerEvent) -> Option<String> {
         }
         Pinned(change) => format!("Pinned to the vote again: {}", whom(change)),
         Banned(change) => format!("Banned by an operator: {}", whom(change)),
-        Unbanned(change) => format!("No longer banned: {}", change.selector),
+        Unbanned(change) => format!("No longer banned: {}", lifted(change)),
         Expelled { client } => format!("{client} is banned: its session has ended"),
         TimeSet { manual_adjustment } => time_set(manual_adjustment),
         TimeFounded { added, .. } => format!(
@@ -375,6 +387,12 @@ fn change_fields(record: &mut Record, change: &ClientsChange) {
     record.put("address", alone.map_or(Value::Null, |client| client.address.to_string().into()));
     record.put("member", change.selector.to_string());
     record.put("clients", change.clients.len());
+}
+
+/// The bans that an operator has lifted.
+fn lifted(change: &ClientsChange) -> String {
+    let lifted: Vec<String> = change.lifted.iter().map(ToString::to_string).collect();
+    lifted.join(", ")
 }
 
 /// The clients that an operator has changed.
@@ -476,7 +494,8 @@ fn ended(report: &RoundReport) -> String {
         _ if *agreeing == 0 => String::new(),
         _ => format!(", {agreeing} agree within {spread}"),
     };
-    format!("Round {round} ended: {outcome}; {members} members, {heard} heard{agreed}{bound}")
+    let members = counted(*members, "member");
+    format!("Round {round} ended: {outcome}; {members}, {heard} heard{agreed}{bound}")
 }
 
 /// The fields of a round's result.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::output::{time_set, utc_changed};
+use crate::report::counted;
 use meantime_core::time::Span;
 use meantime_core::{ClientEvent, ServerEvent};
 use meantime_sim::{MemberIndex, NodeEvent, ReportedEvent};
@@ -68,7 +69,7 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
             ("time_founded", format!("an operator has founded the cluster's time: {added}"))
         }
         ServerEvent::TimeAdopted { members, .. } => {
-            ("time_adopted", format!("takes the cluster's time from {members} members"))
+            ("time_adopted", format!("takes the cluster's time from {}", counted(*members, "member")))
         }
         ServerEvent::Deposed { offset } => {
             ("deposed", format!("its own clock is {offset} from the members: sends no corrections"))
@@ -83,9 +84,10 @@ fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
             ("reference_truechimer", format!("the reference of {voter} agrees again"))
         }
         ServerEvent::Suspended { slept } => ("suspended", format!("was suspended for {slept}: listens")),
-        ServerEvent::BoundsBroken { members, largest } => {
-            ("bounds_broken", format!("its time is beyond the bounds of {members} members, by {largest}"))
-        }
+        ServerEvent::BoundsBroken { members, largest } => (
+            "bounds_broken",
+            format!("its time is beyond the bounds of {}, by {largest}", counted(*members, "member")),
+        ),
         ServerEvent::Resumed => ("resumed", "corrects the members again".to_owned()),
         _ => return None,
     })

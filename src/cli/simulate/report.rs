@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::report::counted;
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::random_faults::Recoveries;
 use meantime_sim::summary::{Excluded, FromUtc, word};
@@ -30,13 +31,13 @@ pub(super) fn text(scenario: &Scenario, summary: &Summary, recoveries: Option<&R
 
 fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std::fmt::Result {
     let Scenario { clients, liars, duration, settle, .. } = scenario;
+    let members = counted(*clients, "client");
     writeln!(
         text,
-        "A server and {clients} clients ({liars} of them liars), {} s, seed {}",
+        "A server and {members} ({liars} of them liars), {} s, seed {}\n",
         seconds(*duration),
         summary.seed
     )?;
-    writeln!(text)?;
     for (limit, since) in ["1 ms", "100 µs", "10 µs"].iter().zip(summary.agreed) {
         writeln!(text, "  {:<38}{}", format!("all within {limit}, and so to the end"), since_words(since))?;
     }

@@ -8,7 +8,7 @@ use super::utc;
 use crate::cli::guarantee;
 use crate::control::protocol::{ClientRow, LastRound, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
-use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary};
+use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary, counted};
 use meantime_core::coverage::Coverage;
 use meantime_core::time::Span;
 
@@ -39,8 +39,11 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
 /// The lines of the cluster.
 pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -> String {
     let state = paint.state(server.state.as_str());
-    let mut page =
-        format!("Server {state}, {} clients, a round each {}", clients.len(), span(Some(server.interval_ns)));
+    let mut page = format!(
+        "Server {state}, {}, a round each {}",
+        counted(clients.len(), "client"),
+        span(Some(server.interval_ns))
+    );
     page += &match &server.excluded {
         Some(reason) => {
             format!("; its own clock is left out of the vote: {}\n", why_excluded(reason))
@@ -73,11 +76,11 @@ fn undecided_lines(server: &ServerStatus) -> String {
 
 fn last_round(LastRound { summary: round, ago_ns }: &LastRound, paint: Paint) -> String {
     let line = format!(
-        "Round {}, {} ago: {}; {} members{}, {} heard{}\n",
+        "Round {}, {} ago: {}; {}{}, {} heard{}\n",
         round.round,
         span(*ago_ns),
         paint.state(round.outcome.as_str()).replace('_', " "),
-        round.members,
+        counted(round.members, "member"),
         votes(round),
         round.heard,
         agreeing(round),

@@ -34,7 +34,8 @@ fn named(server: &mut Server, seconds: f64, address: &str, name: &str, sender: u
         request
     };
     let challenged = ask(server, seconds, from(address), &request(0));
-    let Some(Message { body: Body::Challenge(challenge), .. }) = challenged.first() else {
+    // A session that was banned before is told so first.
+    let Some(Message { body: Body::Challenge(challenge), .. }) = challenged.last() else {
         panic!("{challenged:?}")
     };
     ask(server, seconds, from(address), &request(challenge.cookie))[0].body

@@ -128,7 +128,9 @@ fn a_second_node_of_a_user_warns_that_it_has_no_control_socket() {
     let server = server("127.0.0.1:0", &["--interval", "200ms"]);
     let mut clients = ["first", "second"].map(|name| client(&server.address(), name, &[]));
     clients.iter().for_each(|client| drop(client.wait_for_any("registered")));
-    clients.iter_mut().for_each(|client| drop(client.end(Signal::SIGTERM)));
+    for client in &mut clients {
+        client.end(Signal::SIGTERM);
+    }
     let lines = |client: &Process| client.log().matches("; --control PATH names another").count();
     // Another test's node may have taken the path before both.
     assert!([1, 2].contains(&clients.iter().map(lines).sum::<usize>()));

@@ -69,7 +69,7 @@ fn without_a_network_card_auto_says_why_and_hardware_ends() {
     if hub.wait_for_any("listening")["timestamps"] != "kernel" {
         return not_run("the kernel gives no timestamps on loopback");
     }
-    let why = "timestamps: not of all network cards: 127.0.0.1 has none";
+    let why = "not all network cards stamp datagrams: 127.0.0.1 has none";
     assert!(hub.log().contains(why), "{}", hub.log());
     for arguments in [&["server", "--listen", "127.0.0.1:0"][..], &["client", &hub.address()]] {
         let program = env!("CARGO_BIN_EXE_meantime");

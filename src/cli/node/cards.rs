@@ -60,8 +60,11 @@ impl NodeArgs {
                 "no network card stamps this node's datagrams: {reasons}; --timestamps auto does without"
             )));
         }
-        if !reasons.is_empty() {
-            log::info!("timestamps: not of all network cards: {reasons}");
+        match found.has_candidates {
+            true if !reasons.is_empty() => log::info!("not all network cards stamp datagrams: {reasons}"),
+            // Most addresses of most machines have no card that could: loopback, containers.
+            false => log::debug!("no network card stamps datagrams: {reasons}"),
+            true => {}
         }
         Ok(())
     }
@@ -73,13 +76,15 @@ struct Found {
     cards: Vec<InstalledCard>,
     reasons: Vec<String>,
     restorer: Option<CardRestorer>,
+    /// Whether there are cards below the address at all.
+    has_candidates: bool,
 }
 
 impl Found {
     /// Sets up the cards that carry the datagrams of this address.
     fn below(local: Option<IpAddr>) -> Found {
-        let mut found = Found::default();
         let cards = cards_below(local);
+        let mut found = Found { has_candidates: !cards.is_empty(), ..Found::default() };
         if cards.is_empty() {
             let of = local.map_or("this machine".into(), |local| local.to_string());
             found.reasons.push(format!("{of} has none"));
@@ -96,7 +101,7 @@ impl Found {
             match start(&name, granted.clock, &granted.directions) {
                 Ok(card) => {
                     let stamped: Vec<_> = granted.directions.iter().map(ToString::to_string).collect();
-                    log::info!("timestamps: the network card {name} stamps {}", stamped.join(" and "));
+                    log::info!("the network card {name} stamps {}", stamped.join(" and "));
                     saved.extend(granted.saved);
                     found.cards.push(InstalledCard { card, interface: granted.interface, above });
                 }

@@ -288,6 +288,17 @@ fn stamps() -> Stamps {
     Stamps { report: 4, t1: Timestamp::from_nanos(1_000), t4: Timestamp::from_nanos(2_000) }
 }
 
+fn a_probe() -> Probe {
+    Probe {
+        nonce: 1,
+        before: Some(stamps()),
+        index: 2,
+        burst: 3,
+        rate: Frequency::from_ppt(-4),
+        cluster: ClusterId(5),
+    }
+}
+
 /// A message of every kind, with no field zero.
 fn one_of_each() -> [Message; 14] {
     let second = Span::from_secs(1);
@@ -327,20 +338,12 @@ fn one_of_each() -> [Message; 14] {
     };
     let (at, max_error) = (Timestamp::from_nanos(6), Span::from_nanos(8));
     let reference = StatedReference { at, offset: Span::from_nanos(-7), max_error };
-    let probe = Probe {
-        nonce: 1,
-        before: Some(stamps()),
-        index: 2,
-        burst: 3,
-        rate: Frequency::from_ppt(-4),
-        cluster: ClusterId(5),
-    };
     [
         Body::Register(register),
         Body::Challenge(Challenge { nonce: 1, cookie: 2 }),
         Body::Welcome(welcome),
         Body::Reject(Reject { nonce: 1, reason: RejectReason::Full, version: 1 }),
-        Body::Probe(probe),
+        Body::Probe(a_probe()),
         Body::Report(report),
         Body::Correction(a_correction()),
         Body::Heartbeat(Heartbeat { nonce: 1, name: Name::new("lab-7") }),

@@ -371,7 +371,7 @@ impl Vector {
     }
 
     fn relayed_time(&self) -> RelayedTime {
-        let ppt = |field| Frequency::from_ratio(self.number::<u32>(field) as f64 * 1e-12);
+        let ppt = |field| Frequency::from_ratio(f64::from(self.number::<u32>(field)) * 1e-12);
         let known = |field| {
             let ns: u32 = self.number(field);
             (ns != u32::MAX).then_some(Span::from_nanos(ns.into()))

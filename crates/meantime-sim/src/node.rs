@@ -13,7 +13,6 @@ use meantime_core::{
 };
 
 /// What a process is started as.
-#[expect(clippy::large_enum_variant, reason = "there is one per machine, and it is not moved while it runs")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeConfig {
     /// A server.

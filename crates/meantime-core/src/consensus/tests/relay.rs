@@ -32,7 +32,7 @@ fn given(at: Raw, phase: Span, frequency: Frequency) -> ExternalTime {
 fn a_relay_without_a_time_founds_none_and_corrects_nobody() {
     let mut story = relay();
     for _ in 0..10 {
-        let conclusion = story.round(&vec![new_member(Span::from_millis(1)); 4]);
+        let conclusion = story.round(&[new_member(Span::from_millis(1)); 4]);
         assert_eq!(conclusion.report.outcome, Outcome::Listening);
     }
     assert_eq!(story.timekeeper.cluster(), ClusterId(0));
@@ -49,7 +49,7 @@ fn a_relays_time_is_the_given_one_whatever_its_members_say() {
     assert!(story.timekeeper.set_external_time(begun, Some(time)), "it has time from now on");
     assert!(!story.timekeeper.set_external_time(begun, Some(time)), "it has had it before");
     for _ in 0..40 {
-        let conclusion = story.round(&vec![new_member(Span::from_millis(50)); 4]);
+        let conclusion = story.round(&[new_member(Span::from_millis(50)); 4]);
         assert_eq!(conclusion.report.outcome, Outcome::Agreed);
         assert_eq!(story.timekeeper.recipients(), Recipients::All);
         let shown = story.timekeeper.shown(story.now) - Timestamp::from_nanos(story.now.as_nanos());

@@ -5,9 +5,9 @@
 //! receipt besides, as a kernel's timestamp would say it.
 //!
 //! Around every input, what the node's clock shows is read twice at the raw time of its handling: so a jump
-//! of the published time is seen exactly, whatever the oscillator does. A jump that the node does not report as a
-//! step, or a clock that between two readings goes back or runs faster or slower than slews and frequencies
-//! allow, ends the run.
+//! of the published time is seen exactly, whatever the oscillator does. A jump that the node does not report
+//! as a step, or a clock that between two readings goes back or runs faster or slower than slews and
+//! frequencies allow, ends the run.
 
 use std::net::SocketAddr;
 

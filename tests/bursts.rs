@@ -1,0 +1,138 @@
+//! When the probes of a burst are sent: in pairs, the second of a pair as soon as the first is answered.
+
+use std::collections::VecDeque;
+
+use meantime_core::time::Span;
+use meantime_core::wire::{Body, Datagram, Probe};
+use meantime_core::{Node, Server, ServerConfig, ServerEvent};
+use meantime_sim::testkit::by_hand::{CLIENT, decoded, from};
+use meantime_sim::testkit::host::monotonic;
+use meantime_sim::testkit::{StubClient, drain, events, moment};
+
+/// A path, and what becomes of the reports to the first burst.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    size: u8,
+    round_trip: Span,
+    /// The probe whose report is lost.
+    lost: Option<u8>,
+    /// How often each report arrives.
+    copies: usize,
+}
+
+/// A server, a client, and what is on its way to the server.
+struct Run {
+    trial: Trial,
+    server: Server,
+    client: StubClient,
+    arriving: VecDeque<(Span, Datagram)>,
+    /// When the probes of the first burst were sent.
+    sent: Vec<Span>,
+}
+
+impl Run {
+    fn new(trial: Trial) -> Run {
+        let config = ServerConfig { burst: trial.size, ..ServerConfig::default() };
+        let server = Server::new(config, [3; 32], moment(Span::ZERO, Span::ZERO));
+        let mut client = StubClient::new(7, "x");
+        let arriving = VecDeque::from([(Span::ZERO, client.register(0))]);
+        Run { trial, server, client, arriving, sent: Vec::new() }
+    }
+
+    /// Gives the server its next input, and the client what the server sends. Returns whether the second
+    /// burst has begun.
+    fn step(&mut self) -> bool {
+        let deadline = self.server.poll_timeout().unwrap() - monotonic(Span::ZERO);
+        let now = self.arriving.front().map_or(deadline, |(at, _)| deadline.min(*at));
+        match self.arriving.pop_front_if(|(at, _)| *at == now) {
+            Some((_, datagram)) => {
+                self.server.handle_datagram(moment(now, Span::ZERO), from(CLIENT), &datagram)
+            }
+            None => self.server.handle_timeout(moment(now, Span::ZERO)),
+        }
+        for transmit in drain(&mut self.server, moment(now, Span::ZERO)) {
+            let probe = match decoded(&transmit.datagram).body {
+                Body::Probe(probe) => Some(probe),
+                _ => None,
+            };
+            if probe.is_some_and(|probe| probe.index == 0) && !self.sent.is_empty() {
+                return true;
+            }
+            self.receive(now, probe, &transmit.datagram);
+        }
+        false
+    }
+
+    /// The client receives a datagram that the server has sent at `now`.
+    fn receive(&mut self, now: Span, probe: Option<Probe>, datagram: &Datagram) {
+        let Trial { size, round_trip, lost, copies } = self.trial;
+        if let Some(probe) = probe {
+            assert_eq!((usize::from(probe.index), probe.burst), (self.sent.len(), size));
+            self.sent.push(now);
+        }
+        let answer = self.client.answer(moment(now + round_trip.half(), Span::ZERO), datagram);
+        let is_lost = probe.is_some_and(|probe| lost == Some(probe.index));
+        let copies = if is_lost {
+            0
+        } else if probe.is_some() {
+            copies
+        } else {
+            1
+        };
+        self.arriving.extend(answer.into_iter().flat_map(|answer| vec![(now + round_trip, answer); copies]));
+    }
+}
+
+/// When the probes of the first burst were sent, in ms after its first, and how many reports it has counted.
+fn first_burst(trial: Trial) -> (Vec<i64>, u8) {
+    let mut run = Run::new(trial);
+    assert!((0..200).any(|_| run.step()), "{trial:?}: the burst does not end");
+    let after_first = |at: &Span| (*at - run.sent[0]).as_nanos() / 1_000_000;
+    let sent = run.sent.iter().map(after_first).collect();
+    let heard = events(&mut run.server).into_iter().find_map(|event| match event {
+        ServerEvent::Updated { heard, .. } => Some(heard),
+        _ => None,
+    });
+    (sent, heard.unwrap_or(0))
+}
+
+#[test]
+fn the_second_probe_of_a_pair_follows_the_report_and_is_at_most_fifty_milliseconds_late() {
+    for (round_trip_ms, times) in [
+        (1, [0, 1, 100, 101, 200]),
+        (30, [0, 30, 100, 130, 200]),
+        (60, [0, 50, 100, 150, 200]),
+        (120, [0, 50, 100, 150, 200]),
+    ] {
+        for size in 1..=5 {
+            let round_trip = Span::from_millis(round_trip_ms);
+            let trial = Trial { size, round_trip, lost: None, copies: 1 };
+            assert_eq!(first_burst(trial), (times[..usize::from(size)].to_vec(), size), "{trial:?}");
+        }
+    }
+}
+
+#[test]
+fn after_a_lost_report_the_second_probe_of_a_pair_is_sent_by_its_timer_and_the_burst_ends() {
+    for (round_trip_ms, size) in
+        [1, 30, 60, 120].into_iter().flat_map(|ms| (1..=5).map(move |size| (ms, size)))
+    {
+        for lost in 0..size {
+            let trial =
+                Trial { size, round_trip: Span::from_millis(round_trip_ms), lost: Some(lost), copies: 1 };
+            let second = |first| if lost == first { 50 } else { round_trip_ms.min(50) };
+            let times = [0, second(0), 100, 100 + second(2), 200];
+            assert_eq!(first_burst(trial), (times[..usize::from(size)].to_vec(), size - 1), "{trial:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_repeats_its_reports_gets_no_more_probes_and_no_earlier_ones() {
+    for round_trip_ms in [1, 30, 60, 120] {
+        for size in 1..=5 {
+            let trial = Trial { size, round_trip: Span::from_millis(round_trip_ms), lost: None, copies: 1 };
+            assert_eq!(first_burst(Trial { copies: 3, ..trial }), first_burst(trial), "{trial:?}");
+        }
+    }
+}

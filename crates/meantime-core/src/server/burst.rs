@@ -25,8 +25,6 @@ pub(super) struct ProbeBurst {
     pub kind: BurstKind,
     /// Probes to be sent.
     pub size: u8,
-    /// Probes queued to be sent, sent ones included.
-    pub queued: u8,
     /// Probes sent.
     pub sent: u8,
     /// Reports received.
@@ -161,12 +159,6 @@ impl ProbeBurst {
     /// The result of the exchange with this report, from the timestamps known so far.
     pub(super) fn measured(&self, report: u32) -> Option<Measurement> {
         self.exchanges.iter().find(|answered| answered.report == report).and_then(Answered::measured)
-    }
-
-    /// Whether the last probe that was queued was sent and answered.
-    pub(super) fn is_last_answered(&self) -> bool {
-        let last = usize::from(self.sent.wrapping_sub(1)) % MAX_OUTSTANDING;
-        self.sent > 0 && self.sent == self.queued && self.outstanding[last].is_none()
     }
 
     fn choose_best(&mut self) {

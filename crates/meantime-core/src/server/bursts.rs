@@ -32,11 +32,6 @@ impl BurstTable {
         self.bursts.get_mut(place as usize)
     }
 
-    /// The handle of the burst at a place.
-    pub(super) fn handle(&self, place: u32) -> Option<BurstHandle> {
-        self.bursts.get(place as usize).map(|burst| BurstHandle { place, number: burst.number })
-    }
-
     /// The burst of this handle, if it is still in progress.
     pub(super) fn find(&mut self, handle: BurstHandle) -> Option<&mut ProbeBurst> {
         self.at(handle.place).filter(|burst| burst.number == handle.number)

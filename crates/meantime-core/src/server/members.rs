@@ -141,12 +141,6 @@ impl Members {
         self.bursts.find(handle)
     }
 
-    /// The burst in progress with a member.
-    pub(super) fn burst_of(&self, slot: Slot) -> Option<BurstHandle> {
-        let place = self.get(slot)?.burst()?;
-        self.bursts.handle(place)
-    }
-
     /// The path to a member.
     pub(super) fn path(&self, slot: Slot) -> Option<Path> {
         let member = self.slots.get(slot as usize)?;

@@ -489,9 +489,8 @@ impl Server {
         };
         manual_adjustment::announce(&mut self.context, slot);
         corrections::confirm_or_repeat(&mut self.context, slot, report.applied);
-        match progress {
-            BurstProgress::Complete => self.end_burst(now, slot),
-            BurstProgress::Waiting => rounds::send_following_probe(&mut self.context, slot),
+        if progress == BurstProgress::Complete {
+            self.end_burst(now, slot);
         }
         Fate::Accepted
     }
@@ -600,7 +599,7 @@ impl Server {
             Timer::BeginBursts => self.rounds.begin_due_bursts(context, now),
             Timer::SendCorrections => self.corrections.send_next(context, now),
             Timer::Sweep => self.sweep(now),
-            Timer::Probe(burst, index) => rounds::send_due_probe(context, now, burst, index),
+            Timer::Probe(burst) => rounds::send_due_probe(context, now, burst),
             Timer::BurstOver(burst) => {
                 if let Some(slot) = context.members.burst(burst).map(|burst| burst.member) {
                     self.end_burst(now, slot);

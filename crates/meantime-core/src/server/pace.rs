@@ -68,17 +68,9 @@ impl RoundPlan {
     }
 }
 
-/// From one probe of a burst to the next, unless that follows at once.
+/// From one probe of a burst to the next.
 pub(super) fn probe_gap(config: &ServerConfig) -> Span {
     GAP.min(config.interval.over(4 * i64::from(config.burst.max(1))))
-}
-
-/// Whether the probe of this index in a burst is sent as soon as the one before it is answered. The probes of
-/// a burst are pairs: the first of a pair wakes the processors and network cards on both sides, which have
-/// slept since the last one, and the second finds them awake. From pair to pair there is a pause, so that a
-/// burst meets different queues.
-pub(super) fn follows_at_once(index: u8) -> bool {
-    index % 2 == 1
 }
 
 /// The minimum time to wait for a reply, however fast the path was so far.
@@ -91,8 +83,7 @@ pub(super) fn max_reply_timeout(config: &ServerConfig) -> Span {
     config.interval.over(4)
 }
 
-/// From one probe of a burst to the next, unless that follows at once: far enough apart to meet different
-/// queues.
+/// From one probe of a burst to the next: far enough apart to meet different queues.
 const GAP: Span = Span::from_millis(50);
 /// From the beginning of a burst to that of the next, as long as all bursts fit into the round.
 const SPREAD: Span = Span::from_millis(1);
@@ -169,11 +160,6 @@ mod tests {
         assert_eq!(deadline, start + plan(10).last_probe(&config) + timeout);
         // A round that is late also votes after the last reports.
         assert!(plan(10).vote_deadline(&config, next, timeout, next) > next);
-    }
-
-    #[test]
-    fn the_probes_of_a_burst_are_pairs() {
-        assert_eq!([0, 1, 2, 3, 4].map(follows_at_once), [false, true, false, true, false]);
     }
 
     #[test]

@@ -38,7 +38,9 @@ fn a_client_finds_its_frequency_again_and_nothing_that_is_damaged() {
     third.wait_for_any("corrected");
     let log = third.log();
     assert_eq!(log.matches("damaged").count(), 1, "{log}");
-    assert_eq!(log.matches("[WARN]").count(), 1, "{log}");
+    // Another test's node may have taken the control socket of this user.
+    let warnings = log.lines().filter(|line| line.contains("[WARN]") && !line.contains("control socket"));
+    assert_eq!(warnings.count(), 1, "{log}");
 }
 
 #[test]

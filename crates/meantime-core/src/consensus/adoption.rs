@@ -234,7 +234,8 @@ impl Timekeeper {
                 carriers.members.iter().filter_map(|member| self.ballot(now, member)).collect();
             ballots.len() > 1 && no_two_agree(&ballots)
         };
-        votes >= CONSENT_AFTER && self.votes_before_sleep.is_none() && apart()
+        let has_lost_voters = self.votes_before_sleep.is_some_and(|before| before > Weight::ZERO);
+        votes >= CONSENT_AFTER && !has_lost_voters && apart()
     }
 
     /// Whether the server's own clock and newcomers may still consent to the time of carriers, or no two of
@@ -431,4 +432,4 @@ fn sum<T>(weighed: &[(T, Weight)]) -> Weight {
 /// With fewer votes, one bad group is half of all.
 const ENOUGH_TO_DIVIDE: Weight = Weight::votes(4);
 /// After taking over the members' time the rate is left alone for ten minutes.
-const REST: Span = Span::from_secs(600);
+pub(super) const REST: Span = Span::from_secs(600);

@@ -1,11 +1,11 @@
 //! Listening: there is no cluster time yet. The server adopts the time that most clients carry, or takes the
 //! first vote.
 
-use super::adoption::is_exact;
+use super::adoption::{REST, is_exact};
 use super::ensemble::Ensemble;
 use super::founding;
 use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
-use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
+use super::timekeeper::{CONSENT_AFTER, MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
@@ -48,6 +48,9 @@ impl Timekeeper {
             *before = (*before).max(voters.map(|member| member.weight).sum());
         }
         let carriers = self.carriers(votes, electorate);
+        // Those with a vote may have lost the network with the sleep of the machine.
+        let awaits_voters =
+            votes < CONSENT_AFTER && self.votes_before_sleep.is_some_and(|before| before > Weight::ZERO);
         if self.are_half_of_clients(&carriers, electorate) {
             self.undecided_reason = UndecidedReason::WaitingForCarriers;
             // By the end of two intervals each client of a server that has restarted has sent a heartbeat,
@@ -58,9 +61,13 @@ impl Timekeeper {
                 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
             if !adopted && self.has_waited_for(votes, now, &carriers) {
                 self.first_vote(now, electorate, new_cluster, Among::All, conclusion);
-            } else if !adopted && votes >= MAX_WAITING_VOTES {
+            } else if !adopted && votes >= MAX_WAITING_VOTES && !awaits_voters {
                 self.first_vote(now, electorate, new_cluster, Among::Newcomers, conclusion);
             }
+            return;
+        }
+        if awaits_voters {
+            self.undecided_reason = UndecidedReason::WaitingForCarriers;
             return;
         }
         // The clients of a server that has restarted may still be on their way.
@@ -126,7 +133,7 @@ impl Timekeeper {
             return;
         }
         let own = candidates[0].plausible_phase().filter(|_| vote.kept[0]);
-        let resumed = own.zip(self.kept.filter(|kept| among == Among::All && is_exact(kept)));
+        let resumed = own.zip(self.kept.filter(is_exact));
         let time = resumed.map_or(vote.mean, |(own, _)| own);
         let mut kept = vote.kept.iter();
         let mut judgements = candidates.iter().map(|candidate| {
@@ -153,8 +160,9 @@ impl Timekeeper {
     fn resume_kept(&mut self, now: Raw, kept: KeptTime, conclusion: &mut Conclusion) {
         let base = kept.manual_adjustment.base_of(self.timescale.published(now));
         (self.cluster, self.manual_adjustment) = (kept.cluster, kept.manual_adjustment);
-        self.kept = None;
+        conclusion.resumed_kept = true;
         self.set_first_time(now, base - Timestamp::from_nanos(now.as_nanos()), conclusion);
+        self.anchor.rest(REST);
     }
 
     /// A new cluster begins with this time, minus the server's oscillator.

@@ -193,6 +193,9 @@ pub struct Conclusion {
     pub adjustment: Adjustment,
     /// The phase transition, if there was one.
     pub transition: Option<PhaseTransition>,
+    /// Whether the time that was agreed on is the one that the server had kept: the members have no part in
+    /// it.
+    pub resumed_kept: bool,
 }
 
 impl Conclusion {
@@ -220,6 +223,7 @@ impl Conclusion {
             added: Correction::default(),
             adjustment: Adjustment::Slew,
             transition: None,
+            resumed_kept: false,
         }
     }
 

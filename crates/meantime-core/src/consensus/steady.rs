@@ -105,7 +105,7 @@ impl Timekeeper {
 
     /// The server's clock was confirmed: learns the window, and the time that the clients carry.
     fn learn_from(&mut self, vote: &SteadyVote, now: Raw) {
-        self.doubt = None;
+        self.clear_doubt();
         self.unsure = if vote.agrees_with_server() { 0 } else { self.unsure };
         if let Some(deviation) = vote.deviation() {
             self.window.learn(deviation);
@@ -125,7 +125,7 @@ impl Timekeeper {
         let phase = self.timescale.phase_at(now) + clients.median;
         let observed = EnsembleObservation { at: now, phase, deviation_s: vote.noise.as_secs_f64() };
         let Some(before) = self.doubt.replace(observed).filter(|_| vote.deposes_server()) else {
-            self.count_unsure_round(now);
+            self.count_doubtful_round(now);
             return;
         };
         conclusion.transition = Some(PhaseTransition::Deposed(Offset::ahead_by(-clients.median)));

@@ -37,6 +37,8 @@ pub struct Timekeeper {
     pub(super) utc: UtcLeader,
     /// The clients' time in the last round, if the server's own clock was in doubt then.
     pub(super) doubt: Option<EnsembleObservation>,
+    /// In so many rounds in a row that was so.
+    pub(super) doubted: u32,
     pub(super) unsure: u32,
     /// Whether this round's own readings contradict the vote.
     pub(super) contradicted: bool,
@@ -111,6 +113,7 @@ impl Timekeeper {
             ensemble: Ensemble::with_prior(prior),
             utc: UtcLeader::new(config.leading, config.radius, raw),
             doubt: None,
+            doubted: 0,
             unsure: 0,
             contradicted: false,
             undecided: false,
@@ -166,7 +169,9 @@ impl Timekeeper {
         match self.phase {
             _ if self.is_relay() => false,
             Phase::Listening(_) => self.is_waiting_for(unheard),
-            Phase::Following(_) | Phase::Steady => (1..=MAX_HASTENED).contains(&self.unsure),
+            Phase::Following(_) | Phase::Steady => {
+                [self.unsure, self.doubted].iter().any(|rounds| (1..=MAX_HASTENED).contains(rounds))
+            }
         }
     }
 
@@ -241,9 +246,9 @@ impl Timekeeper {
         }
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
-        self.votes_before_sleep = Some(Weight::ZERO);
+        self.votes_before_sleep = (self.cluster != ClusterId(0)).then_some(Weight::ZERO);
         self.listens_since = raw;
-        self.doubt = None;
+        self.clear_doubt();
         self.unsure = 0;
         self.undecided = false;
     }
@@ -268,9 +273,10 @@ impl Timekeeper {
     /// From now on the server's clock carries the cluster's time.
     pub(super) fn become_steady(&mut self) {
         self.phase = Phase::Steady;
+        self.kept = None;
         self.votes_before_sleep = None;
         self.window.forget();
-        self.doubt = None;
+        self.clear_doubt();
         self.unsure = 0;
         self.undecided = false;
     }
@@ -281,7 +287,7 @@ impl Timekeeper {
         self.followed_from = (now, self.timescale.phase_at(now));
         self.votes_before_sleep = None;
         self.forget_kept();
-        self.doubt = None;
+        self.clear_doubt();
         self.unsure = 0;
         self.undecided = false;
     }
@@ -292,8 +298,8 @@ impl Timekeeper {
         self.utc.forget_phase();
     }
 
-    /// Counts a round without a majority that agrees with the server. After some, the window is opened; after
-    /// more, the server listens again, also if it follows for too long.
+    /// Counts a round without a majority. After some, the window is opened; after more, the server listens
+    /// again, also if it follows for too long.
     pub(super) fn count_unsure_round(&mut self, now: Raw) {
         self.unsure += 1;
         let follows = matches!(self.phase, Phase::Following(_));
@@ -302,14 +308,32 @@ impl Timekeeper {
             self.window.forget();
         }
         if self.unsure == LISTEN_AFTER || is_too_long {
-            self.unsure = 0;
-            self.doubt = None;
-            // The prior frequency may be wrong.
-            self.prior = None;
-            self.ensemble = Ensemble::default();
-            self.phase = Phase::Listening(0);
-            self.listens_since = now;
+            self.listen_again(now);
         }
+    }
+
+    /// Counts a round in which the server's own clock is in doubt. After some, the server listens again; the
+    /// window is not opened, which would make the server agree with itself.
+    pub(super) fn count_doubtful_round(&mut self, now: Raw) {
+        self.doubted += 1;
+        if self.doubted == LISTEN_AFTER {
+            self.listen_again(now);
+        }
+    }
+
+    fn listen_again(&mut self, now: Raw) {
+        self.unsure = 0;
+        self.clear_doubt();
+        // The prior frequency may be wrong.
+        self.prior = None;
+        self.ensemble = Ensemble::default();
+        self.phase = Phase::Listening(0);
+        self.listens_since = now;
+    }
+
+    /// The server's own clock is not in doubt, or not trusted at all.
+    pub(super) fn clear_doubt(&mut self) {
+        (self.doubt, self.doubted) = (None, 0);
     }
 
     /// Whether the server carries on although no majority agrees. If that lasts, and no majority contradicts

@@ -107,7 +107,11 @@ impl Registrar {
         let known = same_node(&context.members, request).into_iter().flatten().next().is_some();
         let full = context.members.len() >= context.config.max_clients;
         let has_room = known || !(full || self.gate.is_full_at(&context.config, path.peer.ip()));
-        if has_room && !self.gate.allows_admission(now.mono, &context.config, path.peer.ip(), known) {
+        // The group of a client with a key is its name, which begins one session a second at most. The other
+        // nodes of its network are to have no part in when it may.
+        let is_limited = !known || header.key_id == KeyId::NONE;
+        let ip = path.peer.ip();
+        if has_room && is_limited && !self.gate.allows_admission(now.mono, &context.config, ip, known) {
             return Registration::NotAdmitted(Fate::Busy);
         }
         match has_room.then(|| self.admit(context, now, request)).flatten() {

@@ -115,7 +115,9 @@ impl RoundResults {
             member.exclusion = judgement.exclusion;
             match conclusion.transition {
                 // The clocks that the cluster's time was taken from have a vote from the beginning.
-                Some(PhaseTransition::Agreed | PhaseTransition::Adopted) if judgement.agrees => {
+                Some(PhaseTransition::Agreed | PhaseTransition::Adopted)
+                    if judgement.agrees && !conclusion.resumed_kept =>
+                {
                     member.give_vote();
                 }
                 _ => member.record_agreement(judgement.agrees, needed),

@@ -365,3 +365,23 @@ fn members_that_come_back_late_after_a_sleep_leave_the_time_to_no_few() {
     let told: Vec<_> = (0..60).filter_map(|_| story.round(&[back, back, liar]).transition).collect();
     assert_eq!(told, [PhaseTransition::Adopted, PhaseTransition::Resumed]);
 }
+
+#[test]
+fn newcomers_do_not_found_another_time_before_those_with_a_vote_are_back_after_a_sleep() {
+    for early in [0, 1] {
+        let mut story = Story::steady(3);
+        story.timekeeper.wake_up(story.now, HOUR);
+        let silent = member(Span::ZERO).unheard();
+        for _ in 0..4 {
+            assert_eq!(story.round(&[silent, silent, silent]).transition, None);
+        }
+        let shown = story.timekeeper.shown_phase(story.now);
+        let mut clients = vec![new_member(shown + SECOND); 2];
+        clients.extend(vec![member(shown + HOUR); early]);
+        for _ in 0..7 {
+            assert_eq!(story.round(&clients).transition, None, "{early} early");
+        }
+        let clients = [member(shown - SECOND); 3];
+        assert_eq!(story.round(&clients).transition, Some(PhaseTransition::Adopted), "{early} early");
+    }
+}

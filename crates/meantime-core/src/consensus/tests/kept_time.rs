@@ -67,3 +67,23 @@ fn nobody_consents_to_a_carrier_that_a_kept_time_contradicts() {
         assert!(moved < Span::from_millis(1), "{newcomers} newcomers, {apart} s: {moved}");
     }
 }
+
+#[test]
+fn a_carrier_that_is_far_off_takes_the_kept_time_from_no_server() {
+    let mut story = keeper();
+    let mut clients = vec![new_member(SECOND.times(20)); 2];
+    clients.push(member(HOUR));
+    let told = transitions(&mut story, 20, &clients);
+    assert_eq!(told, [PhaseTransition::Agreed]);
+    assert_eq!((story.timekeeper.cluster(), story.timekeeper.shown_phase(story.now)), (CLUSTER, Span::ZERO));
+}
+
+#[test]
+fn a_kept_time_that_goes_on_is_no_agreement_of_the_newcomers() {
+    let mut story = keeper();
+    let ends: Vec<Conclusion> = (0..6).map(|_| story.round(&[new_member(SECOND); 2])).collect();
+    let agreed = ends.iter().find(|end| end.transition.is_some()).expect("it goes on");
+    assert!(agreed.resumed_kept && agreed.judgements.iter().all(|it| it.is_some_and(|it| it.agrees)));
+    let mut fresh = Story::begin();
+    assert!(!fresh.round(&[new_member(SECOND); 2]).resumed_kept);
+}

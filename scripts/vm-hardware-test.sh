@@ -53,7 +53,7 @@ say unprivileged $on_client su -s /bin/sh nobody -c "timeout 10 $tried" >>report
 $on_server meantime server --interval 1s --timestamps hardware --output json \
     --tick 200ms >server.json 2>server.err & server=$!
 sleep 3
-$on_client meantime client 192.0.2.1 --name far --timestamps auto --output json --tick 200ms \
+$on_client meantime client 192.0.2.1 --name far --timestamps hardware --output json --tick 200ms \
     --simulate-offset 2s --simulate-drift 40ppm >client.json 2>client.err & client=$!
 sleep 5
 # The card is set up already: that needs no capability.

@@ -11,7 +11,6 @@ use crate::clock::{Card, Direction, HostRaw, Refusal};
 use crate::udp::{CardStamp, ReceivedDatagram, TimestampSource};
 use meantime_core::StampId;
 use meantime_core::time::{Monotonic, Span, Timestamp};
-use meantime_core::transmit_latency::MinTransmitLatency;
 
 /// A network card, and the interfaces that it carries.
 #[derive(Debug)]
@@ -27,18 +26,11 @@ pub struct InstalledCard {
 /// All cards of a node, and the datagrams whose card's timestamp is still to come.
 #[derive(Debug, Default)]
 pub(super) struct HardwareTimestamps {
-    cards: Vec<Installed>,
+    cards: Vec<InstalledCard>,
     waiting: VecDeque<Waiting>,
     /// Transmit timestamps that came too late, or of no datagram that waits.
     late: u64,
     source: Option<TimestampSource>,
-}
-
-#[derive(Debug)]
-struct Installed {
-    card: InstalledCard,
-    /// By how much the card's transmit timestamps are later than the kernel's, at least.
-    lag: MinTransmitLatency,
 }
 
 /// A datagram that was sent.
@@ -53,16 +45,12 @@ struct Waiting {
 impl HardwareTimestamps {
     /// The timestamps of these cards.
     pub(super) fn new(cards: Vec<InstalledCard>) -> HardwareTimestamps {
-        let install = |card| Installed { card, lag: MinTransmitLatency::default() };
-        HardwareTimestamps {
-            cards: cards.into_iter().map(install).collect(),
-            ..HardwareTimestamps::default()
-        }
+        HardwareTimestamps { cards, ..HardwareTimestamps::default() }
     }
 
     /// The timestamp source in use; `None`: no card's timestamps are.
     pub(super) fn source(&self) -> Option<TimestampSource> {
-        let in_use = |direction| self.cards.iter().any(|installed| installed.card.card.is_in_use(direction));
+        let in_use = |direction| self.cards.iter().any(|installed| installed.card.is_in_use(direction));
         match (in_use(Direction::Receive), in_use(Direction::Transmit)) {
             (true, true) => Some(TimestampSource::Hardware),
             (true, false) => Some(TimestampSource::HardwareReceive),
@@ -73,7 +61,7 @@ impl HardwareTimestamps {
 
     /// Timestamps were taken: the cards' clocks are read before the next one is converted.
     pub(super) fn expect_stamps(&mut self) {
-        self.cards.iter_mut().for_each(|installed| installed.card.card.expect_stamps());
+        self.cards.iter_mut().for_each(|installed| installed.card.expect_stamps());
     }
 
     /// When a datagram was received; `kernel` is the kernel's usable timestamp.
@@ -84,7 +72,7 @@ impl HardwareTimestamps {
     ) -> Option<HostRaw> {
         let stamped_by = received.card.and_then(|stamp: CardStamp| stamp.interface);
         let Some(index) = self.card_of(stamped_by.or(received.interface)) else { return kernel };
-        let card = &mut self.cards[index].card.card;
+        let card = &mut self.cards[index].card;
         let result = match received.card {
             Some(stamp) => card.convert(Direction::Receive, stamp.time, kernel),
             None => card.missed(Direction::Receive).map(|()| None),
@@ -94,7 +82,7 @@ impl HardwareTimestamps {
 
     /// A datagram was handed over whose timestamps are requested.
     pub(super) fn sent(&mut self, id: StampId, now: Monotonic) {
-        if self.cards.iter().any(|installed| installed.card.card.stamps(Direction::Transmit)) {
+        if self.cards.iter().any(|installed| installed.card.stamps(Direction::Transmit)) {
             if self.waiting.len() == MAX_WAITING {
                 self.waiting.pop_front();
             }
@@ -110,7 +98,7 @@ impl HardwareTimestamps {
         interface: Option<u32>,
         kernel: Option<HostRaw>,
     ) -> Option<HostRaw> {
-        let stamps = |index: &usize| self.cards[*index].card.card.stamps(Direction::Transmit);
+        let stamps = |index: &usize| self.cards[*index].card.stamps(Direction::Transmit);
         let card = self.card_of(interface).filter(stamps);
         match (self.waiting.iter().position(|waiting| waiting.id == id), card) {
             (Some(at), Some(index)) => {
@@ -142,12 +130,8 @@ impl HardwareTimestamps {
         let (kernels_card, kernel) = waiting.kernel.unzip();
         let kernel = kernel.flatten();
         let Some(index) = self.card_of(interface).or(kernels_card) else { return kernel };
-        let result = self.cards[index].card.card.convert(Direction::Transmit, time, kernel);
-        let found = self.judged(index, Direction::Transmit, result);
-        if let Some((card, kernel)) = found.zip(kernel) {
-            self.cards[index].lag.learn(card.since(kernel));
-        }
-        found.or(kernel)
+        let result = self.cards[index].card.convert(Direction::Transmit, time, kernel);
+        self.judged(index, Direction::Transmit, result).or(kernel)
     }
 
     /// When the next datagram has waited long enough; `None`: none waits.
@@ -161,13 +145,10 @@ impl HardwareTimestamps {
         let waiting = *self.waiting.front().filter(|waiting| waiting.until <= now)?;
         self.waiting.pop_front();
         let Some((index, kernel)) = waiting.kernel else { return Some((waiting.id, None)) };
-        let result = self.cards[index].card.card.missed(Direction::Transmit).map(|()| None);
+        let result = self.cards[index].card.missed(Direction::Transmit).map(|()| None);
         self.judged(index, Direction::Transmit, result);
-        let lag = match self.cards[index].card.card.stamps(Direction::Transmit) {
-            true => self.cards[index].lag.expected(),
-            false => Span::ZERO,
-        };
-        Some((waiting.id, kernel.map(|kernel| kernel.after(lag))))
+        // It left later than that, by what is not known: a time that is too early is only a longer delay.
+        Some((waiting.id, kernel))
     }
 
     /// Logs how many timestamps came too late.
@@ -180,10 +161,10 @@ impl HardwareTimestamps {
     /// The card below this interface, if it is the only one.
     fn card_of(&self, interface: Option<u32>) -> Option<usize> {
         let interface = interface?;
-        if let Some(own) = self.cards.iter().position(|installed| installed.card.interface == interface) {
+        if let Some(own) = self.cards.iter().position(|installed| installed.interface == interface) {
             return Some(own);
         }
-        let mut below = (0..self.cards.len()).filter(|at| self.cards[*at].card.above.contains(&interface));
+        let mut below = (0..self.cards.len()).filter(|at| self.cards[*at].above.contains(&interface));
         below.next().filter(|_| below.next().is_none())
     }
 
@@ -194,7 +175,7 @@ impl HardwareTimestamps {
         direction: Direction,
         result: Result<Option<HostRaw>, Refusal>,
     ) -> Option<HostRaw> {
-        let name = self.cards[index].card.card.name();
+        let name = self.cards[index].card.name();
         if let Err(refusal) = result {
             log::warn!("timestamps: those of the network card {name} of {direction} are refused: {refusal}");
         }

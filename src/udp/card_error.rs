@@ -2,6 +2,15 @@
 
 use std::io;
 
+/// Whether the settings of a network card may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardSetup {
+    /// What the card stamps is switched on.
+    Change,
+    /// Only what is switched on already is used: other programs share the card.
+    Keep,
+}
+
 /// Why a network card stamps no datagrams.
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
@@ -20,6 +29,9 @@ pub enum CardError {
     /// The card stamps certain datagrams of other protocols only.
     #[error("it stamps no datagrams of this protocol")]
     OtherProtocols,
+    /// Its timestamps are off, and its settings are to stay as they are.
+    #[error("its timestamps are off; --timestamps hardware switches them on")]
+    SwitchedOff,
     /// The card has to be set up, and this process may not do that.
     #[error("to set it up needs CAP_NET_ADMIN")]
     NotAllowed,

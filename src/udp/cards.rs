@@ -19,7 +19,7 @@ use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use socket2::{Domain, Type};
 
 use super::address::address_of;
-use super::card_error::CardError;
+use super::card_error::{CardError, CardSetup};
 use crate::clock::Direction;
 
 /// What a card is set to stamp, in the numbers of `linux/net_tstamp.h`.
@@ -88,19 +88,24 @@ fn lower_interfaces(name: &str) -> Vec<String> {
     entries.filter_map(name).collect()
 }
 
-/// Makes the card `name` stamp datagrams, as far as it can.
+/// Makes the card `name` stamp datagrams, as far as it can; or leaves its settings as they are.
 ///
 /// # Errors
 /// When it stamps none.
-pub fn request_stamps(name: &str) -> Result<GrantedCard, CardError> {
+pub fn request_stamps(name: &str, setup: CardSetup) -> Result<GrantedCard, CardError> {
     let interface = if_nametoindex(name).map_err(|error| CardError::Unknown(error.into()))?;
     let offer = Offer::of(name)?;
     // Only with the datagram itself does the kernel return its interface; other namespaces lack the setting.
     if fs::read_to_string("/proc/sys/net/core/tstamp_allow_data").is_ok_and(|allowed| allowed.trim() == "0") {
         return Err(CardError::NoInterfaces);
     }
-    let before = CardSettings::of(name).unwrap_or(CardSettings::OFF);
-    let wanted = offer.wanted(before);
+    // Without knowing them, the settings of another program would be lost.
+    let before = CardSettings::of(name).map_err(CardError::Unknown)?;
+    let wanted = match setup {
+        CardSetup::Change => offer.wanted(before),
+        CardSetup::Keep if before.directions(offer).is_empty() => return Err(CardError::SwitchedOff),
+        CardSetup::Keep => before,
+    };
     let mut saved = None;
     let granted = match wanted == before {
         true => before,
@@ -209,8 +214,7 @@ impl SavedSettings {
     /// # Errors
     /// When the card refuses them.
     pub fn restore(&self) -> io::Result<()> {
-        // A driver that cannot report its settings: they are still ours, for all that is known.
-        if CardSettings::of(&self.name).is_ok_and(|now| now != self.changed) {
+        if CardSettings::of(&self.name)? != self.changed {
             return Ok(());
         }
         self.before.set(&self.name).map(drop)
@@ -347,8 +351,9 @@ mod tests {
 
     #[test]
     fn loopback_is_no_card() {
-        assert!(request_stamps("lo").is_err() && request_stamps("no-such-card").is_err());
-        assert!(request_stamps("a-name-longer-than-any-interface").is_err());
+        let request = |name| request_stamps(name, CardSetup::Change);
+        assert!(request("lo").is_err() && request("no-such-card").is_err());
+        assert!(request("a-name-longer-than-any-interface").is_err());
         assert_eq!(cards_below(Some("127.0.0.1".parse().unwrap())), BTreeMap::new());
         assert!(!cards_below(None).contains_key("lo"));
     }

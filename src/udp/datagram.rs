@@ -22,6 +22,9 @@ pub struct ReceivedDatagram<'a> {
     pub timestamp: Option<Timestamp>,
     /// The timestamp of the network card, if it has stamped the datagram.
     pub card: Option<CardStamp>,
+    /// The index of the interface of the card that has received it, below a VLAN or a bond, if the kernel
+    /// reports that.
+    pub card_interface: Option<u32>,
     /// How many datagrams the socket has lost so far because its buffer was full; `None` if it has lost none,
     /// or the system does not count them.
     pub lost: Option<u32>,

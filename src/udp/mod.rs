@@ -39,7 +39,7 @@ use linux as platform;
 use portable as platform;
 
 pub use address::own_addresses;
-pub use card_error::CardError;
+pub use card_error::{CardError, CardSetup};
 pub use cards::{GrantedCard, SavedSettings, cards_below, request_stamps};
 pub use client_socket::ClientSocket;
 #[cfg(test)]

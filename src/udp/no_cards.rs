@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::card_error::CardError;
+use super::card_error::{CardError, CardSetup};
 use crate::clock::Direction;
 
 /// A card that stamps datagrams; there is none here.
@@ -59,6 +59,6 @@ pub fn cards_below(_: Option<IpAddr>) -> BTreeMap<String, Vec<u32>> {
 ///
 /// # Errors
 /// Always.
-pub fn request_stamps(_: &str) -> Result<GrantedCard, CardError> {
+pub fn request_stamps(_: &str, _: CardSetup) -> Result<GrantedCard, CardError> {
     Err(CardError::NotOffered)
 }

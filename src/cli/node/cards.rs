@@ -10,7 +10,7 @@ use crate::cli::Failure;
 use crate::cli::restore_cards::CardRestorer;
 use crate::clock::Card;
 use crate::event_loop::InstalledCard;
-use crate::udp::{Stamping, cards_below, request_stamps, require_kernel_timestamps};
+use crate::udp::{CardSetup, Stamping, cards_below, request_stamps, require_kernel_timestamps};
 use meantime_core::time::Span;
 
 /// Where the timestamps of a node come from.
@@ -43,7 +43,11 @@ impl NodeArgs {
             }
             (TimestampChoice::Kernel, Ok(())) => (Some(Stamping::Kernel), Vec::new(), None),
             (TimestampChoice::Auto | TimestampChoice::Hardware, Ok(())) => {
-                let found = Found::below(local);
+                let setup = match self.timestamps {
+                    TimestampChoice::Hardware => CardSetup::Change,
+                    _ => CardSetup::Keep,
+                };
+                let found = Found::below(local, setup);
                 let stamping = if found.cards.is_empty() { Stamping::Kernel } else { Stamping::Hardware };
                 self.tell(&found)?;
                 (Some(stamping), found.cards, found.restorer)
@@ -81,8 +85,8 @@ struct Found {
 }
 
 impl Found {
-    /// Sets up the cards that carry the datagrams of this address.
-    fn below(local: Option<IpAddr>) -> Found {
+    /// The cards that carry the datagrams of this address, set up as far as they may be.
+    fn below(local: Option<IpAddr>, setup: CardSetup) -> Found {
         let cards = cards_below(local);
         let mut found = Found { has_candidates: !cards.is_empty(), ..Found::default() };
         if cards.is_empty() {
@@ -91,7 +95,7 @@ impl Found {
         }
         let mut saved = Vec::new();
         for (name, above) in cards {
-            let granted = match request_stamps(&name) {
+            let granted = match request_stamps(&name, setup) {
                 Ok(granted) => granted,
                 Err(error) => {
                     found.reasons.push(format!("{name}: {error}"));

@@ -54,6 +54,7 @@ impl ReceiveBatch {
             interface: None,
             timestamp: None,
             card: None,
+            card_interface: None,
             lost: None,
         };
         for (level, kind, data) in messages(self.control(index)) {

@@ -17,11 +17,13 @@ pub(super) fn read(level: c_int, kind: c_int, data: &[u8], received: &mut Receiv
     match (level, kind) {
         (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => {
             received.timestamp = timestamp(data, KERNEL);
-            received.card = timestamp(data, CARD).map(|time| CardStamp { interface: None, time });
+            let interface = received.card_interface;
+            received.card = timestamp(data, CARD).map(|time| CardStamp { interface, time });
         }
-        // The card's own interface, below a VLAN or a bond; it comes after the timestamps.
+        // The card's own interface, below a VLAN or a bond. The kernel reports it before the timestamps.
         (libc::SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO) => {
             let interface = array(data, 0).map(u32::from_ne_bytes).filter(|index| *index != 0);
+            received.card_interface = interface;
             received.card = received.card.map(|stamp| CardStamp { interface, ..stamp });
         }
         (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => received.lost = array(data, 0).map(u32::from_ne_bytes),
@@ -132,9 +134,9 @@ const SCM_TIMESTAMPING_PKTINFO: c_int = 58;
 #[cfg(test)]
 pub(crate) fn stamped_by_a_card(kernel: Timestamp, card: Timestamp, interface: u32) -> Vec<u8> {
     let mut control = [0; 256];
-    let used = tests::add_times(&mut control, 0, [kernel.as_nanos(), 0, card.as_nanos()]);
     let info = [interface, 96, 0, 0].map(u32::to_ne_bytes).concat();
-    let used = add(&mut control, used, libc::SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO, &[&info]);
+    let used = add(&mut control, 0, libc::SOL_SOCKET, SCM_TIMESTAMPING_PKTINFO, &[&info]);
+    let used = tests::add_times(&mut control, used, [kernel.as_nanos(), 0, card.as_nanos()]);
     control[..used].to_vec()
 }
 
@@ -151,7 +153,16 @@ mod tests {
 
     fn nothing() -> ReceivedDatagram<'static> {
         let (interface, timestamp, card) = (None, None, None);
-        ReceivedDatagram { bytes: &[], peer: None, local: None, interface, timestamp, card, lost: None }
+        ReceivedDatagram {
+            bytes: &[],
+            peer: None,
+            local: None,
+            interface,
+            timestamp,
+            card,
+            card_interface: None,
+            lost: None,
+        }
     }
 
     fn received(control: &[u8]) -> ReceivedDatagram<'static> {

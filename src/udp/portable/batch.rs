@@ -52,6 +52,7 @@ impl ReceiveBatch {
             interface: None,
             timestamp: None,
             card: None,
+            card_interface: None,
             lost: None,
         }
     }

@@ -19,6 +19,7 @@ command -v python3 >/dev/null || not_run "python3 is missing"
 where=$(scripts/vm/fetch.sh igb busybox iproute2 2>&1) || not_run "${where##*$'\n'}"
 eval "$where"
 export MEANTIME_VM_KERNEL=$igb_kernel MEANTIME_VM_MODULES=$igb_modules MEANTIME_VM_QEMU=$igb_qemu
+export QEMU_MODULE_DIR=$igb_qemu_modules
 
 meantime=${MEANTIME:-}
 if [[ -z $meantime ]]; then

@@ -15,9 +15,9 @@
 #   systemd    systemd=…, journald=…, systemctl=…, journalctl=…, units=… (a directory);
 #              touch=…, chmod=…, chown=…: coreutils', for units that call them
 #   qemu       qemu=…, accelerator=… (kvm or tcg): installed, as root, if it is missing
-#   igb        igb_qemu=…, igb_firmware=… (a directory): a QEMU that emulates the network card igb, and
-#              igb_kernel=…, igb_modules=…: a kernel with its driver; from Debian's backports where the
-#              release has none
+#   igb        igb_qemu=…, igb_qemu_modules=…, igb_firmware=…: a QEMU that emulates the network card igb, and
+#              directories for QEMU_MODULE_DIR and -L; igb_kernel=…, igb_modules=…: a kernel with its driver;
+#              from Debian's backports where the release has none
 #
 # and with any of them `libraries=…`, the LD_LIBRARY_PATH with which the programs (but busybox and qemu) run
 # here and with which ldd finds what they need. MEANTIME_VM_KERNEL names another bzImage,
@@ -199,8 +199,9 @@ apt_newer() {
         -o "Dir::State::lists=$vm/apt/lists" -o "Dir::Cache=$vm/apt/cache" "$@" </dev/null 2>/dev/null
 }
 
+# has_igb QEMU [MODULES]: QEMU loads no modules of another build, such as that of the QEMU that is installed.
 has_igb() {
-    [[ $("$1" -device help 2>/dev/null) == *'"igb"'* ]]
+    [[ $(QEMU_MODULE_DIR=${2:-} "$1" -device igb,help 2>/dev/null) == *'igb options'* ]]
 }
 
 # The package of the newest kernel, by this command.
@@ -214,7 +215,7 @@ unpack_igb() {
     download=$(mktemp -d) && chmod 755 "$download" && chown _apt "$download" 2>/dev/null
     (
         cd "$download" &&
-            "$@" download qemu-system-x86 qemu-system-data seabios "linux-image-$version"
+            "$@" download qemu-system-x86 qemu-system-common qemu-system-data seabios "linux-image-$version"
     ) >/dev/null ||
         not_had "QEMU and kernel with igb cannot be fetched"
     mkdir -p "$newer"
@@ -223,9 +224,11 @@ unpack_igb() {
     done
     rm -rf "$download"
     "$root/bin/busybox" depmod -b "$newer" "$version" >/dev/null 2>&1 || not_had "depmod has failed"
-    has_igb "$newer/usr/bin/qemu-system-x86_64" || not_had "the QEMU that was fetched has no network card igb"
+    has_igb "$newer/usr/bin/qemu-system-x86_64" "$newer/$qemu_modules" || not_had "the QEMU that was fetched has no network card igb"
     echo "$version" >"$vm/fetched/igb"
 }
+
+qemu_modules=usr/lib/x86_64-linux-gnu/qemu
 
 fetch_igb() {
     local newer=$vm/newer package
@@ -246,6 +249,7 @@ fetch_igb() {
     fi
     package=$(cat "$vm/fetched/igb")
     echo "igb_qemu=$newer/usr/bin/qemu-system-x86_64"
+    echo "igb_qemu_modules=$newer/$qemu_modules"
     echo "igb_firmware=$newer/usr/share/qemu:$newer/usr/share/seabios"
     echo "igb_kernel=$newer/boot/vmlinuz-$package"
     echo "igb_modules=$newer/lib/modules/$package"

@@ -68,9 +68,9 @@ pub(in crate::cli) struct NodeArgs {
 /// What records when a datagram is sent or received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum TimestampChoice {
-    /// The network card where it can, else the kernel, else the program; the log says why
+    /// The network card if its timestamps are on, else the kernel, else the program
     Auto,
-    /// The network card, in at least one direction; if none can, the node does not start
+    /// The network card, which is set up, in one direction at least; if none can, the node does not start
     Hardware,
     /// The kernel; if it cannot, the node does not start
     Kernel,

@@ -68,8 +68,7 @@ impl ExternalTime {
 
     /// How fast the maximum error grows then.
     pub(crate) fn growth_at(&self, raw: Raw) -> Frequency {
-        let later = (raw - self.at).max(Span::ZERO).as_secs_f64();
-        Frequency::from_ratio(self.growth.ratio() + self.acceleration.ratio() * later)
+        accelerated(self.growth, self.acceleration, raw - self.at)
     }
 
     /// One standard deviation of the phase's error.
@@ -140,10 +139,7 @@ impl RelayedTime {
     pub fn growth_at(&self, scale: Timestamp) -> Frequency {
         match self.is_none() {
             true => Frequency::ZERO,
-            false => {
-                let later = (scale - self.at).max(Span::ZERO).as_secs_f64();
-                Frequency::from_ratio(self.growth.ratio() + self.acceleration.ratio() * later)
-            }
+            false => accelerated(self.growth, self.acceleration, scale - self.at),
         }
     }
 
@@ -158,6 +154,12 @@ fn grown(bound: Span, growth: Frequency, acceleration: Frequency, later: Span) -
     let s = later.abs().as_secs_f64();
     let by = growth.ratio() * s + acceleration.ratio() * s * s / 2.0;
     bound + Span::from_nanos((by * 1e9).ceil() as i64) + ROUNDING
+}
+
+/// How fast a bound grows some time later; at an earlier moment it is as fast.
+fn accelerated(growth: Frequency, acceleration: Frequency, later: Span) -> Frequency {
+    let s = later.max(Span::ZERO).as_secs_f64();
+    Frequency::from_ratio(growth.ratio() + acceleration.ratio() * s)
 }
 
 /// An error some time later, in squares.

@@ -234,8 +234,7 @@ impl Timekeeper {
                 carriers.members.iter().filter_map(|member| self.ballot(now, member)).collect();
             ballots.len() > 1 && no_two_agree(&ballots)
         };
-        let has_lost_voters = self.votes_before_sleep.is_some_and(|before| before > Weight::ZERO);
-        votes >= CONSENT_AFTER && !has_lost_voters && apart()
+        votes >= CONSENT_AFTER && !self.had_voters_before_sleep() && apart()
     }
 
     /// Whether the server's own clock and newcomers may still consent to the time of carriers, or no two of

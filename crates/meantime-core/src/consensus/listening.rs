@@ -49,8 +49,7 @@ impl Timekeeper {
         }
         let carriers = self.carriers(votes, electorate);
         // Those with a vote may have lost the network with the sleep of the machine.
-        let awaits_voters =
-            votes < CONSENT_AFTER && self.votes_before_sleep.is_some_and(|before| before > Weight::ZERO);
+        let awaits_voters = votes < CONSENT_AFTER && self.had_voters_before_sleep();
         if self.are_half_of_clients(&carriers, electorate) {
             self.undecided_reason = UndecidedReason::WaitingForCarriers;
             // By the end of two intervals each client of a server that has restarted has sent a heartbeat,

@@ -253,6 +253,11 @@ impl Timekeeper {
         self.undecided = false;
     }
 
+    /// Whether the server's machine has slept, and members had a vote before.
+    pub(super) fn had_voters_before_sleep(&self) -> bool {
+        self.votes_before_sleep.is_some_and(|before| before > Weight::ZERO)
+    }
+
     /// Whether the server has listened for at least so many intervals.
     pub(super) fn has_listened_for(&self, intervals: i64, now: Raw) -> bool {
         let interval = self.config.interval;

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Judges clusters that scripts/netem/cases.sh has run over bad networks.
 
-    scripts/netem-test.py DIRECTORY [--emulated] CASE...
+    scripts/netem-test.py DIRECTORY [--last] CASE...
 
 All nodes of a case share one oscillator, and every event states its reading together with the node's time:
 so the clocks are compared exactly, at common readings, from outside. Prints a line for each case with what
 was measured and (in parentheses) what is allowed, and a line for each thing that is not as it must be.
 Exits 1 if there is one.
 
-A processor that is emulated may stand still for seconds while others need the real one, and servers and
-clients with it: --emulated says UNJUDGED of a case that has failed and in which a node was silent for more
-than a second.
+What a node states and does must be right however busy the machine is: its bounds hold, it steps once, it ends
+well. How near the clocks get to each other and how soon they recover depends on processor time as well. A
+case in which only that is not as it must be is UNJUDGED, and wants another run. With --last it is FAILED,
+unless a node was silent for more than a second, as nodes are whose processor stands still.
 """
 
 import bisect
@@ -65,7 +66,7 @@ class Case:
     def __init__(self, directory, name):
         self.name = name
         self.directory = os.path.join(directory, name)
-        self.wrong = []
+        self.wrong, self.slow = [], []
         self.events = {node: events(os.path.join(self.directory, f"{node}.json")) for node in NODES}
         self.series, self.bounds = {}, {}
         for node, printed in self.events.items():
@@ -85,6 +86,11 @@ class Case:
     def must(self, what, good):
         if not good:
             self.wrong.append(what)
+
+    def should(self, what, good):
+        """What is so on a machine that has processor time to spare."""
+        if not good:
+            self.slow.append(what)
 
     def of(self, node, kind):
         return [event for event in self.events[node] if event["event"] == kind]
@@ -115,25 +121,26 @@ class Case:
 
 def main():
     directory, names = sys.argv[1], sys.argv[2:]
-    emulated = "--emulated" in names
+    last = "--last" in names
     failed = False
     for name in names:
-        if name == "--emulated":
+        if name == "--last":
             continue
         if not os.path.exists(os.path.join(directory, name, "complete")):
-            print(f"FAILED   {name}: did not get to its end")
-            failed = True
+            print(f"{'FAILED  ' if last else 'UNJUDGED'} {name}: did not get to its end")
+            failed |= last
             continue
         case = Case(directory, name)
         figures = judge(case)
         still = case.longest_silence_s()
-        if case.wrong and emulated and still > STILL_S:
-            print(f"UNJUDGED {name}: the emulated processor stood still for {still:.1f} s; {case.wrong[0]}")
+        if case.slow and not case.wrong and (not last or still > STILL_S):
+            print(f"UNJUDGED {name}: a node was silent for {still:.1f} s; {'; '.join(case.slow)}")
             continue
-        print(f"{'FAILED  ' if case.wrong else 'ok      '} {name}: {figures}")
-        for what in case.wrong:
+        wrong = case.wrong + case.slow
+        print(f"{'FAILED  ' if wrong else 'ok      '} {name}: {figures}")
+        for what in wrong:
             print(f"         FAILED {name}: {what}")
-        failed |= bool(case.wrong)
+        failed |= bool(wrong)
     sys.exit(failed)
 
 
@@ -143,7 +150,7 @@ def judge(case):
         died = " ".join(lines.read().split())
     case.must(f"not every node ended well: {died}", not died)
     empty = [node for node in NODES if len(case.series[node]) < 100]
-    case.must(f"too few readings with the cluster's time: {', '.join(empty)}", not empty)
+    case.should(f"too few readings with the cluster's time: {', '.join(empty)}", not empty)
     if empty:
         return "no agreement"
     agreement = judge_agreement(case)
@@ -170,11 +177,11 @@ def judge_agreement(case):
                 squares.append(apart**2)
                 most = max(most, apart)
     case.must(f"{len(violations)} times beyond the guaranteed bound, first {violations[:1]}", not violations)
-    case.must(f"only {len(squares)} comparisons", len(squares) >= 6 * 150)
+    case.should(f"only {len(squares)} comparisons", len(squares) >= 6 * 150)
     rms = math.sqrt(sum(squares) / max(len(squares), 1)) / 1e3
     rms_limit, most_limit = APART_US[case.name]
-    case.must(f"{rms:.1f} µs RMS apart, more than {rms_limit} µs", rms <= rms_limit)
-    case.must(f"{most / 1e3:.1f} µs apart, more than {most_limit} µs", most <= most_limit * 1e3)
+    case.should(f"{rms:.1f} µs RMS apart, more than {rms_limit} µs", rms <= rms_limit)
+    case.should(f"{most / 1e3:.1f} µs apart, more than {most_limit} µs", most <= most_limit * 1e3)
     broken = sum(len(case.of(node, "bound_broken")) for node in NODES)
     case.must(f"{broken} times a guaranteed bound was found to be wrong", broken == 0)
     return (
@@ -195,14 +202,14 @@ def judge_membership(case):
     outages = 1 if case.name == "outage" else 0
     for client in CLIENTS:
         lost = sum(event["client"] == client for event in case.of("server", "lost"))
-        case.must(f"the server has lost {client} {lost} times", lost == outages)
+        case.should(f"the server has lost {client} {lost} times", lost == outages)
         holdovers = len(case.of(client, "holdover"))
-        case.must(f"{client} was {holdovers} times in holdover", holdovers == outages)
+        case.should(f"{client} was {holdovers} times in holdover", holdovers == outages)
         registered = len(case.of(client, "registered"))
-        case.must(f"{client} has registered {registered} times", registered == 1 + outages)
+        case.should(f"{client} has registered {registered} times", registered == 1 + outages)
     for node in NODES:
         last = case.of(node, "tick")[-1]["state"]
-        case.must(f"{node} is {last} at the end", last == "synchronized")
+        case.should(f"{node} is {last} at the end", last == "synchronized")
 
 
 def judge_continuity(case):
@@ -221,13 +228,13 @@ def judge_continuity(case):
 
 def lossy(case):
     arrived = case.datagrams["InDatagrams"] / case.datagrams["OutDatagrams"]
-    case.must(f"{(1 - arrived) * 100:.1f} % of all datagrams were lost", 0.75 <= arrived <= 0.85)
+    case.should(f"{(1 - arrived) * 100:.1f} % of all datagrams were lost", 0.75 <= arrived <= 0.85)
     return [f"{(1 - arrived) * 100:.1f} % of all datagrams lost"]
 
 
 def delayed(case):
     delay = statistics.median(delays_ms(case))
-    case.must(f"round trips take {delay:.1f} ms", 10 <= delay <= 25)
+    case.should(f"round trips take {delay:.1f} ms", 10 <= delay <= 25)
     return [f"round trips of {delay:.1f} ms"]
 
 
@@ -235,7 +242,7 @@ def reordered(case):
     """The best exchange of a round had both its datagrams overtaking, one, or none."""
     delays = delays_ms(case)
     hasty, slow = sum(delay < 5 for delay in delays), sum(delay > 15 for delay in delays)
-    case.must(
+    case.should(
         f"of {len(delays)} round trips {hasty} are short and {slow} long",
         min(hasty, slow) >= 0.03 * len(delays),
     )
@@ -244,14 +251,14 @@ def reordered(case):
 
 def duplicated(case):
     arrived = case.datagrams["InDatagrams"] / case.datagrams["OutDatagrams"]
-    case.must(f"for 100 datagrams sent {arrived * 100:.0f} came", 1.2 <= arrived <= 1.4)
+    case.should(f"for 100 datagrams sent {arrived * 100:.0f} came", 1.2 <= arrived <= 1.4)
     return [f"for 100 datagrams sent {arrived * 100:.0f} came"]
 
 
 def corrupted(case):
     arrived = case.datagrams["InDatagrams"] / case.datagrams["OutDatagrams"]
     wrong = case.datagrams["InCsumErrors"]
-    case.must(
+    case.should(
         f"{wrong} wrong checksums, {(1 - arrived) * 100:.1f} % lost", wrong > 0 and 0.75 <= arrived <= 0.85
     )
     return [f"{(1 - arrived) * 100:.1f} % of all datagrams lost to corruption"]
@@ -262,9 +269,9 @@ def recovered(case):
     been."""
     over = case.mark("over")
     back = [event["raw_ns"] for client in CLIENTS for event in case.of(client, "recovered")]
-    case.must(f"{len(back)} of {len(CLIENTS)} clients have recovered", len(back) == len(CLIENTS))
+    case.should(f"{len(back)} of {len(CLIENTS)} clients have recovered", len(back) == len(CLIENTS))
     rounds = (max(back, default=over) - over) / case.of(CLIENTS[0], "registered")[0]["interval_ns"]
-    case.must(f"recovering took {rounds:.2f} rounds, more than {RECOVERY_ROUNDS}", rounds <= RECOVERY_ROUNDS)
+    case.should(f"recovering took {rounds:.2f} rounds, more than {RECOVERY_ROUNDS}", rounds <= RECOVERY_ROUNDS)
     silence = (over - case.mark("silent")) / 1e9
     return [f"{silence:.1f} s of silence, all back {rounds:.2f} rounds after it ({RECOVERY_ROUNDS})"]
 

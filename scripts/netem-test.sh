@@ -35,7 +35,7 @@ finish() {
     for pid in "${running[@]}"; do kill "$pid" 2>/dev/null; done
     wait
     ip netns delete "$probe" 2>/dev/null
-    [[ -z ${KEEP:-} ]] || { mkdir -p "$KEEP" && cp -r "$dir"/here "$dir"/inside-* "$KEEP" 2>/dev/null; }
+    [[ -z ${KEEP:-} ]] || { mkdir -p "$KEEP" && cp -r "$dir"/here-* "$dir"/inside-* "$KEEP" 2>/dev/null; }
     rm -rf "$dir"
 }
 trap finish EXIT
@@ -67,10 +67,13 @@ with_tools() {
     LD_LIBRARY_PATH=$libraries "$@"
 }
 
+# run_here ATTEMPT CASE...
 run_here() {
-    mkdir "$dir/here"
+    local results=$dir/here-$1
+    shift
+    mkdir "$results"
     IP=$ip TC=$tc NFT=$nft TC_LIB_DIR=$TC_LIB_DIR LD_LIBRARY_PATH=$libraries \
-        timeout --kill-after=20 240 sh scripts/netem/cases.sh "$by" "$dir/here" "$meantime" "$@" &
+        timeout --kill-after=20 240 sh scripts/netem/cases.sh "$by" "$results" "$meantime" "$@" &
     running+=($!)
 }
 
@@ -140,32 +143,32 @@ if ((${#inside[@]})); then
     fi
 fi
 
-# Both at the same time: they hardly need a processor, but for the emulated one.
-((${#here[@]} == 0)) || run_here "${here[@]}"
-((${#inside[@]} == 0)) || run_in_vm "${inside[@]}"
-wait
-((${#here[@]} == 0)) || judge "$dir/here" "on this machine, by ${by/nft/nftables}" "${here[@]}"
-
 # What cannot be judged, for want of processor time, gets another chance.
+last=()
 for attempt in first second; do
-    ((${#inside[@]})) || break
-    if [[ $attempt == second ]]; then
-        run_in_vm "${inside[@]}"
-        wait
+    # Both at the same time: they hardly need a processor, but for the emulated one.
+    ((${#here[@]} == 0)) || run_here "$attempt" "${here[@]}"
+    ((${#inside[@]} == 0)) || run_in_vm "${inside[@]}"
+    wait
+    if ((${#here[@]})); then
+        judge "$dir/here-$attempt" "on this machine, by ${by/nft/nftables}" "${last[@]}" "${here[@]}"
+        here=("${unjudged[@]}")
     fi
-    if ! grep -q "the cases begin" "$dir/console" 2>/dev/null; then
-        last=$(cat "$dir/qemu" "$dir/console" 2>/dev/null | tail -n 1)
-        lacking "the virtual machine did not start: $last" "${inside[@]}"
+    if ((${#inside[@]})) && ! grep -q "the cases begin" "$dir/console" 2>/dev/null; then
+        why=$(cat "$dir/qemu" "$dir/console" 2>/dev/null | tail -n 1)
+        lacking "the virtual machine did not start: $why" "${inside[@]}"
         inside=()
-        break
+    elif ((${#inside[@]})); then
+        mkdir "$dir/inside-$attempt"
+        tar -xf "$dir/disk" -C "$dir/inside-$attempt" 2>/dev/null
+        judge "$dir/inside-$attempt" "in a virtual machine ($accelerator), by netem" "${last[@]}" "${inside[@]}"
+        inside=("${unjudged[@]}")
     fi
-    mkdir "$dir/inside-$attempt"
-    tar -xf "$dir/disk" -C "$dir/inside-$attempt" 2>/dev/null
-    judge "$dir/inside-$attempt" "in a virtual machine ($accelerator), by netem" --emulated "${inside[@]}"
-    inside=("${unjudged[@]}")
+    last=(--last)
 done
-((${#inside[@]} == 0)) ||
-    lacking "the emulated processor stood still for seconds, twice: this machine is too busy" "${inside[@]}"
+unjudged=("${here[@]}" "${inside[@]}")
+((${#unjudged[@]} == 0)) ||
+    lacking "nodes stood still for seconds, twice: this machine is too busy" "${unjudged[@]}"
 
 printf '\n'
 printf '%s\n' "${summary[@]}"

@@ -231,6 +231,7 @@ for ((n = 0; n < ${#names[@]}; n++)); do
 done
 ((worst <= limit_ns)) || fail "the clocks do not agree within a millisecond"
 echo "All $((clients + 1)) clocks agree within a millisecond."
+echo "They are on one machine, so they share one vote; clocks on machines of their own have one each."
 
 picture=${CARGO_TARGET_DIR:-target}/demo.svg
 mkdir -p "${picture%/*}"

@@ -27,8 +27,17 @@ const REPEATABLE: [&str; 2] = ["meantime status", "meantime check"];
 const MIN_FRAGMENT: usize = 4;
 
 /// Options of cargo, systemd and scripts, which pages for users name too.
-const OPTIONS_OF_OTHERS: [&str; 7] =
-    ["--release", "--now", "--watch", "--seconds", "--bench", "--test", "--version"];
+const OPTIONS_OF_OTHERS: [&str; 9] = [
+    "--release",
+    "--now",
+    "--watch",
+    "--seconds",
+    "--bench",
+    "--test",
+    "--version",
+    "--include-ignored",
+    "--nocapture",
+];
 
 #[test]
 fn the_commands_of_the_readme_run() {

@@ -22,7 +22,8 @@ pub(super) struct CheckArgs {
     /// No two clocks, the server's included, may differ by more than this
     #[arg(long, value_name = "SPAN", value_parser = units::positive_span)]
     max: Span,
-    /// So many members must be there and have been heard, the server included
+    /// So many clocks, the server's included, must be registered (else exit 1) and covered by the guarantee
+    /// (else exit 2)
     #[arg(long, value_name = "N", default_value = "2")]
     min_members: u64,
     /// Only these members must be covered by the guarantee, and each must be registered: a name, an address

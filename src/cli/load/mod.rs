@@ -198,7 +198,9 @@ Examples:
   meantime load 127.0.0.1 --clients 100000 --duration 60s
   meantime load 127.0.0.1 --clients 1000 --rate max --output json
 
-The clients vote like any others: use a server that no real client depends on.
+The clients vote: use a server that no real client depends on. On the server's
+machine all share one vote with the server's own clock; from another machine
+they share that of its address, or with --key-file have one vote each.
 Each of them registers, answers probes by a simulated clock with a known error,
 and follows the corrections. An exchange is a probe that was answered or a
 heartbeat that was acknowledged. The errors are distances from a line through

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use meantime_core::time::{Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, ClientState, ClusterId, CorrectionMessage, Datagram, Direction, Flags, Header, KeyId, Label,
-    Message, Name, NodeId, NodeKey, Probe, Register, Report, SessionId,
+    Message, Name, NodeId, NodeKey, Probe, Reference, Register, Report, SessionId, StatedReference,
 };
 use meantime_sim::START;
 use meantime_sim::testkit::address::address;
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub late: Option<(Span, [Span; 2])>,
     /// The label that it claims.
     pub label: Option<Name>,
+    /// The time from outside that it claims to have, minus true time, and the maximum error that it states.
+    pub reference: Option<(Span, Span)>,
     /// When it leaves, without a word.
     pub end: Span,
 }
@@ -51,6 +53,7 @@ impl Default for Plan {
             frequency: None,
             late: None,
             label: None,
+            reference: None,
             end: Span::from_nanos(i64::MAX),
         }
     }
@@ -111,6 +114,13 @@ impl Attacker {
             outgoing: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(number as u64),
         });
+    }
+
+    /// From now on all references claim to be so far ahead of true time.
+    pub(crate) fn refer_to(&mut self, ahead: Span) {
+        for (off, _) in self.fakes.iter_mut().filter_map(|fake| fake.plan.reference.as_mut()) {
+            *off = ahead;
+        }
     }
 
     /// Whether a client of the attacker is at this address.
@@ -188,6 +198,12 @@ impl Fake {
             ..Report::default()
         };
         self.send(at + late, round, Body::Report(report));
+        if let Some((off, max_error)) = self.plan.reference
+            && probe.index + 1 >= probe.burst
+        {
+            let stated = StatedReference { at: report.t2, offset: off - self.ahead(at), max_error };
+            self.send(at + late, round, Body::Reference(Reference { stated: Some(stated) }));
+        }
     }
 
     fn send(&mut self, at: Span, round: u32, body: Body) {

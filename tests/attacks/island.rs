@@ -5,11 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use meantime_core::event::Voter;
 use meantime_core::time::Span;
 use meantime_core::wire::{KeyId, Master, Name};
-use meantime_core::{Client, ClientConfig, ClientEvent, Keyring, Server, ServerConfig, ServerEvent};
-use meantime_sim::testkit::{Delay, Endpoint, Host, HostClock, Network, moment};
-use meantime_sim::{Jitter, START, seed::Seed};
+use meantime_core::{
+    Action, Client, ClientConfig, ClientEvent, Keyring, Node, Server, ServerConfig, ServerEvent,
+};
+use meantime_sim::testkit::{Delay, Endpoint, Flight, Host, HostClock, Network, moment};
+use meantime_sim::{Jitter, ReferenceModel, START, seed::Seed};
 
 use crate::attacker::Attacker;
+use crate::guarantee::Guarantee;
 
 /// A server, its good clients, and the attacker. Client k is at 10.0.0.(k + 1).
 pub(crate) struct Island {
@@ -20,6 +23,8 @@ pub(crate) struct Island {
     pub told: Vec<ServerEvent>,
     /// What each good client has reported.
     pub clients_told: Vec<Vec<ClientEvent>>,
+    /// What the machines of the good clocks, the server's first, know of UTC, which is true time.
+    pub references: Vec<Option<ReferenceModel>>,
     network: Network,
     /// The good clients are switched on at this time; each its own.
     starts: Vec<Span>,
@@ -28,6 +33,7 @@ pub(crate) struct Island {
     marked: Vec<Option<Span>>,
     /// The largest distance of a good clock from where it was at the mark.
     moved: Span,
+    guarantee: Guarantee,
 }
 
 impl Island {
@@ -45,26 +51,37 @@ impl Island {
 
     /// The same, with clients of these configurations.
     pub(crate) fn with_clients(config: ServerConfig, clients: Vec<ClientConfig>) -> Island {
+        Island::with_clocks(config, clients, apart)
+    }
+
+    /// The same; each clock, the server's first, is so far ahead of true time.
+    pub(crate) fn with_clocks(
+        config: ServerConfig,
+        clients: Vec<ClientConfig>,
+        ahead: impl Fn(usize) -> Span,
+    ) -> Island {
         let delay = Jitter::Exponential { mean: Span::from_micros(20) };
         let delay = Delay::jittered(Span::from_micros(100), delay, Seed(15));
         let good = |(index, config): (usize, ClientConfig)| {
             let mut seed = [1; 32];
             seed[..8].copy_from_slice(&(index + 1).to_be_bytes());
-            let clock = HostClock::Offset(apart(index + 1));
+            let clock = HostClock::Offset(ahead(index + 1));
             Host::start(index + 1, clock, Span::ZERO, |now| Client::new(config, seed, now))
         };
         let good: Vec<_> = clients.into_iter().enumerate().map(good).collect();
         let starts = vec![Span::ZERO; good.len()];
         Island {
-            server: server(config, apart(0), Span::ZERO),
+            server: server(config, ahead(0), Span::ZERO),
             clients_told: good.iter().map(|_| Vec::new()).collect(),
             good,
             attacker: Attacker::default(),
             told: Vec::new(),
+            references: vec![None; starts.len() + 1],
             network: Network::new(delay),
             starts,
             marked: Vec::new(),
             moved: Span::ZERO,
+            guarantee: Guarantee::default(),
         }
     }
 
@@ -98,17 +115,43 @@ impl Island {
     }
 
     fn run_one_second(&mut self) {
-        let now = self.network.now();
-        let Island { server, good, attacker, network, starts, .. } = self;
-        let mut endpoints: Vec<&mut dyn Endpoint> = vec![server, attacker];
-        let running = good.iter_mut().zip(starts).filter(|(_, start)| **start <= now);
-        endpoints.extend(running.map(|(client, _)| client as &mut dyn Endpoint));
-        network.run_until(now + Span::from_secs(1), &mut endpoints);
-        drop(endpoints);
-        self.told.extend(self.server.events());
-        for (client, told) in self.good.iter_mut().zip(&mut self.clients_told) {
-            told.extend(client.events());
+        for _ in 0..4 {
+            self.run_for(Span::from_millis(250));
+            let is_told = self.take_events();
+            let at = self.now();
+            let server = self.server.read(at);
+            let readings: Vec<_> =
+                std::iter::once(server).chain(self.good.iter_mut().map(|client| client.read(at))).collect();
+            if let Err(what) = self.guarantee.look(at, readings, is_told) {
+                panic!("at {at}: {what}");
+            }
         }
+    }
+
+    fn run_for(&mut self, duration: Span) {
+        let now = self.network.now();
+        let Island { server, good, attacker, network, starts, references, .. } = self;
+        let (own, references) = references.split_first().expect("the server's own");
+        let mut server = Machine { host: server, reference: own.as_ref() };
+        let running = good.iter_mut().zip(references).zip(starts).filter(|(_, start)| **start <= now);
+        let mut clients: Vec<_> =
+            running.map(|((host, reference), _)| Machine { host, reference: reference.as_ref() }).collect();
+        let mut endpoints: Vec<&mut dyn Endpoint> = vec![&mut server, attacker];
+        endpoints.extend(clients.iter_mut().map(|client| client as &mut dyn Endpoint));
+        network.run_until(now + duration, &mut endpoints);
+    }
+
+    /// Takes what the good nodes report. Returns whether one has said that bounds are broken.
+    fn take_events(&mut self) -> bool {
+        let told = self.server.events();
+        let mut broken = told.iter().any(|event| matches!(event, ServerEvent::BoundsBroken { .. }));
+        self.told.extend(told);
+        for (client, all) in self.good.iter_mut().zip(&mut self.clients_told) {
+            let told = client.events();
+            broken |= told.iter().any(|event| matches!(event, ClientEvent::BoundBroken { .. }));
+            all.extend(told);
+        }
+        broken
     }
 
     /// What the good clocks are ahead of true time, the server's first; `None`: it has no cluster time.
@@ -199,6 +242,53 @@ impl Island {
     /// The server's process ends and a new one begins, whose oscillator is ahead of true time by so much.
     pub(crate) fn restart(&mut self, config: ServerConfig, ahead: Span) {
         self.server = server(config, ahead, self.now());
+    }
+}
+
+/// A good machine that may have a time from outside.
+struct Machine<'a, N> {
+    host: &'a mut Host<N>,
+    reference: Option<&'a ReferenceModel>,
+}
+
+impl<N: Node> Machine<'_, N> {
+    /// Reads the reference when the node asks for it.
+    fn read_reference(&mut self, at: Span) {
+        let (Some(reference), now) = (self.reference, self.host.now(at)) else { return };
+        while let Some(action) = self.host.node.poll_action() {
+            match action {
+                Action::Resolve => self.host.node.handle_resolved(now, Some(self.host.server)),
+                Action::ReadReference => self.host.node.handle_reference(now, reference.read(at, now.raw)),
+            }
+        }
+    }
+}
+
+impl<N: Node> Endpoint for Machine<'_, N> {
+    fn owns(&self, address: SocketAddr) -> bool {
+        self.host.owns(address)
+    }
+
+    fn deadline(&self) -> Option<Span> {
+        self.host.deadline()
+    }
+
+    fn wake(&mut self, at: Span) {
+        if self.reference.is_some() && self.host.is_due(at) {
+            let now = self.host.now(at);
+            self.host.node.handle_timeout(now);
+            self.read_reference(at);
+        }
+        self.host.wake(at);
+    }
+
+    fn receive(&mut self, at: Span, flights: &[Flight]) {
+        self.host.receive(at, flights);
+        self.read_reference(at);
+    }
+
+    fn transmit(&mut self, at: Span, leaving: &mut Vec<Flight>) {
+        self.host.transmit(at, leaving);
     }
 }
 

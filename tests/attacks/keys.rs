@@ -3,7 +3,7 @@
 use meantime_core::ClientEvent;
 use meantime_core::event::{HoldoverReason, ServerEvent};
 use meantime_core::time::Span;
-use meantime_core::wire::{ClientState, Name};
+use meantime_core::wire::{ClientState, ClusterId, Name};
 
 use crate::attacker::Plan;
 use crate::island::{Island, KEY, NOISE, keyed, master, s};
@@ -82,4 +82,57 @@ fn a_stolen_file_of_the_server_makes_any_number_of_groups() {
     island.mark_synchronized();
     island.run(200);
     assert!((island.moved() - s(10)).abs() < Span::from_millis(50), "{}", island.moved());
+}
+
+/// A liar that says it has a cluster's time, an hour ahead.
+fn an_hour_ahead() -> Plan {
+    let state = Some(ClientState::Synchronized);
+    Plan { ahead: s(3_600), state, cluster: Some(ClusterId(77)), ..Plan::default() }
+}
+
+/// g = 2 at first: the server, and one stolen key in one or many sessions, for five minutes. Then four good
+/// nodes: g = 6, f = 1.
+#[test]
+fn a_stolen_key_that_is_first_at_a_fresh_server_founds_no_time() {
+    for sessions in [1, 10] {
+        let mut island = Island::new(keyed(), 4);
+        steal(&mut island, (0..sessions).map(|_| String::from("stolen")), an_hour_ahead());
+        island.start_good_at(s(300));
+        island.run(300);
+        assert_eq!(island.server.node.cluster(), ClusterId(0), "{sessions}");
+        island.run(120);
+        let at = island.now();
+        for ahead in island.ahead(at) {
+            let ahead = ahead.unwrap_or_else(|| panic!("{sessions}: no time at {at}"));
+            assert!(ahead.abs() < s(2), "{sessions}: {ahead}");
+        }
+        assert!(island.named() > 0 && island.no_good_clock_is_named(), "{sessions}: {}", island.named());
+    }
+}
+
+/// g = 9: the server, five good nodes and three stolen keys, a third of all, from the first moment.
+#[test]
+fn a_third_of_the_keys_moves_the_first_vote_by_its_share_of_the_radius_at_most() {
+    let radius = keyed().radius;
+    for state in [None, Some(ClientState::Unsynchronized), Some(ClientState::Synchronized)] {
+        for ahead in [s(3_600), s(29), s(-29)] {
+            let mut island = Island::new(keyed(), 5);
+            let cluster = state.filter(|state| state.has_cluster_time()).map(|_| ClusterId(77));
+            let plan = Plan { ahead, state, cluster, ..Plan::default() };
+            steal(&mut island, (0..3).map(|k| format!("stolen-{k}")), plan);
+            island.run(60);
+            let limit = s(2) + radius.scaled(3.0 / 9.0);
+            let at = island.now();
+            for now in island.ahead(at) {
+                let now = now.unwrap_or_else(|| panic!("{state:?}, {ahead}: no time at {at}"));
+                assert!(now.abs() <= limit, "{state:?}, {ahead}: {now}");
+            }
+            let far = ahead.abs() > radius;
+            assert!(island.no_good_clock_is_named() && (island.named() == 3 || !far), "{state:?}, {ahead}");
+            // From then on they move nothing.
+            island.mark_synchronized();
+            island.run(30);
+            assert!(island.moved() < NOISE, "{state:?}, {ahead}: {}", island.moved());
+        }
+    }
 }

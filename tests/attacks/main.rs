@@ -10,10 +10,12 @@
 mod addresses;
 mod attacker;
 mod first;
+mod guarantee;
 mod island;
 mod keys;
 mod labels;
 mod patient;
 mod rate;
+mod references;
 mod restart;
 mod window;

@@ -93,7 +93,16 @@ fn a_server_that_has_kept_no_time_waits_among_three_honest_and_three_lying_carri
             matches!(event, ServerEvent::Undecided { reason: UndecidedReason::Carried, .. })
         };
         assert_eq!((island.count(undecided), island.server.node.cluster()), (1, ClusterId(0)));
+        decides_nothing(island);
     }
+}
+
+/// No clock counts in any result: the server has none, corrects no clock, and guarantees nothing.
+fn decides_nothing(island: &Island) {
+    let last = island.last_round();
+    assert_eq!((last.outcome, last.covered, last.largest_bound), (Outcome::Listening, 0, None));
+    let corrects = |event: &ServerEvent| matches!(event, ServerEvent::CorrectionSent { .. });
+    assert_eq!(island.count(corrects), 0);
 }
 
 /// g = 7, f = 3. The server's kept time decides.
@@ -135,6 +144,51 @@ fn a_third_of_the_keys_moves_nothing_at_a_server_that_restarts() {
     }
 }
 
+/// g = 5, f = 1: the server, three good nodes, and one stolen key. Three carriers in five are more than half,
+/// with or without the kept time of the server.
+#[test]
+fn a_stolen_key_moves_nothing_at_a_server_that_restarts() {
+    for keeps in [true, false] {
+        for off in [s(-5), s(3_600), Span::from_millis(20)] {
+            let mut restart = Restart::new(keyed(), 1, off);
+            restart.island.mark_synchronized();
+            let (config, ahead) = restart.keeping(keyed());
+            let (config, ahead) = if keeps { (config, ahead) } else { (keyed(), s(-3_600)) };
+            restart.restart(config, ahead, Some(&["stolen"]));
+            restart.island.run(300);
+            let island = &mut restart.island;
+            let at = island.now();
+            for (before, now) in island.since_mark(at).into_iter().skip(1) {
+                assert!((now - before).abs() < NOISE, "{off}, kept: {keeps}: moved by {}", now - before);
+            }
+            assert_eq!((island.count(adopted), island.named()), (1, 1), "{off}, kept: {keeps}");
+            assert!(island.no_good_clock_is_named(), "{off}, kept: {keeps}");
+        }
+    }
+}
+
+/// g = 4, f = 1: the key is that of a good node, which loses its session to the thief again and again. The
+/// server and two good nodes are three of four if the server has kept its time. If not, the two good nodes
+/// are half of all, and the server takes their time after a minute.
+#[test]
+fn the_key_of_a_live_node_moves_nothing_at_a_server_that_restarts() {
+    for keeps in [true, false] {
+        let mut restart = Restart::new(keyed(), 1, s(100));
+        restart.island.mark_synchronized();
+        let (config, ahead) = restart.keeping(keyed());
+        let (config, ahead) = if keeps { (config, ahead) } else { (keyed(), s(-3_600)) };
+        restart.restart(config, ahead, Some(&["good-1"]));
+        restart.island.run(300);
+        let island = &mut restart.island;
+        let at = island.now();
+        for (before, now) in island.since_mark(at).into_iter().skip(1) {
+            assert!((now - before).abs() < NOISE, "kept: {keeps}: moved by {}", now - before);
+        }
+        assert_eq!((island.count(adopted), island.named()), (1, 1), "kept: {keeps}");
+        assert!(island.no_good_clock_is_named(), "kept: {keeps}");
+    }
+}
+
 /// g = 6, f = 2: two of three good clients have restarted, too, so that the bad ones are most of those that
 /// carry a time. All fresh clocks are within the radius of it, but of the good time as well: they do not
 /// consent.
@@ -154,6 +208,7 @@ fn fresh_clocks_that_are_near_two_times_consent_to_neither() {
         assert!((now - before).abs() < NOISE, "moved by {}", now - before);
         let told = |event: &ServerEvent| matches!(event, ServerEvent::BoundsBroken { .. });
         assert_eq!((island.count(adopted), island.count(told)), (0, 0));
+        decides_nothing(island);
     }
 }
 
@@ -186,6 +241,10 @@ fn carriers_that_jump_while_the_server_follows_take_nobody_with_them() {
                 assert!(moved < Span::from_millis(100), "{off_us} µs, kept: {keeps}: moved by {moved}");
             }
             assert!(island.no_good_clock_is_named(), "{off_us} µs, kept: {keeps}");
+            match island.last_round().outcome {
+                Outcome::Listening => decides_nothing(&island),
+                _ => assert_eq!(island.named(), 3, "{off_us} µs, kept: {keeps}"),
+            }
         }
     }
 }
@@ -203,6 +262,8 @@ fn carriers_that_lie_within_the_window_move_nothing_at_a_server_that_restarts() 
     for (before, now) in island.since_mark(at) {
         assert!((now - before).abs() < NOISE, "moved by {}", now - before);
     }
+    // When the window is narrower, they are named.
+    assert!(island.named() == 2 && island.no_good_clock_is_named());
 }
 
 /// g = 9, f = 4: bad machines with several sessions each, which say anything, at a server that has kept its

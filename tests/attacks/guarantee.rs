@@ -24,8 +24,8 @@ struct Stated {
 }
 
 impl Guarantee {
-    /// Looks at the clocks, the server's first, at most a second after the last time. `is_told`: a node has said in
-    /// between that bounds are broken; that counts for two rounds.
+    /// Looks at the clocks, the server's first, at most a second after the last time. `is_told`: a node has
+    /// said in between that bounds are broken; that counts for two rounds.
     ///
     /// # Errors
     /// What is not as the clocks state, and is not told.

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 mod adoption;
 mod doubt;
 mod kept_time;
+mod leading;
 mod participant;
 mod properties;
 mod relay;

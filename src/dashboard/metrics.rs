@@ -434,7 +434,9 @@ mod tests {
     use super::super::source::Update;
     use super::*;
     use crate::control::client::ControlError;
-    use crate::control::protocol::{StatusResponse, examples};
+    use crate::control::protocol::{
+        MissingReferenceStatus, MissingReferenceWord, StatusResponse, UtcStatus, examples,
+    };
 
     const NOW: Monotonic = Monotonic::from_nanos(1);
 
@@ -470,6 +472,51 @@ mod tests {
         );
         assert_eq!(line(&page, "meantime_frequency_ratio"), "meantime_frequency_ratio -0.0000015");
         assert!(!page.contains("meantime_bound_seconds") && !page.contains("delay_seconds{"), "{page}");
+    }
+
+    /// The page of a server that stands to UTC like this.
+    fn page_about(utc: Option<UtcStatus>) -> String {
+        let missing = |name: &str| MissingReferenceStatus {
+            name: name.into(),
+            reason: MissingReferenceWord::NotRegistered,
+        };
+        let missing_references = vec![missing("bridge"), missing("mast")];
+        let server = ServerStatus { utc, missing_references, ..examples::server_status() };
+        let status = Status { node: NodeStatus::Server(Box::new(server)), ..examples::server() };
+        let mut board = Board::default();
+        let response = StatusResponse { status, clients: vec![] };
+        board.handle_poll(Ok(Update { response, events: vec![] }), NOW);
+        page(&board, NOW, MetricsFormat::OpenMetrics).unwrap()
+    }
+
+    #[test]
+    fn the_distance_to_utc_and_its_references_are_shown() {
+        let utc = UtcStatus {
+            state: UtcWord::Leading,
+            offset_ns: Some(-357_000),
+            error_ns: Some(1_250_000),
+            offered: 3,
+            agreeing: 2,
+            own: None,
+        };
+        let shown = page_about(Some(utc.clone()));
+        for (start, expected) in [
+            ("meantime_references_missing", "2.0"),
+            ("meantime_references ", "3.0"),
+            ("meantime_references_agreeing", "2.0"),
+            ("meantime_utc_followed", "1.0"),
+            ("meantime_utc_offset_seconds", "-0.000357"),
+            ("meantime_utc_error_seconds", "0.00125"),
+        ] {
+            assert_eq!(line(&shown, start), format!("{} {expected}", start.trim_end()));
+        }
+        let unknown = UtcStatus { state: UtcWord::Disagreeing, offset_ns: None, error_ns: None, ..utc };
+        let shown = page_about(Some(unknown));
+        assert_eq!(line(&shown, "meantime_utc_followed"), "meantime_utc_followed 0.0");
+        assert!(!shown.contains("meantime_utc_offset") && !shown.contains("meantime_utc_error"), "{shown}");
+        let shown = page_about(None);
+        assert_eq!(line(&shown, "meantime_references_missing"), "meantime_references_missing 2.0");
+        assert!(!shown.contains("meantime_utc") && !shown.contains("meantime_references "), "{shown}");
     }
 
     #[test]

@@ -40,6 +40,48 @@ fn constant_liars_are_named_and_move_no_other_clock() {
     minority(Lie::Constant(Span::from_millis(-5)), true);
 }
 
+/// Five good clients and the largest minority of groups of liars, five machines with four sessions each:
+/// g = 11, f = 5, and 20 of 26 clocks lie from the start.
+fn sessions(lie: Lie, named: bool, duration: Span) {
+    for seed in seeds(0..1) {
+        let scenario = Scenario {
+            clients: 25,
+            liars: 20,
+            liar_machines: Some(5),
+            lies: vec![lie],
+            settle: s(120),
+            duration,
+            ..Scenario::seeded(seed)
+        };
+        let _running = Running(&scenario);
+        let summary = Simulation::new(&scenario).run();
+        let apart = summary.spreads.max().unwrap();
+        assert!(apart <= us(100), "{lie:?}, seed {seed}: {apart} apart");
+        for member in scenario.members() {
+            let is_named = summary.excluded.iter().any(|excluded| excluded.name == member.to_string());
+            let (lies, what) = (scenario.is_liar(member), format!("{lie:?}, seed {seed}: {member}"));
+            assert!(!lies || is_named || !named, "{what} lies and is not named");
+            assert!(lies || !is_named, "{what} is honest and named");
+        }
+    }
+}
+
+#[test]
+fn the_sessions_of_five_lying_machines_do_not_outvote_six_good_ones() {
+    sessions(Lie::Constant(s(1)), true, s(300));
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn the_sessions_of_five_lying_machines_do_not_outvote_six_good_ones_whatever_the_lie() {
+    for lie in [Lie::Constant(s(3_600)), Lie::Random(s(1)), Lie::Frog(Frequency::from_ppm(1.0))] {
+        sessions(lie, true, s(900));
+    }
+    for lie in [Lie::Edge(0.9), Lie::Frequency(Frequency::from_ppm(500.0))] {
+        sessions(lie, false, s(900));
+    }
+}
+
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn liars_an_hour_off_are_named_and_move_no_other_clock() {

@@ -14,6 +14,7 @@ mod changes;
 mod convergence;
 mod coverage;
 mod determinism;
+mod installation;
 mod joining;
 mod liars;
 mod manual_adjustment;

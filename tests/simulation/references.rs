@@ -89,12 +89,15 @@ fn run(scenario: &Scenario, from: Span) -> (Watch, Simulation) {
     (watch, simulation)
 }
 
-/// One is right within half a millisecond, one is wrong by a second, one wanders off at 5 ppm after an hour.
+/// The good reference minus UTC. It states a maximum error of a millisecond.
+const GOOD_ERROR: Span = Span::from_micros(300);
+
+/// One is right but for this error, one is wrong by a second, one wanders off at 5 ppm after an hour.
 fn three() -> Vec<(MemberIndex, ReferenceModel)> {
     let (drift, drifts_from) = (Frequency::from_ppm(5.0), s(3_600));
     let wandering = ReferenceModel { drift, drifts_from, ..ReferenceModel::default() };
     vec![
-        reference(1, us(300)),
+        reference(1, GOOD_ERROR),
         (MemberIndex::client(2), ReferenceModel { error: s(1), ..ReferenceModel::default() }),
         (MemberIndex::client(3), wandering),
     ]
@@ -128,8 +131,9 @@ fn a_wrong_and_a_wandering_reference_of_three_do_not_keep_the_cluster_from_utc()
     for seed in seeds(0..3) {
         let scenario = Scenario { references: three(), ..island(seed) };
         let (watch, simulation) = run(&scenario, s(7_200));
-        // What the references that are right state of their own errors, and a millisecond.
-        assert!(watch.farthest <= us(2_000), "seed {seed}: {} from UTC", watch.farthest);
+        // A millisecond, and the true error of the good reference, which is less than what it states.
+        let most = Span::from_millis(1) + GOOD_ERROR;
+        assert!(watch.farthest <= most, "seed {seed}: {} from UTC", watch.farthest);
         assert_eq!(watch.falsetickers.len(), 2, "seed {seed}: {:?}", watch.falsetickers);
         let (led, alone) = (simulation.summary().spreads, without(&scenario).summary().spreads);
         println!(
@@ -140,6 +144,9 @@ fn a_wrong_and_a_wandering_reference_of_three_do_not_keep_the_cluster_from_utc()
             alone.rms(),
             alone.max()
         );
+        let (led_most, alone_most) = (led.max().unwrap(), alone.max().unwrap());
+        // The largest of many is of single datagrams that waited: it differs from run to run.
+        assert!(led_most <= alone_most.scaled(1.5), "seed {seed}: {led_most} apart, {alone_most} without");
         let (led, alone) = (led.rms().unwrap(), alone.rms().unwrap());
         assert!(led <= alone.scaled(1.1), "seed {seed}: {led} apart, {alone} without references");
     }

@@ -15,6 +15,7 @@ use super::oscillator::{Oscillator, OscillatorError};
 use super::reference::ReferenceModel;
 use super::seed::{Purpose, Seed};
 use super::wake_up::{Processor, WakeUp};
+use super::world::Guest;
 use super::{Lie, MemberIndex, World};
 use meantime_core::config::{FollowedReferences, MAX_DELAY};
 use meantime_core::time::{Frequency, Span};
@@ -74,6 +75,8 @@ pub struct Scenario {
 
     /// How many clients lie: those with the highest numbers.
     pub liars: usize,
+    /// On how many machines, with one address each, the liars run in turn; `None`: each on one of its own.
+    pub liar_machines: Option<usize>,
     /// Their lies, in turn.
     pub lies: Vec<Lie>,
     /// What goes wrong, and when.
@@ -123,6 +126,7 @@ impl Default for Scenario {
             clocks: Vec::new(),
             references: Vec::new(),
             liars: 0,
+            liar_machines: None,
             lies: vec![Lie::Constant(Span::from_secs(1))],
             faults: Vec::new(),
             server_start: Span::ZERO,
@@ -163,7 +167,7 @@ impl Scenario {
     pub fn world<N: SimNode>(&self) -> World<N> {
         let machines = self.members().map(|member| self.machine(member)).collect();
         let paths = (1..=self.clients).map(|number| self.path(number)).collect();
-        let mut world = World::new(self.seed, machines, paths);
+        let mut world = World::new(self.seed, machines, paths).with_guests(self.guests());
         for member in self.members().filter(|member| self.is_liar(*member)) {
             let turn = member.index() + self.liars - self.clients - 1;
             if let Some(lie) = self.lies.get(turn % self.lies.len().max(1)) {
@@ -177,6 +181,14 @@ impl Scenario {
             world.plan(*at, *fault);
         }
         world
+    }
+
+    /// The liars that run on the machines of others.
+    fn guests(&self) -> Vec<Guest> {
+        let liars: Vec<MemberIndex> = self.members().filter(|member| self.is_liar(*member)).collect();
+        let machines = self.liar_machines.unwrap_or(liars.len()).clamp(1, liars.len().max(1));
+        let guests = liars.iter().enumerate().skip(machines);
+        guests.map(|(turn, member)| Guest { member: *member, host: liars[turn % machines] }).collect()
     }
 
     fn machine<N: SimNode>(&self, member: MemberIndex) -> Machine<N> {
@@ -270,6 +282,15 @@ mod tests {
             scenario.members().filter(|m| scenario.is_liar(*m)).map(MemberIndex::index).collect();
         assert_eq!(liars, [4, 5]);
         assert!(!Scenario { liars: 99, ..scenario }.is_liar(MemberIndex::SERVER));
+    }
+
+    #[test]
+    fn liars_run_on_so_many_machines_in_turn() {
+        let scenario = Scenario { clients: 6, liars: 5, liar_machines: Some(2), ..Scenario::default() };
+        let guests: Vec<[usize; 2]> =
+            scenario.guests().iter().map(|guest| [guest.member.index(), guest.host.index()]).collect();
+        assert_eq!(guests, [[4, 2], [5, 3], [6, 2]]);
+        assert!(Scenario { liar_machines: None, ..scenario }.guests().is_empty());
     }
 
     #[test]

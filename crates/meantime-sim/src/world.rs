@@ -28,6 +28,8 @@ pub struct World<N = AnyNode> {
     queue: Queue<Event>,
     /// The server, then the clients.
     machines: Vec<Machine<N>>,
+    /// Clients that run at the address of another one.
+    guests: Vec<Guest>,
     /// For each client its links from and to the server.
     paths: Vec<(NetworkLink, NetworkLink)>,
     /// For each client the on-path attacker, if there is one.
@@ -72,6 +74,15 @@ enum Event {
     Fault(Fault),
 }
 
+/// A client that runs at the address of another client, with ports of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Guest {
+    /// The client.
+    pub member: MemberIndex,
+    /// The one whose address it has.
+    pub host: MemberIndex,
+}
+
 /// A datagram under way.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
@@ -89,6 +100,7 @@ impl<N: SimNode> World<N> {
             now: Span::ZERO,
             queue: Queue::default(),
             machines,
+            guests: Vec::new(),
             attackers: paths.iter().map(|_| None).collect(),
             passed: Vec::new(),
             paths,
@@ -100,6 +112,11 @@ impl<N: SimNode> World<N> {
             sent: 0,
             trace: Trace::default(),
         }
+    }
+
+    /// The same; these clients run at the addresses of others.
+    pub(crate) fn with_guests(self, guests: Vec<Guest>) -> World<N> {
+        World { guests, ..self }
     }
 
     /// Plans a fault for a true time (or for now, if that is past).
@@ -443,16 +460,21 @@ impl<N: SimNode> World<N> {
 
     /// A member's address: a client has a new port each time that it is started.
     fn address(&self, member: MemberIndex) -> SocketAddr {
-        let number = member.index() as u32;
-        let ip = IpAddr::V4(Ipv4Addr::from_bits(NETWORK + number));
-        let port = if number == 0 { DEFAULT_PORT } else { FIRST_PORT + self.machines[member.index()].boots };
+        let place = self.guests.iter().position(|guest| guest.member == member);
+        let host = place.map_or(member, |place| self.guests[place].host);
+        let ip = IpAddr::V4(Ipv4Addr::from_bits(NETWORK + host.index() as u32));
+        let ports = place.map_or(FIRST_PORT, |place| FIRST_PORT + PORTS_EACH * (place as u16 + 1));
+        let port =
+            if member.index() == 0 { DEFAULT_PORT } else { ports + self.machines[member.index()].boots };
         SocketAddr::new(ip, port)
     }
 
     fn member_at(&self, address: SocketAddr) -> Option<MemberIndex> {
         let IpAddr::V4(ip) = address.ip() else { return None };
-        let member = MemberIndex(ip.to_bits().checked_sub(NETWORK)? as usize);
-        (member.index() < self.machines.len() && self.address(member) == address).then_some(member)
+        let owner = MemberIndex(ip.to_bits().checked_sub(NETWORK)? as usize);
+        let guests = self.guests.iter().filter(|guest| guest.host == owner).map(|guest| guest.member);
+        let mut members = [owner].into_iter().chain(guests);
+        members.find(|member| member.index() < self.machines.len() && self.address(*member) == address)
     }
 }
 
@@ -479,6 +501,8 @@ const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 const NETWORK: u32 = 0x0a00_0001;
 /// Clients use the ports after this one.
 const FIRST_PORT: u16 = 40_000;
+/// A guest has so many ports.
+const PORTS_EACH: u16 = 100;
 /// Deadlines that may fall due at one moment, one after the other.
 const MAX_SPINS: u32 = 1_000;
 /// How long it takes to look up a name.

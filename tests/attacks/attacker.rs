@@ -35,8 +35,9 @@ pub(crate) struct Plan {
     pub late: Option<(Span, [Span; 2])>,
     /// The label that it claims.
     pub label: Option<Name>,
-    /// The time from outside that it claims to have, minus true time, and the maximum error that it states.
-    pub reference: Option<(Span, Span)>,
+    /// From when on it claims to have a time from outside; that minus true time, and the maximum error that
+    /// it states.
+    pub reference: Option<(Span, Span, Span)>,
     /// When it leaves, without a word.
     pub end: Span,
 }
@@ -118,7 +119,7 @@ impl Attacker {
 
     /// From now on all references claim to be so far ahead of true time.
     pub(crate) fn refer_to(&mut self, ahead: Span) {
-        for (off, _) in self.fakes.iter_mut().filter_map(|fake| fake.plan.reference.as_mut()) {
+        for (_, off, _) in self.fakes.iter_mut().filter_map(|fake| fake.plan.reference.as_mut()) {
             *off = ahead;
         }
     }
@@ -198,7 +199,8 @@ impl Fake {
             ..Report::default()
         };
         self.send(at + late, round, Body::Report(report));
-        if let Some((off, max_error)) = self.plan.reference
+        if let Some((from, off, max_error)) = self.plan.reference
+            && at >= from
             && probe.index + 1 >= probe.burst
         {
             let stated = StatedReference { at: report.t2, offset: off - self.ahead(at), max_error };

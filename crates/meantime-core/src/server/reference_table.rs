@@ -101,9 +101,14 @@ impl TrackedReference {
         Some(ReferenceView { offset, error, ago, standing: self.standing })
     }
 
-    /// What it states at `now`, if it takes part in the vote: a falseticker does not.
-    pub(super) fn vote(&self, now: Raw, rate: Frequency, weight: Weight) -> Option<ReferenceInterval> {
-        self.interval(now, rate, weight).filter(|_| self.standing != ReferenceStanding::Falseticker)
+    /// What it states at `now`, if it has agreed with itself for long enough, and how it has stood so far.
+    pub(super) fn states(
+        &self,
+        now: Raw,
+        rate: Frequency,
+        weight: Weight,
+    ) -> Option<(ReferenceStanding, ReferenceInterval)> {
+        Some((self.standing, self.interval(now, rate, weight)?))
     }
 
     /// The vote's judgement. A falseticker has to agree for some time to be none any more. Returns the

@@ -9,7 +9,7 @@ use super::groups;
 use super::handles::Slot;
 use super::member::{Freshness, Member};
 use crate::config::FollowedReferences;
-use crate::consensus::reference_vote::{AcceptedUtc, ReferenceInterval};
+use crate::consensus::reference_vote::{self, AcceptedUtc, ReferenceInterval};
 use crate::consensus::{Founded, UtcConclusion, Weight};
 use crate::event::{Exclusion, UndecidedReason, Voter};
 use crate::reference::{ReferenceAbsence, ReferenceStanding, UtcState};
@@ -52,19 +52,20 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
     }
     let (references, rate) = (&context.references, context.timekeeper.utc_rate(now.raw));
     let is_undecided = context.timekeeper.undecided().is_some();
-    let mut intervals: Vec<ReferenceInterval> = Vec::new();
+    let mut stated: Vec<(ReferenceStanding, ReferenceInterval)> = Vec::new();
     if !references.clients.is_empty() || references.own.reading.is_some() {
         let weights = groups::weigh(&context.config, &context.members);
         let own = Some(&references.own).filter(|_| followed.includes(&context.config.name));
-        intervals.extend(own.and_then(|own| own.vote(now.raw, rate, weights.own)));
+        stated.extend(own.and_then(|own| own.states(now.raw, rate, weights.own)));
         let members = context.members.from(0).zip(weights.members);
-        intervals.extend(members.filter_map(|((slot, member), weight)| {
+        stated.extend(members.filter_map(|((slot, member), weight)| {
             let client = references.clients.get(&slot).filter(|_| counts(member, followed))?;
             let is_known = member.has_vote() || client.has_founded;
             let stands = is_undecided || (is_known && member.verdict != Verdict::Minority);
-            stands.then(|| client.tracked.vote(now.raw, rate, weight)).flatten()
+            stands.then(|| client.tracked.states(now.raw, rate, weight)).flatten()
         }));
     }
+    let intervals = voting(&stated);
     let conclusion = context.timekeeper.follow_references(now.raw, &intervals);
     let agrees =
         |interval: &&ReferenceInterval| conclusion.accepted.is_some_and(|utc| utc.includes(interval));
@@ -78,6 +79,17 @@ pub(super) fn conclude(context: &mut Context, now: Now) {
         let error = accepted.map(|utc| utc.reach());
         context.events.push(ServerEvent::Utc { state, offset, error, explained });
     }
+}
+
+/// The references that vote: all, if more than half of them agree, by weight. If not, then at least half are
+/// bad, and those that were found to be falsetickers are left out.
+fn voting(stated: &[(ReferenceStanding, ReferenceInterval)]) -> Vec<ReferenceInterval> {
+    let all: Vec<ReferenceInterval> = stated.iter().map(|(_, interval)| *interval).collect();
+    if reference_vote::agree(&all).is_some() {
+        return all;
+    }
+    let others = stated.iter().filter(|(standing, _)| *standing != ReferenceStanding::Falseticker);
+    others.map(|(_, interval)| *interval).collect()
 }
 
 /// Takes in what the members have stated since the last round.

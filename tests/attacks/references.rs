@@ -206,6 +206,24 @@ fn a_false_reference_that_is_first_gives_way_to_the_good_ones() {
     }
 }
 
+/// One of three references is false, and is named. Then another one goes wrong, so that two of three are bad:
+/// no two agree. The one that was named is left out, and what the clocks have shown decides between the
+/// others.
+#[test]
+fn of_three_references_that_go_wrong_one_after_the_other_the_last_good_one_leads() {
+    let mut led = Led::new(any());
+    led.offer(1, Span::ZERO);
+    led.offer(2, Span::ZERO);
+    led.lie("198.51.100.66", "", s(1), MAX_ERROR);
+    led.run();
+    assert_eq!((led.named(), led.states()), ((1, 0), LEADS.to_vec()));
+    led.offer(2, Span::from_millis(-20));
+    led.island.mark();
+    led.island.run(600);
+    led.moves_nothing("two of three");
+    assert_eq!((led.named(), led.states()), ((0, 1), vec![]), "good-2 is bad now");
+}
+
 /// A single reference that leads the cluster, and then says that it is a second later: oscillators do not
 /// explain that. It is refused, and that is told.
 #[test]

@@ -10,6 +10,8 @@ use meantime_sim::START;
 pub(crate) struct Guarantee {
     /// Each clock at the last look.
     before: Vec<Option<Stated>>,
+    /// Whether bad groups may take the good clocks over, as long as that is told.
+    pub may_be_broken: bool,
     /// When a node said last that bounds are broken.
     told: Option<Span>,
 }
@@ -25,7 +27,7 @@ struct Stated {
 
 impl Guarantee {
     /// Looks at the clocks, the server's first, at most a second after the last time. `is_told`: a node has
-    /// said in between that bounds are broken; that counts for two rounds.
+    /// said in between that bounds are broken; that counts for two rounds, if they may be.
     ///
     /// # Errors
     /// What is not as the clocks state, and is not told.
@@ -38,7 +40,7 @@ impl Guarantee {
         let now: Vec<Option<Stated>> = clocks.into_iter().map(stated).collect();
         let before = std::mem::replace(&mut self.before, now);
         self.told = if is_told { Some(at) } else { self.told };
-        if self.told.is_some_and(|told| at - told <= TWO_ROUNDS) {
+        if self.may_be_broken && self.told.is_some_and(|told| at - told <= TWO_ROUNDS) {
             return Ok(());
         }
         self.all_agree()?;

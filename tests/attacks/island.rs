@@ -95,6 +95,12 @@ impl Island {
         self.starts[client] = at;
     }
 
+    /// The bad groups are so many that they may take the good clocks over, as long as a node says that bounds
+    /// are broken. If not, every good clock is within what it states, at every moment.
+    pub(crate) fn may_be_taken_over(&mut self) {
+        self.guarantee.may_be_broken = true;
+    }
+
     /// True time.
     pub(crate) fn now(&self) -> Span {
         self.network.now()

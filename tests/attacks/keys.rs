@@ -62,6 +62,7 @@ fn fewer_than_half_of_the_keys_move_no_good_clock() {
 #[test]
 fn more_than_half_of_the_keys_set_the_time() {
     let mut island = Island::new(keyed(), 3);
+    island.may_be_taken_over();
     let plan = Plan { jump: Some((s(240), s(10))), ..Plan::default() };
     steal(&mut island, (0..5).map(|k| format!("stolen-{k}")), plan);
     island.run(235);
@@ -76,6 +77,7 @@ fn more_than_half_of_the_keys_set_the_time() {
 #[test]
 fn a_stolen_file_of_the_server_makes_any_number_of_groups() {
     let mut island = Island::new(keyed(), 3);
+    island.may_be_taken_over();
     let plan = Plan { begin: s(60), jump: Some((s(400), s(10))), ..Plan::default() };
     steal(&mut island, (0..12).map(|k| format!("invented-{k}")), plan);
     island.run(395);

@@ -7,18 +7,21 @@
 //! Let A be the carriers that agree within the maximum window, on the same cluster and the same manual time
 //! adjustment, and T the weight of all members, the server's own clock and newcomers included, but not those
 //! of them that show an implausible time: such a clock knows nothing. After the sleep of its machine, a
-//! server knows which members had a vote and that its own clock is not to be trusted: for a minute T is the
-//! weight of those members, whether they are back or not. The server adopts the time of A
+//! server knows what the clients with a vote counted, and that its own clock is not to be trusted: for a
+//! minute T is the weight of those, whether they are back or not, and others are no carriers. The server
+//! adopts the time of A
 //!
 //! * if A has more than half of T. The server's own clock counts for A if it has *kept* the time of the
 //!   cluster over a restart ([`KeptTime`](crate::saved_state::KeptTime)) and A is within the error of that.
 //!   If the carriers are divided, its own kept time so decides between them, if it is known to a window: with
 //!   a larger error, both sides might be within reach of it.
-//! * after a minute, if A is more than half of the carriers, and A and the clocks that consent have more than
-//!   half of T. The server's own clock, unless its kept time counts already, and newcomers consent if they
-//!   are within the radius of A, as in a first vote, and not of a carrier that has another time, nor of
-//!   another time that the server has kept to a window: a clock that is near both cannot tell which is right.
-//!   So a cluster survives that its server, which has kept nothing, and half of its clients restart.
+//! * after a minute, and once no client has been added for two intervals, if A is more than half of the
+//!   carriers (the server's own clock is one if it has kept another time to a window), and A and the clocks
+//!   that consent have more than half of T. The server's own clock, unless its kept time counts already, and
+//!   newcomers consent if they are within the radius of A, as in a first vote, and not of a carrier that has
+//!   another time, nor of another time that the server has kept to a window: a clock that is near both cannot
+//!   tell which is right. So a cluster survives that its server, which has kept nothing, and half of its
+//!   clients restart.
 //!
 //! Then it follows A, as long as the time of A still has more than half of all members, and corrects none of
 //! them. With fewer than T/2 of weight in bad groups, a good clock is in A or consents. So the adopted time
@@ -27,8 +30,8 @@
 //!
 //! Carriers that have drifted apart, as in a long holdover, are *gathered* after a minute: if carriers with
 //! half of all members' weight have no time above t, and carriers with half of it none below, each but for
-//! the maximum window, then t is amid the good ones' times. It becomes the cluster's, and all are corrected
-//! to it.
+//! two maximum windows, then t is amid the good ones' times. It becomes the cluster's, and all are
+//! corrected to it.
 //!
 //! Carriers of which no two agree know no common time. Among them a server waits for that minute only, and
 //! takes the first vote. After that minute a client that has answered no probe lately is no carrier.
@@ -37,7 +40,7 @@ use super::ensemble::Ensemble;
 use super::following::{agreement, report};
 use super::noise::Ballot;
 use super::reading::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition};
-use super::timekeeper::{CONSENT_AFTER, Phase, Timekeeper};
+use super::timekeeper::{CONSENT_AFTER, Phase, Timekeeper, VOTERS_AWAITED};
 use super::vote::{self, Agreement};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
@@ -88,11 +91,10 @@ impl Carriers<'_> {
 
 impl Timekeeper {
     /// The clients that state a cluster time which can be true. One that has answered no probe after a minute
-    /// shows none. If the server has slept and knows which members have a vote, only these in that minute;
+    /// shows none. If the server has slept and knows which members had a vote, only these in that minute;
     /// those of them that have not come back yet count as carriers that agree with none.
     pub(super) fn carriers<'a>(&self, votes: u32, electorate: Electorate<'a>) -> Carriers<'a> {
-        let before_sleep = self.votes_before_sleep.filter(|_| votes < CONSENT_AFTER);
-        let had_votes = before_sleep.is_some() && electorate.clients.iter().any(MemberReading::is_voter);
+        let had_votes = votes < CONSENT_AFTER && self.had_voters_before_sleep();
         let may_be_silent = votes < CONSENT_AFTER;
         let plausible = |member: &&MemberReading<'_>| {
             member.reading.map_or(may_be_silent, |reading| self.implausible(&reading).is_none())
@@ -104,7 +106,7 @@ impl Timekeeper {
             .filter(plausible)
             .collect();
         let weight: Weight = members.iter().map(|member| member.weight).sum();
-        let weight = before_sleep.filter(|_| had_votes).map_or(weight, |before| weight.max(before));
+        let weight = if had_votes { weight.max(self.voters.weight()) } else { weight };
         Carriers { members, weight, had_votes }
     }
 
@@ -123,7 +125,7 @@ impl Timekeeper {
             return false;
         };
         let manual_adjustment = match self.cluster {
-            ClusterId(0) => self.carried_adjustment(electorate.own, carriers, cluster),
+            ClusterId(0) => self.carried_adjustment(now, electorate.own, carriers, cluster),
             _ => Some(self.manual_adjustment),
         };
         let Some(manual_adjustment) = manual_adjustment else {
@@ -140,7 +142,7 @@ impl Timekeeper {
         let is_over = manual_adjustment.end() <= base(carried.median);
         let supports = kept.is_some_and(|kept| kept.supports(carried.median));
         supporting += if supports { electorate.own } else { Weight::ZERO };
-        if is_over && votes >= CONSENT_AFTER {
+        if is_over && self.may_consent(votes, now) {
             let shown = carried.median + manual_adjustment.added_at(base(carried.median));
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
@@ -156,7 +158,7 @@ impl Timekeeper {
             conclusion.judgements = self.judge_carriers(now, electorate, &carried, MAX_WINDOW);
             conclusion.report.outcome = Outcome::Following;
             self.begin_following(now);
-        } else if votes >= CONSENT_AFTER
+        } else if self.may_consent(votes, now)
             && let Some(time) = amid_the_good(&ballots, kept, electorate.own, all_votes(electorate, carriers))
         {
             self.gather(now, time, electorate, conclusion);
@@ -205,7 +207,7 @@ impl Timekeeper {
     /// is another time.
     fn kept_elsewhere(&self, now: Raw, shown: Span) -> Option<Span> {
         let own = self.shown(now) - Timestamp::from_nanos(now.as_nanos());
-        let reach = self.kept.filter(is_exact)?.error + MAX_WINDOW;
+        let reach = self.exactly_kept(now)?.error + MAX_WINDOW;
         Some(own).filter(|own| (*own - shown).abs() > reach)
     }
 
@@ -227,20 +229,48 @@ impl Timekeeper {
     }
 
     /// Whether the server need not wait any more for carriers that support a time: there are several, and no
-    /// two of them agree.
-    pub(super) fn has_waited_for(&self, votes: u32, now: Raw, carriers: &Carriers<'_>) -> bool {
-        let apart = || {
-            let ballots: Vec<Ballot> =
-                carriers.members.iter().filter_map(|member| self.ballot(now, member)).collect();
-            ballots.len() > 1 && no_two_agree(&ballots)
+    /// two groups of them agree. A server that knows the clients with a vote asks whether any other agrees
+    /// with one of these, once all are back.
+    pub(super) fn has_waited_for(
+        &self,
+        votes: u32,
+        now: Raw,
+        electorate: Electorate<'_>,
+        carriers: &Carriers<'_>,
+    ) -> bool {
+        let asks_voters = self.knows_voters(electorate);
+        let time = |member: &&MemberReading<'_>| {
+            let ballot = self.ballot(now, member)?;
+            Some((ballot.vote.offset, ballot.vote.weight, member.has_vote || !asks_voters))
         };
-        votes >= CONSENT_AFTER && !self.had_voters_before_sleep() && apart()
+        let times: Vec<(Span, Weight, bool)> = carriers.members.iter().filter_map(time).collect();
+        self.may_consent(votes, now) && !self.misses_voters(votes, now, electorate) && no_two_agree(times)
+    }
+
+    /// Whether the time may be taken from what clocks consent to, and not only from a majority of carriers:
+    /// after so many votes the server has waited for the carriers, and no client has just been added.
+    pub(super) fn may_consent(&self, votes: u32, now: Raw) -> bool {
+        votes >= CONSENT_AFTER && self.arrivals.are_over(now, self.config.interval)
+    }
+
+    /// Whether the server's machine has slept, and some of the clients with a vote have not been heard yet.
+    fn misses_voters(&self, votes: u32, now: Raw, electorate: Electorate<'_>) -> bool {
+        let is_back = |member: &&MemberReading<'_>| member.is_voter() && self.ballot(now, member).is_some();
+        let back: Weight = electorate.clients.iter().filter(is_back).map(|member| member.weight).sum();
+        self.had_voters_before_sleep() && back < self.voters.weight() && votes < VOTERS_AWAITED
+    }
+
+    /// Whether the server has had the cluster's time, and has not restarted, and clients with a vote are
+    /// here.
+    pub(super) fn knows_voters(&self, electorate: Electorate<'_>) -> bool {
+        self.cluster != ClusterId(0) && electorate.voters() > Weight::ZERO
     }
 
     /// Whether the server's own clock and newcomers may still consent to the time of carriers, or no two of
     /// these prove to agree, after a vote that has decided nothing.
-    pub(super) fn waits_for_consent(&self) -> bool {
-        matches!(self.phase, Phase::Listening(votes) if votes <= CONSENT_AFTER)
+    pub(super) fn waits_for_consent(&self, now: Raw, electorate: Electorate<'_>) -> bool {
+        let waits = |votes| !self.may_consent(votes, now) || self.misses_voters(votes, now, electorate);
+        matches!(self.phase, Phase::Listening(votes) if waits(votes.saturating_sub(1)))
     }
 
     /// The cluster whose time is adopted: that which a server has that had one before; else that of more than
@@ -258,6 +288,7 @@ impl Timekeeper {
     /// server's own clock, are more than half of those of this cluster. `None`: it is not known.
     fn carried_adjustment(
         &self,
+        now: Raw,
         own: Weight,
         carriers: &Carriers<'_>,
         cluster: ClusterId,
@@ -274,7 +305,7 @@ impl Timekeeper {
         if let Some((most, _)) = groups().find(|(_, weight)| weight.is_majority_of(carriers.weight)) {
             return Some(most);
         }
-        let kept = self.kept.filter(|kept| kept.cluster == cluster && is_exact(kept))?.manual_adjustment;
+        let kept = self.exactly_kept(now).filter(|kept| kept.cluster == cluster)?.manual_adjustment;
         let (_, having) = groups().find(|(adjustment, _)| *adjustment == kept)?;
         let all = of_cluster().map(|member| member.weight).chain([own]).sum();
         [having, own].into_iter().sum::<Weight>().is_majority_of(all).then_some(kept)
@@ -284,12 +315,12 @@ impl Timekeeper {
     /// this manual adjustment. With another one it could not tell whose base time is right.
     fn kept_phase(&self, now: Raw, cluster: ClusterId, adjustment: &ManualAdjustment) -> Option<KeptPhase> {
         let is_of = |kept: &KeptTime| kept.cluster == cluster && kept.manual_adjustment == *adjustment;
-        let kept = self.kept.filter(is_of)?;
+        let kept = self.kept_now(now).filter(is_of)?;
         let base = adjustment.base_of(self.timescale.published(now));
         Some(KeptPhase {
             phase: base - Timestamp::from_nanos(now.as_nanos()),
             reach: kept.error + MAX_WINDOW,
-            decides: is_exact(&kept),
+            decides: kept.error <= MAX_WINDOW,
         })
     }
 
@@ -300,9 +331,7 @@ impl Timekeeper {
         let own = if self.kept.is_some() { electorate.own } else { Weight::ZERO };
         let carrying: Weight = [carriers.weight, own].into_iter().sum();
         let all = [self.plausible_clients(electorate), own].into_iter().sum();
-        let knows_voters =
-            self.cluster != ClusterId(0) && electorate.clients.iter().any(MemberReading::is_voter);
-        knows_voters || (carriers.are_there() && carrying.is_half_of(all))
+        self.knows_voters(electorate) || (carriers.are_there() && carrying.is_half_of(all))
     }
 
     /// The weight of all clients, without newcomers that show an implausible time.
@@ -359,28 +388,31 @@ impl Timekeeper {
     }
 }
 
-/// The time on which more than half of the carriers agree. If none has that, the one on which those agree
-/// that are within reach of the time which the server has kept, if that is exact, and if they and the
-/// server's own clock are more than half of the carriers and that clock.
+/// The time on which more than half of the carriers agree. The server's own clock is one of them if it has
+/// kept a time exactly. If no time has that, the one on which those agree that are within reach of that time,
+/// if they and the server's own clock are more than half.
 fn carried_time(ballots: &[Ballot], carriers: Weight, kept: Option<KeptPhase>, own: Weight) -> Agreement {
-    let carried = agreement(ballots, carriers);
-    let Some(kept) = kept.filter(|kept| !carried.majority && kept.decides) else {
+    let mut carried = agreement(ballots, carriers);
+    let Some(kept) = kept.filter(|kept| kept.decides) else {
         return carried;
     };
+    let all = [carriers, own].into_iter().sum();
+    carried.majority &= kept.supports(carried.median) || carried.weight.is_majority_of(all);
+    if carried.majority {
+        return carried;
+    }
     let near: Vec<Ballot> =
         ballots.iter().filter(|ballot| kept.supports(ballot.vote.offset)).copied().collect();
     let mut near = agreement(&near, carriers);
-    let (mut with_own, mut all) = (near.weight, carriers);
-    with_own += own;
-    all += own;
+    let with_own: Weight = [near.weight, own].into_iter().sum();
     near.majority = near.agreeing > 0 && with_own.is_majority_of(all);
     near
 }
 
 /// A time that is amid those of the good carriers, though no half of them agrees: carriers with half of `all`
-/// votes are not below it, and others with half of them not above it, by more than the maximum window. Bad
-/// groups have less than half, so there is a good carrier on either side. There have to be four votes at
-/// least. A kept time that is exact counts as that of a carrier. `None`: there is no such time.
+/// votes are not below it, and others with half of them not above it, by more than [`AMID`]. Bad groups have
+/// less than half, so there is a good carrier on either side. There have to be four votes at least. A kept
+/// time that is exact counts as that of a carrier. `None`: there is no such time.
 fn amid_the_good(ballots: &[Ballot], kept: Option<KeptPhase>, own: Weight, all: Weight) -> Option<Span> {
     let clients = ballots.iter().map(|ballot| (ballot.vote.offset, ballot.vote.weight));
     let kept = kept.filter(|kept| kept.decides).map(|kept| (kept.phase, own));
@@ -389,15 +421,10 @@ fn amid_the_good(ballots: &[Ballot], kept: Option<KeptPhase>, own: Weight, all: 
         times.iter().filter(|(time, _)| counts(*time)).map(|(_, weight)| *weight).sum()
     };
     let median = vote::median(times.iter().copied()).filter(|_| all >= ENOUGH_TO_DIVIDE)?;
-    let (not_above, not_below) = (median + MAX_WINDOW, median - MAX_WINDOW);
+    let (not_above, not_below) = (median + AMID, median - AMID);
     let is_amid =
         sum(&|time| time <= not_above).is_half_of(all) && sum(&|time| time >= not_below).is_half_of(all);
     is_amid.then_some(median)
-}
-
-/// Whether a kept time decides between carriers that are divided, and is not given up for a mean.
-pub(super) fn is_exact(kept: &KeptTime) -> bool {
-    kept.error <= MAX_WINDOW
 }
 
 /// What all members count, those included that show an implausible time; after the sleep of the server's
@@ -406,11 +433,16 @@ fn all_votes(electorate: Electorate<'_>, carriers: &Carriers<'_>) -> Weight {
     if carriers.had_votes { carriers.weight } else { electorate.votes() }
 }
 
-/// Whether no two of the clocks are within the maximum window of one another.
-fn no_two_agree(ballots: &[Ballot]) -> bool {
-    let mut offsets: Vec<Span> = ballots.iter().map(|ballot| ballot.vote.offset).collect();
-    offsets.sort_unstable();
-    offsets.windows(2).all(|pair| pair[1] - pair[0] > MAX_WINDOW)
+/// Whether there are several groups of clocks, and none that is asked is within the maximum window of one of
+/// another group. Each clock has an offset, a weight, and whether it is asked; those of one group have one
+/// vote together.
+fn no_two_agree(mut times: Vec<(Span, Weight, bool)>) -> bool {
+    times.sort_unstable();
+    let are_several = |clocks: &[(Span, Weight, bool)]| {
+        clocks.iter().map(|(_, weight, _)| *weight).sum::<Weight>() > Weight::ONE
+    };
+    let mut runs = times.chunk_by(|one, other| other.0 - one.0 <= MAX_WINDOW);
+    are_several(&times) && !runs.any(|run| are_several(run) && run.iter().any(|(_, _, is_asked)| *is_asked))
 }
 
 /// The cluster that more than half of the carriers name, by weight, which may be 0: none. `None`: there is no
@@ -428,6 +460,8 @@ fn sum<T>(weighed: &[(T, Weight)]) -> Weight {
     weighed.iter().map(|(_, weight)| *weight).sum()
 }
 
+/// With an even number of carriers, the middle two may be twice as far apart.
+const AMID: Span = MAX_WINDOW.times(2);
 /// With fewer votes, one bad group is half of all.
 const ENOUGH_TO_DIVIDE: Weight = Weight::votes(4);
 /// After taking over the members' time the rate is left alone for ten minutes.

@@ -29,6 +29,9 @@ impl Timekeeper {
         let voters = Electorate { own, clients: &voters };
         self.contradicted = false;
         let manual_before = self.manual_part(now);
+        if !matches!(self.phase, Phase::Listening(_)) {
+            self.voters.observe(now, voters.voters(), self.config.interval.times(VOTERS_REMEMBERED));
+        }
         match self.phase {
             // The time is not given yet.
             Phase::Listening(_) if self.is_relay() => {}
@@ -79,3 +82,6 @@ impl Timekeeper {
             .collect();
     }
 }
+
+/// In intervals: machines lose their network, and with it their clients, some time before they sleep.
+const VOTERS_REMEMBERED: i64 = 24;

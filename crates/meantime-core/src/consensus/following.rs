@@ -9,7 +9,6 @@ use super::weight::Weight;
 use super::window::MAX_WINDOW;
 use crate::config::STEP_THRESHOLD;
 use crate::event::{Adjustment, Outcome};
-use crate::saved_state;
 use crate::time::{Frequency, Raw, Span};
 use alloc::vec::Vec;
 
@@ -72,14 +71,12 @@ impl Timekeeper {
     }
 
     /// Where the time from which the server began to follow is now, minus the server's oscillator, and how
-    /// far it may have gone from there. The oscillator has run on by as much as its frequency is known to,
-    /// but by no more than two oscillators differ: else clients could lead the server's own vote away.
+    /// far it may have gone from there.
     fn own_time(&self, now: Raw) -> (Span, Span) {
         let (since, phase_then) = self.followed_from;
-        let (frequency, error) = self.prior.unwrap_or((Frequency::ZERO, saved_state::UNKNOWN));
+        let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         let elapsed = now - since;
-        let drift = error.over(elapsed).times(SIGMAS).min(MAX_DRIFT.over(elapsed));
-        (phase_then + frequency.over(elapsed), MAX_WINDOW + drift)
+        (phase_then + frequency.over(elapsed), MAX_WINDOW + self.drift_over(elapsed))
     }
 
     /// The newest ballots of the carriers that are near the time from which the server began to follow.
@@ -161,8 +158,3 @@ pub(super) fn report(ballots: &[Ballot], carried: &Agreement, conclusion: &mut C
     conclusion.report.window = MAX_WINDOW;
     conclusion.report.spread = carried.spread;
 }
-
-/// In standard deviations, how far the server's frequency may be off.
-const SIGMAS: i64 = 6;
-/// The oscillators of two machines differ by no more than this.
-const MAX_DRIFT: Frequency = Frequency::from_ppm(300.0);

@@ -16,8 +16,8 @@ impl Timekeeper {
         listens.then_some(self.undecided_reason)
     }
 
-    /// In how many rounds the server has waited for its clients at the latest, if the cluster has no time
-    /// because of that.
+    /// In how many rounds the server has waited for its clients, if the cluster has no time because of that,
+    /// and none is added meanwhile.
     pub fn waits_rounds(&self) -> Option<u32> {
         let Phase::Listening(votes) = self.phase else { return None };
         let last = match self.undecided_reason {
@@ -26,7 +26,7 @@ impl Timekeeper {
             _ => return None,
         };
         // The vote after so many others decides.
-        Some((last + 1).saturating_sub(votes))
+        Some((last + 1).saturating_sub(votes).max(1))
     }
 
     /// Founds the cluster's time: the server's own clock shows `time` at `raw`, and carries that as the time

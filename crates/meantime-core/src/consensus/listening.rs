@@ -1,7 +1,7 @@
 //! Listening: there is no cluster time yet. The server adopts the time that most clients carry, or takes the
 //! first vote.
 
-use super::adoption::{REST, is_exact};
+use super::adoption::REST;
 use super::ensemble::Ensemble;
 use super::founding;
 use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
@@ -38,15 +38,13 @@ impl Timekeeper {
         conclusion.report.votes = electorate.votes();
         if electorate.clients.is_empty() {
             self.undecided_reason = UndecidedReason::NoClients;
-            self.listens_since = now;
+            self.listen_from(now);
             return;
         }
         self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
-        if let Some(before) = &mut self.votes_before_sleep {
-            let voters = electorate.clients.iter().filter(|member| member.is_voter());
-            *before = (*before).max(voters.map(|member| member.weight).sum());
-        }
+        self.voters.observe_return(electorate.voters());
+        self.arrivals.observe(now, electorate.votes(), self.config.interval);
         let carriers = self.carriers(votes, electorate);
         // Those with a vote may have lost the network with the sleep of the machine.
         let awaits_voters = votes < CONSENT_AFTER && self.had_voters_before_sleep();
@@ -58,7 +56,7 @@ impl Timekeeper {
             let adopted = votes > 0
                 && are_all_here
                 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
-            if !adopted && self.has_waited_for(votes, now, &carriers) {
+            if !adopted && self.has_waited_for(votes, now, electorate, &carriers) {
                 self.first_vote(now, electorate, new_cluster, Among::All, conclusion);
             } else if !adopted && votes >= MAX_WAITING_VOTES && !awaits_voters {
                 self.first_vote(now, electorate, new_cluster, Among::Newcomers, conclusion);
@@ -71,7 +69,8 @@ impl Timekeeper {
         }
         // The clients of a server that has restarted may still be on their way.
         let has_restarted = self.kept.is_some() || self.cluster != ClusterId(0) || carriers.are_there();
-        if has_restarted && !self.has_listened_for(LISTENED_AFTER_RESTART, now) {
+        let arrive = carriers.are_there() && !self.arrivals.are_over(now, self.config.interval);
+        if arrive || (has_restarted && !self.has_listened_for(LISTENED_AFTER_RESTART, now)) {
             return;
         }
         let unheard = electorate.clients.iter().filter(|member| member.reading.is_none()).count();
@@ -117,11 +116,15 @@ impl Timekeeper {
             candidates.iter().filter_map(|it| it.reading).filter(|reading| reading.fresh).count();
         conclusion.report.agreeing = vote.kept.iter().filter(|kept| **kept).count();
         conclusion.report.window = self.config.radius;
-        // The time is not taken away from half of the clients: they would have to be wrong, all of them.
-        let takes_time = among == Among::Newcomers && has_carrier(electorate, &candidates, &vote.kept);
-        if takes_time || (!vote.majority && among == Among::Newcomers) {
+        let own = candidates[0].plausible_phase().filter(|_| vote.kept[0]);
+        let waits = self.waits_for_consent(now, electorate);
+        let resumed = own.zip(self.well_kept(now)).filter(|_| vote.majority);
+        // A single carrier of another time than the one which the server has kept may be wrong.
+        let is_outvoted = !waits && resumed.is_some_and(|(_, kept)| is_alone(electorate, kept.cluster));
+        let takes_time = !is_outvoted && self.takes_time(electorate, &candidates, &vote.kept);
+        if among == Among::Newcomers && (takes_time || !vote.majority) {
             // Until the server has waited for them, there is nothing for the operator to do.
-            if !self.waits_for_consent() {
+            if !waits {
                 self.report_undecided(UndecidedReason::Carried, conclusion);
             }
             return;
@@ -131,8 +134,11 @@ impl Timekeeper {
             conclusion.judge_implausible(&candidates);
             return;
         }
-        let own = candidates[0].plausible_phase().filter(|_| vote.kept[0]);
-        let resumed = own.zip(self.kept.filter(is_exact));
+        // The carriers of the time that the server has kept may be late.
+        if resumed.is_none() && self.well_kept(now).is_some() && waits {
+            self.undecided_reason = UndecidedReason::WaitingForCarriers;
+            return;
+        }
         let time = resumed.map_or(vote.mean, |(own, _)| own);
         let mut kept = vote.kept.iter();
         let mut judgements = candidates.iter().map(|candidate| {
@@ -152,6 +158,23 @@ impl Timekeeper {
             Some((_, kept)) => self.resume_kept(now, kept, conclusion),
             None => self.begin_cluster(now, vote.mean, new_cluster, conclusion),
         }
+    }
+
+    /// Whether a first vote that keeps these of the plausible clocks takes the time away from clients that
+    /// may have the cluster's. Half of the clients would have to be wrong, all of them. A server that has had
+    /// that time, and knows the clients with a vote, does not leave its own clock for another time, nor these
+    /// if they are near it.
+    fn takes_time(&self, electorate: Electorate<'_>, candidates: &[Candidate], kept: &[bool]) -> bool {
+        let own = candidates[0].plausible_phase();
+        let is_near_own = |candidate: &Candidate| {
+            let apart = candidate.plausible_phase().zip(own).map(|(phase, own)| (phase - own).abs());
+            apart.is_some_and(|apart| apart <= self.config.radius)
+        };
+        let mut clients = electorate.clients.iter().zip(&candidates[1..]);
+        let leaves_own = own.is_none() || !kept[0];
+        let leaves_voter = clients.any(|(member, clock)| member.is_voter() && is_near_own(clock));
+        has_carrier(electorate, candidates, kept)
+            || (self.knows_voters(electorate) && (leaves_own || leaves_voter))
     }
 
     /// The cluster whose time the server has kept goes on: the mean of clocks that know no time would be a
@@ -180,6 +203,13 @@ impl Timekeeper {
         self.ensemble = Ensemble::with_prior(self.prior);
         self.become_steady();
     }
+}
+
+/// Whether the clients that carry a cluster time are of this cluster, and of one group.
+fn is_alone(electorate: Electorate<'_>, cluster: ClusterId) -> bool {
+    let carriers = || electorate.clients.iter().filter(|member| member.state.has_cluster_time());
+    let weight: Weight = carriers().map(|member| member.weight).sum();
+    weight <= Weight::ONE && carriers().all(|member| member.cluster == cluster)
 }
 
 /// Whether a client that carries a cluster time is among the clocks that a first vote has kept.

@@ -116,7 +116,7 @@ impl Timekeeper {
         if self.cluster == ClusterId(0) {
             return Err(SetTimeError::NoClusterTime);
         }
-        if self.phase != Phase::Steady || self.doubt.is_some() || self.unsure > 0 {
+        if self.phase != Phase::Steady || self.doubted > 0 || self.unsure > 0 {
             return Err(SetTimeError::Unsure);
         }
         if by == Span::ZERO {

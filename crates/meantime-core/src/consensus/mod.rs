@@ -38,10 +38,12 @@
 //! | `reading` | what goes in and comes out |
 
 mod adoption;
+mod arrivals;
 mod conclude;
 mod ensemble;
 mod following;
 mod founding;
+mod known_voters;
 mod leading_law;
 mod listening;
 mod manual_adjustment;

@@ -66,6 +66,11 @@ impl Electorate<'_> {
     pub(super) fn votes(&self) -> Weight {
         core::iter::once(self.own).chain(self.clients.iter().map(|member| member.weight)).sum()
     }
+
+    /// What the clients with a vote count.
+    pub(super) fn voters(&self) -> Weight {
+        self.clients.iter().filter(|member| member.is_voter()).map(|member| member.weight).sum()
+    }
 }
 
 /// One clock in a first vote.

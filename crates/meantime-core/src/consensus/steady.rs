@@ -45,9 +45,12 @@ impl Timekeeper {
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);
         let is_relay = self.is_relay();
-        if !is_relay && vote.doubts_server() {
+        if !is_relay && (vote.doubts_server() || vote.suspects_server()) {
             conclusion.report.outcome = Outcome::ServerInDoubt;
-            self.doubt_own_clock(now, &vote, conclusion);
+            match vote.doubts_server() {
+                true => self.doubt_own_clock(now, &vote, conclusion),
+                false => self.count_doubtful_round(now),
+            }
             return;
         }
         self.contradicted = !is_relay && vote.is_contradicted();
@@ -198,6 +201,14 @@ impl SteadyVote {
     /// Whether a majority of the members with a vote contradicts the server's clock.
     fn doubts_server(&self) -> bool {
         self.members >= 3 && self.contradicting().is_majority_of(self.votes)
+    }
+
+    /// Whether the median of all is away from the server's clock, and half of the members with a vote
+    /// contradict it: a good one among them, where bad groups have less than half. The others may be too
+    /// noisy to tell.
+    fn suspects_server(&self) -> bool {
+        let is_away = self.all.majority && self.all.median.abs() > self.window.times(2);
+        is_away && self.members >= 3 && self.contradicting().is_half_of(self.votes)
     }
 
     /// Whether a majority of all members, newcomers included, contradicts the server's clock.

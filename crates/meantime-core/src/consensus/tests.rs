@@ -20,6 +20,7 @@ mod participant;
 mod properties;
 mod relay;
 mod restart;
+mod sleep;
 
 const SECOND: Span = Span::from_secs(1);
 const HOUR: Span = Span::from_secs(3_600);
@@ -104,6 +105,7 @@ struct TestClient {
     phase: Option<Span>,
     state: ClientState,
     removed: bool,
+    has_vote: bool,
     adjustment: Frequency,
 }
 
@@ -125,7 +127,7 @@ impl TestClient {
             excluded: false,
             removed: self.removed,
             weight: Weight::ONE,
-            has_vote: true,
+            has_vote: self.has_vote,
             frequency: Some(FrequencyReport { adjustment: self.adjustment, error: CLIENTS_ERROR })
                 .filter(|_| carries),
         }
@@ -146,7 +148,7 @@ fn new_member(phase: Span) -> TestClient {
 
 fn member(phase: Span) -> TestClient {
     let (state, adjustment) = (ClientState::Synchronized, Frequency::ZERO);
-    TestClient { phase: Some(phase), state, removed: false, adjustment }
+    TestClient { phase: Some(phase), state, removed: false, has_vote: true, adjustment }
 }
 
 #[test]

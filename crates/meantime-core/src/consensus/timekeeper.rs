@@ -1,6 +1,8 @@
 //! The timekeeper's state: what it shows to the outside, and its changes from phase to phase.
 
+use super::arrivals::Arrivals;
 use super::ensemble::{self, Ensemble, EnsembleObservation};
+use super::known_voters::KnownVoters;
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
 use super::relay_state::Relay;
@@ -48,10 +50,15 @@ pub struct Timekeeper {
     pub(super) undecided_reason: UndecidedReason,
     /// The cluster time that the server has kept over a restart.
     pub(super) kept: Option<KeptTime>,
-    /// What the members with a vote count, if the server's machine has slept since its clock had the
-    /// cluster's time: it knows these members, and its own clock is not to be trusted. The weight is that of
-    /// the round with the most of them since then: those that come back late are members, too.
-    pub(super) votes_before_sleep: Option<Weight>,
+    /// The time that was kept is known less and less well since then.
+    pub(super) kept_since: Raw,
+    /// The clients with a vote.
+    pub(super) voters: KnownVoters,
+    /// Whether the server's machine has slept since its clock had the cluster's time: the server knows the
+    /// clients with a vote, and its own clock is not to be trusted.
+    pub(super) slept: bool,
+    /// Whether clients are still arriving while it listens.
+    pub(super) arrivals: Arrivals,
     /// When the server began to follow its clients, and their time minus its oscillator then.
     pub(super) followed_from: (Raw, Span),
     /// When the server began to listen, or had no client last.
@@ -119,7 +126,10 @@ impl Timekeeper {
             undecided: false,
             undecided_reason: UndecidedReason::NoClients,
             kept: config.kept,
-            votes_before_sleep: None,
+            kept_since: raw,
+            voters: KnownVoters::default(),
+            slept: false,
+            arrivals: Arrivals::new(raw),
             followed_from: (raw, Span::ZERO),
             listens_since: raw,
             relay: config.relay.then(Relay::default),
@@ -194,7 +204,7 @@ impl Timekeeper {
     /// current slew; a relay's is that of the given time. `None` while the server learns the time from its
     /// members, or has none that is given.
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
-        let carries = self.phase == Phase::Steady && self.doubt.is_none();
+        let carries = self.phase == Phase::Steady && self.doubted == 0;
         let scale = self.timescale.published(raw);
         let reach = self.relayed.reach(scale, self.timescale.residue_at(raw).abs()).filter(|_| carries)?;
         Some(self.manual_adjustment.reach(self.relayed.base_of(scale), reach))
@@ -208,7 +218,7 @@ impl Timekeeper {
     /// (see the anchor).
     pub fn frequency_error(&self, raw: Raw) -> Option<Frequency> {
         match self.phase {
-            _ if self.doubt.is_some() || self.unsure > 0 => None,
+            _ if self.doubted > 0 || self.unsure > 0 => None,
             Phase::Steady if self.is_relay() => Some(self.relayed.frequency_error),
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.frequency_error),
             Phase::Steady => self.anchor.error(),
@@ -239,23 +249,52 @@ impl Timekeeper {
         self.prior = learned.or(self.prior);
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
-        self.phase = Phase::Listening(0);
         self.recipients = Recipients::None;
         if let Some(relay) = &mut self.relay {
             relay.given = None;
         }
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
-        self.votes_before_sleep = (self.cluster != ClusterId(0)).then_some(Weight::ZERO);
-        self.listens_since = raw;
+        self.slept = self.cluster != ClusterId(0);
+        self.listen_from(raw);
         self.clear_doubt();
         self.unsure = 0;
         self.undecided = false;
     }
 
-    /// Whether the server's machine has slept, and members had a vote before.
+    /// Whether the server's machine has slept, and clients had a vote before.
     pub(super) fn had_voters_before_sleep(&self) -> bool {
-        self.votes_before_sleep.is_some_and(|before| before > Weight::ZERO)
+        self.slept && self.voters.weight() > Weight::ZERO
+    }
+
+    /// Begins to listen, or has no client any more.
+    pub(super) fn listen_from(&mut self, now: Raw) {
+        self.phase = Phase::Listening(0);
+        self.listens_since = now;
+        self.arrivals = Arrivals::new(now);
+    }
+
+    /// The cluster time that the server has kept over a restart, as well as it is still known.
+    pub(super) fn kept_now(&self, now: Raw) -> Option<KeptTime> {
+        let grown = |kept: KeptTime| kept.error + self.drift_over(now - self.kept_since);
+        self.kept.map(|kept| KeptTime { error: grown(kept), ..kept })
+    }
+
+    /// The same, if it is known better than a first vote would find it.
+    pub(super) fn well_kept(&self, now: Raw) -> Option<KeptTime> {
+        self.kept_now(now).filter(|kept| kept.error <= WELL_KEPT)
+    }
+
+    /// The same, if it is known to a window.
+    pub(super) fn exactly_kept(&self, now: Raw) -> Option<KeptTime> {
+        self.kept_now(now).filter(|kept| kept.error <= MAX_WINDOW)
+    }
+
+    /// How far the server's oscillator may be off after so long, as well as its frequency is known, but by no
+    /// more than two oscillators differ: else clients could lead the server's own vote away.
+    pub(super) fn drift_over(&self, elapsed: Span) -> Span {
+        let error = self.prior.map_or(saved_state::UNKNOWN, |(_, error)| error);
+        error.over(elapsed).times(SIGMAS).min(MAX_DRIFT.over(elapsed))
     }
 
     /// Whether the server has listened for at least so many intervals.
@@ -279,7 +318,7 @@ impl Timekeeper {
     pub(super) fn become_steady(&mut self) {
         self.phase = Phase::Steady;
         self.kept = None;
-        self.votes_before_sleep = None;
+        self.slept = false;
         self.window.forget();
         self.clear_doubt();
         self.unsure = 0;
@@ -290,7 +329,7 @@ impl Timekeeper {
     pub(super) fn begin_following(&mut self, now: Raw) {
         self.phase = Phase::Following(SILENT_ROUNDS);
         self.followed_from = (now, self.timescale.phase_at(now));
-        self.votes_before_sleep = None;
+        self.slept = false;
         self.forget_kept();
         self.clear_doubt();
         self.unsure = 0;
@@ -309,7 +348,7 @@ impl Timekeeper {
         self.unsure += 1;
         let follows = matches!(self.phase, Phase::Following(_));
         let is_too_long = follows && now - self.followed_from.0 > self.config.interval.times(MAX_FOLLOWING);
-        if self.unsure == RELEARN_AFTER {
+        if self.unsure == RELEARN_AFTER && self.doubted == 0 {
             self.window.forget();
         }
         if self.unsure == LISTEN_AFTER || is_too_long {
@@ -332,8 +371,7 @@ impl Timekeeper {
         // The prior frequency may be wrong.
         self.prior = None;
         self.ensemble = Ensemble::default();
-        self.phase = Phase::Listening(0);
-        self.listens_since = now;
+        self.listen_from(now);
     }
 
     /// The server's own clock is not in doubt, or not trusted at all.
@@ -345,7 +383,7 @@ impl Timekeeper {
     /// the server, it is better than letting the members drift apart; a new first vote would let liars decide
     /// the time.
     pub(super) fn carries_on(&self) -> bool {
-        self.unsure + 1 >= LISTEN_AFTER
+        self.unsure + 1 >= LISTEN_AFTER && self.doubted < self.unsure
     }
 }
 
@@ -355,9 +393,17 @@ const MAX_HASTENED: u32 = 3;
 pub(super) const MAX_WAITING_VOTES: u32 = 6;
 /// After so many votes the server's own clock and newcomers may consent to what clients carry: a minute.
 pub(super) const CONSENT_AFTER: u32 = 12;
+/// After so many votes clients that had a vote are not waited for any more: three minutes.
+pub(super) const VOTERS_AWAITED: u32 = 36;
+/// A time that is kept to so much goes on, rather than the mean of clocks that know no time.
+const WELL_KEPT: Span = Span::from_secs(1);
 /// Unsure rounds after which the window is learned anew: the members may have drifted apart.
 const RELEARN_AFTER: u32 = 12;
 /// Unsure rounds after which a following server listens again.
 const LISTEN_AFTER: u32 = 24;
 /// In intervals, how long a server follows at most while rounds do not count.
 const MAX_FOLLOWING: i64 = 2 * SILENT_ROUNDS as i64;
+/// In standard deviations, how far the server's frequency may be off.
+const SIGMAS: i64 = 6;
+/// The oscillators of two machines differ by no more than this.
+const MAX_DRIFT: Frequency = Frequency::from_ppm(300.0);

@@ -100,7 +100,7 @@ impl Timekeeper {
 
     /// Whether the server's clock carries the cluster's time, without doubt.
     fn carries_time(&self) -> bool {
-        let unsure = self.doubt.is_some() || self.unsure > 0 || self.contradicted;
+        let unsure = self.doubted > 0 || self.unsure > 0 || self.contradicted;
         self.phase == Phase::Steady && !unsure && !self.is_relay()
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 /// A server that has kept the time of `CLUSTER` to a millisecond.
 fn keeper() -> Story {
-    let mut story = Story::begin();
+    let mut story = Story::with_prior(Some((Frequency::ZERO, Frequency::from_ppm(0.1))));
     story.timekeeper.kept = Some(kept_time(CLUSTER, Span::from_millis(1)));
     story
 }
@@ -47,7 +47,9 @@ fn a_manual_adjustment_goes_on_with_the_kept_time() {
 #[test]
 fn newcomers_elsewhere_outvote_a_kept_time() {
     let mut story = keeper();
-    assert_eq!(transitions(&mut story, 6, &[new_member(HOUR); 3]), [PhaseTransition::Agreed]);
+    // The carriers may be late.
+    assert_eq!(transitions(&mut story, 12, &[new_member(HOUR); 3]), []);
+    assert_eq!(transitions(&mut story, 1, &[new_member(HOUR); 3]), [PhaseTransition::Agreed]);
     assert_eq!(story.timekeeper.cluster(), FRESH);
 }
 
@@ -86,4 +88,41 @@ fn a_kept_time_that_goes_on_is_no_agreement_of_the_newcomers() {
     assert!(agreed.resumed_kept && agreed.judgements.iter().all(|it| it.is_some_and(|it| it.agrees)));
     let mut fresh = Story::begin();
     assert!(!fresh.round(&[new_member(SECOND); 2]).resumed_kept);
+}
+
+#[test]
+fn a_single_carrier_within_the_radius_does_not_keep_a_kept_time_from_going_on() {
+    for newcomers in 1..5 {
+        let mut story = keeper();
+        let mut clients = vec![new_member(Span::ZERO); newcomers];
+        clients.push(member(SECOND.times(29)));
+        let told = transitions(&mut story, 14, &clients);
+        assert_eq!(told.last(), Some(&PhaseTransition::Agreed), "{newcomers} newcomers");
+        assert_eq!(
+            (story.timekeeper.cluster(), story.timekeeper.shown_phase(story.now)),
+            (CLUSTER, Span::ZERO)
+        );
+    }
+}
+
+#[test]
+fn two_carriers_of_three_are_no_majority_against_a_kept_time_and_the_third() {
+    let mut story = keeper();
+    let far = SECOND.times(40);
+    let mut clients = vec![member(Span::ZERO), member(far), member(far)];
+    clients.extend([new_member(far); 3]);
+    let told = transitions(&mut story, 60, &clients);
+    assert!(!told.contains(&PhaseTransition::Adopted), "{told:?}");
+    assert_eq!(story.timekeeper.shown_phase(story.now), Span::ZERO);
+}
+
+#[test]
+fn a_kept_time_is_known_less_well_after_a_while() {
+    let mut story = Story::begin();
+    story.timekeeper.kept = Some(kept_time(CLUSTER, Span::from_millis(1)));
+    assert!(story.timekeeper.exactly_kept(story.now).is_some());
+    transitions(&mut story, 60, &[]);
+    let kept = story.timekeeper.kept_now(story.now).expect("it is kept");
+    assert_eq!(kept.error, Span::from_millis(1 + 90));
+    assert_eq!(story.timekeeper.exactly_kept(story.now), None);
 }

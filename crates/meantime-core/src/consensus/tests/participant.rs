@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A client, of a group of its own.
+/// A client.
 #[derive(Clone, Debug)]
 pub(super) struct Participant {
     /// Its clock minus the server's oscillator; the good carriers' time is zero.
@@ -18,10 +18,23 @@ pub(super) struct Participant {
     pub says_adjustment: bool,
     /// In these rounds, as bits, it is not heard.
     pub lost: u64,
+    /// It answers no probe at all.
+    pub is_silent: bool,
     pub has_vote: bool,
     pub agreed: u8,
+    pub weight: Weight,
 }
 
+/// The clients of one group: they share its vote.
+pub(super) fn group(mut nodes: Vec<Participant>) -> Vec<Participant> {
+    let count = nodes.len();
+    for (index, node) in nodes.iter_mut().enumerate() {
+        node.weight = weight::share(Weight::ONE, count, index);
+    }
+    nodes
+}
+
+/// A client of a group of its own.
 pub(super) fn node(phase: Span, carries: bool, lost: u64) -> Participant {
     let (state, cluster) = match carries {
         true => (ClientState::Holdover, CLUSTER),
@@ -38,8 +51,10 @@ pub(super) fn node(phase: Span, carries: bool, lost: u64) -> Participant {
         ramp,
         says_adjustment,
         lost,
+        is_silent: false,
         has_vote: false,
         agreed: 0,
+        weight: Weight::ONE,
     }
 }
 
@@ -57,10 +72,10 @@ impl Participant {
             state: self.state,
             cluster: self.cluster,
             manual_adjustment: Some(&self.adjustment),
-            reading: Some(reading),
+            reading: Some(reading).filter(|_| !self.is_silent),
             excluded: false,
             removed: false,
-            weight: Weight::ONE,
+            weight: self.weight,
             has_vote: self.has_vote,
             frequency: None,
         }

@@ -4,10 +4,10 @@
 use proptest::collection;
 use proptest::prelude::*;
 
-use super::participant::{Participant, node};
+use super::participant::{Participant, group, node};
 use super::*;
 
-/// A server that restarts among good and bad clients.
+/// A server that restarts among good and bad clients, in groups of several.
 #[derive(Clone, Debug)]
 struct Restart {
     good: Vec<Participant>,
@@ -43,7 +43,7 @@ fn any_adjustment() -> impl Strategy<Value = ManualAdjustment> {
     )
 }
 
-fn bad_node() -> impl Strategy<Value = Participant> {
+pub(super) fn bad_node() -> impl Strategy<Value = Participant> {
     let states = [ClientState::Unsynchronized, ClientState::Holdover, ClientState::Synchronized];
     let clusters = [ClusterId(0), CLUSTER, ClusterId(3), ClusterId(99)];
     let adjustment = prop_oneof![3 => Just(ManualAdjustment::NONE), 1 => any_adjustment()];
@@ -68,22 +68,31 @@ fn bad_node() -> impl Strategy<Value = Participant> {
     )
 }
 
+/// The clients of one bad group, each of which says what it likes.
+fn bad_group() -> impl Strategy<Value = Vec<Participant>> {
+    prop_oneof![2 => collection::vec(bad_node(), 1), 1 => collection::vec(bad_node(), 2..5)].prop_map(group)
+}
+
 fn restart() -> impl Strategy<Value = Restart> {
     (1_usize..7).prop_flat_map(|good| {
         let offset = || (-15_000_i64..15_000).prop_map(Span::from_millis);
-        let good_node = (offset(), 0_u8..4, any::<u64>(), any::<u64>()).prop_map(|(phase, kind, a, b)| {
+        let sizes = prop_oneof![3 => Just(1), 1 => 2_usize..4];
+        let losses = (any::<u64>(), any::<u64>());
+        let good_group = (offset(), 0_u8..4, losses, sizes).prop_map(|(phase, kind, (a, b), size)| {
             let carries = kind > 0;
-            node(if carries { Span::ZERO } else { phase }, carries, a & b & a.rotate_left(9))
+            let node = node(if carries { Span::ZERO } else { phase }, carries, a & b & a.rotate_left(9));
+            group(vec![node; size])
         });
-        // The server is good, too. The bad ones say the same, or each what it likes.
-        let alike = (bad_node(), 0..=good).prop_map(|(node, count)| vec![node; count]);
-        let bad = prop_oneof![alike, collection::vec(bad_node(), 0..=good)];
+        // The server is good, too. The bad groups say the same, or each what it likes.
+        let alike = (bad_group(), 0..=good).prop_map(|(nodes, count)| vec![nodes; count]);
+        let bad = prop_oneof![alike, collection::vec(bad_group(), 0..=good)];
         let kept = proptest::option::of((6.0..10.8_f64, -1.0..1.0_f64)).prop_map(|kept| {
             kept.map(|(exponent, part)| (Span::from_nanos(10_f64.powf(exponent) as i64), part))
         });
         let adjustment = prop_oneof![Just(ManualAdjustment::NONE), adjustment_that_is_over()];
-        (collection::vec(good_node, good), bad, offset(), kept, adjustment).prop_map(
+        (collection::vec(good_group, good), bad, offset(), kept, adjustment).prop_map(
             |(good, bad, own, kept, adjustment)| {
+                let (good, bad) = (good.concat(), bad.concat());
                 Restart { good, bad, own, kept, adjustment }.with_adjustment()
             },
         )
@@ -168,14 +177,16 @@ impl Restart {
 
     /// Whether the good carriers are half of all clients, and not alone.
     fn has_carriers(&self) -> bool {
-        let carriers = self.good.iter().filter(|node| node.state.has_cluster_time()).count();
-        carriers > 1 && 2 * carriers >= self.good.len() + self.bad.len()
+        let carriers = self.good.iter().filter(|node| node.state.has_cluster_time());
+        let carriers: Weight = carriers.map(|node| node.weight).sum();
+        let all = self.good.iter().chain(&self.bad).map(|node| node.weight).sum();
+        carriers > Weight::ONE && carriers.is_half_of(all)
     }
 }
 
 const ROUNDS: u32 = 150;
 /// How wrong the rate of a cluster can be after a restart at which the server has kept nothing.
-const MAX_RATE: Frequency = Frequency::from_ppm(300.0);
+pub(super) const MAX_RATE: Frequency = Frequency::from_ppm(300.0);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]

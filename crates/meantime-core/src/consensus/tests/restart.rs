@@ -1,6 +1,6 @@
 //! A server that restarts among bad clients that choose the moment, what they say, and when they are silent.
 
-use super::participant::{Participant, node};
+use super::participant::{self, Participant, node};
 use super::*;
 use crate::event::UndecidedReason;
 
@@ -271,4 +271,62 @@ fn a_server_that_is_there_long_before_its_clients_waits_for_the_late_ones() {
     }
     assert_eq!(story.timekeeper.cluster(), CLUSTER);
     assert!(story.timekeeper.timescale.phase_at(story.now).abs() < Span::from_millis(1));
+}
+
+#[test]
+fn one_bad_client_that_is_early_does_not_spend_the_time_for_which_the_others_are_waited_for() {
+    let mut story = Story::begin();
+    let bad = carrier(HOUR);
+    for _ in 0..60 {
+        round(&mut story, &mut [bad.clone()]);
+    }
+    // The others register within some seconds; at first, one of them is measured.
+    let good = carrier(SECOND.times(-10));
+    let late = Participant { lost: 0b1111 << (story.round % 64), ..good.clone() };
+    let mut nodes = vec![bad, good.clone()];
+    round(&mut story, &mut nodes);
+    nodes.extend([late.clone(), late]);
+    let told: Vec<_> = (0..40).filter_map(|_| round(&mut story, &mut nodes).transition).collect();
+    assert!(told.contains(&PhaseTransition::Adopted), "{told:?}");
+    assert!((shown(&story) - good.phase).abs() < Span::from_millis(1), "{}", shown(&story));
+}
+
+#[test]
+fn carriers_that_return_after_an_outage_are_waited_for() {
+    let mut story = Story::begin();
+    let own = SECOND.times(-10);
+    story.timekeeper.timescale.set(story.now, own, Frequency::ZERO, Adjustment::Step);
+    let (good, bad) = (carrier(Span::ZERO), carrier(HOUR));
+    let mut all = [bad.clone(), good.clone(), good, bad, newcomer(Span::ZERO)];
+    for present in [vec![5; 20], vec![1; 4], vec![2; 2], vec![5; 20]].concat() {
+        let end = round(&mut story, &mut all[..present]);
+        assert_eq!(end.report.outcome, Outcome::Listening, "{present} present");
+    }
+}
+
+#[test]
+fn clients_without_a_time_take_no_first_vote_while_carriers_arrive() {
+    let mut story = Story::begin();
+    let mut nodes = vec![newcomer(SECOND.times(31)), newcomer(SECOND.times(-31))];
+    for _ in 0..40 {
+        round(&mut story, &mut nodes);
+    }
+    let good = carrier(SECOND.times(10));
+    nodes.push(good.clone());
+    assert_eq!(round(&mut story, &mut nodes).report.outcome, Outcome::Listening);
+    nodes.extend(vec![good.clone(); 9]);
+    for _ in 0..4 {
+        round(&mut story, &mut nodes);
+    }
+    assert!((shown(&story) - good.phase).abs() < Span::from_millis(1), "{}", shown(&story));
+}
+
+#[test]
+fn two_clients_of_one_group_that_agree_do_not_prevent_the_first_vote() {
+    let mut story = Story::begin();
+    let bad = participant::group(vec![carrier(HOUR); 2]);
+    let mut nodes = [bad, vec![carrier(Span::ZERO), newcomer(Span::ZERO)]].concat();
+    let told: Vec<_> = (0..14).filter_map(|_| round(&mut story, &mut nodes).transition).collect();
+    assert_eq!(told, [PhaseTransition::Agreed]);
+    assert_eq!(shown(&story), Span::ZERO);
 }

@@ -196,10 +196,12 @@ fn sleep() -> impl Strategy<Value = Sleep> {
 }
 
 impl Sleep {
-    /// Whether two of the good ones with a vote are heard, and at least as many as are bad.
+    /// Whether two of the good ones with a vote are heard, and at least as many as are bad; and bad ones are
+    /// fewer than half of all that are heard.
     fn has_enough(&self) -> bool {
         let heard = self.good.iter().filter(|node| !node.is_silent).count();
-        heard >= 2 && heard >= self.bad.len()
+        let bad = self.bad.len() + self.strangers.len();
+        heard >= 2 && heard >= self.bad.len() && heard + self.newcomers.len() >= bad
     }
 
     /// Whether the server must find its time: no client is bad, and all are heard.

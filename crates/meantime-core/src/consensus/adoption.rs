@@ -166,6 +166,7 @@ impl Timekeeper {
             return false;
         }
         conclusion.transition = Some(PhaseTransition::Adopted);
+        conclusion.gives_votes = !carriers.had_votes;
         self.cluster = if cluster == ClusterId(0) { new_cluster } else { cluster };
         self.manual_adjustment = manual_adjustment;
         self.anchor.rest(REST);

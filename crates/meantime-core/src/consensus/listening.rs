@@ -182,7 +182,7 @@ impl Timekeeper {
     fn resume_kept(&mut self, now: Raw, kept: KeptTime, conclusion: &mut Conclusion) {
         let base = kept.manual_adjustment.base_of(self.timescale.published(now));
         (self.cluster, self.manual_adjustment) = (kept.cluster, kept.manual_adjustment);
-        conclusion.resumed_kept = true;
+        conclusion.gives_votes = false;
         self.set_first_time(now, base - Timestamp::from_nanos(now.as_nanos()), conclusion);
         self.anchor.rest(REST);
     }

@@ -198,9 +198,10 @@ pub struct Conclusion {
     pub adjustment: Adjustment,
     /// The phase transition, if there was one.
     pub transition: Option<PhaseTransition>,
-    /// Whether the time that was agreed on is the one that the server had kept: the members have no part in
-    /// it.
-    pub resumed_kept: bool,
+    /// Whether the members that agree with a first vote or an adoption have a vote from now on: the time was
+    /// taken from them. It was not if the server goes on with the time that it had kept, nor if the members
+    /// that had a vote before its machine slept have brought it.
+    pub gives_votes: bool,
 }
 
 impl Conclusion {
@@ -228,7 +229,7 @@ impl Conclusion {
             added: Correction::default(),
             adjustment: Adjustment::Slew,
             transition: None,
-            resumed_kept: false,
+            gives_votes: true,
         }
     }
 

@@ -116,7 +116,7 @@ impl RoundResults {
             match conclusion.transition {
                 // The clocks that the cluster's time was taken from have a vote from the beginning.
                 Some(PhaseTransition::Agreed | PhaseTransition::Adopted)
-                    if judgement.agrees && !conclusion.resumed_kept =>
+                    if judgement.agrees && conclusion.gives_votes =>
                 {
                     member.give_vote();
                 }

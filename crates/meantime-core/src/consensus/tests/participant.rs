@@ -87,8 +87,9 @@ impl Participant {
     }
 
     /// As the server does after a round.
-    pub(super) fn judge(&mut self, judgement: MemberJudgement, transition: Option<PhaseTransition>) {
-        let gives = matches!(transition, Some(PhaseTransition::Agreed | PhaseTransition::Adopted));
+    pub(super) fn judge(&mut self, judgement: MemberJudgement, end: &Conclusion) {
+        let begins = matches!(end.transition, Some(PhaseTransition::Agreed | PhaseTransition::Adopted));
+        let gives = begins && end.gives_votes;
         self.agreed = if judgement.agrees { self.agreed.saturating_add(1) } else { 0 };
         self.has_vote |= judgement.agrees && (gives || self.agreed >= 24);
     }

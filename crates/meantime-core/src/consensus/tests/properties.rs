@@ -158,7 +158,7 @@ impl Restart {
             let nodes = self.good.iter_mut().chain(&mut self.bad);
             for (node, judgement) in nodes.zip(&end.judgements) {
                 if let Some(judgement) = judgement {
-                    node.judge(*judgement, end.transition);
+                    node.judge(*judgement, &end);
                 }
             }
             let phase = story.timekeeper.timescale.phase_at(story.now);

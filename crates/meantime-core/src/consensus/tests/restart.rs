@@ -22,7 +22,7 @@ fn conclude(story: &mut Story, after: Span, nodes: &mut [Participant]) -> Conclu
     let end = story.timekeeper.conclude(story.round, story.now, electorate(&readings), FRESH);
     for (node, judgement) in nodes.iter_mut().zip(&end.judgements) {
         if let Some(judgement) = judgement {
-            node.judge(*judgement, end.transition);
+            node.judge(*judgement, &end);
         }
     }
     end

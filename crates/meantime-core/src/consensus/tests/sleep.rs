@@ -136,6 +136,17 @@ fn strangers_that_agree_do_not_keep_divided_members_from_a_first_vote() {
 }
 
 #[test]
+fn strangers_that_agree_with_those_with_a_vote_get_none_by_that() {
+    let mut story = awake(2);
+    let shown = story.timekeeper.shown_phase(story.now);
+    let end = story.round(&[member(shown), member(shown), stranger(shown)]);
+    assert_eq!(end.transition, None);
+    let end = story.round(&[member(shown), member(shown), stranger(shown)]);
+    assert_eq!(end.transition, Some(PhaseTransition::Adopted));
+    assert!(!end.gives_votes);
+}
+
+#[test]
 fn a_liar_with_a_vote_does_not_divide_the_members_if_a_stranger_agrees_with_one_of_them() {
     let mut story = awake(2);
     let shown = story.timekeeper.shown_phase(story.now);
@@ -234,7 +245,7 @@ impl Sleep {
             let end = story.timekeeper.conclude(first + round, story.now, electorate(&readings), FRESH);
             for (index, judgement) in here.iter().zip(&end.judgements) {
                 if let Some(judgement) = judgement {
-                    nodes[*index].judge(*judgement, end.transition);
+                    nodes[*index].judge(*judgement, &end);
                 }
             }
             let (phase, cluster) =

@@ -192,9 +192,12 @@ fn client_restarts(seed: u64, wrong_by: Option<f64>) -> [Span; 2] {
     })
 }
 
+/// As long as a client needs at most to notice that its saved frequency is wrong.
+const NOTICED_WITHIN: Span = s(2);
+
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
+fn a_client_notices_a_wrong_frequency_within_two_seconds() {
     let largest = |wrong_by| {
         let worst: Vec<_> =
             sampled_seeds(0..5, 2).into_iter().map(|seed| client_restarts(seed, wrong_by)).collect();
@@ -204,10 +207,12 @@ fn a_wrong_frequency_does_a_client_no_more_harm_than_none() {
     let right = largest(Some(0.0));
     println!("off by at most {right:?} with a right frequency, {none:?} without one");
     assert!(right[0].times(4) < none[0], "{right:?}, {none:?}: it gains nothing");
-    for wrong_by in [0.3, -1.0, 3.0, -10.0, 30.0, -100.0] {
+    for wrong_by in [0.3, -1.0, 3.0, -10.0, 30.0, -100.0_f64] {
         let wrong = largest(Some(wrong_by));
         println!("wrong by {wrong_by} ppm: {wrong:?}");
-        assert!(wrong[0] < none[0].times(2), "wrong by {wrong_by} ppm: {wrong:?}, {none:?}");
+        // Besides, the first burst leaves it 20 µs off, as the scatter of delays does.
+        let harm = NOTICED_WITHIN.scaled(wrong_by.abs() * 1e-6);
+        assert!(wrong[0] < us(20) + harm, "wrong by {wrong_by} ppm: {wrong:?}");
         assert!(wrong[1] < us(20), "wrong by {wrong_by} ppm: {wrong:?}");
     }
 }

@@ -150,7 +150,8 @@ fn the_errors_of_two_levels_are_those_of_independent_ones() {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn the_errors_of_two_levels_are_those_of_independent_ones_where_a_fifth_is_lost() {
-    two_levels(0.2).is_as_good_as_independent();
+    // Four seeds are too few where the errors differ that much from seed to seed.
+    Comparison { seeds: 1..=12, ..two_levels(0.2) }.is_as_good_as_independent();
 }
 
 #[ignore = "long: scripts/check.sh runs it"]

@@ -1,12 +1,13 @@
 //! One machine: an oscillator, and a process of the protocol that runs, stands still or is dead.
 //!
 //! A process needs time: it sends a little later than what made it send, and is busy until then. Its
-//! events are handled in the order of their arrival even so, each with the time of its receipt.
+//! events are handled in the order of their arrival even so, once it is free. A datagram has the time of its
+//! receipt besides, as a kernel's timestamp would say it.
 //!
-//! Around every input, what the node's clock shows is read twice at the same raw time: so a jump of the
-//! published time is seen exactly, whatever the oscillator does. A jump that the node does not report as a
-//! step, or a clock that between two readings goes back or runs faster or slower than slews and frequencies
-//! allow, ends the run.
+//! Around every input, what the node's clock shows is read twice at the raw time of its handling: so a jump
+//! of the published time is seen exactly, whatever the oscillator does. A jump that the node does not report
+//! as a step, or a clock that between two readings goes back or runs faster or slower than slews and
+//! frequencies allow, ends the run.
 
 use std::net::SocketAddr;
 
@@ -253,38 +254,35 @@ impl<N: SimNode> Machine<N> {
         self.paused = false;
     }
 
-    /// Gives the process an input at a true time, and takes what it gives out.
+    /// Gives the process an input that it received at a true time, and takes what it gives out.
     pub fn handle(&mut self, at: Span, input: Input<'_>, output: &mut Output) {
+        let received = self.stamp(at);
         let now = self.now(at);
         let last = matches!(input, Input::Shutdown);
-        let raw = self.raw(self.busy_until);
         let Some(node) = &mut self.node else { return };
-        let before = node.read(raw);
+        let before = node.read(now.raw);
         match input {
-            Input::Datagram(path, datagram) => node.handle_datagram(now, path, datagram),
+            Input::Datagram(path, datagram) => node.handle_received(now, received, path, datagram),
             Input::Timeout => node.handle_timeout(now),
             Input::Resolved(server) => node.handle_resolved(now, Some(server)),
             Input::Slept(slept) => node.handle_suspended(now, slept),
             Input::SetTime(by, how) => node.set_time(now, by, how),
             Input::Shutdown => node.handle_shutdown(now),
         }
-        let after = node.read(raw);
-        self.show(raw, &before);
+        let after = node.read(now.raw);
+        self.show(now.raw, &before);
         self.shown = None;
-        self.show(raw, &after);
+        self.show(now.raw, &after);
         if self.process.keeps {
             let reading = if last { &before } else { &after };
-            self.state_store.note(raw - self.resumed, reading, last);
+            self.state_store.note(now.raw - self.resumed, reading, last);
         }
         self.drain(output);
         self.work();
         if before.state.has_cluster_time() {
             let jump = after.time - before.time;
             self.jumps.note(jump);
-            // The node has set its clock by a reading of before it was free: since then it would have run
-            // otherwise.
-            let bent = FASTEST.over((raw - now.raw).abs()).times(2);
-            let is_reported = jump.abs() <= ROUNDING + bent || output.events.iter().any(NodeEvent::is_step);
+            let is_reported = jump.abs() <= ROUNDING || output.events.iter().any(NodeEvent::is_step);
             assert!(
                 is_reported,
                 "{}: published time jumped by {jump} at {at}, and no step was reported",
@@ -338,11 +336,10 @@ impl<N: SimNode> Machine<N> {
         self.node.as_ref().map(Node::counters)
     }
 
-    /// Both clocks, for something that happened at `at` and is handled once the process is free.
+    /// Both clocks when the process is free for something that happened at `at`.
     fn now(&mut self, at: Span) -> Now {
         self.busy_until = self.busy_until.max(at);
-        let raw = self.stamp(at);
-        Now { mono: mono(self.busy_until), raw }
+        Now { mono: mono(self.busy_until), raw: self.stamp(self.busy_until) }
     }
 
     /// What the process calls its oscillator's reading.

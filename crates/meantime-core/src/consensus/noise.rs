@@ -30,6 +30,14 @@ pub(super) fn error(reading: &PhaseReading, typical: Span, max: Span) -> Span {
     (reading.excess + noisier.times(NOISE_LIMIT)).min(max.max(reading.excess))
 }
 
+/// How much more than usual the median of the server's own clock, which is read exactly, and of these
+/// readings may be off: the lower median of their errors. Readings with half of the votes are known at least
+/// so exactly, and the other half, all of which may be bad, does not raise it.
+pub(super) fn error_of_median(own: Weight, ballots: &[Ballot]) -> Span {
+    let errors = ballots.iter().map(|ballot| (ballot.vote.error, ballot.vote.weight));
+    vote::lower_median(core::iter::once((Span::ZERO, own)).chain(errors)).unwrap_or_default()
+}
+
 /// How much a reading counts where it matters how exactly it is known: less than its weight if it is noisier
 /// than the typical one.
 pub(super) fn exactness(ballot: &Ballot, typical: Span) -> Weight {

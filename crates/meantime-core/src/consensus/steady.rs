@@ -89,7 +89,10 @@ impl Timekeeper {
         let votes: Weight = weights().sum();
         let all_votes = electorate.votes();
         let among_clients = vote::agreement(&without_errors(&clients), window, all_votes);
-        let own = VoteReading { offset: Span::ZERO, error: Span::ZERO, weight: electorate.own };
+        // The server's own clock is read exactly, but the median that it is judged by is not: in a round of
+        // delayed exchanges it may be off farther than the window.
+        let error = noise::error_of_median(electorate.own, &clients);
+        let own = VoteReading { offset: Span::ZERO, error, weight: electorate.own };
         let all: Vec<VoteReading> =
             core::iter::once(own).chain(clients.iter().map(|ballot| ballot.vote)).collect();
         let all = vote::agreement(&all, window, votes);

@@ -224,6 +224,34 @@ fn in_steady_state_the_vote_moves_nothing() {
 }
 
 #[test]
+fn a_round_of_delayed_readings_does_not_leave_out_the_servers_own_clock() {
+    for (is_delayed, exclusion) in [(true, None), (false, Some(Exclusion::OutsideWindow))] {
+        let mut story = Story::steady(3);
+        let off = story.timekeeper.last_window.scaled(1.5);
+        story.now += SECOND.times(5);
+        let phase = story.timekeeper.timescale.phase_at(story.now) + off;
+        let mut readings = [member(phase).reading_at(story.now); 3];
+        for reading in readings.iter_mut().filter_map(|member| member.reading.as_mut()) {
+            reading.excess = if is_delayed { off } else { Span::ZERO };
+        }
+        let end = story.timekeeper.conclude(99, story.now, electorate(&readings), FRESH);
+        assert_eq!(end.own.map(|own| own.exclusion), Some(exclusion), "delayed: {is_delayed}");
+    }
+}
+
+#[test]
+fn one_delayed_reading_of_three_does_not_excuse_the_servers_own_clock() {
+    let mut story = Story::steady(3);
+    let off = story.timekeeper.last_window.scaled(1.5);
+    story.now += SECOND.times(5);
+    let phase = story.timekeeper.timescale.phase_at(story.now) + off;
+    let mut readings = [member(phase).reading_at(story.now); 3];
+    readings[0].reading.as_mut().unwrap().excess = SECOND;
+    let end = story.timekeeper.conclude(99, story.now, electorate(&readings), FRESH);
+    assert_eq!(end.own.and_then(|own| own.exclusion), Some(Exclusion::OutsideWindow));
+}
+
+#[test]
 fn a_new_member_has_no_vote() {
     let mut story = Story::steady(2);
     let mut clients = story.agreeing(2);

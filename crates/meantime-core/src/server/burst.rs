@@ -6,6 +6,7 @@
 
 use super::handles::Slot;
 use super::measurement::Measurement;
+use super::pairs;
 use super::quality::ReportedQuality;
 use crate::estimation::exchange::Exchange;
 use crate::time::{Raw, Span, Timestamp};
@@ -25,6 +26,8 @@ pub(super) struct ProbeBurst {
     pub kind: BurstKind,
     /// Probes to be sent.
     pub size: u8,
+    /// Probes queued to be sent, sent ones included.
+    pub queued: u8,
     /// Probes sent.
     pub sent: u8,
     /// Reports received.
@@ -48,6 +51,8 @@ pub(super) enum BurstKind {
 /// A probe that was sent and has not been answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SentProbe {
+    /// Its place in the burst.
+    pub index: u8,
     /// Its nonce.
     pub nonce: u64,
     /// Its sequence number in the session.
@@ -161,6 +166,21 @@ impl ProbeBurst {
         self.exchanges.iter().find(|answered| answered.report == report).and_then(Answered::measured)
     }
 
+    /// Whether the last probe that was queued was sent and answered.
+    pub(super) fn is_last_answered(&self) -> bool {
+        let last = usize::from(self.sent.wrapping_sub(1)) % MAX_OUTSTANDING;
+        self.sent > 0 && self.sent == self.queued && self.outstanding[last].is_none()
+    }
+
+    /// Of each pair whose reports have arrived in order: whether its second exchange was the shorter one.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = bool> {
+        self.exchanges.windows(2).filter_map(|two| {
+            let [first, second] = two else { return None };
+            let is_pair = pairs::is_second(second.probe.index) && second.probe.index == first.probe.index + 1;
+            is_pair.then(|| second.exchange().delay() < first.exchange().delay())
+        })
+    }
+
     fn choose_best(&mut self) {
         self.best =
             self.exchanges.iter().filter_map(Answered::measured).min_by_key(|measured| measured.delay);
@@ -192,7 +212,7 @@ mod tests {
     }
 
     fn probe(nonce: u64, t1: i64) -> SentProbe {
-        SentProbe { nonce, sequence: nonce as u32, stamped: raw(t1), t1: raw(t1) }
+        SentProbe { index: 0, nonce, sequence: nonce as u32, stamped: raw(t1), t1: raw(t1) }
     }
 
     fn burst(size: u8) -> ProbeBurst {

@@ -28,8 +28,13 @@ impl BurstTable {
     }
 
     /// The burst at a place.
-    pub(super) fn at(&mut self, place: u32) -> Option<&mut ProbeBurst> {
-        self.bursts.get_mut(place as usize)
+    pub(super) fn at(&mut self, place: u16) -> Option<&mut ProbeBurst> {
+        self.bursts.get_mut(usize::from(place))
+    }
+
+    /// The handle of the burst at a place.
+    pub(super) fn handle(&self, place: u16) -> Option<BurstHandle> {
+        self.bursts.get(usize::from(place)).map(|burst| BurstHandle { place, number: burst.number })
     }
 
     /// The burst of this handle, if it is still in progress.
@@ -38,16 +43,16 @@ impl BurstTable {
     }
 
     /// Begins a burst and returns its place.
-    pub(super) fn begin(&mut self, number: u32, member: Slot, round: u32, size: u8, kind: BurstKind) -> u32 {
+    pub(super) fn begin(&mut self, number: u32, member: Slot, round: u32, size: u8, kind: BurstKind) -> u16 {
         let mut burst = self.spare.pop().unwrap_or_default();
         burst.begin(number, member, round, size, kind);
         self.extra += usize::from(kind == BurstKind::Extra);
-        self.bursts.insert(burst) as u32
+        self.bursts.insert(burst) as u16
     }
 
     /// Ends the burst at a place.
-    pub(super) fn end(&mut self, place: u32) {
-        if let Some(burst) = self.bursts.try_remove(place as usize) {
+    pub(super) fn end(&mut self, place: u16) {
+        if let Some(burst) = self.bursts.try_remove(usize::from(place)) {
             self.extra -= usize::from(burst.kind == BurstKind::Extra);
             self.spare.push(burst);
         }

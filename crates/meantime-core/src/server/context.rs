@@ -49,8 +49,8 @@ pub(super) enum Timer {
     SendCorrections,
     /// Remove the members that have been silent for too long.
     Sweep,
-    /// Send the next probe of this burst.
-    Probe(BurstHandle),
+    /// Send the probe of this index of this burst, if it was not sent at once after a report.
+    Probe(BurstHandle, u8),
     /// End this burst: its reply timeout has passed.
     BurstOver(BurstHandle),
     /// Begin an extra burst with this member, of this session, if it needs one.

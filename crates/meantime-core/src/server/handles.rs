@@ -9,7 +9,7 @@ pub(super) type Slot = u32;
 /// not; so a timer of a burst that is over finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BurstHandle {
-    pub place: u32,
+    pub place: u16,
     pub number: u32,
 }
 

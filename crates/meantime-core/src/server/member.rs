@@ -10,11 +10,12 @@ use core::net::SocketAddr;
 use super::burst::BurstKind;
 use super::delays::PathDelays;
 use super::measurement::Measurement;
-use super::narrow::NONE;
+use super::pace;
 use super::packed::{
     CoarseTicks, MemberBits, PackedAddress, PackedFrequency, PackedMeasurement, SentCorrection, ServerStamps,
     Ticks,
 };
+use super::pairs::PairScore;
 use crate::consensus::{FrequencyReport, MemberReading, PhaseReading, Weight};
 use crate::coverage::Coverage;
 use crate::event::{Exclusion, Peer};
@@ -68,8 +69,8 @@ pub(super) struct Member {
     newest: u32,
     /// The key that it used last.
     pub key: KeyId,
-    /// The place of its burst in progress; `NONE`: there is none.
-    burst: u32,
+    /// The place of its burst in progress; `NO_BURST`: there is none.
+    burst: u16,
     /// The round of its burst in progress, or of the last.
     pub round: u32,
     /// How many reports of the last burst were received.
@@ -82,6 +83,8 @@ pub(super) struct Member {
     unconfirmed: SentCorrection,
     /// The usual delays of its path.
     pub delays: PathDelays,
+    /// Whether its bursts are pairs.
+    pub pairs: PairScore,
     frequency: PackedFrequency,
     /// Until then it gets extra bursts: its path and its frequency are new to the server.
     extra_always_until: Ticks,
@@ -153,13 +156,14 @@ impl Member {
             sequence: 0,
             newest: 0,
             key: new.key,
-            burst: NONE,
+            burst: NO_BURST,
             round: 0,
             reports_heard: 0,
             reading: PackedMeasurement::default(),
             last_exchange: ServerStamps::default(),
             unconfirmed: SentCorrection::default(),
             delays: PathDelays::default(),
+            pairs: PairScore::default(),
             frequency: PackedFrequency::default(),
             extra_always_until: Ticks::at(now),
             extra_if_needed_until: Ticks::at(now),
@@ -315,12 +319,12 @@ impl Member {
     }
 
     /// The place of its burst in progress.
-    pub(super) fn burst(&self) -> Option<u32> {
-        (self.burst != NONE).then_some(self.burst)
+    pub(super) fn burst(&self) -> Option<u16> {
+        (self.burst != NO_BURST).then_some(self.burst)
     }
 
     /// Its burst begins.
-    pub(super) fn begin_burst(&mut self, place: u32, round: u32, kind: BurstKind) {
+    pub(super) fn begin_burst(&mut self, place: u16, round: u32, kind: BurstKind) {
         let is_extra = kind == BurstKind::Extra;
         // An extra burst in the same round leaves what the round's own burst has found.
         let stays = is_extra && self.round == round;
@@ -334,7 +338,7 @@ impl Member {
 
     /// Its burst is over: so many reports were received, and this is the best exchange.
     pub(super) fn end_burst(&mut self, reports_heard: u8, best: Option<Measurement>) {
-        self.burst = NONE;
+        self.burst = NO_BURST;
         self.reports_heard = reports_heard;
         self.bits.set(MemberBits::MEASURED, best.is_some());
         if let Some(best) = best {
@@ -351,7 +355,7 @@ impl Member {
 
     /// Discards all measurements, and the correction that was not confirmed.
     pub(super) fn discard_measurements(&mut self) {
-        self.burst = NONE;
+        self.burst = NO_BURST;
         self.bits.set(MemberBits::MEASURED, false);
         self.bits.set(MemberBits::READING_FRESH, false);
         (self.last_exchange, self.reading, self.unconfirmed) = Default::default();
@@ -467,4 +471,8 @@ impl RoundHistory {
     }
 }
 
+/// The place of no burst.
+const NO_BURST: u16 = u16::MAX;
+
+const _: () = assert!(pace::MAX_BURSTS + pace::MAX_EXTRA_BURSTS < NO_BURST as usize);
 const _: () = assert!(size_of::<Member>() <= 216 && size_of::<Option<Member>>() == size_of::<Member>());

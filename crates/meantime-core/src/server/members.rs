@@ -141,6 +141,12 @@ impl Members {
         self.bursts.find(handle)
     }
 
+    /// The burst in progress with a member.
+    pub(super) fn burst_of(&self, slot: Slot) -> Option<BurstHandle> {
+        let place = self.get(slot)?.burst()?;
+        self.bursts.handle(place)
+    }
+
     /// The path to a member.
     pub(super) fn path(&self, slot: Slot) -> Option<Path> {
         let member = self.slots.get(slot as usize)?;
@@ -288,7 +294,10 @@ impl Members {
         let Some(member) = self.slots.get_mut(slot as usize) else { return };
         let Some(place) = member.burst() else { return };
         let burst = self.bursts.at(place);
-        let (heard, best) = burst.map_or((0, None), |burst| (burst.heard, burst.best));
+        let (heard, best) = burst.as_ref().map_or((0, None), |burst| (burst.heard, burst.best));
+        if let Some(burst) = burst.filter(|burst| member.pairs.wants_pairs(burst.round)) {
+            burst.pairs().for_each(|is_second_shorter| member.pairs.learn(is_second_shorter));
+        }
         member.end_burst(heard, best);
         self.bursts.end(place);
     }

@@ -7,7 +7,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `registrar`, with `gate` and `cookie` | admits and removes members, answers other nodes |
-//! | `rounds`, with `pace` | schedules rounds and bursts |
+//! | `rounds`, with `pace` and `pairs` | schedules rounds and bursts |
 //! | `extra_bursts` | measures members between rounds |
 //! | `prober` | writes probes, handles reports and send timestamps |
 //! | `coverage` | which members the guarantee of a round covers; takeovers beyond stated bounds |
@@ -47,6 +47,7 @@ mod missing_references;
 mod narrow;
 mod pace;
 mod packed;
+mod pairs;
 mod prober;
 mod quality;
 mod reference_table;
@@ -489,8 +490,9 @@ impl Server {
         };
         manual_adjustment::announce(&mut self.context, slot);
         corrections::confirm_or_repeat(&mut self.context, slot, report.applied);
-        if progress == BurstProgress::Complete {
-            self.end_burst(now, slot);
+        match progress {
+            BurstProgress::Complete => self.end_burst(now, slot),
+            BurstProgress::Waiting => rounds::send_following_probe(&mut self.context, slot),
         }
         Fate::Accepted
     }
@@ -599,7 +601,7 @@ impl Server {
             Timer::BeginBursts => self.rounds.begin_due_bursts(context, now),
             Timer::SendCorrections => self.corrections.send_next(context, now),
             Timer::Sweep => self.sweep(now),
-            Timer::Probe(burst) => rounds::send_due_probe(context, now, burst),
+            Timer::Probe(burst, index) => rounds::send_due_probe(context, now, burst, index),
             Timer::BurstOver(burst) => {
                 if let Some(slot) = context.members.burst(burst).map(|burst| burst.member) {
                     self.end_burst(now, slot);

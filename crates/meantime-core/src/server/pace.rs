@@ -68,7 +68,7 @@ impl RoundPlan {
     }
 }
 
-/// From one probe of a burst to the next.
+/// From one probe of a burst to the next, unless that follows at once.
 pub(super) fn probe_gap(config: &ServerConfig) -> Span {
     GAP.min(config.interval.over(4 * i64::from(config.burst.max(1))))
 }
@@ -83,7 +83,8 @@ pub(super) fn max_reply_timeout(config: &ServerConfig) -> Span {
     config.interval.over(4)
 }
 
-/// From one probe of a burst to the next: far enough apart to meet different queues.
+/// From one probe of a burst to the next, unless that follows at once: far enough apart to meet different
+/// queues.
 const GAP: Span = Span::from_millis(50);
 /// From the beginning of a burst to that of the next, as long as all bursts fit into the round.
 const SPREAD: Span = Span::from_millis(1);

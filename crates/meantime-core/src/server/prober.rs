@@ -43,7 +43,7 @@ impl Prober {
         let (rate, cluster) = (timekeeper.rate(), timekeeper.cluster());
         let sequence = member.next_sequence();
         let t1 = now.raw + self.latency.expected();
-        burst.record_probe(SentProbe { nonce, sequence, stamped: now.raw, t1 });
+        burst.record_probe(SentProbe { index, nonce, sequence, stamped: now.raw, t1 });
         let probe = Probe { nonce, before, index, burst: size, rate, cluster };
         let transmit = context.write(slot, round, Body::Probe(probe))?;
         Some(Transmit { stamp: Some(stamp_id(slot, sequence)), ..transmit })

@@ -10,6 +10,7 @@ use super::context::{Context, QueuedTransmit, Timer};
 use super::handles::{BurstHandle, Slot};
 use super::manual_adjustment;
 use super::pace::{self, RoundPlan};
+use super::pairs;
 use crate::time::{Monotonic, Now, Span};
 use crate::{ServerConfig, ServerEvent};
 
@@ -155,7 +156,7 @@ impl RoundScheduler {
         self.last_burst = self.last_burst.wrapping_add(1);
         let (round, size) = (self.number, self.burst_size);
         if let Some(burst) = context.members.begin_burst(slot, self.last_burst, round, size, kind) {
-            context.timers.set(at, Timer::Probe(burst));
+            context.timers.set(at, Timer::Probe(burst, 0));
         }
     }
 
@@ -219,17 +220,18 @@ impl Probing {
     }
 }
 
-/// Queues the next probe of a burst, and sets the timer for the one after it or for the end of the burst.
-pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandle) {
+/// Queues a probe of a burst, unless it has followed another one at once, and sets the timer for the one
+/// after it or for the end of the burst.
+pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandle, index: u8) {
     let Some(burst) = context.members.burst(handle) else { return };
     let (kind, slot, best) = (burst.kind, burst.member, burst.best);
-    let (is_first, is_last) = (burst.sent == 0, burst.sent + 1 >= burst.size);
+    let (is_first, is_last, is_due) = (index == 0, index + 1 >= burst.size, burst.queued == index);
     let max_timeout = pace::max_reply_timeout(&context.config);
     // With few members, a burst of the round ends at the vote; with many, the next ones wait until it is
     // over.
     let has_few_members = context.members.len() <= pace::MAX_BURSTS;
     if !is_last {
-        context.timers.set(now.mono + pace::probe_gap(&context.config), Timer::Probe(handle));
+        context.timers.set(now.mono + pace::probe_gap(&context.config), Timer::Probe(handle, index + 1));
     } else if kind == BurstKind::Extra {
         let seen = best.map(|best| best.delay.times(4));
         let usual = context.members.get(slot).and_then(|member| member.delays.reply_timeout());
@@ -243,6 +245,25 @@ pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandl
         manual_adjustment::announce(context, slot);
         context.tell_relayed_time(slot);
     }
+    if is_due {
+        queue_probe(context, handle);
+    }
+}
+
+/// Queues the next probe of a member's burst if it follows at once, and the one before it was just answered.
+pub(super) fn send_following_probe(context: &mut Context, slot: Slot) {
+    let Some(handle) = context.members.burst_of(slot) else { return };
+    let Some((member, Some(burst))) = context.members.with_burst(slot) else { return };
+    let follows = member.pairs.wants_pairs(burst.round) && pairs::is_second(burst.queued);
+    if follows && burst.queued < burst.size && burst.is_last_answered() {
+        queue_probe(context, handle);
+    }
+}
+
+/// Queues the next probe of a burst.
+fn queue_probe(context: &mut Context, handle: BurstHandle) {
+    let Some(burst) = context.members.burst(handle) else { return };
+    burst.queued += 1;
     context.outgoing.push_back(QueuedTransmit::Probe(handle));
 }
 

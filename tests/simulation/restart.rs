@@ -122,3 +122,19 @@ fn a_client_that_stood_still_for_ten_seconds_agrees_when_it_goes_on() {
         assert!(watch.worst < us(100), "seed {seed}: {}", watch.worst);
     }
 }
+
+#[test]
+fn a_server_whose_machine_sleeps_again_and_again_takes_its_clients_time_within_seconds() {
+    for (seed, clients) in [(0, 1), (1, 3), (2, 5)] {
+        let scenario = Scenario { clients, ..Scenario::seeded(seed) };
+        let _running = Running(&scenario);
+        let mut simulation = settled(&scenario, s(600));
+        for sleep in 0..4 {
+            simulation.inject(Fault::Sleep(MemberIndex::SERVER, s(3_600)));
+            let mut watch = Watch::default();
+            simulation.run_for(s(20), &mut watch);
+            assert!(watch.adopted.is_some(), "seed {seed}, {clients} clients, sleep {sleep}");
+            simulation.run_for(s(40), &mut ());
+        }
+    }
+}

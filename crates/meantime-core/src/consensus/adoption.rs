@@ -34,7 +34,8 @@
 //! corrected to it.
 //!
 //! Carriers of which no two agree know no common time. Among them a server waits for that minute only, and
-//! takes the first vote. After that minute a client that has answered no probe lately is no carrier.
+//! takes the first vote. After that minute a client that has never answered a probe is no carrier. One that
+//! has, and is silent now, may have any time: no clock consents, and there is no first vote.
 
 use super::ensemble::Ensemble;
 use super::following::{agreement, report};
@@ -83,6 +84,11 @@ impl Carriers<'_> {
         self.weight > Weight::ZERO
     }
 
+    /// Whether all of them were heard lately: it is known what time each of them has.
+    fn are_heard(&self) -> bool {
+        self.members.iter().all(|member| member.reading.is_some())
+    }
+
     /// Whether they were members before the server's machine slept.
     pub(super) fn have_stayed(&self) -> bool {
         self.had_votes
@@ -90,14 +96,15 @@ impl Carriers<'_> {
 }
 
 impl Timekeeper {
-    /// The clients that state a cluster time which can be true. One that has answered no probe after a minute
-    /// shows none. If the server has slept and knows which members had a vote, only these in that minute;
-    /// those of them that have not come back yet count as carriers that agree with none.
+    /// The clients that state a cluster time which can be true. One that has never answered a probe after a
+    /// minute shows none; one that has, and is silent now, is a carrier that agrees with none. If the server
+    /// has slept and knows which members had a vote, only these in that minute; those of them that have not
+    /// come back yet count as carriers that agree with none.
     pub(super) fn carriers<'a>(&self, votes: u32, electorate: Electorate<'a>) -> Carriers<'a> {
         let had_votes = votes < CONSENT_AFTER && self.had_voters_before_sleep();
-        let may_be_silent = votes < CONSENT_AFTER;
+        let may_be_silent = |member: &MemberReading<'_>| votes < CONSENT_AFTER || member.was_measured;
         let plausible = |member: &&MemberReading<'_>| {
-            member.reading.map_or(may_be_silent, |reading| self.implausible(&reading).is_none())
+            member.reading.map_or(may_be_silent(member), |reading| self.implausible(&reading).is_none())
         };
         let members: Vec<&MemberReading<'_>> = electorate
             .clients
@@ -106,7 +113,7 @@ impl Timekeeper {
             .filter(plausible)
             .collect();
         let weight: Weight = members.iter().map(|member| member.weight).sum();
-        let weight = if had_votes { weight.max(self.voters.weight()) } else { weight };
+        let weight = if had_votes { weight.max(self.voters) } else { weight };
         Carriers { members, weight, had_votes }
     }
 
@@ -142,7 +149,7 @@ impl Timekeeper {
         let is_over = manual_adjustment.end() <= base(carried.median);
         let supports = kept.is_some_and(|kept| kept.supports(carried.median));
         supporting += if supports { electorate.own } else { Weight::ZERO };
-        if is_over && self.may_consent(votes, now) {
+        if is_over && carriers.are_heard() && self.may_consent(votes, now) {
             let shown = carried.median + manual_adjustment.added_at(base(carried.median));
             let own = if supports { Weight::ZERO } else { electorate.own };
             let all = Electorate { own, ..electorate };
@@ -245,7 +252,8 @@ impl Timekeeper {
             Some((ballot.vote.offset, ballot.vote.weight, member.has_vote || !asks_voters))
         };
         let times: Vec<(Span, Weight, bool)> = carriers.members.iter().filter_map(time).collect();
-        self.may_consent(votes, now) && !self.misses_voters(votes, now, electorate) && no_two_agree(times)
+        let are_heard = carriers.are_heard() && !self.misses_voters(votes, now, electorate);
+        self.may_consent(votes, now) && are_heard && no_two_agree(times)
     }
 
     /// Whether the time may be taken from what clocks consent to, and not only from a majority of carriers:
@@ -258,7 +266,7 @@ impl Timekeeper {
     fn misses_voters(&self, votes: u32, now: Raw, electorate: Electorate<'_>) -> bool {
         let is_back = |member: &&MemberReading<'_>| member.is_voter() && self.ballot(now, member).is_some();
         let back: Weight = electorate.clients.iter().filter(is_back).map(|member| member.weight).sum();
-        self.had_voters_before_sleep() && back < self.voters.weight() && votes < VOTERS_AWAITED
+        self.had_voters_before_sleep() && back < self.voters && votes < VOTERS_AWAITED
     }
 
     /// Whether the server has had the cluster's time, and has not restarted, and clients with a vote are
@@ -434,16 +442,20 @@ fn all_votes(electorate: Electorate<'_>, carriers: &Carriers<'_>) -> Weight {
     if carriers.had_votes { carriers.weight } else { electorate.votes() }
 }
 
-/// Whether there are several groups of clocks, and none that is asked is within the maximum window of one of
-/// another group. Each clock has an offset, a weight, and whether it is asked; those of one group have one
-/// vote together.
+/// Whether there are several clocks, and none that is asked is within the maximum window of another one,
+/// those of its own group aside: together, these have one vote. If all have no more than that, they may be of
+/// one group, and half of them must agree. Each clock has an offset, a weight, and whether it is asked.
 fn no_two_agree(mut times: Vec<(Span, Weight, bool)>) -> bool {
     times.sort_unstable();
-    let are_several = |clocks: &[(Span, Weight, bool)]| {
-        clocks.iter().map(|(_, weight, _)| *weight).sum::<Weight>() > Weight::ONE
+    let weight =
+        |clocks: &[(Span, Weight, bool)]| -> Weight { clocks.iter().map(|(_, weight, _)| *weight).sum() };
+    let all = weight(&times);
+    let agree = |run: &[(Span, Weight, bool)]| match all > Weight::ONE {
+        true => weight(run) > Weight::ONE,
+        false => weight(run).is_majority_of(all),
     };
     let mut runs = times.chunk_by(|one, other| other.0 - one.0 <= MAX_WINDOW);
-    are_several(&times) && !runs.any(|run| are_several(run) && run.iter().any(|(_, _, is_asked)| *is_asked))
+    times.len() > 1 && !runs.any(|run| agree(run) && run.iter().any(|(_, _, is_asked)| *is_asked))
 }
 
 /// The cluster that more than half of the carriers name, by weight, which may be 0: none. `None`: there is no

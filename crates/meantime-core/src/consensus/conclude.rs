@@ -20,18 +20,20 @@ impl Timekeeper {
     ) -> Conclusion {
         let (own, member_readings) = (electorate.own, electorate.clients);
         // A removed member does not count as a member.
-        let some_removed = member_readings.iter().any(|member| member.removed);
+        let some_removed = member_readings.iter().any(MemberReading::is_removed);
         let voters: Cow<'_, [MemberReading<'_>]> = match some_removed {
-            true => member_readings.iter().filter(|member| !member.removed).copied().collect(),
+            true => member_readings.iter().filter(|member| !member.is_removed()).copied().collect(),
             false => member_readings.into(),
         };
         let mut conclusion = Conclusion::blank(round, voters.len());
         let voters = Electorate { own, clients: &voters };
         self.contradicted = false;
         let manual_before = self.manual_part(now);
-        if !matches!(self.phase, Phase::Listening(_)) {
-            self.voters.observe(now, voters.voters(), self.config.interval.times(VOTERS_REMEMBERED));
-        }
+        self.voters = match self.phase {
+            Phase::Steady => voters.voters(),
+            // Some may be gone for the moment.
+            Phase::Listening(_) | Phase::Following(_) => self.voters.max(voters.voters()),
+        };
         match self.phase {
             // The time is not given yet.
             Phase::Listening(_) if self.is_relay() => {}
@@ -78,10 +80,7 @@ impl Timekeeper {
         let mut voters = core::mem::take(&mut conclusion.judgements).into_iter();
         conclusion.judgements = member_readings
             .iter()
-            .map(|member| if member.removed { removed(member) } else { voters.next().flatten() })
+            .map(|member| if member.is_removed() { removed(member) } else { voters.next().flatten() })
             .collect();
     }
 }
-
-/// In intervals: machines lose their network, and with it their clients, some time before they sleep.
-const VOTERS_REMEMBERED: i64 = 24;

@@ -3,7 +3,7 @@
 use super::ensemble::EnsembleObservation;
 use super::noise::{Ballot, deviation_of_median};
 use super::reading::{Conclusion, Electorate, MemberReading, PhaseTransition};
-use super::timekeeper::{Phase, Timekeeper};
+use super::timekeeper::{CONSENT_AFTER, Phase, Timekeeper};
 use super::vote::{self, Agreement, VoteReading};
 use super::weight::Weight;
 use super::window::MAX_WINDOW;
@@ -66,8 +66,20 @@ impl Timekeeper {
             ballot.is_some_and(|ballot| time.includes(&ballot.vote, MAX_WINDOW))
         };
         let clients = electorate.clients.iter().filter(has_it).map(|member| member.weight);
-        let all: Weight = [self.plausible_clients(electorate), electorate.own].into_iter().sum();
+        let away = self.voters_away(now, electorate);
+        let all: Weight = [self.plausible_clients(electorate), electorate.own, away].into_iter().sum();
         own.into_iter().chain(clients).sum::<Weight>().is_majority_of(all)
+    }
+
+    /// What the clients count that had a vote and are not here, in the first minute after a restart or a
+    /// sleep: they are still on their way.
+    fn voters_away(&self, now: Raw, electorate: Electorate<'_>) -> Weight {
+        if self.has_listened_for(CONSENT_AFTER.into(), now) {
+            return Weight::ZERO;
+        }
+        let mut away = self.voters;
+        away -= electorate.voters();
+        away
     }
 
     /// Where the time from which the server began to follow is now, minus the server's oscillator, and how
@@ -119,7 +131,7 @@ impl Timekeeper {
         let reading = member.reading.filter(|reading| self.implausible(reading).is_none())?;
         let offset = reading.phase + self.timescale.frequency().over(now - reading.at);
         let vote = VoteReading { offset, error: reading.excess, weight: member.weight };
-        Some(Ballot { reading, vote, was_excluded: member.excluded })
+        Some(Ballot { reading, vote, was_excluded: member.exclusion.is_some() })
     }
 
     /// Updates the ensemble with this round's `phase` of the members' time, and sets the server's clock from

@@ -52,6 +52,7 @@ impl Timekeeper {
         let frequency = self.prior.map_or(Frequency::ZERO, |(frequency, _)| frequency);
         let correction = self.timescale.set(raw, phase, frequency, Adjustment::Step);
         (self.cluster, self.manual_adjustment) = (new_cluster, ManualAdjustment::NONE);
+        self.utc.note_set_time();
         self.ensemble = Ensemble::with_prior(self.prior);
         self.recipients = Recipients::All;
         self.become_steady();

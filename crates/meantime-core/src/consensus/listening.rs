@@ -4,7 +4,9 @@
 use super::adoption::REST;
 use super::ensemble::Ensemble;
 use super::founding;
-use super::reading::{Candidate, Conclusion, Electorate, MemberJudgement, PhaseReading, PhaseTransition};
+use super::reading::{
+    Candidate, Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
+};
 use super::timekeeper::{CONSENT_AFTER, MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
 use super::weight::Weight;
@@ -43,9 +45,9 @@ impl Timekeeper {
         }
         self.undecided_reason = UndecidedReason::Waiting;
         self.phase = Phase::Listening(votes + 1);
-        self.voters.observe_return(electorate.voters());
         self.arrivals.observe(now, electorate.votes(), self.config.interval);
         let carriers = self.carriers(votes, electorate);
+        let arrive = carriers.are_there() && !self.arrivals.are_over(now, self.config.interval);
         // Those with a vote may have lost the network with the sleep of the machine.
         let awaits_voters = votes < CONSENT_AFTER && self.had_voters_before_sleep();
         if self.are_half_of_clients(&carriers, electorate) {
@@ -58,7 +60,7 @@ impl Timekeeper {
                 && self.adopt(votes, now, electorate, &carriers, new_cluster, conclusion);
             if !adopted && self.has_waited_for(votes, now, electorate, &carriers) {
                 self.first_vote(now, electorate, new_cluster, Among::All, conclusion);
-            } else if !adopted && votes >= MAX_WAITING_VOTES && !awaits_voters {
+            } else if !adopted && votes >= MAX_WAITING_VOTES && !awaits_voters && !arrive {
                 self.first_vote(now, electorate, new_cluster, Among::Newcomers, conclusion);
             }
             return;
@@ -69,7 +71,6 @@ impl Timekeeper {
         }
         // The clients of a server that has restarted may still be on their way.
         let has_restarted = self.kept.is_some() || self.cluster != ClusterId(0) || carriers.are_there();
-        let arrive = carriers.are_there() && !self.arrivals.are_over(now, self.config.interval);
         if arrive || (has_restarted && !self.has_listened_for(LISTENED_AFTER_RESTART, now)) {
             return;
         }
@@ -121,7 +122,11 @@ impl Timekeeper {
         let resumed = own.zip(self.well_kept(now)).filter(|_| vote.majority);
         // A single carrier of another time than the one which the server has kept may be wrong.
         let is_outvoted = !waits && resumed.is_some_and(|(_, kept)| is_alone(electorate, kept.cluster));
-        let takes_time = !is_outvoted && self.takes_time(electorate, &candidates, &vote.kept);
+        let may_be_near = |it: &MemberReading<'_>| {
+            it.state.has_cluster_time() && it.reading.is_none() && (waits || it.was_measured)
+        };
+        let takes_time = electorate.clients.iter().any(may_be_near)
+            || (!is_outvoted && self.takes_time(electorate, &candidates, &vote.kept));
         if among == Among::Newcomers && (takes_time || !vote.majority) {
             // Until the server has waited for them, there is nothing for the operator to do.
             if !waits {
@@ -190,6 +195,7 @@ impl Timekeeper {
     /// A new cluster begins with this time, minus the server's oscillator.
     fn begin_cluster(&mut self, now: Raw, phase: Span, cluster: ClusterId, conclusion: &mut Conclusion) {
         (self.cluster, self.manual_adjustment) = (cluster, ManualAdjustment::NONE);
+        self.utc.note_set_time();
         self.forget_kept();
         self.set_first_time(now, phase, conclusion);
     }

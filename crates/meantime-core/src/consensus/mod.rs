@@ -43,7 +43,6 @@ mod conclude;
 mod ensemble;
 mod following;
 mod founding;
-mod known_voters;
 mod leading_law;
 mod listening;
 mod manual_adjustment;

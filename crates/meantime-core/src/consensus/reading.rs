@@ -18,10 +18,10 @@ pub struct MemberReading<'a> {
     pub manual_adjustment: Option<&'a ManualAdjustment>,
     /// Its newest reading that is not too old; `None`: not heard.
     pub reading: Option<PhaseReading>,
-    /// Whether the vote before this one left it out.
-    pub excluded: bool,
-    /// Whether an operator has taken its vote away: the vote ignores this clock.
-    pub removed: bool,
+    /// Whether it has answered a probe since it has registered, however long ago.
+    pub was_measured: bool,
+    /// Why the vote before this one left it out; `None`: it did not.
+    pub exclusion: Option<Exclusion>,
     /// What its reading counts in a vote that it takes part in.
     pub weight: Weight,
     /// Whether it takes part in the votes of a cluster that has a time: its group has agreed for some time.
@@ -31,6 +31,11 @@ pub struct MemberReading<'a> {
 }
 
 impl MemberReading<'_> {
+    /// Whether an operator has taken its vote away: the vote ignores this clock.
+    pub fn is_removed(&self) -> bool {
+        self.exclusion == Some(Exclusion::Removed)
+    }
+
     /// Whether it takes part in the votes of a cluster that has a time.
     pub(super) fn is_voter(&self) -> bool {
         self.has_vote && self.state.has_cluster_time()

@@ -77,7 +77,7 @@ impl Timekeeper {
             let reading = member.reading.filter(|reading| self.implausible(reading).is_none())?;
             let (offset, error) = (self.offset(&reading).span(), reading.excess);
             let vote = VoteReading { offset, error, weight: member.weight };
-            Some(Ballot { reading, vote, was_excluded: member.excluded })
+            Some(Ballot { reading, vote, was_excluded: member.exclusion.is_some() })
         };
         let mut clients: Vec<Ballot> = voters().filter_map(ballot).collect();
         let noise = typical_noise(&clients);

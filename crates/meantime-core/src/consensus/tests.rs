@@ -106,6 +106,7 @@ struct TestClient {
     state: ClientState,
     removed: bool,
     has_vote: bool,
+    was_measured: bool,
     adjustment: Frequency,
 }
 
@@ -124,8 +125,8 @@ impl TestClient {
             cluster: if carries { ClusterId(5) } else { ClusterId(0) },
             manual_adjustment: Some(&ManualAdjustment::NONE),
             reading,
-            excluded: false,
-            removed: self.removed,
+            was_measured: self.was_measured,
+            exclusion: self.removed.then_some(Exclusion::Removed),
             weight: Weight::ONE,
             has_vote: self.has_vote,
             frequency: Some(FrequencyReport { adjustment: self.adjustment, error: CLIENTS_ERROR })
@@ -133,7 +134,13 @@ impl TestClient {
         }
     }
 
+    /// One that has never answered a probe.
     fn unheard(self) -> TestClient {
+        TestClient { phase: None, was_measured: false, ..self }
+    }
+
+    /// One that has answered probes, and is silent now.
+    fn silent(self) -> TestClient {
         TestClient { phase: None, ..self }
     }
 
@@ -148,7 +155,7 @@ fn new_member(phase: Span) -> TestClient {
 
 fn member(phase: Span) -> TestClient {
     let (state, adjustment) = (ClientState::Synchronized, Frequency::ZERO);
-    TestClient { phase: Some(phase), state, removed: false, has_vote: true, adjustment }
+    TestClient { phase: Some(phase), state, removed: false, has_vote: true, was_measured: true, adjustment }
 }
 
 #[test]
@@ -480,7 +487,7 @@ fn a_server_that_slept_still_knows_its_frequency() {
     story.round(&fast(0));
     (1..40).for_each(|round| _ = story.round(&fast(round)));
     assert_eq!(story.timekeeper.phase, Phase::Steady);
-    story.timekeeper.wake_up(story.now, HOUR);
+    story.timekeeper.wake_up(story.now, HOUR, Weight::ZERO);
     (40..42).for_each(|round| _ = story.round(&fast(round)));
     assert_eq!(story.timekeeper.state(), ClientState::Synchronized);
     assert!((story.timekeeper.timescale.frequency() - KNOWN).ppb().abs() < 300.0);

@@ -2,7 +2,6 @@
 
 use super::arrivals::Arrivals;
 use super::ensemble::{self, Ensemble, EnsembleObservation};
-use super::known_voters::KnownVoters;
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
 use super::relay_state::Relay;
@@ -52,8 +51,9 @@ pub struct Timekeeper {
     pub(super) kept: Option<KeptTime>,
     /// The time that was kept is known less and less well since then.
     pub(super) kept_since: Raw,
-    /// The clients with a vote.
-    pub(super) voters: KnownVoters,
+    /// What the clients with a vote count, as they were in the last round of a server with the cluster's
+    /// time; then, the most that have been there, and may return.
+    pub(super) voters: Weight,
     /// Whether the server's machine has slept since its clock had the cluster's time: the server knows the
     /// clients with a vote, and its own clock is not to be trusted.
     pub(super) slept: bool,
@@ -127,7 +127,7 @@ impl Timekeeper {
             undecided_reason: UndecidedReason::NoClients,
             kept: config.kept,
             kept_since: raw,
-            voters: KnownVoters::default(),
+            voters: Weight::ZERO,
             slept: false,
             arrivals: Arrivals::new(raw),
             followed_from: (raw, Span::ZERO),
@@ -241,8 +241,8 @@ impl Timekeeper {
 
     /// The oscillator stood still for `slept`. The server's own clock is set as well as the machine knows,
     /// and is not trusted any more: the server listens, sends no corrections, and adopts the members' time,
-    /// as after a restart.
-    pub fn wake_up(&mut self, raw: Raw, slept: Span) {
+    /// as after a restart. Clients with a vote that are gone for the moment, and count `gone`, may return.
+    pub fn wake_up(&mut self, raw: Raw, slept: Span, gone: Weight) {
         let sure = self.frequency_error(raw).filter(|error| saved_state::is_worth_saving(*error));
         let learned =
             sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, Boot::Same)));
@@ -255,6 +255,9 @@ impl Timekeeper {
         }
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
+        self.utc.note_sleep(slept);
+        // Those that were gone before an earlier sleep are counted already.
+        self.voters = if self.slept { self.voters.max(gone) } else { [self.voters, gone].into_iter().sum() };
         self.slept = self.cluster != ClusterId(0);
         self.listen_from(raw);
         self.clear_doubt();
@@ -264,7 +267,7 @@ impl Timekeeper {
 
     /// Whether the server's machine has slept, and clients had a vote before.
     pub(super) fn had_voters_before_sleep(&self) -> bool {
-        self.slept && self.voters.weight() > Weight::ZERO
+        self.slept && self.voters > Weight::ZERO
     }
 
     /// Begins to listen, or has no client any more.

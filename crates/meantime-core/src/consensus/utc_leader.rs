@@ -120,7 +120,14 @@ impl UtcLeader {
         self.known = Ensemble::default();
     }
 
-    /// An operator sets the time: that it was UTC before says nothing any more.
+    /// The oscillator stood still for so long, in which the time was held over.
+    pub(super) fn note_sleep(&mut self, slept: Span) {
+        if let Some((_, error)) = &mut self.at_utc {
+            *error += HOLDOVER.over(slept);
+        }
+    }
+
+    /// The time is set, by an operator or a first vote: that it was UTC before says nothing any more.
     pub(super) fn note_set_time(&mut self) {
         self.at_utc = None;
     }

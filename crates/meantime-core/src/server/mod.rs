@@ -675,7 +675,8 @@ impl Node for Server {
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {
-        self.context.timekeeper.wake_up(now.raw, slept);
+        let gone = registrar::note_sleep(&mut self.context, now);
+        self.context.timekeeper.wake_up(now.raw, slept, gone);
         // Measurements across the pause are wrong, and so are corrections by the time before it.
         self.rounds.cancel();
         self.corrections.cancel();

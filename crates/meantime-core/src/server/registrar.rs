@@ -3,7 +3,7 @@
 //! It stores nothing about a client that has not proved its address, and no answer is larger than the
 //! request.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use core::hash::BuildHasher;
 
@@ -18,8 +18,11 @@ use super::groups;
 use super::handles::Slot;
 use super::member::{Member, NewMember};
 use super::members::Members;
+use crate::consensus::Weight;
+use crate::event::Exclusion;
 use crate::peer::Peer;
 use crate::time::{Monotonic, Now, Span};
+use crate::view::GroupView;
 use crate::wire::{Body, Challenge, Header, KeyId, Register, Reject, RejectReason, SessionId, VERSION};
 use crate::{Fate, Path, ServerEvent, Transmit};
 
@@ -257,9 +260,23 @@ fn report_replacement(
 
 /// Remembers that the group of a member has a vote.
 fn remember_vote(context: &mut Context, now: Now, slot: Slot) {
-    let has_vote = context.members.get(slot).is_some_and(Member::has_vote);
-    let Some(group) = group_hash(context, slot).filter(|_| has_vote) else { return };
-    context.members.remembered().remember(now.mono, group, context.config.max_clients);
+    let counts = |member: &&Member| member.has_vote() && member.exclusion != Some(Exclusion::Removed);
+    let Some(weight) = context.members.get(slot).filter(counts).map(Member::weight) else { return };
+    let Some(group) = group_hash(context, slot) else { return };
+    context.members.remembered().remember(now.mono, group, weight, context.config.max_clients);
+}
+
+/// The machine has slept: forgets the votes of clients that had gone long before, and returns what the others
+/// count that are gone. Machines lose their network, and with it their clients, some time before they sleep.
+pub(super) fn note_sleep(context: &mut Context, now: Now) -> Weight {
+    let group = |member: &Member| groups::group_of(&context.config, member, context.members.local(member));
+    let hasher = context.members.hasher();
+    let voters = context.members.iter().filter(|member| member.has_vote()).map(group);
+    let present: BTreeMap<u64, GroupView> = voters.map(|group| (hasher.hash_one(group), group)).collect();
+    let is_any_here = present.values().any(|group| *group != GroupView::ServersMachine);
+    let memory = context.config.interval.times(VOTERS_REMEMBERED);
+    let is_present = |group| present.contains_key(&group);
+    context.members.remembered().note_sleep(now.mono, memory, is_any_here, is_present)
 }
 
 /// Gives a new member the vote that its group has had. While the server follows its members, one without
@@ -289,6 +306,8 @@ fn was_just_admitted(members: &Members, now: Now, request: Request<'_>) -> bool 
     same.any(|member| member.admitted_ago(now.mono) < MIN_SESSION)
 }
 
+/// In intervals, for how long before a sleep clients with a vote may have been gone that return after it.
+const VOTERS_REMEMBERED: i64 = 24;
 /// Nonces beyond this number are discarded before their cookies expire. An attacker that can cause so many
 /// departures can also register as a client.
 const MAX_DEPARTED: usize = 1_023;

@@ -155,7 +155,7 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     let new_cluster = ClusterId(context.rng.next_u64().max(1));
     let electorate = Electorate { own: weights.own, clients: &readings };
     let conclusion = context.timekeeper.conclude(round, now.raw, electorate, new_cluster);
-    let unheard = readings.iter().filter(|member| member.reading.is_none() && !member.removed).count();
+    let unheard = readings.iter().filter(|member| member.reading.is_none() && !member.is_removed()).count();
     (conclusion, unheard)
 }
 

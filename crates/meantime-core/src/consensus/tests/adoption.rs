@@ -172,7 +172,7 @@ fn machines_that_start_in_1970_do_not_outvote_those_that_carry_the_time() {
 #[test]
 fn a_server_that_slept_keeps_its_cluster_id() {
     let mut story = Story::steady(3);
-    story.timekeeper.wake_up(story.now, SECOND);
+    story.timekeeper.wake_up(story.now, SECOND, Weight::ZERO);
     for _ in 0..3 {
         story.round += 1;
         story.now += SECOND.times(5);
@@ -339,7 +339,7 @@ fn a_server_that_has_kept_the_time_of_another_cluster_adopts_that_of_its_only_cl
 #[test]
 fn a_server_that_slept_among_divided_members_says_so_and_can_be_told_the_time() {
     let mut story = Story::steady(4);
-    story.timekeeper.wake_up(story.now, HOUR);
+    story.timekeeper.wake_up(story.now, HOUR, Weight::ZERO);
     let clients = [Span::ZERO, Span::ZERO, SECOND, SECOND].map(member);
     for rounds in (1..=12).rev() {
         assert_eq!(story.round(&clients).transition, None);

@@ -18,6 +18,8 @@ pub(super) struct Participant {
     pub says_adjustment: bool,
     /// In these rounds, as bits, it is not heard.
     pub lost: u64,
+    /// In these rounds, as bits, it has not been heard for so long that its last reading does not count.
+    pub gaps: u64,
     /// It answers no probe at all.
     pub is_silent: bool,
     pub has_vote: bool,
@@ -51,6 +53,7 @@ pub(super) fn node(phase: Span, carries: bool, lost: u64) -> Participant {
         ramp,
         says_adjustment,
         lost,
+        gaps: 0,
         is_silent: false,
         has_vote: false,
         agreed: 0,
@@ -72,9 +75,9 @@ impl Participant {
             state: self.state,
             cluster: self.cluster,
             manual_adjustment: Some(&self.adjustment),
-            reading: Some(reading).filter(|_| !self.is_silent),
-            excluded: false,
-            removed: false,
+            reading: Some(reading).filter(|_| !self.is_silent && self.gaps >> (round % 64) & 1 == 0),
+            was_measured: !self.is_silent,
+            exclusion: None,
             weight: self.weight,
             has_vote: self.has_vote,
             frequency: None,

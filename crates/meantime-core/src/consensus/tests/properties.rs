@@ -80,8 +80,9 @@ fn restart() -> impl Strategy<Value = Restart> {
         let losses = (any::<u64>(), any::<u64>());
         let good_group = (offset(), 0_u8..4, losses, sizes).prop_map(|(phase, kind, (a, b), size)| {
             let carries = kind > 0;
-            let node = node(if carries { Span::ZERO } else { phase }, carries, a & b & a.rotate_left(9));
-            group(vec![node; size])
+            let lost = a & b & a.rotate_left(9);
+            let node = node(if carries { Span::ZERO } else { phase }, carries, lost);
+            group(vec![Participant { gaps: lost & b.rotate_left(5), ..node }; size])
         });
         // The server is good, too. The bad groups say the same, or each what it likes.
         let alike = (bad_group(), 0..=good).prop_map(|(nodes, count)| vec![nodes; count]);

@@ -152,7 +152,7 @@ fn a_carrier_that_answers_no_probe_does_not_block_the_first_vote() {
             let mut readings: Vec<MemberReading<'_>> =
                 nodes.iter().map(|node| node.reading(story.round, story.now)).collect();
             if lost != 0 {
-                readings[3].reading = None;
+                (readings[3].reading, readings[3].was_measured) = (None, false);
             }
             let end = story.timekeeper.conclude(story.round, story.now, electorate(&readings), FRESH);
             end.transition == Some(PhaseTransition::Agreed)
@@ -329,4 +329,41 @@ fn two_clients_of_one_group_that_agree_do_not_prevent_the_first_vote() {
     let told: Vec<_> = (0..14).filter_map(|_| round(&mut story, &mut nodes).transition).collect();
     assert_eq!(told, [PhaseTransition::Agreed]);
     assert_eq!(shown(&story), Span::ZERO);
+}
+
+#[test]
+fn a_carrier_that_falls_silent_leaves_the_time_to_no_others() {
+    for others in [[59_800, 59_900], [29_000, 29_000]] {
+        let good = member(Span::ZERO);
+        let bad = others.map(|ms| member(Span::from_millis(ms)));
+        let mut story = Story::begin();
+        for _ in 0..20 {
+            assert_eq!(story.round(&[good, good, bad[0], bad[1]]).report.outcome, Outcome::Listening);
+        }
+        for silent in [[good.silent(), good], [good.silent(); 2]] {
+            let end = story.round(&[silent[0], silent[1], bad[0], bad[1]]);
+            assert_eq!(end.report.outcome, Outcome::Listening, "{others:?}");
+        }
+    }
+}
+
+#[test]
+fn a_carrier_that_was_not_heard_yet_is_not_outvoted_by_newcomers_within_a_minute() {
+    let mut story = Story::begin();
+    let (unheard, newcomer) = (member(SECOND.times(20)).unheard(), new_member(SECOND));
+    for _ in 0..12 {
+        assert_eq!(story.round(&[unheard, newcomer]).transition, None);
+    }
+    let clients = [member(SECOND.times(20)), newcomer];
+    let told: Vec<_> = (0..3).filter_map(|_| story.round(&clients).transition).collect();
+    assert_eq!(told, [PhaseTransition::Adopted]);
+}
+
+#[test]
+fn clients_of_one_group_that_have_drifted_apart_take_a_first_vote() {
+    let mut story = Story::begin();
+    let apart = [0, 60, 120].map(|ms| carrier(Span::from_millis(ms)));
+    let mut nodes = participant::group(apart.to_vec());
+    let told: Vec<_> = (0..14).filter_map(|_| round(&mut story, &mut nodes).transition).collect();
+    assert_eq!(told, [PhaseTransition::Agreed]);
 }

@@ -10,7 +10,7 @@ use super::*;
 /// A server with so many clients with a vote, whose machine has slept.
 fn awake(clients: usize) -> Story {
     let mut story = Story::steady(clients);
-    story.timekeeper.wake_up(story.now, HOUR);
+    story.timekeeper.wake_up(story.now, HOUR, Weight::ZERO);
     story
 }
 
@@ -27,7 +27,7 @@ fn transitions(story: &mut Story, rounds: u32, clients: &[TestClient]) -> Vec<Ph
 #[test]
 fn members_that_come_back_late_after_a_sleep_leave_the_time_to_no_few() {
     let mut story = Story::steady(3);
-    story.timekeeper.wake_up(story.now, HOUR);
+    story.timekeeper.wake_up(story.now, HOUR, Weight::ZERO);
     let (silent, liar) = (member(Span::ZERO).unheard(), member(HOUR.times(5)));
     for _ in 0..4 {
         assert_eq!(story.round(&[silent, silent, liar]).transition, None);
@@ -44,7 +44,7 @@ fn members_that_come_back_late_after_a_sleep_leave_the_time_to_no_few() {
 fn newcomers_do_not_found_another_time_before_those_with_a_vote_are_back_after_a_sleep() {
     for early in [0, 1] {
         let mut story = Story::steady(3);
-        story.timekeeper.wake_up(story.now, HOUR);
+        story.timekeeper.wake_up(story.now, HOUR, Weight::ZERO);
         let silent = member(Span::ZERO).unheard();
         for _ in 0..4 {
             assert_eq!(story.round(&[silent, silent, silent]).transition, None);
@@ -77,7 +77,7 @@ fn a_second_sleep_and_a_network_that_was_gone_before_make_no_server_forget_who_h
         // The clients are gone before the machine sleeps.
         transitions(&mut story, 6, &[]);
         for _ in 0..sleeps {
-            story.timekeeper.wake_up(story.now, HOUR);
+            story.timekeeper.wake_up(story.now, HOUR, Weight::votes(3));
             transitions(&mut story, 3, &[]);
         }
         let strangers = [stranger(HOUR.times(5)); 2];
@@ -147,6 +147,15 @@ fn strangers_that_agree_with_those_with_a_vote_get_none_by_that() {
 }
 
 #[test]
+fn clients_with_a_vote_from_before_that_return_are_outvoted_by_those_that_were_there() {
+    let mut story = Story::steady(2);
+    // Two were there a while ago, and may return; they are bad.
+    story.timekeeper.wake_up(story.now, HOUR, Weight::votes(2));
+    let bad = [member(HOUR.times(5)); 2];
+    assert_eq!(transitions(&mut story, 12, &bad), []);
+}
+
+#[test]
 fn a_liar_with_a_vote_does_not_divide_the_members_if_a_stranger_agrees_with_one_of_them() {
     let mut story = awake(2);
     let shown = story.timekeeper.shown_phase(story.now);
@@ -163,6 +172,8 @@ struct Sleep {
     /// Good ones without a vote, which carry the cluster's time or none.
     newcomers: Vec<Participant>,
     strangers: Vec<Participant>,
+    /// So many of the strangers had a vote some time before, and were gone.
+    returning: usize,
     /// In which round each of the good ones is back.
     back: Vec<u32>,
     /// How far the server's clock is off after the sleep.
@@ -174,7 +185,8 @@ struct Sleep {
 fn voter() -> impl Strategy<Value = Participant> {
     (any::<u64>(), any::<u64>(), 0..6).prop_map(|(a, b, silent)| {
         let lost = a & b & a.rotate_left(9);
-        Participant { has_vote: true, is_silent: silent == 0, ..node(Span::ZERO, true, lost) }
+        let (is_silent, gaps) = (silent == 0, lost & b.rotate_left(5));
+        Participant { has_vote: true, is_silent, gaps, ..node(Span::ZERO, true, lost) }
     })
 }
 
@@ -197,10 +209,13 @@ fn sleep() -> impl Strategy<Value = Sleep> {
         let back = collection::vec(1_u32..10, good + newcomers);
         let (good, newcomers) = (collection::vec(voter(), good), collection::vec(newcomer(), newcomers));
         let own = (-1_000_i64..1_000).prop_map(Span::from_millis);
-        (good, newcomers, bad, back, own, proptest::option::of(1_u32..12)).prop_map(
-            |(good, newcomers, (mut bad, strangers), back, own, sleeps_again)| {
-                bad.iter_mut().for_each(|node| node.has_vote = true);
-                Sleep { good, bad, newcomers, strangers, back, own, sleeps_again }
+        let sleeps = (proptest::option::of(1_u32..12), 0_usize..3);
+        (good, newcomers, bad, back, own, sleeps).prop_map(
+            |(good, newcomers, (mut bad, mut strangers), back, own, (sleeps_again, returning))| {
+                bad.iter_mut().chain(strangers.iter_mut().take(returning)).for_each(|node| {
+                    node.has_vote = true;
+                });
+                Sleep { good, bad, newcomers, strangers, returning, back, own, sleeps_again }
             },
         )
     })
@@ -212,7 +227,7 @@ impl Sleep {
     fn has_enough(&self) -> bool {
         let heard = self.good.iter().filter(|node| !node.is_silent).count();
         let bad = self.bad.len() + self.strangers.len();
-        heard >= 2 && heard >= self.bad.len() && heard + self.newcomers.len() >= bad
+        heard >= 2 && heard >= self.bad.len() + self.returning && heard + self.newcomers.len() >= bad
     }
 
     /// Whether the server must find its time: no client is bad, and all are heard.
@@ -225,7 +240,8 @@ impl Sleep {
     fn run(self) -> (Span, Phase) {
         let voters = self.good.len();
         let mut story = Story::steady(voters + self.bad.len());
-        story.timekeeper.wake_up(story.now, HOUR);
+        let gone = Weight::votes(self.returning);
+        story.timekeeper.wake_up(story.now, HOUR, gone);
         let base = story.timekeeper.shown_phase(story.now);
         let scale = &mut story.timekeeper.timescale;
         scale.set(story.now, base + self.own, scale.frequency(), Adjustment::Step);
@@ -235,7 +251,7 @@ impl Sleep {
         let (mut moved, mut decided_at) = (Span::ZERO, None);
         for round in 1..=150 {
             if self.sleeps_again == Some(round) {
-                story.timekeeper.wake_up(story.now, Span::ZERO);
+                story.timekeeper.wake_up(story.now, Span::ZERO, gone);
             }
             story.now += SECOND.times(5);
             let is_here = |index: &usize| self.back.get(*index).is_none_or(|back| round >= *back);

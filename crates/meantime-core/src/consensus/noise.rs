@@ -32,7 +32,7 @@ pub(super) fn error(reading: &PhaseReading, typical: Span, max: Span) -> Span {
 
 /// How much more than usual the median of the server's own clock, which is read exactly, and of these
 /// readings may be off: the lower median of their errors. Readings with half of the votes are known at least
-/// so exactly, and the other half, all of which may be bad, does not raise it.
+/// so exactly. Bad ones, if they are less than half, raise it at most to the largest of the good ones.
 pub(super) fn error_of_median(own: Weight, ballots: &[Ballot]) -> Span {
     let errors = ballots.iter().map(|ballot| (ballot.vote.error, ballot.vote.weight));
     vote::lower_median(core::iter::once((Span::ZERO, own)).chain(errors)).unwrap_or_default()

@@ -112,8 +112,10 @@ impl Timekeeper {
             .filter(|member| member.state.has_cluster_time() && (member.has_vote || !had_votes))
             .filter(plausible)
             .collect();
-        let weight: Weight = members.iter().map(|member| member.weight).sum();
-        let weight = if had_votes { weight.max(self.voters) } else { weight };
+        let weight = match had_votes {
+            true => self.voters,
+            false => members.iter().map(|member| member.weight).sum(),
+        };
         Carriers { members, weight, had_votes }
     }
 
@@ -329,7 +331,7 @@ impl Timekeeper {
         Some(KeptPhase {
             phase: base - Timestamp::from_nanos(now.as_nanos()),
             reach: kept.error + MAX_WINDOW,
-            decides: kept.error <= MAX_WINDOW,
+            decides: self.exactly_kept(now).is_some(),
         })
     }
 

@@ -33,14 +33,19 @@ impl Arrivals {
             self.last = now;
         }
         self.votes = votes;
-        // The server's oscillator may run slower than the clock that its rounds follow.
-        self.is_quiet = now - self.last >= interval.times(2) - interval.over(10);
+        self.is_quiet = has_lasted(now - self.last, interval, 2);
     }
 
     /// Whether no client has been added lately, or some have been for too long.
     pub(super) fn are_over(&self, now: Raw, interval: Span) -> bool {
         self.is_quiet || now - self.first >= interval.times(MAX_ARRIVAL)
     }
+}
+
+/// Whether this is at least so many intervals. The server's oscillator may run slower than the clock that its
+/// rounds follow.
+pub(super) fn has_lasted(span: Span, interval: Span, intervals: i64) -> bool {
+    span >= interval.times(intervals) - interval.over(10)
 }
 
 /// In intervals, how long clients that are added one after another delay a decision.

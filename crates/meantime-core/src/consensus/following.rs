@@ -25,7 +25,7 @@ impl Timekeeper {
         conclusion.report.outcome = Outcome::Unsure;
         let voters: Vec<&MemberReading<'_>> =
             electorate.clients.iter().filter(|member| member.is_voter()).collect();
-        let votes = voters.iter().map(|member| member.weight).sum();
+        let votes = electorate.voters();
         conclusion.report.members = voters.len() + 1;
         conclusion.report.votes = [electorate.own, votes].into_iter().sum();
         let is_of_most = |time: &Agreement| self.is_time_of_most(now, time.median, electorate);

@@ -7,7 +7,7 @@ use super::founding;
 use super::reading::{
     Candidate, Conclusion, Electorate, MemberJudgement, MemberReading, PhaseReading, PhaseTransition,
 };
-use super::timekeeper::{CONSENT_AFTER, MAX_WAITING_VOTES, Phase, Timekeeper};
+use super::timekeeper::{MAX_WAITING_VOTES, Phase, Timekeeper};
 use super::vote;
 use super::weight::Weight;
 use crate::event::{Adjustment, Exclusion, Outcome, UndecidedReason};
@@ -49,7 +49,7 @@ impl Timekeeper {
         let carriers = self.carriers(votes, electorate);
         let arrive = carriers.are_there() && !self.arrivals.are_over(now, self.config.interval);
         // Those with a vote may have lost the network with the sleep of the machine.
-        let awaits_voters = votes < CONSENT_AFTER && self.had_voters_before_sleep();
+        let awaits_voters = carriers.have_stayed();
         if self.are_half_of_clients(&carriers, electorate) {
             self.undecided_reason = UndecidedReason::WaitingForCarriers;
             // By the end of two intervals each client of a server that has restarted has sent a heartbeat,

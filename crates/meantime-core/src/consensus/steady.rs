@@ -45,9 +45,10 @@ impl Timekeeper {
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);
         let is_relay = self.is_relay();
-        if !is_relay && (vote.doubts_server() || vote.suspects_server()) {
+        let doubts = vote.doubts_server();
+        if !is_relay && (doubts || vote.suspects_server()) {
             conclusion.report.outcome = Outcome::ServerInDoubt;
-            match vote.doubts_server() {
+            match doubts {
                 true => self.doubt_own_clock(now, &vote, conclusion),
                 false => self.count_doubtful_round(now),
             }

@@ -1,6 +1,6 @@
 //! The timekeeper's state: what it shows to the outside, and its changes from phase to phase.
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, has_lasted};
 use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
@@ -302,9 +302,7 @@ impl Timekeeper {
 
     /// Whether the server has listened for at least so many intervals.
     pub(super) fn has_listened_for(&self, intervals: i64, now: Raw) -> bool {
-        let interval = self.config.interval;
-        // Its oscillator may run slower than the clock that its rounds follow.
-        now - self.listens_since >= interval.times(intervals) - interval.over(10)
+        has_lasted(now - self.listens_since, self.config.interval, intervals)
     }
 
     /// The client's clock minus the cluster's time, at the reading.

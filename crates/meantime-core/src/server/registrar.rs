@@ -269,10 +269,9 @@ fn remember_vote(context: &mut Context, now: Now, slot: Slot) {
 /// The machine has slept: forgets the votes of clients that had gone long before, and returns what the others
 /// count that are gone. Machines lose their network, and with it their clients, some time before they sleep.
 pub(super) fn note_sleep(context: &mut Context, now: Now) -> Weight {
-    let group = |member: &Member| groups::group_of(&context.config, member, context.members.local(member));
-    let hasher = context.members.hasher();
-    let voters = context.members.iter().filter(|member| member.has_vote()).map(group);
-    let present: BTreeMap<u64, GroupView> = voters.map(|group| (hasher.hash_one(group), group)).collect();
+    let voters = context.members.iter().filter(|member| member.has_vote());
+    let groups = voters.map(|member| group_of(context, member));
+    let present: BTreeMap<u64, GroupView> = groups.map(|group| (hash_of(context, group), group)).collect();
     let is_any_here = present.values().any(|group| *group != GroupView::ServersMachine);
     let memory = context.config.interval.times(VOTERS_REMEMBERED);
     let is_present = |group| present.contains_key(&group);
@@ -293,9 +292,15 @@ fn recall_vote(context: &mut Context, now: Now, slot: Slot) {
 
 /// The hash of a member's group, by which its vote is remembered.
 fn group_hash(context: &Context, slot: Slot) -> Option<u64> {
-    let member = context.members.get(slot)?;
-    let group = groups::group_of(&context.config, member, context.members.local(member));
-    Some(context.members.hasher().hash_one(group))
+    Some(hash_of(context, group_of(context, context.members.get(slot)?)))
+}
+
+fn group_of(context: &Context, member: &Member) -> GroupView {
+    groups::group_of(&context.config, member, context.members.local(member))
+}
+
+fn hash_of(context: &Context, group: GroupView) -> u64 {
+    context.members.hasher().hash_one(group)
 }
 
 /// Whether the member at this address, of this process or of this name, was admitted only a moment ago. A

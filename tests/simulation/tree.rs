@@ -232,4 +232,29 @@ fn a_client_that_leaves_a_relay_for_the_root_keeps_its_time() {
     assert_eq!(tree.machines[6].broken, 0);
 }
 
+/// A leaf whose relay has slept has a bound that holds, or none, at every look.
+#[test]
+fn a_relay_that_slept_leads_no_leaf_astray() {
+    for (slept, wrong) in [(8, 80), (8, 2_000), (60, -30), (60, -700)] {
+        let mut tree = small_tree();
+        tree.suspend(2, Span::from_secs(slept), Span::from_millis(wrong));
+        let woken = tree.now();
+        let mut without = 0;
+        for step in 1..=2_000 {
+            tree.run(woken + TENTH.times(step));
+            let (off, leaf) = (tree.off(6), tree.read(6));
+            let bound = leaf.bound.unwrap_or(Span::MAX);
+            assert!(
+                off.abs() <= bound,
+                "{wrong} ms: {step} tenths later it is off by {off}, more than {bound}"
+            );
+            let most = Span::from_micros(if step < 600 { 150 } else { 20 });
+            assert!(off.abs() < most, "{wrong} ms: {step} tenths later it is off by {off}");
+            without += usize::from(leaf.bound.is_none());
+        }
+        assert_eq!((tree.machines[6].broken, without), (0, 0), "{wrong} ms");
+        assert_eq!(tree.read(6).state, ClientState::Synchronized);
+    }
+}
+
 const TENTH: Span = Span::from_millis(100);

@@ -26,6 +26,8 @@ pub(super) struct Machine {
     pub(super) server: Option<Server>,
     /// How often its client has reported that its bound was broken.
     pub(super) broken: usize,
+    /// Whether it is suspended.
+    asleep: bool,
 }
 
 impl Machine {
@@ -42,7 +44,7 @@ impl Machine {
         let client = parent.map(|_| Client::new(ClientConfig::default(), bytes, start));
         let config = ServerConfig { relay: parent.is_some(), ..ServerConfig::default() };
         let server = serves.then(|| Server::new(config, [number as u8 + 100; 32], start));
-        Machine { number, oscillator, parent, client, server, broken: 0 }
+        Machine { number, oscillator, parent, client, server, broken: 0, asleep: false }
     }
 
     /// Gives the client an input, and the server the time that the client follows after it.
@@ -68,6 +70,17 @@ impl Machine {
         }
     }
 
+    /// It was suspended for so long, and its oscillator stood still; its processes are told `told`.
+    fn resume(&mut self, at: Span, slept: Span, told: Span) {
+        self.asleep = false;
+        if let HostClock::Oscillator(oscillator) = &mut self.oscillator {
+            oscillator.jump(at, -slept);
+        }
+        let now = self.oscillator.now(at);
+        self.with_client(at, |client| client.node.handle_suspended(now, told));
+        self.with_server(|server| server.node.handle_suspended(now, told));
+    }
+
     /// What its clock shows: its client's, if it has one.
     fn read(&mut self, at: Span) -> ClockReading {
         let raw = self.oscillator.now(at).raw;
@@ -87,6 +100,9 @@ impl Endpoint for Machine {
     }
 
     fn deadline(&self) -> Option<Span> {
+        if self.asleep {
+            return None;
+        }
         let client = self.client.as_ref().and_then(Node::poll_timeout);
         let server = self.server.as_ref().and_then(Node::poll_timeout);
         [client, server].into_iter().flatten().min().map(|deadline| deadline - monotonic(Span::ZERO))
@@ -98,6 +114,9 @@ impl Endpoint for Machine {
     }
 
     fn receive(&mut self, at: Span, flights: &[Flight]) {
+        if self.asleep {
+            return;
+        }
         let parent = self.parent.map(address);
         for flight in flights {
             match Some(flight.from) == parent {
@@ -143,6 +162,14 @@ impl Tree {
             let is_lost = *loss > 0.0 && lost.random_bool(*loss);
             !is_lost && Some(flight.from) != silent
         });
+    }
+
+    /// Suspends a machine for so long. Afterwards its processes are told that it was longer by `wrong`.
+    pub(super) fn suspend(&mut self, number: usize, slept: Span, wrong: Span) {
+        self.machines[number].asleep = true;
+        self.run(self.now() + slept);
+        let at = self.now();
+        self.machines[number].resume(at, slept, slept + wrong);
     }
 
     pub(super) fn now(&self) -> Span {

@@ -22,7 +22,7 @@ use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::{CorrectionView, RefusalView};
-use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, NodeId};
+use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, SessionId};
 use crate::{ClientConfig, ClientEvent, ClockReading};
 
 /// The published clock, its estimators and its limits.
@@ -33,8 +33,10 @@ pub(super) struct MemberClock {
     discipline: ClientDiscipline,
     bound: Bound,
     rate: RateFollower,
-    /// The server whose scale the clock follows.
-    scale_of: NodeId,
+    /// The session whose server's scale the clock follows.
+    scale_of: SessionId,
+    /// The session.
+    session: SessionId,
     awareness: AdjustmentAwareness,
     /// The last refusal, and when it was; `None`: the last correction was accepted.
     refused: Option<(Monotonic, RefusalView)>,
@@ -56,7 +58,8 @@ impl MemberClock {
             discipline,
             bound: Bound::unknown(now.raw, config.drift_allowance),
             rate: RateFollower::default(),
-            scale_of: NodeId::default(),
+            scale_of: SessionId::default(),
+            session: SessionId::default(),
             awareness: AdjustmentAwareness::aware(now.raw),
             refused: None,
             refusal_reported: now.mono,
@@ -202,6 +205,7 @@ impl MemberClock {
         outbox: &mut Outbox,
     ) {
         self.published.begin_session();
+        self.session = header.session;
         let missed = self.rate.rebase(now.mono, header, rate);
         match self.refuses_change(now.raw, missed) {
             // None of it is followed: later changes count from here.
@@ -407,7 +411,7 @@ impl MemberClock {
         }
         let manual_part = proposal.difference - (proposal.phase - self.published.phase(now.raw));
         let before = self.published.follow(now.raw, &proposal, adjustment, &told, cluster);
-        self.scale_of = self.rate.server();
+        self.scale_of = self.session;
         if outcome == BurstOutcome::Followed && adjustment == Adjustment::Slew {
             self.published.confirm_start();
         }

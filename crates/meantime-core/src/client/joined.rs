@@ -104,7 +104,7 @@ impl Joined {
         joined.server_time.note_adjustment(now.raw, header, clock);
         clock.begin_session(now, header, welcome.rate, welcome.interval, outbox);
         if !welcome.relay {
-            clock.leave_relay(now.raw, header.sender);
+            clock.leave_relay(now.raw);
         }
         joined
     }

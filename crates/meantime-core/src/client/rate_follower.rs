@@ -23,11 +23,6 @@ impl RateFollower {
         self.rate
     }
 
-    /// The server whose commands these are: that of the session.
-    pub(super) fn server(&self) -> NodeId {
-        self.server
-    }
-
     /// A new session begins with this rate command. Returns the change that the client has missed: of the
     /// server that it has followed before, the difference; another server counts from another zero.
     pub(super) fn rebase(&mut self, now: Monotonic, header: &Header, rate: Frequency) -> Frequency {

@@ -15,11 +15,12 @@
 
 use super::leading_law::LeadingPace;
 use super::reading::Recipients;
+use super::relay_state::Relay;
 use super::timekeeper::{Phase, Timekeeper};
 use crate::event::Adjustment;
 use crate::relayed_time::ExternalTime;
 use crate::time::{Frequency, Raw, Span};
-use crate::wire::{ClusterId, ManualAdjustment, RelayedTime};
+use crate::wire::{ManualAdjustment, RelayedTime};
 
 impl Timekeeper {
     /// Whether the time is given from outside.
@@ -42,7 +43,7 @@ impl Timekeeper {
             return false;
         };
         let begins = self.phase != Phase::Steady;
-        if self.cluster == ClusterId(0) {
+        if self.relayed.is_none() {
             self.timescale.set(raw, time.phase_at(raw), time.frequency, Adjustment::Step);
         }
         if self.cluster != time.cluster {
@@ -54,6 +55,18 @@ impl Timekeeper {
             self.become_steady();
         }
         begins
+    }
+
+    /// The machine has slept. The scale is another one from now on, without a line; it shows what base time
+    /// is as far as the machine knows.
+    pub(super) fn abandon_scale(&mut self, raw: Raw) {
+        if let Some(relay) = &mut self.relay {
+            *relay = Relay::default();
+            let phase =
+                self.timescale.phase_at(raw) + self.relayed.difference_at(self.timescale.estimate(raw));
+            self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
+            self.relayed = RelayedTime::NONE;
+        }
     }
 
     /// The server counts manual time adjustments by itself: the server above may have been replaced by one

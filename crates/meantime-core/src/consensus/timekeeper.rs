@@ -247,12 +247,10 @@ impl Timekeeper {
         let learned =
             sure.map(|error| (self.timescale.frequency(), saved_state::aged(error, slept, Boot::Same)));
         self.prior = learned.or(self.prior);
+        self.abandon_scale(raw);
         let phase = self.timescale.phase_at(raw) + slept;
         self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
         self.recipients = Recipients::None;
-        if let Some(relay) = &mut self.relay {
-            relay.given = None;
-        }
         self.ensemble = Ensemble::with_prior(self.prior);
         self.forget_kept();
         self.utc.note_sleep(slept);

@@ -337,6 +337,16 @@ impl Server {
         Ok(change)
     }
 
+    /// Ends all sessions: the clients register again, and so learn that the time by which the server measures
+    /// them is another one.
+    fn end_all_sessions(&mut self, now: Now) {
+        let mut from = 0;
+        while let Some(slot) = self.context.members.next(from) {
+            self.registrar.dismiss(&mut self.context, now, slot);
+            from = slot + 1;
+        }
+    }
+
     /// Ends the session of the client at this address, and tells it why.
     fn expel(&mut self, now: Now, address: SocketAddr) {
         let Some(slot) = self.context.members.find(address) else { return };
@@ -681,6 +691,9 @@ impl Node for Server {
         self.rounds.cancel();
         self.corrections.cancel();
         self.context.members.discard_measurements();
+        if self.context.timekeeper.is_relay() {
+            self.end_all_sessions(now);
+        }
         self.context.references.forget();
         self.context.events.push(ServerEvent::Suspended { slept });
     }

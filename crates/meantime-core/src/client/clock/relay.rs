@@ -8,7 +8,7 @@ use crate::client::published_clock::ToldTime;
 use crate::event::Adjustment;
 use crate::relayed_time::ExternalTime;
 use crate::time::{Frequency, Raw, Span};
-use crate::wire::{NodeId, RelayedTime};
+use crate::wire::RelayedTime;
 
 impl MemberClock {
     /// The time that the clock follows, for a server on the same machine; `None`: the clock has none.
@@ -36,18 +36,19 @@ impl MemberClock {
     }
 
     /// A session begins with this server, which is no relay: its scale shows base time.
-    pub(in crate::client) fn leave_relay(&mut self, raw: Raw, server: NodeId) {
+    pub(in crate::client) fn leave_relay(&mut self, raw: Raw) {
         if !self.published.relayed().is_none() {
             self.change_scale(raw, RelayedTime::NONE);
         }
-        self.scale_of = server;
+        self.scale_of = self.session;
     }
 
-    /// The relay of the session, whose cluster's time the clock has, tells this. A change that needs a step
-    /// takes effect with the correction behind it, or is refused with it.
+    /// The relay of the session, whose cluster's time the clock has, tells this. A relay may begin another
+    /// scale between two sessions. A change that needs a step takes effect with the correction behind it, or
+    /// is refused with it.
     pub(in crate::client) fn follow_relayed(&mut self, raw: Raw, relayed: RelayedTime, outbox: &mut Outbox) {
-        if self.scale_of != self.rate.server() {
-            self.scale_of = self.rate.server();
+        if self.scale_of != self.session {
+            self.scale_of = self.session;
             self.change_scale(raw, relayed);
             return;
         }

@@ -137,3 +137,25 @@ fn a_relay_whose_time_is_not_known_any_more_corrects_nobody() {
         story.timekeeper.set_external_time(story.now, Some(given(story.now, Span::ZERO, Frequency::ZERO)))
     );
 }
+
+#[test]
+fn a_relay_that_slept_has_no_line_and_then_a_scale_that_begins_at_the_given_time() {
+    let mut story = relay();
+    story
+        .timekeeper
+        .set_external_time(story.now, Some(given(story.now, Span::ZERO, Frequency::from_ppm(3.0))));
+    (0..300).for_each(|_| drop(story.round(&[])));
+    let moved = given(story.now, Span::from_micros(40), Frequency::from_ppm(3.5));
+    story.timekeeper.set_external_time(story.now, Some(moved));
+    assert!(!story.timekeeper.is_brisk());
+    let shown = story.timekeeper.base_time(story.now);
+    story.timekeeper.wake_up(story.now, Span::from_secs(60), Weight::ZERO);
+    assert_eq!(story.timekeeper.base_time(story.now) - shown, Span::from_secs(60));
+    assert_eq!(*story.timekeeper.relayed(), RelayedTime::NONE);
+    assert_eq!(story.timekeeper.recipients(), Recipients::None);
+    let time = given(story.now, Span::from_secs(61), Frequency::from_ppm(4.0));
+    assert!(story.timekeeper.set_external_time(story.now, Some(time)));
+    let relayed = story.timekeeper.relayed();
+    assert_eq!((relayed.difference, relayed.rate), (Span::ZERO, Frequency::ZERO));
+    assert!(story.timekeeper.is_brisk(), "its frequency is learned anew");
+}

@@ -436,6 +436,30 @@ fn a_client_that_moves_to_a_server_with_the_same_time_has_no_broken_bound() {
 }
 
 #[test]
+fn a_line_that_a_client_does_not_show_yet_counts_for_its_bound() {
+    let mut pair = moved_to_another_cluster(Span::from_micros(20));
+    let (now, jump) = (pair.server_now(), Span::from_millis(300));
+    let jumped = ExternalTime { phase: jump, ..shown_by_the_oscillator(now.raw) };
+    pair.server.set_external_time(now, Some(jumped));
+    for _ in 0..3 {
+        pair.run_altering(6.0, |message| !matches!(message.body, Body::Correction(_)));
+        let (client, server) =
+            (pair.client.read(pair.client_now().raw), pair.server.read(pair.server_now().raw));
+        let (bound, apart) = (client.bound.expect("it has a bound"), (client.time - server.time).abs());
+        assert!(apart > Span::from_millis(299), "it waits for the correction: {apart}");
+        assert!(bound >= apart && bound < apart + Span::from_millis(1), "{bound} for {apart}");
+        let given = pair.client.external_time(pair.client_now()).and_then(|time| time.bound);
+        assert!(given.is_some_and(|given| given >= apart), "{given:?} for {apart}");
+    }
+    assert_eq!(broken(&mut pair).len(), 1, "the relay's time has jumped once");
+    pair.run(12.0);
+    let apart =
+        (pair.client.read(pair.client_now().raw).time - pair.server.read(pair.server_now().raw).time).abs();
+    assert!(apart < Span::from_micros(100), "{apart}");
+    assert!(pair.client.read(pair.client_now().raw).bound < Some(Span::from_millis(2)));
+}
+
+#[test]
 fn a_server_that_proves_nothing_cannot_step_a_client_silently() {
     for learning in [true, false] {
         let mut pair = Pair::agreed();

@@ -19,8 +19,10 @@ pub(super) struct PublishedClock {
     cluster: ClusterId,
     /// The scale of its server: base time, unless the server is a relay.
     scale: Timescale,
-    /// Base time against the scale.
+    /// Base time against the scale, as the clock shows it.
     relayed: RelayedTime,
+    /// The same as the relay has told last, if the clock does not show that yet.
+    newer: Option<RelayedTime>,
     /// The manual adjustment; none while the clock has no cluster time.
     manual: ManualAdjustment,
     /// The clock minus its oscillator when it had no cluster time; `None`: its first time is confirmed, by a
@@ -37,6 +39,7 @@ impl PublishedClock {
             cluster: ClusterId::default(),
             scale: Timescale::free_running(raw),
             relayed: RelayedTime::NONE,
+            newer: None,
             manual: ManualAdjustment::NONE,
             start: None,
         }
@@ -87,9 +90,19 @@ impl PublishedClock {
         &self.scale
     }
 
-    /// Base time against the scale.
+    /// Base time against the scale, as the clock shows it.
     pub(super) fn relayed(&self) -> &RelayedTime {
         &self.relayed
+    }
+
+    /// The same as the relay has told last: bounds are of that.
+    pub(super) fn newest_relayed(&self) -> &RelayedTime {
+        self.newer.as_ref().unwrap_or(&self.relayed)
+    }
+
+    /// The relay has told this, and the clock does not show it yet.
+    pub(super) fn note_newer(&mut self, relayed: RelayedTime) {
+        self.newer = Some(relayed);
     }
 
     /// The scale's time minus the oscillator's reading, as published.
@@ -110,8 +123,16 @@ impl PublishedClock {
     /// Its maximum distance from what the cluster's clocks show, if it is within `bound` of its server's
     /// scale; `None`: unknown.
     pub(super) fn bound(&self, raw: Raw, bound: Span) -> Option<Span> {
-        let reach = self.relayed.reach(self.scale_time(raw), bound)?;
+        let reach = self.base_reach(self.scale_time(raw), bound)?;
         Some(self.manual.reach(self.base_time(raw), reach))
+    }
+
+    /// The distance from base time of what the clock makes of `scale`, if that is within `bound` of its
+    /// server's scale; `None`: unknown.
+    pub(super) fn base_reach(&self, scale: Timestamp, bound: Span) -> Option<Span> {
+        let newest = self.newest_relayed();
+        let behind = newest.difference_at(scale) - self.relayed.difference_at(scale);
+        Some(newest.reach(scale, bound)? + behind.abs())
     }
 
     /// By how much the scale changes for a clock that shows the same and follows a server of this cluster
@@ -213,7 +234,7 @@ impl PublishedClock {
             let base = manual.base_of(self.time(raw));
             self.scale.show(raw, relayed.scale_of(base));
         }
-        (self.relayed, self.manual) = (relayed, manual);
+        (self.relayed, self.newer, self.manual) = (relayed, None, manual);
     }
 
     /// The clock follows another server's scale from now on, which is ahead of the one before by `ahead` and
@@ -228,7 +249,7 @@ impl PublishedClock {
         let (phase, frequency) = (self.scale.phase_at(raw) + ahead, self.scale.frequency() + faster);
         self.scale.set(raw, phase, frequency, Adjustment::Step);
         self.scale.show(raw, relayed.scale_of(shown));
-        self.relayed = relayed;
+        (self.relayed, self.newer) = (relayed, None);
     }
 
     /// The cluster's rate has changed; a clock without cluster time ignores that.
@@ -263,7 +284,7 @@ impl PublishedClock {
         let scale = self.scale.estimate(raw);
         let shown = self.manual.shown(self.relayed.base_of(scale));
         let phase = self.scale.phase_at(raw) + slept + (shown - scale);
-        (self.relayed, self.manual) = (RelayedTime::NONE, ManualAdjustment::NONE);
+        (self.relayed, self.newer, self.manual) = (RelayedTime::NONE, None, ManualAdjustment::NONE);
         self.scale.set(raw, phase, self.scale.frequency(), Adjustment::Step);
         self.state = ClientState::Unsynchronized;
     }

@@ -15,6 +15,8 @@ impl MemberClock {
     pub(in crate::client) fn external_time(&self, raw: Raw, interval: Option<Span>) -> Option<ExternalTime> {
         let known = self.estimate(raw)?;
         let (scale, relayed) = (self.published.scale(), self.published.relayed());
+        let newest = self.published.newest_relayed();
+        let apart = Frequency::from_ratio((newest.rate - relayed.rate).ratio().abs());
         let (phase, frequency, shown) = (scale.phase_at(raw), scale.frequency(), scale.estimate(raw));
         let rate = (1.0 + frequency.ratio()) * (1.0 + relayed.rate.ratio()) - 1.0;
         let rho = self.rho(raw);
@@ -26,9 +28,9 @@ impl MemberClock {
             at: raw,
             phase: phase + relayed.difference_at(shown),
             frequency: Frequency::from_ratio(rate),
-            bound: bound.and_then(|bound| relayed.reach(shown, bound)),
-            growth: growth + relayed.growth_at(shown),
-            acceleration: acceleration + relayed.acceleration,
+            bound: bound.and_then(|bound| self.published.base_reach(shown, bound)),
+            growth: growth + newest.growth_at(shown) + apart,
+            acceleration: acceleration + newest.acceleration,
             error: self.error_of(raw, &known, Span::ZERO)?,
             frequency_error: self.frequency_error(&known),
             manual_adjustment: *self.published.manual(),
@@ -53,7 +55,7 @@ impl MemberClock {
             return;
         }
         let scale = self.published.scale_time(raw);
-        let known = self.published.relayed();
+        let known = self.published.newest_relayed();
         let apart = (relayed.difference_at(scale) - known.difference_at(scale)).abs();
         let bounds = known.bound_at(scale).zip(relayed.bound_at(scale));
         if let Some(gap) = bounds.map(|(one, other)| apart - one - other).filter(|gap| *gap > Span::ZERO) {
@@ -61,7 +63,9 @@ impl MemberClock {
         }
         let missed = self.published.missed_relayed(raw, &relayed);
         let refused = self.refuses_change(raw, relayed.rate).is_some();
-        if !refused && self.limits.adjustment_for(missed) == Adjustment::Slew {
+        if refused || self.limits.adjustment_for(missed) == Adjustment::Step {
+            self.published.note_newer(relayed);
+        } else {
             let told = ToldTime { relayed, manual: *self.published.manual() };
             self.published.set_told(raw, &told, Adjustment::Slew);
         }
@@ -71,7 +75,7 @@ impl MemberClock {
     /// are known against base time, so all that is learned and proved is kept.
     fn change_scale(&mut self, raw: Raw, relayed: RelayedTime) {
         let rho = self.rho(raw);
-        let known = *self.published.relayed();
+        let known = *self.published.newest_relayed();
         let before = self.published.scale().estimate(raw);
         let after = relayed.scale_of(known.base_of(before));
         let rate = 1.0 + self.published.frequency().ratio();

@@ -395,6 +395,7 @@ fn shown_by_the_oscillator(at: Raw) -> ExternalTime {
         phase: Span::ZERO,
         frequency: Frequency::ZERO,
         bound: Some(Span::ZERO),
+        bound_until: None,
         growth: Frequency::ZERO,
         acceleration: Frequency::ZERO,
         error: Span::ZERO,

@@ -4,7 +4,7 @@ use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
     Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId,
-    Probe, Reference, Register, Reject, RejectReason, RelayedTime, Report, SessionId, Stamps,
+    Probe, Reference, Register, Reject, RejectReason, RelayLead, RelayedTime, Report, SessionId, Stamps,
     StatedReference, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
@@ -241,12 +241,16 @@ fn reserved(kind: Kind, at: usize) -> bool {
 
 /// The bits of a partly reserved byte that have a meaning.
 fn flag_bits(at: usize) -> u8 {
-    if at == 5 { 0b11 } else { 0 }
+    if at == 5 { 0b11_1111 } else { 0 }
 }
 
 fn header() -> Header {
     Header {
-        flags: Flags { state: ClientState::Synchronized, manual_adjustment: 0xa5 },
+        flags: Flags {
+            state: ClientState::Synchronized,
+            manual_adjustment: 0xa5,
+            relay_lead: RelayLead::covering(Span::from_secs(20)).unwrap(),
+        },
         key_id: KeyId(0x0102),
         sender: NodeId(0x0304_0506_0708_090a),
         session: SessionId(0x0b0c_0d0e_0f10_1112),
@@ -372,9 +376,10 @@ fn headers() -> impl Strategy<Value = Header> {
         Just(ClientState::Synchronized),
         Just(ClientState::Holdover)
     ];
-    (states, any::<(u8, u16)>(), any::<(u64, u64)>(), any::<(u32, u32)>()).prop_map(
-        |(state, (setting, key_id), (sender, session), (sequence, round))| Header {
-            flags: Flags { state, manual_adjustment: setting },
+    let leads = (0i64..=4_096).prop_map(|s| RelayLead::covering(Span::from_secs(s)).unwrap());
+    (states, leads, any::<(u8, u16)>(), any::<(u64, u64)>(), any::<(u32, u32)>()).prop_map(
+        |(state, relay_lead, (setting, key_id), (sender, session), (sequence, round))| Header {
+            flags: Flags { state, manual_adjustment: setting, relay_lead },
             key_id: KeyId(key_id),
             sender: NodeId(sender),
             session: SessionId(session),

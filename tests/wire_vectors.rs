@@ -269,7 +269,7 @@ impl Vector {
             other => panic!("flags {other}"),
         };
         Header {
-            flags: Flags { state, manual_adjustment: (flags >> 8) as u8 },
+            flags: Flags { state, manual_adjustment: (flags >> 8) as u8, ..Flags::default() },
             key_id: KeyId(self.number("key_id")),
             sender: NodeId(self.number("sender")),
             session: SessionId(self.number("session")),

@@ -211,7 +211,7 @@ impl Fake {
     fn send(&mut self, at: Span, round: u32, body: Body) {
         self.sequence += 1;
         let own = if self.applied == 0 { ClientState::Unsynchronized } else { ClientState::Synchronized };
-        let flags = Flags { state: self.plan.state.unwrap_or(own), manual_adjustment: 0 };
+        let flags = Flags { state: self.plan.state.unwrap_or(own), manual_adjustment: 0, ..Flags::default() };
         let header = Header {
             flags,
             key_id: self.key.as_ref().map_or(KeyId::NONE, |(id, _)| *id),

@@ -185,6 +185,49 @@ fn all_levels_step_together_when_the_roots_time_is_set() {
     assert!(tree.off(6).abs() < Span::from_micros(20), "{}", tree.off(6));
 }
 
+/// Steps the root's time, and looks until all have made the step and are measured anew: a bound may be
+/// missing for some time, and holds where it is stated. Returns how often a leaf had none.
+fn step_through(intervals: &[i64], loss: f64, seed: u64) -> usize {
+    let intervals: Vec<Span> = intervals.iter().copied().map(Span::from_secs).collect();
+    let below: Vec<usize> = intervals.iter().map(|_| 2).collect();
+    let mut tree = Tree::with_intervals(&levels(&below), loss, Seed(seed), &intervals);
+    let longest = *intervals.iter().max().expect("a server has an interval");
+    // New members are measured between rounds, too, for 24 rounds.
+    tree.run(longest.times(25) + Span::from_secs(7));
+    tree.set_time(Span::from_millis(-2_500), Adjustment::Step);
+    let (begun, leaf) = (tree.now(), tree.machines.len() - 1);
+    let mut without = 0;
+    for step in 1..=16 * longest.as_nanos() / TENTH.as_nanos() {
+        let at = begun + TENTH.times(step);
+        tree.run(at);
+        for number in 1..tree.machines.len() {
+            let (off, bound) = (tree.off(number), tree.read(number).bound);
+            let holds = bound.is_none_or(|bound| off.abs() <= bound);
+            assert!(holds, "{intervals:?} {seed}: at {step} tenths {number} is off by {off}, over {bound:?}");
+        }
+        without += usize::from(tree.read(leaf).bound.is_none());
+    }
+    assert!(tree.machines.iter().all(|machine| machine.broken == 0), "a bound was broken");
+    assert!(tree.off(leaf).abs() < Span::from_micros(50), "{}", tree.off(leaf));
+    without
+}
+
+#[test]
+fn a_manual_time_adjustment_reaches_the_clients_of_a_slow_relay_before_it_begins() {
+    assert_eq!(step_through(&[5, 60], 0.0, 1), 0);
+    assert_eq!(step_through(&[5, 5, 5], 0.0, 1), 0);
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn a_bound_holds_where_a_manual_time_adjustment_arrives_late() {
+    for seed in 1..=4 {
+        step_through(&[5, 60], 0.3, seed);
+        step_through(&[5, 5], 0.4, seed);
+        step_through(&[60, 5], 0.4, seed);
+    }
+}
+
 #[test]
 fn a_relay_whose_server_is_gone_goes_on_serving_and_its_clients_bounds_grow() {
     let mut tree = small_tree();

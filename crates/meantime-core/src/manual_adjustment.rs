@@ -104,10 +104,11 @@ pub fn lead(interval: Span) -> Span {
     interval.times(4).max(MIN_LEAD)
 }
 
-/// An adjustment is announced for so long before it begins. By then a client that has not received it states
-/// no bound any more, even if the server's clock is ahead of the client's and the last datagram was delayed.
-pub fn announcement(interval: Span) -> Span {
-    lead(interval) + MIN_LEAD
+/// An adjustment is announced for so long before it begins, if relays among the members need `below` to pass
+/// it on. By then a client that has not received it states no bound any more, even if the server's clock is
+/// ahead of the client's and the last datagram was delayed.
+pub fn announcement(interval: Span, below: Span) -> Span {
+    lead(interval) + MIN_LEAD + below
 }
 
 /// p: as fast as operating systems let their clocks slew, less 100 ppm for the crystals.

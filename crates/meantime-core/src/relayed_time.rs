@@ -43,6 +43,8 @@ pub struct ExternalTime {
     pub frequency: Frequency,
     /// The maximum error of the phase; `None`: unknown.
     pub bound: Option<Span>,
+    /// After this moment it is unknown, since a manual time adjustment may have begun; `None`: there is none.
+    pub bound_until: Option<Raw>,
     /// How fast the bound grows.
     pub growth: Frequency,
     /// How much faster it grows after each second.
@@ -63,7 +65,8 @@ impl ExternalTime {
 
     /// The maximum error of that; `None`: unknown.
     pub(crate) fn bound_at(&self, raw: Raw) -> Option<Span> {
-        Some(grown(self.bound?, self.growth, self.acceleration, raw - self.at))
+        let bound = self.bound.filter(|_| self.bound_until.is_none_or(|until| raw <= until));
+        Some(grown(bound?, self.growth, self.acceleration, raw - self.at))
     }
 
     /// How fast the maximum error grows then.

@@ -31,7 +31,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    fn new(number: usize, parent: Option<usize>, serves: bool, seed: Seed) -> Machine {
+    fn new(number: usize, parent: Option<usize>, serves: Option<Span>, seed: Seed) -> Machine {
         let error = OscillatorError {
             offset: Span::from_millis(137 * number as i64 - 800),
             drift: Frequency::from_ppm(7.0 * (number % 9) as f64 - 28.0),
@@ -42,8 +42,10 @@ impl Machine {
         let start = oscillator.now(Span::ZERO);
         let bytes = [number as u8 + 1; 32];
         let client = parent.map(|_| Client::new(ClientConfig::default(), bytes, start));
-        let config = ServerConfig { relay: parent.is_some(), ..ServerConfig::default() };
-        let server = serves.then(|| Server::new(config, [number as u8 + 100; 32], start));
+        let server = serves.map(|interval| {
+            let config = ServerConfig { relay: parent.is_some(), interval, ..ServerConfig::default() };
+            Server::new(config, [number as u8 + 100; 32], start)
+        });
         Machine { number, oscillator, parent, client, server, broken: 0, asleep: false }
     }
 
@@ -52,6 +54,7 @@ impl Machine {
         let Some(parent) = self.parent else { return };
         let (address, server, clock) = (address(self.number), address(parent), &mut self.oscillator);
         let Some(node) = &mut self.client else { return };
+        node.set_relay_lead(self.server.as_ref().map_or(Span::ZERO, Server::relay_lead));
         input(&mut Borrowed { node, clock, address, server });
         while let Some(event) = node.poll_event() {
             self.broken += usize::from(matches!(event, ClientEvent::BoundBroken { .. }));
@@ -145,7 +148,19 @@ pub(super) struct Tree {
 impl Tree {
     /// Machine n has the parent `parents[n]`; those with children serve.
     pub(super) fn new(parents: &[Option<usize>], loss: f64, seed: Seed) -> Tree {
-        let serves = |number| parents.contains(&Some(number));
+        Tree::with_intervals(parents, loss, seed, &[])
+    }
+
+    /// The same; the rounds of a machine of level n have the length `intervals[n]`, if there is that.
+    pub(super) fn with_intervals(
+        parents: &[Option<usize>],
+        loss: f64,
+        seed: Seed,
+        intervals: &[Span],
+    ) -> Tree {
+        let depth = |number: usize| std::iter::successors(parents[number], |above| parents[*above]).count();
+        let interval = |number| intervals.get(depth(number)).copied().unwrap_or(Span::from_secs(5));
+        let serves = |number| parents.contains(&Some(number)).then(|| interval(number));
         let machines = parents.iter().enumerate();
         let machines = machines.map(|(number, parent)| Machine::new(number, *parent, serves(number), seed));
         // Timers are late by up to two milliseconds, never early.

@@ -106,9 +106,9 @@ impl AdjustmentAwareness {
         self.lacks_newest
     }
 
-    /// Whether an adjustment that the client does not know may have begun. Servers announce an adjustment for
-    /// some rounds, the length of which is `interval`, before it begins.
-    pub(super) fn may_have_begun(&self, raw: Raw, interval: Span) -> bool {
-        self.lacks_newest && raw - self.since > lead(interval)
+    /// Before which moment no adjustment can begin that the client does not know; `None`: there is none.
+    /// Servers announce an adjustment for some rounds, the length of which is `interval`, before it begins.
+    pub(super) fn may_begin(&self, interval: Span) -> Option<Raw> {
+        self.lacks_newest.then(|| self.since + lead(interval))
     }
 }

@@ -20,6 +20,7 @@ use crate::estimation::discipline::{BurstOutcome, OutlierLimit};
 use crate::estimation::exchange::Exchange;
 use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
+use crate::manual_adjustment::lead;
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::{CorrectionView, RefusalView};
 use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, SessionId};
@@ -140,7 +141,16 @@ impl MemberClock {
 
     /// Whether a manual adjustment may have begun that the clock does not know.
     fn may_miss_adjustment(&self, raw: Raw, interval: Option<Span>) -> bool {
-        interval.is_some_and(|interval| self.awareness.may_have_begun(raw, interval))
+        interval.is_some_and(|interval| self.knows_until(raw, interval).is_some_and(|until| raw > until))
+    }
+
+    /// Until when, as is known at `raw`, no manual adjustment can begin that the clock does not know; `None`:
+    /// as long as the server is heard. A relay's line says so for some rounds.
+    fn knows_until(&self, raw: Raw, interval: Span) -> Option<Raw> {
+        let line = Some(self.published.newest_relayed());
+        let line = line.filter(|line| self.scale_of == self.session && !line.is_none());
+        let told = line.map(|line| raw + (line.at - self.published.scale_time(raw)) + lead(interval));
+        [self.awareness.may_begin(interval), told].into_iter().flatten().min()
     }
 
     /// The guaranteed distance of the clock from cluster time.

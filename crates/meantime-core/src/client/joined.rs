@@ -220,7 +220,7 @@ impl Joined {
             }
             Body::Leave(_) => return Err(SessionEnd::ServerLeft),
             Body::Label(label) => self.handle_label(now, *label),
-            Body::RelayedTime(relayed) => self.handle_relayed_time(now, relayed, clock, outbox),
+            Body::RelayedTime(relayed) => self.handle_relayed_time(now, header, relayed, clock, outbox),
             _ => Fate::Misdirected,
         })
     }
@@ -262,10 +262,12 @@ impl Joined {
         Fate::Accepted
     }
 
-    /// A relay tells how base time stands to its scale.
+    /// A relay tells how base time stands to its scale. A client that lacks the relay's manual adjustment
+    /// takes no line: that its bound holds depends on both knowing the same.
     fn handle_relayed_time(
         &mut self,
         now: Now,
+        header: &Header,
         relayed: &RelayedTime,
         clock: &mut MemberClock,
         outbox: &mut Outbox,
@@ -278,6 +280,10 @@ impl Joined {
         }
         if self.relayed.is_some_and(|known| known.cluster == cluster && known.at >= relayed.at) {
             return Fate::Superseded;
+        }
+        self.server_time.note_adjustment(now.raw, header, clock);
+        if header.flags.manual_adjustment != self.server_time.adjustment().number() {
+            return Fate::Accepted;
         }
         self.relayed = Some(*relayed);
         if clock.follows_cluster(cluster) {

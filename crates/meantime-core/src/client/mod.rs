@@ -46,7 +46,7 @@ use crate::transmit_latency::MinTransmitLatency;
 use crate::view::{ClientView, ManualAdjustmentView};
 use crate::wire::{
     Body, ClusterId, DecodeError, Direction, Flags, Header, KeyId, Kind, Message, Name, NodeId, Reject,
-    RejectReason, Welcome,
+    RejectReason, RelayLead, Welcome,
 };
 use crate::{
     Action, ClientConfig, ClientEvent, ClockReading, Counters, Fate, Node, NodeKeys, Path, StampId, Transmit,
@@ -65,6 +65,8 @@ pub struct Client {
     latency: MinTransmitLatency,
     outbox: Outbox,
     counters: Counters,
+    /// What the nodes below need to be told a manual time adjustment.
+    relay_lead: Span,
 }
 
 /// Whether the client has a session.
@@ -95,6 +97,7 @@ impl Client {
             latency: MinTransmitLatency::default(),
             outbox,
             counters: Counters::default(),
+            relay_lead: Span::ZERO,
             config,
         }
     }
@@ -112,7 +115,16 @@ impl Client {
     /// The time that it follows, for the [`Server`](crate::Server) of a relay, which runs on the same machine
     /// by the same oscillator: its estimate, in which nothing is slewed. `None`: it has no cluster time.
     pub fn external_time(&self, now: Now) -> Option<ExternalTime> {
-        self.clock.external_time(now.raw, self.joined().map(Joined::interval))
+        let known = self.clock.external_time(now.raw, self.joined().map(Joined::interval))?;
+        let bound = known.bound.filter(|_| RelayLead::covering(self.relay_lead).is_some());
+        Some(ExternalTime { bound, ..known })
+    }
+
+    /// The client is part of a relay, whose server needs to be told manual time adjustments so long before
+    /// they begin: [`Server::relay_lead`](crate::Server::relay_lead). If that is more than a datagram can
+    /// say, [`external_time`](Client::external_time) has no bound.
+    pub fn set_relay_lead(&mut self, lead: Span) {
+        self.relay_lead = lead;
     }
 
     /// A snapshot of its state now, without its clock's reading ([`Node::read`]).
@@ -276,7 +288,8 @@ impl Client {
     fn transmit(&mut self, now: Now, round: u32, body: Body) -> Option<Transmit> {
         let peer = self.server?;
         let key_id = self.key_for(&body);
-        let flags = Flags { state: self.clock.published().state(), manual_adjustment: 0 };
+        let relay_lead = RelayLead::covering(self.relay_lead).unwrap_or(RelayLead::LONGEST);
+        let flags = Flags { state: self.clock.published().state(), relay_lead, ..Flags::default() };
         let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
         if let Membership::Joined(joined) = &mut self.membership {
             joined.write_header(now.mono, &mut header);

@@ -100,7 +100,8 @@ impl Timekeeper {
         if self.manual_adjustment.number == 0 { Span::ZERO } else { over.max(Span::ZERO) }
     }
 
-    /// Sets the cluster time by so much, beginning when it has been announced to all members.
+    /// Sets the cluster time by so much, beginning when it has been announced to all members, and when relays
+    /// among them, which need `below` for that, have passed it on.
     ///
     /// # Errors
     /// If that is impossible; then nothing has changed.
@@ -109,6 +110,7 @@ impl Timekeeper {
         raw: Raw,
         by: Span,
         how: Adjustment,
+        below: Span,
     ) -> Result<ManualAdjustment, SetTimeError> {
         if self.is_relay() {
             return Err(SetTimeError::Relay);
@@ -146,7 +148,7 @@ impl Timekeeper {
             number: self.manual_adjustment.number.checked_add(1).unwrap_or(1),
             before: self.manual_adjustment.before + self.manual_adjustment.amount,
             amount: by,
-            start: self.timescale.published(raw) + announcement(self.config.interval),
+            start: self.timescale.published(raw) + announcement(self.config.interval, below),
             step,
         };
         Ok(self.manual_adjustment)

@@ -12,6 +12,7 @@ use super::events::EventQueue;
 use super::handles::{BurstHandle, Slot};
 use super::members::Members;
 use super::reference_table::References;
+use super::relay_leads::RelayLeads;
 use crate::consensus::Timekeeper;
 use crate::time::Span;
 use crate::timers::Timers;
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub timers: Timers<Timer>,
     pub outgoing: VecDeque<QueuedTransmit>,
     pub events: EventQueue,
+    /// What the relays among the members need to pass manual time adjustments on.
+    pub relay_leads: RelayLeads,
     /// How many members that had come with another cluster's time were corrected beyond their bounds since
     /// the last round, and by how much at most.
     pub taken_over: (usize, Span),

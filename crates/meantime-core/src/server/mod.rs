@@ -13,7 +13,7 @@
 //! | `coverage` | which members the guarantee of a round covers; takeovers beyond stated bounds |
 //! | `results` | asks the timekeeper for a decision, stores and reports it |
 //! | `corrections` | sends corrections, and repeats them |
-//! | `manual_adjustment` | announces manual time adjustments |
+//! | `manual_adjustment`, with `relay_leads` | announces manual time adjustments |
 //! | `references`, with `reference_table` and `missing_references` | the times from outside that members offer |
 //! | `groups`, with `remembered_votes` | what each clock counts, and who keeps a vote |
 //! | `removed` | remembers which clients have no vote |
@@ -53,6 +53,7 @@ mod quality;
 mod reference_table;
 mod references;
 mod registrar;
+mod relay_leads;
 mod remembered_votes;
 mod removed;
 mod results;
@@ -81,12 +82,14 @@ use self::members::Members;
 use self::prober::{BurstProgress, Prober};
 use self::reference_table::References;
 use self::registrar::{Registrar, Registration, Request};
+use self::relay_leads::RelayLeads;
 use self::removed::RemovedClients;
 pub use self::removed::VoteChangeError;
 use self::results::RoundResults;
 use self::rounds::RoundScheduler;
 use crate::consensus::{Founded, SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
+use crate::manual_adjustment::announcement;
 use crate::peer::ClientsChange;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::relayed_time::ExternalTime;
@@ -140,6 +143,7 @@ impl Server {
             timekeeper: Timekeeper::new(timekeeper_config, now.raw),
             members: Members::new(hash_key(seed)),
             references: References::default(),
+            relay_leads: RelayLeads::default(),
             timers: Timers::default(),
             outgoing: VecDeque::new(),
             taken_over: (0, Span::ZERO),
@@ -273,6 +277,13 @@ impl Server {
         }
     }
 
+    /// How long before it begins a relay's server has to be told a manual time adjustment, so that the nodes
+    /// below it know of it in time. The client of its machine has to state that:
+    /// [`Client::set_relay_lead`](crate::Client::set_relay_lead).
+    pub fn relay_lead(&self) -> Span {
+        announcement(self.context.config.interval, self.context.relay_leads.longest())
+    }
+
     /// Which times a correct clock can show, by the configuration.
     pub fn plausible_times(&self) -> PlausibleTimes {
         self.context.config.plausible
@@ -387,6 +398,8 @@ impl Server {
         let Some(slot) = self.member_of(path.peer, header.session) else {
             return self.reject_unknown_session(now, path, &seal, message);
         };
+        let lifetime = self.context.config.lifetime();
+        self.context.relay_leads.note(now.mono, header.flags.relay_lead, lifetime);
         match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),

@@ -6,6 +6,7 @@ use super::datagram::{BODY, DATAGRAM_LEN, Datagram, HEADER_LEN, MAGIC, VERSION};
 use super::error::DecodeError;
 use super::id::{NodeId, SessionId};
 use super::tag::KeyId;
+use crate::time::Span;
 
 /// The fields of every datagram, without its magic, version and kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,30 @@ impl ClientState {
     }
 }
 
+/// How long before it begins the nodes below a relay need to be told a manual time adjustment: nothing, or
+/// 2¹ to 2¹² s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RelayLead(u8);
+
+impl RelayLead {
+    /// There are no such nodes.
+    pub const NONE: RelayLead = RelayLead(0);
+
+    /// The longest.
+    pub const LONGEST: RelayLead = RelayLead(LONGEST_LEAD);
+
+    /// The shortest one that is at least so long; `None`: there is none.
+    pub fn covering(span: Span) -> Option<RelayLead> {
+        let mut leads = (0..=LONGEST_LEAD).map(RelayLead);
+        leads.find(|lead| lead.span() >= span)
+    }
+
+    /// How long it is.
+    pub fn span(self) -> Span {
+        if self == RelayLead::NONE { Span::ZERO } else { Span::from_secs(1 << self.0) }
+    }
+}
+
 /// The header's flags: the state of a client, and the number of the newest manual time adjustment that the
 /// sender knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +77,8 @@ pub struct Flags {
     pub state: ClientState,
     /// The number of the newest manual time adjustment that the sender knows; 0: none.
     pub manual_adjustment: u8,
+    /// What the nodes below a client need that is part of a relay; `NONE` in a server's datagrams.
+    pub relay_lead: RelayLead,
 }
 
 impl Flags {
@@ -61,7 +88,8 @@ impl Flags {
             ClientState::Synchronized => 1,
             ClientState::Holdover => 2,
         };
-        state | u16::from(self.manual_adjustment) << ADJUSTMENT_SHIFT
+        let lead = u16::from(self.relay_lead.0) << LEAD_SHIFT;
+        state | lead | u16::from(self.manual_adjustment) << ADJUSTMENT_SHIFT
     }
 
     fn from_bits(bits: u16) -> Result<Flags, DecodeError> {
@@ -71,7 +99,11 @@ impl Flags {
             2 => ClientState::Holdover,
             _ => return Err(DecodeError::Field("client state")),
         };
-        Ok(Flags { state, manual_adjustment: (bits >> ADJUSTMENT_SHIFT) as u8 })
+        let relay_lead = RelayLead((bits >> LEAD_SHIFT) as u8 & LEAD_BITS);
+        if relay_lead.0 > LONGEST_LEAD {
+            return Err(DecodeError::Field("relay lead"));
+        }
+        Ok(Flags { state, manual_adjustment: (bits >> ADJUSTMENT_SHIFT) as u8, relay_lead })
     }
 }
 
@@ -161,6 +193,11 @@ pub fn is_newer(number: u32, than: u32) -> bool {
 
 /// The flag bits that hold the client's state.
 const STATE_BITS: u16 = 0b11;
+/// Above them are four bits for the lead of a relay: its binary logarithm, in seconds.
+const LEAD_SHIFT: u32 = 2;
+const LEAD_BITS: u8 = 0b1111;
+/// 68 minutes: a client without a key that is no relay can make an operator wait no longer.
+const LONGEST_LEAD: u8 = 12;
 /// The upper half of the flags is the number of the newest manual time adjustment.
 const ADJUSTMENT_SHIFT: u32 = 8;
 

@@ -33,7 +33,7 @@ pub use challenge::Challenge;
 pub use correction::{CorrectionMessage, Verdict};
 pub use datagram::{DATAGRAM_LEN, DEFAULT_PORT, Datagram, MAGIC, VERSION};
 pub use error::DecodeError;
-pub use header::{ClientState, Flags, Header, Kind, is_newer};
+pub use header::{ClientState, Flags, Header, Kind, RelayLead, is_newer};
 pub use heartbeat::{Heartbeat, HeartbeatAck};
 pub use id::{ClusterId, NodeId, SessionId};
 pub use label::Label;

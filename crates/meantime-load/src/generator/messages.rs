@@ -138,7 +138,7 @@ impl LoadGenerator {
         // Outside a session sequence numbers have no meaning.
         light.sequence = if light.is_member() { light.sequence.wrapping_add(1) } else { 0 };
         let header = Header {
-            flags: Flags { state: light.state(), manual_adjustment: self.adjustment },
+            flags: Flags { state: light.state(), manual_adjustment: self.adjustment, ..Flags::default() },
             key_id: self.key,
             sender: LightClient::node(self.plan.seed, client),
             session: light.session,
@@ -193,7 +193,7 @@ impl LoadGenerator {
         };
         light.report(number, t2, host, leaves);
         let header = Header {
-            flags: Flags { state: light.state(), manual_adjustment: self.adjustment },
+            flags: Flags { state: light.state(), manual_adjustment: self.adjustment, ..Flags::default() },
             key_id: self.key,
             sender: LightClient::node(self.plan.seed, client),
             session: light.session,

@@ -60,7 +60,7 @@ impl HostileClient {
     fn send(&mut self, round: u32, body: Body) {
         self.sequence += 1;
         let header = Header {
-            flags: Flags { state: self.claims.state, manual_adjustment: 0 },
+            flags: Flags { state: self.claims.state, manual_adjustment: 0, ..Flags::default() },
             sender: self.node,
             session: self.session.unwrap_or_default(),
             sequence: self.sequence,

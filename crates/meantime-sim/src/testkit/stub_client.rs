@@ -95,7 +95,7 @@ impl StubClient {
         self.sequence += 1;
         let state = if self.applied == 0 { ClientState::Unsynchronized } else { ClientState::Synchronized };
         let (sender, session, sequence) = (self.node, self.session, self.sequence);
-        let flags = Flags { state, manual_adjustment: self.adjustment };
+        let flags = Flags { state, manual_adjustment: self.adjustment, ..Flags::default() };
         let key_id = self.key.as_ref().map_or(KeyId::NONE, |(id, _)| *id);
         let mut datagram =
             Message { header: Header { flags, key_id, sender, session, sequence, round }, body }.encode();

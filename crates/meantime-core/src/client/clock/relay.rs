@@ -29,6 +29,7 @@ impl MemberClock {
             phase: phase + relayed.difference_at(shown),
             frequency: Frequency::from_ratio(rate),
             bound: bound.and_then(|bound| self.published.base_reach(shown, bound)),
+            bound_until: interval.and_then(|interval| self.knows_until(raw, interval)),
             growth: growth + newest.growth_at(shown) + apart,
             acceleration: acceleration + newest.acceleration,
             error: self.error_of(raw, &known, Span::ZERO)?,

@@ -35,7 +35,7 @@ impl Story {
 
     /// The time is set at once.
     fn set_time(&mut self, by: Span) -> Result<ManualAdjustment, SetTimeError> {
-        self.timekeeper.set_time(self.now, by, Adjustment::Step)
+        self.timekeeper.set_time(self.now, by, Adjustment::Step, Span::ZERO)
     }
 }
 

@@ -20,6 +20,7 @@ fn given(at: Raw, phase: Span, frequency: Frequency) -> ExternalTime {
         phase,
         frequency,
         bound: Some(Span::from_micros(80)),
+        bound_until: None,
         growth: Frequency::from_ppm(1.0),
         acceleration: Frequency::from_ppm(0.001),
         error: Span::from_micros(1),
@@ -116,7 +117,7 @@ fn manual_adjustments_are_counted_by_the_relay_itself() {
         assert_eq!(number(&story), expected, "{adjustment:?}");
     }
     assert_eq!(
-        story.timekeeper.set_time(now, Span::from_secs(1), Adjustment::Step),
+        story.timekeeper.set_time(now, Span::from_secs(1), Adjustment::Step, Span::ZERO),
         Err(SetTimeError::Relay)
     );
 }

@@ -2,7 +2,7 @@
 
 use meantime_core::ClientEvent;
 use meantime_core::time::Span;
-use meantime_sim::{NodeEvent, Observer, ReportedEvent, Sample, Scenario, Simulation};
+use meantime_sim::{Jitter, NodeEvent, Observer, ReportedEvent, Sample, Scenario, Simulation};
 
 use crate::support::{Running, loss, s, sampled_seeds, seeds, us};
 
@@ -64,6 +64,36 @@ fn few_packets_are_enough_on_a_lan() {
     }
     let rms_us = (squares / seeds.len() as f64).sqrt() * 1e6;
     assert!((0.1..1.55).contains(&rms_us), "{rms_us} µs RMS");
+}
+
+/// When the first minute is over in which all pairs were within 10 µs RMS, from a cold start over 5 ms + 1
+/// ms.
+fn calm_over_far_links(clients: usize, seed: u64, most: Span) -> Span {
+    let (delay, jitter) = (Span::from_millis(5), Jitter::Exponential { mean: Span::from_millis(1) });
+    let scenario = Scenario { clients, delay, jitter, duration: most, ..Scenario::seeded(seed) };
+    let _running = Running(&scenario);
+    let summary = Simulation::new(&scenario).run();
+    assert_eq!(summary.calibration.bound_violations(), 0);
+    summary.calm.expect("there is such a minute")
+}
+
+/// With each pass over the first bursts beginning from a clock of which nothing is known, these took 480, 660,
+/// 660, 540 and 780 s.
+#[test]
+fn a_cold_start_over_far_links_is_not_kept_from_the_truth_by_its_first_bursts() {
+    for seed in [11, 14, 22, 57] {
+        calm_over_far_links(3, seed, s(400));
+    }
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn nine_clocks_agree_within_minutes_of_a_cold_start_over_far_links() {
+    let mut calm: Vec<Span> =
+        seeds(1..21).into_iter().map(|seed| calm_over_far_links(8, seed, s(500))).collect();
+    calm.sort_unstable();
+    println!("a minute within 10 us RMS was over after: {calm:?}");
+    assert!(calm[calm.len() / 2] <= s(180), "{calm:?}");
 }
 
 #[ignore = "long: scripts/check.sh runs it"]

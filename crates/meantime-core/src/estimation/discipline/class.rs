@@ -101,7 +101,8 @@ impl Class {
         self.density.learn(&shares);
     }
 
-    fn likeliest_wander(&self) -> f64 {
+    /// The wander of the filter with the largest weight.
+    pub(super) fn likeliest_wander(&self) -> f64 {
         WANDERS[self.likeliest_place()]
     }
 

@@ -85,6 +85,40 @@ impl Filter {
         self.p[1][1] += q;
     }
 
+    /// What the state says of the instant `dt` seconds earlier, with a covariance `doubt` times as large:
+    /// that of a filter that is to see the same observations again.
+    pub(super) fn earlier(mut self, dt: f64, wander: f64, doubt: f64) -> Filter {
+        self.predict(-dt, 0.0);
+        let q = wander * wander * dt;
+        self.p[0][0] += q * dt * dt / 3.0;
+        self.p[0][1] -= q * dt / 2.0;
+        self.p[1][0] -= q * dt / 2.0;
+        self.p[1][1] += q;
+        for variance in self.p.as_flattened_mut() {
+            *variance *= doubt;
+        }
+        self
+    }
+
+    /// The state with what another one, independent of it, knows of the frequency.
+    pub(super) fn with_frequency_of(mut self, other: &Filter) -> Filter {
+        let column: [f64; STATES] = core::array::from_fn(|i| self.p[i][1]);
+        let total = column[1] + other.p[1][1];
+        let apart = other.z[1] - self.z[1];
+        for i in 0..STATES {
+            self.z[i] += column[i] / total * apart;
+            for j in 0..STATES {
+                self.p[i][j] -= column[i] * column[j] / total;
+            }
+        }
+        self
+    }
+
+    /// Whether it knows the phase better than another.
+    pub(super) fn is_better_than(&self, other: &Filter) -> bool {
+        self.p[0][0] < other.p[0][0]
+    }
+
     /// Adds process noise to both minimum delays together: routes change, and a wrong estimate must not last.
     pub(super) fn add_path_noise(&mut self, by: f64) {
         for (i, j) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
@@ -229,3 +263,26 @@ const FASTEST_FREQUENCY: f64 = 600e-6;
 const STATES: usize = 4;
 /// (10 ps)²: keeps divisions finite on perfect links.
 const MIN_VARIANCE: f64 = 1e-22;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_taken_back_is_the_one_before_with_more_doubt() {
+        let mut filter = Filter::start(10e-3, 3e-6, 200e-6);
+        let before = filter;
+        filter.predict(100.0, 0.0);
+        let back = filter.earlier(100.0, 0.0, 4.0);
+        for i in 0..STATES {
+            assert!((back.z[i] - before.z[i]).abs() < 1e-12);
+            for j in 0..STATES {
+                assert!((back.p[i][j] - 4.0 * before.p[i][j]).abs() < 1e-12, "{i} {j}");
+            }
+        }
+        assert!(before.is_better_than(&back) && !back.is_better_than(&before));
+        assert!(filter.earlier(100.0, 1e-8, 1.0).p[1][1] > before.p[1][1]);
+        let both = before.with_frequency_of(&before);
+        assert!((both.p[1][1] / before.p[1][1] - 0.5).abs() < 1e-9 && both.z[1] == before.z[1]);
+    }
+}

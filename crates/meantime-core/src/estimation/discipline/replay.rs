@@ -6,6 +6,11 @@
 //! the noise, with one filter for each class; a last pass uses the density to compute the state and the
 //! evidence.
 //!
+//! A pass begins with what the pass before has found, taken back to the first burst and doubted ([`DOUBT`]),
+//! so that the first bursts are not interpreted with a clock of which nothing is known. A filter replaces a
+//! truncated Gaussian by a Gaussian after each observation; where its variance is wide beside the edge, that
+//! can leave it far from the truth with a small variance, for minutes.
+//!
 //! At the end a replay takes tens of milliseconds, and the same thread has to answer probes. So a replay has
 //! classes of its own, does a piece of its work with each burst, and replaces the classes when it has reached
 //! the present.
@@ -141,8 +146,9 @@ impl Run {
     }
 
     fn start_pass(&mut self, start: Filter, bursts: &[StoredBurst]) {
-        self.filters = [start; SHARPNESSES.len()];
-        for class in &mut self.classes {
+        let starts = core::array::from_fn(|index| self.start_of_pass(index, start, bursts));
+        self.filters = starts;
+        for (class, start) in self.classes.iter_mut().zip(starts) {
             if self.passes < PASSES {
                 let observed = class.density().observed() / 2.0;
                 class.density_mut().limit_memory(observed);
@@ -153,10 +159,27 @@ impl Run {
             }
         }
     }
+
+    /// The state with which a class begins a pass, before the first burst: after the first pass, what its
+    /// filter has found in the one before.
+    fn start_of_pass(&self, class: usize, start: Filter, bursts: &[StoredBurst]) -> Filter {
+        let mut found = self.filters[class];
+        for (way, by) in bursts.iter().flat_map(|stored| &stored.doubts) {
+            found.inflate_path(*way, *by);
+        }
+        let age = bursts.iter().map(|stored| stored.burst.dt).sum();
+        let found = found.earlier(age, self.classes[class].likeliest_wander(), DOUBT);
+        // A frequency that was known before the first burst is knowledge of another kind, and stays.
+        let is_known = self.passes > 0 && found.is_better_than(&start);
+        if is_known { found.with_frequency_of(&start) } else { start }
+    }
 }
 
 /// The number of passes; all but the last learn the noise.
 const PASSES: usize = 5;
+/// How much wider a pass begins than the one before has ended, in variance: its observations are the same.
+/// With less a wrong state outlives the passes, with more the first bursts are interpreted badly again.
+const DOUBT: f64 = 16.0;
 /// The work per call, in units of a burst processed by one filter of each class: some milliseconds on a slow
 /// machine.
 const PIECE: usize = 128;

@@ -185,6 +185,20 @@ fn all_levels_step_together_when_the_roots_time_is_set() {
     assert!(tree.off(6).abs() < Span::from_micros(20), "{}", tree.off(6));
 }
 
+/// For as long as a step back was, clocks show times for the second time.
+#[test]
+fn lines_that_arrive_just_after_a_step_back_move_no_clock() {
+    for wait in 150..156 {
+        let mut tree = Tree::new(&levels(&[1, 1]), 0.0, Seed(5));
+        tree.run(Span::from_secs(wait));
+        tree.set_time(Span::from_secs(-4), Adjustment::Step);
+        tree.run(Span::from_secs(wait + 70));
+        for number in 1..=2 {
+            assert!(tree.off(number).abs() < Span::from_micros(20), "{wait} s: {}", tree.off(number));
+        }
+    }
+}
+
 /// Steps the root's time, and looks until all have made the step and are measured anew: a bound may be
 /// missing for some time, and holds where it is stated. Returns how often a leaf had none.
 fn step_through(intervals: &[i64], loss: f64, seed: u64) -> usize {
@@ -192,8 +206,8 @@ fn step_through(intervals: &[i64], loss: f64, seed: u64) -> usize {
     let below: Vec<usize> = intervals.iter().map(|_| 2).collect();
     let mut tree = Tree::with_intervals(&levels(&below), loss, Seed(seed), &intervals);
     let longest = *intervals.iter().max().expect("a server has an interval");
-    // New members are measured between rounds, too, for 24 rounds.
-    tree.run(longest.times(25) + Span::from_secs(7));
+    // New members are measured between rounds, too, for 36 rounds.
+    tree.run(longest.times(37) + Span::from_secs(7));
     tree.set_time(Span::from_millis(-2_500), Adjustment::Step);
     let (begun, leaf) = (tree.now(), tree.machines.len() - 1);
     let mut without = 0;

@@ -172,9 +172,9 @@ impl PublishedClock {
         manual.shown(self.base_time(raw)) - self.time(raw)
     }
 
-    /// How much more a clock shows that is told this.
+    /// How much more base time a clock has that is told this.
     pub(super) fn missed_relayed(&self, raw: Raw, relayed: &RelayedTime) -> Span {
-        self.manual.shown(relayed.base_of(self.scale_time(raw))) - self.time(raw)
+        relayed.base_of(self.scale_time(raw)) - self.base_time(raw)
     }
 
     /// What a correction to this estimate would do, if the scale is ahead of the oscillator by `phase`, to a
@@ -229,9 +229,10 @@ impl PublishedClock {
     /// The clock shows this from now on over its server's scale. If it slews, it shows the same time now.
     pub(super) fn set_told(&mut self, raw: Raw, told: &ToldTime, adjustment: Adjustment) {
         let ToldTime { relayed, manual } = *told;
-        let differs = !manual.has_same_effect_as(&self.manual) || relayed != self.relayed;
-        if adjustment == Adjustment::Slew && differs {
-            let base = manual.base_of(self.time(raw));
+        let is_same = manual.has_same_effect_as(&self.manual);
+        if adjustment == Adjustment::Slew && !(is_same && relayed == self.relayed) {
+            // After a step back the clock shows times for the second time: those have two base times.
+            let base = if is_same { self.base_time(raw) } else { manual.base_of(self.time(raw)) };
             self.scale.show(raw, relayed.scale_of(base));
         }
         (self.relayed, self.newer, self.manual) = (relayed, None, manual);

@@ -720,8 +720,8 @@ fn a_client_that_was_stopped_reports_nothing_about_the_past() {
 #[test]
 fn a_healthy_cluster_sends_nine_datagrams_a_round_and_no_heartbeats() {
     let mut pair = Pair::agreed();
-    // A newcomer is measured more often for 24 rounds.
-    pair.run(125.0);
+    // A newcomer is measured more often for 36 rounds.
+    pair.run(185.0);
     pair.seen.clear();
     pair.run(100.0);
     assert_eq!(pair.count(Kind::Heartbeat), 0);
@@ -793,7 +793,7 @@ proptest! {
 fn a_correction_says_how_many_reports_of_its_burst_were_heard() {
     let mut pair = Pair::agreed();
     // Until it is no newcomer any more: then there is one burst a round.
-    pair.run(160.0);
+    pair.run(220.0);
     pair.seen.clear();
     let mut round = 0;
     pair.run_through(30.0, |message| {

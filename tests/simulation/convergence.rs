@@ -58,7 +58,8 @@ fn few_packets_are_enough_on_a_lan() {
         };
         let _running = Running(&scenario);
         let summary = Simulation::new(&scenario).run();
-        assert!(summary.packets_per_client_per_s < 0.7, "{}", summary.packets_per_client_per_s);
+        // With the extra bursts of the first 36 rounds, which are a twentieth of the time here.
+        assert!(summary.packets_per_client_per_s < 0.75, "{}", summary.packets_per_client_per_s);
         assert_eq!(summary.calibration.bound_violations(), 0);
         squares += summary.spreads.rms().expect("all are synchronized").as_secs_f64().powi(2);
     }
@@ -77,8 +78,8 @@ fn calm_over_far_links(clients: usize, seed: u64, most: Span) -> Span {
     summary.calm.expect("there is such a minute")
 }
 
-/// With each pass over the first bursts beginning from a clock of which nothing is known, these took 480, 660,
-/// 660, 540 and 780 s.
+/// With each pass over the first bursts beginning from a clock of which nothing is known, these took 480,
+/// 660, 660, 540 and 780 s.
 #[test]
 fn a_cold_start_over_far_links_is_not_kept_from_the_truth_by_its_first_bursts() {
     for seed in [11, 14, 22, 57] {
@@ -93,7 +94,7 @@ fn nine_clocks_agree_within_minutes_of_a_cold_start_over_far_links() {
         seeds(1..21).into_iter().map(|seed| calm_over_far_links(8, seed, s(500))).collect();
     calm.sort_unstable();
     println!("a minute within 10 us RMS was over after: {calm:?}");
-    assert!(calm[calm.len() / 2] <= s(180), "{calm:?}");
+    assert!(calm[calm.len() / 2] <= s(180) && calm[calm.len() - 1] <= s(300), "{calm:?}");
 }
 
 #[ignore = "long: scripts/check.sh runs it"]

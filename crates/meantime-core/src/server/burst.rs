@@ -71,10 +71,18 @@ struct Answered {
     t2: Timestamp,
     t3: Timestamp,
     t4: Raw,
+    /// t3 - t2 as the report itself states it.
+    processing: Span,
     quality: ReportedQuality,
 }
 
 impl Answered {
+    /// Its delay by t3 as its report states it. No report follows the last one of a burst to correct its t3,
+    /// so that the delays of a burst's exchanges compare by these only.
+    fn stated_delay(&self) -> Span {
+        self.t4 - self.probe.t1 - self.processing
+    }
+
     fn exchange(&self) -> Exchange<Raw, Timestamp> {
         Exchange { t1: self.probe.t1, t2: self.t2, t3: self.t3, t4: self.t4 }
     }
@@ -127,7 +135,8 @@ impl ProbeBurst {
         t4: Raw,
     ) -> bool {
         let (t2, t3, quality) = (report.t2, report.t3(), ReportedQuality::of(report));
-        let answered = Answered { probe, report: report_number, t2, t3, t4, quality };
+        let processing = report.processing;
+        let answered = Answered { probe, report: report_number, t2, t3, t4, processing, quality };
         if !answered.is_possible() {
             return false;
         }
@@ -172,12 +181,12 @@ impl ProbeBurst {
         self.sent > 0 && self.sent == self.queued && self.outstanding[last].is_none()
     }
 
-    /// Of each pair whose reports have arrived in order: whether its second exchange was the shorter one.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = bool> {
+    /// The delays of each pair whose reports have arrived in order, the first exchange's first.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = [Span; 2]> {
         self.exchanges.windows(2).filter_map(|two| {
             let [first, second] = two else { return None };
             let is_pair = pairs::is_second(second.probe.index) && second.probe.index == first.probe.index + 1;
-            is_pair.then(|| second.exchange().delay() < first.exchange().delay())
+            is_pair.then(|| [first.stated_delay(), second.stated_delay()])
         })
     }
 
@@ -202,6 +211,7 @@ const MAX_LATENCY_ERROR: Span = Span::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn report(nonce: u64) -> Report {
         Report { nonce, t2: Timestamp::from_nanos(1_100), ..Report::default() }
@@ -223,6 +233,45 @@ mod tests {
 
     fn best(burst: &ProbeBurst) -> Option<(u32, i64, i64)> {
         burst.best.map(|best| (best.report, best.delay.as_nanos(), best.phase.as_nanos()))
+    }
+
+    /// The delays of the pairs of a burst in which these probes, by index and delay, were answered in this
+    /// order.
+    fn pairs_of(answered: &[(u8, i64)]) -> Vec<[i64; 2]> {
+        let mut burst = burst(6);
+        for &(index, delay) in answered {
+            let probe = SentProbe { index, ..probe(index.into(), 1_000) };
+            burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_000 + delay));
+        }
+        burst.pairs().map(|pair| pair.map(Span::as_nanos)).collect()
+    }
+
+    #[test]
+    fn pairs_are_those_of_which_both_probes_were_answered_one_after_the_other() {
+        let all = [(0, 300), (1, 200), (2, 310), (3, 210), (4, 320), (5, 220)];
+        assert_eq!(pairs_of(&all), [[300, 200], [310, 210], [320, 220]]);
+        let lost = |index: u8| all.into_iter().filter(|probe| probe.0 != index).collect::<Vec<_>>();
+        for (index, pair) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
+            let mut left = vec![[300, 200], [310, 210], [320, 220]];
+            left.remove(pair);
+            assert_eq!(pairs_of(&lost(index)), left, "probe {index} is lost");
+        }
+        assert_eq!(
+            pairs_of(&[(1, 200), (0, 300), (2, 310), (3, 210)]),
+            [[310, 210]],
+            "the second came first"
+        );
+    }
+
+    #[test]
+    fn the_delays_of_a_pair_are_those_that_no_later_report_has_changed() {
+        let mut burst = burst(2);
+        for index in [0, 1] {
+            let probe = SentProbe { index, ..probe(index.into(), 1_000) };
+            burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_300));
+        }
+        burst.correct_t3(0, Span::from_nanos(40));
+        assert!(burst.pairs().eq([[Span::from_nanos(300); 2]]));
     }
 
     #[test]

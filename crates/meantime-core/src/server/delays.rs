@@ -43,6 +43,11 @@ impl PathDelays {
         (delay - self.min_delay().unwrap_or(delay)).max(Span::ZERO)
     }
 
+    /// Whether this delay is one of the short ones: at most what the best exchange of a burst usually has.
+    pub(super) fn is_short(&self, delay: Span) -> bool {
+        self.excess(delay) <= self.mean_excess()
+    }
+
     /// One standard deviation of readings over this path: an excess of e makes a reading wrong by ± e/2 at
     /// most.
     pub(super) fn noise(&self) -> Span {

@@ -296,7 +296,7 @@ impl Members {
         let burst = self.bursts.at(place);
         let (heard, best) = burst.as_ref().map_or((0, None), |burst| (burst.heard, burst.best));
         if let Some(burst) = burst.filter(|burst| member.pairs.wants_pairs(burst.round)) {
-            burst.pairs().for_each(|is_second_shorter| member.pairs.learn(is_second_shorter));
+            burst.pairs().for_each(|pair| member.pairs.learn(pair, &member.delays));
         }
         member.end_burst(heard, best);
         self.bursts.end(place);

@@ -6,8 +6,8 @@
 
 use super::handles::Slot;
 use super::measurement::Measurement;
-use super::pairs;
 use super::quality::ReportedQuality;
+use super::trains;
 use crate::estimation::exchange::Exchange;
 use crate::time::{Raw, Span, Timestamp};
 use crate::wire::Report;
@@ -181,11 +181,13 @@ impl ProbeBurst {
         self.sent > 0 && self.sent == self.queued && self.outstanding[last].is_none()
     }
 
-    /// The delays of each pair whose reports have arrived in order, the first exchange's first.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = [Span; 2]> {
-        self.exchanges.windows(2).filter_map(|two| {
+    /// The delays of the first two exchanges of each train of this length, where their reports have arrived in
+    /// order.
+    pub(super) fn first_pairs(&self, length: u8) -> impl Iterator<Item = [Span; 2]> {
+        self.exchanges.windows(2).filter_map(move |two| {
             let [first, second] = two else { return None };
-            let is_pair = pairs::is_second(second.probe.index) && second.probe.index == first.probe.index + 1;
+            let (one, next) = (first.probe.index, second.probe.index);
+            let is_pair = next == one + 1 && !trains::follows(one, length) && trains::follows(next, length);
             is_pair.then(|| [first.stated_delay(), second.stated_delay()])
         })
     }
@@ -211,7 +213,6 @@ const MAX_LATENCY_ERROR: Span = Span::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn report(nonce: u64) -> Report {
         Report { nonce, t2: Timestamp::from_nanos(1_100), ..Report::default() }
@@ -235,32 +236,31 @@ mod tests {
         burst.best.map(|best| (best.report, best.delay.as_nanos(), best.phase.as_nanos()))
     }
 
-    /// The delays of the pairs of a burst in which these probes, by index and delay, were answered in this
-    /// order.
-    fn pairs_of(answered: &[(u8, i64)]) -> Vec<[i64; 2]> {
+    /// The delays of the first two exchanges of trains of this length, in a burst in which these probes, by
+    /// index and delay, were answered in this order.
+    fn first_pairs(length: u8, answered: &[(u8, i64)]) -> Vec<[i64; 2]> {
         let mut burst = burst(6);
         for &(index, delay) in answered {
             let probe = SentProbe { index, ..probe(index.into(), 1_000) };
             burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_000 + delay));
         }
-        burst.pairs().map(|pair| pair.map(Span::as_nanos)).collect()
+        burst.first_pairs(length).map(|pair| pair.map(Span::as_nanos)).collect()
     }
 
     #[test]
-    fn pairs_are_those_of_which_both_probes_were_answered_one_after_the_other() {
+    fn a_train_is_judged_if_its_first_two_probes_were_answered_in_order() {
         let all = [(0, 300), (1, 200), (2, 310), (3, 210), (4, 320), (5, 220)];
-        assert_eq!(pairs_of(&all), [[300, 200], [310, 210], [320, 220]]);
-        let lost = |index: u8| all.into_iter().filter(|probe| probe.0 != index).collect::<Vec<_>>();
-        for (index, pair) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
-            let mut left = vec![[300, 200], [310, 210], [320, 220]];
-            left.remove(pair);
-            assert_eq!(pairs_of(&lost(index)), left, "probe {index} is lost");
+        let pairs = [[300, 200], [310, 210], [320, 220]];
+        assert_eq!(first_pairs(2, &all), pairs);
+        assert_eq!(first_pairs(4, &all), [pairs[0], pairs[2]]);
+        assert!(first_pairs(1, &all).is_empty());
+        for lost in 0..6 {
+            let answered: Vec<_> = all.into_iter().filter(|probe| probe.0 != lost).collect();
+            let left: Vec<_> =
+                (0..3).filter(|pair| *pair != lost / 2).map(|k| pairs[usize::from(k)]).collect();
+            assert_eq!(first_pairs(2, &answered), left, "probe {lost} is lost");
         }
-        assert_eq!(
-            pairs_of(&[(1, 200), (0, 300), (2, 310), (3, 210)]),
-            [[310, 210]],
-            "the second came first"
-        );
+        assert_eq!(first_pairs(2, &[(1, 200), (0, 300), (2, 310), (3, 210)]), [pairs[1]]);
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
             burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_300));
         }
         burst.correct_t3(0, Span::from_nanos(40));
-        assert!(burst.pairs().eq([[Span::from_nanos(300); 2]]));
+        assert!(burst.first_pairs(2).eq([[Span::from_nanos(300); 2]]));
     }
 
     #[test]

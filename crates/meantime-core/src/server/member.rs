@@ -15,7 +15,7 @@ use super::packed::{
     CoarseTicks, MemberBits, PackedAddress, PackedFrequency, PackedMeasurement, SentCorrection, ServerStamps,
     Ticks,
 };
-use super::pairs::PairScore;
+use super::trains::TrainScore;
 use crate::consensus::{FrequencyReport, MemberReading, PhaseReading, Weight};
 use crate::coverage::Coverage;
 use crate::event::{Exclusion, Peer};
@@ -83,8 +83,8 @@ pub(super) struct Member {
     unconfirmed: SentCorrection,
     /// The usual delays of its path.
     pub delays: PathDelays,
-    /// Whether its bursts are pairs.
-    pub pairs: PairScore,
+    /// How the probes of its bursts follow each other.
+    pub trains: TrainScore,
     frequency: PackedFrequency,
     /// Until then it gets extra bursts: its path and its frequency are new to the server.
     extra_always_until: Ticks,
@@ -163,7 +163,7 @@ impl Member {
             last_exchange: ServerStamps::default(),
             unconfirmed: SentCorrection::default(),
             delays: PathDelays::default(),
-            pairs: PairScore::default(),
+            trains: TrainScore::default(),
             frequency: PackedFrequency::default(),
             extra_always_until: Ticks::at(now),
             extra_if_needed_until: Ticks::at(now),

@@ -295,8 +295,9 @@ impl Members {
         let Some(place) = member.burst() else { return };
         let burst = self.bursts.at(place);
         let (heard, best) = burst.as_ref().map_or((0, None), |burst| (burst.heard, burst.best));
-        if let Some(burst) = burst.filter(|burst| member.pairs.wants_pairs(burst.round)) {
-            burst.pairs().for_each(|pair| member.pairs.learn(pair, &member.delays));
+        if let Some(burst) = burst {
+            let length = member.trains.length(burst.round);
+            burst.first_pairs(length).for_each(|pair| member.trains.learn(pair, &member.delays));
         }
         member.end_burst(heard, best);
         self.bursts.end(place);

@@ -7,7 +7,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | `registrar`, with `gate` and `cookie` | admits and removes members, answers other nodes |
-//! | `rounds`, with `pace` and `pairs` | schedules rounds and bursts |
+//! | `rounds`, with `pace` and `trains` | schedules rounds and bursts |
 //! | `extra_bursts` | measures members between rounds |
 //! | `prober` | writes probes, handles reports and send timestamps |
 //! | `coverage` | which members the guarantee of a round covers; takeovers beyond stated bounds |
@@ -47,7 +47,6 @@ mod missing_references;
 mod narrow;
 mod pace;
 mod packed;
-mod pairs;
 mod prober;
 mod quality;
 mod reference_table;
@@ -58,6 +57,7 @@ mod remembered_votes;
 mod removed;
 mod results;
 mod rounds;
+mod trains;
 mod view;
 
 use alloc::collections::VecDeque;

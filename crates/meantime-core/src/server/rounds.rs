@@ -10,7 +10,7 @@ use super::context::{Context, QueuedTransmit, Timer};
 use super::handles::{BurstHandle, Slot};
 use super::manual_adjustment;
 use super::pace::{self, RoundPlan};
-use super::pairs;
+use super::trains;
 use crate::time::{Monotonic, Now, Span};
 use crate::{ServerConfig, ServerEvent};
 
@@ -254,7 +254,7 @@ pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandl
 pub(super) fn send_following_probe(context: &mut Context, slot: Slot) {
     let Some(handle) = context.members.burst_of(slot) else { return };
     let Some((member, Some(burst))) = context.members.with_burst(slot) else { return };
-    let follows = member.pairs.wants_pairs(burst.round) && pairs::is_second(burst.queued);
+    let follows = trains::follows(burst.queued, member.trains.length(burst.round));
     if follows && burst.queued < burst.size && burst.is_last_answered() {
         queue_probe(context, handle);
     }

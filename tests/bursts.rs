@@ -1,5 +1,5 @@
-//! When the probes of a burst are sent: in pairs, the second of a pair as soon as the first is answered, or
-//! evenly spaced if the second of a pair is never answered sooner than the first.
+//! When the probes of a burst are sent: in trains, each as soon as the one before is answered, or evenly spaced
+//! if the second of a train is never answered sooner than the first.
 
 use std::collections::VecDeque;
 
@@ -10,12 +10,12 @@ use meantime_sim::testkit::by_hand::{CLIENT, decoded, from};
 use meantime_sim::testkit::host::monotonic;
 use meantime_sim::testkit::{StubClient, drain, events, moment};
 
-/// A path, and what becomes of the reports to the first burst.
+/// A path, and what becomes of the reports to one burst.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
     size: u8,
     round_trip: Span,
-    /// How much sooner the second probe of a pair is answered.
+    /// How much sooner the second and the fourth probe of a burst are answered.
     gain: Span,
     /// The probe whose report is lost.
     lost: Option<u8>,
@@ -29,6 +29,8 @@ struct Run {
     server: Server,
     client: StubClient,
     arriving: VecDeque<(Span, Datagram)>,
+    /// The burst of which a report is lost, if one is; the first is 1.
+    lossy: usize,
     /// When the probes of each burst were sent.
     bursts: Vec<Vec<Span>>,
 }
@@ -39,7 +41,7 @@ impl Run {
         let server = Server::new(config, [3; 32], moment(Span::ZERO, Span::ZERO));
         let mut client = StubClient::new(7, "x");
         let arriving = VecDeque::from([(Span::ZERO, client.register(0))]);
-        Run { trial, server, client, arriving, bursts: Vec::new() }
+        Run { trial, server, client, arriving, lossy: 1, bursts: Vec::new() }
     }
 
     /// Gives the server its next input, and the client what the server sends.
@@ -89,7 +91,7 @@ impl Run {
         let is_second = probe.is_some_and(|probe| probe.index % 2 == 1);
         let round_trip = if is_second { round_trip - gain } else { round_trip };
         let answer = self.client.answer(moment(now + round_trip.half(), Span::ZERO), datagram);
-        let is_lost = self.bursts.len() == 1 && probe.is_some_and(|probe| lost == Some(probe.index));
+        let is_lost = self.bursts.len() == self.lossy && probe.is_some_and(|probe| lost == Some(probe.index));
         let copies = if is_lost {
             0
         } else if probe.is_some() {
@@ -113,7 +115,7 @@ fn first_burst(trial: Trial) -> (Vec<i64>, u8) {
 }
 
 #[test]
-fn the_second_probe_of_a_pair_follows_the_report_and_is_at_most_fifty_milliseconds_late() {
+fn the_second_probe_of_a_first_pair_follows_the_report_and_is_at_most_fifty_milliseconds_late() {
     for (round_trip_ms, times) in [
         (1, [0, 1, 100, 101, 200]),
         (30, [0, 30, 100, 130, 200]),
@@ -155,15 +157,36 @@ fn a_client_that_repeats_its_reports_gets_no_more_probes_and_no_earlier_ones() {
 }
 
 #[test]
-fn bursts_stay_pairs_where_the_second_exchange_is_shorter_and_are_evenly_spaced_in_most_rounds_where_not() {
-    let (pair, even) = (vec![0, 2, 100, 102], vec![0, 50, 100, 150]);
-    for (gain_us, pairs) in [(100, 64), (0, 8), (-100, 8)] {
+fn bursts_become_trains_where_the_second_exchange_is_shorter_and_are_evenly_spaced_in_most_rounds_where_not()
+{
+    let (pairs, train, even) = (vec![0, 2, 100, 102], vec![0, 2, 3, 5], vec![0, 50, 100, 150]);
+    for (gain_us, [in_pairs, in_trains, spaced]) in [(100, [0, 64, 0]), (0, [8, 0, 56]), (-100, [8, 0, 56])] {
         let (round_trip, gain) = (Span::from_millis(2), Span::from_micros(gain_us));
         let mut run = Run::new(Trial { size: 4, round_trip, gain, lost: None, copies: 1 });
-        assert_eq!(run.burst(0), pair);
+        assert_eq!(run.burst(0), pairs);
         // One burst a round: the extra ones of a new member are over.
         let bursts: Vec<_> = (200..264).map(|index| run.burst(index)).collect();
         let count = |wanted: &Vec<i64>| bursts.iter().filter(|burst| *burst == wanted).count();
-        assert_eq!((count(&pair), count(&even)), (pairs, 64 - pairs), "{gain_us} µs");
+        let counted = [count(&pairs), count(&train), count(&even)];
+        assert_eq!(counted, [in_pairs, in_trains, spaced], "{gain_us} µs");
+    }
+}
+
+#[test]
+fn after_a_lost_report_a_train_goes_on_at_the_next_timer() {
+    let trial = |lost| Trial {
+        size: 4,
+        round_trip: Span::from_millis(2),
+        gain: Span::from_micros(100),
+        lost: Some(lost),
+        copies: 1,
+    };
+    for (lost, times) in [(0, [0, 50, 51, 53]), (1, [0, 2, 100, 102]), (2, [0, 2, 3, 150]), (3, [0, 2, 3, 5])]
+    {
+        let mut run = Run::new(Trial { lost: None, ..trial(lost) });
+        run.burst(200);
+        run.trial = trial(lost);
+        run.lossy = 203;
+        assert_eq!(run.burst(202), times, "report {lost} is lost");
     }
 }

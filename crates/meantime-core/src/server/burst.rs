@@ -181,7 +181,7 @@ impl ProbeBurst {
         self.sent > 0 && self.sent == self.queued && self.outstanding[last].is_none()
     }
 
-    /// The delays of the first two exchanges of each train of this length, where their reports have arrived in
+    /// The delays of the first two exchanges of each train of this length, if both reports have arrived, in
     /// order.
     pub(super) fn first_pairs(&self, length: u8) -> impl Iterator<Item = [Span; 2]> {
         self.exchanges.windows(2).filter_map(move |two| {

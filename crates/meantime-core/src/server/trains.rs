@@ -4,7 +4,8 @@
 //! Each probe of a train is sent as soon as the one before is answered. So the first exchange of a train
 //! wakes both sides, and the others meet them awake and are shorter. Where they are, bursts are trains. Where
 //! they are not, trains would only make several exchanges meet the same queue, and the probes of a burst are
-//! evenly spaced, except in one round of some, which tries trains of two.
+//! evenly spaced, except in one round of some, which tries trains of two. While that is open, as it is for a
+//! new member, all bursts try them.
 //!
 //! What counts is the earliest that arrives, since the filters take the minimum of each way. So a train
 //! counts only if the shorter one of its first two exchanges is one of the path's short ones: these show that
@@ -21,7 +22,8 @@ use crate::time::Span;
 pub(super) struct TrainScore(u8);
 
 impl Default for TrainScore {
-    /// Of a new member: a few trains suffice, all of which have a shorter second exchange.
+    /// Of a new member: one train suffices, if its second exchange is the shorter one. What the filters learn
+    /// of a path at first they keep for long, so that it matters to meet machines awake soon.
     fn default() -> TrainScore {
         TrainScore(OF_NEW)
     }
@@ -30,10 +32,10 @@ impl Default for TrainScore {
 impl TrainScore {
     /// How many probes make a train in bursts of this round; 1: they are evenly spaced.
     pub(super) fn length(self, round: u32) -> u8 {
-        let trial = if self.0 >= OPEN { OPEN_TRIAL } else { TRIAL };
         match self.0 {
             ENOUGH.. => LENGTH,
-            _ if round.is_multiple_of(trial) => 2,
+            OPEN.. => PAIR,
+            _ if round.is_multiple_of(TRIAL) => PAIR,
             _ => 1,
         }
     }
@@ -59,6 +61,8 @@ pub(super) fn follows(index: u8, length: u8) -> bool {
 
 /// So many probes make a train where trains help.
 const LENGTH: u8 = 4;
+/// So many make a train that shows whether trains help.
+const PAIR: u8 = 2;
 /// A train whose second exchange was the shorter one raises the score by this.
 const GAIN: u8 = 2;
 /// A train whose second exchange was not the shorter one lowers the score by this.
@@ -68,13 +72,11 @@ const ENOUGH: u8 = 24;
 /// The highest score.
 const MAX: u8 = 63;
 /// A new member's score.
-const OF_NEW: u8 = 16;
-/// From this score on it is open whether trains help.
+const OF_NEW: u8 = 22;
+/// From this score on it is open whether trains help, and every burst tries them.
 const OPEN: u8 = 10;
-/// Bursts of one round in so many are trains in any case.
+/// With a lower score, the bursts of one round in so many do.
 const TRIAL: u32 = 8;
-/// The same while it is open whether trains help.
-const OPEN_TRIAL: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -95,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn one_round_of_some_tries_trains_again_and_more_rounds_do_while_it_is_open() {
+    fn one_round_of_some_tries_trains_again_and_every_round_does_while_it_is_open() {
         let mut score = after(500, 0);
         let trials = |score: TrainScore| (1..=16).filter(move |round| score.length(*round) == 2);
         assert!(trials(score).eq([8, 16]));
         (0..OPEN / GAIN).for_each(|_| score.count(true));
-        assert!(trials(score).eq([2, 4, 6, 8, 10, 12, 14, 16]));
+        assert!(trials(score).eq(1..=16));
         (OPEN / GAIN..ENOUGH / GAIN).for_each(|_| score.count(true));
         assert_eq!(score.length(1), LENGTH);
     }
@@ -112,7 +114,7 @@ mod tests {
         (0..200).for_each(|burst| usual.learn(us(if burst % 2 == 0 { 100 } else { 140 })));
         let mut score = TrainScore::default();
         (0..500).for_each(|_| score.learn([us(2_000), us(1_000)], &usual));
-        assert_eq!(score.length(1), 1);
+        assert_eq!(score.length(1), PAIR);
         (0..5).for_each(|_| score.learn([us(2_000), us(105)], &usual));
         assert_eq!(score.length(1), LENGTH);
         (0..100).for_each(|_| score.learn([us(105), us(2_000)], &usual));

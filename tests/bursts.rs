@@ -1,5 +1,5 @@
-//! When the probes of a burst are sent: in trains, each as soon as the one before is answered, or evenly spaced
-//! if the second of a train is never answered sooner than the first.
+//! When the probes of a burst are sent: in trains, each as soon as the one before is answered, or evenly
+//! spaced if the second of a train is never answered sooner than the first.
 
 use std::collections::VecDeque;
 

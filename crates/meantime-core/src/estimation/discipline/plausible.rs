@@ -9,10 +9,13 @@ use crate::time::{Raw, Span, Timestamp};
 
 /// The plausible exchanges, in the order of their delays: those with a delay in [`PLAUSIBLE_DELAYS`] that do
 /// not contradict the best one. A clock that was set within a burst causes two groups of exchanges, of which
-/// one is left.
+/// one is left. The first exchange of a train of three or more is left out: it wakes processors and network
+/// cards, and its delays have another density than those of the others.
 pub(super) fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<Timestamp, Raw>> {
-    let mut plausible: Vec<_> =
-        exchanges.iter().copied().filter(|exchange| PLAUSIBLE_DELAYS.contains(&exchange.delay())).collect();
+    let is_plausible = |exchange: &Exchange<Timestamp, Raw>| {
+        PLAUSIBLE_DELAYS.contains(&exchange.delay()) && !wakes(exchange, exchanges)
+    };
+    let mut plausible: Vec<_> = exchanges.iter().copied().filter(is_plausible).collect();
     plausible.sort_by_key(Exchange::delay);
     if let Some(best) = plausible.first().copied() {
         plausible.retain(|exchange| {
@@ -24,5 +27,55 @@ pub(super) fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<
     plausible
 }
 
+/// Whether an exchange is the first of a train of three or more.
+fn wakes(exchange: &Exchange<Timestamp, Raw>, all: &[Exchange<Timestamp, Raw>]) -> bool {
+    let follows = |one: &Exchange<Timestamp, Raw>, other: &Exchange<Timestamp, Raw>| {
+        (Span::ZERO..AT_ONCE).contains(&(other.t1 - one.t4))
+    };
+    let next = |one| all.iter().find(|other| follows(one, other));
+    !all.iter().any(|other| follows(other, exchange)) && next(exchange).and_then(next).is_some()
+}
+
+/// In a train, the server sends a probe within this time after the report before it.
+const AT_ONCE: Span = Span::from_millis(3);
 /// Plausible round-trip delays. A longer exchange was held up, or has a wrong timestamp.
 const PLAUSIBLE_DELAYS: RangeInclusive<Span> = Span::ZERO..=Span::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The times, in µs, at which the plausible ones of these exchanges began, in the order of their delays.
+    /// Each begins at a time and takes as long, in µs.
+    fn begun(exchanges: &[(i64, i64)]) -> Vec<i64> {
+        let exchanges: Vec<_> = exchanges
+            .iter()
+            .map(|&(at, delay)| Exchange {
+                t1: Timestamp::from_nanos(1_000 * at),
+                t2: Raw::from_nanos(1_000 * at + 500 * delay),
+                t3: Raw::from_nanos(1_000 * at + 500 * delay),
+                t4: Timestamp::from_nanos(1_000 * (at + delay)),
+            })
+            .collect();
+        plausible(&exchanges).iter().map(|exchange| exchange.t1.as_nanos() / 1_000).collect()
+    }
+
+    #[test]
+    fn the_first_exchange_of_a_train_of_three_is_left_out() {
+        assert_eq!(begun(&[(0, 400), (500, 210), (800, 200), (1_100, 220)]), [800, 500, 1_100]);
+        assert_eq!(begun(&[(0, 400), (500, 210), (800, 200)]), [800, 500]);
+    }
+
+    #[test]
+    fn of_pairs_and_of_evenly_spaced_exchanges_all_are_used() {
+        let pairs = [(0, 400), (500, 200), (100_000, 410), (100_500, 210)];
+        assert_eq!(begun(&pairs), [500, 100_500, 0, 100_000]);
+        let spaced = [(0, 220), (50_000, 200), (100_000, 230), (150_000, 210)];
+        assert_eq!(begun(&spaced), [50_000, 150_000, 0, 100_000]);
+    }
+
+    #[test]
+    fn an_exchange_of_an_impossible_delay_is_left_out() {
+        assert_eq!(begun(&[(0, 200), (50_000, -1), (100_000, 2_000_001)]), [0]);
+    }
+}

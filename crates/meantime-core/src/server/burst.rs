@@ -6,6 +6,7 @@
 
 use super::handles::Slot;
 use super::measurement::Measurement;
+use super::narrow::to_u32_ns;
 use super::quality::ReportedQuality;
 use super::trains;
 use crate::estimation::exchange::Exchange;
@@ -71,8 +72,8 @@ struct Answered {
     t2: Timestamp,
     t3: Timestamp,
     t4: Raw,
-    /// t3 - t2 as the report itself states it.
-    processing: Span,
+    /// t3 - t2 as the report itself states it, in nanoseconds, which it has in as many bits.
+    processing_ns: u32,
     quality: ReportedQuality,
 }
 
@@ -80,7 +81,7 @@ impl Answered {
     /// Its delay by t3 as its report states it. No report follows the last one of a burst to correct its t3,
     /// so that the delays of a burst's exchanges compare by these only.
     fn stated_delay(&self) -> Span {
-        self.t4 - self.probe.t1 - self.processing
+        self.t4 - self.probe.t1 - Span::from_nanos(self.processing_ns.into())
     }
 
     fn exchange(&self) -> Exchange<Raw, Timestamp> {
@@ -135,8 +136,8 @@ impl ProbeBurst {
         t4: Raw,
     ) -> bool {
         let (t2, t3, quality) = (report.t2, report.t3(), ReportedQuality::of(report));
-        let processing = report.processing;
-        let answered = Answered { probe, report: report_number, t2, t3, t4, processing, quality };
+        let processing_ns = to_u32_ns(report.processing);
+        let answered = Answered { probe, report: report_number, t2, t3, t4, processing_ns, quality };
         if !answered.is_possible() {
             return false;
         }

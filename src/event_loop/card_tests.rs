@@ -201,6 +201,8 @@ fn the_times_of_a_datagram_are_those_at_which_it_passed_the_card() {
     assert_eq!(seen.0.iter().map(|((what, _), source)| (*what, *source)).collect::<Vec<_>>(), expected);
     for (((what, at), _), passed) in seen.0.iter().zip(passed.borrow().iter()) {
         let off = *at - clock.raw_at(*passed);
-        assert!(off.abs() < Span::from_micros(1), "{what}: off by {off}");
+        // What is uncertain after a second at most makes the delay longer.
+        let longer = if *what == "sent" { -off } else { off };
+        assert!((-Span::from_micros(1)..Span::from_millis(1)).contains(&longer), "{what}: off by {off}");
     }
 }

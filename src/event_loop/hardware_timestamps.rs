@@ -2,8 +2,8 @@
 //!
 //! The kernel reports a datagram's own timestamp at once and the card's with it (received) or later (sent). A
 //! card's timestamp is used in place of the kernel's where there is one that can be used. A sent datagram
-//! waits for its card's timestamp for [`MAX_WAIT`]; after that the kernel's takes its place, later by the
-//! least time that lately was between the two, so that both describe the same moment.
+//! waits for its card's timestamp for [`MAX_WAIT`]; after that the kernel's takes its place. That is earlier,
+//! so that the exchange is longer than it was, as in a queue.
 
 use std::collections::VecDeque;
 
@@ -124,6 +124,9 @@ impl HardwareTimestamps {
     ) -> Option<HostRaw> {
         let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) else {
             self.late += 1;
+            if let Some(index) = self.card_of(interface) {
+                self.cards[index].card.came_late(Direction::Transmit);
+            }
             return None;
         };
         let waiting = self.waiting.remove(at)?;

@@ -59,10 +59,15 @@ pub fn cards_below(local: Option<IpAddr>) -> BTreeMap<String, Vec<u32>> {
         let is_asked = address.is_some_and(|address| local.is_none_or(|local| local == address));
         let is_up = interface.flags.contains(InterfaceFlags::IFF_UP);
         if is_asked && is_up && !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK) {
-            add_cards(&interface.interface_name, &mut Vec::new(), &mut cards);
+            add_cards(without_label(&interface.interface_name), &mut Vec::new(), &mut cards);
         }
     }
     cards
+}
+
+/// The interface of an address, which may have a label of its own: `eth0:1` is an address of `eth0`.
+fn without_label(name: &str) -> &str {
+    name.split(':').next().unwrap_or(name)
 }
 
 /// Adds the cards at the bottom of the interface `name`, which is below the interfaces `above`.
@@ -356,6 +361,11 @@ mod tests {
         assert!(request("a-name-longer-than-any-interface").is_err());
         assert_eq!(cards_below(Some("127.0.0.1".parse().unwrap())), BTreeMap::new());
         assert!(!cards_below(None).contains_key("lo"));
+    }
+
+    #[test]
+    fn an_address_with_a_label_is_one_of_its_interface() {
+        assert_eq!(["eth0", "eth0:1", "eth0.5:label"].map(without_label), ["eth0", "eth0", "eth0.5"]);
     }
 
     #[test]

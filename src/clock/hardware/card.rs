@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::speed::{Fault, SpeedCheck};
+use super::speed::{Fault, MAX_DEVIATION, SpeedCheck};
 use crate::clock::converter::{ConversionError, TimestampConverter};
 use crate::clock::pair::ClockPair;
 use crate::clock::reading::HostRaw;
@@ -45,6 +45,9 @@ pub enum Refusal {
     /// None of so many has come, though it has granted them.
     #[error("it has granted them, and not one of {0} has come")]
     NeverStamps(u32),
+    /// None of so many has come in time, but some have come later.
+    #[error("it has granted them, and not one of {0} has come in time")]
+    TooLate(u32),
     /// They are not where the kernel's are.
     #[error("they contradict the kernel's")]
     Contradicts,
@@ -58,8 +61,8 @@ pub struct Card {
     converter: TimestampConverter,
     /// Whether the converter has a pair that was read after the timestamps that are to be converted.
     is_read: bool,
-    /// The maximum error of that pair.
-    uncertainty: Span,
+    /// That pair.
+    pair: ClockPair,
     /// How many attempts in a row to read the clock have failed.
     unreadable: u32,
     speed: SpeedCheck,
@@ -75,6 +78,8 @@ struct Stamping {
     in_use: bool,
     /// How many datagrams in a row had no timestamp.
     missing: u32,
+    /// Whether timestamps of some of these have come too late.
+    late: bool,
     /// How many timestamps in a row contradicted the kernel's.
     contradicting: u32,
 }
@@ -102,6 +107,7 @@ impl Card {
             refused: (!granted.contains(&direction)).then_some(Refusal::NotGranted),
             in_use: false,
             missing: 0,
+            late: false,
             contradicting: 0,
         };
         Ok(Card {
@@ -109,7 +115,7 @@ impl Card {
             clock,
             converter: TimestampConverter::new(first),
             is_read: false,
-            uncertainty: first.width.half(),
+            pair: first,
             unreadable: 0,
             speed,
             receive: stamping(Direction::Receive),
@@ -158,17 +164,19 @@ impl Card {
         let converted = match self.converter.convert(timestamp) {
             // The clock was stepped, or not read closely enough: that is no contradiction.
             Err(ConversionError::Stepped | ConversionError::Wide) => return Ok(None),
+            // The datagram itself has waited for long, as when this process was stopped.
+            Err(ConversionError::Old) if kernel.is_none() => return Ok(None),
             converted => converted.ok().filter(|at| is_plausible(direction, *at, kernel)),
         };
-        let uncertainty = self.uncertainty;
+        let pair = self.pair;
         let stamping = self.stamping_mut(direction);
-        stamping.missing = 0;
+        (stamping.missing, stamping.late) = (0, false);
         match converted {
             Some(_) => (stamping.contradicting, stamping.in_use) = (0, true),
             None => stamping.contradicting += 1,
         }
         if stamping.contradicting < MAX_CONTRADICTING {
-            return Ok(converted.map(|at| cautious(direction, at, uncertainty)));
+            return Ok(converted.map(|at| cautious(direction, at, uncertainty(pair, at))));
         }
         stamping.refused = Some(Refusal::Contradicts);
         Err(Refusal::Contradicts)
@@ -185,9 +193,14 @@ impl Card {
         if stamping.refused.is_some() || stamping.missing < limit {
             return Ok(());
         }
-        let refusal = Refusal::NeverStamps(limit);
+        let refusal = if stamping.late { Refusal::TooLate(limit) } else { Refusal::NeverStamps(limit) };
         stamping.refused = Some(refusal);
         Err(refusal)
+    }
+
+    /// The timestamp of a datagram has come that was counted as missing.
+    pub fn came_late(&mut self, direction: Direction) {
+        self.stamping_mut(direction).late = true;
     }
 
     /// Reads the card's clock, unless that was done since the last timestamps were taken.
@@ -206,7 +219,7 @@ impl Card {
             }
         };
         self.unreadable = 0;
-        self.uncertainty = pair.width.half();
+        self.pair = pair;
         // Its result is what `convert` returns.
         let _ = self.converter.update(pair);
         Ok(self.speed.note(pair, CHECK_INTERVAL)?)
@@ -260,6 +273,12 @@ fn is_plausible(direction: Direction, card: HostRaw, kernel: Option<HostRaw>) ->
         Direction::Transmit => card.since(kernel),
     };
     -MARGIN <= apart && apart <= MAX_APART
+}
+
+/// The maximum error of a timestamp that was brought to the oscillator's time `at` by this pair: that of the
+/// pair, and what a program that steers the card's clock may have done to its rate since.
+fn uncertainty(pair: ClockPair, at: HostRaw) -> Span {
+    pair.width.half() + MAX_DEVIATION.over(pair.raw.since(at).max(Span::ZERO))
 }
 
 /// A time of receipt that is not too early, or a time of departure that is not too late: what is uncertain of

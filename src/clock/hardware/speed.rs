@@ -66,7 +66,7 @@ impl SpeedCheck {
 }
 
 /// A card's oscillator is good to 100 ppm, and PTP programs steer it by less than this.
-const MAX_DEVIATION: Frequency = Frequency::from_ppm(1_000.0);
+pub(super) const MAX_DEVIATION: Frequency = Frequency::from_ppm(1_000.0);
 /// The error of a comparison beyond the widths of its pairs.
 const TOLERANCE: Span = Span::from_micros(1);
 /// A step of the clock spoils one interval. No program steps a clock in each of so many.

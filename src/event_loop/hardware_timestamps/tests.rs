@@ -8,6 +8,10 @@ use super::*;
 use crate::clock::{CardClock, ClockPair};
 
 const MS: i64 = 1_000_000;
+/// How much later a time of receipt is than the card's timestamp, which is converted 20 µs after it.
+const RECEIVED_LATER: i64 = 20;
+/// How much earlier a time of departure is than the card's timestamp, which is converted 1 ms after it.
+const SENT_EARLIER: i64 = 1_000;
 /// The interface of the card, and one above it; what comes through another one passes no card.
 const CARD: Option<u32> = Some(3);
 const VLAN: Option<u32> = Some(7);
@@ -101,9 +105,9 @@ fn a_received_datagram_has_the_cards_time_whichever_interface_is_above_the_card(
     let mut world = World::both();
     assert_eq!(world.timestamps.source(), None);
     let stamp = world.stamp(CARD);
-    assert_eq!(world.receive(VLAN, stamp), 0);
+    assert_eq!(world.receive(VLAN, stamp), RECEIVED_LATER);
     let stamp = world.stamp(None);
-    assert_eq!(world.receive(VLAN, stamp), 0, "the kernel does not report the card's interface");
+    assert_eq!(world.receive(VLAN, stamp), RECEIVED_LATER, "the kernel does not report the card's interface");
     assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareReceive));
     let stamp = world.stamp(Some(99));
     assert_eq!(world.receive(CARD, stamp), 20_000, "stamped by a card that is not used");
@@ -115,7 +119,7 @@ fn a_sent_datagram_waits_for_the_cards_timestamp() {
     let mut world = World::both();
     assert_eq!(world.send(1, CARD), None);
     let left = world.pass(4_000);
-    assert_eq!(world.card_sent(1), Some(left));
+    assert_eq!(world.card_sent(1), Some(left - SENT_EARLIER));
     assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareTransmit));
     assert_eq!((world.timestamps.deadline(), world.card_sent(1)), (None, None), "reported once");
     assert_eq!(world.timestamps.late, 1);
@@ -165,7 +169,7 @@ fn a_card_that_never_stamps_what_is_sent_is_not_waited_for_any_more() {
     }
     assert_eq!(waited, 64);
     let stamp = world.stamp(CARD);
-    assert_eq!(world.receive(CARD, stamp), 0, "what it stamps is used");
+    assert_eq!(world.receive(CARD, stamp), RECEIVED_LATER, "what it stamps is used");
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn datagrams_of_other_interfaces_do_not_count_against_a_card() {
     let mut world = World::both();
     assert!((0..200).all(|_| world.receive(LOOPBACK, None) == 20_000));
     let stamp = world.stamp(CARD);
-    assert_eq!(world.receive(CARD, stamp), 0);
+    assert_eq!(world.receive(CARD, stamp), RECEIVED_LATER);
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn the_cards_timestamp_may_come_before_the_kernels() {
     let mut world = World::both();
     world.timestamps.sent(StampId(1), world.mono());
     let left = world.now.get();
-    assert_eq!(world.card_sent(1), Some(left));
+    assert_eq!(world.card_sent(1), Some(left - SENT_EARLIER));
     let kernel = Some(HostRaw::from_nanos(left - 3_000));
     // The node has a better one already; a second one would replace it.
     assert_eq!(world.timestamps.kernel_has_sent(StampId(1), CARD, kernel), None);

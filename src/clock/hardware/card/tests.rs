@@ -76,7 +76,7 @@ fn timestamps_of_a_card_are_brought_to_the_oscillator() {
     }
     // By then the rate is known.
     let off = world.stamp(Direction::Receive, 0, 30_000).unwrap().unwrap();
-    assert!(off.abs() < 20, "off by {off} ns");
+    assert!((1_000..1_020).contains(&off), "off by {off} ns, of which 1000 are uncertain");
     assert!(world.card.is_in_use(Direction::Receive) && !world.card.is_in_use(Direction::Transmit));
     assert!(world.stamp(Direction::Transmit, 0, -5_000).unwrap().is_some());
     assert!(world.card.is_in_use(Direction::Transmit));
@@ -86,8 +86,52 @@ fn timestamps_of_a_card_are_brought_to_the_oscillator() {
 fn what_is_uncertain_of_a_timestamp_makes_delays_longer_and_never_shorter() {
     let mut world = World::start(|raw| raw, &BOTH).unwrap();
     world.clock.width.set(1_000);
-    assert_eq!(world.stamp(Direction::Receive, 0, 30_000), Ok(Some(500)));
-    assert_eq!(world.stamp(Direction::Transmit, 0, -30_000), Ok(Some(-500)));
+    // Half of the width, and 1000 ppm of the millisecond after which the clock was read.
+    assert_eq!(world.stamp(Direction::Receive, 0, 30_000), Ok(Some(1_500)));
+    assert_eq!(world.stamp(Direction::Transmit, 0, -30_000), Ok(Some(-1_500)));
+}
+
+#[test]
+fn the_uncertainty_covers_a_clock_whose_rate_a_program_has_changed_since() {
+    // 900 ppm faster from an instant between the timestamp and the reading on.
+    let steered = |raw: i64| raw + (raw - 6_000 * MS - MS / 2).max(0) * 9 / 10_000;
+    let mut world = World::start(steered, &BOTH).unwrap();
+    while world.clock.raw.get() + 10 * MS < 6_000 * MS {
+        assert!(world.stamp(Direction::Receive, 0, 30_000).unwrap().is_some());
+    }
+    world.clock.raw.set(5_990 * MS);
+    let found = world.stamp(Direction::Receive, 0, 30_000).unwrap().unwrap();
+    assert!((0..=1_100).contains(&found), "{found} ns late");
+    let mut world = World::start(steered, &BOTH).unwrap();
+    world.clock.raw.set(5_990 * MS);
+    let found = world.stamp(Direction::Transmit, 0, -30_000).unwrap().unwrap();
+    assert!((-1_500..=0).contains(&found), "{found} ns late");
+}
+
+#[test]
+fn datagrams_that_have_waited_for_seconds_say_nothing_about_their_card() {
+    let mut world = World::honest();
+    let at = world.clock.raw.get();
+    world.clock.raw.set(at + 3_000 * MS);
+    world.card.expect_stamps();
+    for _ in 0..100 {
+        let stamp = Timestamp::from_nanos(AHEAD(at));
+        assert_eq!(world.card.convert(Direction::Receive, stamp, None), Ok(None));
+    }
+    assert!(world.stamp(Direction::Receive, 0, 30_000).unwrap().is_some());
+}
+
+#[test]
+fn a_card_whose_timestamps_come_too_late_is_refused_for_that() {
+    let mut world = World::honest();
+    let refusals: Vec<_> = (0..200)
+        .filter_map(|_| {
+            let missed = world.card.missed(Direction::Transmit).err();
+            world.card.came_late(Direction::Transmit);
+            missed
+        })
+        .collect();
+    assert_eq!(refusals, [Refusal::TooLate(MAX_MISSING)]);
 }
 
 #[test]

@@ -35,7 +35,16 @@ pub enum CardError {
     /// The card has to be set up, and this process may not do that.
     #[error("to set it up needs CAP_NET_ADMIN")]
     NotAllowed,
-    /// The driver refuses the settings.
+    /// Another program uses the card in a way that excludes these settings.
+    #[error("another program uses it in another way")]
+    InUse,
+    /// The driver does not have the settings that it offers.
+    #[error("its driver does not have the settings that it offers")]
+    NoSuchSettings,
+    /// The driver cannot change what the card stamps.
+    #[error("its driver cannot change what it stamps")]
+    Unchangeable,
+    /// The driver refuses the settings, for another reason.
     #[error("it cannot be set up: {0}")]
     Refused(io::Error),
 }

@@ -121,10 +121,7 @@ pub fn request_stamps(name: &str, setup: CardSetup) -> Result<GrantedCard, CardE
             }
             // What is stamped already may do.
             Err(_) if !before.directions(offer).is_empty() => before,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(CardError::NotAllowed);
-            }
-            Err(error) => return Err(CardError::Refused(error)),
+            Err(error) => return Err(why_not_set(error)),
         },
     };
     let directions = granted.directions(offer);
@@ -134,6 +131,17 @@ pub fn request_stamps(name: &str, setup: CardSetup) -> Result<GrantedCard, CardE
         return Err(CardError::OtherProtocols);
     }
     Ok(GrantedCard { interface, clock: offer.clock, directions, saved })
+}
+
+/// Why the settings of a card were not changed, by the error of that call.
+fn why_not_set(error: io::Error) -> CardError {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => CardError::NotAllowed,
+        Some(libc::EBUSY) => CardError::InUse,
+        Some(libc::ERANGE | libc::EINVAL) => CardError::NoSuchSettings,
+        Some(libc::EOPNOTSUPP | libc::ENOTTY) => CardError::Unchangeable,
+        _ => CardError::Refused(error),
+    }
 }
 
 /// What a card can do.
@@ -352,6 +360,16 @@ mod tests {
         assert!(matches!(Offer::from_info(&info(no_raw, 0b11)), Err(CardError::NotOffered)));
         let no_clock = TimestampInfo { clock: -1, ..info(HARDWARE, 0b11) };
         assert!(matches!(Offer::from_info(&no_clock), Err(CardError::NoClock)));
+    }
+
+    #[test]
+    fn the_errors_of_a_driver_are_told_in_words() {
+        let told = |error| why_not_set(io::Error::from_raw_os_error(error)).to_string();
+        assert_eq!(told(libc::EPERM), "to set it up needs CAP_NET_ADMIN");
+        assert_eq!(told(libc::EBUSY), "another program uses it in another way");
+        assert_eq!(told(libc::ERANGE), "its driver does not have the settings that it offers");
+        assert_eq!(told(libc::EOPNOTSUPP), "its driver cannot change what it stamps");
+        assert!(told(libc::EIO).starts_with("it cannot be set up: "));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use meantime_core::time::Span;
 use meantime_core::{ServerConfig, ServerEvent};
 
 /// What a server with so many members has on the heap once they are members like all others, and no newcomers
-/// any more: a timer for each takes 26 bytes more for two minutes.
+/// any more: a timer for each takes 26 bytes more for three minutes.
 fn heap(clients: usize) -> usize {
     // How fast they may come in decides how many bursts go on at a time meanwhile: the same for few and for
     // many.

@@ -65,6 +65,10 @@ pub struct ServerConfig {
     /// [`set_external_time`](crate::Server::set_external_time), and neither the vote nor the members'
     /// frequencies change it. For a server whose machine is a client of another server.
     pub relay: bool,
+    /// The longest lead of relays that the server honours: for how long, at most, a manual time adjustment is
+    /// announced for the sake of the members below its relays. Zero: it has no relays. Any member can state a
+    /// lead, and make operators wait for so long.
+    pub max_relay_lead: Span,
     /// The cluster time that the oscillator shows at the start, if the server has kept it over a restart.
     pub kept: Option<KeptTime>,
     /// The references that lead the cluster's time.
@@ -139,6 +143,7 @@ impl Default for ServerConfig {
             plausible: PlausibleTimes::default(),
             initial_frequency: None,
             relay: false,
+            max_relay_lead: Span::ZERO,
             kept: None,
             follow_references: FollowedReferences::None,
             leading: LeadingConfig::default(),

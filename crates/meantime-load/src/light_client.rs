@@ -254,7 +254,7 @@ impl LightClient {
 /// The reports of a burst of usual length, and those before it.
 const MAX_REPORTS: usize = 8;
 /// For so many rounds a member is measured in haste.
-const NEW_ROUNDS: i64 = 25;
+const NEW_ROUNDS: i64 = 37;
 /// After so many corrections a clock should agree with the others.
 const SETTLED: u8 = 3;
 /// What the first corrections are off by, as a guess.

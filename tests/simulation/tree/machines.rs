@@ -43,7 +43,8 @@ impl Machine {
         let bytes = [number as u8 + 1; 32];
         let client = parent.map(|_| Client::new(ClientConfig::default(), bytes, start));
         let server = serves.map(|interval| {
-            let config = ServerConfig { relay: parent.is_some(), interval, ..ServerConfig::default() };
+            let relay = parent.is_some();
+            let config = ServerConfig { relay, interval, max_relay_lead: HOUR, ..ServerConfig::default() };
             Server::new(config, [number as u8 + 100; 32], start)
         });
         Machine { number, oscillator, parent, client, server, broken: 0, asleep: false }
@@ -219,3 +220,6 @@ impl Tree {
         self.machines[number].parent.map_or(0, |parent| 1 + self.level(parent))
     }
 }
+
+/// More than any relay of a tree needs.
+const HOUR: Span = Span::from_secs(3_600);

@@ -71,6 +71,11 @@ pub(super) enum QueuedTransmit {
 }
 
 impl Context {
+    /// How much longer a manual time adjustment is announced for the sake of the members below the relays.
+    pub(super) fn relay_lead(&self) -> Span {
+        self.relay_leads.longest().min(self.config.max_relay_lead)
+    }
+
     /// Sends a message to a member.
     pub(super) fn send(&mut self, slot: Slot, round: u32, body: Body) {
         let transmit = self.write(slot, round, body);

@@ -281,7 +281,7 @@ impl Server {
     /// below it know of it in time. The client of its machine has to state that:
     /// [`Client::set_relay_lead`](crate::Client::set_relay_lead).
     pub fn relay_lead(&self) -> Span {
-        announcement(self.context.config.interval, self.context.relay_leads.longest())
+        announcement(self.context.config.interval, self.context.relay_lead())
     }
 
     /// Which times a correct clock can show, by the configuration.

@@ -9,13 +9,13 @@ use crate::time::{Raw, Span, Timestamp};
 
 /// The plausible exchanges, in the order of their delays: those with a delay in [`PLAUSIBLE_DELAYS`] that do
 /// not contradict the best one. A clock that was set within a burst causes two groups of exchanges, of which
-/// one is left. The first exchange of a train of three or more is left out: it wakes processors and network
-/// cards, and its delays have another density than those of the others.
+/// one is left. The first exchange of a train of three or more is left out if it is longer than the two after
+/// it: it wakes processors and network cards, and its delays have another density than those of the others.
 pub(super) fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<Timestamp, Raw>> {
-    let is_plausible = |exchange: &Exchange<Timestamp, Raw>| {
-        PLAUSIBLE_DELAYS.contains(&exchange.delay()) && !wakes(exchange, exchanges)
-    };
-    let mut plausible: Vec<_> = exchanges.iter().copied().filter(is_plausible).collect();
+    let mut plausible: Vec<_> =
+        exchanges.iter().copied().filter(|exchange| PLAUSIBLE_DELAYS.contains(&exchange.delay())).collect();
+    let all = plausible.clone();
+    plausible.retain(|exchange| !wakes(exchange, &all));
     plausible.sort_by_key(Exchange::delay);
     if let Some(best) = plausible.first().copied() {
         plausible.retain(|exchange| {
@@ -27,17 +27,24 @@ pub(super) fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<
     plausible
 }
 
-/// Whether an exchange is the first of a train of three or more.
+/// Whether an exchange is the first of a train of three or more, and longer than the two after it.
 fn wakes(exchange: &Exchange<Timestamp, Raw>, all: &[Exchange<Timestamp, Raw>]) -> bool {
     let follows = |one: &Exchange<Timestamp, Raw>, other: &Exchange<Timestamp, Raw>| {
-        (Span::ZERO..AT_ONCE).contains(&(other.t1 - one.t4))
+        (Span::ZERO..AT_ONCE).contains(&(other.t1 - one.t4)) && other.t1 - one.t1 < SPACED
     };
     let next = |one| all.iter().find(|other| follows(one, other));
-    !all.iter().any(|other| follows(other, exchange)) && next(exchange).and_then(next).is_some()
+    let is_first = !all.iter().any(|other| follows(other, exchange));
+    let (second, third) = (next(exchange), next(exchange).and_then(next));
+    let is_longer =
+        |other: Option<&Exchange<_, _>>| other.is_some_and(|other| other.delay() < exchange.delay());
+    is_first && is_longer(second) && is_longer(third)
 }
 
 /// In a train, the server sends a probe within this time after the report before it.
 const AT_ONCE: Span = Span::from_millis(3);
+/// Probes that are sent farther apart than this are evenly spaced: over a round trip as long as that, the
+/// report before may arrive right before the next probe is sent.
+const SPACED: Span = Span::from_millis(40);
 /// Plausible round-trip delays. A longer exchange was held up, or has a wrong timestamp.
 const PLAUSIBLE_DELAYS: RangeInclusive<Span> = Span::ZERO..=Span::from_secs(2);
 
@@ -64,6 +71,11 @@ mod tests {
     fn the_first_exchange_of_a_train_of_three_is_left_out() {
         assert_eq!(begun(&[(0, 400), (500, 210), (800, 200), (1_100, 220)]), [800, 500, 1_100]);
         assert_eq!(begun(&[(0, 400), (500, 210), (800, 200)]), [800, 500]);
+        assert_eq!(
+            begun(&[(0, 205), (500, 210), (800, 200)]),
+            [800, 0, 500],
+            "it is no longer than the others"
+        );
     }
 
     #[test]
@@ -72,10 +84,13 @@ mod tests {
         assert_eq!(begun(&pairs), [500, 100_500, 0, 100_000]);
         let spaced = [(0, 220), (50_000, 200), (100_000, 230), (150_000, 210)];
         assert_eq!(begun(&spaced), [50_000, 150_000, 0, 100_000]);
+        let far = [(0, 48_300), (50_000, 48_100), (100_000, 48_000), (150_000, 48_200)];
+        assert_eq!(begun(&far), [100_000, 50_000, 150_000, 0]);
     }
 
     #[test]
     fn an_exchange_of_an_impossible_delay_is_left_out() {
         assert_eq!(begun(&[(0, 200), (50_000, -1), (100_000, 2_000_001)]), [0]);
+        assert_eq!(begun(&[(0, 400), (500, -1), (600, -1)]), [0], "nor does it make a train of others");
     }
 }

@@ -128,6 +128,7 @@ impl ServerArgs {
             plausible,
             initial_frequency: kept.frequency,
             relay: false,
+            max_relay_lead: Span::ZERO,
             kept: kept.time,
             follow_references: self.references.followed(),
             leading: self.references.leading(),

@@ -16,7 +16,7 @@ use meantime_core::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodeConfig {
     /// A server.
-    Server(ServerConfig),
+    Server(Box<ServerConfig>),
     /// A client.
     Client(ClientConfig),
 }
@@ -85,7 +85,9 @@ macro_rules! either {
 impl SimNode for AnyNode {
     fn start(plan: &NodeConfig, seed: [u8; 32], now: Now) -> AnyNode {
         match plan {
-            NodeConfig::Server(config) => AnyNode::Server(Box::new(Server::new(config.clone(), seed, now))),
+            NodeConfig::Server(config) => {
+                AnyNode::Server(Box::new(Server::new((**config).clone(), seed, now)))
+            }
             NodeConfig::Client(config) => AnyNode::Client(Box::new(Client::new(config.clone(), seed, now))),
         }
     }

@@ -228,7 +228,7 @@ impl Scenario {
         if member == MemberIndex::SERVER {
             let (interval, burst, max_delay) = (self.interval, self.burst, self.max_delay);
             let keys = self.ring(|master| master);
-            NodeConfig::Server(ServerConfig {
+            NodeConfig::Server(Box::new(ServerConfig {
                 name,
                 interval,
                 burst,
@@ -237,7 +237,7 @@ impl Scenario {
                 follow_references: FollowedReferences::Any,
                 offers_reference,
                 ..ServerConfig::default()
-            })
+            }))
         } else {
             let (max_delay, keys) = (self.max_delay, self.ring(|master| master.node(&name)));
             NodeConfig::Client(ClientConfig {

@@ -78,7 +78,7 @@ row 'the first, and one way to one client is 300 µs longer from half-time on' 1
 row 'the first, and a slow correlated queue each way (50 µs, 60 s)' 12 --queue 50us
 row 'the first, and processors that sleep: 50 to 150 µs to wake up' 3/15 --wake-up deep
 row 'the first, and interrupt moderation: 20 to 70 µs' - --interrupt-moderation fixed
-row 'the first, and adaptive interrupt moderation' 1.5/15 --interrupt-moderation adaptive
+row 'the first, and adaptive interrupt moderation' 1.5/20 --interrupt-moderation adaptive
 row 'the first, and a client sends 0.25 packets a second' 1.55 --interval 16s --burst 4
 row "burst 1: $lan" - --burst 1
 row 'burst 1: 5 ms + exp. 1 ms' - --burst 1 "${far[@]}"

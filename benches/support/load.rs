@@ -36,8 +36,8 @@ pub(crate) fn loaded(config: ServerConfig, clients: usize) -> Loaded {
         clients,
         seed: 1,
         join_rate: 1_000_000,
-        // For 24 rounds newcomers are measured more often, and one burst cuts the other short.
-        settle: Span::from_secs(125),
+        // For 36 rounds newcomers are measured more often, and one burst cuts the other short.
+        settle: Span::from_secs(200),
         duration: Span::from_secs(1_000_000),
         pressure: 0,
     };

@@ -425,13 +425,13 @@ struct Process {
 impl Process {
     fn start(who: usize, settings: u8, now: Now, boot: u8) -> Process {
         let plan = match who {
-            0 => NodeConfig::Server(ServerConfig {
+            0 => NodeConfig::Server(Box::new(ServerConfig {
                 interval: INTERVALS[usize::from(settings) % INTERVALS.len()],
                 burst: 1 + settings / 64,
                 max_clients: MAX_CLIENTS,
                 keys: if has_keys(settings) { ring(RINGS[0], master) } else { Keyring::default() },
                 ..ServerConfig::default()
-            }),
+            })),
             _ => NodeConfig::Client(ClientConfig {
                 name: Name::new(UNDER_TEST),
                 keys: if has_keys(settings) { ring(RINGS[0], own_key) } else { Keyring::default() },

@@ -49,6 +49,9 @@ for moment, card in (("restored", "eth1"), ("restored_too", "eth0")):
         f"{card}: to set it up needs CAP_NET_ADMIN" in report[moment],
         report[moment].strip().splitlines()[-2:],
     )
+check("a node that ends leaves a card to another one", "card eth1 stamps what is sent" in report["shared"])
+check("and says so", "eth1 stay as they are: another node uses the card" in log("first.err"), files["first.err"][-2:])
+check("no timestamp of the other's card is refused", "refused" not in log("second.err"))
 check("no process is left", report["left"].strip() == "exit 1", report["left"])
 
 series = {

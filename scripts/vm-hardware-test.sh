@@ -67,6 +67,17 @@ sleep 40
 kill -KILL $client
 sleep 1
 say restored $on_client su -s /bin/sh nobody -c "timeout 10 $tried" >>report
+# Of two nodes on one card the first to end leaves its settings to the second.
+$on_client meantime client 192.0.2.1 --name first --timestamps hardware --output json \
+    >first.json 2>first.err & first=$!
+sleep 3
+$on_client meantime client 192.0.2.1 --name second --timestamps hardware --output json --tick 200ms \
+    >second.json 2>second.err & second=$!
+sleep 5
+kill -TERM $first; wait $first
+sleep 3
+say shared $on_client su -s /bin/sh nobody -c "timeout 10 $tried" >>report
+kill -TERM $second; wait $second
 kill -TERM $server; wait $server
 say restored_too $on_server su -s /bin/sh nobody -c "timeout 10 $tried" >>report
 say left pidof meantime >>report

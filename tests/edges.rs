@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use support::ticks::assert_agreement;
-use support::{PATIENCE, Process, client, not_run, pause, scratch, server, wait_until};
+use support::{PATIENCE, Process, client, not_run, pause, preloaded, scratch, server, wait_until};
 
 const FAST: [&str; 2] = ["--interval", "200ms"];
 
@@ -32,23 +32,10 @@ fn assert_agreement_again(server: &Process, client: &Process) {
     }
 }
 
-/// Builds the library that makes sending fail.
-fn faulty(directory: &Path) -> Result<PathBuf, String> {
-    let library = directory.join("faults.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/faults.c");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl");
-    match compiler.output() {
-        Err(error) => Err(format!("there is no C compiler: {error}")),
-        Ok(output) if output.status.success() => Ok(library),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
-
 #[test]
 fn when_nothing_can_be_sent_for_a_while_both_nodes_recover() {
     let (_dir, path) = scratch();
-    let library = match faulty(&path) {
+    let library = match preloaded("faults.c", &path) {
         Ok(library) => library,
         Err(why) => return not_run(&format!("the test of sending that fails: {why}")),
     };

@@ -82,8 +82,8 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     let mut clock = args.node.clock(step_threshold)?;
     // Before the right to read the file is given up.
     let file = args.node.keys()?;
-    // Its restorer ends last.
-    let Timestamps { stamping, cards, restorer: _restorer } =
+    // Its marks and its restorer end last.
+    let Timestamps { stamping, cards, locks: _locks, restorer: _restorer } =
         args.node.timestamps(resolver.local_address())?;
     let control = args.node.drop_privileges::<Client>()?;
     let owner = file.as_ref().and_then(KeyFile::owner);

@@ -63,8 +63,9 @@ enum Subcommands {
     Simulate(Box<simulate::SimulateArgs>),
     Keygen(keygen::KeygenArgs),
     Load(load::LoadArgs),
+    /// Restore settings of network cards once stdin is closed
     #[command(hide = true)]
-    RestoreCards(restore_cards::RestoreCardsArgs),
+    RestoreCards,
 }
 
 /// The command line's definition, for the reference page and for completion scripts.
@@ -89,7 +90,7 @@ pub fn main() -> ExitCode {
         Subcommands::Simulate(args) => simulate::run(args).map(done),
         Subcommands::Keygen(args) => keygen::run(args).map(done),
         Subcommands::Load(args) => load::run(args).map(done),
-        Subcommands::RestoreCards(args) => restore_cards::run(args).map(done),
+        Subcommands::RestoreCards => restore_cards::run().map(done),
     });
     result.unwrap_or_else(|failure| failure.report())
 }

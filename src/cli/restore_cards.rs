@@ -2,73 +2,161 @@
 //!
 //! Changing these settings needs `CAP_NET_ADMIN`, with which a process can also take the whole network of the
 //! machine down; a node that talks to the network has to give it up. So a process of its own keeps it: the
-//! same program, with this hidden subcommand. It talks to nothing but a pipe, and waits until the node has
-//! closed that.
+//! same program, with this hidden subcommand. It talks to nothing but its pipes to the node, and waits until
+//! the node has closed them.
+//!
+//! The node starts it before it changes a card, and tells it in a line what the card's settings are and what
+//! they are going to be. A later line replaces an earlier one of the same card. The process answers each
+//! line: only then does the node change the card. So whenever the node ends, what it has changed is restored.
+//! Before the node talks to the network it ends the list with an empty line, and after that nothing that it
+//! says counts.
 
-use std::io::{self, Read};
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::signal::SigSet;
 
 use super::Failure;
-use crate::process::{RetainedPrivilege, drop_privileges};
-use crate::udp::SavedSettings;
+use crate::process::{RetainedPrivilege, can_configure_cards, drop_privileges};
+use crate::udp::{CardError, CardLock, Restoration, SavedSettings};
 
-/// Restore settings of network cards once stdin is closed
-#[derive(Debug, clap::Args)]
-pub(super) struct RestoreCardsArgs {
-    /// The settings
-    #[arg(required = true)]
-    settings: Vec<SavedSettings>,
-}
-
-/// Waits for the end of stdin, and restores.
+/// Takes the settings from stdin, waits for its end, and restores them.
 ///
 /// # Errors
 /// When the settings of a card cannot be restored.
-pub(super) fn run(args: &RestoreCardsArgs) -> Result<(), Failure> {
-    // Those who end a whole group of processes end the node, and that ends this one.
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false))).map_err(failure)?;
-    }
+pub(super) fn run() -> Result<(), Failure> {
+    // A terminal or a service manager that ends a whole group of processes, by whatever signal, also ends the
+    // node; and the end of the node ends this process.
+    SigSet::all().thread_block().map_err(failure)?;
     drop_privileges(None, RetainedPrivilege::ConfigureCards).map_err(failure)?;
-    io::stdin().read_to_end(&mut Vec::new()).map_err(failure)?;
-    args.settings.iter().try_for_each(|saved| saved.restore().map_err(failure))
+    let mut cards = NotedCards::default();
+    cards.read(io::stdin().lock(), io::stdout());
+    cards.restore()
 }
 
-fn failure(error: io::Error) -> Failure {
-    Failure::Runtime(format!("the settings of the network cards are not restored: {error}"))
+fn failure(reason: impl Display) -> Failure {
+    Failure::Runtime(format!("the settings of the network cards are not restored: {reason}"))
+}
+
+/// The cards that are to be restored, and their marks.
+#[derive(Debug, Default)]
+struct NotedCards(Vec<(SavedSettings, Option<CardLock>)>);
+
+impl NotedCards {
+    /// Takes over and answers each line of the node's, up to an empty one; then waits for the node's end.
+    /// A line that cannot be understood counts as its end.
+    fn read(&mut self, mut node: impl BufRead, mut answers: impl Write) {
+        let answer = if can_configure_cards() { NOTED } else { NOT_ALLOWED };
+        for line in node.by_ref().lines() {
+            let Ok(line) = line else { return };
+            if line.is_empty() {
+                break;
+            }
+            let Ok(saved) = line.parse() else { return };
+            if answer == NOTED {
+                self.note(saved);
+            }
+            // A node that does not read it has ended.
+            let _ = writeln!(answers, "{answer}").and_then(|()| answers.flush());
+        }
+        let _ = io::copy(&mut node, &mut io::sink());
+    }
+
+    fn note(&mut self, saved: SavedSettings) {
+        let known = self.0.iter().position(|(known, _)| known.is_of_same_card(&saved));
+        let lock = known.and_then(|at| self.0.swap_remove(at).1).or_else(|| CardLock::take(saved.card()));
+        if saved.is_change() {
+            self.0.push((saved, lock));
+        }
+    }
+
+    /// Restores all, and then says what was not restored.
+    fn restore(&self) -> Result<(), Failure> {
+        let results: Vec<_> =
+            self.0.iter().map(|(saved, lock)| (saved.card(), saved.restore(lock.as_ref()))).collect();
+        let mut failures = Vec::new();
+        for (card, result) in results {
+            let why = match result {
+                Ok(Restoration::Done | Restoration::AsBefore) => continue,
+                Ok(Restoration::ChangedSince) => "another program has changed them",
+                Ok(Restoration::InUse) => "another node uses the card",
+                Ok(Restoration::Gone) => "the card is gone",
+                Err(error) => {
+                    failures.push(format!("{card}: {error}"));
+                    continue;
+                }
+            };
+            let line = format!("meantime: the settings of the network card {card} stay as they are: {why}");
+            // A closed stderr does not matter.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+        match failures.is_empty() {
+            true => Ok(()),
+            false => Err(failure(failures.join("; "))),
+        }
+    }
 }
 
 /// The process that restores the settings when this is dropped.
 #[derive(Debug)]
 pub(in crate::cli) struct CardRestorer {
     process: Child,
+    answers: BufReader<ChildStdout>,
 }
 
 impl CardRestorer {
-    /// Starts the process; `None` if there is nothing to restore, or, as the log then says, no process can be
-    /// started.
-    pub(in crate::cli) fn start(saved: &[SavedSettings]) -> Option<CardRestorer> {
-        if saved.is_empty() {
-            return None;
-        }
-        let started = std::env::current_exe().and_then(|program| {
-            Command::new(program)
-                .arg("restore-cards")
-                .args(saved.iter().map(ToString::to_string))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .process_group(0)
-                .spawn()
-        });
-        let failed = |error: &io::Error| {
-            log::warn!("the settings of the network cards will not be restored: {error}");
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// When the system cannot start it.
+    fn start() -> io::Result<CardRestorer> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg("restore-cards")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let answers = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(CardRestorer { process, answers: BufReader::new(answers) })
+    }
+
+    /// Tells the process what to restore; the first time, it is started.
+    ///
+    /// # Errors
+    /// When nothing would be restored: the process cannot be started, has ended, or may not change cards.
+    pub(in crate::cli) fn note(
+        restorer: &mut Option<CardRestorer>,
+        saved: &SavedSettings,
+    ) -> Result<(), CardError> {
+        let running = match restorer.take() {
+            Some(running) => running,
+            None => CardRestorer::start().map_err(CardError::NotRestorable)?,
         };
-        started.inspect_err(failed).ok().map(|process| CardRestorer { process })
+        let answer = restorer.insert(running).tell(saved).map_err(CardError::NotRestorable)?;
+        match answer.trim_end() {
+            NOTED => Ok(()),
+            NOT_ALLOWED => Err(CardError::NotAllowed),
+            _ => Err(CardError::NotRestorable(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// Ends the list: nothing that this process says from now on changes what is restored.
+    pub(in crate::cli) fn seal(&mut self) {
+        // If it has ended, the cards stay as they are.
+        if let Some(stdin) = &mut self.process.stdin {
+            let _ = stdin.write_all(b"\n");
+        }
+    }
+
+    /// The answer to a line; an empty one if the process has ended.
+    fn tell(&mut self, saved: &SavedSettings) -> io::Result<String> {
+        let stdin = self.process.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(format!("{saved}\n").as_bytes())?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer)
     }
 }
 
@@ -79,3 +167,8 @@ impl Drop for CardRestorer {
         let _ = self.process.wait();
     }
 }
+
+/// The settings are restored when the node ends.
+const NOTED: &str = "noted";
+/// The process lacks `CAP_NET_ADMIN`.
+const NOT_ALLOWED: &str = "not allowed";

@@ -154,8 +154,8 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     }
     let listener = ServerSocket::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let local = Some(args.listen.ip()).filter(|local| !local.is_unspecified());
-    // Its restorer ends last.
-    let Timestamps { stamping, cards, restorer: _restorer } = args.node.timestamps(local)?;
+    // Its marks and its restorer end last.
+    let Timestamps { stamping, cards, locks: _locks, restorer: _restorer } = args.node.timestamps(local)?;
     let listener = match stamping {
         Some(stamping) => listener.with_timestamps(stamping),
         None => listener,

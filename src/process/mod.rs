@@ -19,5 +19,5 @@ mod privileges;
 mod privileges;
 mod service_manager;
 
-pub use privileges::{Account, RetainedPrivilege, can_change_user, drop_privileges};
+pub use privileges::{Account, RetainedPrivilege, can_change_user, can_configure_cards, drop_privileges};
 pub use service_manager::ServiceManager;

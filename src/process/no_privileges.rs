@@ -46,6 +46,11 @@ pub fn can_change_user() -> bool {
     false
 }
 
+/// Whether this process can change the settings of network cards.
+pub fn can_configure_cards() -> bool {
+    false
+}
+
 /// Drops nothing.
 ///
 /// # Errors

@@ -65,6 +65,11 @@ pub fn can_change_user() -> bool {
     has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID)
 }
 
+/// Whether this process can change the settings of network cards.
+pub fn can_configure_cards() -> bool {
+    has(Capability::CAP_NET_ADMIN)
+}
+
 /// Becomes this user, with its groups, and drops every privilege but `retained`, for good. It is no error if
 /// that one is missing. Without an account the user stays the same, but has no privileges by being root.
 ///

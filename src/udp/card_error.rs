@@ -35,6 +35,9 @@ pub enum CardError {
     /// The card has to be set up, and this process may not do that.
     #[error("to set it up needs CAP_NET_ADMIN")]
     NotAllowed,
+    /// The process that would restore the card's settings cannot be started, or has ended.
+    #[error("the process that would restore its settings does not run: {0}")]
+    NotRestorable(io::Error),
     /// Another program uses the card in a way that excludes these settings.
     #[error("another program uses it in another way")]
     InUse,

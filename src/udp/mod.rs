@@ -9,7 +9,7 @@
 //! | `server_socket`, `client_socket` | the two transports: [`ServerSocket`], [`ClientSocket`] |
 //! | `server_name`, `resolver` | [`ServerName`] as an operator types it, and its addresses: [`Resolver`] |
 //! | `socket` | [`DatagramSocket`]: one UDP socket that knows the paths of its datagrams |
-//! | `datagram`, `address`, `timestamp_source` | plain types |
+//! | `datagram`, `address`, `timestamp_source`, `restoration` | plain types |
 //! | `cards` | network cards that stamp datagrams: which there are, and their settings |
 //! | `linux`, `portable` | the system calls, one of the two: batches, control messages, kernel timestamps |
 
@@ -27,6 +27,7 @@ mod linux;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod portable;
 mod resolver;
+mod restoration;
 mod server_name;
 mod server_socket;
 mod socket;
@@ -40,7 +41,7 @@ use portable as platform;
 
 pub use address::own_addresses;
 pub use card_error::{CardError, CardSetup};
-pub use cards::{GrantedCard, SavedSettings, cards_below, request_stamps};
+pub use cards::{CardLock, GrantedCard, SavedSettings, cards_below, request_stamps};
 pub use client_socket::ClientSocket;
 #[cfg(test)]
 pub(crate) use datagram::BUFFER_LEN;
@@ -49,6 +50,7 @@ pub use datagram::{CardStamp, ReceivedDatagram, Stamping, TransmitStamp, Transmi
 pub(crate) use linux::stamped_by_a_card;
 pub use platform::{BATCH, ReceiveBatch};
 pub use resolver::{ResolveError, Resolver};
+pub use restoration::Restoration;
 pub use server_name::{ServerName, ServerNameError};
 pub use server_socket::ServerSocket;
 pub use socket::{DatagramSocket, require_kernel_timestamps};

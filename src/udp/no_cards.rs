@@ -7,10 +7,11 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::card_error::{CardError, CardSetup};
+use super::restoration::Restoration;
 use crate::clock::Direction;
 
 /// A card that stamps datagrams; there is none here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct GrantedCard {
     /// The index of its interface.
     pub interface: u32,
@@ -20,6 +21,19 @@ pub struct GrantedCard {
     pub directions: Vec<Direction>,
     /// The settings to restore.
     pub saved: Option<SavedSettings>,
+    /// Its mark.
+    pub lock: Option<CardLock>,
+}
+
+/// The mark of a card that is in use; there is none here.
+#[derive(Debug)]
+pub enum CardLock {}
+
+impl CardLock {
+    /// Marks nothing.
+    pub fn take(_: &str) -> Option<CardLock> {
+        None
+    }
 }
 
 /// The settings of a card before they were changed; there are none here.
@@ -27,11 +41,31 @@ pub struct GrantedCard {
 pub enum SavedSettings {}
 
 impl SavedSettings {
+    /// The card's name.
+    pub fn card(&self) -> &str {
+        match *self {}
+    }
+
+    /// Whether `other` is of the same card.
+    pub fn is_of_same_card(&self, _: &SavedSettings) -> bool {
+        match *self {}
+    }
+
+    /// Whether there is something to restore.
+    pub fn is_change(&self) -> bool {
+        match *self {}
+    }
+
     /// Restores nothing.
     ///
     /// # Errors
     /// Never.
-    pub fn restore(&self) -> io::Result<()> {
+    pub fn restore(&self, _: Option<&CardLock>) -> io::Result<Restoration> {
+        match *self {}
+    }
+
+    /// Restores nothing.
+    pub fn undo(&self, _: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>) {
         match *self {}
     }
 }
@@ -59,6 +93,10 @@ pub fn cards_below(_: Option<IpAddr>) -> BTreeMap<String, Vec<u32>> {
 ///
 /// # Errors
 /// Always.
-pub fn request_stamps(_: &str, _: CardSetup) -> Result<GrantedCard, CardError> {
+pub fn request_stamps(
+    _: &str,
+    _: CardSetup,
+    _: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>,
+) -> Result<GrantedCard, CardError> {
     Err(CardError::NotOffered)
 }

@@ -9,7 +9,7 @@ pub(crate) mod ticks;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -231,6 +231,20 @@ pub(crate) fn pause(length: Duration) {
 /// Says that a test did not run: past the capture of the test runner, so that it cannot be missed.
 pub(crate) fn not_run(why: &str) {
     let _ = writeln!(std::io::stderr(), "NOT RUN: {why}");
+}
+
+/// Builds a library of tests/support in this directory, which replaces calls of the C library where it is
+/// loaded with `LD_PRELOAD`.
+pub(crate) fn preloaded(source: &str, directory: &Path) -> Result<PathBuf, String> {
+    let library = directory.join(source).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(source);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl");
+    match compiler.output() {
+        Err(error) => Err(format!("there is no C compiler: {error}")),
+        Ok(output) if output.status.success() => Ok(library),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 /// Where a file of a test may be written.

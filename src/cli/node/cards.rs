@@ -10,17 +10,21 @@ use crate::cli::Failure;
 use crate::cli::restore_cards::CardRestorer;
 use crate::clock::Card;
 use crate::event_loop::InstalledCard;
-use crate::udp::{CardSetup, Stamping, cards_below, request_stamps, require_kernel_timestamps};
+use crate::udp::{
+    CardLock, CardSetup, GrantedCard, Stamping, cards_below, request_stamps, require_kernel_timestamps,
+};
 use meantime_core::time::Span;
 
 /// Where the timestamps of a node come from.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::cli) struct Timestamps {
     /// What the kernel is asked for; `None`: nothing, the program reads its own clock.
     pub stamping: Option<Stamping>,
     /// The network cards that stamp datagrams.
     pub cards: Vec<InstalledCard>,
-    /// Restores the cards' settings when it is dropped.
+    /// The marks of those cards that are used as they are, while the node runs.
+    pub locks: Vec<CardLock>,
+    /// Restores the settings of the others when it is dropped.
     pub restorer: Option<CardRestorer>,
 }
 
@@ -31,17 +35,16 @@ impl NodeArgs {
     /// # Errors
     /// When the options demand timestamps that this machine does not have.
     pub(in crate::cli) fn timestamps(&self, local: Option<IpAddr>) -> Result<Timestamps, Failure> {
-        let kernel = require_kernel_timestamps();
-        let (stamping, cards, restorer) = match (self.timestamps, kernel) {
-            (TimestampChoice::User, _) => (None, Vec::new(), None),
+        let without_cards = |stamping| Timestamps { stamping, ..Timestamps::default() };
+        match (self.timestamps, require_kernel_timestamps()) {
+            (TimestampChoice::User, _) => Ok(without_cards(None)),
             // That the kernel refuses is logged when a socket is opened.
-            (TimestampChoice::Auto, Err(_)) => (Some(Stamping::Kernel), Vec::new(), None),
-            (TimestampChoice::Kernel | TimestampChoice::Hardware, Err(error)) => {
-                return Err(Failure::Runtime(format!(
-                    "the kernel takes no timestamps: {error}; --timestamps auto does without"
-                )));
+            (TimestampChoice::Auto, Err(_)) | (TimestampChoice::Kernel, Ok(())) => {
+                Ok(without_cards(Some(Stamping::Kernel)))
             }
-            (TimestampChoice::Kernel, Ok(())) => (Some(Stamping::Kernel), Vec::new(), None),
+            (TimestampChoice::Kernel | TimestampChoice::Hardware, Err(error)) => Err(Failure::Runtime(
+                format!("the kernel takes no timestamps: {error}; --timestamps auto does without"),
+            )),
             (TimestampChoice::Auto | TimestampChoice::Hardware, Ok(())) => {
                 let setup = match self.timestamps {
                     TimestampChoice::Hardware => CardSetup::Change,
@@ -50,10 +53,10 @@ impl NodeArgs {
                 let found = Found::below(local, setup);
                 let stamping = if found.cards.is_empty() { Stamping::Kernel } else { Stamping::Hardware };
                 self.tell(&found)?;
-                (Some(stamping), found.cards, found.restorer)
+                let Found { cards, locks, restorer, .. } = found;
+                Ok(Timestamps { stamping: Some(stamping), cards, locks, restorer })
             }
-        };
-        Ok(Timestamps { stamping, cards, restorer })
+        }
     }
 
     /// Logs which cards stamp and which do not.
@@ -79,9 +82,12 @@ impl NodeArgs {
 struct Found {
     cards: Vec<InstalledCard>,
     reasons: Vec<String>,
+    locks: Vec<CardLock>,
     restorer: Option<CardRestorer>,
     /// Whether there are cards below the address at all.
     has_candidates: bool,
+    /// Whether the settings of a card were changed.
+    has_changed: bool,
 }
 
 impl Found {
@@ -93,30 +99,41 @@ impl Found {
             let of = local.map_or("this machine".into(), |local| local.to_string());
             found.reasons.push(format!("{of} has none"));
         }
-        let mut saved = Vec::new();
+        let mut restorer = None;
         for (name, above) in cards {
-            let granted = match request_stamps(&name, setup) {
-                Ok(granted) => granted,
-                Err(error) => {
-                    found.reasons.push(format!("{name}: {error}"));
-                    continue;
-                }
-            };
-            match start(&name, granted.clock, &granted.directions) {
-                Ok(card) => {
-                    let stamped: Vec<_> = granted.directions.iter().map(ToString::to_string).collect();
-                    log::info!("the network card {name} stamps {}", stamped.join(" and "));
-                    saved.extend(granted.saved);
+            match set_up(&name, setup, &mut restorer) {
+                Ok((granted, card)) => {
+                    found.has_changed |= granted.saved.is_some();
+                    found.locks.extend(granted.lock);
                     found.cards.push(InstalledCard { card, interface: granted.interface, above });
                 }
-                Err(reason) => {
-                    granted.saved.iter().for_each(|saved| drop(saved.restore()));
-                    found.reasons.push(format!("{name}: {reason}"));
-                }
+                Err(reason) => found.reasons.push(format!("{name}: {reason}")),
             }
         }
-        found.restorer = CardRestorer::start(&saved);
+        found.restorer = restorer.filter(|_| found.has_changed);
+        found.restorer.iter_mut().for_each(CardRestorer::seal);
         found
+    }
+}
+
+/// Makes a card stamp, and opens its clock; or says why not.
+fn set_up(
+    name: &str,
+    setup: CardSetup,
+    restorer: &mut Option<CardRestorer>,
+) -> Result<(GrantedCard, Card), String> {
+    let mut note = |saved: &_| CardRestorer::note(restorer, saved);
+    let granted = request_stamps(name, setup, &mut note).map_err(|error| error.to_string())?;
+    match start(name, granted.clock, &granted.directions) {
+        Ok(card) => {
+            let stamped: Vec<_> = granted.directions.iter().map(ToString::to_string).collect();
+            log::info!("the network card {name} stamps {}", stamped.join(" and "));
+            Ok((granted, card))
+        }
+        Err(reason) => {
+            granted.saved.iter().for_each(|saved| saved.undo(&mut note));
+            Err(reason)
+        }
     }
 }
 

@@ -198,6 +198,7 @@ impl<T: Transport> Network<T> {
             // Usually a datagram has left before the call that sends it returns. Its timestamp is taken at
             // once, so that the error queue does not fill up.
             self.take_transmit_timestamps(node, clock);
+            self.give_up_late_timestamps(node, clock, now.mono);
         }
     }
 
@@ -254,7 +255,8 @@ impl<T: Transport> Network<T> {
         if result.is_ok() { Taken::Something } else { Taken::Nothing }
     }
 
-    /// Gives the node the kernel's timestamps of datagrams whose card's timestamp has not come in time.
+    /// Gives the node the kernel's timestamps of datagrams whose card's timestamp has not come in time, or
+    /// that are too many to wait for one.
     pub(super) fn give_up_late_timestamps(
         &mut self,
         node: &mut impl Node,
@@ -280,7 +282,7 @@ impl<T: Transport> Network<T> {
     pub(super) fn log_failures(&self) {
         self.sender.failures.log_total();
         self.receiver.failures.log_total();
-        self.hardware.log_late();
+        self.hardware.log_unused();
     }
 
     fn has_kernel_timestamps(&self) -> bool {

@@ -9,7 +9,7 @@
 //! | `server_socket`, `client_socket` | the two transports: [`ServerSocket`], [`ClientSocket`] |
 //! | `server_name`, `resolver` | [`ServerName`] as an operator types it, and its addresses: [`Resolver`] |
 //! | `socket` | [`DatagramSocket`]: one UDP socket that knows the paths of its datagrams |
-//! | `datagram`, `address`, `timestamp_source`, `restoration` | plain types |
+//! | `datagram`, `address`, `timestamp_source`, `upper_interface`, `restoration` | plain types |
 //! | `cards` | network cards that stamp datagrams: which there are, and their settings |
 //! | `linux`, `portable` | the system calls, one of the two: batches, control messages, kernel timestamps |
 
@@ -33,6 +33,7 @@ mod server_socket;
 mod socket;
 mod timestamp_source;
 mod transport;
+mod upper_interface;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as platform;
@@ -56,6 +57,7 @@ pub use server_socket::ServerSocket;
 pub use socket::{DatagramSocket, require_kernel_timestamps};
 pub use timestamp_source::TimestampSource;
 pub use transport::Transport;
+pub use upper_interface::UpperInterface;
 
 /// Reports that a test cannot run on this machine, past the test harness, which would hide it.
 #[cfg(test)]

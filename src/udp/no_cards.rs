@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use super::card_error::{CardError, CardSetup};
 use super::restoration::Restoration;
+use super::upper_interface::UpperInterface;
 use crate::clock::Direction;
 
 /// A card that stamps datagrams; there is none here.
@@ -85,7 +86,7 @@ impl FromStr for SavedSettings {
 }
 
 /// No cards.
-pub fn cards_below(_: Option<IpAddr>) -> BTreeMap<String, Vec<u32>> {
+pub fn cards_below(_: Option<IpAddr>) -> BTreeMap<String, Vec<UpperInterface>> {
     BTreeMap::new()
 }
 

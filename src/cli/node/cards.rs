@@ -1,5 +1,6 @@
 //! The network cards whose timestamps a node uses.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::cli::restore_cards::CardRestorer;
 use crate::clock::Card;
 use crate::event_loop::InstalledCard;
 use crate::udp::{
-    CardLock, CardSetup, GrantedCard, Stamping, cards_below, request_stamps, require_kernel_timestamps,
+    CardLock, CardSetup, GrantedCard, Stamping, UpperInterface, cards_below, request_stamps,
+    require_kernel_timestamps,
 };
 use meantime_core::time::Span;
 
@@ -61,7 +63,7 @@ impl NodeArgs {
 
     /// Logs which cards stamp and which do not.
     fn tell(&self, found: &Found) -> Result<(), Failure> {
-        let reasons = found.reasons.join("; ");
+        let reasons = listed(&found.reasons);
         if found.cards.is_empty() && self.timestamps == TimestampChoice::Hardware {
             return Err(Failure::Runtime(format!(
                 "no network card stamps this node's datagrams: {reasons}; --timestamps auto does without"
@@ -74,6 +76,15 @@ impl NodeArgs {
             true => {}
         }
         Ok(())
+    }
+}
+
+/// The first of many reasons.
+fn listed(reasons: &[String]) -> String {
+    let listed = reasons[..reasons.len().min(MAX_REASONS)].join("; ");
+    match reasons.len().saturating_sub(MAX_REASONS) {
+        0 => listed,
+        more => format!("{listed}; and {more} more"),
     }
 }
 
@@ -93,15 +104,30 @@ struct Found {
 impl Found {
     /// The cards that carry the datagrams of this address, set up as far as they may be.
     fn below(local: Option<IpAddr>, setup: CardSetup) -> Found {
+        let mut restorer = None;
         let cards = cards_below(local);
-        let mut found = Found { has_candidates: !cards.is_empty(), ..Found::default() };
-        if cards.is_empty() {
+        let mut found = Found::among(cards, |name| set_up(name, setup, &mut restorer));
+        if !found.has_candidates {
             let of = local.map_or("this machine".into(), |local| local.to_string());
             found.reasons.push(format!("{of} has none"));
         }
-        let mut restorer = None;
-        for (name, above) in cards {
-            match set_up(&name, setup, &mut restorer) {
+        found.restorer = restorer.filter(|_| found.has_changed);
+        found.restorer.iter_mut().for_each(CardRestorer::seal);
+        found
+    }
+
+    /// Those of the `candidates` that can be set up; many of them may be virtual interfaces, which cannot.
+    fn among(
+        candidates: BTreeMap<String, Vec<UpperInterface>>,
+        mut set_up: impl FnMut(&str) -> Result<(GrantedCard, Card), String>,
+    ) -> Found {
+        let mut found = Found { has_candidates: !candidates.is_empty(), ..Found::default() };
+        for (name, above) in candidates {
+            if found.cards.len() == MAX_CARDS {
+                found.reasons.push(format!("{name}: {MAX_CARDS} others are used"));
+                continue;
+            }
+            match set_up(&name) {
                 Ok((granted, card)) => {
                     found.has_changed |= granted.saved.is_some();
                     found.locks.extend(granted.lock);
@@ -110,8 +136,6 @@ impl Found {
                 Err(reason) => found.reasons.push(format!("{name}: {reason}")),
             }
         }
-        found.restorer = restorer.filter(|_| found.has_changed);
-        found.restorer.iter_mut().for_each(CardRestorer::seal);
         found
     }
 }
@@ -154,4 +178,60 @@ fn start(_: &str, _: u32, _: &[crate::clock::Direction]) -> Result<Card, String>
 
 fn pause(span: Span) {
     thread::sleep(Duration::from_nanos(span.as_nanos().try_into().unwrap_or(0)));
+}
+
+/// Each card is read once for a batch of datagrams that it has stamped.
+const MAX_CARDS: usize = 16;
+/// A machine may have a virtual interface for each of its thousand containers.
+const MAX_REASONS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{CardClock, ClockPair, HostRaw};
+    use meantime_core::time::Timestamp;
+
+    /// A clock that advances by 5 ms from one reading to the next.
+    #[derive(Debug, Default)]
+    struct Advancing(i64);
+
+    impl CardClock for Advancing {
+        fn read(&mut self) -> std::io::Result<ClockPair> {
+            self.0 += 5_000_000;
+            let (raw, real) = (HostRaw::from_nanos(self.0), Timestamp::from_nanos(self.0));
+            Ok(ClockPair { raw, real, width: Span::ZERO })
+        }
+    }
+
+    /// A machine whose interfaces stamp if they are called eth.
+    fn set_up_eth(name: &str) -> Result<(GrantedCard, Card), String> {
+        if !name.starts_with("eth") {
+            return Err("it stamps no datagrams".into());
+        }
+        let card = Card::start(name, Box::new(Advancing::default()), &[], |_| {}).unwrap();
+        let directions = Vec::new();
+        Ok((GrantedCard { interface: 1, clock: 0, directions, saved: None, lock: None }, card))
+    }
+
+    fn found(taps: usize, cards: usize) -> Found {
+        let names = (0..taps).map(|k| format!("a-tap{k:03}")).chain((0..cards).map(|k| format!("eth{k:03}")));
+        Found::among(names.map(|name| (name, Vec::new())).collect(), set_up_eth)
+    }
+
+    #[test]
+    fn interfaces_that_cannot_stamp_do_not_count_as_cards() {
+        let found = found(100, 1);
+        assert_eq!(found.cards.iter().map(|card| card.card.name()).collect::<Vec<_>>(), ["eth000"]);
+        assert_eq!(found.reasons.len(), 100);
+        let told = listed(&found.reasons);
+        assert!(told.starts_with("a-tap000: it stamps no datagrams; a-tap001: "), "{told}");
+        assert!(told.ends_with("a-tap015: it stamps no datagrams; and 84 more"), "{told}");
+    }
+
+    #[test]
+    fn of_many_cards_that_stamp_some_are_used() {
+        let found = found(0, 18);
+        assert_eq!(found.cards.len(), MAX_CARDS);
+        assert_eq!(listed(&found.reasons), "eth016: 16 others are used; eth017: 16 others are used");
+    }
 }

@@ -75,8 +75,10 @@ pub struct Card {
 struct Stamping {
     refused: Option<Refusal>,
     /// Whether a timestamp was used.
-    in_use: bool,
+    has_stamped: bool,
     /// How many datagrams in a row had no timestamp.
+    unstamped: u32,
+    /// How many of these have certainly passed the card.
     missing: u32,
     /// Whether timestamps of some of these have come too late.
     late: bool,
@@ -105,7 +107,8 @@ impl Card {
         }
         let stamping = |direction| Stamping {
             refused: (!granted.contains(&direction)).then_some(Refusal::NotGranted),
-            in_use: false,
+            has_stamped: false,
+            unstamped: 0,
             missing: 0,
             late: false,
             contradicting: 0,
@@ -133,9 +136,14 @@ impl Card {
         self.stamping(direction).refused.is_none()
     }
 
-    /// Whether its timestamps of this direction have come and are used.
+    /// Whether its timestamps of this direction have come and are wanted.
+    pub fn has_stamped(&self, direction: Direction) -> bool {
+        self.stamps(direction) && self.stamping(direction).has_stamped
+    }
+
+    /// Whether its timestamps of this direction have come and still come.
     pub fn is_in_use(&self, direction: Direction) -> bool {
-        self.stamps(direction) && self.stamping(direction).in_use
+        self.has_stamped(direction) && self.stamping(direction).unstamped < MAX_MISSING_IN_USE
     }
 
     /// Timestamps were taken: before the next one is converted, the card's clock is read.
@@ -170,9 +178,9 @@ impl Card {
         };
         let pair = self.pair;
         let stamping = self.stamping_mut(direction);
-        (stamping.missing, stamping.late) = (0, false);
+        (stamping.unstamped, stamping.missing, stamping.late) = (0, 0, false);
         match converted {
-            Some(_) => (stamping.contradicting, stamping.in_use) = (0, true),
+            Some(_) => (stamping.contradicting, stamping.has_stamped) = (0, true),
             None => stamping.contradicting += 1,
         }
         if stamping.contradicting < MAX_CONTRADICTING {
@@ -182,14 +190,21 @@ impl Card {
         Err(Refusal::Contradicts)
     }
 
-    /// A datagram that should have had a timestamp has none.
+    /// A datagram has no timestamp, which may not be the card's fault: it may have passed another port.
+    pub fn note_unstamped(&mut self, direction: Direction) {
+        let stamping = self.stamping_mut(direction);
+        stamping.unstamped = stamping.unstamped.saturating_add(1);
+    }
+
+    /// A datagram that has certainly passed the card has no timestamp.
     ///
     /// # Errors
     /// When that is the reason why this direction is refused from now on.
     pub fn missed(&mut self, direction: Direction) -> Result<(), Refusal> {
+        self.note_unstamped(direction);
         let stamping = self.stamping_mut(direction);
         stamping.missing = stamping.missing.saturating_add(1);
-        let limit = if stamping.in_use { MAX_MISSING_IN_USE } else { MAX_MISSING };
+        let limit = if stamping.has_stamped { MAX_MISSING_IN_USE } else { MAX_MISSING };
         if stamping.refused.is_some() || stamping.missing < limit {
             return Ok(());
         }
@@ -296,7 +311,8 @@ const START_INTERVAL: Span = Span::from_millis(5);
 const CHECK_INTERVAL: Span = Span::from_millis(100);
 /// A card that stamps at all has stamped some of so many.
 const MAX_MISSING: u32 = 64;
-/// A card may stamp one datagram at a time and let others pass, but not so many in a row.
+/// A card may stamp one datagram at a time and let others pass, but not so many in a row. After so many its
+/// timestamps do not count as in use, whatever the reason is.
 const MAX_MISSING_IN_USE: u32 = 1024;
 /// One timestamp may be another datagram's; so many in a row are not.
 const MAX_CONTRADICTING: u32 = 8;

@@ -12,9 +12,11 @@ const MS: i64 = 1_000_000;
 const RECEIVED_LATER: i64 = 20;
 /// How much earlier a time of departure is than the card's timestamp, which is converted 1 ms after it.
 const SENT_EARLIER: i64 = 1_000;
-/// The interface of the card, and one above it; what comes through another one passes no card.
+/// The interface of the card, a VLAN of it, and a bridge of which it is a port; what comes through another
+/// one passes no card.
 const CARD: Option<u32> = Some(3);
 const VLAN: Option<u32> = Some(7);
+const BRIDGE: Option<u32> = Some(8);
 const LOOPBACK: Option<u32> = Some(1);
 
 /// A card's clock that is an hour ahead of the oscillator.
@@ -44,7 +46,8 @@ impl World {
         let passing = Rc::clone(&now);
         let pause = |span: Span| passing.set(passing.get() + span.as_nanos());
         let card = Card::start("eth0", Box::new(Ahead(Rc::clone(&now))), granted, pause).unwrap();
-        let installed = InstalledCard { card, interface: 3, above: vec![7] };
+        let above = [(7, true), (8, false)].map(|(index, all_pass)| UpperInterface { index, all_pass });
+        let installed = InstalledCard { card, interface: 3, above: above.to_vec() };
         World { now, timestamps: HardwareTimestamps::new(vec![installed]) }
     }
 
@@ -122,7 +125,7 @@ fn a_sent_datagram_waits_for_the_cards_timestamp() {
     assert_eq!(world.card_sent(1), Some(left - SENT_EARLIER));
     assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareTransmit));
     assert_eq!((world.timestamps.deadline(), world.card_sent(1)), (None, None), "reported once");
-    assert_eq!(world.timestamps.late, 1);
+    assert_eq!(world.timestamps.counts.unexpected, 1);
 }
 
 #[test]
@@ -152,6 +155,35 @@ fn after_a_while_the_kernels_timestamp_takes_the_place_of_the_cards() {
     let expected = Some((StampId(4), Some(HostRaw::from_nanos(sent))));
     assert_eq!(world.timestamps.take_overdue(world.mono()), expected);
     assert_eq!(world.card_sent(4), None, "it comes too late");
+    assert_eq!((world.timestamps.counts.late, world.timestamps.counts.unexpected), (1, 0));
+}
+
+/// Why the card is refused if from now on nothing that is sent has a timestamp.
+fn refusal_of_a_card_that_stops(mut world: World) -> Refusal {
+    let card = &mut world.timestamps.cards[0].card;
+    (0..10_000).find_map(|_| card.missed(Direction::Transmit).err()).expect("a refusal")
+}
+
+#[test]
+fn a_card_that_repeats_timestamps_and_then_stops_is_not_refused_as_late() {
+    let mut world = World::both();
+    for id in 0..10 {
+        world.send(id, CARD);
+        assert!(world.card_sent(id).is_some());
+        assert_eq!(world.card_sent(id), None, "repeated");
+    }
+    assert_eq!((world.timestamps.counts.late, world.timestamps.counts.unexpected), (0, 10));
+    assert_eq!(refusal_of_a_card_that_stops(world), Refusal::NeverStamps(1024));
+}
+
+#[test]
+fn a_card_whose_timestamps_come_after_the_wait_is_refused_as_late() {
+    let mut world = World::both();
+    world.send(1, CARD);
+    world.pass(MAX_WAIT.as_nanos());
+    assert!(world.timestamps.take_overdue(world.mono()).is_some());
+    assert_eq!(world.card_sent(1), None);
+    assert_eq!(refusal_of_a_card_that_stops(world), Refusal::TooLate(64));
 }
 
 #[test]
@@ -190,6 +222,39 @@ fn datagrams_of_other_interfaces_do_not_count_against_a_card() {
 }
 
 #[test]
+fn what_came_by_a_port_of_a_bridge_that_is_not_known_does_not_count_against_its_card() {
+    let mut world = World::both();
+    assert!((0..2_000).all(|_| world.receive(BRIDGE, None) == 20_000));
+    let stamp = world.stamp(CARD);
+    assert_eq!(world.receive(BRIDGE, stamp), RECEIVED_LATER, "the card is used");
+    assert_eq!(world.timestamps.source(), Some(TimestampSource::HardwareReceive));
+    assert!((0..2_000).all(|_| world.receive(BRIDGE, None) == 20_000));
+    assert_eq!(world.timestamps.source(), None, "its timestamps do not come any more");
+    let stamp = world.stamp(CARD);
+    assert_eq!(world.receive(BRIDGE, stamp), RECEIVED_LATER, "it is not refused");
+}
+
+#[test]
+fn what_came_by_a_vlan_of_a_card_counts_against_it() {
+    let mut world = World::both();
+    assert!((0..64).all(|_| world.receive(VLAN, None) == 20_000));
+    let stamp = world.stamp(CARD);
+    assert_eq!(world.receive(VLAN, stamp), 20_000, "the card is refused");
+}
+
+#[test]
+fn what_left_by_a_port_of_a_bridge_that_is_not_known_does_not_count_against_its_card() {
+    let mut world = World::both();
+    for id in 0..200 {
+        assert_eq!(world.send(id, BRIDGE), None);
+        world.pass(MAX_WAIT.as_nanos());
+        assert!(world.timestamps.take_overdue(world.mono()).is_some_and(|(_, sent_at)| sent_at.is_some()));
+    }
+    world.send(200, BRIDGE);
+    assert!(world.card_sent(200).is_some());
+}
+
+#[test]
 fn the_cards_timestamp_may_come_before_the_kernels() {
     let mut world = World::both();
     world.timestamps.sent(StampId(1), world.mono());
@@ -200,9 +265,42 @@ fn the_cards_timestamp_may_come_before_the_kernels() {
     assert_eq!(world.timestamps.kernel_has_sent(StampId(1), CARD, kernel), None);
 }
 
+/// Sends so many datagrams at once, and takes those that cannot wait.
+fn crowd(world: &mut World, datagrams: u64) -> Vec<(StampId, Option<HostRaw>)> {
+    (0..datagrams)
+        .filter_map(|id| {
+            assert_eq!(world.send(id, CARD), None);
+            world.timestamps.take_overdue(world.mono())
+        })
+        .collect()
+}
+
 #[test]
-fn only_a_bounded_number_of_datagrams_waits() {
+fn of_more_datagrams_than_can_wait_the_oldest_have_the_kernels_timestamp() {
     let mut world = World::both();
-    (0..10 * MAX_WAITING as u64).for_each(|id| assert_eq!(world.send(id, CARD), None));
-    assert_eq!(world.timestamps.waiting.len(), MAX_WAITING);
+    let now = Some(HostRaw::from_nanos(world.now.get()));
+    let given_up = crowd(&mut world, 3 + MAX_WAITING as u64);
+    assert_eq!(given_up, [0, 1, 2].map(|id| (StampId(id), now)));
+    assert_eq!((world.timestamps.waiting.len(), world.timestamps.counts.crowded_out), (MAX_WAITING, 3));
+    assert!(world.card_sent(3).is_some(), "the others still wait");
+    assert_eq!(world.card_sent(2), None);
+    assert_eq!((world.timestamps.counts.late, world.timestamps.counts.unexpected), (0, 1));
+}
+
+#[test]
+fn what_the_kernel_reports_after_a_datagram_was_crowded_out_is_used() {
+    let mut world = World::both();
+    let now = world.now.get();
+    world.timestamps.sent(StampId(7_000), world.mono());
+    crowd(&mut world, MAX_WAITING as u64);
+    let kernel = Some(HostRaw::from_nanos(now + 3_000));
+    assert_eq!(world.timestamps.kernel_has_sent(StampId(7_000), CARD, kernel), kernel);
+}
+
+#[test]
+fn datagrams_that_were_crowded_out_do_not_count_against_the_card() {
+    let mut world = World::both();
+    assert_eq!(crowd(&mut world, 4 * MAX_WAITING as u64).len(), 3 * MAX_WAITING);
+    world.send(9_000, CARD);
+    assert!(world.card_sent(9_000).is_some());
 }

@@ -199,6 +199,19 @@ fn a_card_that_stamps_some_datagrams_only_is_not_refused() {
 }
 
 #[test]
+fn datagrams_that_may_have_passed_another_port_do_not_count_against_a_card() {
+    let mut world = World::honest();
+    (0..5_000).for_each(|_| world.card.note_unstamped(Direction::Receive));
+    assert!(world.stamp(Direction::Receive, 0, 30_000).unwrap().is_some());
+    assert!(world.card.is_in_use(Direction::Receive));
+    (0..5_000).for_each(|_| world.card.note_unstamped(Direction::Receive));
+    assert!(!world.card.is_in_use(Direction::Receive), "no timestamp comes any more");
+    assert!(world.card.stamps(Direction::Receive) && world.card.has_stamped(Direction::Receive));
+    assert!(world.stamp(Direction::Receive, 0, 30_000).unwrap().is_some());
+    assert!(world.card.is_in_use(Direction::Receive));
+}
+
+#[test]
 fn timestamps_that_contradict_the_kernels_are_not_used_and_refused_when_there_are_many() {
     // The card sees what is received before the kernel does, and what is sent after it.
     let wrong = [(Direction::Receive, -300_000), (Direction::Receive, 101 * MS)];

@@ -1,7 +1,7 @@
 //! The loop with a network card that stamps: what the card and the kernel report of a datagram is injected in
 //! place of a socket's, as the control messages and the error queue have it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,12 +9,13 @@ use std::rc::Rc;
 use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 use meantime_core::wire::DATAGRAM_LEN;
 use meantime_core::{ClockReading, Counters, Node, Path, StampId, Transmit};
-use mio::{Registry, Token};
+use mio::{Poll, Registry, Token};
 
+use super::network::Network;
 use super::*;
 use crate::clock::{Card, CardClock, ClockPair, Direction, HostRaw, NodeClock, Overlay};
 use crate::report::ClockSnapshot;
-use crate::udp::{ReceiveBatch, ReceivedDatagram, TimestampSource, TransmitStamp, TransmitTime};
+use crate::udp::{BATCH, ReceiveBatch, ReceivedDatagram, TimestampSource, TransmitStamp, TransmitTime};
 use crate::udp::{Transport, stamped_by_a_card};
 
 const INTERFACE: u32 = 3;
@@ -108,12 +109,18 @@ fn path() -> Path {
     Path { peer: "192.0.2.1:5525".parse().unwrap(), local: None }
 }
 
-/// Sends one datagram, and reports the times at which datagrams came and left.
+/// Sends so many datagrams, and reports the times at which datagrams came and left.
 #[derive(Default)]
 struct Witness {
-    sent: bool,
+    to_send: u64,
     times: Vec<(&'static str, Raw)>,
     counters: Counters,
+}
+
+impl Witness {
+    fn sending(to_send: u64) -> Witness {
+        Witness { to_send, ..Witness::default() }
+    }
 }
 
 impl Node for Witness {
@@ -136,8 +143,8 @@ impl Node for Witness {
     fn handle_resolved(&mut self, _now: Now, _server: Option<SocketAddr>) {}
 
     fn poll_transmit(&mut self, _now: Now) -> Option<Transmit> {
-        let first = !std::mem::replace(&mut self.sent, true);
-        first.then(|| Transmit { path: path(), datagram: [7; DATAGRAM_LEN], stamp: Some(StampId(5)) })
+        self.to_send = self.to_send.checked_sub(1)?;
+        Some(Transmit { path: path(), datagram: [7; DATAGRAM_LEN], stamp: Some(StampId(self.to_send)) })
     }
 
     fn poll_action(&mut self) -> Option<meantime_core::Action> {
@@ -195,7 +202,7 @@ fn the_times_of_a_datagram_are_those_at_which_it_passed_the_card() {
     let passed = Rc::clone(&injected.passed);
     let cards = vec![InstalledCard { card, interface: INTERFACE, above: Vec::new() }];
     let mut seen = Two::default();
-    let event_loop = EventLoop::new(Witness::default(), injected, clock).unwrap();
+    let event_loop = EventLoop::new(Witness::sending(1), injected, clock).unwrap();
     event_loop.with_cards(cards).run(&mut seen).unwrap_err();
     let expected = [("sent", TimestampSource::HardwareTransmit), ("received", TimestampSource::Hardware)];
     assert_eq!(seen.0.iter().map(|((what, _), source)| (*what, *source)).collect::<Vec<_>>(), expected);
@@ -205,4 +212,58 @@ fn the_times_of_a_datagram_are_those_at_which_it_passed_the_card() {
         let longer = if *what == "sent" { -off } else { off };
         assert!((-Span::from_micros(1)..Span::from_millis(1)).contains(&longer), "{what}: off by {off}");
     }
+}
+
+/// A socket of which each datagram has two timestamps at once, the kernel's and the card's. How many of them
+/// have waited to be taken, now and at most.
+#[derive(Clone, Default)]
+struct ErrorQueue {
+    length: Rc<Cell<usize>>,
+    longest: Rc<Cell<usize>>,
+}
+
+impl Transport for ErrorQueue {
+    fn register(&mut self, _registry: &Registry, _token: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn receive(&mut self, _batch: &mut ReceiveBatch) -> io::Result<()> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn take_lost(&mut self) -> u32 {
+        0
+    }
+
+    fn path(&self, _received: &ReceivedDatagram<'_>) -> Option<Path> {
+        None
+    }
+
+    fn send(&mut self, _registry: &Registry, transmits: &[Transmit]) -> io::Result<usize> {
+        self.length.set(self.length.get() + 2 * transmits.len());
+        self.longest.set(self.longest.get().max(self.length.get()));
+        Ok(transmits.len())
+    }
+
+    fn take_transmit_timestamps(&mut self, _report: &mut dyn FnMut(TransmitStamp)) -> io::Result<bool> {
+        let taken = self.length.get().min(BATCH);
+        self.length.set(self.length.get() - taken);
+        if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken < BATCH) }
+    }
+
+    fn timestamp_source(&self) -> TimestampSource {
+        TimestampSource::Kernel
+    }
+
+    fn resolve(&mut self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[test]
+fn the_timestamps_of_many_datagrams_do_not_pile_up_in_the_error_queue() {
+    let (poll, clock, queue) = (Poll::new().unwrap(), overlay(), ErrorQueue::default());
+    let mut network = Network::new(queue.clone(), &clock, poll.registry(), Token(0)).unwrap();
+    network.transmit(&mut Witness::sending(20 * BATCH as u64), &clock, poll.registry());
+    assert_eq!(queue.longest.get(), 2 * BATCH);
 }

@@ -195,9 +195,11 @@ impl<T: Transport> Network<T> {
                 }
             }
             self.send(now.mono, registry);
-            // Usually a datagram has left before the call that sends it returns. Its timestamp is taken at
+            // Usually a datagram has left before the call that sends it returns. Its timestamps are taken at
             // once, so that the error queue does not fill up.
-            self.take_transmit_timestamps(node, clock);
+            for _ in 0..TIMESTAMPS_OF_A_DATAGRAM {
+                self.take_transmit_timestamps(node, clock);
+            }
             self.give_up_late_timestamps(node, clock, now.mono);
         }
     }
@@ -289,3 +291,6 @@ impl<T: Transport> Network<T> {
         self.transport.timestamp_source() == TimestampSource::Kernel
     }
 }
+
+/// The kernel's and the card's.
+const TIMESTAMPS_OF_A_DATAGRAM: usize = 2;

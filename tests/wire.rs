@@ -3,8 +3,8 @@
 use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
-    Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, ManualAdjustment, Message, Name, NodeId,
-    Probe, Reference, Register, Reject, RejectReason, RelayLead, RelayedTime, Report, SessionId, Stamps,
+    Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, Lineage, ManualAdjustment, Message, Name,
+    NodeId, Probe, Reference, Register, Reject, RejectReason, RelayLead, RelayedTime, Report, SessionId, Stamps,
     StatedReference, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
@@ -58,7 +58,7 @@ fn magic_and_kind_are_checked_to_the_bit() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(Message::decode(&changed), Err(DecodeError::Magic));
     }
-    for kind in (0..=255).filter(|kind| !(1..=14).contains(kind)) {
+    for kind in (0..=255).filter(|kind| !(1..=15).contains(kind)) {
         let mut changed = written;
         changed[3] = kind;
         assert_eq!(Message::decode(&changed), Err(DecodeError::Kind(kind)));
@@ -104,6 +104,7 @@ fn values_outside_of_an_enumeration_are_refused() {
             }
             Body::Reference(_) => refused(&message, 56, 0..=1, "available"),
             Body::Welcome(_) => refused(&message, 76, 0..=1, "relay"),
+            Body::Lineage(_) => refused(&message, 72, 0..=5, "level"),
             _ => {}
         }
         let mut bytes = message.encode();
@@ -175,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_with_a_good_start_are_read_without_panic(mut bytes: [u8; DATAGRAM_LEN], kind in 0..=13u8) {
+    fn bytes_with_a_good_start_are_read_without_panic(mut bytes: [u8; DATAGRAM_LEN], kind in 0..=15u8) {
         bytes[..4].copy_from_slice(&[b'M', b'T', VERSION, kind]);
         prop_assert!(stays_the_same(&bytes));
     }
@@ -216,6 +217,7 @@ fn constrained(kind: Kind) -> std::ops::Range<usize> {
         Kind::ManualAdjustment => 64..66,
         Kind::Reference => 48..57,
         Kind::Label => 56..80,
+        Kind::Lineage => 32..73,
         _ => 0..0,
     }
 }
@@ -235,6 +237,7 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Reference => at >= 57,
         Kind::Label => at < 56,
         Kind::RelayedTime => false,
+        Kind::Lineage => at >= 73,
     };
     at == 5 || at >= 80 || (at >= 32 && in_body)
 }
@@ -286,6 +289,10 @@ fn a_relayed_time() -> RelayedTime {
         error: Some(Span::from_nanos(8)),
         frequency_error: Frequency::from_ppt(9),
     }
+}
+
+fn a_lineage(servers: &[u64]) -> Lineage {
+    servers.iter().fold(Lineage::NONE, |above, server| above.below(NodeId(*server)).unwrap())
 }
 
 fn stamps() -> Stamps {
@@ -357,6 +364,7 @@ fn one_of_each() -> [Message; 14] {
         Body::Reference(Reference { stated: Some(reference) }),
         Body::Label(Label { label: Name::new("rack-2") }),
         Body::RelayedTime(a_relayed_time()),
+        Body::Lineage(a_lineage(&[1, 2, 3, 4, 5])),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -425,6 +433,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         references(),
         Just(Body::Label(Label { label: Name::new("rack-2") })),
         relayed_times(),
+        prop::collection::vec(1..=u64::MAX, 0..=Lineage::MAX).prop_map(|servers| Body::Lineage(a_lineage(&servers))),
     ]
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Flags,
-    Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Label, Leave, LeaveReason, ManualAdjustment, Master,
-    Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, RelayedTime, Report,
+    Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Label, Leave, LeaveReason, Lineage, ManualAdjustment,
+    Master, Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, RelayedTime, Report,
     SessionId, Stamps, StatedReference, Verdict, Welcome,
 };
 
@@ -75,7 +75,7 @@ fn every_kind_has_a_vector() {
     let mut kinds: Vec<u8> = vectors().values().map(|vector| vector.message().body.kind() as u8).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=14).collect::<Vec<u8>>());
+    assert_eq!(kinds, (1..=15).collect::<Vec<u8>>());
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn the_values_of_a_vector_are_its_bytes_and_its_fields_are_those_of_the_tables()
 #[test]
 fn the_tables_cover_every_byte_of_every_kind_once() {
     let tables = field_tables();
-    assert_eq!(tables.len(), 16);
+    assert_eq!(tables.len(), 17);
     for (name, fields) in &tables {
         let (start, end) = match name.as_str() {
             "Header" => (0, 32),
@@ -306,6 +306,7 @@ impl Vector {
             }),
             13 => Body::Reference(self.reference()),
             14 => Body::RelayedTime(self.relayed_time()),
+            15 => Body::Lineage(self.lineage()),
             other => panic!("kind {other}"),
         };
         assert_eq!(body.kind() as u8, kind);
@@ -387,6 +388,12 @@ impl Vector {
             error: known("error"),
             frequency_error: ppt("frequency_error"),
         }
+    }
+
+    fn lineage(&self) -> Lineage {
+        let level: usize = self.number("level");
+        let servers = (1..=level).map(|place| NodeId(self.number(&format!("server_{place}"))));
+        servers.fold(Lineage::NONE, |above, server| above.below(server).expect("at most five servers"))
     }
 
     fn report(&self) -> Report {

@@ -77,7 +77,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
     let plausible = args.plausible.range()?;
     args.node.start_log()?;
-    let resolver = resolver(&args.server)?;
+    let resolver = find_server(&args.server)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let mut clock = args.node.clock(step_threshold)?;
     // Before the right to read the file is given up.
@@ -114,13 +114,16 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         Some(stamping) => ClientSocket::new(resolver).with_timestamps(stamping),
         None => ClientSocket::new(resolver),
     };
-    let equipment = Equipment { control, state_file, advice: Some(advice), cards };
+    let equipment = Equipment { control, state_file, advice: Some(advice), cards, upstream_key_file: None };
     args.node.run(client, connection, clock, None, equipment)
 }
 
 /// Looks the server up at the start, so that the operator learns at once of a wrong name. While the system's
 /// resolver cannot be asked, as after a power cut, the client tries again later.
-fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
+///
+/// # Errors
+/// When there is no such name.
+pub(super) fn find_server(server: &ServerName) -> Result<Resolver, Failure> {
     let failure = |error: io::Error| {
         Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
     };
@@ -135,7 +138,7 @@ fn resolver(server: &ServerName) -> Result<Resolver, Failure> {
 }
 
 /// The machine's name, cut to what fits into a datagram; empty if it has none.
-fn host_name() -> Name {
+pub(super) fn host_name() -> Name {
     let name = nix::unistd::gethostname().unwrap_or_default();
     Name::new(&name.to_string_lossy())
 }

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use super::Failure;
+use super::advice::Advice;
+use super::client::{find_server, host_name};
+use super::key_file::{read_key_file, unusable};
 use super::logging::EVENT_TARGET;
 use super::names::{self, NameError};
 use super::node::{Equipment, KeptState, NodeArgs, Timestamps};
@@ -15,11 +19,12 @@ use super::random::random_bytes;
 use super::references::FollowArgs;
 use super::units::{self, ValueError};
 use crate::clock::NodeClock;
-use crate::udp::{ServerSocket, own_addresses};
-use meantime_core::config::{PROBE_RATE, STEP_THRESHOLD};
+use crate::store::key_file::KeyFile;
+use crate::udp::{Resolver, ServerName, ServerSocket, own_addresses};
+use meantime_core::config::{FollowedReferences, PROBE_RATE, STEP_THRESHOLD};
 use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Name};
-use meantime_core::{MasterKeys, PlausibleTimes, Server, ServerConfig};
+use meantime_core::{ClientConfig, MasterKeys, NodeKeys, PlausibleTimes, Relay, Server, ServerConfig};
 
 /// Coordinate a cluster: measure the clocks of all clients, vote, and send each client its correction
 #[derive(Debug, clap::Args)]
@@ -78,9 +83,22 @@ pub(super) struct ServerArgs {
     /// In the first vote, leave out clocks that are farther than this from the median
     #[arg(long, value_name = "SPAN", default_value = "30s", allow_hyphen_values = true, value_parser = units::positive_span)]
     radius: Span,
-    /// The server's name, at most 24 bytes
-    #[arg(long, value_name = "NAME", default_value = "server", value_parser = names::server_name)]
+    /// The server's name, at most 24 bytes. A relay that has another than the default has it at the server
+    /// above, too
+    #[arg(long, value_name = "NAME", default_value = SERVER_NAME, value_parser = names::server_name)]
     name: Name,
+    /// Be a relay: follow this server, as a client does, and serve its time. Its name or address, with its
+    /// port unless that is 5525
+    #[arg(long, value_name = "SERVER[:PORT]")]
+    upstream: Option<ServerName>,
+    /// With --upstream: authenticate to the server above with the keys in this file. --key-file is for this
+    /// server's own clients
+    #[arg(long, value_name = "FILE", requires = "upstream")]
+    upstream_key_file: Option<PathBuf>,
+    /// How much earlier than otherwise a manual time adjustment is announced at most, for the sake of the
+    /// relays below this server; at most 1h. 130s are enough for three levels of relays with rounds of 5 s
+    #[arg(long, value_name = "SPAN", default_value = "130s", value_parser = relay_lead)]
+    max_relay_lead: Span,
     #[command(flatten)]
     plausible: PlausibleArgs,
     #[command(flatten)]
@@ -128,7 +146,7 @@ impl ServerArgs {
             plausible,
             initial_frequency: kept.frequency,
             relay: false,
-            max_relay_lead: Span::ZERO,
+            max_relay_lead: self.max_relay_lead,
             kept: kept.time,
             follow_references: self.references.followed(),
             leading: self.references.leading(),
@@ -140,18 +158,15 @@ impl ServerArgs {
 /// Runs a server until a signal ends it.
 ///
 /// # Errors
-/// When the server cannot listen at its address, use the clock of --clock, or write its log or output.
+/// When the server cannot listen at its address, use the clock of --clock, or write its log or output; when
+/// the name of the server above cannot be resolved.
 pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
+    args.check_upstream()?;
     let plausible = args.plausible.range()?;
     args.node.start_log()?;
-    let keys = args.node.keys()?.map(|file| file.master_keys()).transpose();
-    let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
-    if let (true, Some(name)) = (keys.is_empty(), args.denied_names().first()) {
-        return Err(Failure::Usage(format!(
-            "--deny name:{name} works with --key-file only: without keys a client can take any name; deny its address"
-        )));
-    }
+    let keys = args.master_keys()?;
+    let upstream = args.upstream.as_ref().map(|name| args.find_upstream(name)).transpose()?;
     let listener = ServerSocket::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
     let local = Some(args.listen.ip()).filter(|local| !local.is_unspecified());
     // Its marks and its restorer end last.
@@ -165,10 +180,84 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     let control = args.node.drop_privileges::<Server>()?;
     let (state_file, kept) = args.node.open_state_file(&args.name, &mut clock, plausible);
     let now = clock.now();
-    let server = Server::new(args.config(kept, keys, plausible), random_bytes()?, now);
+    let config = args.config(kept, keys, plausible);
     log::info!(target: EVENT_TARGET, "listening on {address}, a round each {}", args.interval);
-    let equipment = Equipment { control, state_file, advice: None, cards };
-    args.node.run(server, listener, clock, Some(&Listening { address, name: args.name }), equipment)
+    let listening = Listening { address, name: args.name };
+    let equipment = Equipment { control, state_file, advice: None, cards, upstream_key_file: None };
+    let Some(Upstream { name, resolver, keys, owner }) = upstream else {
+        let server = Server::new(config, random_bytes()?, now);
+        return args.node.run(server, listener, clock, Some(&listening), equipment);
+    };
+    log::info!(target: EVENT_TARGET, "following the server {name}, as a relay");
+    let advice = Some(Advice::about(name, !keys.is_empty()));
+    let upstream_key_file = args.upstream_key_file.clone();
+    let client = args.client_config(owner, keys, &config);
+    let relay = Relay::new(client, config, [random_bytes()?, random_bytes()?], now);
+    let equipment = Equipment { advice, upstream_key_file, ..equipment };
+    args.node.run(relay, listener.with_upstream(resolver), clock, Some(&listening), equipment)
+}
+
+/// The server above a relay.
+struct Upstream<'a> {
+    name: &'a ServerName,
+    resolver: Resolver,
+    /// The keys that the relay has there.
+    keys: NodeKeys,
+    /// The name that the relay has there.
+    owner: Name,
+}
+
+impl ServerArgs {
+    /// Checks that the options can be combined with --upstream.
+    fn check_upstream(&self) -> Result<(), Failure> {
+        let follows_references = self.references.followed() != FollowedReferences::None;
+        match self.upstream.is_some() && follows_references {
+            true => Err(Failure::Usage(
+                "a relay follows the server above, which can follow references: leave out --follow-references"
+                    .into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// The keys by which the server knows its clients.
+    fn master_keys(&self) -> Result<MasterKeys, Failure> {
+        let keys = self.node.keys()?.map(|file| file.master_keys()).transpose();
+        let keys = keys.map_err(|error| self.node.unusable_keys(&error))?.unwrap_or_default();
+        match self.denied_names().first() {
+            Some(name) if keys.is_empty() => Err(Failure::Usage(format!(
+                "--deny name:{name} works with --key-file only: without keys a client can take any name; deny its address"
+            ))),
+            _ => Ok(keys),
+        }
+    }
+
+    /// Looks the server above up, and reads the keys for it.
+    fn find_upstream<'a>(&self, name: &'a ServerName) -> Result<Upstream<'a>, Failure> {
+        let resolver = find_server(name)?;
+        let own_name = if self.name.as_str() == SERVER_NAME { host_name() } else { self.name };
+        let Some(path) = &self.upstream_key_file else {
+            return Ok(Upstream { name, resolver, keys: NodeKeys::default(), owner: own_name });
+        };
+        let file = read_key_file(path)?;
+        let owner = KeyFile::owner(&file).unwrap_or(own_name);
+        let keys = file.node_keys(&owner).map_err(|error| unusable(path, &error))?;
+        Ok(Upstream { name, resolver, keys, owner })
+    }
+
+    /// What a relay does as a client of the server above.
+    fn client_config(&self, name: Name, keys: NodeKeys, server: &ServerConfig) -> ClientConfig {
+        ClientConfig {
+            name,
+            keys,
+            label: server.label,
+            plausible: server.plausible,
+            max_delay: server.max_delay,
+            initial_frequency: server.initial_frequency,
+            offers_reference: server.offers_reference,
+            ..ClientConfig::default()
+        }
+    }
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
@@ -236,9 +325,20 @@ fn interval(text: &str) -> Result<Span, ValueError> {
     }
 }
 
+fn relay_lead(text: &str) -> Result<Span, ValueError> {
+    match units::unsigned_span(text)? {
+        span if span > Span::from_secs(3_600) => Err(ValueError::TooLong("1h")),
+        span => Ok(span),
+    }
+}
+
+/// The name of a server that has no other.
+const SERVER_NAME: &str = "server";
+
 const EXAMPLES: &str = "\
 Examples:
   meantime server
+  meantime server --upstream bridge.lan --name engine-room
   meantime server --listen 192.0.2.1:5525 --interval 1s
   meantime server --key-file /etc/meantime/cluster.key --allow 192.0.2.0/24
   meantime server --clock system --state-dir /var/lib/meantime

@@ -2,7 +2,7 @@
 
 use crate::report::{counted, snake_case};
 use meantime_core::time::{Now, Span};
-use meantime_core::{Client, Node, Server};
+use meantime_core::{Client, Node, Relay, Server};
 
 /// A node that can say in one line how it stands.
 pub(super) trait Standing: Node {
@@ -35,6 +35,14 @@ impl Standing for Client {
             (None, _) => "looking for the server".into(),
         };
         format!("{state}, bound {}, {server}", known(reading.bound))
+    }
+}
+
+/// Its clock, the server above, and its own clients.
+impl Standing for Relay {
+    fn standing(&self, now: Now) -> String {
+        let clients = counted(self.server().clients(), "client");
+        format!("relay {}, {clients}", self.client().standing(now))
     }
 }
 

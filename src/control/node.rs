@@ -21,7 +21,7 @@ use meantime_core::view::{
     ClientView, CorrectionView, ManualAdjustmentView, MemberView, MemberVote, RefusalView, ServerView,
 };
 use meantime_core::wire::{ClusterId, Name};
-use meantime_core::{Client, Node, PlausibleTimes, Server};
+use meantime_core::{Client, Node, PlausibleTimes, Relay, Server};
 
 /// A node that can be asked and commanded at a control socket.
 pub trait ControlledNode: Node {
@@ -252,6 +252,42 @@ impl ControlledNode for Server {
     }
 }
 
+/// A relay's commands and clients are those of its server. Its status has that of its client, too.
+impl ControlledNode for Relay {
+    const ROLE: Role = Role::Server;
+
+    fn status(&self, now: Now, at: &ClockSnapshot) -> NodeStatus {
+        let server = self.server();
+        let status = server_status(server.name(), &server.overview(now), at);
+        let upstream = Some(Box::new(client_status(&self.client().view(now), at)));
+        NodeStatus::Server(Box::new(ServerStatus { upstream, ..status }))
+    }
+
+    fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
+        ControlledNode::clients(self.server(), now, first, max)
+    }
+
+    fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        self.server_mut().remove(member)
+    }
+
+    fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        self.server_mut().pin(member)
+    }
+
+    fn ban(&mut self, now: Now, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        ControlledNode::ban(self.server_mut(), now, member)
+    }
+
+    fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+        ControlledNode::unban(self.server_mut(), member)
+    }
+
+    fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
+        ControlledNode::set_time(self.server_mut(), now, request)
+    }
+}
+
 impl ControlledNode for Client {
     const ROLE: Role = Role::Client;
 
@@ -286,6 +322,7 @@ fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerSta
         }),
         utc: view.utc.as_ref().map(Into::into),
         missing_references: view.missing_references.iter().map(Into::into).collect(),
+        upstream: None,
     }
 }
 
@@ -297,6 +334,8 @@ fn client_status(view: &ClientView, at: &ClockSnapshot) -> ClientStatus {
         cluster: hexadecimal(view.cluster),
         interval_ns: view.interval.map(Span::as_nanos),
         server_undecided: view.server_undecided,
+        server_level: view.server_level,
+        upstream_fault: view.upstream_fault.map(Into::into),
         frequency_ppb: rounded_ppb(at.reading.frequency),
         frequency_error_ppb: at.reading.frequency_error.map(rounded_ppb),
         holdover: view.holdover.map(Into::into),

@@ -19,5 +19,5 @@ pub use snapshot::ClockSnapshot;
 pub(crate) use words::word;
 pub use words::{
     AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, RefusalCause, RoundOutcome,
-    Timestamping, UndecidedCause,
+    Timestamping, UndecidedCause, UpstreamFaultCause,
 };

@@ -4,7 +4,9 @@
 //! was read, in the variant `Unknown`.
 
 use meantime_core::coverage::Coverage;
-use meantime_core::event::{Adjustment, Exclusion, HoldoverReason, Outcome, Refusal, UndecidedReason};
+use meantime_core::event::{
+    Adjustment, Exclusion, HoldoverReason, Outcome, Refusal, UndecidedReason, UpstreamFault,
+};
 use meantime_core::wire::ClientState;
 
 use crate::udp::TimestampSource;
@@ -181,6 +183,16 @@ word! {
 }
 
 word! {
+    /// Why a relay takes no time from the server above.
+    UpstreamFaultCause {
+        /// The server is a client of this relay, or of one below it.
+        Loop = "loop",
+        /// There are as many servers above it as a relay can have.
+        TooManyLevels = "too_many_levels",
+    }
+}
+
+word! {
     /// Why a client has refused a correction.
     RefusalCause {
         /// The first step is larger than `--panic`.
@@ -299,6 +311,15 @@ impl From<HoldoverReason> for HoldoverCause {
     }
 }
 
+impl From<UpstreamFault> for UpstreamFaultCause {
+    fn from(fault: UpstreamFault) -> UpstreamFaultCause {
+        match fault {
+            UpstreamFault::Loop => UpstreamFaultCause::Loop,
+            UpstreamFault::TooManyLevels => UpstreamFaultCause::TooManyLevels,
+        }
+    }
+}
+
 impl From<Refusal> for RefusalCause {
     fn from(reason: Refusal) -> RefusalCause {
         match reason {
@@ -362,6 +383,9 @@ mod tests {
             Refusal::ImplausibleTime,
         ] {
             assert_eq!(RefusalCause::from(reason).as_str(), snake_case(reason));
+        }
+        for fault in [UpstreamFault::Loop, UpstreamFault::TooManyLevels] {
+            assert_eq!(UpstreamFaultCause::from(fault).as_str(), snake_case(fault));
         }
         for adjustment in [Adjustment::Step, Adjustment::Slew] {
             assert_eq!(AdjustmentMethod::from(adjustment).as_str(), snake_case(adjustment));

@@ -7,15 +7,19 @@ use mio::{Registry, Token};
 
 use super::datagram::{ReceivedDatagram, Stamping, TransmitStamp};
 use super::platform::ReceiveBatch;
+use super::resolver::Resolver;
 use super::socket::DatagramSocket;
 use super::timestamp_source::TimestampSource;
 use super::transport::Transport;
 use meantime_core::{Path, Transmit};
 
-/// A server has one socket. It answers from the address that the request was sent to.
+/// A server has one socket. It answers from the address that the request was sent to. A relay follows the
+/// server above through the same socket.
 #[derive(Debug)]
 pub struct ServerSocket {
     udp: DatagramSocket,
+    /// Finds the server above a relay.
+    upstream: Option<Resolver>,
 }
 
 impl ServerSocket {
@@ -31,7 +35,13 @@ impl ServerSocket {
             }
             result => result?,
         };
-        Ok(ServerSocket { udp })
+        Ok(ServerSocket { udp, upstream: None })
+    }
+
+    /// The socket of a relay, which follows the server that `upstream` finds.
+    #[must_use]
+    pub fn with_upstream(self, upstream: Resolver) -> ServerSocket {
+        ServerSocket { upstream: Some(upstream), ..self }
     }
 
     /// Requests timestamps; if the kernel has none, the log says why.
@@ -80,7 +90,10 @@ impl Transport for ServerSocket {
     }
 
     fn resolve(&mut self) -> io::Result<SocketAddr> {
-        Err(io::Error::new(ErrorKind::Unsupported, "a server has no server to look up"))
+        match &mut self.upstream {
+            Some(upstream) => Ok(upstream.next_address()?),
+            None => Err(io::Error::new(ErrorKind::Unsupported, "a server has no server to look up")),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub trait Transport {
         TimestampSource::User
     }
 
-    /// The server's address; only a client's transport looks it up.
+    /// The server's address; only the transports of clients and relays look it up.
     ///
     /// # Errors
     /// When it is unknown.

@@ -289,6 +289,46 @@ fn a_client_that_leaves_a_relay_for_the_root_keeps_its_time() {
     assert_eq!(tree.machines[6].broken, 0);
 }
 
+#[test]
+fn relays_whose_root_is_gone_do_not_follow_each_other() {
+    // The root, a relay, a relay of that, and a leaf.
+    let mut tree = Tree::new(&[None, Some(0), Some(1), Some(2)], 0.0, Seed(11));
+    tree.run(Span::from_secs(200));
+    assert_eq!(tree.read(3).state, ClientState::Synchronized);
+    tree.silent = Some(0);
+    tree.machines[1].parent = Some(2);
+    let begun = tree.now();
+    tree.run(begun + Span::from_secs(200));
+    assert_eq!(tree.machines[1].loops, 1);
+    assert_eq!((tree.machines[2].loops, tree.machines[3].loops), (0, 0));
+    assert_eq!(tree.read(1).state, ClientState::Holdover);
+    assert_eq!((tree.read(2).state, tree.read(3).state), (ClientState::Synchronized, ClientState::Synchronized));
+    tree.silent = None;
+    tree.machines[1].parent = Some(0);
+    // It still has a session with the relay below.
+    tree.silent = Some(2);
+    tree.run(tree.now() + Span::from_secs(60));
+    tree.silent = None;
+    tree.run(tree.now() + Span::from_secs(60));
+    for number in 1..=3 {
+        assert_eq!(tree.read(number).state, ClientState::Synchronized, "machine {number}");
+        let off = tree.off(number);
+        assert!(off.abs() < Span::from_micros(20), "machine {number} is off by {off}");
+    }
+}
+
+#[test]
+fn relays_that_follow_only_each_other_have_no_time() {
+    let mut tree = Tree::new(&[None, Some(0), Some(1), Some(2)], 0.0, Seed(12));
+    tree.machines[1].parent = Some(2);
+    tree.run(Span::from_secs(100));
+    let loops: Vec<usize> = tree.machines.iter().map(|machine| machine.loops).collect();
+    assert!(loops[1] + loops[2] >= 1, "{loops:?}");
+    for number in 1..=3 {
+        assert_eq!(tree.read(number).state, ClientState::Unsynchronized, "machine {number}");
+    }
+}
+
 /// A leaf whose relay has slept has a bound that holds, or none, at every look.
 #[test]
 fn a_relay_that_slept_leads_no_leaf_astray() {

@@ -78,6 +78,15 @@ impl Counters {
         self.fates[fate as usize] += 1;
     }
 
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(&self, other: &Counters) -> Counters {
+        let mut sum = self.clone();
+        sum.fates.iter_mut().zip(other.fates).for_each(|(fate, more)| *fate += more);
+        sum.lost += other.lost;
+        sum
+    }
+
     /// How many datagrams met this fate.
     pub fn of(&self, fate: Fate) -> u64 {
         self.fates[fate as usize]

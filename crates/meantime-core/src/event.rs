@@ -441,6 +441,15 @@ pub enum HoldoverReason {
     Replaced,
 }
 
+/// Why the client of a relay takes no time from its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamFault {
+    /// The server is a client of this relay itself, or of one that is.
+    Loop,
+    /// There are as many servers above it as a relay can have.
+    TooManyLevels,
+}
+
 /// Why a client refuses a correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -486,6 +495,24 @@ impl fmt::Display for HoldoverReason {
     }
 }
 
+impl fmt::Display for UpstreamFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UpstreamFault::Loop => "it is a client of this relay itself, or of a relay below this one",
+            UpstreamFault::TooManyLevels => "it is the last of six levels",
+        })
+    }
+}
+
+/// What a relay reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RelayEvent {
+    /// What its client reports, which follows the server above.
+    Upstream(ClientEvent),
+    /// What its server reports, which serves the clients below.
+    Server(ServerEvent),
+}
+
 /// What a client reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientEvent {
@@ -518,6 +545,13 @@ pub enum ClientEvent {
         reason: RejectReason,
         /// The protocol version that the server speaks.
         version: u8,
+    },
+    /// The client is part of a relay, and does not follow this server. Reported when that begins.
+    UpstreamRefused {
+        /// The server's address.
+        server: SocketAddr,
+        /// The reason.
+        reason: UpstreamFault,
     },
     /// A correction was applied to the clock.
     Corrected {

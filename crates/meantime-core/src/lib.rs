@@ -15,6 +15,7 @@
 //! | [`consensus`] | what the cluster's time is: the vote and its phases |
 //! | [`server`] | the server: registration of clients, rounds of measurements, corrections |
 //! | [`client`] | the client: registering, answering probes, following corrections |
+//! | [`relay`] | a server that is also a client of another server |
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`reference`](mod@reference) | a time from outside of the cluster, as a node reads it |
@@ -47,6 +48,7 @@ pub mod node;
 pub mod peer;
 pub mod plausible;
 pub mod reference;
+pub mod relay;
 pub mod relayed_time;
 pub mod saved_state;
 pub mod server;
@@ -60,9 +62,10 @@ pub use client::Client;
 pub use config::{ClientConfig, ServerConfig};
 pub use counters::{Counters, Fate};
 pub use coverage::Coverage;
-pub use event::{ClientEvent, ServerEvent};
+pub use event::{ClientEvent, RelayEvent, ServerEvent};
 pub use keys::{Keyring, MasterKeys, NodeKeys};
 pub use node::{Action, ClockReading, Node, Path, StampId, Transmit};
 pub use plausible::PlausibleTimes;
+pub use relay::Relay;
 pub use relayed_time::ExternalTime;
 pub use server::Server;

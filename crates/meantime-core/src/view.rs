@@ -229,6 +229,10 @@ pub struct ClientView {
     pub server: Option<SocketAddr>,
     /// Whether it is registered with that server.
     pub registered: bool,
+    /// How many servers are above that server in a tree of relays; `None`: not registered, or not told yet.
+    pub server_level: Option<u8>,
+    /// Why the client of a relay takes no time from that server, if it does not.
+    pub upstream_fault: Option<UpstreamFault>,
     /// The cluster whose time its clock has; 0: none.
     pub cluster: ClusterId,
     /// The time from one of the server's rounds to the next; `None`: not registered.

@@ -1,6 +1,7 @@
 //! Runs a node, and hands its events to the output, the record, the state file and the control socket.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::NodeArgs;
 use crate::cli::Failure;
@@ -31,6 +32,8 @@ pub(in crate::cli) struct Equipment {
     pub advice: Option<Advice>,
     /// The network cards that stamp its datagrams.
     pub cards: Vec<InstalledCard>,
+    /// The file with a relay's keys at the server above.
+    pub upstream_key_file: Option<PathBuf>,
 }
 
 impl NodeArgs {
@@ -50,7 +53,7 @@ impl NodeArgs {
         N: ControlledNode + Recorded + Rekey + Standing,
         N::Event: Tell,
     {
-        let Equipment { control, state_file, advice, cards } = equipment;
+        let Equipment { control, state_file, advice, cards, upstream_key_file } = equipment;
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: EVENT_TARGET, "timestamps: {}", link.timestamp_source());
@@ -73,6 +76,7 @@ impl NodeArgs {
             service_manager,
             requests: RequestHandler::default(),
             key_file,
+            upstream_key_file: upstream_key_file.map(KeyFileWatcher::new),
         };
         let result = printed.and_then(|()| event_loop.run(&mut observer));
         observer.service_manager.iter_mut().for_each(ServiceManager::stopping);
@@ -94,6 +98,7 @@ struct NodeObserver<W: io::Write> {
     service_manager: Option<ServiceManager>,
     requests: RequestHandler,
     key_file: Option<KeyFileWatcher>,
+    upstream_key_file: Option<KeyFileWatcher>,
 }
 
 impl<W: io::Write> NodeObserver<W> {
@@ -155,6 +160,9 @@ where
     fn maintain(&mut self, node: &mut N, now: Now) {
         if let Some(key_file) = &mut self.key_file {
             key_file.check(node, now);
+        }
+        if let (Some(key_file), Some(client)) = (&mut self.upstream_key_file, node.upstream()) {
+            key_file.check(client, now);
         }
     }
 

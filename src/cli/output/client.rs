@@ -21,6 +21,7 @@ impl Tell for ClientEvent {
             Unresolved { .. } => "unresolved",
             Registered { .. } => "registered",
             Refused { .. } => "refused",
+            UpstreamRefused { .. } => "upstream_refused",
             Corrected { .. } => "corrected",
             Ignored { .. } => "ignored",
             RefusedCorrection { .. } => "refused_correction",
@@ -51,6 +52,10 @@ impl Tell for ClientEvent {
                 record.put("server", server.to_string());
                 record.put("reason", snake_case(reason));
                 record.put("protocol_version", *version);
+            }
+            UpstreamRefused { server, reason } => {
+                record.put("server", server.to_string());
+                record.put("reason", snake_case(reason));
             }
             Corrected { .. } => corrected_fields(self, record),
             Ignored { round, correction, in_a_row } => {
@@ -101,6 +106,9 @@ impl Tell for ClientEvent {
                  version {VERSION}; run the same meantime on both"
             ),
             Refused { server, reason, .. } => format!("Refused by {server}: {reason}; trying again"),
+            UpstreamRefused { server, reason } => {
+                format!("No time is taken from the server {server}: {reason}; give this relay another --upstream")
+            }
             Corrected { .. } => synchronized(self, at),
             Ignored { correction, in_a_row, .. } => {
                 format!("Correction {correction} taken for an outlier, {in_a_row} in a row")
@@ -134,6 +142,7 @@ impl Tell for ClientEvent {
         match self {
             Unresolved { .. }
             | Refused { .. }
+            | UpstreamRefused { .. }
             | RefusedCorrection { .. }
             | TimeSet { .. }
             | BoundBroken { .. }

@@ -10,6 +10,7 @@
 mod client;
 mod limit;
 mod record;
+mod relay;
 #[cfg(test)]
 mod reference;
 mod server;

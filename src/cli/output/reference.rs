@@ -9,7 +9,7 @@ use super::tests::observation;
 use super::{Listening, Record, Tell, Tick};
 use crate::clock::{ForeignAdjustment, SystemClockEvent};
 use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, Outcome, Peer, Refusal};
-use meantime_core::event::{RoundReport, UndecidedReason, Voter};
+use meantime_core::event::{RoundReport, UndecidedReason, UpstreamFault, Voter};
 use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::reference::{NoReference, ReferenceAbsence, UtcState};
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
@@ -129,6 +129,7 @@ fn client_events() -> Vec<ClientEvent> {
         ClientEvent::Unresolved { attempt: 1 },
         ClientEvent::Registered { server, cluster: ClusterId(7), interval: Span::ZERO },
         ClientEvent::Refused { server, reason: RejectReason::Full, version: 1 },
+        ClientEvent::UpstreamRefused { server, reason: UpstreamFault::Loop },
         ClientEvent::Corrected {
             round,
             correction,
@@ -181,6 +182,7 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
     match client {
         C::Registering { .. } | C::Unresolved { .. } | C::Registered { .. } | C::Refused { .. } => {}
         C::Corrected { .. } | C::Ignored { .. } | C::RefusedCorrection { .. } | C::TimeSet { .. } => {}
+        C::UpstreamRefused { .. } => {}
         C::BoundBroken { .. } | C::Suspended { .. } | C::Holdover { .. } | C::Recovered => {}
         C::ReferenceGained { .. } | C::ReferenceLost { .. } => {}
     }

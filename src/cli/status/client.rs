@@ -1,14 +1,15 @@
 //! The page of a client.
 
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
-use crate::control::protocol::{ClientStatus, LastCorrection, RefusalCause, RefusedCorrection, Status};
+use crate::control::protocol::{
+    ClientStatus, LastCorrection, RefusalCause, RefusedCorrection, Status, UpstreamFaultCause,
+};
 
 /// One line for each property of the client.
 pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> String {
-    let why = client.holdover.as_ref().map_or(String::new(), |why| format!(": {}", words(why.as_str())));
     let correction = client.last_correction.as_ref().map_or("none yet".to_owned(), correction);
     format!(
-        "State            {}{why}\n\
+        "State            {}{}\n\
          Server           {}\n{}\
          Time             {}\n\
          Estimated error  {}\n\
@@ -17,6 +18,7 @@ pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> Stri
          Last correction  {correction}\n{}\
          Timestamps       {}\n{}",
         paint.state(client.state.as_str()),
+        why_in_holdover(client),
         registration(client),
         undecided(client),
         status.header.time,
@@ -29,7 +31,24 @@ pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> Stri
     )
 }
 
-fn registration(client: &ClientStatus) -> String {
+/// Why the clock is in holdover, behind a colon; empty: it is not.
+pub(super) fn why_in_holdover(client: &ClientStatus) -> String {
+    client.holdover.as_ref().map_or(String::new(), |why| format!(": {}", words(why.as_str())))
+}
+
+/// A line if a relay takes no time from its server.
+pub(super) fn not_followed(client: &ClientStatus) -> String {
+    let why = match &client.upstream_fault {
+        None => return String::new(),
+        Some(UpstreamFaultCause::Loop) => "it is a client of this relay, or of one below it".to_owned(),
+        Some(UpstreamFaultCause::TooManyLevels) => "it is of the last level that there can be".to_owned(),
+        Some(UpstreamFaultCause::Unknown(word)) => words(word),
+    };
+    format!("No time is taken from that server: {why}. Give this relay another --upstream\n")
+}
+
+/// The server, and how the client stands to it.
+pub(super) fn registration(client: &ClientStatus) -> String {
     let server = client.server.map_or("not found yet".to_owned(), |server| server.to_string());
     match client.registered {
         true => {
@@ -41,7 +60,7 @@ fn registration(client: &ClientStatus) -> String {
 }
 
 /// A line if the server corrects no clock because it has no cluster time.
-fn undecided(client: &ClientStatus) -> &'static str {
+pub(super) fn undecided(client: &ClientStatus) -> &'static str {
     match client.server_undecided {
         Some(true) => {
             "Cluster          no time yet, so the server corrects no clock; `meantime status` on its machine \
@@ -52,7 +71,7 @@ fn undecided(client: &ClientStatus) -> &'static str {
 }
 
 /// Lines about the correction that was refused: what, why, and what the operator can do.
-fn refusal(refused: &RefusedCorrection) -> String {
+pub(super) fn refusal(refused: &RefusedCorrection) -> String {
     let amount = signed(Some(refused.refused_ns.unwrap_or(refused.correction_ns)));
     let limit = span(refused.limit_ns);
     let (why, advice) = match &refused.reason {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::client;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use super::utc;
@@ -51,6 +52,7 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
         None => "\n".to_owned(),
     };
     let round = server.last_round.as_ref();
+    page += &upstream_lines(server, paint);
     page += &undecided_lines(server);
     let Some(round) = round else {
         return page + "No round is over yet\n";
@@ -62,6 +64,21 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
     page + &format!(
         "The cluster's rate over the server's oscillator: {} ppm\n",
         ppm(Some(server.frequency_ppb))
+    )
+}
+
+/// How a relay follows the server above.
+fn upstream_lines(server: &ServerStatus, paint: Paint) -> String {
+    let Some(upstream) = &server.upstream else { return String::new() };
+    let level = upstream.server_level.map_or(String::new(), |level| format!(" of level {}", level + 1));
+    let state = paint.state(upstream.state.as_str());
+    format!(
+        "A relay{level}: its clock is {state}{}, after {}\n{}{}{}",
+        client::why_in_holdover(upstream),
+        client::registration(upstream),
+        client::not_followed(upstream),
+        client::undecided(upstream),
+        upstream.refused_correction.as_ref().map_or(String::new(), client::refusal),
     )
 }
 

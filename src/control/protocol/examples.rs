@@ -62,6 +62,7 @@ pub(crate) fn server_status() -> ServerStatus {
         last_round: Some(round()),
         utc: None,
         missing_references: vec![],
+        upstream: None,
     }
 }
 
@@ -80,6 +81,8 @@ pub(crate) fn client_status() -> ClientStatus {
         cluster: "00000000000000ff".into(),
         interval_ns: Some(5_000_000_000),
         server_undecided: Some(false),
+        server_level: Some(0),
+        upstream_fault: None,
         frequency_ppb: 1_500.0,
         frequency_error_ppb: None,
         holdover: None,

@@ -34,7 +34,7 @@ pub use utc::{
 
 pub use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
-    RoundOutcome, RoundSummary, Timestamping, UndecidedCause,
+    RoundOutcome, RoundSummary, Timestamping, UndecidedCause, UpstreamFaultCause,
 };
 
 /// The version of the protocol.

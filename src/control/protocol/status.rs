@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::utc::{MissingReferenceStatus, ReferenceStatus, UtcStatus};
 use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
-    RoundSummary, Timestamping, UndecidedCause, word,
+    RoundSummary, Timestamping, UndecidedCause, UpstreamFaultCause, word,
 };
 
 /// The response to `status`: the node, and the clients of a server. The list comes last, because the node
@@ -99,6 +99,9 @@ pub struct ServerStatus {
     /// The references that the server is to follow by name, or to offer itself, and that are missing.
     #[serde(default)]
     pub missing_references: Vec<MissingReferenceStatus>,
+    /// The client by which a relay follows the server above; `None`: this server is no relay.
+    #[serde(default)]
+    pub upstream: Option<Box<ClientStatus>>,
 }
 
 /// The state of a client.
@@ -117,6 +120,12 @@ pub struct ClientStatus {
     /// Whether its server has no cluster time yet; `None`: not registered, or an older client.
     #[serde(default)]
     pub server_undecided: Option<bool>,
+    /// How many servers are above its server in a tree of relays; `None`: not registered, or not told yet.
+    #[serde(default)]
+    pub server_level: Option<u8>,
+    /// Why the client of a relay takes no time from its server; `None`: it does, or this is no relay's.
+    #[serde(default)]
+    pub upstream_fault: Option<UpstreamFaultCause>,
     /// The rate of cluster time over the client's oscillator, minus one.
     pub frequency_ppb: f64,
     /// One standard deviation of that; `None`: unknown.

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use meantime_core::time::{Monotonic, Now, Span};
-use meantime_core::{Client, Server};
+use meantime_core::{Client, Relay, Server};
 
 use super::{KeyFile, KeyFileError};
 
@@ -15,6 +15,11 @@ pub trait Rekey {
     /// # Errors
     /// When the file belongs to another node.
     fn rekey(&mut self, now: Now, file: &KeyFile) -> Result<(), KeyFileError>;
+
+    /// The client of a relay, whose keys are in a file of their own; `None`: the node is no relay.
+    fn upstream(&mut self) -> Option<&mut Client> {
+        None
+    }
 }
 
 impl Rekey for Server {
@@ -28,6 +33,17 @@ impl Rekey for Client {
     fn rekey(&mut self, now: Now, file: &KeyFile) -> Result<(), KeyFileError> {
         self.set_keys(now, file.node_keys(&self.name())?);
         Ok(())
+    }
+}
+
+/// The keys by which a relay knows its own clients; those of its client are in a file of their own.
+impl Rekey for Relay {
+    fn rekey(&mut self, now: Now, file: &KeyFile) -> Result<(), KeyFileError> {
+        self.server_mut().rekey(now, file)
+    }
+
+    fn upstream(&mut self) -> Option<&mut Client> {
+        Some(self.client_mut())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::report::ClockSnapshot;
 use meantime_core::time::{Correction, Now, Offset};
 use meantime_core::view::{MemberView, MemberVote};
 use meantime_core::wire::Verdict;
-use meantime_core::{Client, ClientEvent, Node, Server, ServerEvent};
+use meantime_core::{Client, ClientEvent, Node, Relay, RelayEvent, Server, ServerEvent};
 
 /// A node that writes a record.
 pub trait Recorded: Node {
@@ -96,6 +96,16 @@ impl Recorded for Client {
             ClientEvent::Holdover { .. } | ClientEvent::Registering { .. } => row,
             _ => return,
         });
+    }
+}
+
+impl Recorded for Relay {
+    /// The rows of its server. That of its own clock is at the end of a round, too: it has the errors of the
+    /// time that it follows.
+    fn record(&self, now: Now, at: &ClockSnapshot, event: &RelayEvent, rows: &mut Vec<Row>) {
+        if let RelayEvent::Server(event) = event {
+            self.server().record(now, at, event, rows);
+        }
     }
 }
 

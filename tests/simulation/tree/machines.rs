@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use meantime_core::event::Adjustment;
 use meantime_core::server::Target;
 use meantime_core::time::{Frequency, Span};
-use meantime_core::{Client, ClientConfig, ClientEvent, ClockReading, Node, Server, ServerConfig};
+use meantime_core::{
+    Client, ClientConfig, ClientEvent, ClockReading, Node, Relay, RelayEvent, Server, ServerConfig,
+};
 use meantime_sim::oscillator::{Oscillator, OscillatorError};
 use meantime_sim::seed::{Purpose, Seed};
 use meantime_sim::testkit::address::address;
@@ -15,19 +17,37 @@ use rand::RngExt;
 
 use crate::support::us;
 
-/// A machine of the tree: a client of the one above it, and a server for those below. Both nodes have the
-/// machine's oscillator.
+/// A machine of the tree.
 pub(super) struct Machine {
     number: usize,
     pub(super) oscillator: HostClock,
     /// The number of the machine above.
     pub(super) parent: Option<usize>,
-    pub(super) client: Option<Client>,
-    pub(super) server: Option<Server>,
+    node: TreeNode,
     /// How often its client has reported that its bound was broken.
     pub(super) broken: usize,
+    /// How often it has refused to follow a server because of a loop.
+    pub(super) loops: usize,
     /// Whether it is suspended.
     asleep: bool,
+}
+
+/// What runs on a machine.
+enum TreeNode {
+    Root(Box<Server>),
+    Relay(Box<Relay>),
+    Leaf(Box<Client>),
+}
+
+/// Calls a method of the node, whichever it is.
+macro_rules! on_node {
+    ($machine:expr, $node:ident => $call:expr) => {
+        match &mut $machine.node {
+            TreeNode::Root($node) => $call,
+            TreeNode::Relay($node) => $call,
+            TreeNode::Leaf($node) => $call,
+        }
+    };
 }
 
 impl Machine {
@@ -40,37 +60,43 @@ impl Machine {
         let oscillator = Oscillator::new(error, seed.stream(Purpose::Wander, number));
         let mut oscillator = HostClock::Oscillator(Box::new(oscillator));
         let start = oscillator.now(Span::ZERO);
-        let bytes = [number as u8 + 1; 32];
-        let client = parent.map(|_| Client::new(ClientConfig::default(), bytes, start));
-        let server = serves.map(|interval| {
-            let relay = parent.is_some();
-            let config = ServerConfig { relay, interval, max_relay_lead: HOUR, ..ServerConfig::default() };
-            Server::new(config, [number as u8 + 100; 32], start)
-        });
-        Machine { number, oscillator, parent, client, server, broken: 0, asleep: false }
+        let seeds = [[number as u8 + 1; 32], [number as u8 + 100; 32]];
+        let client = ClientConfig::default();
+        let server =
+            serves.map(|interval| ServerConfig { interval, max_relay_lead: HOUR, ..ServerConfig::default() });
+        let node = match (parent, server) {
+            (Some(_), Some(server)) => TreeNode::Relay(Box::new(Relay::new(client, server, seeds, start))),
+            (Some(_), None) => TreeNode::Leaf(Box::new(Client::new(client, seeds[0], start))),
+            (None, server) => {
+                TreeNode::Root(Box::new(Server::new(server.unwrap_or_default(), seeds[1], start)))
+            }
+        };
+        Machine { number, oscillator, parent, node, broken: 0, loops: 0, asleep: false }
     }
 
-    /// Gives the client an input, and the server the time that the client follows after it.
-    fn with_client(&mut self, at: Span, input: impl FnOnce(&mut Borrowed<'_, Client>)) {
-        let Some(parent) = self.parent else { return };
-        let (address, server, clock) = (address(self.number), address(parent), &mut self.oscillator);
-        let Some(node) = &mut self.client else { return };
-        node.set_relay_lead(self.server.as_ref().map_or(Span::ZERO, Server::relay_lead));
-        input(&mut Borrowed { node, clock, address, server });
-        while let Some(event) = node.poll_event() {
+    /// Gives the node an input, as a host of the network.
+    fn with_endpoint(&mut self, input: impl FnOnce(&mut dyn Endpoint)) {
+        let (number, parent) = (self.number, self.parent.unwrap_or(self.number));
+        let (clock, address, server) = (&mut self.oscillator, address(number), address(parent));
+        on_node!(self, node => input(&mut Borrowed { node: &mut **node, clock, address, server }));
+        self.count_events();
+    }
+
+    /// Takes all events of the node.
+    fn count_events(&mut self) {
+        let mut of_client = Vec::new();
+        match &mut self.node {
+            TreeNode::Root(server) => while server.poll_event().is_some() {},
+            TreeNode::Relay(relay) => {
+                while let Some(event) = relay.poll_event() {
+                    of_client.extend(if let RelayEvent::Upstream(event) = event { Some(event) } else { None });
+                }
+            }
+            TreeNode::Leaf(client) => of_client.extend(std::iter::from_fn(|| client.poll_event())),
+        }
+        for event in of_client {
             self.broken += usize::from(matches!(event, ClientEvent::BoundBroken { .. }));
-        }
-        let now = self.oscillator.now(at);
-        if let Some(server) = &mut self.server {
-            server.set_external_time(now, node.external_time(now));
-        }
-    }
-
-    fn with_server(&mut self, input: impl FnOnce(&mut Borrowed<'_, Server>)) {
-        let (clock, address) = (&mut self.oscillator, address(self.number));
-        if let Some(node) = &mut self.server {
-            input(&mut Borrowed { node, clock, address, server: address });
-            while node.poll_event().is_some() {}
+            self.loops += usize::from(matches!(event, ClientEvent::UpstreamRefused { .. }));
         }
     }
 
@@ -81,23 +107,17 @@ impl Machine {
             oscillator.jump(at, -slept);
         }
         let now = self.oscillator.now(at);
-        self.with_client(at, |client| client.node.handle_suspended(now, told));
-        self.with_server(|server| server.node.handle_suspended(now, told));
+        on_node!(self, node => node.handle_suspended(now, told));
+        self.count_events();
     }
 
-    /// What its clock shows: its client's, if it has one.
+    /// What its clock shows.
     fn read(&mut self, at: Span) -> ClockReading {
         let raw = self.oscillator.now(at).raw;
-        match (&self.client, &self.server) {
-            (Some(client), _) => client.read(raw),
-            (None, Some(server)) => server.read(raw),
-            (None, None) => unreachable!("a machine has a node"),
-        }
+        on_node!(self, node => node.read(raw))
     }
 }
 
-/// Both nodes of a machine share its address: what comes from its parent is for the client, all else for the
-/// server.
 impl Endpoint for Machine {
     fn owns(&self, to: SocketAddr) -> bool {
         to == address(self.number)
@@ -107,32 +127,26 @@ impl Endpoint for Machine {
         if self.asleep {
             return None;
         }
-        let client = self.client.as_ref().and_then(Node::poll_timeout);
-        let server = self.server.as_ref().and_then(Node::poll_timeout);
-        [client, server].into_iter().flatten().min().map(|deadline| deadline - monotonic(Span::ZERO))
+        let deadline = match &self.node {
+            TreeNode::Root(server) => server.poll_timeout(),
+            TreeNode::Relay(relay) => relay.poll_timeout(),
+            TreeNode::Leaf(client) => client.poll_timeout(),
+        };
+        deadline.map(|deadline| deadline - monotonic(Span::ZERO))
     }
 
     fn wake(&mut self, at: Span) {
-        self.with_client(at, |client| client.wake(at));
-        self.with_server(|server| server.wake(at));
+        self.with_endpoint(|node| node.wake(at));
     }
 
     fn receive(&mut self, at: Span, flights: &[Flight]) {
-        if self.asleep {
-            return;
-        }
-        let parent = self.parent.map(address);
-        for flight in flights {
-            match Some(flight.from) == parent {
-                true => self.with_client(at, |client| client.receive(at, &[*flight])),
-                false => self.with_server(|server| server.receive(at, &[*flight])),
-            }
+        if !self.asleep {
+            self.with_endpoint(|node| node.receive(at, flights));
         }
     }
 
     fn transmit(&mut self, at: Span, leaving: &mut Vec<Flight>) {
-        self.with_client(at, |client| client.transmit(at, leaving));
-        self.with_server(|server| server.transmit(at, leaving));
+        self.with_endpoint(|node| node.transmit(at, leaving));
     }
 }
 
@@ -195,9 +209,9 @@ impl Tree {
     /// An operator sets the time of all roots.
     pub(super) fn set_time(&mut self, by: Span, how: Adjustment) {
         let at = self.now();
-        for machine in self.machines.iter_mut().filter(|machine| machine.client.is_none()) {
+        for machine in &mut self.machines {
             let now = machine.oscillator.now(at);
-            let Some(server) = &mut machine.server else { continue };
+            let TreeNode::Root(server) = &mut machine.node else { continue };
             server.set_time(now, Target::By(by), how).expect("the root's time can be set");
         }
     }

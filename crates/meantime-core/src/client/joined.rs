@@ -109,6 +109,11 @@ impl Joined {
         joined
     }
 
+    /// The number of this session.
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// The key that the server is known to have.
     pub(super) fn key(&self) -> KeyId {
         self.key
@@ -221,6 +226,10 @@ impl Joined {
             Body::Leave(_) => return Err(SessionEnd::ServerLeft),
             Body::Label(label) => self.handle_label(now, *label),
             Body::RelayedTime(relayed) => self.handle_relayed_time(now, header, relayed, clock, outbox),
+            Body::Lineage(_) => {
+                self.liveness.note_heard(now.mono);
+                Fate::Accepted
+            }
             _ => Fate::Misdirected,
         })
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `registering` | when to ask for a session, and with which key and cookie |
 //! | `joined` | what each datagram of a session means; its parts are `liveness`, `replay_window`, `reporter` and `server_time` |
+//! | `ancestry` | whether a relay may follow its server |
 //! | `reference` | what to tell the server of this machine's reference |
 //! | `clock` | which corrections to follow, and whether to step or slew; its parts are `published_clock`, `frequency_trial`, `rate_follower` and `limits` |
 //! | `outbox` | nothing: it queues datagrams, actions and events |
@@ -11,6 +12,7 @@
 //! A client is registering or joined; its clock outlives both. The estimation of phase and frequency is the
 //! [discipline](crate::estimation::discipline)'s.
 
+mod ancestry;
 mod announced_adjustment;
 mod clock;
 mod correction;
@@ -34,6 +36,7 @@ use core::net::SocketAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use self::ancestry::Ancestry;
 use self::clock::MemberClock;
 use self::joined::{Joined, SessionEnd};
 use self::outbox::{Outbox, PendingReport, QueuedDatagram};
@@ -45,8 +48,8 @@ use crate::time::{Monotonic, Now, Raw, Span};
 use crate::transmit_latency::MinTransmitLatency;
 use crate::view::{ClientView, ManualAdjustmentView};
 use crate::wire::{
-    Body, ClusterId, DecodeError, Direction, Flags, Header, KeyId, Kind, Message, Name, NodeId, Reject,
-    RejectReason, RelayLead, Welcome,
+    Body, ClusterId, DecodeError, Direction, Flags, Header, KeyId, Kind, Lineage, Message, Name, NodeId, Reject,
+    RejectReason, RelayLead, SessionId, Welcome,
 };
 use crate::{
     Action, ClientConfig, ClientEvent, ClockReading, Counters, Fate, Node, NodeKeys, Path, StampId, Transmit,
@@ -67,6 +70,7 @@ pub struct Client {
     counters: Counters,
     /// What the nodes below need to be told a manual time adjustment.
     relay_lead: Span,
+    ancestry: Ancestry,
 }
 
 /// Whether the client has a session.
@@ -98,6 +102,7 @@ impl Client {
             outbox,
             counters: Counters::default(),
             relay_lead: Span::ZERO,
+            ancestry: Ancestry::default(),
             config,
         }
     }
@@ -127,6 +132,28 @@ impl Client {
         self.relay_lead = lead;
     }
 
+    /// The client is part of a relay, whose server is this process: it follows no server that is below that
+    /// server.
+    pub fn serve(&mut self, server: NodeId) {
+        self.ancestry.serve(server);
+    }
+
+    /// The servers that it follows, or has followed last, from the root of the tree down to its own;
+    /// [`Lineage::NONE`]: it has not been told any.
+    pub fn lineage(&self) -> Lineage {
+        self.ancestry.followed()
+    }
+
+    /// Whether a datagram that may travel either way belongs to its session.
+    pub(crate) fn has_session(&self, session: SessionId) -> bool {
+        self.joined().is_some_and(|joined| joined.id() == session)
+    }
+
+    /// Where it registers; `None`: not known yet.
+    pub(crate) fn server(&self) -> Option<SocketAddr> {
+        self.server
+    }
+
     /// A snapshot of its state now, without its clock's reading ([`Node::read`]).
     pub fn view(&self, now: Now) -> ClientView {
         let joined = self.joined();
@@ -135,6 +162,8 @@ impl Client {
         ClientView {
             server: self.server,
             registered: joined.is_some(),
+            server_level: joined.and_then(|_| self.ancestry.server_level()),
+            upstream_fault: joined.and_then(|_| self.ancestry.fault()),
             cluster: published.cluster(),
             interval: joined.map(Joined::interval),
             manual_adjustment: ManualAdjustmentView::of(published.manual(), base),
@@ -180,6 +209,7 @@ impl Client {
     fn join(&mut self, now: Now, server: SocketAddr, header: &Header, welcome: &Welcome) {
         let joined = Joined::begin(now, header, welcome, &self.config, &mut self.clock, &mut self.outbox);
         self.membership = Membership::Joined(Box::new(joined));
+        self.ancestry.begin(header.sender, welcome.relay);
         let (cluster, interval) = (welcome.cluster, welcome.interval);
         self.outbox.report(ClientEvent::Registered { server, cluster, interval });
     }
@@ -231,10 +261,12 @@ impl Client {
                 Body::Reject(reject) => registering.handle_reject(server, reject, outbox),
                 _ => Fate::Session,
             },
+            Membership::Joined(_) if self.ancestry.refuses(message) => Fate::Unsolicited,
             Membership::Joined(joined) => {
                 match joined.handle_message(now, received, message, clock, outbox) {
                     Ok(fate) => {
                         self.reference.after(message, fate, outbox);
+                        self.ancestry.after(message, fate, server, outbox);
                         fate
                     }
                     Err(end) => {

@@ -34,6 +34,11 @@ impl Authenticator {
         Authenticator { node, keys }
     }
 
+    /// The number of this process.
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Replaces the keys.
     pub(super) fn set_keys(&mut self, keys: MasterKeys) {
         self.keys = keys;

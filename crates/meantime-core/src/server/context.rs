@@ -16,7 +16,7 @@ use super::relay_leads::RelayLeads;
 use crate::consensus::Timekeeper;
 use crate::time::Span;
 use crate::timers::Timers;
-use crate::wire::{Body, Flags};
+use crate::wire::{Body, Flags, Lineage};
 use crate::{ServerConfig, Transmit};
 
 /// See the [module](self).
@@ -35,6 +35,8 @@ pub(super) struct Context {
     /// How many members that had come with another cluster's time were corrected beyond their bounds since
     /// the last round, and by how much at most.
     pub taken_over: (usize, Span),
+    /// The servers above a relay.
+    pub lineage: Lineage,
     /// The source of session ids, nonces and cluster ids.
     pub rng: ChaCha12Rng,
 }
@@ -80,6 +82,13 @@ impl Context {
     pub(super) fn send(&mut self, slot: Slot, round: u32, body: Body) {
         let transmit = self.write(slot, round, body);
         self.outgoing.extend(transmit.map(QueuedTransmit::Ready));
+    }
+
+    /// A relay tells a member which servers are above it.
+    pub(super) fn tell_lineage(&mut self, slot: Slot) {
+        if self.timekeeper.is_relay() {
+            self.send(slot, 0, Body::Lineage(self.lineage));
+        }
     }
 
     /// A relay tells a member what to add to the time of its scale.

@@ -97,7 +97,7 @@ use crate::time::{Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
 use crate::wire::{
-    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Label, Message, Name, NodeId,
+    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Label, Lineage, Message, Name, NodeId,
     Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
 use crate::{
@@ -147,6 +147,7 @@ impl Server {
             timers: Timers::default(),
             outgoing: VecDeque::new(),
             taken_over: (0, Span::ZERO),
+            lineage: Lineage::NONE,
             events: EventQueue::new(),
             rng,
             config,
@@ -282,6 +283,17 @@ impl Server {
     /// [`Client::set_relay_lead`](crate::Client::set_relay_lead).
     pub fn relay_lead(&self) -> Span {
         announcement(self.context.config.interval, self.context.relay_lead())
+    }
+
+    /// The number that names this process in what it sends.
+    pub fn node(&self) -> NodeId {
+        self.context.authenticator.node()
+    }
+
+    /// The servers above a relay are these from now on: [`Client::lineage`](crate::Client::lineage) of its
+    /// machine. The relay tells its clients.
+    pub fn set_lineage(&mut self, lineage: Lineage) {
+        self.context.lineage = lineage;
     }
 
     /// Which times a correct clock can show, by the configuration.

@@ -5,7 +5,7 @@ use byteorder::{BigEndian, ByteOrder};
 use super::datagram::{BODY, DATAGRAM_LEN, Datagram, HEADER_LEN, MAGIC, VERSION};
 use super::error::DecodeError;
 use super::id::{NodeId, SessionId};
-use super::tag::KeyId;
+use super::tag::{Direction, KeyId};
 use crate::time::Span;
 
 /// The fields of every datagram, without its magic, version and kind.
@@ -126,6 +126,7 @@ pub enum Kind {
     Reference = 13,
     Label = 12,
     RelayedTime = 14,
+    Lineage = 15,
 }
 
 impl Kind {
@@ -145,8 +146,21 @@ impl Kind {
             13 => Kind::Reference,
             12 => Kind::Label,
             14 => Kind::RelayedTime,
+            15 => Kind::Lineage,
             _ => return None,
         })
+    }
+
+    /// Which way datagrams of this kind travel; `None`: either way.
+    pub fn direction(self) -> Option<Direction> {
+        match self {
+            Kind::Register | Kind::Report | Kind::Heartbeat | Kind::Reference => Some(Direction::ToServer),
+            Kind::Challenge | Kind::Welcome | Kind::Reject | Kind::Probe | Kind::Correction => {
+                Some(Direction::ToClient)
+            }
+            Kind::HeartbeatAck | Kind::RelayedTime | Kind::Lineage => Some(Direction::ToClient),
+            Kind::Leave | Kind::ManualAdjustment | Kind::Label => None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::header::{Header, Kind};
 use super::heartbeat::{Heartbeat, HeartbeatAck};
 use super::label::Label;
 use super::leave::Leave;
+use super::lineage::Lineage;
 use super::manual_adjustment::ManualAdjustment;
 use super::probe::Probe;
 use super::reference::Reference;
@@ -66,6 +67,8 @@ pub enum Body {
     Label(Label),
     /// Server to client: what the clients of a relay add to the time of its scale.
     RelayedTime(RelayedTime),
+    /// Server to client: the servers above a relay.
+    Lineage(Lineage),
 }
 
 impl Body {
@@ -86,6 +89,7 @@ impl Body {
             Body::Reference(_) => Kind::Reference,
             Body::Label(_) => Kind::Label,
             Body::RelayedTime(_) => Kind::RelayedTime,
+            Body::Lineage(_) => Kind::Lineage,
         }
     }
 }
@@ -111,6 +115,7 @@ impl Message {
             Body::Reference(body) => body.encode(&mut bytes),
             Body::Label(body) => body.encode(&mut bytes),
             Body::RelayedTime(body) => body.encode(&mut bytes),
+            Body::Lineage(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -140,6 +145,7 @@ impl Message {
             Kind::Reference => Body::Reference(Reference::decode(&bytes)?),
             Kind::Label => Body::Label(Label::decode(&bytes)?),
             Kind::RelayedTime => Body::RelayedTime(RelayedTime::decode(&bytes)),
+            Kind::Lineage => Body::Lineage(Lineage::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

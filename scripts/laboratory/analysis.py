@@ -54,6 +54,15 @@ class Moments:
             return None, None
         return math.sqrt(statistics.fmean(squares)), most
 
+    def pairs(self, first_s, last_s, of=None):
+        """Of each pair of clocks: the root of the mean square of their distance, in ns."""
+        _, rows = self.between(first_s, last_s)
+        numbers = [number for number in range(len(rows[0]) if rows else 0) if of is None or number in of]
+        for one, other in itertools.combinations(numbers, 2):
+            apart = [row[one] - row[other] for row in rows if None not in (row[one], row[other])]
+            if apart:
+                yield math.sqrt(statistics.fmean(each * each for each in apart))
+
     def reached(self, limit_ns, since_s, of=None):
         """How long after `since_s` all came within a limit and stayed there for a while; None: they did
         not."""
@@ -88,6 +97,7 @@ def figures(run, moments, scenario):
         "clock": run.clock,
         "rms_us": in_us(rms),
         "max_us": in_us(most),
+        "pairs_us": pairs_us(moments, scenario),
         "to_1ms_s": moments.reached(MS, run.started_s, scenario.judged),
         "to_100us_s": moments.reached(100 * US, run.started_s, scenario.judged),
         "again_s": None if scenario.over_s is None else moments.reached(MS, scenario.over_s),
@@ -102,6 +112,11 @@ def figures(run, moments, scenario):
         "steering_us": steering(run, scenario),
         "measured_to_us": in_us(run.uncertainty_ns + reading_ns(run)),
     }
+
+
+def pairs_us(moments, scenario):
+    """Of each pair of clocks: the root of the mean square of their distance, in µs."""
+    return [in_us(each) for each in moments.pairs(scenario.settle_s, scenario.seconds, scenario.judged)]
 
 
 def straightness_us(run, scenario):

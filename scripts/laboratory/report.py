@@ -121,10 +121,18 @@ def judge(run, scenario):
         yield Check("they agree again within a round", in_a_round(again), seconds(again), must=False)
         yield Check("they agree again within a minute", again is not None and again <= 60, seconds(again))
     elif scenario.judged is None:
+        worst = worst_pair(run["pairs_us"])
+        yield Check("no pair is worse than twice the others' median", worst <= 2, f"{worst:.1f} times", must=False)
         after = None if None in (run["to_1ms_s"], run["joined_s"]) else run["to_1ms_s"] - run["joined_s"]
         yield Check(
             "within a millisecond a round after joining", in_a_round(after), seconds(after), must=False
         )
+
+
+def worst_pair(pairs):
+    """The largest RMS of a pair over the median of the others'."""
+    shares = [each / statistics.median(pairs[:at] + pairs[at + 1 :]) for at, each in enumerate(pairs)]
+    return max(shares, default=0.0)
 
 
 def in_a_round(elapsed_s):

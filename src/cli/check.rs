@@ -9,7 +9,9 @@ use super::status::server::{label, why_not_covered};
 use super::status::utc::what_is_missing;
 use super::target::ControlTarget;
 use super::units;
-use crate::control::protocol::{ClientRow, ClockCoverage, RoundOutcome, ServerStatus, StatusResponse};
+use crate::control::protocol::{
+    ClientRow, ClockCoverage, ClockState, RoundOutcome, ServerStatus, StatusResponse,
+};
 use crate::report::counted;
 use crate::report::undecided::{self, Figures};
 use meantime_core::time::Span;
@@ -93,6 +95,9 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
         let figures = Figures::of(Some(round), server.waits_ns);
         let (why, advice) = (undecided::why(cause, figures), undecided::advice(cause, figures));
         return (Finding::Unknown, format!("the cluster has no time: {why}. {advice}"));
+    }
+    if server.upstream.is_some() && server.state == ClockState::Unsynchronized {
+        return (Finding::Unknown, "this relay has no time from the server above yet".into());
     }
     if round.outcome != RoundOutcome::Agreed {
         let outcome = round.outcome.as_str().replace('_', " ");

@@ -75,6 +75,9 @@ pub(super) fn page(board: &Board, now: Monotonic, format: MetricsFormat) -> Resu
             NodeStatus::Server(server) => {
                 sheet.cluster(server, since);
                 sheet.members(board);
+                if let Some(upstream) = &server.upstream {
+                    sheet.client(upstream, since);
+                }
             }
             NodeStatus::Client(client) => sheet.client(client, since),
         }
@@ -359,6 +362,11 @@ impl Sheet {
 
     /// What a client knows.
     fn client(&mut self, client: &ClientStatus, since: f64) {
+        self.number(
+            "server_level",
+            "How many servers are above the server in a tree of relays",
+            client.server_level.map(f64::from),
+        );
         self.number("registered", "Whether the client is registered at its server", known(client.registered));
         self.seconds(
             "server_silence",
@@ -472,6 +480,20 @@ mod tests {
         );
         assert_eq!(line(&page, "meantime_frequency_ratio"), "meantime_frequency_ratio -0.0000015");
         assert!(!page.contains("meantime_bound_seconds") && !page.contains("delay_seconds{"), "{page}");
+    }
+
+    #[test]
+    fn a_relay_has_the_metrics_of_its_client_too() {
+        let upstream = Some(Box::new(examples::client_status()));
+        let server = ServerStatus { upstream, ..examples::server_status() };
+        let status = Status { node: NodeStatus::Server(Box::new(server)), ..examples::server() };
+        let mut board = Board::default();
+        let response = StatusResponse { status, clients: vec![] };
+        board.handle_poll(Ok(Update { response, events: vec![] }), NOW);
+        let page = page(&board, NOW, MetricsFormat::OpenMetrics).unwrap();
+        assert_eq!(line(&page, "meantime_registered"), "meantime_registered 1.0");
+        assert_eq!(line(&page, "meantime_server_level"), "meantime_server_level 0.0");
+        assert!(page.contains("meantime_clocks_covered"), "{page}");
     }
 
     /// The page of a server that stands to UTC like this.

@@ -337,6 +337,9 @@ fn health_of_client(client: &ClientStatus) -> Result<Health, Unhealthy> {
 
 /// `age` is the time since the server has answered.
 fn health_of_server(server: &ServerStatus, age: Span) -> Result<Health, Unhealthy> {
+    if let Some(upstream) = &server.upstream {
+        health_of_client(upstream)?;
+    }
     let round = server.last_round.as_ref();
     let (round, ago) =
         round.and_then(|round| Some((&round.summary, round.ago_ns?))).ok_or(Unhealthy::NoRound)?;
@@ -427,6 +430,21 @@ mod tests {
         board.handle_poll(Ok(without), NOW);
         let why = health(&board, NOW).unwrap_err();
         assert!(why.contains("farther apart than --radius") && why.contains("set-time --from NAME"), "{why}");
+    }
+
+    #[test]
+    fn a_relay_is_healthy_while_it_follows_the_server_above() {
+        let health_with = |state: ClockState| {
+            let mut update = agreed();
+            if let NodeStatus::Server(server) = &mut update.response.status.node {
+                server.upstream = Some(Box::new(ClientStatus { state, ..examples::client_status() }));
+            }
+            let mut board = Board::default();
+            board.handle_poll(Ok(update), NOW);
+            health(&board, NOW)
+        };
+        assert_eq!(health_with(ClockState::Synchronized), Ok("2 of 3 clocks agree".into()));
+        assert!(health_with(ClockState::Holdover).is_err());
     }
 
     #[test]

@@ -160,6 +160,7 @@ function showTiles(node) {
     tiles.push(["Round", `${round.round ?? "–"}`, `${span(round.ago_ns)} ago, one each ${span(node.interval_ns)}`]);
     if (node.undecided) tiles.push(["No cluster time", words(node.undecided), "meantime status says what to do"]);
     tiles.push(["The server's own clock", span(node.own_bound_ns), node.excluded ? `left out: ${words(node.excluded)}` : `off at most; ${words(node.state)}`]);
+    if (node.upstream) tiles.push(["Follows the server above", words(node.upstream.state), node.upstream.upstream_fault ? `refused: ${words(node.upstream.upstream_fault)}` : node.upstream.registered ? `${node.upstream.server}, level ${node.upstream.server_level ?? "–"}` : "not registered there"]);
     tiles.push(["Rate over the server's oscillator", `${ppm(node.frequency_ppb)} ppm`, `timestamps: ${words(node.timestamps)}`]);
   } else {
     tiles.push(["Off at most", span(node.bound_ns), "guaranteed"]);

@@ -108,9 +108,14 @@ impl Node for Relay {
 
     fn handle_timeout(&mut self, now: Now) {
         let is_due = |deadline: Option<Monotonic>| deadline.is_some_and(|deadline| deadline <= now.mono);
-        if is_due(self.client.poll_timeout()) {
-            self.with_client(now, |client| client.handle_timeout(now));
-        }
+        let is_clients = is_due(self.client.poll_timeout());
+        // Bursts and corrections begin with a line, whose age counts: it is of this moment, however long the
+        // rounds of the server above are.
+        self.with_client(now, |client| {
+            if is_clients {
+                client.handle_timeout(now);
+            }
+        });
         if is_due(self.server.poll_timeout()) {
             self.server.handle_timeout(now);
         }

@@ -400,6 +400,7 @@ fn shown_by_the_oscillator(at: Raw) -> ExternalTime {
         acceleration: Frequency::ZERO,
         error: Span::ZERO,
         frequency_error: Frequency::ZERO,
+        residue: Span::ZERO,
         manual_adjustment: ManualAdjustment::NONE,
     }
 }

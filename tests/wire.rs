@@ -311,7 +311,7 @@ fn a_probe() -> Probe {
 }
 
 /// A message of every kind, with no field zero.
-fn one_of_each() -> [Message; 14] {
+fn one_of_each() -> [Message; 15] {
     let second = Span::from_secs(1);
     let register =
         Register {

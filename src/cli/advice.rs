@@ -13,16 +13,17 @@ pub(super) struct Advice {
 }
 
 impl Advice {
-    /// What to look after when this server does not answer; whether this client has a key matters.
-    pub(super) fn about(server: &ServerName, keyed: bool) -> Advice {
+    /// What to look after when this server does not answer. `option` names the file with the keys for it;
+    /// whether there are some matters.
+    pub(super) fn about(server: &ServerName, option: &str, keyed: bool) -> Advice {
         let port = server.port();
         let mut hint = format!(
             "no answer from {server}: does \"meantime server\" run there, does its firewall let UDP port {port} in, and "
         );
         // A server does not answer a request with a wrong key.
-        hint += match keyed {
-            true => "does it have the key that --key-file has for this client?",
-            false => "does it ask for a key (--key-file)?",
+        hint += &match keyed {
+            true => format!("does it have the key that {option} has for this client?"),
+            false => format!("does it ask for a key ({option})?"),
         };
         if let Some(meant) = server.with_end_as_port() {
             hint += &format!(" (if {} is meant as the port, type {meant})", meant.port());
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     fn advice() -> Advice {
-        Advice::about(&"server.lan".parse().unwrap(), false)
+        Advice::about(&"server.lan".parse().unwrap(), "--key-file", false)
     }
 
     /// How often something is said after so many events of this kind.
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_port_that_was_taken_for_a_part_of_the_address_is_pointed_out() {
-        let advice = Advice::about(&"fd00::1:5525".parse().unwrap(), true);
+        let advice = Advice::about(&"fd00::1:5525".parse().unwrap(), "--key-file", true);
         assert!(advice.hint.starts_with("no answer from [fd00::1:5525]:5525"), "{}", advice.hint);
         assert!(
             advice.hint.ends_with("(if 5525 is meant as the port, type [fd00::1]:5525)"),

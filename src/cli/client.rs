@@ -108,7 +108,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         offers_reference: args.node.offers_reference(),
     };
     log::info!(target: EVENT_TARGET, "following the server {}", args.server);
-    let advice = Advice::about(&args.server, !config.keys.is_empty());
+    let advice = Advice::about(&args.server, "--key-file", !config.keys.is_empty());
     let client = Client::new(config, random_bytes()?, now);
     let connection = match stamping {
         Some(stamping) => ClientSocket::new(resolver).with_timestamps(stamping),

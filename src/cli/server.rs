@@ -23,7 +23,7 @@ use crate::store::key_file::KeyFile;
 use crate::udp::{Resolver, ServerName, ServerSocket, own_addresses};
 use meantime_core::config::{FollowedReferences, PROBE_RATE, STEP_THRESHOLD};
 use meantime_core::time::Span;
-use meantime_core::wire::{DEFAULT_PORT, Name};
+use meantime_core::wire::{DEFAULT_PORT, Name, RelayLead};
 use meantime_core::{ClientConfig, MasterKeys, NodeKeys, PlausibleTimes, Relay, Server, ServerConfig};
 
 /// Coordinate a cluster: measure the clocks of all clients, vote, and send each client its correction
@@ -88,16 +88,20 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "NAME", default_value = SERVER_NAME, value_parser = names::server_name)]
     name: Name,
     /// Be a relay: follow this server, as a client does, and serve its time. Its name or address, with its
-    /// port unless that is 5525
+    /// port unless that is 5525. The votes of this server's own clients decide nothing then
     #[arg(long, value_name = "SERVER[:PORT]")]
     upstream: Option<ServerName>,
     /// With --upstream: authenticate to the server above with the keys in this file. --key-file is for this
     /// server's own clients
     #[arg(long, value_name = "FILE", requires = "upstream")]
     upstream_key_file: Option<PathBuf>,
+    /// With --upstream: how much longer datagrams take from the server above than to it (negative: shorter)
+    #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
+    #[arg(value_parser = units::span, requires = "upstream")]
+    upstream_asymmetry: Span,
     /// How much earlier than otherwise a manual time adjustment is announced at most, for the sake of the
-    /// relays below this server; at most 1h. 130s are enough for three levels of relays with rounds of 5 s
-    #[arg(long, value_name = "SPAN", default_value = "130s", value_parser = relay_lead)]
+    /// relays below this server; at most 4096s. 5min are enough for four levels of relays with rounds of 5 s
+    #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = relay_lead)]
     max_relay_lead: Span,
     #[command(flatten)]
     plausible: PlausibleArgs,
@@ -189,7 +193,7 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
         return args.node.run(server, listener, clock, Some(&listening), equipment);
     };
     log::info!(target: EVENT_TARGET, "following the server {name}, as a relay");
-    let advice = Some(Advice::about(name, !keys.is_empty()));
+    let advice = Some(Advice::about(name, "--upstream-key-file", !keys.is_empty()));
     let upstream_key_file = args.upstream_key_file.clone();
     let client = args.client_config(owner, keys, &config);
     let relay = Relay::new(client, config, [random_bytes()?, random_bytes()?], now);
@@ -253,6 +257,7 @@ impl ServerArgs {
             label: server.label,
             plausible: server.plausible,
             max_delay: server.max_delay,
+            asymmetry: self.upstream_asymmetry,
             initial_frequency: server.initial_frequency,
             offers_reference: server.offers_reference,
             ..ClientConfig::default()
@@ -325,9 +330,10 @@ fn interval(text: &str) -> Result<Span, ValueError> {
     }
 }
 
+/// As much as a relay can state that it needs.
 fn relay_lead(text: &str) -> Result<Span, ValueError> {
     match units::unsigned_span(text)? {
-        span if span > Span::from_secs(3_600) => Err(ValueError::TooLong("1h")),
+        span if span > RelayLead::LONGEST.span() => Err(ValueError::TooLong("4096s")),
         span => Ok(span),
     }
 }

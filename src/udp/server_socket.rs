@@ -91,11 +91,21 @@ impl Transport for ServerSocket {
 
     fn resolve(&mut self) -> io::Result<SocketAddr> {
         match &mut self.upstream {
-            Some(upstream) => Ok(upstream.next_address()?),
+            Some(upstream) => {
+                let reaches = |address: &SocketAddr| self.udp.reaches(*address);
+                let mut addresses = std::iter::repeat_with(|| upstream.next_address()).take(MAX_ADDRESSES);
+                addresses.find(|found| found.as_ref().map_or(true, reaches)).map_or_else(
+                    || Err(io::Error::new(ErrorKind::AddrNotAvailable, "no address of the family of --listen")),
+                    |found| Ok(found?),
+                )
+            }
             None => Err(io::Error::new(ErrorKind::Unsupported, "a server has no server to look up")),
         }
     }
 }
+
+/// So many addresses of a name are looked at for one that the socket can reach.
+const MAX_ADDRESSES: usize = 16;
 
 fn is_unspecified_v6(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()

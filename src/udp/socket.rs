@@ -143,6 +143,16 @@ impl DatagramSocket {
             .ok_or_else(|| io::Error::other("a UDP socket without an address"))
     }
 
+    /// Whether datagrams can be sent to an address of this family.
+    pub(super) fn reaches(&self, address: SocketAddr) -> bool {
+        match (self.family, address) {
+            (Family::V4, _) => address.is_ipv4(),
+            // One that is bound to a single address has no IPv4 address to send from.
+            (Family::V6, SocketAddr::V4(_)) => self.local.is_none(),
+            (Family::V6, SocketAddr::V6(_)) => true,
+        }
+    }
+
     /// Makes the poll report this socket under `token`.
     ///
     /// # Errors

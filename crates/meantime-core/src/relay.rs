@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 use crate::event::RelayEvent;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::time::{Monotonic, Now, Raw, Span};
-use crate::wire::{Direction, Message};
+use crate::wire::{DecodeError, Direction, Kind, Message};
 use crate::{
     Action, Client, ClientConfig, ClockReading, Counters, Node, Path, Server, ServerConfig, StampId, Transmit,
 };
@@ -27,7 +27,9 @@ impl Relay {
     /// for the client, and one for the server.
     pub fn new(client: ClientConfig, server: ServerConfig, seeds: [[u8; 32]; 2], now: Now) -> Relay {
         let [client_seed, server_seed] = seeds;
-        let server = Server::new(ServerConfig { relay: true, ..server }, server_seed, now);
+        // The machine has one reference, which the client offers.
+        let server = ServerConfig { relay: true, offers_reference: false, ..server };
+        let server = Server::new(server, server_seed, now);
         let mut client = Client::new(client, client_seed, now);
         client.serve(server.node());
         Relay { client, server, counters: Counters::default() }
@@ -70,6 +72,7 @@ impl Relay {
         match Message::decode(datagram).map(|message| (message.body.kind().direction(), message.header)) {
             Ok((Some(direction), _)) => direction == Direction::ToClient,
             Ok((None, header)) => self.client.has_session(header.session),
+            Err(DecodeError::Version { kind, .. }) => kind == Kind::Reject as u8,
             Err(_) => true,
         }
     }

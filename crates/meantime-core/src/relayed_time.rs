@@ -53,6 +53,8 @@ pub struct ExternalTime {
     pub error: Span,
     /// One standard deviation of the frequency's error.
     pub frequency_error: Frequency,
+    /// What the clock that the machine shows still has to be slewed to get there.
+    pub residue: Span,
     /// The manual time adjustment of the cluster.
     pub manual_adjustment: ManualAdjustment,
 }

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 
 use super::consensus::Weight;
 use super::coverage::Coverage;
-use super::event::{Adjustment, Exclusion, HoldoverReason, Peer, Refusal, RoundReport, UndecidedReason};
+use super::event::{
+    Adjustment, Exclusion, HoldoverReason, Peer, Refusal, RoundReport, UndecidedReason, UpstreamFault,
+};
 use crate::peer::ClientSelector;
 use crate::reference::{MissingReason, ReferenceStanding, UtcState};
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
@@ -229,7 +231,8 @@ pub struct ClientView {
     pub server: Option<SocketAddr>,
     /// Whether it is registered with that server.
     pub registered: bool,
-    /// How many servers are above that server in a tree of relays; `None`: not registered, or not told yet.
+    /// How many servers are above that server in a tree of relays; `None`: it is not registered, or that is
+    /// not told or not so (yet).
     pub server_level: Option<u8>,
     /// Why the client of a relay takes no time from that server, if it does not.
     pub upstream_fault: Option<UpstreamFault>,

@@ -60,7 +60,7 @@ pub(super) fn registration(client: &ClientStatus) -> String {
 }
 
 /// A line if the server corrects no clock because it has no cluster time.
-pub(super) fn undecided(client: &ClientStatus) -> &'static str {
+fn undecided(client: &ClientStatus) -> &'static str {
     match client.server_undecided {
         Some(true) => {
             "Cluster          no time yet, so the server corrects no clock; `meantime status` on its machine \

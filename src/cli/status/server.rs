@@ -7,7 +7,7 @@ use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use super::utc;
 use crate::cli::guarantee;
-use crate::control::protocol::{ClientRow, LastRound, ServerStatus, Vote};
+use crate::control::protocol::{ClientRow, ClientStatus, LastRound, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
 use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary, counted};
 use meantime_core::coverage::Coverage;
@@ -77,9 +77,17 @@ fn upstream_lines(server: &ServerStatus, paint: Paint) -> String {
         client::why_in_holdover(upstream),
         client::registration(upstream),
         client::not_followed(upstream),
-        client::undecided(upstream),
+        undecided_above(upstream),
         upstream.refused_correction.as_ref().map_or(String::new(), client::refusal),
     )
+}
+
+/// A line if the server above has no time.
+fn undecided_above(upstream: &ClientStatus) -> &'static str {
+    match upstream.server_undecided {
+        Some(true) => "The server above has no time yet; `meantime status` on its machine says why\n",
+        Some(false) | None => "",
+    }
 }
 
 /// Why the cluster has no time, and what to do.

@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 
 use super::outbox::Outbox;
 use crate::event::UpstreamFault;
+use crate::time::{Monotonic, Span};
 use crate::wire::{Body, Lineage, Message, NodeId};
 use crate::{ClientEvent, Fate};
 
@@ -19,10 +20,12 @@ pub(super) struct Ancestry {
     serving: Option<NodeId>,
     /// The server of the session, and the servers above it; `None`: it has not told them in this session.
     told: Option<(NodeId, Lineage)>,
-    /// The servers that the clock follows, from the root down to its own; empty: none.
+    /// The servers down to the last one that it was not forbidden to follow; empty: none.
     followed: Lineage,
-    /// Why the server is not followed.
-    fault: Option<UpstreamFault>,
+    /// Whether the server of the session is a relay.
+    is_relay: bool,
+    /// Why the server is not followed, and since when.
+    fault: Option<(UpstreamFault, Monotonic)>,
 }
 
 impl Ancestry {
@@ -31,58 +34,73 @@ impl Ancestry {
         self.serving = Some(server);
     }
 
-    /// The servers that the clock follows or has followed last, from the root down.
+    /// The servers from the root down to the one that the clock may follow, or could last.
     pub(super) fn followed(&self) -> Lineage {
         self.followed
     }
 
-    /// How many servers are above the server of this session; `None`: unknown.
+    /// How many servers are above the server of this session; `None`: it has not told, follows none itself,
+    /// or must not be followed.
     pub(super) fn server_level(&self) -> Option<u8> {
-        self.told.map(|(_, above)| above.level())
+        let (_, above) = self.told.filter(|_| self.fault.is_none())?;
+        Some(above.level()).filter(|level| *level > 0 || !self.is_relay)
     }
 
     /// Why no time is taken from the server of this session.
     pub(super) fn fault(&self) -> Option<UpstreamFault> {
-        self.fault
+        self.fault.map(|(fault, _)| fault)
+    }
+
+    /// Whether that has been so for so long.
+    pub(super) fn has_fault_for(&self, now: Monotonic, length: Span) -> bool {
+        self.fault.is_some_and(|(_, since)| now - since >= length)
     }
 
     /// A session begins with `server`.
     pub(super) fn begin(&mut self, server: NodeId, is_relay: bool) {
-        (self.told, self.fault) = (None, None);
+        (self.told, self.fault, self.is_relay) = (None, None, is_relay);
         if !is_relay {
-            self.note(server, Lineage::NONE);
+            self.note(Monotonic::default(), server, Lineage::NONE);
         }
     }
 
-    /// Whether this message is of a time that must not be followed.
-    pub(super) fn refuses(&self, message: &Message) -> bool {
-        let follows = matches!(message.body, Body::RelayedTime(_) | Body::Correction(_));
-        let is_allowed = self.serving.is_none() || (self.told.is_some() && self.fault.is_none());
-        follows && !is_allowed
+    /// Whether the clock may follow the server of this session.
+    pub(super) fn may_follow(&self) -> bool {
+        self.serving.is_none() || (self.told.is_some() && self.fault.is_none())
     }
 
     /// Takes in a message that the session has accepted.
-    pub(super) fn after(&mut self, message: &Message, fate: Fate, server: SocketAddr, outbox: &mut Outbox) {
+    pub(super) fn after(
+        &mut self,
+        now: Monotonic,
+        message: &Message,
+        fate: Fate,
+        server: SocketAddr,
+        outbox: &mut Outbox,
+    ) {
         let Body::Lineage(above) = &message.body else { return };
-        if fate != Fate::Accepted {
+        // A server without a number cannot be told from others.
+        if fate != Fate::Accepted || message.header.sender == NodeId(0) {
             return;
         }
-        let before = self.fault;
-        self.note(message.header.sender, *above);
-        if let Some(reason) = self.fault.filter(|fault| before != Some(*fault)) {
+        let before = self.fault();
+        self.note(now, message.header.sender, *above);
+        if let Some(reason) = self.fault().filter(|fault| before != Some(*fault)) {
             outbox.report(ClientEvent::UpstreamRefused { server, reason });
         }
     }
 
-    fn note(&mut self, server: NodeId, above: Lineage) {
+    fn note(&mut self, now: Monotonic, server: NodeId, above: Lineage) {
         self.told = Some((server, above));
         let is_own = |own: &NodeId| *own == server || above.servers().contains(own);
         let chain = above.below(server);
-        self.fault = match chain {
+        let fault = match chain {
             _ if self.serving.as_ref().is_some_and(is_own) => Some(UpstreamFault::Loop),
             None if self.serving.is_some() => Some(UpstreamFault::TooManyLevels),
             _ => None,
         };
+        let since = self.fault.map_or(now, |(_, since)| since);
+        self.fault = fault.map(|fault| (fault, since));
         if let (Some(chain), None) = (chain, self.fault) {
             self.followed = chain;
         }
@@ -92,7 +110,7 @@ impl Ancestry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Header, RelayedTime};
+    use crate::wire::Header;
 
     fn lineage(servers: &[u64]) -> Lineage {
         servers.iter().fold(Lineage::NONE, |above, server| above.below(NodeId(*server)).unwrap())
@@ -102,13 +120,9 @@ mod tests {
         let header = Header { sender: NodeId(sender), ..Header::default() };
         let message = Message { header, body: Body::Lineage(lineage(above)) };
         let mut outbox = Outbox::default();
-        ancestry.after(&message, Fate::Accepted, "192.0.2.1:5525".parse().unwrap(), &mut outbox);
+        let server = "192.0.2.1:5525".parse().unwrap();
+        ancestry.after(Monotonic::default(), &message, Fate::Accepted, server, &mut outbox);
         outbox.events.pop_front()
-    }
-
-    fn refuses_time(ancestry: &Ancestry) -> bool {
-        let body = Body::RelayedTime(RelayedTime::NONE);
-        ancestry.refuses(&Message { header: Header::default(), body })
     }
 
     fn relay() -> Ancestry {
@@ -121,9 +135,9 @@ mod tests {
     fn a_relay_waits_for_the_lineage_of_another_relay_and_then_follows_it() {
         let mut ancestry = relay();
         ancestry.begin(NodeId(2), true);
-        assert!(refuses_time(&ancestry));
+        assert!(!ancestry.may_follow());
         assert_eq!(tell(&mut ancestry, 2, &[1]), None);
-        assert!(!refuses_time(&ancestry));
+        assert!(ancestry.may_follow());
         assert_eq!((ancestry.followed(), ancestry.server_level()), (lineage(&[1, 2]), Some(1)));
     }
 
@@ -134,19 +148,22 @@ mod tests {
         tell(&mut ancestry, 2, &[1]);
         let refused = tell(&mut ancestry, 2, &[1, 9, 4]);
         assert!(matches!(refused, Some(ClientEvent::UpstreamRefused { reason: UpstreamFault::Loop, .. })));
-        assert!(refuses_time(&ancestry));
+        assert!(!ancestry.may_follow());
         // It tells its own clients what it has followed before, and reports the loop once.
         assert_eq!(ancestry.followed(), lineage(&[1, 2]));
         assert_eq!(tell(&mut ancestry, 2, &[1, 9, 4]), None);
+        assert_eq!((ancestry.fault(), ancestry.server_level()), (Some(UpstreamFault::Loop), None));
+        let long = Span::from_secs(40);
+        assert!(ancestry.has_fault_for(Monotonic::default() + long, long));
         tell(&mut ancestry, 2, &[1, 3]);
-        assert!(!refuses_time(&ancestry));
+        assert!(ancestry.may_follow());
     }
 
     #[test]
     fn a_relay_does_not_follow_itself() {
         let mut ancestry = relay();
         ancestry.begin(NodeId(9), true);
-        assert!(tell(&mut ancestry, 9, &[]).is_some() && refuses_time(&ancestry));
+        assert!(tell(&mut ancestry, 9, &[]).is_some() && !ancestry.may_follow());
     }
 
     #[test]
@@ -159,9 +176,9 @@ mod tests {
         assert!(matches!(refused, Some(ClientEvent::UpstreamRefused { reason, .. }) if reason == expected));
         let mut client = Ancestry::default();
         client.begin(NodeId(6), true);
-        assert!(!refuses_time(&client));
+        assert!(client.may_follow());
         assert_eq!(tell(&mut client, 6, &deepest), None);
-        assert!(!refuses_time(&client));
+        assert!(client.may_follow());
         assert_eq!(client.server_level(), Some(5));
     }
 
@@ -169,7 +186,7 @@ mod tests {
     fn a_server_that_is_no_relay_is_the_root() {
         let mut ancestry = relay();
         ancestry.begin(NodeId(1), false);
-        assert!(!refuses_time(&ancestry));
+        assert!(ancestry.may_follow());
         assert_eq!((ancestry.followed(), ancestry.server_level()), (lineage(&[1]), Some(0)));
     }
 }

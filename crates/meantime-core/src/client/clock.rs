@@ -247,6 +247,13 @@ impl MemberClock {
         Ok(())
     }
 
+    /// The cumulative rate command of a server that the clock does not follow: later changes count from here.
+    pub(super) fn pass_over_rate(&mut self, now: Now, header: &Header, rate: Frequency) {
+        if self.rate.change(now.mono, header, rate).is_some() {
+            self.rate.accept(now.mono, header, rate);
+        }
+    }
+
     /// Why a change of the cluster's rate is refused, if it is.
     fn refuses_change(&self, raw: Raw, change: Frequency) -> Option<Refusal> {
         if !self.published.has_cluster_time() || change == Frequency::ZERO {

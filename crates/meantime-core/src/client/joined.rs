@@ -41,6 +41,8 @@ pub(super) struct Joined {
     proved: bool,
     /// The label of this machine, until the server has it.
     label: Option<Label>,
+    /// Whether the clock follows this server.
+    followed: bool,
 }
 
 /// Why a session ends.
@@ -58,6 +60,8 @@ pub(super) enum SessionEnd {
     Replaced,
     /// The machine was suspended.
     Suspended,
+    /// The client is a relay's, and must not follow the server.
+    NotFollowed,
 }
 
 impl SessionEnd {
@@ -69,7 +73,7 @@ impl SessionEnd {
             SessionEnd::Banned => Some(HoldoverReason::Banned),
             SessionEnd::ServerSilent => Some(HoldoverReason::ServerSilent),
             SessionEnd::Replaced => Some(HoldoverReason::Replaced),
-            SessionEnd::Suspended => None,
+            SessionEnd::Suspended | SessionEnd::NotFollowed => None,
         }
     }
 }
@@ -100,6 +104,7 @@ impl Joined {
             relayed: (!welcome.relay).then_some(RelayedTime::NONE),
             proved: false,
             label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
+            followed: true,
         };
         joined.server_time.note_adjustment(now.raw, header, clock);
         clock.begin_session(now, header, welcome.rate, welcome.interval, outbox);
@@ -107,6 +112,11 @@ impl Joined {
             clock.leave_relay(now.raw);
         }
         joined
+    }
+
+    /// From now on the clock follows this server, or does not.
+    pub(super) fn set_followed(&mut self, followed: bool) {
+        self.followed = followed;
     }
 
     /// The number of this session.
@@ -215,6 +225,12 @@ impl Joined {
         if header.key_id != KeyId::NONE && !self.window.admit(header.sequence) {
             return Ok(Fate::Replayed);
         }
+        let moves_clock =
+            matches!(message.body, Body::Correction(_) | Body::RelayedTime(_) | Body::ManualAdjustment(_));
+        if moves_clock && !self.followed {
+            self.liveness.note_heard(now.mono);
+            return Ok(Fate::Unsolicited);
+        }
         Ok(match &message.body {
             Body::Probe(probe) => self.handle_probe(now, received, header, probe, clock, outbox),
             Body::Correction(correction) => self.handle_correction(now, header, correction, clock, outbox),
@@ -253,7 +269,9 @@ impl Joined {
         }
         self.server_time.note_adjustment(now.raw, header, clock);
         self.server_time.announce_adjustment(outbox);
-        if let Err(refused) = clock.follow_rate(now, header, probe.rate, self.interval) {
+        if !self.followed {
+            clock.pass_over_rate(now, header, probe.rate);
+        } else if let Err(refused) = clock.follow_rate(now, header, probe.rate, self.interval) {
             clock.refuse(now, header.round, Correction::default(), refused, outbox);
         }
         let report = PendingReport { nonce: probe.nonce, round: header.round, t2 };

@@ -223,7 +223,9 @@ impl Client {
         let mut registering = Registering::again(self.rng.next_u64(), self.config.name, heartbeat);
         self.outbox.datagrams.clear();
         match end {
-            SessionEnd::ServerLeft | SessionEnd::Banned => registering.wait(now, &mut self.rng),
+            SessionEnd::ServerLeft | SessionEnd::Banned | SessionEnd::NotFollowed => {
+                registering.wait(now, &mut self.rng);
+            }
             SessionEnd::Replaced => registering.yield_name(now, &mut self.rng),
             _ => self.outbox.resolve(),
         }
@@ -261,12 +263,17 @@ impl Client {
                 Body::Reject(reject) => registering.handle_reject(server, reject, outbox),
                 _ => Fate::Session,
             },
-            Membership::Joined(_) if self.ancestry.refuses(message) => Fate::Unsolicited,
             Membership::Joined(joined) => {
+                joined.set_followed(self.ancestry.may_follow());
                 match joined.handle_message(now, received, message, clock, outbox) {
                     Ok(fate) => {
                         self.reference.after(message, fate, outbox);
-                        self.ancestry.after(message, fate, server, outbox);
+                        self.ancestry.after(now.mono, message, fate, server, outbox);
+                        let patience = joined.interval().times(MAX_REFUSED_ROUNDS);
+                        if self.ancestry.has_fault_for(now.mono, patience) {
+                            let heartbeat = joined.liveness().heartbeat();
+                            self.leave(now, SessionEnd::NotFollowed, heartbeat);
+                        }
                         fate
                     }
                     Err(end) => {
@@ -446,3 +453,7 @@ impl Node for Client {
         &self.counters
     }
 }
+
+/// After so many rounds a relay leaves a server that it may not follow, and tries the next address of the
+/// server's name.
+const MAX_REFUSED_ROUNDS: i64 = 8;

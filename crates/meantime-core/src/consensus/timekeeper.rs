@@ -206,7 +206,10 @@ impl Timekeeper {
     pub fn own_bound(&self, raw: Raw) -> Option<Span> {
         let carries = self.phase == Phase::Steady && self.doubted == 0;
         let scale = self.timescale.published(raw);
-        let reach = self.relayed.reach(scale, self.timescale.residue_at(raw).abs()).filter(|_| carries)?;
+        // A relay's machine shows the clock of its client.
+        let given = self.relay.as_ref().and_then(|relay| relay.given);
+        let residue = given.map_or_else(|| self.timescale.residue_at(raw), |given| given.residue);
+        let reach = self.relayed.reach(scale, residue.abs()).filter(|_| carries)?;
         Some(self.manual_adjustment.reach(self.relayed.base_of(scale), reach))
     }
 

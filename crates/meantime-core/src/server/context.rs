@@ -84,15 +84,11 @@ impl Context {
         self.outgoing.extend(transmit.map(QueuedTransmit::Ready));
     }
 
-    /// A relay tells a member which servers are above it.
-    pub(super) fn tell_lineage(&mut self, slot: Slot) {
+    /// A relay tells a member which servers are above it, and what to add to the time of its scale.
+    pub(super) fn tell_relayed_time(&mut self, slot: Slot) {
         if self.timekeeper.is_relay() {
             self.send(slot, 0, Body::Lineage(self.lineage));
         }
-    }
-
-    /// A relay tells a member what to add to the time of its scale.
-    pub(super) fn tell_relayed_time(&mut self, slot: Slot) {
         if !self.timekeeper.relayed().is_none() {
             self.send(slot, 0, Body::RelayedTime(*self.timekeeper.relayed()));
         }

@@ -208,7 +208,7 @@ impl Server {
             interval: self.context.config.interval,
             last_round: last.map(|(_, report)| report),
             last_round_ago,
-            frequency: timescale.frequency(),
+            frequency: timescale.frequency() + timekeeper.relayed().rate,
             frequency_error: timekeeper.frequency_error(now.raw),
             exclusion: self.results.own_exclusion(),
             manual_adjustment: ManualAdjustmentView::of(

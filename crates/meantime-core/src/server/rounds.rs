@@ -243,7 +243,6 @@ pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandl
     }
     if is_first {
         manual_adjustment::announce(context, slot);
-        context.tell_lineage(slot);
         context.tell_relayed_time(slot);
     }
     if is_due {

@@ -34,6 +34,7 @@ impl MemberClock {
             acceleration: acceleration + newest.acceleration,
             error: self.error_of(raw, &known, Span::ZERO)?,
             frequency_error: self.frequency_error(&known),
+            residue: self.published.residue(raw),
             manual_adjustment: *self.published.manual(),
         })
     }

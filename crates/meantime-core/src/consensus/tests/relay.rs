@@ -25,6 +25,7 @@ fn given(at: Raw, phase: Span, frequency: Frequency) -> ExternalTime {
         acceleration: Frequency::from_ppm(0.001),
         error: Span::from_micros(1),
         frequency_error: Frequency::from_ppm(0.01),
+        residue: Span::ZERO,
         manual_adjustment: ManualAdjustment::NONE,
     }
 }

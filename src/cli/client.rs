@@ -127,7 +127,7 @@ pub(super) fn find_server(server: &ServerName) -> Result<Resolver, Failure> {
     let failure = |error: io::Error| {
         Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
     };
-    let mut resolver = Resolver::new(server.clone()).with_signals().map_err(failure)?;
+    let mut resolver = Resolver::new(server.clone());
     match resolver.look_up() {
         Err(ResolveError::Temporary(error)) => {
             log::warn!("cannot find the server {server} yet: {error}; trying again");

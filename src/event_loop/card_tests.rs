@@ -100,8 +100,10 @@ impl Transport for Injected {
         TimestampSource::Kernel
     }
 
-    fn resolve(&mut self) -> io::Result<SocketAddr> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn resolve(&mut self) {}
+
+    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+        None
     }
 }
 

@@ -114,14 +114,21 @@ impl<T: Transport> Network<T> {
         self.timestamps.clock_stepped(now);
     }
 
-    /// The server's address; `None` if it cannot be found.
-    pub(super) fn resolve(&mut self) -> Option<SocketAddr> {
-        let found = self.transport.resolve();
+    /// Begins to find the server's address.
+    pub(super) fn resolve(&mut self) {
+        self.transport.resolve();
+        // The transport may have another socket now.
+        self.receiver.readable = true;
+    }
+
+    /// Gives the node the server's address, if it has asked for it and the answer is there.
+    pub(super) fn take_resolved(&mut self, node: &mut impl Node, clock: &impl NodeClock) -> Taken {
+        let Some(found) = self.transport.take_resolved() else { return Taken::Nothing };
         if let Err(error) = &found {
             log::debug!("the server's name cannot be resolved: {error}");
         }
-        self.receiver.readable = true;
-        found.ok()
+        node.handle_resolved(clock.now(), found.ok());
+        Taken::Something
     }
 
     /// Gives the node at most a batch of datagrams.

@@ -149,6 +149,9 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
         if self.network.take_transmit_timestamps(&mut self.node, &self.clock) == Taken::Something {
             self.drain(handler)?;
         }
+        if self.network.take_resolved(&mut self.node, &self.clock) == Taken::Something {
+            self.drain(handler)?;
+        }
         let now = self.clock.now().mono;
         if self.network.give_up_late_timestamps(&mut self.node, &self.clock, now) == Taken::Something {
             self.drain(handler)?;
@@ -207,10 +210,8 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
             self.network.transmit(&mut self.node, &self.clock, self.poll.registry());
             match self.node.poll_action() {
                 Some(Action::Resolve) => {
-                    // A lookup may take long.
-                    handler.flush()?;
-                    let server = self.network.resolve();
-                    self.node.handle_resolved(self.clock.now(), server);
+                    self.network.resolve();
+                    self.network.take_resolved(&mut self.node, &self.clock);
                 }
                 Some(Action::ReadReference) => {
                     self.node.handle_reference(self.clock.now(), self.clock.reference());

@@ -59,9 +59,9 @@ impl ClientSocket {
 }
 
 impl Transport for ClientSocket {
-    fn register(&mut self, _registry: &Registry, token: Token) -> io::Result<()> {
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.token = Some(token);
-        Ok(())
+        self.resolver.register(registry, token)
     }
 
     fn receive(&mut self, batch: &mut ReceiveBatch) -> io::Result<()> {
@@ -101,11 +101,15 @@ impl Transport for ClientSocket {
         if self.stamping.is_some() { TimestampSource::Kernel } else { TimestampSource::User }
     }
 
-    fn resolve(&mut self) -> io::Result<SocketAddr> {
+    fn resolve(&mut self) {
         if std::mem::take(&mut self.has_failed) {
             self.open = None;
         }
-        Ok(self.resolver.next_address()?)
+        self.resolver.resolve();
+    }
+
+    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+        Some(self.resolver.take()?.map_err(io::Error::from))
     }
 }
 
@@ -145,7 +149,7 @@ mod tests {
         let ((mut one, to_one), (mut two, to_two)) = (listener(), listener());
         let mut client = ClientSocket::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
         let first = seen_by(&mut one, &mut client, to_one);
-        client.resolve().unwrap();
+        client.resolve();
         assert_eq!(seen_by(&mut one, &mut client, to_one), first);
         seen_by(&mut two, &mut client, to_two);
         assert_eq!(client.open.as_ref().map(|(to, _)| *to), Some(to_two.peer));
@@ -157,7 +161,7 @@ mod tests {
         let mut client = ClientSocket::new(Resolver::new(to_one.peer.to_string().parse().unwrap()));
         seen_by(&mut one, &mut client, to_one);
         client.has_failed = true;
-        client.resolve().unwrap();
+        client.resolve();
         assert!(client.open.is_none());
     }
 }

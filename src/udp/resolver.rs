@@ -1,19 +1,18 @@
 //! The addresses of a server, looked up by its name.
 //!
 //! A lookup may block for as long as the system's resolver takes, half a minute if the network is down; an
-//! address needs no lookup and never blocks. The addresses of a name are tried one after the other; only when
-//! all have been tried is the name looked up again, for it may have moved. During a lookup the event loop
-//! handles no signals, so SIGINT and SIGTERM end the process at once: without the server's address no goodbye
-//! can be sent.
+//! address needs no lookup. So lookups are made by a thread of their own, and the event loop goes on: it asks
+//! for an address, and takes it when it is there. The addresses of a name are tried one after the other; only
+//! when all have been tried is the name looked up again, for it may have moved.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, getaddrinfo};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_shutdown;
+use mio::{Registry, Token, Waker};
 
 use super::address::canonical;
 use super::server_name::ServerName;
@@ -46,37 +45,63 @@ impl From<ResolveError> for io::Error {
 #[derive(Debug)]
 pub struct Resolver {
     name: ServerName,
+    reachable: AddressFamilies,
     untried: Vec<SocketAddr>,
-    /// Whether a signal ends the process at once.
-    looking_up: Arc<AtomicBool>,
+    /// Whether an address is wanted.
+    is_asked: bool,
+    /// The thread that looks names up; `None`: it was not needed yet.
+    lookups: Option<Lookups>,
+    /// Ends the event loop's wait when a lookup is over.
+    waker: Option<Arc<Waker>>,
+}
+
+/// Of which addresses a socket can reach some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AddressFamilies {
+    /// Of both families.
+    #[default]
+    Both,
+    /// IPv4 addresses only.
+    V4,
+    /// IPv6 addresses only.
+    V6,
+}
+
+/// A thread that looks names up: what it is to do, and what it has found.
+#[derive(Debug)]
+struct Lookups {
+    names: Sender<ServerName>,
+    found: Receiver<Result<Vec<SocketAddr>, ResolveError>>,
+    /// Whether it has not answered yet.
+    is_pending: bool,
 }
 
 impl Resolver {
     /// A resolver that has not looked up the name yet.
     pub fn new(name: ServerName) -> Resolver {
-        Resolver { name, untried: Vec::new(), looking_up: Arc::default() }
+        Resolver {
+            name,
+            reachable: AddressFamilies::Both,
+            untried: Vec::new(),
+            is_asked: false,
+            lookups: None,
+            waker: None,
+        }
     }
 
-    /// From now on, a signal ends the process during a lookup.
+    /// From now on other addresses are left out.
+    pub(super) fn limit_to(&mut self, reachable: AddressFamilies) {
+        self.reachable = reachable;
+        self.untried.retain(|address| reachable.include(*address));
+    }
+
+    /// Joins the event loop: when a lookup is over, that is reported under `token`.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn with_signals(self) -> io::Result<Resolver> {
-        for signal in [SIGINT, SIGTERM] {
-            register_conditional_shutdown(signal, 0, Arc::clone(&self.looking_up))?;
-        }
-        Ok(self)
-    }
-
-    /// The next address to try.
-    ///
-    /// # Errors
-    /// When the name must be looked up again, and that fails.
-    pub fn next_address(&mut self) -> Result<SocketAddr, ResolveError> {
-        if self.untried.is_empty() {
-            self.look_up()?;
-        }
-        self.untried.pop().ok_or(ResolveError::NoAddress)
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.waker = Some(Arc::new(Waker::new(registry, token)?));
+        Ok(())
     }
 
     /// The local address from which the next address would be tried now; `None`: that is unknown, or there is
@@ -85,17 +110,87 @@ impl Resolver {
         self.untried.last().and_then(|next| local_address_towards(*next).ok())
     }
 
-    /// Looks the name up.
+    /// Looks the name up, and waits for the answer.
     ///
     /// # Errors
     /// When the name has no address, or the system's resolver fails.
     pub fn look_up(&mut self) -> Result<(), ResolveError> {
-        self.looking_up.store(true, Ordering::SeqCst);
-        let found = addresses(&self.name);
-        self.looking_up.store(false, Ordering::SeqCst);
+        self.store(addresses(&self.name))
+    }
+
+    /// Begins to find the next address to try: [`take`](Resolver::take) returns it.
+    pub fn resolve(&mut self) {
+        self.is_asked = true;
+        if !self.untried.is_empty() {
+            return;
+        }
+        if self.name.is_address() {
+            // It is stored, or a later take fails.
+            let _ = self.look_up();
+            return;
+        }
+        let lookups = self.lookups.get_or_insert_with(|| Lookups::start(self.waker.clone()));
+        if !lookups.is_pending {
+            // Without the thread no answer comes, and the next attempt starts another.
+            lookups.is_pending = lookups.names.send(self.name.clone()).is_ok();
+        }
+    }
+
+    /// The address that was asked for, or why there is none; `None`: none was asked for, or the name is still
+    /// being looked up.
+    pub fn take(&mut self) -> Option<Result<SocketAddr, ResolveError>> {
+        if !self.is_asked {
+            return None;
+        }
+        if let Some(address) = self.untried.pop() {
+            self.is_asked = false;
+            return Some(Ok(address));
+        }
+        let Some(lookups) = self.lookups.as_mut().filter(|lookups| lookups.is_pending) else {
+            self.is_asked = false;
+            self.lookups = None;
+            return Some(Err(ResolveError::NoAddress));
+        };
+        let found = lookups.found.try_recv().ok()?;
+        (lookups.is_pending, self.is_asked) = (false, false);
+        Some(self.store(found).and_then(|()| self.untried.pop().ok_or(ResolveError::NoAddress)))
+    }
+
+    /// Keeps the addresses that were found, the first to try last.
+    fn store(&mut self, found: Result<Vec<SocketAddr>, ResolveError>) -> Result<(), ResolveError> {
         self.untried = found?;
+        self.untried.retain(|address| self.reachable.include(*address));
         self.untried.reverse();
-        Ok(())
+        if self.untried.is_empty() { Err(ResolveError::NoAddress) } else { Ok(()) }
+    }
+}
+
+impl AddressFamilies {
+    fn include(self, address: SocketAddr) -> bool {
+        match self {
+            AddressFamilies::Both => true,
+            AddressFamilies::V4 => address.is_ipv4(),
+            AddressFamilies::V6 => address.is_ipv6(),
+        }
+    }
+}
+
+impl Lookups {
+    /// Starts the thread. It ends with the resolver, once the system has answered.
+    #[expect(clippy::disallowed_methods, reason = "a lookup blocks, and the event loop must go on meanwhile")]
+    fn start(waker: Option<Arc<Waker>>) -> Lookups {
+        let (names, to_look_up) = channel::<ServerName>();
+        let (answers, found) = channel();
+        thread::spawn(move || {
+            for name in to_look_up {
+                if answers.send(addresses(&name)).is_err() {
+                    return;
+                }
+                // A loop that is not woken takes the answer at its next wake-up.
+                waker.iter().for_each(|waker| drop(waker.wake()));
+            }
+        });
+        Lookups { names, found, is_pending: false }
     }
 }
 
@@ -120,27 +215,57 @@ fn addresses(name: &ServerName) -> Result<Vec<SocketAddr>, ResolveError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// The next address, however long the system takes.
+    fn next(resolver: &mut Resolver) -> Result<SocketAddr, ResolveError> {
+        resolver.resolve();
+        loop {
+            match resolver.take() {
+                Some(found) => return found,
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
 
     #[test]
     fn an_address_needs_no_lookup_and_is_returned_each_time() {
         let mut resolver = Resolver::new("[::ffff:192.0.2.1]:7".parse().unwrap());
         for _ in 0..3 {
-            assert_eq!(resolver.next_address().unwrap(), "192.0.2.1:7".parse().unwrap());
+            resolver.resolve();
+            assert_eq!(resolver.take().unwrap().unwrap(), "192.0.2.1:7".parse().unwrap());
+            assert!(resolver.take().is_none() && resolver.lookups.is_none());
         }
     }
 
     #[test]
-    fn a_name_is_looked_up_and_gets_the_port() {
+    fn a_name_is_looked_up_by_a_thread_and_gets_the_port() {
         let mut resolver = Resolver::new("localhost:7".parse().unwrap());
-        let address = resolver.next_address().unwrap();
-        assert!(address.ip().is_loopback() && address.port() == 7, "{address}");
+        for _ in 0..4 {
+            let address = next(&mut resolver).unwrap();
+            assert!(address.ip().is_loopback() && address.port() == 7, "{address}");
+        }
+        assert!(resolver.lookups.is_some());
     }
 
     #[test]
     fn a_name_that_does_not_exist_is_an_error_without_an_address() {
         // By RFC 6761 no resolver knows it; one that cannot be reached says so as well.
-        let error = Resolver::new("none.invalid".parse().unwrap()).next_address().unwrap_err();
-        assert!(matches!(error, ResolveError::Failed(_) | ResolveError::Temporary(_)), "{error:?}");
+        let mut resolver = Resolver::new("none.invalid".parse().unwrap());
+        for _ in 0..2 {
+            let error = next(&mut resolver).unwrap_err();
+            assert!(matches!(error, ResolveError::Failed(_) | ResolveError::Temporary(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_socket_cannot_reach_is_left_out() {
+        let mut resolver = Resolver::new("192.0.2.1".parse().unwrap());
+        resolver.limit_to(AddressFamilies::V6);
+        assert!(matches!(next(&mut resolver), Err(ResolveError::NoAddress)));
+        resolver.limit_to(AddressFamilies::V4);
+        assert!(next(&mut resolver).is_ok());
     }
 }

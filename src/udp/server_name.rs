@@ -67,6 +67,11 @@ impl ServerName {
         Some(ServerName { host: host.to_owned(), port, bare: false })
     }
 
+    /// Whether it is an address, which needs no lookup.
+    pub(super) fn is_address(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok()
+    }
+
     /// The host's name or address, without brackets.
     pub(super) fn host(&self) -> &str {
         &self.host

@@ -1,6 +1,6 @@
 //! The server's socket.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 
 use mio::{Registry, Token};
@@ -40,7 +40,8 @@ impl ServerSocket {
 
     /// The socket of a relay, which follows the server that `upstream` finds.
     #[must_use]
-    pub fn with_upstream(self, upstream: Resolver) -> ServerSocket {
+    pub fn with_upstream(self, mut upstream: Resolver) -> ServerSocket {
+        upstream.limit_to(self.udp.reachable());
         ServerSocket { upstream: Some(upstream), ..self }
     }
 
@@ -62,6 +63,7 @@ impl ServerSocket {
 
 impl Transport for ServerSocket {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.upstream.as_mut().map_or(Ok(()), |upstream| upstream.register(registry, token))?;
         self.udp.register(registry, token)
     }
 
@@ -89,23 +91,14 @@ impl Transport for ServerSocket {
         self.udp.timestamp_source()
     }
 
-    fn resolve(&mut self) -> io::Result<SocketAddr> {
-        match &mut self.upstream {
-            Some(upstream) => {
-                let reaches = |address: &SocketAddr| self.udp.reaches(*address);
-                let mut addresses = std::iter::repeat_with(|| upstream.next_address()).take(MAX_ADDRESSES);
-                addresses.find(|found| found.as_ref().map_or(true, reaches)).map_or_else(
-                    || Err(io::Error::new(ErrorKind::AddrNotAvailable, "no address of the family of --listen")),
-                    |found| Ok(found?),
-                )
-            }
-            None => Err(io::Error::new(ErrorKind::Unsupported, "a server has no server to look up")),
-        }
+    fn resolve(&mut self) {
+        self.upstream.iter_mut().for_each(Resolver::resolve);
+    }
+
+    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+        Some(self.upstream.as_mut()?.take()?.map_err(io::Error::from))
     }
 }
-
-/// So many addresses of a name are looked at for one that the socket can reach.
-const MAX_ADDRESSES: usize = 16;
 
 fn is_unspecified_v6(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
@@ -126,6 +119,6 @@ mod tests {
     #[test]
     fn a_machine_without_ipv6_is_recognized_by_its_errors() {
         assert!(means_no_ipv6(&nix::errno::Errno::EAFNOSUPPORT.into()));
-        assert!(!means_no_ipv6(&ErrorKind::AddrInUse.into()));
+        assert!(!means_no_ipv6(&io::ErrorKind::AddrInUse.into()));
     }
 }

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Type};
 use super::address::{Family, canonical, is_unicast};
 use super::datagram::{ReceivedDatagram, SendMetadata, Stamping, TransmitStamp};
 use super::platform::{self, ReceiveBatch, SendBatch, TransmitTimestamps, WAIT_FOR_ONE};
+use super::resolver::AddressFamilies;
 use super::timestamp_source::TimestampSource;
 use meantime_core::{Path, Transmit};
 
@@ -143,13 +144,13 @@ impl DatagramSocket {
             .ok_or_else(|| io::Error::other("a UDP socket without an address"))
     }
 
-    /// Whether datagrams can be sent to an address of this family.
-    pub(super) fn reaches(&self, address: SocketAddr) -> bool {
-        match (self.family, address) {
-            (Family::V4, _) => address.is_ipv4(),
+    /// To which addresses datagrams can be sent.
+    pub(super) fn reachable(&self) -> AddressFamilies {
+        match self.family {
+            Family::V4 => AddressFamilies::V4,
             // One that is bound to a single address has no IPv4 address to send from.
-            (Family::V6, SocketAddr::V4(_)) => self.local.is_none(),
-            (Family::V6, SocketAddr::V6(_)) => true,
+            Family::V6 if self.local.is_some() => AddressFamilies::V6,
+            Family::V6 => AddressFamilies::Both,
         }
     }
 

@@ -51,9 +51,10 @@ pub trait Transport {
         TimestampSource::User
     }
 
-    /// The server's address; only the transports of clients and relays look it up.
-    ///
-    /// # Errors
-    /// When it is unknown.
-    fn resolve(&mut self) -> io::Result<SocketAddr>;
+    /// Begins to find the server's address; only the transports of clients and relays do so.
+    fn resolve(&mut self);
+
+    /// The server's address that was asked for, or why it cannot be found; `None`: it is not known yet, which
+    /// is reported like readiness.
+    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>>;
 }

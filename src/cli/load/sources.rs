@@ -26,6 +26,8 @@ pub(super) struct Sources {
     /// The socket that was received from last.
     current: usize,
     batch: Vec<Transmit>,
+    /// Whether the server's address is asked for.
+    is_asked: bool,
 }
 
 impl Sources {
@@ -53,7 +55,7 @@ impl Sources {
         let first = if spread { IpAddr::V4(FIRST) } else { bound.first().map_or(any, SocketAddr::ip) };
         let addresses = ClientAddresses::new(first, bound.iter().map(SocketAddr::port).collect());
         let mut sources =
-            Sources { server, addresses, sockets, stamped: false, current: 0, batch: Vec::new() };
+            Sources { server, addresses, sockets, stamped: false, current: 0, batch: Vec::new(), is_asked: false };
         sources.stamped =
             sources.sockets.iter_mut().all(|socket| socket.request_timestamps(Stamping::Kernel).is_ok());
         Ok(sources)
@@ -122,8 +124,12 @@ impl Transport for Sources {
         if self.stamped { TimestampSource::Kernel } else { TimestampSource::User }
     }
 
-    fn resolve(&mut self) -> io::Result<SocketAddr> {
-        Ok(self.server)
+    fn resolve(&mut self) {
+        self.is_asked = true;
+    }
+
+    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+        std::mem::take(&mut self.is_asked).then_some(Ok(self.server))
     }
 }
 

@@ -546,7 +546,8 @@ pub enum ClientEvent {
         /// The protocol version that the server speaks.
         version: u8,
     },
-    /// The client is part of a relay, and does not follow this server. Reported when that begins.
+    /// The client is part of a relay, and does not follow this server. Reported once for each
+    /// server and reason.
     UpstreamRefused {
         /// The server's address.
         server: SocketAddr,

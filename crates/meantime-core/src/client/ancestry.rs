@@ -26,6 +26,8 @@ pub(super) struct Ancestry {
     is_relay: bool,
     /// Why the server is not followed, and since when.
     fault: Option<(UpstreamFault, Monotonic)>,
+    /// The fault that was reported last, and of which server; `None`: a server was followed since.
+    reported: Option<(NodeId, UpstreamFault)>,
 }
 
 impl Ancestry {
@@ -83,9 +85,11 @@ impl Ancestry {
         if fate != Fate::Accepted || message.header.sender == NodeId(0) {
             return;
         }
-        let before = self.fault();
-        self.note(now, message.header.sender, *above);
-        if let Some(reason) = self.fault().filter(|fault| before != Some(*fault)) {
+        let sender = message.header.sender;
+        self.note(now, sender, *above);
+        let known = self.reported;
+        self.reported = self.fault().map(|fault| (sender, fault));
+        if let Some((_, reason)) = self.reported.filter(|fault| known != Some(*fault)) {
             outbox.report(ClientEvent::UpstreamRefused { server, reason });
         }
     }

@@ -136,7 +136,9 @@ impl Endpoint for Machine {
     }
 
     fn wake(&mut self, at: Span) {
-        self.with_endpoint(|node| node.wake(at));
+        if !self.asleep {
+            self.with_endpoint(|node| node.wake(at));
+        }
     }
 
     fn receive(&mut self, at: Span, flights: &[Flight]) {
@@ -146,7 +148,9 @@ impl Endpoint for Machine {
     }
 
     fn transmit(&mut self, at: Span, leaving: &mut Vec<Flight>) {
-        self.with_endpoint(|node| node.transmit(at, leaving));
+        if !self.asleep {
+            self.with_endpoint(|node| node.transmit(at, leaving));
+        }
     }
 }
 

@@ -115,9 +115,14 @@ fn relays_that_follow_each_other_are_told_and_have_no_time() {
     let found = |status: Value| status["upstream"]["upstream_fault"] == "loop";
     assert!(found(status(&one_control)) || found(status(&two_control)));
     for node in [&one, &two] {
-        assert!(node.events_of("tick").iter().all(|tick| tick["state"] == "unsynchronized"), "{}", node.name());
+        assert!(
+            node.events_of("tick").iter().all(|tick| tick["state"] == "unsynchronized"),
+            "{}",
+            node.name()
+        );
     }
-    let page = [&one_control, &two_control].map(|control| meantime(&["status", "--control", control]).1).concat();
+    let page =
+        [&one_control, &two_control].map(|control| meantime(&["status", "--control", control]).1).concat();
     assert!(page.contains("Give this relay another --upstream"), "{page}");
 }
 

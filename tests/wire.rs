@@ -3,9 +3,9 @@
 use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
-    Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, Lineage, ManualAdjustment, Message, Name,
-    NodeId, Probe, Reference, Register, Reject, RejectReason, RelayLead, RelayedTime, Report, SessionId, Stamps,
-    StatedReference, VERSION, Verdict, Welcome,
+    Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, Lineage, ManualAdjustment, Message,
+    Name, NodeId, Probe, Reference, Register, Reject, RejectReason, RelayLead, RelayedTime, Report,
+    SessionId, Stamps, StatedReference, VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -433,7 +433,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         references(),
         Just(Body::Label(Label { label: Name::new("rack-2") })),
         relayed_times(),
-        prop::collection::vec(1..=u64::MAX, 0..=Lineage::MAX).prop_map(|servers| Body::Lineage(a_lineage(&servers))),
+        prop::collection::vec(1..=u64::MAX, 0..=Lineage::MAX)
+            .prop_map(|servers| Body::Lineage(a_lineage(&servers))),
     ]
 }
 

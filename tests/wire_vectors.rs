@@ -6,8 +6,8 @@ use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{
     Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Flags,
     Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Label, Leave, LeaveReason, Lineage, ManualAdjustment,
-    Master, Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, RelayedTime, Report,
-    SessionId, Stamps, StatedReference, Verdict, Welcome,
+    Master, Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, RelayedTime,
+    Report, SessionId, Stamps, StatedReference, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");

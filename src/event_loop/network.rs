@@ -6,7 +6,6 @@
 //! together have the same time of receipt, and a datagram whose time of sending matters is sent alone.
 
 use std::io;
-use std::net::SocketAddr;
 
 use meantime_core::time::{Monotonic, Now};
 use meantime_core::{Node, Transmit};

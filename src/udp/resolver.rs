@@ -118,6 +118,16 @@ impl Resolver {
         self.store(addresses(&self.name))
     }
 
+    /// The first address that the name has, after waiting for the answer.
+    ///
+    /// # Errors
+    /// When the name has no address, or the system's resolver fails.
+    pub fn first_address(name: ServerName) -> Result<SocketAddr, ResolveError> {
+        let mut resolver = Resolver::new(name);
+        resolver.look_up()?;
+        resolver.untried.pop().ok_or(ResolveError::NoAddress)
+    }
+
     /// Begins to find the next address to try: [`take`](Resolver::take) returns it.
     pub fn resolve(&mut self) {
         self.is_asked = true;

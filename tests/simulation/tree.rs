@@ -304,10 +304,13 @@ fn relays_whose_root_is_gone_do_not_follow_each_other() {
     assert_eq!(tree.machines[1].loops, 1);
     assert_eq!((tree.machines[2].loops, tree.machines[3].loops), (0, 0));
     assert_eq!(tree.read(1).state, ClientState::Holdover);
-    assert_eq!((tree.read(2).state, tree.read(3).state), (ClientState::Synchronized, ClientState::Synchronized));
+    assert_eq!(
+        (tree.read(2).state, tree.read(3).state),
+        (ClientState::Synchronized, ClientState::Synchronized)
+    );
     // Its rate is no other because of what it hears from below.
     let frequency = tree.read(1).frequency;
-    assert!((frequency - holdover).ratio().abs() < 1e-12, "{holdover}, then {frequency}");
+    assert!((frequency - holdover).ratio().abs() < 1e-12, "{holdover:?}, then {frequency:?}");
     tree.silent = None;
     tree.machines[1].parent = Some(0);
     tree.run(tree.now() + Span::from_secs(120));

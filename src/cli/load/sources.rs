@@ -54,8 +54,15 @@ impl Sources {
         let bound = sockets.iter().map(DatagramSocket::local_address).collect::<io::Result<Vec<_>>>()?;
         let first = if spread { IpAddr::V4(FIRST) } else { bound.first().map_or(any, SocketAddr::ip) };
         let addresses = ClientAddresses::new(first, bound.iter().map(SocketAddr::port).collect());
-        let mut sources =
-            Sources { server, addresses, sockets, stamped: false, current: 0, batch: Vec::new(), is_asked: false };
+        let mut sources = Sources {
+            server,
+            addresses,
+            sockets,
+            stamped: false,
+            current: 0,
+            batch: Vec::new(),
+            is_asked: false,
+        };
         sources.stamped =
             sources.sockets.iter_mut().all(|socket| socket.request_timestamps(Stamping::Kernel).is_ok());
         Ok(sources)

@@ -107,7 +107,9 @@ impl Tell for ClientEvent {
             ),
             Refused { server, reason, .. } => format!("Refused by {server}: {reason}; trying again"),
             UpstreamRefused { server, reason } => {
-                format!("No time is taken from the server {server}: {reason}; give this relay another --upstream")
+                format!(
+                    "No time is taken from the server {server}: {reason}; give this relay another --upstream"
+                )
             }
             Corrected { .. } => synchronized(self, at),
             Ignored { correction, in_a_row, .. } => {

@@ -10,9 +10,9 @@
 mod client;
 mod limit;
 mod record;
-mod relay;
 #[cfg(test)]
 mod reference;
+mod relay;
 mod server;
 mod system;
 mod utc;

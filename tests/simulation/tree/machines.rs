@@ -89,7 +89,11 @@ impl Machine {
             TreeNode::Root(server) => while server.poll_event().is_some() {},
             TreeNode::Relay(relay) => {
                 while let Some(event) = relay.poll_event() {
-                    of_client.extend(if let RelayEvent::Upstream(event) = event { Some(event) } else { None });
+                    of_client.extend(if let RelayEvent::Upstream(event) = event {
+                        Some(event)
+                    } else {
+                        None
+                    });
                 }
             }
             TreeNode::Leaf(client) => of_client.extend(std::iter::from_fn(|| client.poll_event())),

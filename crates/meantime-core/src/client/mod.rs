@@ -48,8 +48,8 @@ use crate::time::{Monotonic, Now, Raw, Span};
 use crate::transmit_latency::MinTransmitLatency;
 use crate::view::{ClientView, ManualAdjustmentView};
 use crate::wire::{
-    Body, ClusterId, DecodeError, Direction, Flags, Header, KeyId, Kind, Lineage, Message, Name, NodeId, Reject,
-    RejectReason, RelayLead, SessionId, Welcome,
+    Body, ClusterId, DecodeError, Direction, Flags, Header, KeyId, Kind, Lineage, Message, Name, NodeId,
+    Reject, RejectReason, RelayLead, SessionId, Welcome,
 };
 use crate::{
     Action, ClientConfig, ClientEvent, ClockReading, Counters, Fate, Node, NodeKeys, Path, StampId, Transmit,

@@ -97,8 +97,8 @@ use crate::time::{Monotonic, Now, Raw, Span};
 use crate::timers::Timers;
 use crate::view::{ManualAdjustmentView, MemberView, ServerView};
 use crate::wire::{
-    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Label, Lineage, Message, Name, NodeId,
-    Reject, RejectReason, Report, SessionId, VERSION, Welcome,
+    Body, ClusterId, DecodeError, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Label, Lineage, Message,
+    Name, NodeId, Reject, RejectReason, Report, SessionId, VERSION, Welcome,
 };
 use crate::{
     Action, ClockReading, Counters, Fate, MasterKeys, Node, Path, PlausibleTimes, ServerConfig, ServerEvent,

@@ -23,7 +23,7 @@ use crate::event::{Adjustment, HoldoverReason, Refusal};
 use crate::manual_adjustment::lead;
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::{CorrectionView, RefusalView};
-use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, SessionId};
+use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, SessionId, Welcome};
 use crate::{ClientConfig, ClientEvent, ClockReading};
 
 /// The published clock, its estimators and its limits.
@@ -205,18 +205,22 @@ impl MemberClock {
 
 /// Sessions and the rate command.
 impl MemberClock {
-    /// A new session begins, with this rate command.
+    /// A new session begins, with these terms.
     pub(super) fn begin_session(
         &mut self,
         now: Now,
         header: &Header,
-        rate: Frequency,
-        interval: Span,
+        welcome: &Welcome,
         outbox: &mut Outbox,
     ) {
+        let Welcome { rate, interval, relay, .. } = *welcome;
         self.published.begin_session();
         self.session = header.session;
         let missed = self.rate.rebase(now.mono, header, rate);
+        if relay {
+            // Its first line says how the scale stands to the one that the clock follows.
+            return;
+        }
         match self.refuses_change(now.raw, missed) {
             // None of it is followed: later changes count from here.
             Some(reason) => {

@@ -107,7 +107,7 @@ impl Joined {
             followed: true,
         };
         joined.server_time.note_adjustment(now.raw, header, clock);
-        clock.begin_session(now, header, welcome.rate, welcome.interval, outbox);
+        clock.begin_session(now, header, welcome, outbox);
         if !welcome.relay {
             clock.leave_relay(now.raw);
         }

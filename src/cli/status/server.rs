@@ -73,7 +73,7 @@ fn upstream_lines(server: &ServerStatus, paint: Paint) -> String {
     let level = upstream.server_level.map_or(String::new(), |level| format!(" of level {}", level + 1));
     let state = paint.state(upstream.state.as_str());
     format!(
-        "A relay{level}: its clock is {state}{}, after {}\n{}{}{}",
+        "A relay{level}, its clock {state}{}; above it {}\n{}{}{}",
         client::why_in_holdover(upstream),
         client::registration(upstream),
         client::not_followed(upstream),

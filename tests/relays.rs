@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::net::UdpSocket;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -150,11 +149,9 @@ fn a_relay_has_a_key_at_the_server_above_and_gives_its_clients_others() {
     leaf.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
 }
 
-/// An address that no process listens on.
-#[expect(clippy::disallowed_types, reason = "a test needs two addresses before the processes have them")]
+/// An address that no process listens on any more.
 fn free_address() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("its address").to_string()
+    server("127.0.0.1:0", &[]).address()
 }
 
 /// As the other tests of real processes: what a busy machine does to timestamps is no fault of the tree.

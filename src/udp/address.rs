@@ -8,6 +8,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use nix::sys::socket::SockaddrStorage;
 
+/// Of which addresses a socket can reach some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AddressFamilies {
+    /// Of both families.
+    #[default]
+    Both,
+    /// IPv4 addresses only.
+    V4,
+    /// IPv6 addresses only.
+    V6,
+}
+
+impl AddressFamilies {
+    /// Whether this address is one of them.
+    pub(super) fn include(self, address: SocketAddr) -> bool {
+        match self {
+            AddressFamilies::Both => true,
+            AddressFamilies::V4 => address.is_ipv4(),
+            AddressFamilies::V6 => address.is_ipv6(),
+        }
+    }
+}
+
 /// The address family of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {

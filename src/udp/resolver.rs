@@ -14,7 +14,7 @@ use std::thread;
 use dns_lookup::{AddrInfoHints, LookupErrorKind, getaddrinfo};
 use mio::{Registry, Token, Waker};
 
-use super::address::canonical;
+use super::address::{AddressFamilies, canonical};
 use super::server_name::ServerName;
 use super::socket::local_address_towards;
 
@@ -53,18 +53,6 @@ pub struct Resolver {
     lookups: Option<Lookups>,
     /// Ends the event loop's wait when a lookup is over.
     waker: Option<Arc<Waker>>,
-}
-
-/// Of which addresses a socket can reach some.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum AddressFamilies {
-    /// Of both families.
-    #[default]
-    Both,
-    /// IPv4 addresses only.
-    V4,
-    /// IPv6 addresses only.
-    V6,
 }
 
 /// A thread that looks names up: what it is to do, and what it has found.
@@ -172,16 +160,6 @@ impl Resolver {
         self.untried.retain(|address| self.reachable.include(*address));
         self.untried.reverse();
         if self.untried.is_empty() { Err(ResolveError::NoAddress) } else { Ok(()) }
-    }
-}
-
-impl AddressFamilies {
-    fn include(self, address: SocketAddr) -> bool {
-        match self {
-            AddressFamilies::Both => true,
-            AddressFamilies::V4 => address.is_ipv4(),
-            AddressFamilies::V6 => address.is_ipv6(),
-        }
     }
 }
 

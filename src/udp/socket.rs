@@ -9,10 +9,9 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Type};
 
-use super::address::{Family, canonical, is_unicast};
+use super::address::{AddressFamilies, Family, canonical, is_unicast};
 use super::datagram::{ReceivedDatagram, SendMetadata, Stamping, TransmitStamp};
 use super::platform::{self, ReceiveBatch, SendBatch, TransmitTimestamps, WAIT_FOR_ONE};
-use super::resolver::AddressFamilies;
 use super::timestamp_source::TimestampSource;
 use meantime_core::{Path, Transmit};
 

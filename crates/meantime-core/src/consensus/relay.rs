@@ -15,7 +15,7 @@
 
 use super::leading_law::LeadingPace;
 use super::reading::Recipients;
-use super::relay_state::Relay;
+use super::relay_state::GivenTime;
 use super::timekeeper::{Phase, Timekeeper};
 use crate::event::Adjustment;
 use crate::relayed_time::ExternalTime;
@@ -61,7 +61,7 @@ impl Timekeeper {
     /// is as far as the machine knows.
     pub(super) fn abandon_scale(&mut self, raw: Raw) {
         if let Some(relay) = &mut self.relay {
-            *relay = Relay::default();
+            *relay = GivenTime::default();
             let phase =
                 self.timescale.phase_at(raw) + self.relayed.difference_at(self.timescale.estimate(raw));
             self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);

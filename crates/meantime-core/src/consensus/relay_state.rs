@@ -5,7 +5,7 @@ use crate::time::Span;
 
 /// The given time, and how the scale follows it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Relay {
+pub(super) struct GivenTime {
     /// The given time; `None`: there is none now.
     pub(super) given: Option<ExternalTime>,
     /// For how long the rate has been near the wanted one.

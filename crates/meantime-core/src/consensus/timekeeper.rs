@@ -4,7 +4,7 @@ use super::arrivals::{Arrivals, has_lasted};
 use super::ensemble::{self, Ensemble, EnsembleObservation};
 use super::rate_anchor::RateAnchor;
 use super::reading::{PhaseReading, Recipients};
-use super::relay_state::Relay;
+use super::relay_state::GivenTime;
 use super::utc_leader::UtcLeader;
 use super::weight::Weight;
 use super::window::{AgreementWindow, MAX_WINDOW};
@@ -64,7 +64,7 @@ pub struct Timekeeper {
     /// When the server began to listen, or had no client last.
     pub(super) listens_since: Raw,
     /// `None`: the time is not given from outside.
-    pub(super) relay: Option<Relay>,
+    pub(super) relay: Option<GivenTime>,
     /// What the clients add to the time of the timescale.
     pub(super) relayed: RelayedTime,
 }
@@ -132,7 +132,7 @@ impl Timekeeper {
             arrivals: Arrivals::new(raw),
             followed_from: (raw, Span::ZERO),
             listens_since: raw,
-            relay: config.relay.then(Relay::default),
+            relay: config.relay.then(GivenTime::default),
             relayed: RelayedTime::NONE,
         }
     }

@@ -257,8 +257,10 @@ impl Transport for ErrorQueue {
         TimestampSource::Kernel
     }
 
-    fn resolve(&mut self) -> io::Result<SocketAddr> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn resolve(&mut self) {}
+
+    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+        None
     }
 }
 

@@ -184,12 +184,12 @@ impl ProbeBurst {
 
     /// The delays of the first two exchanges of each train of this length, if both reports have arrived, in
     /// order.
-    pub(super) fn first_pairs(&self, length: u8) -> impl Iterator<Item = [Span; 2]> {
+    pub(super) fn starts_of_trains(&self, length: u8) -> impl Iterator<Item = [Span; 2]> {
         self.exchanges.windows(2).filter_map(move |two| {
             let [first, second] = two else { return None };
             let (one, next) = (first.probe.index, second.probe.index);
-            let is_pair = next == one + 1 && !trains::follows(one, length) && trains::follows(next, length);
-            is_pair.then(|| [first.stated_delay(), second.stated_delay()])
+            let begins = next == one + 1 && !trains::follows(one, length) && trains::follows(next, length);
+            begins.then(|| [first.stated_delay(), second.stated_delay()])
         })
     }
 
@@ -239,40 +239,40 @@ mod tests {
 
     /// The delays of the first two exchanges of trains of this length, in a burst in which these probes, by
     /// index and delay, were answered in this order.
-    fn first_pairs(length: u8, answered: &[(u8, i64)]) -> Vec<[i64; 2]> {
+    fn starts_of_trains(length: u8, answered: &[(u8, i64)]) -> Vec<[i64; 2]> {
         let mut burst = burst(6);
         for &(index, delay) in answered {
             let probe = SentProbe { index, ..probe(index.into(), 1_000) };
             burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_000 + delay));
         }
-        burst.first_pairs(length).map(|pair| pair.map(Span::as_nanos)).collect()
+        burst.starts_of_trains(length).map(|delays| delays.map(Span::as_nanos)).collect()
     }
 
     #[test]
     fn a_train_is_judged_if_its_first_two_probes_were_answered_in_order() {
         let all = [(0, 300), (1, 200), (2, 310), (3, 210), (4, 320), (5, 220)];
-        let pairs = [[300, 200], [310, 210], [320, 220]];
-        assert_eq!(first_pairs(2, &all), pairs);
-        assert_eq!(first_pairs(4, &all), [pairs[0], pairs[2]]);
-        assert!(first_pairs(1, &all).is_empty());
+        let trains = [[300, 200], [310, 210], [320, 220]];
+        assert_eq!(starts_of_trains(2, &all), trains);
+        assert_eq!(starts_of_trains(4, &all), [trains[0], trains[2]]);
+        assert!(starts_of_trains(1, &all).is_empty());
         for lost in 0..6 {
             let answered: Vec<_> = all.into_iter().filter(|probe| probe.0 != lost).collect();
             let left: Vec<_> =
-                (0..3).filter(|pair| *pair != lost / 2).map(|k| pairs[usize::from(k)]).collect();
-            assert_eq!(first_pairs(2, &answered), left, "probe {lost} is lost");
+                (0..3).filter(|train| *train != lost / 2).map(|k| trains[usize::from(k)]).collect();
+            assert_eq!(starts_of_trains(2, &answered), left, "probe {lost} is lost");
         }
-        assert_eq!(first_pairs(2, &[(1, 200), (0, 300), (2, 310), (3, 210)]), [pairs[1]]);
+        assert_eq!(starts_of_trains(2, &[(1, 200), (0, 300), (2, 310), (3, 210)]), [trains[1]]);
     }
 
     #[test]
-    fn the_delays_of_a_pair_are_those_that_no_later_report_has_changed() {
+    fn the_delays_of_a_train_are_those_that_no_later_report_has_changed() {
         let mut burst = burst(2);
         for index in [0, 1] {
             let probe = SentProbe { index, ..probe(index.into(), 1_000) };
             burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_300));
         }
         burst.correct_t3(0, Span::from_nanos(40));
-        assert!(burst.first_pairs(2).eq([[Span::from_nanos(300); 2]]));
+        assert!(burst.starts_of_trains(2).eq([[Span::from_nanos(300); 2]]));
     }
 
     #[test]

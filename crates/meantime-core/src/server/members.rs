@@ -297,7 +297,7 @@ impl Members {
         let (heard, best) = burst.as_ref().map_or((0, None), |burst| (burst.heard, burst.best));
         if let Some(burst) = burst {
             let length = member.trains.length(burst.round);
-            burst.first_pairs(length).for_each(|pair| member.trains.learn(pair, &member.delays));
+            burst.starts_of_trains(length).for_each(|delays| member.trains.learn(delays, &member.delays));
         }
         member.end_burst(heard, best);
         self.bursts.end(place);

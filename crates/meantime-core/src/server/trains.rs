@@ -34,8 +34,8 @@ impl TrainScore {
     pub(super) fn length(self, round: u32) -> u8 {
         match self.0 {
             ENOUGH.. => LENGTH,
-            OPEN.. => PAIR,
-            _ if round.is_multiple_of(TRIAL) => PAIR,
+            OPEN.. => TRIAL_LENGTH,
+            _ if round.is_multiple_of(ROUNDS_PER_TRIAL) => TRIAL_LENGTH,
             _ => 1,
         }
     }
@@ -61,8 +61,8 @@ pub(super) fn follows(index: u8, length: u8) -> bool {
 
 /// So many probes make a train where trains help.
 const LENGTH: u8 = 4;
-/// So many make a train that shows whether trains help.
-const PAIR: u8 = 2;
+/// So many make a train of a trial, which shows whether trains help.
+const TRIAL_LENGTH: u8 = 2;
 /// A train whose second exchange was the shorter one raises the score by this.
 const GAIN: u8 = 2;
 /// A train whose second exchange was not the shorter one lowers the score by this.
@@ -76,7 +76,7 @@ const OF_NEW: u8 = 22;
 /// From this score on it is open whether trains help, and every burst tries them.
 const OPEN: u8 = 10;
 /// With a lower score, the bursts of one round in so many do.
-const TRIAL: u32 = 8;
+const ROUNDS_PER_TRIAL: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -114,7 +114,7 @@ mod tests {
         (0..200).for_each(|burst| usual.learn(us(if burst % 2 == 0 { 100 } else { 140 })));
         let mut score = TrainScore::default();
         (0..500).for_each(|_| score.learn([us(2_000), us(1_000)], &usual));
-        assert_eq!(score.length(1), PAIR);
+        assert_eq!(score.length(1), TRIAL_LENGTH);
         (0..5).for_each(|_| score.learn([us(2_000), us(105)], &usual));
         assert_eq!(score.length(1), LENGTH);
         (0..100).for_each(|_| score.learn([us(105), us(2_000)], &usual));

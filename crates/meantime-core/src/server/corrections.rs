@@ -47,8 +47,7 @@ impl CorrectionSender {
         let Some(mut progress) = self.progress.take() else { return };
         let recipients = context.timekeeper.recipients();
         for _ in 0..pace::CORRECTIONS_PER_STEP {
-            let Some(slot) = context.members.next(progress.next) else { return };
-            progress.next = slot + 1;
+            let Some(slot) = context.members.step(&mut progress.next) else { return };
             let Some(member) = context.members.get(slot) else { continue };
             let was_measured = member.was_measured_in(progress.round);
             let is_unheard = was_measured && member.last_burst_result().is_none();

@@ -23,11 +23,10 @@ impl Sweeper {
         let lifetime = context.config.lifetime();
         let mut silent = Vec::new();
         for _ in 0..pace::SWEPT_PER_STEP {
-            let Some(slot) = context.members.next(self.next) else {
+            let Some(slot) = context.members.step(&mut self.next) else {
                 self.next = 0;
                 return silent;
             };
-            self.next = slot + 1;
             let is_silent =
                 context.members.get(slot).is_some_and(|member| member.silence(now.mono) >= lifetime);
             silent.extend(is_silent.then_some(slot));
@@ -52,8 +51,7 @@ impl Farewell {
 
     /// The Leave to the next member.
     pub(super) fn poll_transmit(&mut self, context: &mut Context) -> Option<Transmit> {
-        let slot = context.members.next(self.next?)?;
-        self.next = Some(slot + 1);
+        let slot = context.members.step(self.next.as_mut()?)?;
         context.write(slot, 0, Body::Leave(Leave { reason: LeaveReason::Shutdown }))
     }
 }

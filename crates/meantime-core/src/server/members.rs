@@ -183,6 +183,14 @@ impl Members {
         (from..end).find(|slot| self.slots.contains(*slot as usize))
     }
 
+    /// The next step of a walk over all members in the order of their slots, during which members come and
+    /// go: the first slot from `from` on that is taken. `from` becomes the one after it.
+    pub(super) fn step(&self, from: &mut Slot) -> Option<Slot> {
+        let slot = self.next(*from)?;
+        *from = slot + 1;
+        Some(slot)
+    }
+
     /// All members from this slot on, in the order of their slots.
     pub(super) fn from(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Member)> {
         (slot..self.slots.capacity() as Slot).filter_map(|slot| Some((slot, self.get(slot)?)))

@@ -364,9 +364,8 @@ impl Server {
     /// them is another one.
     fn end_all_sessions(&mut self, now: Now) {
         let mut from = 0;
-        while let Some(slot) = self.context.members.next(from) {
+        while let Some(slot) = self.context.members.step(&mut from) {
             self.registrar.dismiss(&mut self.context, now, slot);
-            from = slot + 1;
         }
     }
 

@@ -266,6 +266,9 @@ const MIN_VARIANCE: f64 = 1e-22;
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     #[test]
@@ -282,6 +285,56 @@ mod tests {
         }
         assert!(before.is_better_than(&back) && !back.is_better_than(&before));
         assert!(filter.earlier(100.0, 1e-8, 1.0).p[1][1] > before.p[1][1]);
+    }
+
+    /// A state whose parts are all correlated: its covariance is L Lᵀ with a random L.
+    fn correlated(rng: &mut ChaCha8Rng) -> Filter {
+        let mut row = || core::array::from_fn(|_| rng.random_range(-1.0..1.0));
+        let (z, l): ([f64; STATES], [[f64; STATES]; STATES]) = (row(), core::array::from_fn(|_| row()));
+        let product = |one: &[f64; STATES], other: &[f64; STATES]| -> f64 {
+            one.iter().zip(other).map(|(one, other)| one * other).sum()
+        };
+        Filter { z, p: core::array::from_fn(|i| core::array::from_fn(|j| product(&l[i], &l[j]))) }
+    }
+
+    /// Whether a covariance is positive definite: whether all pivots of its elimination are positive.
+    fn is_positive_definite(mut p: [[f64; STATES]; STATES]) -> bool {
+        (0..STATES).all(|k| {
+            let pivots_row = p[k];
+            for row in &mut p[k + 1..] {
+                let share = row[k] / pivots_row[k];
+                row.iter_mut().zip(pivots_row).for_each(|(value, above)| *value -= share * above);
+            }
+            pivots_row[k] > 0.0
+        })
+    }
+
+    /// With h for the frequency and R for the variance of the other one, information adds up: P′⁻¹ is
+    /// P⁻¹ + h hᵀ/R. Multiplied by P′ and P, that is P′ + P′ h hᵀ P/R = P; and z′ − z is P′ h/R times the
+    /// difference of the frequencies.
+    #[test]
+    fn what_another_knows_of_the_frequency_is_weighed_into_the_whole_state() {
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        for _ in 0..100 {
+            let (before, other) = (correlated(&mut rng), correlated(&mut rng));
+            let both = before.with_frequency_of(&other);
+            let (variance, apart) = (other.p[1][1], other.z[1] - before.z[1]);
+            for i in 0..STATES {
+                let gain = both.p[i][1] / variance;
+                assert!((both.z[i] - before.z[i] - gain * apart).abs() < 1e-9, "{before:?} {other:?}");
+                for j in 0..STATES {
+                    let sum = both.p[i][j] + gain * before.p[1][j];
+                    assert!((sum - before.p[i][j]).abs() < 1e-9, "{before:?} {other:?}");
+                    assert!((both.p[i][j] - both.p[j][i]).abs() < 1e-12, "{before:?} {other:?}");
+                }
+            }
+            assert!(is_positive_definite(before.p) && is_positive_definite(both.p), "{before:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn two_that_know_the_frequency_equally_well_halve_its_variance() {
+        let before = Filter::start(10e-3, 3e-6, 200e-6);
         let both = before.with_frequency_of(&before);
         assert!((both.p[1][1] / before.p[1][1] - 0.5).abs() < 1e-9 && both.z[1] == before.z[1]);
     }

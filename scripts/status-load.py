@@ -56,7 +56,8 @@ def measure(options, cluster, server):
     players = Players((host, int(port)), options.clients)
     players.play(until=lambda: players.synchronized >= options.clients, most=40 * INTERVAL)
     print(f"{players.synchronized} of {options.clients} members are synchronized", flush=True)
-    # Newcomers are measured five times a round for two minutes; what is looked for is there before and after.
+    # Newcomers are measured five times a round for 36 rounds, three minutes; what is looked for is there
+    # before and after.
     used = [processor_time_s(server.pid)]
     alone = players.play(most=options.rounds * INTERVAL)
     used.append(processor_time_s(server.pid))

@@ -185,7 +185,8 @@ const DOUBT: f64 = 16.0;
 const PIECE: usize = 128;
 /// The work of a burst assimilated by all filters, in the same units.
 const ALL_FILTERS: usize = 4;
-/// Observations after which the replays end: 256 bursts of four exchanges, 1,024 of one.
+/// Observations after which the replays end; each exchange makes two. They are those of 256 bursts of four
+/// exchanges, of 342 trains of four without the first exchange of each, or of 1,024 bursts of one.
 const ENOUGH: usize = 2048;
 
 #[cfg(test)]

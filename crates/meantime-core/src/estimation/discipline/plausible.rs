@@ -14,8 +14,11 @@ use crate::time::{Raw, Span, Timestamp};
 pub(super) fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<Timestamp, Raw>> {
     let mut plausible: Vec<_> =
         exchanges.iter().copied().filter(|exchange| PLAUSIBLE_DELAYS.contains(&exchange.delay())).collect();
-    let all = plausible.clone();
-    plausible.retain(|exchange| !wakes(exchange, &all));
+    let mut in_order = plausible.clone();
+    in_order.sort_by_key(|exchange| exchange.t1);
+    let waking = (0..in_order.len()).filter(|index| wakes(&in_order, *index));
+    let waking: Vec<Timestamp> = waking.map(|index| in_order[index].t1).collect();
+    plausible.retain(|exchange| !waking.contains(&exchange.t1));
     plausible.sort_by_key(Exchange::delay);
     if let Some(best) = plausible.first().copied() {
         plausible.retain(|exchange| {
@@ -27,17 +30,19 @@ pub(super) fn plausible(exchanges: &[Exchange<Timestamp, Raw>]) -> Vec<Exchange<
     plausible
 }
 
-/// Whether an exchange is the first of a train of three or more, and longer than the two after it.
-fn wakes(exchange: &Exchange<Timestamp, Raw>, all: &[Exchange<Timestamp, Raw>]) -> bool {
-    let follows = |one: &Exchange<Timestamp, Raw>, other: &Exchange<Timestamp, Raw>| {
-        (Span::ZERO..AT_ONCE).contains(&(other.t1 - one.t4)) && other.t1 - one.t1 < SPACED
-    };
-    let next = |one| all.iter().find(|other| follows(one, other));
-    let is_first = !all.iter().any(|other| follows(other, exchange));
-    let (second, third) = (next(exchange), next(exchange).and_then(next));
-    let is_longer =
-        |other: Option<&Exchange<_, _>>| other.is_some_and(|other| other.delay() < exchange.delay());
-    is_first && is_longer(second) && is_longer(third)
+/// Whether the exchange of this index is the first of a train of three or more, and longer than the two after
+/// it.
+fn wakes(in_order: &[Exchange<Timestamp, Raw>], index: usize) -> bool {
+    let (before, from) = in_order.split_at(index);
+    let [first, second, third, ..] = from else { return false };
+    let is_first = before.last().is_none_or(|last| !follows(first, last));
+    let is_train = is_first && follows(second, first) && follows(third, second);
+    is_train && first.delay() > second.delay().max(third.delay())
+}
+
+/// Whether an exchange was begun as soon as the one before was over.
+fn follows(exchange: &Exchange<Timestamp, Raw>, before: &Exchange<Timestamp, Raw>) -> bool {
+    (Span::ZERO..AT_ONCE).contains(&(exchange.t1 - before.t4)) && exchange.t1 - before.t1 < SPACED
 }
 
 /// In a train, the server sends a probe within this time after the report before it.
@@ -79,13 +84,26 @@ mod tests {
     }
 
     #[test]
-    fn of_pairs_and_of_evenly_spaced_exchanges_all_are_used() {
-        let pairs = [(0, 400), (500, 200), (100_000, 410), (100_500, 210)];
-        assert_eq!(begun(&pairs), [500, 100_500, 0, 100_000]);
+    fn of_trains_of_two_and_of_evenly_spaced_exchanges_all_are_used() {
+        let trains = [(0, 400), (500, 200), (100_000, 410), (100_500, 210)];
+        assert_eq!(begun(&trains), [500, 100_500, 0, 100_000]);
         let spaced = [(0, 220), (50_000, 200), (100_000, 230), (150_000, 210)];
         assert_eq!(begun(&spaced), [50_000, 150_000, 0, 100_000]);
         let far = [(0, 48_300), (50_000, 48_100), (100_000, 48_000), (150_000, 48_200)];
         assert_eq!(begun(&far), [100_000, 50_000, 150_000, 0]);
+    }
+
+    #[test]
+    fn a_train_is_found_whatever_the_order_of_its_exchanges() {
+        let train = [(1_100, 220), (0, 400), (500, 210), (800, 200)];
+        assert_eq!(begun(&train), [800, 500, 1_100]);
+    }
+
+    #[test]
+    fn probes_that_do_not_wait_for_the_report_before_make_no_train() {
+        // Each is sent right after the report before the last.
+        let spaced = [(0, 9_900), (5_000, 9_700), (10_000, 9_800), (15_000, 9_600), (20_000, 9_700)];
+        assert_eq!(begun(&spaced), [15_000, 5_000, 20_000, 10_000, 0]);
     }
 
     #[test]

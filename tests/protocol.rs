@@ -4,8 +4,8 @@
 use meantime_core::event::{Adjustment, HoldoverReason, Refusal};
 use meantime_core::time::{Correction, Frequency, Raw, Span};
 use meantime_core::wire::{
-    Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Header, Heartbeat, Kind, Leave, LeaveReason,
-    ManualAdjustment, Message, NodeId, Reject, RejectReason, SessionId, VERSION,
+    Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Flags, Header, Heartbeat, Kind, Leave, LeaveReason,
+    ManualAdjustment, Message, NodeId, Reject, RejectReason, RelayLead, Report, SessionId, VERSION,
 };
 use meantime_core::{
     Client, ClientConfig, ClientEvent, ExternalTime, Fate, Node, Server, ServerConfig, ServerEvent,
@@ -164,6 +164,46 @@ fn who_is_refused_asks_ever_more_seldom() {
     // Each attempt is of two: without a cookie that is still good, and with one.
     let since = asked(&pair) - before;
     assert!((7..50).contains(&since), "{since}");
+}
+
+/// A datagram in which a relay states that the nodes below it need a minute.
+fn with_lead(Message { header, body }: Message) -> Message {
+    let relay_lead = RelayLead::covering(Span::from_secs(60)).expect("a minute can be stated");
+    Message { header: Header { flags: Flags { relay_lead, ..header.flags }, ..header }, body }
+}
+
+/// How much longer a server announces an adjustment for the sake of relays, so many seconds after the
+/// beginning.
+fn extra_announcement(server: &Server, seconds: f64) -> Span {
+    server.relay_lead(at(seconds, Span::ZERO)) - Span::from_secs(22)
+}
+
+#[test]
+fn the_lead_of_a_relay_counts_from_the_register_that_admits_it_until_it_is_silent() {
+    let config = ServerConfig { max_relay_lead: Span::from_secs(3_600), ..ServerConfig::default() };
+    let mut server = Server::new(config, [3; 32], at(0.0, Span::ZERO));
+    let challenged = ask(&mut server, 100.0, from(CLIENT), &with_lead(register(1, 0, 9)));
+    let Body::Challenge(challenge) = challenged[0].body else { panic!("{challenged:?}") };
+    assert_eq!(extra_announcement(&server, 100.0), Span::ZERO, "its address is not proved");
+    ask(&mut server, 100.0, from(CLIENT), &with_lead(register(1, challenge.cookie, 9)));
+    assert_eq!(server.clients(), 1);
+    assert_eq!(extra_announcement(&server, 134.9), Span::from_secs(64));
+    assert_eq!(extra_announcement(&server, 135.0), Span::ZERO);
+}
+
+#[test]
+fn only_datagrams_that_are_accepted_state_the_lead_of_a_relay() {
+    let config = ServerConfig { max_relay_lead: Span::from_secs(3_600), ..ServerConfig::default() };
+    let mut server = Server::new(config, [3; 32], at(0.0, Span::ZERO));
+    let session = enter(&mut server, from(CLIENT), 1, 9);
+    let header = Header { sender: NodeId(9), session, sequence: 1, ..Header::default() };
+    let bodies = [Body::Report(Report::default()), Body::Heartbeat(Heartbeat::default())];
+    let [unsolicited, heartbeat] = bodies.map(|body| with_lead(Message { header, body }));
+    ask(&mut server, 2.0, from(CLIENT), &unsolicited);
+    assert_eq!(server.counters().of(Fate::Unsolicited), 1);
+    assert_eq!(extra_announcement(&server, 2.0), Span::ZERO);
+    ask(&mut server, 2.0, from(CLIENT), &heartbeat);
+    assert_eq!(extra_announcement(&server, 2.0), Span::from_secs(64));
 }
 
 #[test]

@@ -422,6 +422,25 @@ fn an_older_register_does_not_replace_a_newer_session() {
 }
 
 #[test]
+fn what_a_relay_has_stated_of_the_nodes_below_it_is_not_prolonged_by_a_replay() {
+    let config = ServerConfig { max_relay_lead: Span::from_secs(3_600), ..server_with(&[(1, 7)]) };
+    let mut pair = Pair::with_client(config, client_with(&[(1, 7)]), Span::from_secs(2));
+    let lead = |pair: &Pair| pair.server.relay_lead(pair.server_now());
+    pair.client.set_relay_lead(Span::from_secs(60));
+    pair.run(22.0);
+    pair.client.set_keys(pair.client_now(), client_with(&[(1, 7)]).keys);
+    pair.run(1.0);
+    assert_eq!((pair.count(Kind::Heartbeat), lead(&pair)), (1, Span::from_secs(22 + 64)));
+    let tape = recorded(&pair);
+    pair.client.set_relay_lead(Span::ZERO);
+    pair.run(40.0);
+    assert_eq!(lead(&pair), Span::from_secs(22));
+    replay(&mut pair, &tape);
+    assert!(server_fate(&pair, Fate::Replayed) > 0);
+    assert_eq!(lead(&pair), Span::from_secs(22));
+}
+
+#[test]
 fn a_replayed_sign_of_life_keeps_no_session_alive() {
     let mut pair = agreed();
     let tape: Vec<Datagram> =

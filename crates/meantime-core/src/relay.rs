@@ -57,7 +57,7 @@ impl Relay {
 
     /// Gives the client an input, and the server what the client knows after it.
     fn with_client(&mut self, now: Now, input: impl FnOnce(&mut Client)) {
-        self.client.set_relay_lead(self.server.relay_lead());
+        self.client.set_relay_lead(self.server.relay_lead(now));
         input(&mut self.client);
         self.server.set_lineage(self.client.lineage());
         self.server.set_external_time(now, self.client.external_time(now));

@@ -14,9 +14,9 @@ use super::members::Members;
 use super::reference_table::References;
 use super::relay_leads::RelayLeads;
 use crate::consensus::Timekeeper;
-use crate::time::Span;
+use crate::time::{Monotonic, Span};
 use crate::timers::Timers;
-use crate::wire::{Body, Flags, Lineage};
+use crate::wire::{Body, Flags, Header, Lineage};
 use crate::{ServerConfig, Transmit};
 
 /// See the [module](self).
@@ -73,9 +73,14 @@ pub(super) enum QueuedTransmit {
 }
 
 impl Context {
+    /// A member states in this header what the nodes below it need. The datagram is genuine and new.
+    pub(super) fn note_relay_lead(&mut self, now: Monotonic, header: &Header) {
+        self.relay_leads.note(now, header.flags.relay_lead, self.config.lifetime());
+    }
+
     /// How much longer a manual time adjustment is announced for the sake of the members below the relays.
-    pub(super) fn relay_lead(&self) -> Span {
-        self.relay_leads.longest().min(self.config.max_relay_lead)
+    pub(super) fn relay_lead(&self, now: Monotonic) -> Span {
+        self.relay_leads.longest(now, self.config.lifetime()).span().min(self.config.max_relay_lead)
     }
 
     /// Sends a message to a member.

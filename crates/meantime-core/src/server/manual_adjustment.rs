@@ -56,7 +56,7 @@ pub(super) fn set_time(
         Target::By(by) => by,
         Target::To(time) => time - context.timekeeper.shown(now.raw),
     };
-    let setting = context.timekeeper.set_time(now.raw, by, how, context.relay_lead())?;
+    let setting = context.timekeeper.set_time(now.raw, by, how, context.relay_lead(now.mono))?;
     context.events.push(ServerEvent::TimeSet { manual_adjustment: setting });
     Ok(TimeChange::Adjusted(setting))
 }

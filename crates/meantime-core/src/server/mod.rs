@@ -281,8 +281,8 @@ impl Server {
     /// How long before it begins a relay's server has to be told a manual time adjustment, so that the nodes
     /// below it know of it in time. The client of its machine has to state that:
     /// [`Client::set_relay_lead`](crate::Client::set_relay_lead).
-    pub fn relay_lead(&self) -> Span {
-        announcement(self.context.config.interval, self.context.relay_lead())
+    pub fn relay_lead(&self, now: Now) -> Span {
+        announcement(self.context.config.interval, self.context.relay_lead(now.mono))
     }
 
     /// The number that names this process in what it sends.
@@ -409,9 +409,7 @@ impl Server {
         let Some(slot) = self.member_of(path.peer, header.session) else {
             return self.reject_unknown_session(now, path, &seal, message);
         };
-        let lifetime = self.context.config.lifetime();
-        self.context.relay_leads.note(now.mono, header.flags.relay_lead, lifetime);
-        match &message.body {
+        let fate = match &message.body {
             Body::Report(report) => self.handle_report(now, received, slot, header, report),
             Body::Heartbeat(heartbeat) => self.handle_heartbeat(now, slot, header, heartbeat),
             Body::ManualAdjustment(adjustment) => {
@@ -421,8 +419,12 @@ impl Server {
             Body::Reference(reference) => {
                 references::handle_reference(&mut self.context, now, slot, header, reference)
             }
-            _ => self.handle_leave(now, slot),
+            _ => return self.handle_leave(now, slot),
+        };
+        if fate == Fate::Accepted {
+            self.context.note_relay_lead(now.mono, header);
         }
+        fate
     }
 
     /// Answers a datagram of a session that is not known at its source address.
@@ -478,6 +480,7 @@ impl Server {
             Registration::NotAdmitted(fate) => return fate,
             Registration::Repeated(slot) => self.welcome(slot, nonce),
             Registration::Admitted(slot) => {
+                self.context.note_relay_lead(now.mono, request.header);
                 if let Some(member) = self.context.members.at(slot) {
                     self.removed.mark_new(member);
                     // The current round takes place without it.

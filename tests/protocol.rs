@@ -501,6 +501,34 @@ fn a_line_that_a_client_does_not_show_yet_counts_for_its_bound() {
     assert!(pair.client.read(pair.client_now().raw).bound < Some(Span::from_millis(2)));
 }
 
+/// A relay tells by its lines that no manual time adjustment begins that its clients do not know.
+#[test]
+fn a_client_has_no_bound_four_rounds_after_what_it_knows_where_a_new_relay_tells_no_line() {
+    for (was_relay, interval) in [(false, 5), (false, 60), (true, 5), (true, 60)] {
+        let mut pair = match was_relay {
+            true => moved_to_another_cluster(Span::from_micros(20)),
+            false => Pair::agreed(),
+        };
+        pair.run(200.0);
+        let (cluster, now) = (pair.client.cluster(), pair.server_now());
+        let phase = pair.server.read(now.raw).time - pair.server_oscillator();
+        let interval = Span::from_secs(interval);
+        let config = ServerConfig { relay: true, interval, ..ServerConfig::default() };
+        pair.server = Server::new(config, [10; 32], now);
+        pair.run(14.0);
+        assert!(pair.client.view(pair.client_now()).registered);
+        assert!(bounds(&pair).0.is_some(), "it was told 19 s ago at most");
+        pair.run(7.0);
+        assert_eq!(bounds(&pair).0, None, "relay before: {was_relay}, then rounds of {interval}");
+        let now = pair.server_now();
+        let time = ExternalTime { cluster, phase, ..shown_by_the_oscillator(now.raw) };
+        pair.server.set_external_time(now, Some(time));
+        pair.run(13.0);
+        let bound = bounds(&pair).0.expect("it was told a line");
+        assert!(bound >= pair.difference().abs() && bound < Span::from_millis(1), "{bound}");
+    }
+}
+
 #[test]
 fn a_server_that_proves_nothing_cannot_step_a_client_silently() {
     for learning in [true, false] {

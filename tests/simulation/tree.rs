@@ -358,4 +358,27 @@ fn a_relay_that_slept_leads_no_leaf_astray() {
     }
 }
 
+/// The server above a relay that has slept is silent, and an operator sets its time meanwhile. A leaf has a
+/// session with the relay, which tells no line.
+#[test]
+fn a_leaf_states_no_bound_by_the_line_of_an_earlier_session() {
+    let mut tree = small_tree();
+    tree.silent = Some(0);
+    tree.set_time(Span::from_millis(-2_500), Adjustment::Step);
+    tree.suspend(2, Span::from_secs(8), Span::ZERO);
+    let woken = tree.now();
+    for step in 1..=700 {
+        tree.run(woken + TENTH.times(step));
+        let (off, bound) = (tree.off(6), tree.read(6).bound);
+        let holds = bound.is_none_or(|bound| off.abs() <= bound);
+        assert!(holds, "{step} tenths later it is off by {off}, over {bound:?}");
+    }
+    assert!(tree.off(6) > Span::from_secs(2), "the root was set: {}", tree.off(6));
+    assert_eq!(tree.read(6).bound, None);
+    tree.silent = None;
+    tree.run(tree.now() + Span::from_secs(60));
+    let (off, bound) = (tree.off(6), tree.read(6).bound.expect("it was told a line"));
+    assert!(off.abs() < Span::from_micros(20) && off.abs() <= bound, "{off} {bound}");
+}
+
 const TENTH: Span = Span::from_millis(100);

@@ -101,6 +101,11 @@ impl AdjustmentAwareness {
         self.lacks_newest = true;
     }
 
+    /// When the client last knew the newest.
+    pub(super) fn since(&self) -> Raw {
+        self.since
+    }
+
     /// Whether the server has a newer one.
     pub(super) fn lacks_newest(&self) -> bool {
         self.lacks_newest

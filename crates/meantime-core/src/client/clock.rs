@@ -20,7 +20,6 @@ use crate::estimation::discipline::{BurstOutcome, OutlierLimit};
 use crate::estimation::exchange::Exchange;
 use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
-use crate::manual_adjustment::lead;
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::{CorrectionView, RefusalView};
 use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, SessionId, Welcome};
@@ -35,9 +34,9 @@ pub(super) struct MemberClock {
     bound: Bound,
     rate: RateFollower,
     /// The session whose server's scale the clock follows.
-    scale_of: SessionId,
+    scale_of: ClockSession,
     /// The session.
-    session: SessionId,
+    session: ClockSession,
     awareness: AdjustmentAwareness,
     /// The last refusal, and when it was; `None`: the last correction was accepted.
     refused: Option<(Monotonic, RefusalView)>,
@@ -45,6 +44,14 @@ pub(super) struct MemberClock {
     refusal_reported: Monotonic,
     /// The last correction that was followed, and when.
     last_correction: Option<(Monotonic, CorrectionView)>,
+}
+
+/// A session, as far as the clock knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ClockSession {
+    id: SessionId,
+    /// The interval of its rounds.
+    interval: Span,
 }
 
 impl MemberClock {
@@ -59,8 +66,8 @@ impl MemberClock {
             discipline,
             bound: Bound::unknown(now.raw, config.drift_allowance),
             rate: RateFollower::default(),
-            scale_of: SessionId::default(),
-            session: SessionId::default(),
+            scale_of: ClockSession::default(),
+            session: ClockSession::default(),
             awareness: AdjustmentAwareness::aware(now.raw),
             refused: None,
             refusal_reported: now.mono,
@@ -145,12 +152,9 @@ impl MemberClock {
     }
 
     /// Until when, as is known at `raw`, no manual adjustment can begin that the clock does not know; `None`:
-    /// as long as the server is heard. A relay's line says so for some rounds.
+    /// as long as the server is heard.
     fn knows_until(&self, raw: Raw, interval: Span) -> Option<Raw> {
-        let line = Some(self.published.newest_relayed());
-        let line = line.filter(|line| self.scale_of == self.session && !line.is_none());
-        let told = line.map(|line| raw + (line.at - self.published.scale_time(raw)) + lead(interval));
-        [self.awareness.may_begin(interval), told].into_iter().flatten().min()
+        [self.awareness.may_begin(interval), self.told_until(raw, interval)].into_iter().flatten().min()
     }
 
     /// The guaranteed distance of the clock from cluster time.
@@ -215,7 +219,7 @@ impl MemberClock {
     ) {
         let Welcome { rate, interval, relay, .. } = *welcome;
         self.published.begin_session();
-        self.session = header.session;
+        self.session = ClockSession { id: header.session, interval };
         let missed = self.rate.rebase(now.mono, header, rate);
         if relay {
             // Its first line says how the scale stands to the one that the clock follows.
@@ -282,9 +286,11 @@ impl MemberClock {
         self.awareness.lacks_newest()
     }
 
-    /// The client knows the server's newest adjustment.
+    /// The client knows the server's newest adjustment. A relay may lack a newer one itself until it has told
+    /// a line.
     pub(super) fn note_newest_adjustment(&mut self, raw: Raw) {
-        self.awareness = AdjustmentAwareness::aware(raw);
+        let since = if self.scale_of == self.session { raw } else { self.awareness.since() };
+        self.awareness = AdjustmentAwareness::aware(since);
     }
 
     /// The server has an adjustment that the client does not know.

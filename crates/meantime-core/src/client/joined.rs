@@ -106,11 +106,11 @@ impl Joined {
             label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
             followed: true,
         };
-        joined.server_time.note_adjustment(now.raw, header, clock);
         clock.begin_session(now, header, welcome, outbox);
         if !welcome.relay {
             clock.leave_relay(now.raw);
         }
+        joined.server_time.note_adjustment(now.raw, header, clock);
         joined
     }
 

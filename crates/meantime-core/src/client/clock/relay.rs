@@ -6,6 +6,7 @@ use crate::ClientEvent;
 use crate::client::outbox::Outbox;
 use crate::client::published_clock::ToldTime;
 use crate::event::Adjustment;
+use crate::manual_adjustment::lead;
 use crate::relayed_time::ExternalTime;
 use crate::time::{Frequency, Raw, Span};
 use crate::wire::RelayedTime;
@@ -37,6 +38,21 @@ impl MemberClock {
             residue: self.published.residue(raw),
             manual_adjustment: *self.published.manual(),
         })
+    }
+
+    /// Until when, as is known at `raw`, no manual adjustment can begin of which a relay would have told the
+    /// clock: for some rounds after it has told its newest line. Before the first line of a session, the last
+    /// one of the session before counts, or when a server that is no relay was heard last. `None`: the server
+    /// is no relay.
+    pub(super) fn told_until(&self, raw: Raw, interval: Span) -> Option<Raw> {
+        let line = self.published.newest_relayed();
+        let told = match line.is_none() {
+            true if self.scale_of == self.session => return None,
+            true => self.awareness.since(),
+            false => raw + (line.at - self.published.scale_time(raw)),
+        };
+        // What was told in an earlier session holds for four rounds of that one.
+        Some(told + lead(interval.min(self.scale_of.interval)))
     }
 
     /// A session begins with this server, which is no relay: its scale shows base time.

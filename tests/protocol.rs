@@ -529,6 +529,55 @@ fn a_client_has_no_bound_four_rounds_after_what_it_knows_where_a_new_relay_tells
     }
 }
 
+/// Gives the relay of a pair the time of its oscillator with this adjustment, and waits for half a minute.
+/// The client has that adjustment then, and has refused nothing.
+fn follow_adjustment(pair: &mut Pair, manual_adjustment: ManualAdjustment) {
+    let now = pair.server_now();
+    let time = ExternalTime { manual_adjustment, ..shown_by_the_oscillator(now.raw) };
+    pair.server.set_external_time(now, Some(time));
+    pair.run(30.0);
+    assert_eq!(refusals(&events(&mut pair.client)), []);
+    let reading = pair.client.read(pair.client_now().raw);
+    let added = reading.manual_adjustment.added_at(pair.server_oscillator());
+    assert_eq!(added, manual_adjustment.added_at(pair.server_oscillator()));
+    assert_eq!(reading.state, ClientState::Synchronized);
+    assert!(pair.difference().abs() < Span::from_millis(1), "{}", pair.difference());
+    assert!(reading.bound.is_some_and(|bound| bound >= pair.difference().abs()));
+}
+
+/// A step by two seconds of the time that a relay is given, in ten seconds.
+fn step_to_come(pair: &Pair) -> ManualAdjustment {
+    ManualAdjustment {
+        cluster: ClusterId(99),
+        number: 1,
+        amount: Span::from_secs(2),
+        start: pair.server_oscillator() + Span::from_secs(10),
+        step: true,
+        ..ManualAdjustment::NONE
+    }
+}
+
+#[test]
+fn a_client_drops_an_adjustment_of_its_relay_that_the_server_above_has_overruled() {
+    let mut pair = moved_to_another_cluster(Span::from_micros(20));
+    events(&mut pair.client);
+    let made = step_to_come(&pair);
+    for manual_adjustment in [made, ManualAdjustment::NONE, made] {
+        follow_adjustment(&mut pair, manual_adjustment);
+    }
+}
+
+#[test]
+fn a_client_drops_an_adjustment_that_its_new_relay_does_not_have() {
+    let mut pair = moved_to_another_cluster(Span::from_micros(20));
+    events(&mut pair.client);
+    let made = step_to_come(&pair);
+    follow_adjustment(&mut pair, made);
+    let config = ServerConfig { relay: true, ..ServerConfig::default() };
+    pair.server = Server::new(config, [10; 32], pair.server_now());
+    follow_adjustment(&mut pair, ManualAdjustment::NONE);
+}
+
 #[test]
 fn a_server_that_proves_nothing_cannot_step_a_client_silently() {
     for learning in [true, false] {

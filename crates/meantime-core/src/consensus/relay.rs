@@ -70,10 +70,14 @@ impl Timekeeper {
     }
 
     /// The server counts manual time adjustments by itself: the server above may have been replaced by one
-    /// that counts them differently.
+    /// that counts them differently. If that has none, and so overrules what was announced, the clients are
+    /// told one that adds nothing. It keeps its start, since clients refuse one of 1970.
     fn follow_manual_adjustment(&mut self, given: &ManualAdjustment) {
-        let given = ManualAdjustment { cluster: self.cluster, ..*given };
         let known = ManualAdjustment { cluster: self.cluster, ..self.manual_adjustment };
+        let given = match given.number {
+            0 => ManualAdjustment { before: Span::ZERO, amount: Span::ZERO, ..known },
+            _ => ManualAdjustment { cluster: self.cluster, ..*given },
+        };
         if !given.has_same_effect_as(&known) {
             let number = self.manual_adjustment.number.checked_add(1).unwrap_or(1);
             self.manual_adjustment = ManualAdjustment { number, ..given };

@@ -124,6 +124,23 @@ fn manual_adjustments_are_counted_by_the_relay_itself() {
 }
 
 #[test]
+fn an_adjustment_that_the_server_above_overrules_is_followed_by_one_that_adds_nothing() {
+    let mut story = relay();
+    let now = story.now;
+    let (before, amount) = (Span::from_secs(2), Span::from_secs(5));
+    let start = Timestamp::from_nanos(now.as_nanos()) - HOUR;
+    let made = ManualAdjustment { cluster: CLUSTER, number: 3, before, amount, start, step: true };
+    for (manual_adjustment, number) in [(made, 1), (ManualAdjustment::NONE, 2), (ManualAdjustment::NONE, 2)] {
+        let time = ExternalTime { manual_adjustment, ..given(now, Span::ZERO, Frequency::ZERO) };
+        story.timekeeper.set_external_time(now, Some(time));
+        assert_eq!(story.timekeeper.manual_adjustment().number, number);
+    }
+    let (shown, base) = (story.timekeeper.shown(now), story.timekeeper.base_time(now));
+    assert_eq!(shown, base);
+    assert_eq!(story.timekeeper.manual_adjustment().start, start, "clients refuse one of 1970");
+}
+
+#[test]
 fn a_relay_whose_time_is_not_known_any_more_corrects_nobody() {
     let mut story = relay();
     story.timekeeper.set_external_time(story.now, Some(given(story.now, Span::ZERO, Frequency::ZERO)));

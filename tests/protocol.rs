@@ -578,6 +578,23 @@ fn a_client_drops_an_adjustment_that_its_new_relay_does_not_have() {
     follow_adjustment(&mut pair, ManualAdjustment::NONE);
 }
 
+/// A relay whose server is gone goes on serving as before.
+#[test]
+fn a_relay_in_holdover_gives_its_clients_the_timestamps_of_all_exchanges() {
+    let mut pair = moved_to_another_cluster(Span::from_micros(20));
+    let now = pair.server_now();
+    let time = ExternalTime { state: ClientState::Holdover, ..shown_by_the_oscillator(now.raw) };
+    pair.server.set_external_time(now, Some(time));
+    pair.seen.clear();
+    pair.run(10.0);
+    let probes = pair.seen.iter().filter_map(|message| match message.body {
+        Body::Probe(probe) => Some(probe),
+        _ => None,
+    });
+    assert!(probes.clone().count() >= 8);
+    assert!(probes.into_iter().all(|probe| probe.before.is_some()));
+}
+
 #[test]
 fn a_server_that_proves_nothing_cannot_step_a_client_silently() {
     for learning in [true, false] {

@@ -7,6 +7,7 @@
 
 mod machines;
 
+use meantime_core::ClockReading;
 use meantime_core::event::Adjustment;
 use meantime_core::time::Span;
 use meantime_core::wire::ClientState;
@@ -358,6 +359,45 @@ fn a_relay_that_slept_leads_no_leaf_astray() {
     }
 }
 
+/// The root takes the time over from its relays, and corrects them again two minutes later. Meanwhile they
+/// serve on, in holdover. At every look any two leaves differ by the sum of their bounds at most, and by the
+/// root's and theirs from the root, as soon as that has a bound again.
+#[test]
+fn a_root_that_slept_leads_no_leaf_astray() {
+    for (slept, wrong) in [(8, 80), (60, -700)] {
+        let mut tree = small_tree();
+        tree.suspend(0, Span::from_secs(slept), Span::from_millis(wrong));
+        let woken = tree.now();
+        let mut without_root = 0;
+        for step in 1..=2_500 {
+            tree.run(woken + TENTH.times(step));
+            let root = tree.read(0);
+            let leaves = LEAVES.map(|number| tree.read(number));
+            let clocks: Vec<&ClockReading> = leaves.iter().chain(root.bound.and(Some(&root))).collect();
+            let apart = largest_excess(&clocks);
+            assert!(apart <= Span::ZERO, "{wrong} ms: {step} tenths later, beyond the bounds by {apart}");
+            let times = leaves.iter().map(|leaf| leaf.time);
+            let spread = times.clone().max().zip(times.min()).map(|(last, first)| last - first);
+            assert!(spread < Some(Span::from_micros(60)), "{wrong} ms: {step} tenths later {spread:?}");
+            assert!(leaves.iter().all(|leaf| leaf.state == ClientState::Synchronized));
+            without_root += usize::from(root.bound.is_none());
+        }
+        assert!((1_000..2_000).contains(&without_root), "it learns the time for 24 rounds: {without_root}");
+        assert!(LEAVES.into_iter().all(|number| tree.off(number).abs() < Span::from_micros(20)));
+        assert!(tree.machines.iter().all(|machine| machine.broken == 0), "a bound was broken");
+    }
+}
+
+/// By how much two of these clocks differ more than the sum of their bounds, at most. All have a bound.
+fn largest_excess(clocks: &[&ClockReading]) -> Span {
+    let excess = |one: &ClockReading, other: &ClockReading| {
+        let bounds = one.bound.zip(other.bound).expect("it has a bound");
+        (one.time - other.time).abs() - bounds.0 - bounds.1
+    };
+    let pairs = (1..clocks.len()).flat_map(|at| clocks[..at].iter().map(move |other| (clocks[at], *other)));
+    pairs.map(|(one, other)| excess(one, other)).max().expect("there are two")
+}
+
 /// The server above a relay that has slept is silent, and an operator sets its time meanwhile. A leaf has a
 /// session with the relay, which tells no line.
 #[test]
@@ -381,4 +421,6 @@ fn a_leaf_states_no_bound_by_the_line_of_an_earlier_session() {
     assert!(off.abs() < Span::from_micros(20) && off.abs() <= bound, "{off} {bound}");
 }
 
+/// The leaves of a small tree.
+const LEAVES: [usize; 4] = [3, 4, 5, 6];
 const TENTH: Span = Span::from_millis(100);

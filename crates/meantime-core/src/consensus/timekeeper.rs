@@ -173,6 +173,12 @@ impl Timekeeper {
         }
     }
 
+    /// Whether the server's clock carries the cluster's time, or learns it from its members. A relay's does
+    /// also while the server above is gone.
+    pub fn has_time(&self) -> bool {
+        self.cluster != ClusterId(0) && !matches!(self.phase, Phase::Listening(_))
+    }
+
     /// Whether the next round should come soon: members were not heard yet that the first vote waits for, or
     /// the server's own clock is in doubt, or the majority has just been lost.
     pub fn wants_round_soon(&self, unheard: usize) -> bool {

@@ -8,7 +8,7 @@ use super::handles::{BurstHandle, Slot, from_stamp_id, stamp_id};
 use super::members::Members;
 use crate::time::{Frequency, Now, Raw};
 use crate::transmit_latency::MinTransmitLatency;
-use crate::wire::{Body, ClientState, Header, Probe, Report, Stamps};
+use crate::wire::{Body, Header, Probe, Report, Stamps};
 use crate::{Fate, StampId, Transmit};
 
 /// Writes probes with the transmit latency that the server expects.
@@ -31,13 +31,10 @@ impl Prober {
         let slot = context.members.burst(handle)?.member;
         let (member, burst) = context.members.with_burst(slot)?;
         let burst = burst?;
-        // While the server listens, its clock may still be set: timestamps by its old time would contradict
-        // those by the new one.
-        let is_decided = timekeeper.state() == ClientState::Synchronized;
-        let before = member.last_exchange().filter(|_| is_decided).map(|(report, t1, t4)| Stamps {
-            report,
-            t1: timescale.estimate(t1),
-            t4: timescale.estimate(t4),
+        // As long as the server has no time, its clock may still be set: timestamps by its old time would
+        // contradict those by the new one.
+        let before = member.last_exchange().filter(|_| timekeeper.has_time()).map(|(report, t1, t4)| {
+            Stamps { report, t1: timescale.estimate(t1), t4: timescale.estimate(t4) }
         });
         let (index, size, round) = (burst.sent, burst.size, burst.round);
         let (rate, cluster) = (timekeeper.rate(), timekeeper.cluster());

@@ -189,7 +189,7 @@ fn limited(residual: f64, deviation: f64) -> f64 {
 
 /// Density, in units of e^`highest`, p'/p and p''/p of a component at a residual.
 #[derive(Clone, Copy, Debug)]
-struct Term {
+struct DensityTerm {
     density: f64,
     slope: f64,
     curvature: f64,
@@ -216,7 +216,7 @@ impl Shape {
         -0.5 * z * z - self.ln_mean - ln_about(2.0 + 2.5 * (s * self.rate - z))
     }
 
-    fn term(&self, residual: f64, variance: f64, highest: f64) -> Term {
+    fn term(&self, residual: f64, variance: f64, highest: f64) -> DensityTerm {
         let v = variance + self.deviation * self.deviation;
         let s = v.sqrt();
         let residual = limited(residual, s);
@@ -225,19 +225,19 @@ impl Shape {
             let (r, v) = (residual.min(FARTHEST * s) - self.mean, v + self.mean * self.mean);
             let slope = -r / v;
             let density = (-0.5 * r * r / v - highest).exp() / (core::f64::consts::TAU * v).sqrt();
-            return Term { density, slope, curvature: slope * slope - 1.0 / v };
+            return DensityTerm { density, slope, curvature: slope * slope - 1.0 / v };
         }
         let l = self.rate;
         let u = (l * v - residual) / (core::f64::consts::SQRT_2 * s);
         if u < -5.0 {
             // Far inside the exponential: the edge is out of reach.
             let density = l * (l * (0.5 * l * v - residual) - highest).exp();
-            return Term { density, slope: -l, curvature: l * l };
+            return DensityTerm { density, slope: -l, curvature: l * l };
         }
         let scaled = u.erfcx();
         let q = SQRT_2_OVER_PI / (s * scaled);
         let density = 0.5 * l * scaled * (-0.5 * residual * residual / v - highest).exp();
-        Term { density, slope: q - l, curvature: -(residual / v) * q - l * (q - l) }
+        DensityTerm { density, slope: q - l, curvature: -(residual / v) * q - l * (q - l) }
     }
 }
 

@@ -20,6 +20,7 @@
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`reference`](mod@reference) | a time from outside of the cluster, as a node reads it |
 //! | [`relayed_time`] | a time that is given from another level of a tree of servers, and how a relay tells it |
+//! | [`roles`] | several servers: which of them is active, and which one a client follows; not used yet |
 //! | [`peer`] | clients, as an operator knows and names them |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`coverage`] | which clocks the guarantee covers |
@@ -50,6 +51,7 @@ pub mod plausible;
 pub mod reference;
 pub mod relay;
 pub mod relayed_time;
+pub mod roles;
 pub mod saved_state;
 pub mod server;
 pub mod time;

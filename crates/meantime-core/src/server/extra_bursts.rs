@@ -12,7 +12,7 @@ use crate::wire::SessionId;
 /// Begins the first burst with a member that was just admitted, unless too many extra bursts are in progress.
 pub(super) fn begin_first(context: &mut Context, rounds: &mut RoundScheduler, now: Now, slot: Slot) {
     if context.members.extra_bursts() < pace::MAX_EXTRA_BURSTS {
-        rounds.begin_burst(context, slot, now.mono + AFTER_WELCOME, BurstKind::Extra);
+        rounds.begin_burst(context, slot, now.mono + AFTER_WELCOME, rounds.burst_size(), BurstKind::Extra);
     }
 }
 
@@ -57,7 +57,19 @@ pub(super) fn begin_due(
     let members = &context.members;
     let has_room = members.extra_bursts() < pace::MAX_EXTRA_BURSTS && members.bursts() < pace::MAX_BURSTS;
     if is_idle && has_room && !rounds.will_measure(slot) {
-        rounds.begin_burst(context, slot, now.mono, BurstKind::Extra);
+        let size = size(context, rounds, slot);
+        rounds.begin_burst(context, slot, now.mono, size, BurstKind::Extra);
+    }
+}
+
+/// How many exchanges an extra burst has: over a noisy path twice as many as others, since only their number
+/// helps there. A server that has shortened its bursts has no time for that.
+fn size(context: &Context, rounds: &RoundScheduler, slot: Slot) -> u8 {
+    let usual = rounds.burst_size();
+    let noise = context.members.get(slot).map_or(Span::ZERO, |member| member.delays.noise());
+    match noise >= NOISY && usual == context.config.burst {
+        true => usual.saturating_mul(2).min(LONGEST).max(usual),
+        false => usual,
     }
 }
 
@@ -66,6 +78,10 @@ fn short_session(session: SessionId) -> u32 {
     session.0 as u32
 }
 
+/// No extra burst has more exchanges than this, unless all bursts have.
+const LONGEST: u8 = 32;
+/// A path with this noise is far noisier than any local network.
+const NOISY: Span = Span::from_micros(100);
 /// The time from the Welcome to the first probe: long enough that the probe does not overtake it.
 const AFTER_WELCOME: Span = Span::from_millis(5);
 /// For so many rounds a new member gets extra bursts. Over paths of 5 ms ± 1 ms the pairs of nine clocks are

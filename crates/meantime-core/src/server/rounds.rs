@@ -140,7 +140,7 @@ impl RoundScheduler {
             let timeout = timeout.unwrap_or(pace::max_reply_timeout(&context.config));
             probing.reply_timeout = probing.reply_timeout.max(timeout);
             probing.begun += 1;
-            self.begin_burst(context, slot, now.mono, BurstKind::OfRound);
+            self.begin_burst(context, slot, now.mono, self.burst_size, BurstKind::OfRound);
         }
         context.timers.set(now.mono, Timer::BeginBursts);
         self.probing = Some(probing);
@@ -151,10 +151,17 @@ impl RoundScheduler {
         self.probing.is_some_and(|probing| slot >= probing.next)
     }
 
-    /// Begins a burst with a member; its first probe is sent at `at`.
-    pub(super) fn begin_burst(&mut self, context: &mut Context, slot: Slot, at: Monotonic, kind: BurstKind) {
+    /// Begins a burst of `size` exchanges with a member; its first probe is sent at `at`.
+    pub(super) fn begin_burst(
+        &mut self,
+        context: &mut Context,
+        slot: Slot,
+        at: Monotonic,
+        size: u8,
+        kind: BurstKind,
+    ) {
         self.last_burst = self.last_burst.wrapping_add(1);
-        let (round, size) = (self.number, self.burst_size);
+        let round = self.number;
         if let Some(burst) = context.members.begin_burst(slot, self.last_burst, round, size, kind) {
             context.timers.set(at, Timer::Probe(burst, 0));
         }

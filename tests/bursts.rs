@@ -17,6 +17,8 @@ struct Trial {
     round_trip: Span,
     /// How much sooner the second and the fourth probe of a burst are answered.
     gain: Span,
+    /// How much longer all exchanges of every second burst take.
+    scatter: Span,
     /// The probe whose report is lost.
     lost: Option<u8>,
     /// How often each report arrives.
@@ -79,17 +81,19 @@ impl Run {
 
     /// The client receives a datagram that the server has sent at `now`.
     fn receive(&mut self, now: Span, probe: Option<Probe>, datagram: &Datagram) {
-        let Trial { size, round_trip, gain, lost, copies } = self.trial;
+        let Trial { size, round_trip, gain, scatter, lost, copies } = self.trial;
         if let Some(probe) = probe {
             if probe.index == 0 {
                 self.bursts.push(Vec::new());
             }
             let sent = self.bursts.last_mut().unwrap();
-            assert_eq!((usize::from(probe.index), probe.burst), (sent.len(), size));
+            assert_eq!(usize::from(probe.index), sent.len());
+            assert!([size, 2 * size].contains(&probe.burst), "{probe:?}");
             sent.push(now);
         }
         let is_second = probe.is_some_and(|probe| probe.index % 2 == 1);
         let round_trip = if is_second { round_trip - gain } else { round_trip };
+        let round_trip = if self.bursts.len() % 2 == 0 { round_trip + scatter } else { round_trip };
         let answer = self.client.answer(moment(now + round_trip.half(), Span::ZERO), datagram);
         let is_lost = self.bursts.len() == self.lossy && probe.is_some_and(|probe| lost == Some(probe.index));
         let copies = if is_lost {
@@ -124,7 +128,8 @@ fn the_second_probe_of_a_first_pair_follows_the_report_and_is_at_most_fifty_mill
     ] {
         for size in 1..=5 {
             let round_trip = Span::from_millis(round_trip_ms);
-            let trial = Trial { size, round_trip, gain: Span::ZERO, lost: None, copies: 1 };
+            let trial =
+                Trial { size, round_trip, gain: Span::ZERO, scatter: Span::ZERO, lost: None, copies: 1 };
             assert_eq!(first_burst(trial), (times[..usize::from(size)].to_vec(), size), "{trial:?}");
         }
     }
@@ -137,7 +142,14 @@ fn after_a_lost_report_the_second_probe_of_a_pair_is_sent_by_its_timer_and_the_b
     {
         for lost in 0..size {
             let round_trip = Span::from_millis(round_trip_ms);
-            let trial = Trial { size, round_trip, gain: Span::ZERO, lost: Some(lost), copies: 1 };
+            let trial = Trial {
+                size,
+                round_trip,
+                gain: Span::ZERO,
+                scatter: Span::ZERO,
+                lost: Some(lost),
+                copies: 1,
+            };
             let second = |first| if lost == first { 50 } else { round_trip_ms.min(50) };
             let times = [0, second(0), 100, 100 + second(2), 200];
             assert_eq!(first_burst(trial), (times[..usize::from(size)].to_vec(), size - 1), "{trial:?}");
@@ -150,7 +162,8 @@ fn a_client_that_repeats_its_reports_gets_no_more_probes_and_no_earlier_ones() {
     for round_trip_ms in [1, 30, 60, 120] {
         for size in 1..=5 {
             let round_trip = Span::from_millis(round_trip_ms);
-            let trial = Trial { size, round_trip, gain: Span::ZERO, lost: None, copies: 1 };
+            let trial =
+                Trial { size, round_trip, gain: Span::ZERO, scatter: Span::ZERO, lost: None, copies: 1 };
             assert_eq!(first_burst(Trial { copies: 3, ..trial }), first_burst(trial), "{trial:?}");
         }
     }
@@ -162,7 +175,8 @@ fn bursts_become_trains_where_the_second_exchange_is_shorter_and_are_evenly_spac
     let (pairs, train, even) = (vec![0, 2, 100, 102], vec![0, 2, 3, 5], vec![0, 50, 100, 150]);
     for (gain_us, [in_pairs, in_trains, spaced]) in [(100, [0, 64, 0]), (0, [8, 0, 56]), (-100, [8, 0, 56])] {
         let (round_trip, gain) = (Span::from_millis(2), Span::from_micros(gain_us));
-        let mut run = Run::new(Trial { size: 4, round_trip, gain, lost: None, copies: 1 });
+        let mut run =
+            Run::new(Trial { size: 4, round_trip, gain, scatter: Span::ZERO, lost: None, copies: 1 });
         assert_eq!(run.burst(0), pairs);
         // One burst a round: the extra ones of a new member are over.
         let bursts: Vec<_> = (200..264).map(|index| run.burst(index)).collect();
@@ -178,6 +192,7 @@ fn after_a_lost_report_a_train_goes_on_at_the_next_timer() {
         size: 4,
         round_trip: Span::from_millis(2),
         gain: Span::from_micros(100),
+        scatter: Span::ZERO,
         lost: Some(lost),
         copies: 1,
     };
@@ -188,5 +203,21 @@ fn after_a_lost_report_a_train_goes_on_at_the_next_timer() {
         run.trial = trial(lost);
         run.lossy = 203;
         assert_eq!(run.burst(202), times, "report {lost} is lost");
+    }
+}
+
+#[test]
+fn a_new_member_over_a_noisy_path_is_measured_by_twice_as_many_exchanges() {
+    for (scatter_us, size, doubled) in [(0, 4, false), (100, 4, false), (2_000, 4, true), (2_000, 32, false)]
+    {
+        let (round_trip, scatter) = (Span::from_millis(10), Span::from_micros(scatter_us));
+        let mut run = Run::new(Trial { size, round_trip, gain: Span::ZERO, scatter, lost: None, copies: 1 });
+        let mut length = |index| run.burst(index).len();
+        let (extra, wanted) = (length(47), usize::from(size) * if doubled { 2 } else { 1 });
+        // Every fifth or so is the burst of a round.
+        let longest = (48..54).map(&mut length).fold(extra, usize::max);
+        assert_eq!(longest, wanted, "{scatter_us} µs");
+        // The path is known: one burst a round, of the usual size.
+        assert!((220..230).all(|index| length(index) == usize::from(size)), "{scatter_us} µs");
     }
 }

@@ -93,7 +93,7 @@ impl Run {
         }
         let is_second = probe.is_some_and(|probe| probe.index % 2 == 1);
         let round_trip = if is_second { round_trip - gain } else { round_trip };
-        let round_trip = if self.bursts.len() % 2 == 0 { round_trip + scatter } else { round_trip };
+        let round_trip = if self.bursts.len().is_multiple_of(2) { round_trip + scatter } else { round_trip };
         let answer = self.client.answer(moment(now + round_trip.half(), Span::ZERO), datagram);
         let is_lost = self.bursts.len() == self.lossy && probe.is_some_and(|probe| lost == Some(probe.index));
         let copies = if is_lost {

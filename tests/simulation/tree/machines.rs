@@ -214,13 +214,15 @@ impl Tree {
         self.network.now()
     }
 
-    /// An operator sets the time of all roots.
+    /// An operator sets the time of all roots that have one: those with clients.
     pub(super) fn set_time(&mut self, by: Span, how: Adjustment) {
         let at = self.now();
         for machine in &mut self.machines {
             let now = machine.oscillator.now(at);
             let TreeNode::Root(server) = &mut machine.node else { continue };
-            server.set_time(now, Target::By(by), how).expect("the root's time can be set");
+            if server.clients() > 0 {
+                server.set_time(now, Target::By(by), how).expect("the root's time can be set");
+            }
         }
     }
 

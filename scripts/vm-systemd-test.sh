@@ -37,7 +37,7 @@ printf '127.0.0.1 localhost server.lan\n' >"$dir/etc/hosts"
 printf 'ID=meantime-test\n' >"$dir/etc/os-release"
 printf '0123456789abcdef0123456789abcdef\n' >"$dir/etc/machine-id"
 cp contrib/systemd/*.service "$dir/etc/systemd/system/"
-# As shipped but for this: the test does not wait for five minutes.
+# As shipped but for this: the test does not wait for half a minute.
 printf '[Service]\nWatchdogSec=15s\n' >"$dir/etc/systemd/system/meantime-client.service.d/watchdog.conf"
 cat >"$dir/etc/systemd/system/test.service" <<'UNIT'
 [Service]

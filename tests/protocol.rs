@@ -955,3 +955,17 @@ fn a_correction_says_how_many_reports_of_its_burst_were_heard() {
     let told: Vec<u8> = pair.seen.iter().filter_map(heard).collect();
     assert_eq!(told[..2], [4, 0], "{told:?}");
 }
+
+#[test]
+fn an_address_that_is_found_late_does_not_end_the_session_that_has_begun() {
+    let mut pair = Pair::agreed();
+    events(&mut pair.client);
+    let now = pair.client_now();
+    let before = pair.client.view(now).server;
+    pair.client.handle_resolved(now, Some("192.0.2.99:5525".parse().unwrap()));
+    pair.run(60.0);
+    assert_eq!(pair.client.view(pair.client_now()).server, before);
+    let seen = events(&mut pair.client);
+    assert!(seen.iter().any(|event| matches!(event, ClientEvent::Corrected { .. })), "{seen:?}");
+    assert!(!seen.iter().any(|event| matches!(event, ClientEvent::Holdover { .. })), "{seen:?}");
+}

@@ -192,13 +192,19 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
         let server = Server::new(config, random_bytes()?, now);
         return args.node.run(server, listener, clock, Some(&listening), equipment);
     };
+    let listener = listener.with_upstream(resolver).map_err(|_| {
+        Failure::Usage(format!(
+            "--upstream {name} has no address of the family of --listen {}; [::]:5525 uses both",
+            args.listen
+        ))
+    })?;
     log::info!(target: EVENT_TARGET, "following the server {name}, as a relay");
     let advice = Some(Advice::about(name, "--upstream-key-file", !keys.is_empty()));
     let upstream_key_file = args.upstream_key_file.clone();
     let client = args.client_config(owner, keys, &config);
     let relay = Relay::new(client, config, [random_bytes()?, random_bytes()?], now);
     let equipment = Equipment { advice, upstream_key_file, ..equipment };
-    args.node.run(relay, listener.with_upstream(resolver), clock, Some(&listening), equipment)
+    args.node.run(relay, listener, clock, Some(&listening), equipment)
 }
 
 /// The server above a relay.

@@ -104,7 +104,7 @@ While the cluster has no time (`meantime status` says why), TIME or --from
 founds it: all clocks are set at once. Otherwise they slew, or step with --step.
 
 A slew runs at 400 ppm: a second takes 42 minutes, and no more than 34.56 s are
-slewed. Either way it begins four rounds and two seconds later, when all
+slewed. Either way it begins four rounds and two seconds later (below relays, later), when all
 clients know of it. It cannot be taken back before it is over.";
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, getaddrinfo};
@@ -51,6 +51,8 @@ pub struct Resolver {
     is_asked: bool,
     /// The thread that looks names up; `None`: it was not needed yet.
     lookups: Option<Lookups>,
+    /// Why the thread could not be started.
+    refused: Option<ResolveError>,
     /// Ends the event loop's wait when a lookup is over.
     waker: Option<Arc<Waker>>,
 }
@@ -73,14 +75,17 @@ impl Resolver {
             untried: Vec::new(),
             is_asked: false,
             lookups: None,
+            refused: None,
             waker: None,
         }
     }
 
-    /// From now on other addresses are left out.
-    pub(super) fn limit_to(&mut self, reachable: AddressFamilies) {
+    /// From now on other addresses are left out. Returns whether some are left, or none was known yet.
+    pub(super) fn limit_to(&mut self, reachable: AddressFamilies) -> bool {
+        let were_known = !self.untried.is_empty();
         self.reachable = reachable;
         self.untried.retain(|address| reachable.include(*address));
+        !were_known || !self.untried.is_empty()
     }
 
     /// Joins the event loop: when a lookup is over, that is reported under `token`.
@@ -122,15 +127,24 @@ impl Resolver {
         if !self.untried.is_empty() {
             return;
         }
-        if self.name.is_address() {
+        if self.name.address().is_some() {
             // It is stored, or a later take fails.
             let _ = self.look_up();
             return;
         }
-        let lookups = self.lookups.get_or_insert_with(|| Lookups::start(self.waker.clone()));
-        if !lookups.is_pending {
-            // Without the thread no answer comes, and the next attempt starts another.
-            lookups.is_pending = lookups.names.send(self.name.clone()).is_ok();
+        if self.lookups.is_none() {
+            match Lookups::start(self.waker.clone()) {
+                Ok(started) => self.lookups = Some(started),
+                Err(error) => {
+                    self.refused = Some(ResolveError::Temporary(error));
+                    return;
+                }
+            }
+        }
+        if let Some(lookups) = self.lookups.as_mut().filter(|lookups| !lookups.is_pending) {
+            // If the thread has gone, `take` notices.
+            let _ = lookups.names.send(self.name.clone());
+            lookups.is_pending = true;
         }
     }
 
@@ -144,13 +158,18 @@ impl Resolver {
             self.is_asked = false;
             return Some(Ok(address));
         }
-        let Some(lookups) = self.lookups.as_mut().filter(|lookups| lookups.is_pending) else {
-            self.is_asked = false;
-            self.lookups = None;
-            return Some(Err(ResolveError::NoAddress));
+        let pending = self.lookups.as_mut().filter(|lookups| lookups.is_pending);
+        let found = match pending.map(|lookups| lookups.found.try_recv()) {
+            Some(Err(TryRecvError::Empty)) => return None,
+            Some(Ok(found)) => found,
+            Some(Err(TryRecvError::Disconnected)) => {
+                self.lookups = None;
+                Err(ResolveError::Temporary(io::Error::other("the thread that looks names up has ended")))
+            }
+            None => Err(self.refused.take().unwrap_or(ResolveError::NoAddress)),
         };
-        let found = lookups.found.try_recv().ok()?;
-        (lookups.is_pending, self.is_asked) = (false, false);
+        self.is_asked = false;
+        self.lookups.iter_mut().for_each(|lookups| lookups.is_pending = false);
         Some(self.store(found).and_then(|()| self.untried.pop().ok_or(ResolveError::NoAddress)))
     }
 
@@ -166,10 +185,10 @@ impl Resolver {
 impl Lookups {
     /// Starts the thread. It ends with the resolver, once the system has answered.
     #[expect(clippy::disallowed_methods, reason = "a lookup blocks, and the event loop must go on meanwhile")]
-    fn start(waker: Option<Arc<Waker>>) -> Lookups {
+    fn start(waker: Option<Arc<Waker>>) -> io::Result<Lookups> {
         let (names, to_look_up) = channel::<ServerName>();
         let (answers, found) = channel();
-        thread::spawn(move || {
+        thread::Builder::new().name("resolver".into()).spawn(move || {
             for name in to_look_up {
                 if answers.send(addresses(&name)).is_err() {
                     return;
@@ -177,14 +196,14 @@ impl Lookups {
                 // A loop that is not woken takes the answer at its next wake-up.
                 waker.iter().for_each(|waker| drop(waker.wake()));
             }
-        });
-        Lookups { names, found, is_pending: false }
+        })?;
+        Ok(Lookups { names, found, is_pending: false })
     }
 }
 
 /// All addresses of a server, at least one.
 fn addresses(name: &ServerName) -> Result<Vec<SocketAddr>, ResolveError> {
-    if let Ok(ip) = name.host().parse::<IpAddr>() {
+    if let Some(ip) = name.address() {
         return Ok(vec![canonical(SocketAddr::new(ip, name.port()))]);
     }
     let hints = AddrInfoHints { socktype: nix::libc::SOCK_STREAM, ..AddrInfoHints::default() };
@@ -210,12 +229,13 @@ mod tests {
     /// The next address, however long the system takes.
     fn next(resolver: &mut Resolver) -> Result<SocketAddr, ResolveError> {
         resolver.resolve();
-        loop {
+        for _ in 0..12_000 {
             match resolver.take() {
                 Some(found) => return found,
                 None => thread::sleep(Duration::from_millis(5)),
             }
         }
+        panic!("no answer within a minute");
     }
 
     #[test]
@@ -246,6 +266,15 @@ mod tests {
             let error = next(&mut resolver).unwrap_err();
             assert!(matches!(error, ResolveError::Failed(_) | ResolveError::Temporary(_)), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_is_an_error_and_the_next_attempt_starts_another() {
+        let mut resolver = Resolver::new("localhost:7".parse().unwrap());
+        let ((names, _), (_, found)) = (channel(), channel());
+        resolver.lookups = Some(Lookups { names, found, is_pending: false });
+        assert!(matches!(next(&mut resolver), Err(ResolveError::Temporary(_))));
+        assert!(next(&mut resolver).is_ok());
     }
 
     #[test]

@@ -67,9 +67,9 @@ impl ServerName {
         Some(ServerName { host: host.to_owned(), port, bare: false })
     }
 
-    /// Whether it is an address, which needs no lookup.
-    pub(super) fn is_address(&self) -> bool {
-        self.host.parse::<IpAddr>().is_ok()
+    /// Its address, if it is one, which needs no lookup.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
     }
 
     /// The host's name or address, without brackets.

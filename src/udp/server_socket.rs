@@ -39,10 +39,14 @@ impl ServerSocket {
     }
 
     /// The socket of a relay, which follows the server that `upstream` finds.
-    #[must_use]
-    pub fn with_upstream(self, mut upstream: Resolver) -> ServerSocket {
-        upstream.limit_to(self.udp.reachable());
-        ServerSocket { upstream: Some(upstream), ..self }
+    ///
+    /// # Errors
+    /// When the socket cannot reach any of the addresses that were found.
+    pub fn with_upstream(self, mut upstream: Resolver) -> io::Result<ServerSocket> {
+        match upstream.limit_to(self.udp.reachable()) {
+            true => Ok(ServerSocket { upstream: Some(upstream), ..self }),
+            false => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
     }
 
     /// Requests timestamps; if the kernel has none, the log says why.

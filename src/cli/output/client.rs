@@ -108,7 +108,7 @@ impl Tell for ClientEvent {
             Refused { server, reason, .. } => format!("Refused by {server}: {reason}; trying again"),
             UpstreamRefused { server, reason } => {
                 format!(
-                    "No time is taken from the server {server}: {reason}; give this relay another --upstream"
+                    "No time is taken from the server {server}: {reason}; one of the two needs another --upstream"
                 )
             }
             Corrected { .. } => synchronized(self, at),

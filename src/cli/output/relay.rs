@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(
             printed(OutputFormat::Text, &refused),
             "Upstream: No time is taken from the server 192.0.2.1:5525: it is a client of this relay itself, or of a \
-             relay below this one; give this relay another --upstream\n"
+             relay below this one; one of the two needs another --upstream\n"
         );
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn not_followed(client: &ClientStatus) -> String {
         Some(UpstreamFaultCause::TooManyLevels) => "it is of the last level that there can be".to_owned(),
         Some(UpstreamFaultCause::Unknown(word)) => words(word),
     };
-    format!("No time is taken from that server: {why}. Give this relay another --upstream\n")
+    format!("No time is taken from that server: {why}. One of the two needs another --upstream\n")
 }
 
 /// The server, and how the client stands to it.

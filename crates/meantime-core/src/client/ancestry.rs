@@ -71,7 +71,8 @@ impl Ancestry {
         self.serving.is_none() || (self.told.is_some() && self.fault.is_none())
     }
 
-    /// Takes in a message that the session has accepted.
+    /// Takes in a message that the session has accepted. Returns whether the server may be followed now, which
+    /// it might not before because of a fault.
     pub(super) fn after(
         &mut self,
         now: Monotonic,
@@ -79,12 +80,12 @@ impl Ancestry {
         fate: Fate,
         server: SocketAddr,
         outbox: &mut Outbox,
-    ) {
-        let Body::Lineage(above) = &message.body else { return };
-        // A server without a number cannot be told from others.
-        if fate != Fate::Accepted || message.header.sender == NodeId(0) {
-            return;
+    ) -> bool {
+        let Body::Lineage(above) = &message.body else { return false };
+        if fate != Fate::Accepted {
+            return false;
         }
+        let had_fault = self.fault.is_some();
         let sender = message.header.sender;
         self.note(now, sender, *above);
         let known = self.reported;
@@ -92,9 +93,14 @@ impl Ancestry {
         if let Some((_, reason)) = self.reported.filter(|fault| known != Some(*fault)) {
             outbox.report(ClientEvent::UpstreamRefused { server, reason });
         }
+        had_fault && self.fault.is_none()
     }
 
     fn note(&mut self, now: Monotonic, server: NodeId, above: Lineage) {
+        // A server without a number cannot be told from others.
+        if server == NodeId(0) {
+            return;
+        }
         self.told = Some((server, above));
         let is_own = |own: &NodeId| *own == server || above.servers().contains(own);
         let chain = above.below(server);

@@ -460,7 +460,7 @@ impl MemberClock {
             manual: Correction::adding(manual_part),
             adjustment,
             delay,
-            frequency: known.frequency,
+            frequency: known.frequency + told.relayed.rate,
             error: self.error_at(now.raw, Some(interval)).unwrap_or(known.error),
             bound: self.bound_at(now.raw, Some(interval)),
             verdict: message.verdict,

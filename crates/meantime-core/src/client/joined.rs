@@ -62,6 +62,8 @@ pub(super) enum SessionEnd {
     Suspended,
     /// The client is a relay's, and must not follow the server.
     NotFollowed,
+    /// It may follow the server again.
+    FollowedAgain,
 }
 
 impl SessionEnd {
@@ -73,7 +75,7 @@ impl SessionEnd {
             SessionEnd::Banned => Some(HoldoverReason::Banned),
             SessionEnd::ServerSilent => Some(HoldoverReason::ServerSilent),
             SessionEnd::Replaced => Some(HoldoverReason::Replaced),
-            SessionEnd::Suspended | SessionEnd::NotFollowed => None,
+            SessionEnd::Suspended | SessionEnd::NotFollowed | SessionEnd::FollowedAgain => None,
         }
     }
 }

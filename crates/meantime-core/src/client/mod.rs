@@ -223,10 +223,10 @@ impl Client {
         let mut registering = Registering::again(self.rng.next_u64(), self.config.name, heartbeat);
         self.outbox.datagrams.clear();
         match end {
-            SessionEnd::ServerLeft | SessionEnd::Banned | SessionEnd::NotFollowed => {
-                registering.wait(now, &mut self.rng);
+            SessionEnd::ServerLeft | SessionEnd::Banned => registering.wait(now, &mut self.rng),
+            SessionEnd::Replaced | SessionEnd::NotFollowed => {
+                registering.wait_long(now, &mut self.rng);
             }
-            SessionEnd::Replaced => registering.yield_name(now, &mut self.rng),
             _ => self.outbox.resolve(),
         }
         self.membership = Membership::Registering(registering);
@@ -268,10 +268,13 @@ impl Client {
                 match joined.handle_message(now, received, message, clock, outbox) {
                     Ok(fate) => {
                         self.reference.after(message, fate, outbox);
-                        self.ancestry.after(now.mono, message, fate, server, outbox);
+                        let has_recovered = self.ancestry.after(now.mono, message, fate, server, outbox);
                         let patience = joined.interval().times(MAX_REFUSED_ROUNDS);
-                        if self.ancestry.has_fault_for(now.mono, patience) {
-                            let heartbeat = joined.liveness().heartbeat();
+                        // The clock has not followed the rate of this session: what follows it is another.
+                        let heartbeat = joined.liveness().heartbeat();
+                        if has_recovered {
+                            self.leave(now, SessionEnd::FollowedAgain, heartbeat);
+                        } else if self.ancestry.has_fault_for(now.mono, patience) {
                             self.leave(now, SessionEnd::NotFollowed, heartbeat);
                         }
                         fate
@@ -397,9 +400,10 @@ impl Node for Client {
     }
 
     fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
-        self.server = server.or(self.server);
         let cluster = self.stated_cluster();
+        // An answer may come when a session with the address before has begun: that goes on.
         if let Membership::Registering(registering) = &mut self.membership {
+            self.server = server.or(self.server);
             let (rng, outbox) = (&mut self.rng, &mut self.outbox);
             registering.handle_resolved(now, server, &self.config.keys, cluster, rng, outbox);
         }

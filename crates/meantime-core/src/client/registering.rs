@@ -67,9 +67,9 @@ impl Registering {
         self.set_next_try(now, rng);
     }
 
-    /// Another process has registered with this node's name: the next attempt, which will end that process's
-    /// session, waits for as long as any.
-    pub(super) fn yield_name(&mut self, now: Now, rng: &mut ChaCha12Rng) {
+    /// The next attempt waits for as long as any. Another process has registered with this node's name, and
+    /// the attempt will end that process's session; or a relay must not follow the server.
+    pub(super) fn wait_long(&mut self, now: Now, rng: &mut ChaCha12Rng) {
         (self.refused, self.pauses) = (true, LONGEST_PAUSE);
         self.set_next_try(now, rng);
     }
@@ -201,7 +201,7 @@ mod tests {
         let mut rng = ChaCha12Rng::from_seed([3; 32]);
         let mut registering = Registering::again(7, Name::new("a"), Span::from_secs(1));
         let mut outbox = Outbox::default();
-        registering.yield_name(Now::default(), &mut rng);
+        registering.wait_long(Now::default(), &mut rng);
         let waits = registering.poll_timeout().expect("it waits") - Monotonic::default();
         assert!(waits >= MAX_TIMEOUT_REFUSED.scaled(0.5), "{waits}");
         let (server, keys) = ("192.0.2.1:5525".parse().ok(), NodeKeys::default());

@@ -153,8 +153,9 @@ impl ServerRole {
     /// be called when a server's statement came, so that a handover does not wait for rounds.
     pub fn handle_handover(&mut self, around: &Surroundings<'_>) -> Option<RoleChange> {
         if self.role == Role::Active {
-            let claimed =
-                around.servers.claim_of(self.successor?).filter(|claimed| *claimed > self.term())?;
+            let ceiling = self.census(around).named_terms().ceiling(self.term());
+            let is_next = |claimed: &Term| *claimed > self.term() && claimed.counter() <= ceiling;
+            let claimed = around.servers.claim_of(self.successor?).filter(is_next)?;
             return Some(self.become_standby(claimed, RoleChange::Yielded(claimed)));
         }
         let active = self.term().rank()?;

@@ -1,8 +1,9 @@
-//! Whether this node itself has been stopped: by a signal, a suspended machine, or a host that gave a virtual
-//! machine no processor.
+//! Whether this node itself has been stopped: by a signal, or a host that gave a virtual machine no processor.
 //!
 //! A node that was stopped for longer than a lifetime knows nothing of the present: every statement that it
 //! has is too old, and other servers may have taken over. It notices that by its own timers, which are late.
+//! The clock of these timers stands still while the machine is suspended. So a node that is told of that
+//! ([`Node::handle_suspended`](crate::Node::handle_suspended)) has to act as after a stall.
 
 use crate::time::{Monotonic, Span};
 

@@ -80,7 +80,7 @@ fn short_session(session: SessionId) -> u32 {
 
 /// No extra burst has more exchanges than this, unless all bursts have.
 const LONGEST: u8 = 32;
-/// A path with this noise is far noisier than any local network.
+/// A path with this noise is far noisier than a wired local network.
 const NOISY: Span = Span::from_micros(100);
 /// The time from the Welcome to the first probe: long enough that the probe does not overtake it.
 const AFTER_WELCOME: Span = Span::from_millis(5);

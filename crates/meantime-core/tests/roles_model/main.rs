@@ -123,7 +123,7 @@ fn check(name: &str, cluster: Cluster, events: usize, reached: &[&'static str]) 
             _ => (),
         }
     }
-    assert!(checker.max_depth() < ALL, "there are worlds that are farther away");
+    assert!(events < ALL || checker.max_depth() < ALL, "there are worlds that are farther away");
 }
 
 /// More than any world is away from the start: all worlds are visited.

@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
+use super::super::term::MAX_COUNTER;
 use super::*;
 use crate::time::Monotonic;
 
@@ -197,6 +198,18 @@ fn an_operator_chooses_the_successor_among_those_that_follow() {
     assert_eq!(first.resign(&around.surroundings(), Some(rank(1))), None, "it does not hear this one");
     assert_eq!(first.resign(&around.surroundings(), Some(rank(2))), Some(rank(2)));
     assert_eq!(standby_server(1, old).resign(&around.surroundings(), None), None, "it is not active");
+}
+
+#[test]
+fn a_successor_that_claims_an_implausible_term_is_not_followed() {
+    let old = term(2, 0);
+    let mut first = active_server(2, 0);
+    let clients = [(old, Served, 3)];
+    let before = Around::new(&[standby(1, old, Served), standby(2, old, Served)], &clients);
+    assert_eq!(first.resign(&before.surroundings(), Some(rank(1))), Some(rank(1)));
+    let claims = |counter| Around::new(&[active(counter, 1), standby(2, old, Served)], &clients);
+    assert_eq!(first.handle_handover(&claims(MAX_COUNTER).surroundings()), None);
+    assert_eq!(first.handle_handover(&claims(3).surroundings()), Some(RoleChange::Yielded(term(3, 1))));
 }
 
 #[test]

@@ -71,8 +71,8 @@ impl Ancestry {
         self.serving.is_none() || (self.told.is_some() && self.fault.is_none())
     }
 
-    /// Takes in a message that the session has accepted. Returns whether the server may be followed now, which
-    /// it might not before because of a fault.
+    /// Takes in a message that the session has accepted. Returns whether the server may be followed now, and
+    /// might not before because of a fault.
     pub(super) fn after(
         &mut self,
         now: Monotonic,

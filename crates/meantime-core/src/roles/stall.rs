@@ -1,4 +1,5 @@
-//! Whether this node itself has been stopped: by a signal, or a host that gave a virtual machine no processor.
+//! Whether this node itself has been stopped: by a signal, or by a host that gave a virtual machine no
+//! processor.
 //!
 //! A node that was stopped for longer than a lifetime knows nothing of the present: every statement that it
 //! has is too old, and other servers may have taken over. It notices that by its own timers, which are late.

@@ -253,7 +253,7 @@ def group(member):
 def same_in_both(cluster, look):
     """Looks until the JSON before and after says the same of the members; then the screen has to say it,
     too."""
-    for _ in range(20):
+    for _ in range(200):
         before, screen = look()
         after = cluster.status()
         if before and after and figures(before) == figures(after):

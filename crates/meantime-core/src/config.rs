@@ -6,6 +6,8 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::estimation::bound::DRIFT_ALLOWANCE;
+use crate::roles::rank::Rank;
+use crate::roles::server_role::Quorum;
 use crate::saved_state::KeptTime;
 use crate::time::{Frequency, Span};
 use crate::wire::Name;
@@ -77,6 +79,19 @@ pub struct ServerConfig {
     pub leading: LeadingConfig,
     /// Whether the server offers a reference that its own machine has.
     pub offers_reference: bool,
+    /// Its place among several servers; `None`: it is the only one.
+    pub place: Option<ServerPlace>,
+}
+
+/// The place of a server among several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerPlace {
+    /// Its own.
+    pub rank: Rank,
+    /// The length of the list, at least 2.
+    pub servers: u8,
+    /// How many of the members that it knew it must hear to be active.
+    pub quorum: Quorum,
 }
 
 /// The references that a server follows.
@@ -148,6 +163,7 @@ impl Default for ServerConfig {
             follow_references: FollowedReferences::None,
             leading: LeadingConfig::default(),
             offers_reference: false,
+            place: None,
         }
     }
 }
@@ -187,8 +203,15 @@ pub struct ClientConfig {
     /// How far the oscillator may depart from its learned frequency beyond what the estimate's uncertainty
     /// says: the assumption under the guaranteed bound.
     pub drift_allowance: Frequency,
-    /// This node's keys; with any, only what is tagged is believed.
-    pub keys: NodeKeys,
+    /// The length of the list of servers, at least 1. With several, the client follows one of them by the
+    /// rules of [`roles`](crate::roles).
+    pub servers: u8,
+    /// Of the client by which a server of several follows the active one: the place of that server in the
+    /// list; `None`: it is no server's client.
+    pub own_rank: Option<Rank>,
+    /// This node's keys: one ring for each server of the list, or one for all; with any, only what is tagged
+    /// is believed.
+    pub keys: Vec<NodeKeys>,
     /// Exchanges with a longer delay are not used.
     pub max_delay: Span,
     /// The delay from the server minus the delay to the server, if the operator knows it; half of it corrects
@@ -212,12 +235,30 @@ impl Default for ClientConfig {
             max_frequency: MAX_FREQUENCY,
             plausible: PlausibleTimes::default(),
             drift_allowance: DRIFT_ALLOWANCE,
-            keys: NodeKeys::default(),
+            servers: 1,
+            own_rank: None,
+            keys: Vec::new(),
             max_delay: MAX_DELAY,
             asymmetry: Span::ZERO,
             initial_frequency: None,
             offers_reference: false,
         }
+    }
+}
+
+impl ClientConfig {
+    /// Whether this node has keys.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|keys| !keys.is_empty())
+    }
+
+    /// This node's keys with the server of this rank; if other servers have keys and this one has none,
+    /// nothing that it sends is believed.
+    pub fn keys_of(&self, rank: Rank) -> &NodeKeys {
+        static NONE: NodeKeys = NodeKeys::NONE;
+        let keys =
+            if self.keys.len() > 1 { self.keys.get(usize::from(rank.place())) } else { self.keys.first() };
+        keys.unwrap_or(&NONE)
     }
 }
 
@@ -227,6 +268,9 @@ pub const PROBE_RATE: u32 = 100_000;
 
 /// Longer than the round trip of any network: over a satellite it is 0.6 s. A longer delay is a queue.
 pub const MAX_DELAY: Span = Span::from_secs(2);
+
+/// In intervals: after so long no member follows the server any more from which another one has taken over.
+pub(crate) const TAKEN_OVER_FOR: i64 = 4;
 
 /// For so many rounds a server that follows sends no corrections: long enough to learn the members'
 /// frequency.

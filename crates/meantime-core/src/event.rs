@@ -7,6 +7,9 @@ use crate::consensus::Weight;
 use crate::peer::ClientsChange;
 pub use crate::peer::Peer;
 use crate::reference::{NoReference, ReferenceAbsence, UtcState};
+use crate::roles::rank::Rank;
+use crate::roles::server_role::RoleChange;
+use crate::roles::term::Term;
 use crate::time::{Correction, Frequency, Offset, Span};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
 
@@ -437,6 +440,10 @@ pub enum HoldoverReason {
     NoCorrections,
     /// The client refuses the server's corrections.
     CorrectionRefused,
+    /// The server's time contradicts what the client's clock has proved.
+    ServerDoubted,
+    /// Two other servers contradict the server and agree.
+    ServerDistrusted,
     /// Another client has registered with this node's name and key.
     Replaced,
 }
@@ -488,6 +495,8 @@ impl fmt::Display for HoldoverReason {
             HoldoverReason::Banned => "the server's operator has banned this client",
             HoldoverReason::NoCorrections => "the server sends no corrections",
             HoldoverReason::CorrectionRefused => "the server's corrections are refused",
+            HoldoverReason::ServerDoubted => "the server's time contradicts what this clock has proved",
+            HoldoverReason::ServerDistrusted => "other servers contradict the server's time, and agree",
             HoldoverReason::Replaced => {
                 "another client has registered with this name and its key; give each node a name of its own"
             }
@@ -502,6 +511,19 @@ impl fmt::Display for UpstreamFault {
             UpstreamFault::TooManyLevels => "it is the last of six levels",
         })
     }
+}
+
+/// What a server of several reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplicaEvent {
+    /// What its client reports, which follows the active server.
+    Client(ClientEvent),
+    /// What its server reports.
+    Server(ServerEvent),
+    /// Its role or its term has changed.
+    Role(RoleChange),
+    /// It hands over to the server of this rank.
+    HandsOver(Rank),
 }
 
 /// What a relay reports.
@@ -553,6 +575,49 @@ pub enum ClientEvent {
         server: SocketAddr,
         /// The reason.
         reason: UpstreamFault,
+    },
+    /// Of several servers, the clock follows this one from now on.
+    Follows {
+        /// The server's address.
+        server: SocketAddr,
+        /// Its place in the list.
+        rank: Rank,
+        /// Its term.
+        term: Term,
+    },
+    /// A server has another list of servers than this node: what it states of its role does not count.
+    /// Reported once for each server.
+    ListDiffers {
+        /// The server's address.
+        server: SocketAddr,
+        /// Its place in this node's list.
+        own: Rank,
+        /// Its place in its own list.
+        rank: Rank,
+        /// The length of its own list.
+        servers: u8,
+    },
+    /// The time of the server that is followed contradicts what this clock has proved: it is not followed for
+    /// some rounds, while the opinions of other servers are awaited.
+    Doubts {
+        /// The server's place in the list.
+        rank: Rank,
+        /// The distance between the two intervals that should overlap.
+        gap: Span,
+    },
+    /// Two other servers, or another one and this node, contradict this server and agree: it is not followed.
+    Distrusts {
+        /// The server's address.
+        server: SocketAddr,
+        /// Its place in the list.
+        rank: Rank,
+    },
+    /// No two others contradict this server any more.
+    Trusts {
+        /// The server's address.
+        server: SocketAddr,
+        /// Its place in the list.
+        rank: Rank,
     },
     /// A correction was applied to the clock.
     Corrected {

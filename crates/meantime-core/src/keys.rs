@@ -33,6 +33,9 @@ impl<K> Keyring<K> {
         Keyring(keys)
     }
 
+    /// A ring without keys.
+    pub const NONE: Keyring<K> = Keyring(Vec::new());
+
     /// Whether the ring has no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

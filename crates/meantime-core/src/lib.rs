@@ -16,11 +16,12 @@
 //! | [`server`] | the server: registration of clients, rounds of measurements, corrections |
 //! | [`client`] | the client: registering, answering probes, following corrections |
 //! | [`relay`] | a server that is also a client of another server |
+//! | [`replica`] | a server of several, active or standby |
 //! | [`node`] | the contract between a node and the program or simulator that drives it |
 //! | [`config`], [`keys`], [`plausible`], [`manual_adjustment`] | what an operator decides: limits, keys, plausible times, manual time adjustments |
 //! | [`reference`](mod@reference) | a time from outside of the cluster, as a node reads it |
 //! | [`relayed_time`] | a time that is given from another level of a tree of servers, and how a relay tells it |
-//! | [`roles`] | several servers: which of them is active, and which one a client follows; not used yet |
+//! | [`roles`] | several servers: which of them is active, and which one a client follows |
 //! | [`peer`] | clients, as an operator knows and names them |
 //! | [`event`], [`view`], [`counters`] | what a node reports: events, snapshots of its state, counts of datagrams |
 //! | [`coverage`] | which clocks the guarantee covers |
@@ -46,11 +47,13 @@ pub mod event;
 pub mod keys;
 pub mod manual_adjustment;
 pub mod node;
+mod pair;
 pub mod peer;
 pub mod plausible;
 pub mod reference;
 pub mod relay;
 pub mod relayed_time;
+pub mod replica;
 pub mod roles;
 pub mod saved_state;
 pub mod server;
@@ -64,10 +67,11 @@ pub use client::Client;
 pub use config::{ClientConfig, ServerConfig};
 pub use counters::{Counters, Fate};
 pub use coverage::Coverage;
-pub use event::{ClientEvent, RelayEvent, ServerEvent};
+pub use event::{ClientEvent, RelayEvent, ReplicaEvent, ServerEvent};
 pub use keys::{Keyring, MasterKeys, NodeKeys};
 pub use node::{Action, ClockReading, Node, Path, StampId, Transmit};
 pub use plausible::PlausibleTimes;
 pub use relay::Relay;
 pub use relayed_time::ExternalTime;
+pub use replica::Replica;
 pub use server::Server;

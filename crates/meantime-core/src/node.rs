@@ -4,6 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::counters::Counters;
 use crate::reference::{NoReference, ReferenceReading};
+use crate::roles::rank::Rank;
 use crate::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, Datagram, ManualAdjustment};
 
@@ -31,6 +32,7 @@ use crate::wire::{ClientState, ClusterId, Datagram, ManualAdjustment};
 /// ```
 /// use std::net::SocketAddr;
 ///
+/// use meantime_core::roles::rank::Rank;
 /// use meantime_core::time::{Monotonic, Now, Raw};
 /// use meantime_core::{Action, Client, ClientConfig, ClientEvent, Node, Path};
 /// use meantime_core::{Server, ServerConfig, ServerEvent};
@@ -49,8 +51,8 @@ use crate::wire::{ClientState, ClusterId, Datagram, ManualAdjustment};
 /// let mut client = Client::new(ClientConfig::default(), [2; 32], now);
 ///
 /// // The client does not resolve names itself.
-/// assert_eq!(client.poll_action(), Some(Action::Resolve));
-/// client.handle_resolved(now, Some(server_address));
+/// assert_eq!(client.poll_action(), Some(Action::Resolve(Rank::FIRST)));
+/// client.handle_resolved(now, Rank::FIRST, Some(server_address));
 ///
 /// // Register and Challenge; Register with the cookie and Welcome.
 /// for _ in 0..2 {
@@ -96,9 +98,23 @@ pub trait Node {
     /// The process is about to end: the next `poll_transmit`s return Leave datagrams.
     fn handle_shutdown(&mut self, now: Now);
 
-    /// The answer to [`Action::Resolve`]: the server's address; `None`: its name could not be resolved.
-    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
-        let _ = (now, server);
+    /// The process is to end: a node that others depend on hands over first. Returns whether it does; then
+    /// the caller goes on until [`is_handing_over`](Node::is_handing_over) says that it is done, and calls
+    /// [`handle_shutdown`](Node::handle_shutdown) then.
+    fn hand_over(&mut self, now: Now) -> bool {
+        let _ = now;
+        false
+    }
+
+    /// Whether a handover is under way.
+    fn is_handing_over(&self) -> bool {
+        false
+    }
+
+    /// The answer to [`Action::Resolve`]: the address of the server of this rank; `None`: its name could not
+    /// be resolved.
+    fn handle_resolved(&mut self, now: Now, rank: Rank, server: Option<SocketAddr>) {
+        let _ = (now, rank, server);
     }
 
     /// The answer to [`Action::ReadReference`]: what the machine's reference shows, or why it has none.
@@ -164,8 +180,8 @@ pub struct StampId(pub u64);
 /// What a node asks its caller to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Resolve the server's name (again), and call [`Node::handle_resolved`].
-    Resolve,
+    /// Resolve the name of the server of this rank (again), and call [`Node::handle_resolved`].
+    Resolve(Rank),
     /// Read the machine's reference at once, and call [`Node::handle_reference`]. Only a node that is
     /// configured to offer one asks for that.
     ReadReference,

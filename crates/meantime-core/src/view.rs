@@ -16,6 +16,9 @@ use super::event::{
 };
 use crate::peer::ClientSelector;
 use crate::reference::{MissingReason, ReferenceStanding, UtcState};
+use crate::roles::rank::Rank;
+use crate::roles::server_role::Quorum;
+use crate::roles::statement::ServerStatement;
 use crate::time::{Correction, Frequency, Offset, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name};
 
@@ -251,6 +254,48 @@ pub struct ClientView {
     /// Why it is in holdover, if it is.
     pub holdover: Option<HoldoverReason>,
     /// How long ago the last valid datagram of the server came; `None`: not registered.
+    pub heard_ago: Option<Span>,
+    /// All servers of the list but the client's own; empty: there is one only.
+    pub servers: Vec<ListedServerView>,
+}
+
+/// The role of a server of several, and what it knows of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaView {
+    /// Its place in the list.
+    pub rank: Rank,
+    /// The length of the list.
+    pub servers: u8,
+    /// How many of the members it must hear to be active.
+    pub quorum: Quorum,
+    /// What it states.
+    pub statement: ServerStatement,
+    /// How many members it hears that have all servers, the servers among them.
+    pub members: u32,
+    /// How many there were at most in the last minutes in which it was active or followed an active server.
+    pub known_members: u32,
+    /// How many standby servers follow it, if it is active.
+    pub standbys: usize,
+    /// The other servers.
+    pub others: Vec<ListedServerView>,
+}
+
+/// A server of several, as a client knows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ListedServerView {
+    /// Its place in the list.
+    pub rank: Rank,
+    /// Its address, if that is known.
+    pub address: Option<SocketAddr>,
+    /// Whether the client is registered with it.
+    pub registered: bool,
+    /// What it has stated of its role; `None`: nothing lately.
+    pub stated: Option<ServerStatement>,
+    /// Whether the client's clock follows it.
+    pub followed: bool,
+    /// Whether two others contradict it.
+    pub distrusted: bool,
+    /// How long ago the last valid datagram of it came; `None`: not registered.
     pub heard_ago: Option<Span>,
 }
 

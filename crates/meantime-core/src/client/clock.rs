@@ -12,6 +12,7 @@ use super::announced_adjustment::AdjustmentAwareness;
 use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::frequency_trial::ClientDiscipline;
 use super::limits::{Limits, ProposedCorrection, Refused};
+use super::opinion::Opinion;
 use super::outbox::Outbox;
 use super::published_clock::{PublishedClock, ToldTime};
 use super::rate_follower::RateFollower;
@@ -20,6 +21,7 @@ use crate::estimation::discipline::{BurstOutcome, OutlierLimit};
 use crate::estimation::exchange::Exchange;
 use crate::estimation::kalman::Estimate;
 use crate::event::{Adjustment, HoldoverReason, Refusal};
+use crate::relayed_time::ExternalTime;
 use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use crate::view::{CorrectionView, RefusalView};
 use crate::wire::{ClientState, ClusterId, Header, ManualAdjustment, SessionId, Welcome};
@@ -169,6 +171,33 @@ impl MemberClock {
         self.bound.rho(self.discipline.estimate(raw).map(|known| known.frequency_error))
     }
 
+    /// The server of this machine is active, and shows this time: so does the clock.
+    pub(super) fn carry(&mut self, raw: Raw, time: &ExternalTime) {
+        self.published.carry(raw, time);
+        let (phase, frequency) = (time.phase_at(raw), time.frequency);
+        match time.bound {
+            Some(_) => self.bound.carry(raw, phase, frequency),
+            None => self.bound.forget(),
+        }
+        self.bound.learn(time.frequency_error);
+        let error = time.frequency_error.ratio().max(CARRIED_FREQUENCY_ERROR.ratio());
+        let error = Frequency::from_ratio(error);
+        self.discipline = ClientDiscipline::with_clock(raw, (phase, SUCCESSOR_ERROR), (frequency, error));
+        self.refused = None;
+    }
+
+    /// What the clock has proved of the time of its server's scale; `None`: nothing.
+    pub(super) fn proved(&self, raw: Raw) -> Option<Opinion> {
+        let (low, high) =
+            self.bound.proved(raw, self.rho(raw)).filter(|_| self.published.has_cluster_time())?;
+        Some(Opinion::new(raw, low, high))
+    }
+
+    /// An opinion when the oscillator reads `raw`.
+    pub(super) fn carry_opinion(&self, opinion: &Opinion, raw: Raw) -> Opinion {
+        opinion.aged(raw, self.published.frequency(), self.rho(raw))
+    }
+
     /// Ends synchronization.
     pub(super) fn enter_holdover(&mut self, reason: HoldoverReason, outbox: &mut Outbox) {
         if self.published.enter_holdover(reason) {
@@ -253,13 +282,6 @@ impl MemberClock {
         self.rate.accept(now.mono, header, rate);
         self.change_rate(now.raw, change, interval);
         Ok(())
-    }
-
-    /// The cumulative rate command of a server that the clock does not follow: later changes count from here.
-    pub(super) fn pass_over_rate(&mut self, now: Now, header: &Header, rate: Frequency) {
-        if self.rate.change(now.mono, header, rate).is_some() {
-            self.rate.accept(now.mono, header, rate);
-        }
     }
 
     /// Why a change of the cluster's rate is refused, if it is.
@@ -471,5 +493,9 @@ impl MemberClock {
 
 /// The frequency error of a clock whose frequency is unknown: no working oscillator is farther off.
 pub(super) const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(500.0);
+/// How far the time of a server that takes over may be from the one before, one standard deviation.
+const SUCCESSOR_ERROR: Span = Span::from_micros(20);
+/// A server knows the rate that its members will follow no better than this, one standard deviation.
+const CARRIED_FREQUENCY_ERROR: Frequency = Frequency::from_ppm(0.05);
 /// Refusals for the same reason are reported once in this time.
 const REFUSAL_REPORT_INTERVAL: Span = Span::from_secs(60);

@@ -53,6 +53,15 @@ impl ClientDiscipline {
         ClientDiscipline { followed: Discipline::with_frequency(saved, error), trial: Some(trial) }
     }
 
+    /// A discipline that knows the clock already ([`Discipline::with_clock`]).
+    pub(super) fn with_clock(
+        at: Raw,
+        phase: (Span, Span),
+        frequency: (Frequency, Frequency),
+    ) -> ClientDiscipline {
+        ClientDiscipline { followed: Discipline::with_clock(at, phase, frequency), trial: None }
+    }
+
     /// Updates from the exchanges of a burst, as [`Discipline::update`] does. If they refute the saved
     /// frequency, the outcome is a restart.
     pub(super) fn update(

@@ -1,25 +1,31 @@
 //! A client that has a session: it answers probes, follows corrections, and keeps the session alive.
 
 use rand::Rng;
-use rand_chacha::ChaCha12Rng;
 
 use super::clock::MemberClock;
 use super::correction::{BoundUpdate, Continuity, NotFollowed, ReceivedCorrection};
 use super::liveness::Liveness;
+use super::opinion::Opinion;
 use super::outbox::{Outbox, PendingReport, QueuedDatagram};
 use super::published_clock::ToldTime;
 use super::replay_window::ReplayWindow;
 use super::report_history::MeasuredBurst;
 use super::reporter::Reporter;
 use super::server_time::{AdjustmentCheck, ServerTime};
+use super::shared::Shared;
+use crate::config::TAKEN_OVER_FOR;
 use crate::estimation::bound::SteeringPace;
+use crate::estimation::discipline::OutlierLimit;
 use crate::event::HoldoverReason;
-use crate::time::{Correction, Monotonic, Now, Raw, Span};
+use crate::roles::statement::{Role, ServerStatement, Service};
+use crate::roles::term::Term;
+use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
     Body, ClientState, ClusterId, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Label, Leave,
-    LeaveReason, Message, Name, Probe, RejectReason, RelayedTime, Report, SessionId, Welcome,
+    LeaveReason, Message, Name, Probe, RejectReason, RelayedTime, Report, RoleMessage, SessionId, Welcome,
+    is_newer,
 };
-use crate::{ClientConfig, Fate, StampId};
+use crate::{ClientConfig, ClientEvent, Fate, StampId};
 
 /// A session with a server.
 #[derive(Debug)]
@@ -41,8 +47,53 @@ pub(super) struct Joined {
     proved: bool,
     /// The label of this machine, until the server has it.
     label: Option<Label>,
-    /// Whether the clock follows this server.
-    followed: bool,
+    following: ServerFollowing,
+    /// The terms of the session, with the newest rate command, as the clock needs them when it begins to
+    /// follow this server.
+    terms: SessionTerms,
+    /// What the server has stated last of its role, when, and the number of that datagram.
+    stated: Option<(Monotonic, RoleMessage, u32)>,
+    /// The term in which the server was last served as a standby server: its time is that of this term.
+    stood_by: Term,
+    /// What the last exchanges show of the cluster's time.
+    opinion: Option<Opinion>,
+    /// Since when the server's time contradicts what the clock has proved, and is not followed.
+    doubted: Option<Now>,
+}
+
+/// Whether the clock follows a server, and since when. It outlives a session: what a server has to continue
+/// is the time of its term.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ServerFollowing {
+    /// When this server was chosen to be followed; `None`: it is not.
+    since: Option<Monotonic>,
+    /// Whether something speaks against it for the moment.
+    withheld: bool,
+    /// Whether the clock has followed a correction since.
+    confirmed: bool,
+    /// Whether the server has been a standby server since.
+    stood_down: bool,
+}
+
+impl ServerFollowing {
+    /// The server was chosen now.
+    pub(super) fn begun(now: Monotonic) -> ServerFollowing {
+        ServerFollowing { since: Some(now), ..ServerFollowing::default() }
+    }
+
+    /// Whether the clock follows the server.
+    fn is_on(&self) -> bool {
+        self.since.is_some() && !self.withheld
+    }
+}
+
+/// The terms of a session, with the newest rate command.
+#[derive(Clone, Copy, Debug)]
+struct SessionTerms {
+    /// The server, the session, and the number of the datagram with the newest rate command.
+    header: Header,
+    /// The other terms, with the newest rate command.
+    welcome: Welcome,
 }
 
 /// Why a session ends.
@@ -87,6 +138,7 @@ impl Joined {
         header: &Header,
         welcome: &Welcome,
         config: &ClientConfig,
+        following: ServerFollowing,
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) -> Joined {
@@ -94,31 +146,125 @@ impl Joined {
         if header.key_id != KeyId::NONE {
             window.admit(header.sequence);
         }
-        let joined = Joined {
+        let mut liveness = Liveness::begin(welcome, now.mono);
+        if config.servers > 1 {
+            liveness.expect_statements(welcome.interval, now.mono);
+        }
+        let mut joined = Joined {
             id: header.session,
             interval: welcome.interval,
             key: header.key_id,
             window,
             sequence: 0,
-            liveness: Liveness::begin(welcome, now.mono),
+            liveness,
             reporter: Reporter::new(config),
             server_time: ServerTime::begin(welcome.cluster, clock),
             relayed: (!welcome.relay).then_some(RelayedTime::NONE),
             proved: false,
             label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
-            followed: true,
+            following: ServerFollowing::default(),
+            terms: SessionTerms { header: *header, welcome: *welcome },
+            stated: None,
+            stood_by: Term::NONE,
+            opinion: None,
+            doubted: None,
         };
-        clock.begin_session(now, header, welcome, outbox);
-        if !welcome.relay {
-            clock.leave_relay(now.raw);
+        if following.since.is_some() {
+            joined.begin_following(now, Term::NONE, clock, outbox);
+            joined.following = following;
         }
-        joined.server_time.note_adjustment(now.raw, header, clock);
         joined
     }
 
-    /// From now on the clock follows this server, or does not.
-    pub(super) fn set_followed(&mut self, followed: bool) {
-        self.followed = followed;
+    /// The clock follows this server from now on; until now it has followed that of the term `before`.
+    pub(super) fn begin_following(
+        &mut self,
+        now: Now,
+        before: Term,
+        clock: &mut MemberClock,
+        outbox: &mut Outbox,
+    ) {
+        let SessionTerms { header, welcome } = &self.terms;
+        self.following = ServerFollowing::begun(now.mono);
+        self.doubted = None;
+        self.liveness.note_corrected(now.mono);
+        self.server_time.begin_following(clock);
+        clock.begin_session(now, header, welcome, outbox);
+        if !welcome.relay {
+            let is_successor = !before.is_none() && self.stood_by == before;
+            // The successor continues the time of the server before, to within the bound that it states.
+            self.proved = is_successor && clock.follows_cluster(self.server_time.cluster());
+            let line = self.line(now.raw, clock).filter(|_| self.proved).unwrap_or(RelayedTime::NONE);
+            clock.change_server(now.raw, line);
+            self.relayed = Some(line);
+        }
+        self.server_time.note_adjustment(now.raw, header, clock);
+    }
+
+    /// The server that is followed has another term, and the clock has followed that of the term `before`
+    /// until now. If it was a standby server in between, its time is no continuation of its own.
+    pub(super) fn follow_term(
+        &mut self,
+        now: Now,
+        before: Term,
+        clock: &mut MemberClock,
+        outbox: &mut Outbox,
+    ) {
+        if self.following.stood_down {
+            self.begin_following(now, before, clock, outbox);
+        }
+    }
+
+    /// Whether the clock follows the server, and since when.
+    pub(super) fn following(&self) -> ServerFollowing {
+        self.following
+    }
+
+    /// How the time of a server of several stands to that of the server before: it is the same, to within the
+    /// bound that it states. `None`: it states nothing.
+    fn line(&self, raw: Raw, clock: &MemberClock) -> Option<RelayedTime> {
+        let (_, stated, _) = self.stated?;
+        let (cluster, at) = (self.server_time.cluster(), clock.published().scale_time(raw));
+        Some(match stated.bound {
+            Some(Span::ZERO) => RelayedTime::NONE,
+            bound => RelayedTime { cluster, at, bound, ..RelayedTime::NONE },
+        })
+    }
+
+    /// The clock is to follow this server no longer.
+    pub(super) fn end_following(&mut self) {
+        self.following = ServerFollowing::default();
+    }
+
+    /// Something speaks against following this server, or nothing does. A standby server is not followed.
+    pub(super) fn withhold_following(&mut self, withheld: bool) {
+        let is_standby = self.stated.is_some_and(|(_, stated, _)| stated.statement.role == Role::Standby);
+        self.following.withheld = withheld || is_standby;
+    }
+
+    /// What the server has stated last of its role, and when.
+    pub(super) fn stated(&self) -> Option<(Monotonic, RoleMessage)> {
+        self.stated.map(|(at, stated, _)| (at, stated))
+    }
+
+    /// That is not known to hold any more, and neither is the server's opinion.
+    pub(super) fn forget_statement(&mut self) {
+        (self.stated, self.opinion) = (None, None);
+    }
+
+    /// What the last exchanges show of the cluster's time.
+    pub(super) fn opinion(&self) -> Option<Opinion> {
+        self.opinion
+    }
+
+    /// Whether the server's time contradicts what the clock has proved, so that it is not followed for now.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.is_some()
+    }
+
+    /// Since when that is so, by the oscillator.
+    pub(super) fn doubted_since(&self) -> Option<Raw> {
+        self.doubted.map(|since| since.raw)
     }
 
     /// The number of this session.
@@ -149,7 +295,8 @@ impl Joined {
     /// When to call [`handle_timeout`](Joined::handle_timeout) next.
     pub(super) fn poll_timeout(&self, state: ClientState) -> Monotonic {
         let next = self.liveness.silent_at().min(self.liveness.heartbeat_at());
-        let holdover = self.liveness.holdover_at().filter(|_| state == ClientState::Synchronized);
+        let is_followed = self.following.since.is_some() && state == ClientState::Synchronized;
+        let holdover = self.liveness.holdover_at().filter(|_| is_followed);
         holdover.map_or(next, |at| at.min(next))
     }
 
@@ -160,34 +307,30 @@ impl Joined {
     pub(super) fn handle_timeout(
         &mut self,
         now: Now,
-        name: Name,
-        rng: &mut ChaCha12Rng,
-        clock: &mut MemberClock,
+        shared: &mut Shared,
         outbox: &mut Outbox,
     ) -> Result<(), SessionEnd> {
         if now.mono >= self.liveness.silent_at() {
             return Err(SessionEnd::ServerSilent);
         }
         if now.mono >= self.liveness.heartbeat_at() {
-            self.send_heartbeat(now, name, rng, outbox);
+            self.send_heartbeat(now, shared, outbox);
         }
-        if self.liveness.holdover_at().is_some_and(|at| now.mono >= at) {
-            clock.enter_holdover(HoldoverReason::NoCorrections, outbox);
+        let is_chosen = self.following.since.is_some();
+        if is_chosen && self.liveness.holdover_at().is_some_and(|at| now.mono >= at) {
+            shared.clock.enter_holdover(HoldoverReason::NoCorrections, outbox);
         }
         Ok(())
     }
 
     /// Sends a heartbeat, which the server is to answer.
-    pub(super) fn send_heartbeat(
-        &mut self,
-        now: Now,
-        name: Name,
-        rng: &mut ChaCha12Rng,
-        outbox: &mut Outbox,
-    ) {
-        let nonce = rng.next_u64();
+    pub(super) fn send_heartbeat(&mut self, now: Now, shared: &mut Shared, outbox: &mut Outbox) {
+        let (nonce, statement) = (shared.rng.next_u64(), shared.statement);
         self.liveness.note_heartbeat(now.mono, nonce);
-        outbox.send(Body::Heartbeat(Heartbeat { nonce, name }));
+        let wants_decisions = self.following.is_on() && shared.config.own_rank.is_some();
+        let decisions = wants_decisions.then(|| shared.decisions.progress(self.terms.header.sender));
+        let name = shared.heartbeat_name();
+        outbox.send(Body::Heartbeat(Heartbeat { nonce, name, statement, decisions }));
     }
 
     /// The process ends.
@@ -204,7 +347,7 @@ impl Joined {
         now: Now,
         received: Raw,
         message: &Message,
-        clock: &mut MemberClock,
+        shared: &mut Shared,
         outbox: &mut Outbox,
     ) -> Result<Fate, SessionEnd> {
         let header = &message.header;
@@ -227,19 +370,34 @@ impl Joined {
         if header.key_id != KeyId::NONE && !self.window.admit(header.sequence) {
             return Ok(Fate::Replayed);
         }
-        let moves_clock =
-            matches!(message.body, Body::Correction(_) | Body::RelayedTime(_) | Body::ManualAdjustment(_));
-        if moves_clock && !self.followed {
-            self.liveness.note_heard(now.mono);
-            return Ok(Fate::Unsolicited);
-        }
+        let clock = &mut shared.clock;
         Ok(match &message.body {
+            Body::Role(role) => self.handle_role(now, header, *role, clock, outbox),
+            Body::Correction(correction) if !self.following.is_on() => {
+                self.handle_opinion(now, header, correction, clock)
+            }
+            Body::RelayedTime(_) if !self.following.is_on() => {
+                self.liveness.note_heard(now.mono);
+                Fate::Unsolicited
+            }
+            Body::ManualAdjustment(manual) if !self.following.is_on() => {
+                self.liveness.note_heard(now.mono);
+                self.server_time.note_known_adjustment(manual, clock)
+            }
             Body::Probe(probe) => self.handle_probe(now, received, header, probe, clock, outbox),
             Body::Correction(correction) => self.handle_correction(now, header, correction, clock, outbox),
             Body::HeartbeatAck(heartbeat) => self.handle_heartbeat_ack(now, header, heartbeat),
             Body::ManualAdjustment(manual) => {
                 self.liveness.note_heard(now.mono);
                 self.server_time.handle_manual_adjustment(now, manual, clock, outbox)
+            }
+            Body::Decision(decision) => {
+                self.liveness.note_heard(now.mono);
+                let is_wanted = self.following.is_on() && shared.config.own_rank.is_some();
+                match is_wanted {
+                    true => shared.decisions.handle(header.sender, decision),
+                    false => Fate::Unsolicited,
+                }
             }
             Body::Leave(_) => return Err(SessionEnd::ServerLeft),
             Body::Label(label) => self.handle_label(now, *label),
@@ -269,17 +427,56 @@ impl Joined {
         if let Some(stamps) = probe.before {
             self.reporter.history_mut().complete(stamps);
         }
-        self.server_time.note_adjustment(now.raw, header, clock);
-        self.server_time.announce_adjustment(outbox);
-        if !self.followed {
-            clock.pass_over_rate(now, header, probe.rate);
-        } else if let Err(refused) = clock.follow_rate(now, header, probe.rate, self.interval) {
-            clock.refuse(now, header.round, Correction::default(), refused, outbox);
+        self.note_rate(header, probe.rate);
+        if self.following.is_on() {
+            self.server_time.note_adjustment(now.raw, header, clock);
+            self.server_time.announce_adjustment(outbox);
+            if let Err(refused) = clock.follow_rate(now, header, probe.rate, self.interval) {
+                clock.refuse(now, header.round, Correction::default(), refused, outbox);
+            }
         }
         let report = PendingReport { nonce: probe.nonce, round: header.round, t2 };
         outbox.datagrams.push_back(QueuedDatagram::Report(report));
         if let Some(label) = self.label {
             outbox.send(Body::Label(label));
+        }
+        Fate::Accepted
+    }
+
+    /// The newest rate command: a clock that follows this server later counts changes from it.
+    fn note_rate(&mut self, header: &Header, rate: Frequency) {
+        let SessionTerms { header: newest, welcome } = &mut self.terms;
+        if is_newer(header.sequence, newest.sequence) {
+            (newest.sequence, newest.flags, welcome.rate) = (header.sequence, header.flags, rate);
+        }
+    }
+
+    /// The server states its role. One that is followed states with it how far its time may be from that of
+    /// the server before.
+    fn handle_role(
+        &mut self,
+        now: Now,
+        header: &Header,
+        role: RoleMessage,
+        clock: &mut MemberClock,
+        outbox: &mut Outbox,
+    ) -> Fate {
+        if self.stated.is_some_and(|(_, _, sequence)| !is_newer(header.sequence, sequence)) {
+            return Fate::Superseded;
+        }
+        self.liveness.note_stated(now.mono);
+        self.stated = Some((now.mono, role, header.sequence));
+        let ServerStatement { role, term, service, .. } = role.statement;
+        self.following.stood_down |= role == Role::Standby;
+        if role == Role::Standby && service == Service::Served {
+            self.stood_by = term;
+        }
+        let is_relay = self.terms.welcome.relay;
+        let follows = self.following.is_on() && clock.follows_cluster(self.server_time.cluster());
+        let line = self.line(now.raw, clock).filter(|_| role == Role::Active && follows && !is_relay);
+        if let Some(line) = line.filter(|line| self.relayed != Some(*line)) {
+            self.relayed = Some(line);
+            clock.follow_relayed(now.raw, line, outbox);
         }
         Fate::Accepted
     }
@@ -374,6 +571,71 @@ impl Joined {
 
 /// Corrections.
 impl Joined {
+    /// A Correction of a server that the clock does not follow: it shows what that server holds for the
+    /// cluster's time.
+    fn handle_opinion(
+        &mut self,
+        now: Now,
+        header: &Header,
+        message: &CorrectionMessage,
+        clock: &MemberClock,
+    ) -> Fate {
+        self.liveness.note_heard(now.mono);
+        self.note_rate(header, message.rate);
+        if self.reporter.history().is_superseded(message.about) {
+            return Fate::Superseded;
+        }
+        if self.reporter.history().find(message.about).is_none() {
+            return Fate::Unsolicited;
+        }
+        let burst = self.reporter.take_burst(header.round, message, clock.usual_delay());
+        self.opinion = self.opinion_of(now, &burst).or(self.opinion);
+        Fate::Accepted
+    }
+
+    /// What the exchanges of a burst with a server of several show of the cluster's time. That of an active
+    /// server *is* the cluster's, whatever bound it states, but for a while after it has taken over.
+    fn opinion_of(&self, now: Now, burst: &MeasuredBurst) -> Option<Opinion> {
+        let (_, stated, _) = self.stated?;
+        let since = self.following.since;
+        let is_recent = since.is_some_and(|since| now.mono - since < self.interval.times(TAKEN_OVER_FOR));
+        let is_exact = stated.statement.role == Role::Active && !is_recent;
+        let bound = if is_exact { Some(Span::ZERO) } else { stated.bound };
+        Opinion::of(self.reporter.proving(burst), bound?)
+    }
+
+    /// By how much the exchanges of a server of several that the clock follows contradict what the clock has
+    /// proved; zero: they do not.
+    fn contradiction(&mut self, now: Now, burst: &MeasuredBurst, clock: &MemberClock) -> Span {
+        self.opinion = self.opinion_of(now, burst).or(self.opinion);
+        let new = self.opinion.filter(|opinion| burst.exchanges.iter().any(|it| opinion.is_of(it)));
+        let both = new.zip(clock.proved(now.raw));
+        both.map_or(Span::ZERO, |(stated, proved)| clock.carry_opinion(&stated, now.raw).gap(&proved))
+    }
+
+    /// Whether a time that contradicts what the clock has proved is not followed for now: for some intervals,
+    /// in which other servers' opinions come.
+    fn doubts(&mut self, now: Now, gap: Span, clock: &mut MemberClock, outbox: &mut Outbox) -> bool {
+        let is_known = self.following.confirmed || self.proved;
+        let Some((_, stated, _)) = self.stated.filter(|_| is_known && !self.server_time.is_new_cluster())
+        else {
+            return false;
+        };
+        if gap == Span::ZERO {
+            self.doubted = None;
+            return false;
+        }
+        let since = *self.doubted.get_or_insert_with(|| {
+            outbox.report(ClientEvent::Doubts { rank: stated.rank, gap });
+            now
+        });
+        if now.mono - since.mono >= self.interval.times(DOUBTED_FOR) {
+            return false;
+        }
+        clock.enter_holdover(HoldoverReason::ServerDoubted, outbox);
+        true
+    }
+
     /// "At your report `about`, your clock was off by so much."
     fn handle_correction(
         &mut self,
@@ -410,7 +672,17 @@ impl Joined {
     ) -> Fate {
         let Some(told) = self.told() else { return Fate::Accepted };
         let burst = self.reporter.take_burst(header.round, message, clock.usual_delay());
-        let outlier_limit = self.server_time.outlier_limit(message.verdict);
+        let gap = self.contradiction(now, &burst, clock);
+        if self.doubts(now, gap, clock, outbox) {
+            return Fate::Accepted;
+        }
+        // Another server that the clock has begun to follow may keep another time: two parts of a cluster
+        // have met, say.
+        let is_other_time = gap > Span::ZERO && !self.following.confirmed && !self.proved;
+        let outlier_limit = match is_other_time {
+            true => OutlierLimit::None,
+            false => self.server_time.outlier_limit(message.verdict),
+        };
         if let Err(refused) = clock.follow_rate(now, header, message.rate, self.interval) {
             clock.refuse(now, header.round, message.correction, refused, outbox);
             return Fate::Accepted;
@@ -429,6 +701,8 @@ impl Joined {
             Ok(()) => {
                 self.liveness.note_corrected(now.mono);
                 self.server_time.note_followed();
+                self.following.confirmed = true;
+                self.doubted = None;
             }
             Err(NotFollowed::Outlier) => self.liveness.note_corrected(now.mono),
             Err(NotFollowed::Refused(refused)) => {
@@ -460,3 +734,8 @@ impl Joined {
         clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
 }
+
+/// For so many intervals a time that contradicts what the clock has proved is not followed: standby servers
+/// measure a client in every sixth round. After that it is: if no two others contradict it, the clock itself
+/// was wrong.
+const DOUBTED_FOR: i64 = 10;

@@ -18,6 +18,30 @@ pub(super) struct Liveness {
     corrected: Monotonic,
     /// The nonce of the heartbeat that waits for an answer.
     nonce: Option<u64>,
+    /// When the server has stated its role last, if the client has several servers.
+    stated: Option<Stated>,
+}
+
+/// When a server of several was heard to state its role, and asked to.
+#[derive(Clone, Copy, Debug)]
+struct Stated {
+    at: Monotonic,
+    asked: Monotonic,
+    /// From one of the server's rounds to the next.
+    interval: Span,
+}
+
+impl Stated {
+    /// When to ask again: once an interval; if the server has stated nothing for longer, several times.
+    fn ask_at(&self) -> Monotonic {
+        let overdue = self.at + self.interval.times(OVERDUE_FIFTHS).over(5);
+        let hurried = overdue.max(self.asked + self.interval.over(HURRIED));
+        // After twice the interval the server counts as lost, whatever else is asked.
+        match hurried < self.at + self.interval.times(2) {
+            true => hurried.min(self.asked + self.interval),
+            false => self.asked + self.interval,
+        }
+    }
 }
 
 impl Liveness {
@@ -30,7 +54,20 @@ impl Liveness {
             sent: now,
             corrected: now,
             nonce: None,
+            stated: None,
         }
+    }
+
+    /// The client has several servers: it asks each of them for its role once an interval.
+    pub(super) fn expect_statements(&mut self, interval: Span, now: Monotonic) {
+        let interval = interval.max(MIN_TIMEOUT);
+        self.stated = Some(Stated { at: now, asked: now, interval });
+    }
+
+    /// The server has stated its role.
+    pub(super) fn note_stated(&mut self, now: Monotonic) {
+        self.heard = now;
+        self.stated = self.stated.map(|stated| Stated { at: now, ..stated });
     }
 
     /// A valid datagram of the server came.
@@ -52,6 +89,7 @@ impl Liveness {
     pub(super) fn note_heartbeat(&mut self, now: Monotonic, nonce: u64) {
         self.nonce = Some(nonce);
         self.sent = now;
+        self.stated = self.stated.map(|stated| Stated { asked: now, ..stated });
     }
 
     /// A heartbeat with this nonce was answered. Returns whether an answer to it was expected.
@@ -86,7 +124,8 @@ impl Liveness {
 
     /// When a heartbeat is due unless a datagram is sent before.
     pub(super) fn heartbeat_at(&self) -> Monotonic {
-        self.sent + self.heartbeat
+        let usual = self.sent + self.heartbeat;
+        self.stated.map_or(usual, |stated| stated.ask_at().min(usual))
     }
 
     /// When holdover begins although the server answers, because it sends no corrections; `None`: it has not
@@ -104,3 +143,7 @@ impl Liveness {
 
 /// No server can make its clients wake up more often.
 const MIN_TIMEOUT: Span = Span::from_millis(10);
+/// A server that has stated nothing for six fifths of an interval is overdue, …
+const OVERDUE_FIFTHS: i64 = 6;
+/// … and is asked again after each eighth of an interval.
+const HURRIED: i64 = 8;

@@ -1,25 +1,34 @@
-//! The client: it registers with a server, answers probes, and follows the corrections of its clock.
+//! The client: it registers with its servers, answers their probes, and follows the corrections of one.
 //!
 //! | part | what it decides |
 //! |---|---|
+//! | `following` | which of several servers the clock follows |
+//! | `opinion` | which servers contradict the others |
+//! | `link` | nothing: it is the connection to one server, with its session and the datagrams that wait |
 //! | `registering` | when to ask for a session, and with which key and cookie |
 //! | `joined` | what each datagram of a session means; its parts are `liveness`, `replay_window`, `reporter` and `server_time` |
 //! | `ancestry` | whether a relay may follow its server |
 //! | `reference` | what to tell the server of this machine's reference |
 //! | `clock` | which corrections to follow, and whether to step or slew; its parts are `published_clock`, `frequency_trial`, `rate_follower` and `limits` |
+//! | `decisions` | nothing: it collects what an operator has decided, for a standby server |
 //! | `outbox` | nothing: it queues datagrams, actions and events |
+//! | `shared` | nothing: it is what all links work with |
 //!
-//! A client is registering or joined; its clock outlives both. The estimation of phase and frequency is the
-//! [discipline](crate::estimation::discipline)'s.
+//! A link is registering or joined; the client's clock outlives all sessions. The estimation of phase and
+//! frequency is the [discipline](crate::estimation::discipline)'s.
 
 mod ancestry;
 mod announced_adjustment;
 mod clock;
 mod correction;
+mod decisions;
+mod following;
 mod frequency_trial;
 mod joined;
 mod limits;
+mod link;
 mod liveness;
+mod opinion;
 mod outbox;
 mod published_clock;
 mod rate_follower;
@@ -29,8 +38,9 @@ mod replay_window;
 mod report_history;
 mod reporter;
 mod server_time;
+mod shared;
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use rand::{Rng, SeedableRng};
@@ -38,90 +48,82 @@ use rand_chacha::ChaCha12Rng;
 
 use self::ancestry::Ancestry;
 use self::clock::MemberClock;
-use self::joined::{Joined, SessionEnd};
-use self::outbox::{Outbox, PendingReport, QueuedDatagram};
+use self::decisions::CollectedDecisions;
+use self::following::Following;
+use self::joined::Joined;
+use self::link::Link;
 use self::reference::ReferenceOffer;
-use self::registering::Registering;
+use self::shared::Shared;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::relayed_time::ExternalTime;
-use crate::time::{Monotonic, Now, Raw, Span};
+use crate::roles::heard_servers::HeardServers;
+use crate::roles::rank::{Rank, ServerSet};
+use crate::roles::term::Term;
+use crate::time::{Monotonic, Now, Raw, Span, Timestamp};
 use crate::transmit_latency::MinTransmitLatency;
-use crate::view::{ClientView, ManualAdjustmentView};
-use crate::wire::{
-    Body, ClusterId, DecodeError, Direction, Flags, Header, KeyId, Kind, Lineage, Message, Name, NodeId,
-    Reject, RejectReason, RelayLead, SessionId, Welcome,
-};
+use crate::view::{ClientView, ListedServerView, ManualAdjustmentView};
+use crate::wire::{ClusterId, DecidedClients, Lineage, Name, NodeId, RelayLead, SessionId};
 use crate::{
     Action, ClientConfig, ClientEvent, ClockReading, Counters, Fate, Node, NodeKeys, Path, StampId, Transmit,
 };
 
-/// A node that registers with a server and follows cluster time; see [`Node`] for how to drive it.
+/// A node that registers with its servers and follows cluster time; see [`Node`] for how to drive it.
 #[derive(Debug)]
 pub struct Client {
-    config: ClientConfig,
-    node: NodeId,
-    rng: ChaCha12Rng,
-    server: Option<SocketAddr>,
-    membership: Membership,
-    clock: MemberClock,
+    shared: Shared,
+    /// In the order of the list; without the server that the client is part of.
+    links: Vec<Link>,
+    following: Following,
     reference: ReferenceOffer,
-    latency: MinTransmitLatency,
-    outbox: Outbox,
     counters: Counters,
-    /// What the nodes below need to be told a manual time adjustment.
-    relay_lead: Span,
-    ancestry: Ancestry,
-}
-
-/// Whether the client has a session.
-#[derive(Debug)]
-enum Membership {
-    /// It asks for one.
-    Registering(Registering),
-    /// It has one.
-    Joined(Box<Joined>),
 }
 
 impl Client {
-    /// A client that starts now. Its first action is to ask for the server's address. `seed` must be
+    /// A client that starts now. Its first actions are to ask for the servers' addresses. `seed` must be
     /// unpredictable where an attacker can send datagrams.
     pub fn new(config: ClientConfig, seed: [u8; 32], now: Now) -> Client {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let node = NodeId(rng.next_u64());
-        let membership = Membership::Registering(Registering::first(rng.next_u64(), config.name));
-        let mut outbox = Outbox::default();
-        outbox.resolve();
-        Client {
+        let mut shared = Shared {
             node,
             rng,
-            server: None,
-            membership,
             clock: MemberClock::new(&config, now),
-            reference: ReferenceOffer::new(config.offers_reference),
             latency: MinTransmitLatency::default(),
-            outbox,
-            counters: Counters::default(),
             relay_lead: Span::ZERO,
-            ancestry: Ancestry::default(),
+            statement: None,
+            decisions: CollectedDecisions::default(),
             config,
+        };
+        let ranks = (0..shared.config.servers.max(1)).filter_map(Rank::new);
+        let ranks = ranks.filter(|rank| Some(*rank) != shared.config.own_rank);
+        let ranks: Vec<Rank> = ranks.collect();
+        let mut links: Vec<Link> = ranks.into_iter().map(|rank| Link::new(rank, &mut shared)).collect();
+        let following = Following::new(now, &mut links, &mut shared);
+        Client {
+            links,
+            following,
+            reference: ReferenceOffer::new(shared.config.offers_reference),
+            counters: Counters::default(),
+            shared,
         }
     }
 
     /// The name that it gives itself.
     pub fn name(&self) -> Name {
-        self.config.name
+        self.shared.config.name
     }
 
     /// The cluster whose time its clock has; 0: none.
     pub fn cluster(&self) -> ClusterId {
-        self.clock.published().cluster()
+        self.shared.clock.published().cluster()
     }
 
-    /// The time that it follows, for the [`Server`](crate::Server) of a relay, which runs on the same machine
-    /// by the same oscillator: its estimate, in which nothing is slewed. `None`: it has no cluster time.
+    /// The time that it follows, for the [`Server`](crate::Server) of a relay, or of a standby server, which
+    /// runs on the same machine by the same oscillator: its estimate, in which nothing is slewed. `None`: it
+    /// has no cluster time.
     pub fn external_time(&self, now: Now) -> Option<ExternalTime> {
-        let known = self.clock.external_time(now.raw, self.joined().map(Joined::interval))?;
-        let bound = known.bound.filter(|_| RelayLead::covering(self.relay_lead).is_some());
+        let known = self.shared.clock.external_time(now.raw, self.joined().map(Joined::interval))?;
+        let bound = known.bound.filter(|_| RelayLead::covering(self.shared.relay_lead).is_some());
         Some(ExternalTime { bound, ..known })
     }
 
@@ -129,218 +131,127 @@ impl Client {
     /// they begin: [`Server::relay_lead`](crate::Server::relay_lead). If that is more than a datagram can
     /// say, [`external_time`](Client::external_time) has no bound.
     pub fn set_relay_lead(&mut self, lead: Span) {
-        self.relay_lead = lead;
+        self.shared.relay_lead = lead;
     }
 
     /// The client is part of a relay, whose server is this process: it follows no server that is below that
     /// server.
     pub fn serve(&mut self, server: NodeId) {
-        self.ancestry.serve(server);
+        self.links.iter_mut().for_each(|link| link.ancestry_mut().serve(server));
     }
 
     /// The servers that it follows, or has followed last, from the root of the tree down to its own;
     /// [`Lineage::NONE`]: it has not been told any.
     pub fn lineage(&self) -> Lineage {
-        self.ancestry.followed()
+        self.followed().map_or(Lineage::NONE, |link| link.ancestry().followed())
     }
 
-    /// Whether a datagram that may travel either way belongs to its session.
-    pub(crate) fn has_session(&self, session: SessionId) -> bool {
-        self.joined().is_some_and(|joined| joined.id() == session)
+    /// Whether a datagram from this address that may travel either way belongs to one of its sessions.
+    pub(crate) fn has_session(&self, peer: SocketAddr, session: SessionId) -> bool {
+        self.link_to(peer).is_some_and(|link| link.has_session(session))
     }
 
-    /// Where it registers; `None`: not known yet.
-    pub(crate) fn server(&self) -> Option<SocketAddr> {
-        self.server
+    /// Whether it registers with a server at this address.
+    pub(crate) fn has_server(&self, peer: SocketAddr) -> bool {
+        self.link_to(peer).is_some()
     }
 
     /// A snapshot of its state now, without its clock's reading ([`Node::read`]).
     pub fn view(&self, now: Now) -> ClientView {
-        let joined = self.joined();
-        let published = self.clock.published();
-        let base = published.base_time(now.raw);
+        let (followed, joined) = (self.followed(), self.joined());
+        let clock = &self.shared.clock;
+        let published = clock.published();
+        let ancestry = followed.map(Link::ancestry).filter(|_| joined.is_some());
         ClientView {
-            server: self.server,
+            server: followed.and_then(Link::server),
             registered: joined.is_some(),
-            server_level: joined.and_then(|_| self.ancestry.server_level()),
-            upstream_fault: joined.and_then(|_| self.ancestry.fault()),
+            server_level: ancestry.and_then(Ancestry::server_level),
+            upstream_fault: ancestry.and_then(Ancestry::fault),
             cluster: published.cluster(),
             interval: joined.map(Joined::interval),
-            manual_adjustment: ManualAdjustmentView::of(published.manual(), base),
+            manual_adjustment: ManualAdjustmentView::of(published.manual(), published.base_time(now.raw)),
             server_undecided: joined.map(Joined::is_server_undecided),
-            refused: self.clock.last_refusal(now.mono),
-            last_correction: self.clock.last_correction(now.mono),
+            refused: clock.last_refusal(now.mono),
+            last_correction: clock.last_correction(now.mono),
             holdover: published.holdover(),
             heard_ago: joined.map(|joined| now.mono - joined.liveness().heard()),
+            servers: self.following.view(now, &self.links),
         }
     }
 
-    /// Replaces the keys. A heartbeat finds out whether the server has the newest.
-    pub fn set_keys(&mut self, now: Now, keys: NodeKeys) {
-        self.config.keys = keys;
-        let name = self.heartbeat_name();
-        if let Membership::Joined(joined) = &mut self.membership {
-            joined.send_heartbeat(now, name, &mut self.rng, &mut self.outbox);
+    /// Replaces the keys: those of each server, or one ring for all. Heartbeats find out whether the servers
+    /// have the newest.
+    pub fn set_keys(&mut self, now: Now, keys: Vec<NodeKeys>) {
+        self.shared.config.keys = keys;
+        for link in &mut self.links {
+            link.send_heartbeat(now, &mut self.shared);
         }
     }
 
+    /// What the other servers have stated lately of their roles, to the server that the client is part of.
+    pub(crate) fn heard(&self, now: Now) -> HeardServers {
+        following::heard(now.mono, &self.links, self.shared.config.servers)
+    }
+
+    /// The servers that two others contradict, perhaps that of the client itself among them.
+    pub(crate) fn distrusted(&self) -> ServerSet {
+        self.following.distrusted()
+    }
+
+    /// The other servers that are heard and state that they carry the cluster's time.
+    pub(crate) fn with_time(&self, now: Now) -> ServerSet {
+        following::with_time(now.mono, &self.links, self.shared.config.servers)
+    }
+
+    /// What the operator of the active server has decided about clients, if all of that has come anew.
+    pub(crate) fn take_decisions(&mut self) -> Option<Vec<DecidedClients>> {
+        self.shared.decisions.take()
+    }
+
+    /// The addresses of the servers of the list but the client's own, as far as they are known.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.links.iter().filter_map(Link::server).collect()
+    }
+
+    /// The servers of the list but the client's own, as the client knows them.
+    pub(crate) fn servers(&self, now: Now) -> Vec<ListedServerView> {
+        self.following.view(now, &self.links)
+    }
+
+    /// The role of the server that the client is part of is that of this term now: the clock follows the
+    /// server of this rank in it, or none.
+    pub(crate) fn set_role(&mut self, now: Now, term: Term, followed: Option<Rank>) {
+        self.following.set_role(now, (term, followed), &mut self.links, &mut self.shared);
+    }
+
+    /// The process has been stopped for so long that no statement of a server is known to hold.
+    pub(crate) fn forget_statements(&mut self) {
+        self.links.iter_mut().for_each(Link::forget_statement);
+    }
+
+    /// The server that the client is part of is active, and carries this time: the client's clock shows it.
+    pub(crate) fn carry(&mut self, now: Now, time: &ExternalTime) {
+        self.shared.clock.carry(now.raw, time);
+    }
+
+    /// What its clock shows, without the manual time adjustment.
+    pub(crate) fn base_time(&self, raw: Raw) -> Timestamp {
+        self.shared.clock.published().base_time(raw)
+    }
+
+    fn link_to(&self, peer: SocketAddr) -> Option<&Link> {
+        self.links.iter().find(|link| link.server() == Some(peer))
+    }
+
+    /// The link to the server that the clock follows.
+    fn followed(&self) -> Option<&Link> {
+        let followed = self.following.followed()?;
+        self.links.iter().find(|link| link.rank() == followed)
+    }
+
+    /// The session with the server that the clock follows.
     fn joined(&self) -> Option<&Joined> {
-        match &self.membership {
-            Membership::Joined(joined) => Some(joined),
-            Membership::Registering(_) => None,
-        }
-    }
-
-    /// Heartbeats carry the name where keys are in use: the server finds the key by it.
-    fn heartbeat_name(&self) -> Name {
-        if self.config.keys.is_empty() { Name::default() } else { self.config.name }
-    }
-
-    /// The cluster that a registration states: the one whose time the clock has now; 0: none.
-    fn stated_cluster(&self) -> ClusterId {
-        let published = self.clock.published();
-        if published.has_cluster_time() { published.cluster() } else { ClusterId::default() }
-    }
-}
-
-/// Joining and leaving.
-impl Client {
-    /// The server accepts the registration.
-    fn join(&mut self, now: Now, server: SocketAddr, header: &Header, welcome: &Welcome) {
-        let joined = Joined::begin(now, header, welcome, &self.config, &mut self.clock, &mut self.outbox);
-        self.membership = Membership::Joined(Box::new(joined));
-        self.ancestry.begin(header.sender, welcome.relay);
-        let (cluster, interval) = (welcome.cluster, welcome.interval);
-        self.outbox.report(ClientEvent::Registered { server, cluster, interval });
-    }
-
-    /// The session is over: the client asks for a new one, at once unless the server has left
-    /// or has banned it.
-    fn leave(&mut self, now: Now, end: SessionEnd, heartbeat: Span) {
-        if let Some(reason) = end.holdover() {
-            self.clock.enter_holdover(reason, &mut self.outbox);
-        }
-        let mut registering = Registering::again(self.rng.next_u64(), self.config.name, heartbeat);
-        self.outbox.datagrams.clear();
-        match end {
-            SessionEnd::ServerLeft | SessionEnd::Banned => registering.wait(now, &mut self.rng),
-            SessionEnd::Replaced | SessionEnd::NotFollowed => {
-                registering.wait_long(now, &mut self.rng);
-            }
-            _ => self.outbox.resolve(),
-        }
-        self.membership = Membership::Registering(registering);
-    }
-}
-
-/// Receiving.
-impl Client {
-    /// Whether a datagram has the tag that it must have: none where there are no keys, else one that a server
-    /// made with this node's key.
-    fn is_authentic(&self, header: &Header, datagram: &[u8]) -> bool {
-        if self.config.keys.is_empty() {
-            return header.key_id == KeyId::NONE;
-        }
-        let key = self.config.keys.find(header.key_id);
-        let datagram = datagram.try_into().ok();
-        key.zip(datagram).is_some_and(|(key, datagram)| key.verify(Direction::ToClient, datagram))
-    }
-
-    fn receive(&mut self, now: Now, received: Raw, server: SocketAddr, message: &Message) -> Fate {
-        let cluster = self.stated_cluster();
-        let header = &message.header;
-        let (rng, clock, outbox) = (&mut self.rng, &mut self.clock, &mut self.outbox);
-        match &mut self.membership {
-            Membership::Registering(registering) => match &message.body {
-                Body::Challenge(challenge) => {
-                    registering.handle_challenge(now, header, challenge, cluster, rng, outbox)
-                }
-                Body::Welcome(welcome) if registering.accepts(header, welcome) => {
-                    self.join(now, server, header, welcome);
-                    Fate::Accepted
-                }
-                Body::Welcome(_) => Fate::Unsolicited,
-                Body::Reject(reject) => registering.handle_reject(server, reject, outbox),
-                _ => Fate::Session,
-            },
-            Membership::Joined(joined) => {
-                joined.set_followed(self.ancestry.may_follow());
-                match joined.handle_message(now, received, message, clock, outbox) {
-                    Ok(fate) => {
-                        self.reference.after(message, fate, outbox);
-                        let has_recovered = self.ancestry.after(now.mono, message, fate, server, outbox);
-                        let patience = joined.interval().times(MAX_REFUSED_ROUNDS);
-                        // The clock has not followed the rate of this session: what follows it is another.
-                        let heartbeat = joined.liveness().heartbeat();
-                        if has_recovered {
-                            self.leave(now, SessionEnd::FollowedAgain, heartbeat);
-                        } else if self.ancestry.has_fault_for(now.mono, patience) {
-                            self.leave(now, SessionEnd::NotFollowed, heartbeat);
-                        }
-                        fate
-                    }
-                    Err(end) => {
-                        let heartbeat = joined.liveness().heartbeat();
-                        self.leave(now, end, heartbeat);
-                        Fate::Accepted
-                    }
-                }
-            }
-        }
-    }
-
-    /// A datagram of another protocol version: if it is a Reject, the server does not speak this version.
-    fn receive_other_version(&mut self, server: SocketAddr, kind: u8, version: u8, nonce: u64) {
-        // A client with keys does not believe what it cannot verify.
-        if kind == Kind::Reject as u8
-            && self.config.keys.is_empty()
-            && let Membership::Registering(registering) = &mut self.membership
-        {
-            let reject = Reject { nonce, reason: RejectReason::Version, version };
-            registering.handle_reject(server, &reject, &mut self.outbox);
-        }
-    }
-}
-
-/// Sending.
-impl Client {
-    /// The key that a datagram is tagged with: heartbeats try the newest.
-    fn key_for(&self, body: &Body) -> KeyId {
-        let keys = &self.config.keys;
-        match (&self.membership, body) {
-            (_, Body::Heartbeat(_)) => keys.newest(),
-            (Membership::Joined(joined), _) => keys.or_newest(joined.key()),
-            (Membership::Registering(registering), _) => keys.or_newest(registering.key()),
-        }
-    }
-
-    /// Writes the answer to a probe.
-    fn transmit_report(&mut self, now: Now, pending: PendingReport) -> Option<Transmit> {
-        // The report departs a little later than now, and states that time as well as it can be known.
-        let t3 = now.raw + self.latency.expected();
-        let (stamp, report) = match &mut self.membership {
-            Membership::Joined(joined) => joined.write_report(now, pending, t3, &self.clock)?,
-            Membership::Registering(_) => return None,
-        };
-        let transmit = self.transmit(now, pending.round, Body::Report(report))?;
-        Some(Transmit { stamp: Some(stamp), ..transmit })
-    }
-
-    /// Writes the next datagram to the server.
-    fn transmit(&mut self, now: Now, round: u32, body: Body) -> Option<Transmit> {
-        let peer = self.server?;
-        let key_id = self.key_for(&body);
-        let relay_lead = RelayLead::covering(self.relay_lead).unwrap_or(RelayLead::LONGEST);
-        let flags = Flags { state: self.clock.published().state(), relay_lead, ..Flags::default() };
-        let mut header = Header { flags, key_id, sender: self.node, round, ..Header::default() };
-        if let Membership::Joined(joined) = &mut self.membership {
-            joined.write_header(now.mono, &mut header);
-        }
-        let mut datagram = Message { header, body }.encode();
-        if let Some(key) = self.config.keys.find(key_id) {
-            key.sign(Direction::ToServer, &mut datagram);
-        }
-        Some(Transmit { path: Path { peer, local: None }, datagram, stamp: None })
+        self.followed().and_then(Link::joined)
     }
 }
 
@@ -352,26 +263,20 @@ impl Node for Client {
     }
 
     fn handle_received(&mut self, now: Now, received: Raw, path: Path, datagram: &[u8]) {
-        let fate = match Message::decode(datagram) {
-            _ if self.server != Some(path.peer) => Fate::UnknownAddress,
-            Ok(message) if !self.is_authentic(&message.header, datagram) => Fate::Tag,
-            Ok(message) => self.receive(now, received, path.peer, &message),
-            Err(DecodeError::Length(_)) => Fate::Length,
-            Err(DecodeError::Magic) => Fate::Magic,
-            Err(DecodeError::Version { version, kind, nonce, .. }) => {
-                self.receive_other_version(path.peer, kind, version, nonce);
-                Fate::Version
-            }
-            Err(DecodeError::Kind(_) | DecodeError::Field(_)) => Fate::Malformed,
-        };
+        let link = self.links.iter_mut().find(|link| link.server() == Some(path.peer));
+        let fate = link.map_or(Fate::UnknownAddress, |link| {
+            link.handle_received(now, received, datagram, &mut self.reference, &mut self.shared)
+        });
         self.counters.count(fate);
+        if fate == Fate::Accepted {
+            self.following.update(now, &mut self.links, &mut self.shared);
+        }
     }
 
     fn handle_transmitted(&mut self, id: StampId, raw: Raw) {
-        if let Membership::Joined(joined) = &mut self.membership
-            && let Some(latency) = joined.handle_transmitted(id, raw)
-        {
-            self.latency.learn(latency);
+        let (place, number) = ((id.0 >> LINK_SHIFT) as usize, id.0 & (u64::MAX >> LINK_SHIFT));
+        if let Some(link) = self.links.get_mut(place) {
+            link.handle_transmitted(StampId(number), raw, &mut self.shared);
         }
     }
 
@@ -380,77 +285,68 @@ impl Node for Client {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        let name = self.heartbeat_name();
-        match &mut self.membership {
-            Membership::Registering(registering) => registering.handle_timeout(now, &mut self.outbox),
-            Membership::Joined(joined) => {
-                let (rng, clock, outbox) = (&mut self.rng, &mut self.clock, &mut self.outbox);
-                if let Err(end) = joined.handle_timeout(now, name, rng, clock, outbox) {
-                    let heartbeat = joined.liveness().heartbeat();
-                    self.leave(now, end, heartbeat);
-                }
+        for link in &mut self.links {
+            if link.poll_timeout(&self.shared).is_some_and(|deadline| deadline <= now.mono) {
+                link.handle_timeout(now, &mut self.shared);
             }
         }
+        self.following.update(now, &mut self.links, &mut self.shared);
     }
 
     fn handle_shutdown(&mut self, _now: Now) {
-        if let Membership::Joined(joined) = &self.membership {
-            joined.handle_shutdown(&mut self.outbox);
-        }
+        self.links.iter_mut().for_each(Link::handle_shutdown);
     }
 
-    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
-        let cluster = self.stated_cluster();
-        // An answer may come when a session with the address before has begun: that goes on.
-        if let Membership::Registering(registering) = &mut self.membership {
-            self.server = server.or(self.server);
-            let (rng, outbox) = (&mut self.rng, &mut self.outbox);
-            registering.handle_resolved(now, server, &self.config.keys, cluster, rng, outbox);
+    fn handle_resolved(&mut self, now: Now, rank: Rank, server: Option<SocketAddr>) {
+        // Two names of one server are one place of the list too many: the first has the address.
+        let is_taken = server.is_some_and(|server| {
+            self.links.iter().any(|link| link.rank() != rank && link.server() == Some(server))
+        });
+        if let Some(link) = self.links.iter_mut().find(|link| link.rank() == rank) {
+            link.handle_resolved(now, server.filter(|_| !is_taken), &mut self.shared);
         }
     }
 
     fn handle_reference(&mut self, now: Now, reading: Result<ReferenceReading, NoReference>) {
-        let registered = self.joined().is_some();
-        self.reference.handle_reading(now, reading, self.clock.published(), registered, &mut self.outbox);
+        let followed = self.following.followed();
+        let Some(link) = self.links.iter_mut().find(|link| Some(link.rank()) == followed) else { return };
+        let (registered, clock) = (link.joined().is_some(), self.shared.clock.published());
+        self.reference.handle_reading(now, reading, clock, registered, &mut link.outbox);
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {
-        self.clock.suspend(now, slept, &mut self.outbox);
-        if let Some(heartbeat) = self.joined().map(|joined| joined.liveness().heartbeat()) {
-            self.leave(now, SessionEnd::Suspended, heartbeat);
+        self.shared.clock.suspend(now, slept, &mut self.following.outbox);
+        for link in &mut self.links {
+            link.handle_suspended(now, &mut self.shared);
         }
+        self.following.update(now, &mut self.links, &mut self.shared);
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
-        while let Some(queued) = self.outbox.datagrams.pop_front() {
-            let transmit = match queued {
-                QueuedDatagram::Ready(body) => self.transmit(now, 0, body),
-                QueuedDatagram::Report(pending) => self.transmit_report(now, pending),
-            };
-            if transmit.is_some() {
-                return transmit;
-            }
-        }
-        None
+        let (links, shared) = (&mut self.links, &mut self.shared);
+        links.iter_mut().enumerate().find_map(|(place, link)| {
+            let mut transmit = link.poll_transmit(now, shared)?;
+            transmit.stamp = transmit.stamp.map(|StampId(id)| StampId((place as u64) << LINK_SHIFT | id));
+            Some(transmit)
+        })
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.outbox.actions.pop_front()
+        self.links.iter_mut().find_map(|link| link.outbox.actions.pop_front())
     }
 
     fn poll_event(&mut self) -> Option<ClientEvent> {
-        self.outbox.events.pop_front()
+        let of_links = self.links.iter_mut().find_map(|link| link.outbox.events.pop_front());
+        of_links.or_else(|| self.following.outbox.events.pop_front())
     }
 
     fn poll_timeout(&self) -> Option<Monotonic> {
-        match &self.membership {
-            Membership::Registering(registering) => registering.poll_timeout(),
-            Membership::Joined(joined) => Some(joined.poll_timeout(self.clock.published().state())),
-        }
+        let links = self.links.iter().filter_map(|link| link.poll_timeout(&self.shared));
+        links.chain(self.following.poll_timeout(&self.links)).min()
     }
 
     fn read(&self, raw: Raw) -> ClockReading {
-        self.clock.read(raw, self.joined().map(Joined::interval))
+        self.shared.clock.read(raw, self.joined().map(Joined::interval))
     }
 
     fn counters(&self) -> &Counters {
@@ -458,6 +354,5 @@ impl Node for Client {
     }
 }
 
-/// After so many rounds a relay leaves a server that it may not follow, and tries the next address of the
-/// server's name.
-const MAX_REFUSED_ROUNDS: i64 = 8;
+/// Above the number of a report, which has 32 bits, its id has the place of the link.
+const LINK_SHIFT: u32 = 32;

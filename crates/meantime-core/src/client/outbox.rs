@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::roles::rank::Rank;
 use crate::time::Raw;
 use crate::wire::Body;
 use crate::{Action, ClientEvent};
@@ -46,7 +47,7 @@ impl Outbox {
     }
 
     /// Asks for the server's address to be resolved.
-    pub(super) fn resolve(&mut self) {
-        self.actions.push_back(Action::Resolve);
+    pub(super) fn resolve(&mut self, rank: Rank) {
+        self.actions.push_back(Action::Resolve(rank));
     }
 }

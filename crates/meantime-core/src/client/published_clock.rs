@@ -4,6 +4,7 @@
 use crate::estimation::kalman::Estimate;
 use crate::estimation::timescale::Timescale;
 use crate::event::{Adjustment, HoldoverReason};
+use crate::relayed_time::ExternalTime;
 use crate::time::{Frequency, Raw, Span, Timestamp};
 use crate::wire::{ClientState, ClusterId, ManualAdjustment, RelayedTime};
 
@@ -251,6 +252,15 @@ impl PublishedClock {
         self.scale.set(raw, phase, frequency, Adjustment::Step);
         self.scale.show(raw, relayed.scale_of(shown));
         (self.relayed, self.newer) = (relayed, None);
+    }
+
+    /// The clock shows this time, which the server of its machine carries.
+    pub(super) fn carry(&mut self, raw: Raw, time: &ExternalTime) {
+        self.scale.set(raw, time.phase_at(raw), time.frequency, Adjustment::Step);
+        self.scale.show(raw, self.scale.estimate(raw) + time.residue);
+        (self.state, self.holdover, self.start) = (time.state, None, None);
+        (self.cluster, self.manual) = (time.cluster, time.manual_adjustment);
+        (self.relayed, self.newer) = (RelayedTime::NONE, None);
     }
 
     /// The cluster's rate has changed; a clock without cluster time ignores that.

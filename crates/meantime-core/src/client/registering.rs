@@ -8,6 +8,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha12Rng;
 
 use super::outbox::Outbox;
+use crate::roles::rank::Rank;
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{Body, Challenge, ClusterId, Header, KeyId, Name, Register, Reject, RejectReason, Welcome};
 use crate::{ClientEvent, Fate, NodeKeys};
@@ -85,11 +86,11 @@ impl Registering {
     }
 
     /// No answer came in time: try again, once the server's name is resolved again.
-    pub(super) fn handle_timeout(&mut self, now: Now, outbox: &mut Outbox) {
+    pub(super) fn handle_timeout(&mut self, now: Now, rank: Rank, outbox: &mut Outbox) {
         if self.next_try.is_some_and(|at| now.mono >= at) {
             self.next_try = None;
             self.answered = false;
-            outbox.resolve();
+            outbox.resolve(rank);
         }
     }
 

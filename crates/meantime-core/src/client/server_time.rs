@@ -42,6 +42,23 @@ impl ServerTime {
         }
     }
 
+    /// The clock follows the server from now on; it may have changed since the session began.
+    pub(super) fn begin_following(&mut self, clock: &MemberClock) {
+        let begun = ServerTime::begin(self.cluster, clock);
+        let is_known = self.adjustment.manual().has_same_effect_as(begun.adjustment.manual());
+        *self = ServerTime { adjustment: if is_known { self.adjustment } else { begun.adjustment }, ..begun };
+    }
+
+    /// A server that the clock does not follow announces a manual adjustment: if the clock has it already,
+    /// the server need not announce it again.
+    pub(super) fn note_known_adjustment(&mut self, manual: &ManualAdjustment, clock: &MemberClock) -> Fate {
+        let is_same = clock.published().manual().has_same_effect_as(manual);
+        if is_same && clock.follows_cluster(manual.cluster) && manual.cluster == self.cluster {
+            self.adjustment.accept(*manual);
+        }
+        Fate::Accepted
+    }
+
     /// The cluster that the server keeps; 0: not decided yet.
     pub(super) fn cluster(&self) -> ClusterId {
         self.cluster

@@ -36,7 +36,7 @@ impl Timekeeper {
         };
         match self.phase {
             // The time is not given yet.
-            Phase::Listening(_) if self.is_relay() => {}
+            Phase::Listening(_) if self.is_given() => {}
             Phase::Listening(votes) => {
                 self.conclude_listening(votes, now, voters, new_cluster, &mut conclusion);
             }

@@ -12,7 +12,7 @@ use crate::wire::{ClusterId, ManualAdjustment};
 impl Timekeeper {
     /// Why the server has no cluster time that it trusts; `None`: it has one.
     pub fn undecided(&self) -> Option<UndecidedReason> {
-        let listens = matches!(self.phase, Phase::Listening(_)) && !self.is_relay();
+        let listens = matches!(self.phase, Phase::Listening(_)) && !self.is_given();
         listens.then_some(self.undecided_reason)
     }
 

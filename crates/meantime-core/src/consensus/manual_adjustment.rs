@@ -50,7 +50,10 @@ pub enum SetTimeError {
     /// The adjustment is zero.
     #[error("to set the time by 0 changes nothing")]
     Zero,
-    /// The time is given from outside.
+    /// The server is a standby server.
+    #[error("the server is a standby server: the time is set at the active server")]
+    Standby,
+    /// The server is a relay.
     #[error("the server is a relay: the time is set at the server that decides it")]
     Relay,
     /// References lead the cluster's time, and it would be farther from them.
@@ -114,6 +117,9 @@ impl Timekeeper {
     ) -> Result<ManualAdjustment, SetTimeError> {
         if self.is_relay() {
             return Err(SetTimeError::Relay);
+        }
+        if self.is_given() {
+            return Err(SetTimeError::Standby);
         }
         if self.cluster == ClusterId(0) {
             return Err(SetTimeError::NoClusterTime);

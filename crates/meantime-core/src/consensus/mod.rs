@@ -34,7 +34,7 @@
 //! | [`reference_vote`] | the agreement of references, as intervals |
 //! | `utc`, `utc_leader`, `leading_law` | leads the cluster's time to UTC, as the references state it |
 //! | `rate_anchor` | steers the cluster's rate towards the mean of its oscillators |
-//! | `relay`, `relay_state` | a server whose time is given from outside |
+//! | `relay`, `standby`, with `relay_state` | a server whose time is given from outside |
 //! | `reading` | what goes in and comes out |
 
 mod adoption;
@@ -52,6 +52,7 @@ mod reading;
 pub mod reference_vote;
 mod relay;
 mod relay_state;
+mod standby;
 mod steady;
 #[cfg(test)]
 mod tests;

@@ -23,9 +23,19 @@ use crate::time::{Frequency, Raw, Span};
 use crate::wire::{ManualAdjustment, RelayedTime};
 
 impl Timekeeper {
-    /// Whether the time is given from outside.
+    /// Whether the server is a relay.
     pub fn is_relay(&self) -> bool {
-        self.relay.is_some()
+        self.config.relay
+    }
+
+    /// Whether the time is given from outside: to a relay, or to a standby server.
+    pub fn is_given(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// The time that is given now; `None`: none is.
+    pub(super) fn given_time(&self) -> Option<ExternalTime> {
+        self.given.as_ref()?.given
     }
 
     /// What the server's clients add to its scale.
@@ -36,13 +46,17 @@ impl Timekeeper {
     /// The time is this one now; `None`: it is not known any more. Returns whether the server's clock has
     /// cluster time from now on, which it had not before.
     pub fn set_external_time(&mut self, raw: Raw, time: Option<ExternalTime>) -> bool {
-        let Some(relay) = &mut self.relay else { return false };
-        relay.given = time;
+        let Some(given) = &mut self.given else { return false };
+        given.given = time;
         let Some(time) = time else {
             (self.phase, self.recipients) = (Phase::Listening(0), Recipients::None);
             return false;
         };
         let begins = self.phase != Phase::Steady;
+        if !self.is_relay() {
+            self.track(raw, &time);
+            return begins;
+        }
         if self.relayed.is_none() {
             self.timescale.set(raw, time.phase_at(raw), time.frequency, Adjustment::Step);
         }
@@ -60,8 +74,8 @@ impl Timekeeper {
     /// The machine has slept. The scale is another one from now on, without a line; it shows what base time
     /// is as far as the machine knows.
     pub(super) fn abandon_scale(&mut self, raw: Raw) {
-        if let Some(relay) = &mut self.relay {
-            *relay = GivenTime::default();
+        if let Some(given) = &mut self.given {
+            *given = GivenTime::default();
             let phase =
                 self.timescale.phase_at(raw) + self.relayed.difference_at(self.timescale.estimate(raw));
             self.timescale.set(raw, phase, self.timescale.frequency(), Adjustment::Step);
@@ -86,9 +100,9 @@ impl Timekeeper {
 
     /// Steers the scale's rate towards the given time.
     pub(super) fn follow_given_rate(&mut self, now: Raw) {
-        let Some((relay, given)) =
-            self.relay.as_mut().and_then(|relay| relay.given.map(|given| (relay, given)))
-        else {
+        let is_relay = self.is_relay();
+        let state = self.given.as_mut().filter(|_| is_relay);
+        let Some((relay, given)) = state.and_then(|state| state.given.map(|given| (state, given))) else {
             return;
         };
         let (interval, seconds) = (self.config.interval, self.config.interval.as_secs_f64());
@@ -109,7 +123,7 @@ impl Timekeeper {
 
     /// Takes the given time against the scale.
     fn compare_with_given(&mut self, now: Raw) {
-        let Some(relay) = &self.relay else { return };
+        let Some(relay) = &self.given else { return };
         let Some(given) = relay.given else { return };
         let own = if relay.settled { LeadingPace::Gentle } else { LeadingPace::Brisk };
         // A client may have a rate command that this line does not know yet.

@@ -44,9 +44,9 @@ impl Timekeeper {
         let vote = self.take_vote(electorate);
         vote.report(conclusion);
         self.judge(&vote, electorate, conclusion);
-        let is_relay = self.is_relay();
+        let is_given = self.is_given();
         let doubts = vote.doubts_server();
-        if !is_relay && (doubts || vote.suspects_server()) {
+        if !is_given && (doubts || vote.suspects_server()) {
             conclusion.report.outcome = Outcome::ServerInDoubt;
             match doubts {
                 true => self.doubt_own_clock(now, &vote, conclusion),
@@ -54,8 +54,8 @@ impl Timekeeper {
             }
             return;
         }
-        self.contradicted = !is_relay && vote.is_contradicted();
-        let agreed = vote.agrees_with_server() || self.carries_on() || is_relay;
+        self.contradicted = !is_given && vote.is_contradicted();
+        let agreed = vote.agrees_with_server() || self.carries_on() || is_given;
         if self.contradicted || !agreed {
             conclusion.report.outcome = Outcome::Unsure;
             conclusion.judgements.fill(None);
@@ -65,7 +65,7 @@ impl Timekeeper {
         }
         conclusion.report.outcome = Outcome::Agreed;
         self.learn_from(&vote, now);
-        match is_relay {
+        match is_given {
             true => self.follow_given_rate(now),
             false => self.steer_rate(now, electorate, vote.votes),
         }

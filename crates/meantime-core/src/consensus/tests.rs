@@ -52,6 +52,7 @@ impl Story {
             plausible: PlausibleTimes::default(),
             initial_frequency: known,
             relay: false,
+            standby: false,
             kept: None,
             leading: LeadingConfig::default(),
         };

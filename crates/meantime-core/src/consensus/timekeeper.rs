@@ -64,7 +64,7 @@ pub struct Timekeeper {
     /// When the server began to listen, or had no client last.
     pub(super) listens_since: Raw,
     /// `None`: the time is not given from outside.
-    pub(super) relay: Option<GivenTime>,
+    pub(super) given: Option<GivenTime>,
     /// What the clients add to the time of the timescale.
     pub(super) relayed: RelayedTime,
 }
@@ -81,8 +81,10 @@ pub struct TimekeeperConfig {
     /// The cluster's rate over the server's oscillator, minus one, as an earlier run has learned it; and one
     /// standard deviation of that by now.
     pub initial_frequency: Option<(Frequency, Frequency)>,
-    /// Whether the time is given from outside: another server decides it.
+    /// Whether the server is a relay: another server decides the time, always.
     pub relay: bool,
+    /// Whether the server is one of several, and begins as a standby server.
+    pub standby: bool,
     /// The cluster time that the oscillator shows at the start, if it was kept over a restart.
     pub kept: Option<KeptTime>,
     /// How fast references lead the cluster's time.
@@ -132,7 +134,7 @@ impl Timekeeper {
             arrivals: Arrivals::new(raw),
             followed_from: (raw, Span::ZERO),
             listens_since: raw,
-            relay: config.relay.then(GivenTime::default),
+            given: (config.relay || config.standby).then(GivenTime::default),
             relayed: RelayedTime::NONE,
         }
     }
@@ -164,10 +166,10 @@ impl Timekeeper {
 
     /// The state of the server's own clock.
     pub fn state(&self) -> ClientState {
-        let given = self.relay.as_ref().and_then(|relay| relay.given);
+        let given = self.given_time();
         match (self.cluster, self.phase) {
             (ClusterId(0), _) => ClientState::Unsynchronized,
-            (_, Phase::Steady) if self.is_relay() => given.map_or(ClientState::Holdover, |time| time.state),
+            (_, Phase::Steady) if self.is_given() => given.map_or(ClientState::Holdover, |time| time.state),
             (_, Phase::Listening(_)) => ClientState::Holdover,
             _ => ClientState::Synchronized,
         }
@@ -183,7 +185,7 @@ impl Timekeeper {
     /// the server's own clock is in doubt, or the majority has just been lost.
     pub fn wants_round_soon(&self, unheard: usize) -> bool {
         match self.phase {
-            _ if self.is_relay() => false,
+            _ if self.is_given() => false,
             Phase::Listening(_) => self.is_waiting_for(unheard),
             Phase::Following(_) | Phase::Steady => {
                 [self.unsure, self.doubted].iter().any(|rounds| (1..=MAX_HASTENED).contains(rounds))
@@ -200,6 +202,7 @@ impl Timekeeper {
     pub fn own_error(&self, raw: Raw) -> Option<Span> {
         match self.phase {
             Phase::Steady if self.is_relay() => self.relayed.error_at(self.timescale.estimate(raw)),
+            Phase::Steady if self.is_given() => Some(self.given_time()?.error_at(raw)),
             Phase::Steady => Some(self.timescale.residue_at(raw).abs()),
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.error),
             Phase::Listening(_) => None,
@@ -213,9 +216,13 @@ impl Timekeeper {
         let carries = self.phase == Phase::Steady && self.doubted == 0;
         let scale = self.timescale.published(raw);
         // A relay's machine shows the clock of its client.
-        let given = self.relay.as_ref().and_then(|relay| relay.given);
+        let given = self.given_time();
         let residue = given.map_or_else(|| self.timescale.residue_at(raw), |given| given.residue);
-        let reach = self.relayed.reach(scale, residue.abs()).filter(|_| carries)?;
+        let reach = match given.filter(|_| !self.is_relay()) {
+            Some(given) => given.bound_at(raw).map(|bound| bound + residue.abs()),
+            None => self.relayed.reach(scale, residue.abs()),
+        };
+        let reach = reach.filter(|_| carries)?;
         Some(self.manual_adjustment.reach(self.relayed.base_of(scale), reach))
     }
 
@@ -229,6 +236,7 @@ impl Timekeeper {
         match self.phase {
             _ if self.doubted > 0 || self.unsure > 0 => None,
             Phase::Steady if self.is_relay() => Some(self.relayed.frequency_error),
+            Phase::Steady if self.is_given() => Some(self.given_time()?.frequency_error),
             Phase::Following(_) => self.ensemble.estimate(raw).map(|known| known.frequency_error),
             Phase::Steady => self.anchor.error(),
             Phase::Listening(_) => None,
@@ -242,8 +250,8 @@ impl Timekeeper {
 
     /// Whether the cluster's rate may still be steered fast, since it has never been settled.
     pub fn is_brisk(&self) -> bool {
-        if let Some(relay) = &self.relay {
-            return !relay.settled;
+        if let Some(given) = &self.given {
+            return self.is_relay() && !given.settled;
         }
         if self.utc.decides_rate() { self.utc.is_brisk() } else { !self.anchor.is_settled() }
     }

@@ -101,7 +101,7 @@ impl Timekeeper {
     /// Whether the server's clock carries the cluster's time, without doubt.
     fn carries_time(&self) -> bool {
         let unsure = self.doubted > 0 || self.unsure > 0 || self.contradicted;
-        self.phase == Phase::Steady && !unsure && !self.is_relay()
+        self.phase == Phase::Steady && !unsure && !self.is_given()
     }
 
     /// What the clocks show minus the server's oscillator, once the manual adjustment is complete.

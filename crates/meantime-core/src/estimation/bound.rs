@@ -294,6 +294,20 @@ impl Bound {
         }
     }
 
+    /// The cluster's time is exactly this: `phase` ahead of the oscillator, which reads `raw`, and it runs at
+    /// `frequency` over it.
+    pub fn carry(&mut self, raw: Raw, phase: Span, frequency: Frequency) {
+        let exactly = Interval { at: raw, low: phase, high: phase };
+        (self.interval, self.before, self.supported) = (Some(exactly), None, None);
+        (self.first, self.rates, self.frequency, self.heard) = (None, None, frequency, raw);
+    }
+
+    /// The interval that is proved for the phase when the oscillator reads `raw`; `None`: there is none.
+    pub fn proved(&self, raw: Raw, rho: Frequency) -> Option<(Span, Span)> {
+        let interval = self.carried(self.interval.as_ref()?, raw, rho);
+        Some((interval.low, interval.high))
+    }
+
     /// The largest possible distance from cluster time of a clock that is `phase` ahead of the oscillator
     /// when that reads `raw`; `None`: unknown.
     pub fn of(&self, raw: Raw, phase: Span, rho: Frequency) -> Option<Span> {

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::rank::{Rank, ServerSet};
 use super::statement::ServerStatement;
 use super::term::{NamedTerms, Term};
+use crate::consensus::Weight;
 use crate::time::{Monotonic, Span};
 
 /// The newest statement of each server that a node hears; its own is not among them.
@@ -66,6 +67,12 @@ impl HeardServers {
         self.iter().filter_map(|(rank, statement)| statement.claim(rank))
     }
 
+    /// Whether the same servers are heard, with the same statements, whenever they came.
+    pub fn says_the_same_as(&self, other: &HeardServers) -> bool {
+        self.0.len() == other.0.len()
+            && self.iter().all(|(rank, statement)| other.statement_of(rank) == Some(statement))
+    }
+
     /// How many of the servers name this term: the active one, and those that follow it.
     pub fn naming(&self, term: Term) -> usize {
         self.iter().filter(|(_, statement)| statement.term == term).count()
@@ -80,7 +87,7 @@ impl HeardServers {
     pub fn named_terms(&self) -> NamedTerms {
         let mut named = NamedTerms::default();
         for (_, statement) in self.iter() {
-            named.note(statement.term, 1);
+            named.note(statement.term, Weight::ONE);
         }
         named
     }

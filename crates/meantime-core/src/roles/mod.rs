@@ -21,8 +21,7 @@
 //! | [`stall`] | whether this node itself has been stopped for so long that it knows nothing any more |
 //!
 //! The page `docs/explanation/several-servers.md` explains the rules and why they hold. The model check in
-//! `crates/meantime-core/tests/roles_model` tries out all orders of events in a small cluster. No server or
-//! client uses this module yet.
+//! `crates/meantime-core/tests/roles_model` tries out all orders of events in a small cluster.
 
 pub mod allegiance;
 pub mod census;

@@ -5,6 +5,9 @@
 pub struct Rank(u8);
 
 impl Rank {
+    /// That of the first server in the list, and of the only one.
+    pub const FIRST: Rank = Rank(0);
+
     /// The rank of the server at this place of the list; `None`: no list is so long.
     pub fn new(place: u8) -> Option<Rank> {
         (place < MAX_SERVERS).then_some(Rank(place))
@@ -28,6 +31,9 @@ pub struct ServerSet(u16);
 impl ServerSet {
     /// No server.
     pub const EMPTY: ServerSet = ServerSet(0);
+
+    /// All servers.
+    pub const ALL: ServerSet = ServerSet((1 << MAX_SERVERS) - 1);
 
     /// Whether it contains the server of this rank.
     pub fn contains(self, rank: Rank) -> bool {

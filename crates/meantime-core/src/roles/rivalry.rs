@@ -12,6 +12,7 @@
 use super::census::Census;
 use super::rank::{Rank, ServerSet};
 use super::term::Term;
+use crate::consensus::Weight;
 
 /// What an active server does about higher terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,9 @@ impl Rivalry {
         let rival = census
             .terms()
             .map(|(other, _)| other)
-            .filter(|other| *other > term && other.counter() <= ceiling && census.served_in(*other) > 0)
+            .filter(|other| {
+                *other > term && other.counter() <= ceiling && census.served_in(*other) > Weight::ZERO
+            })
             .filter_map(|other| Some((other.rank().filter(|of| *of != rank)?, other)))
             .filter(|(of, _)| !distrusted.contains(*of))
             .map(|(of, other)| (census.served_by(of), other))

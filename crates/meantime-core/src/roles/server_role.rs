@@ -1,14 +1,14 @@
 //! Whether a server is active or standby.
 //!
-//! The server decides once a round from the newest statements of servers and members. It measures times in
-//! rounds of its own and reads no clock; [`HeardServers`] and the caller's list of clients forget what is too
-//! old.
+//! The server decides at each turn from the newest statements of servers and members. Its caller lets turns
+//! follow one another at equal distances. The server measures times in turns of its own and reads no clock;
+//! [`HeardServers`] and the caller's list of clients forget what is too old.
 //!
 //! - A server begins as a standby server that follows none, and so does one that comes back: there is no
 //!   automatic failback. A server that is alone in its list is active from the start, and always.
 //! - *Takeover*: a standby server that has lost the active one takes over when more than half of the members
 //!   that it hears, itself among them and at least two, state that they have lost theirs. One broken link so
-//!   moves nothing. It waits a round for each server of a better rank that may take over in its place, and
+//!   moves nothing. It waits a turn for each server of a better rank that may take over in its place, and
 //!   for the lost one if that is heard again.
 //! - *Handover*: the active server names its successor, goes on until it hears that the successor is active,
 //!   and follows it then. There is no gap.
@@ -26,6 +26,7 @@ use super::rank::{Rank, ServerSet};
 use super::rivalry::Rivalry;
 use super::statement::{MemberStatement, Role, ServerStatement, Service};
 use super::term::Term;
+use crate::consensus::Weight;
 
 /// How many of the members that it knew last a server must hear to be active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,9 +48,15 @@ pub struct Surroundings<'a> {
     /// The servers that this one refuses as a member, because other servers agree that they lie about the
     /// time.
     pub distrusted: ServerSet,
-    /// How many members the cluster had when it was last known to be whole, this server among them. Counts
-    /// for [`Quorum::Majority`] only.
-    pub known_members: u32,
+    /// What the members of the cluster counted when it was last known to be whole, this server among them.
+    /// Matters for [`Quorum::Majority`] only.
+    pub known_members: Weight,
+    /// What this server's own clock counts.
+    pub own_weight: Weight,
+    /// Whether this server carries the cluster's time.
+    pub has_time: bool,
+    /// The other servers that state that they carry it.
+    pub with_time: ServerSet,
 }
 
 /// A change of a server's role or term.
@@ -71,6 +78,8 @@ pub enum RoleChange {
     LostQuorum,
     /// It follows another term, as a standby server.
     Followed(Term),
+    /// It has become a standby server: it was stopped for so long that others may have taken over.
+    Stalled,
 }
 
 /// The role of one server.
@@ -83,7 +92,7 @@ pub struct ServerRole {
     role: Role,
     /// To its own term while it is active; as a standby server to the term that it follows.
     allegiance: Allegiance,
-    /// For how many rounds the conditions of a takeover have held.
+    /// For how many turns the conditions of a takeover have held.
     waited: u8,
     /// The servers that it has heard since it began.
     ever_heard: ServerSet,
@@ -91,7 +100,7 @@ pub struct ServerRole {
     shunned: bool,
     /// The standby server in whose favour it resigns.
     successor: Option<Rank>,
-    /// For how many rounds it goes on naming the successor.
+    /// For how many turns it goes on naming the successor.
     handover_rounds: u8,
 }
 
@@ -123,6 +132,11 @@ impl ServerRole {
         self.allegiance.term()
     }
 
+    /// The standby server in whose favour it resigns; `None`: it does not.
+    pub fn successor(&self) -> Option<Rank> {
+        self.successor
+    }
+
     /// What the server states to all others.
     pub fn statement(&self, servers: &HeardServers, distrusted: ServerSet) -> ServerStatement {
         let service = match self.role {
@@ -132,7 +146,7 @@ impl ServerRole {
         ServerStatement { role: self.role, term: self.term(), service, successor: self.successor }
     }
 
-    /// Decides; to be called once a round.
+    /// Decides; to be called at each turn.
     pub fn handle_round(&mut self, around: &Surroundings<'_>) -> Option<RoleChange> {
         if self.is_alone() {
             return None;
@@ -149,8 +163,9 @@ impl ServerRole {
         }
     }
 
-    /// Continues a handover: the successor becomes active, or the server that has handed over follows it. To
-    /// be called when a server's statement came, so that a handover does not wait for rounds.
+    /// Continues a handover: the successor becomes active, the server that has handed over follows it, and so
+    /// do the other standby servers. To be called when a server's statement came, so that this does not wait
+    /// for turns.
     pub fn handle_handover(&mut self, around: &Surroundings<'_>) -> Option<RoleChange> {
         if self.role == Role::Active {
             let ceiling = self.census(around).named_terms().ceiling(self.term());
@@ -158,14 +173,29 @@ impl ServerRole {
             let claimed = around.servers.claim_of(self.successor?).filter(is_next)?;
             return Some(self.become_standby(claimed, RoleChange::Yielded(claimed)));
         }
-        let active = self.term().rank()?;
-        let stated = around.servers.statement_of(active)?;
-        let is_named = stated.successor == Some(self.rank) && stated.claim(active) == Some(self.term());
-        if !is_named {
-            return None;
+        if self.is_named_successor(around) {
+            let term = self.next_term(&self.census(around))?;
+            return Some(self.become_active(term, RoleChange::Succeeded));
         }
-        let term = self.next_term(&self.census(around))?;
-        Some(self.become_active(term, RoleChange::Succeeded))
+        // One that begins listens until its turn: the first server that it hears may be one that lies.
+        if self.term().is_none() { None } else { self.follow_other_term(around) }
+    }
+
+    /// Whether the server that it follows resigns in its favour.
+    fn is_named_successor(&self, around: &Surroundings<'_>) -> bool {
+        let active = self.term().rank();
+        let stated = active.and_then(|active| Some((active, around.servers.statement_of(active)?)));
+        stated.is_some_and(|(active, stated)| {
+            stated.successor == Some(self.rank) && stated.claim(active) == Some(self.term())
+        })
+    }
+
+    /// As a standby server, follows another term if there is a better one.
+    fn follow_other_term(&mut self, around: &Surroundings<'_>) -> Option<RoleChange> {
+        let term = self.allegiance.choose(around.servers, around.distrusted)?;
+        self.shunned = false;
+        self.waited = 0;
+        Some(RoleChange::Followed(term))
     }
 
     /// The active server is to end, or an operator wants another one to be active: it names a successor, the
@@ -180,7 +210,9 @@ impl ServerRole {
             stated.role == Role::Standby && follows && !around.distrusted.contains(*rank)
         });
         let candidates = followers.map(|(rank, _)| rank).filter(|rank| wanted.is_none_or(|it| it == *rank));
-        let successor = candidates.min().filter(|_| self.role == Role::Active)?;
+        // One that carries the time needs not learn it first.
+        let successor = candidates.min_by_key(|rank| (!around.with_time.contains(*rank), *rank));
+        let successor = successor.filter(|_| self.role == Role::Active)?;
         self.successor = Some(successor);
         self.handover_rounds = HANDOVER_ROUNDS;
         Some(successor)
@@ -200,12 +232,12 @@ impl ServerRole {
     /// All members that are heard: clients, the other servers, and this one.
     fn census(&self, around: &Surroundings<'_>) -> Census {
         let mut census = around.clients.clone();
-        around.servers.iter().for_each(|(_, stated)| census.note(stated.as_member()));
+        around.servers.iter().for_each(|(_, stated)| census.note(stated.as_member(), Weight::ONE));
         let own = match self.role {
             Role::Active if around.distrusted.contains(self.rank) => Service::Distrusted,
             _ => self.statement(around.servers, around.distrusted).service,
         };
-        census.note(MemberStatement { follows: self.term(), service: own });
+        census.note(MemberStatement { follows: self.term(), service: own }, around.own_weight);
         census
     }
 
@@ -213,7 +245,7 @@ impl ServerRole {
         if let Some(change) = self.handle_handover(around) {
             return Some(change);
         }
-        if 2 * census.distrusting(self.rank) > census.heard() {
+        if census.distrusting(self.rank).is_majority_of(census.heard()) {
             self.shunned = true;
             return Some(self.become_standby(self.term(), RoleChange::Shunned));
         }
@@ -231,16 +263,14 @@ impl ServerRole {
     }
 
     fn standby_round(&mut self, around: &Surroundings<'_>, census: &Census) -> Option<RoleChange> {
-        if let Some(term) = self.allegiance.choose(around.servers, around.distrusted) {
-            self.shunned = false;
-            self.waited = 0;
-            return Some(RoleChange::Followed(term));
+        if let Some(change) = self.handle_handover(around).or_else(|| self.follow_other_term(around)) {
+            return Some(change);
         }
         if self.allegiance.service(around.servers, around.distrusted) == Service::Served {
             self.waited = 0;
-            return self.handle_handover(around);
+            return None;
         }
-        let lost = census.heard() >= 2 && 2 * census.lost() > census.heard();
+        let lost = census.members() >= 2 && census.lost().is_majority_of(census.heard());
         if !lost || !self.has_quorum(around, census) {
             self.waited = 0;
             return None;
@@ -259,30 +289,32 @@ impl ServerRole {
     /// Whether the term that it had is still that of most members, and no member names a higher one.
     fn can_resume(&self, census: &Census) -> bool {
         let term = self.term();
-        let followed = 2 * census.following(term) > census.heard();
+        let followed = census.following(term).is_majority_of(census.heard());
         let is_own = term.rank() == Some(self.rank) && !self.shunned;
         is_own && followed && census.named_terms().highest(term) == term
     }
 
-    /// How many rounds it waits before it takes over: one for each server of a better rank that may do so in
+    /// How many turns it waits before it takes over: one for each server of a better rank that may do so in
     /// its place, because it is heard, or was never heard and may be beginning. The server that was lost is
     /// waited for only if it is heard: it has been stopped, and may go on.
     fn rounds_to_wait(&self, around: &Surroundings<'_>) -> u8 {
-        if self.shunned {
+        let would_learn = !around.has_time && around.with_time != ServerSet::EMPTY;
+        if self.shunned || would_learn {
             return self.servers;
         }
         let lost = self.term().rank();
         let may_come = |rank: &Rank| {
             let is_heard = around.servers.statement_of(*rank).is_some();
             let is_new = !self.ever_heard.contains(*rank) && Some(*rank) != lost;
-            (is_heard || is_new) && !around.distrusted.contains(*rank)
+            let is_ready = around.with_time.contains(*rank) || !around.has_time;
+            (is_heard || is_new) && is_ready && !around.distrusted.contains(*rank)
         };
         let others = self.rank.better().chain(lost.filter(|rank| *rank > self.rank));
         others.filter(may_come).count() as u8
     }
 
     fn has_quorum(&self, around: &Surroundings<'_>, census: &Census) -> bool {
-        self.quorum == Quorum::Any || 2 * u64::from(census.heard()) > u64::from(around.known_members)
+        self.quorum == Quorum::Any || census.heard().is_majority_of(around.known_members)
     }
 
     /// A term of its own that is higher than all plausible ones; `None`: the counters are exhausted.
@@ -312,7 +344,7 @@ impl ServerRole {
     }
 }
 
-/// For how many rounds a successor is named: each of the two servers may miss a statement of the other.
+/// For how many turns a successor is named: each of the two servers may miss a statement of the other.
 const HANDOVER_ROUNDS: u8 = 3;
 
 #[cfg(test)]

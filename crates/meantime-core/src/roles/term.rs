@@ -5,7 +5,7 @@
 //! claim the same term, whatever they know of each other.
 //!
 //! Nodes go to higher terms only. A single false statement of the highest term of all would therefore end all
-//! takeovers. An honest server raises the counter by one, and at most once a round. So a term is plausible if
+//! takeovers. An honest server raises the counter by one, and at most once a turn. So a term is plausible if
 //! its counter is at most [`MAX_LEAP`] above a counter that is known to be right. That is the node's own, or
 //! the median of all that are named, whichever is higher: the median, of an even number the lower one, is not
 //! above what an honest node has named as long as at least half of the nodes that name a term are honest. A
@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::rank::Rank;
+use crate::consensus::Weight;
 
 /// A term: a counter, and the rank of the server that claims it. [`Term::NONE`] is below all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,15 +73,15 @@ impl fmt::Display for Term {
     }
 }
 
-/// The terms that other nodes name, each with the number of nodes that name it.
+/// The terms that other nodes name, each with what the nodes count that name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NamedTerms(Vec<(Term, u32)>);
+pub struct NamedTerms(Vec<(Term, Weight)>);
 
 impl NamedTerms {
-    /// So many nodes name this term. [`Term::NONE`] does not count.
-    pub fn note(&mut self, term: Term, nodes: u32) {
+    /// Nodes that count so much name this term. [`Term::NONE`] does not count.
+    pub fn note(&mut self, term: Term, weight: Weight) {
         if !term.is_none() {
-            self.0.push((term, nodes));
+            self.0.push((term, weight));
         }
     }
 
@@ -100,11 +101,11 @@ impl NamedTerms {
     fn median_counter(&self) -> u64 {
         let mut named = self.0.clone();
         named.sort_unstable();
-        let total: u64 = named.iter().map(|(_, nodes)| u64::from(*nodes)).sum();
-        let mut below = 0;
-        let median = named.iter().find(|(_, nodes)| {
-            below += u64::from(*nodes);
-            2 * below >= total
+        let total: Weight = named.iter().map(|(_, weight)| *weight).sum();
+        let mut below = Weight::ZERO;
+        let median = named.iter().find(|(_, weight)| {
+            below += *weight;
+            below.is_half_of(total)
         });
         median.map_or(0, |(term, _)| term.counter())
     }
@@ -158,19 +159,19 @@ mod tests {
     #[test]
     fn a_single_liar_cannot_exhaust_the_counters() {
         let mut named = NamedTerms::default();
-        named.note(term(5, 1), 1);
-        named.note(term(MAX_COUNTER, 2), 1);
+        named.note(term(5, 1), Weight::votes(1));
+        named.note(term(MAX_COUNTER, 2), Weight::votes(1));
         assert_eq!(named.highest(Term::NONE), term(5, 1), "the lower one of two");
         assert_eq!(named.highest(term(6, 0)), term(6, 0));
-        named.note(term(5 + MAX_LEAP, 2), 1);
+        named.note(term(5 + MAX_LEAP, 2), Weight::votes(1));
         assert_eq!(named.highest(term(4, 0)), term(5 + MAX_LEAP, 2));
     }
 
     #[test]
     fn a_node_that_was_away_for_long_believes_the_median() {
         let mut named = NamedTerms::default();
-        named.note(term(MAX_LEAP * 9, 1), 2);
-        named.note(term(MAX_LEAP * 10 + 1, 2), 1);
+        named.note(term(MAX_LEAP * 9, 1), Weight::votes(2));
+        named.note(term(MAX_LEAP * 10 + 1, 2), Weight::votes(1));
         assert_eq!(named.highest(term(1, 0)), term(MAX_LEAP * 9, 1));
     }
 
@@ -191,10 +192,10 @@ mod tests {
         ) {
             let mut named = NamedTerms::default();
             for counter in &honest {
-                named.note(term(*counter, 0), 1);
+                named.note(term(*counter, 0), Weight::votes(1));
             }
             for lie in lies.iter().take(honest.len()) {
-                named.note(term(*lie, 1), 1);
+                named.note(term(*lie, 1), Weight::votes(1));
             }
             let highest = named.highest(Term::NONE);
             prop_assert!(highest.counter() <= honest.iter().max().unwrap() + MAX_LEAP, "{}", highest);

@@ -7,20 +7,24 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::decided;
 use super::machine::machine_of;
 use super::member::Member;
 use super::members::Members;
 use crate::ServerConfig;
 use crate::peer::{ClientSelector, ClientsChange, Peer};
-use crate::wire::Name;
+use crate::wire::{DecidedClients, Name, Ruling};
 
 /// Why clients cannot be banned, or their ban lifted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BanError {
+    /// The server is a standby server.
+    #[error("the server is a standby server: clients are banned at the active server")]
+    Standby,
     /// It is neither a name, nor an address, nor a network; or without keys no client has the name.
     #[error("no client has the name or the address '{0}'")]
     Unknown(String),
@@ -66,6 +70,29 @@ impl Bans {
     /// All that is banned.
     pub(super) fn all(&self) -> impl Iterator<Item = ClientSelector> {
         self.0.iter().map(|ban| ban.selector)
+    }
+
+    /// The table, for a standby server.
+    pub(super) fn decided(&self) -> impl Iterator<Item = DecidedClients> {
+        self.0.iter().map(|ban| {
+            let asked = if let ClientSelector::Name(name) = ban.asked { Some(name) } else { None };
+            decided::decided(Ruling::Banned, ban.selector, asked)
+        })
+    }
+
+    /// The table of the active server replaces this one. Returns the members whose sessions have to end.
+    pub(super) fn adopt(
+        &mut self,
+        members: &Members,
+        table: impl Iterator<Item = DecidedClients>,
+    ) -> Vec<SocketAddr> {
+        let bans = table.map(|decided| {
+            let (selector, name) = decided::selector(&decided);
+            Ban { selector, asked: name.map_or(selector, ClientSelector::Name) }
+        });
+        self.0 = bans.take(MAX_BANS).collect();
+        let peers = members.iter().map(Member::peer);
+        peers.filter(|peer| self.include(peer)).map(|peer| peer.address).collect()
     }
 
     /// Bans the clients that have this name or address, or are in this network. `has_keys`: the server asks

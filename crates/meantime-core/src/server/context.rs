@@ -16,7 +16,7 @@ use super::relay_leads::RelayLeads;
 use crate::consensus::Timekeeper;
 use crate::time::{Monotonic, Span};
 use crate::timers::Timers;
-use crate::wire::{Body, Flags, Header, Lineage};
+use crate::wire::{Body, Flags, Header, Lineage, RoleMessage};
 use crate::{ServerConfig, Transmit};
 
 /// See the [module](self).
@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub taken_over: (usize, Span),
     /// The servers above a relay.
     pub lineage: Lineage,
+    /// What a server of several states of its role.
+    pub role: Option<RoleMessage>,
     /// The source of session ids, nonces and cluster ids.
     pub rng: ChaCha12Rng,
 }
@@ -60,6 +62,8 @@ pub(super) enum Timer {
     BurstOver(BurstHandle),
     /// Begin an extra burst with this member, of this session, if it needs one.
     ExtraBurst(Slot, u32),
+    /// State a role that has changed to the next members.
+    StateRole,
 }
 
 /// What waits to be sent.
@@ -97,6 +101,18 @@ impl Context {
         if !self.timekeeper.relayed().is_none() {
             self.send(slot, 0, Body::RelayedTime(*self.timekeeper.relayed()));
         }
+    }
+
+    /// A server of several states its role to a member.
+    pub(super) fn state_role(&mut self, slot: Slot) {
+        if let Some(role) = self.role {
+            self.send(slot, 0, Body::Role(role));
+        }
+    }
+
+    /// Whether the server is a standby server, which measures its members only now and then.
+    pub(super) fn is_standby(&self) -> bool {
+        self.timekeeper.is_given() && !self.timekeeper.is_relay()
     }
 
     /// Writes the next datagram of a member's session; `None`: the slot is free, or its key is unknown now.

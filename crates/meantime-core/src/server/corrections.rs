@@ -54,7 +54,7 @@ impl CorrectionSender {
             if was_measured && recipients.includes(member.state) {
                 send_correction(context, slot);
             }
-            if is_unheard {
+            if is_unheard && !context.is_standby() {
                 extra_bursts::allow_if_needed(context, now.mono, slot, context.config.interval);
             }
             if progress.kind == RoundKind::FirstVote {

@@ -6,13 +6,15 @@ use super::handles::Slot;
 use super::member::ExtraBursts;
 use super::pace;
 use super::rounds::RoundScheduler;
+use super::sparse;
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::SessionId;
 
 /// Begins the first burst with a member that was just admitted, unless too many extra bursts are in progress.
 pub(super) fn begin_first(context: &mut Context, rounds: &mut RoundScheduler, now: Now, slot: Slot) {
     if context.members.extra_bursts() < pace::MAX_EXTRA_BURSTS {
-        rounds.begin_burst(context, slot, now.mono + AFTER_WELCOME, rounds.burst_size(), BurstKind::Extra);
+        let size = sparse::burst_size(context, rounds.burst_size());
+        rounds.begin_burst(context, slot, now.mono + AFTER_WELCOME, size, BurstKind::Extra);
     }
 }
 

@@ -19,6 +19,7 @@ use super::member::{Member, NewMember};
 use super::remembered_votes::RememberedVotes;
 use crate::Path;
 use crate::peer::{ClientSelector, Peer};
+use crate::roles::statement::MemberStatement;
 use crate::time::Monotonic;
 use crate::wire::{KeyId, ManualAdjustment, Name, NodeId};
 
@@ -43,6 +44,8 @@ pub(super) struct Members {
     /// How many labels were stated.
     labels_stated: u64,
     remembered: RememberedVotes,
+    /// What members have stated last of the several servers that they have.
+    statements: BTreeMap<Slot, MemberStatement>,
 }
 
 /// A label that a member has stated. The order is by when it was stated.
@@ -70,6 +73,7 @@ impl Members {
             labels: BTreeMap::new(),
             labels_stated: 0,
             remembered: RememberedVotes::default(),
+            statements: BTreeMap::new(),
         }
     }
 
@@ -116,6 +120,7 @@ impl Members {
         }
         self.adjustments.remove(&slot);
         self.labels.remove(&slot);
+        self.statements.remove(&slot);
         Some(member)
     }
 
@@ -209,6 +214,21 @@ impl Members {
     /// All members, in the order of their slots.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Member)> {
         self.slots.iter_mut().map(|(slot, member)| (slot as Slot, member))
+    }
+
+    /// Stores what a member states of the several servers that it has.
+    pub(super) fn record_statement(&mut self, slot: Slot, statement: MemberStatement) {
+        self.statements.insert(slot, statement);
+    }
+
+    /// What the member in this slot has stated last of the several servers that it has; `None`: nothing.
+    pub(super) fn statement(&self, slot: Slot) -> Option<MemberStatement> {
+        self.statements.get(&slot).copied()
+    }
+
+    /// Whether any member has stated something of the servers that it has.
+    pub(super) fn has_statements(&self) -> bool {
+        !self.statements.is_empty()
     }
 
     /// All members with the manual time adjustments that they have reported, in the order of their slots.

@@ -14,10 +14,12 @@
 //! | `results` | asks the timekeeper for a decision, stores and reports it |
 //! | `corrections` | sends corrections, and repeats them |
 //! | `manual_adjustment`, with `relay_leads` | announces manual time adjustments |
+//! | `standby`, with `role_sender` and `sparse` | the server as one of several: its role, and what members state |
 //! | `references`, with `reference_table` and `missing_references` | the times from outside that members offer |
 //! | `groups`, with `remembered_votes` | what each clock counts, and who keeps a vote |
 //! | `removed` | remembers which clients have no vote |
 //! | `bans` | remembers which clients are not admitted |
+//! | `decisions`, with `decided` | passes both on to the standby servers |
 //! | `departures` | removes silent members, sends Leave to all at the end |
 //! | `context`, with `authentication`, `events`, `members` | what all parts work with |
 
@@ -29,6 +31,8 @@ mod context;
 mod cookie;
 mod corrections;
 mod coverage;
+mod decided;
+mod decisions;
 mod delays;
 mod departures;
 mod events;
@@ -56,7 +60,10 @@ mod relay_leads;
 mod remembered_votes;
 mod removed;
 mod results;
+mod role_sender;
 mod rounds;
+mod sparse;
+mod standby;
 mod trains;
 mod view;
 
@@ -86,6 +93,7 @@ use self::relay_leads::RelayLeads;
 use self::removed::RemovedClients;
 pub use self::removed::VoteChangeError;
 use self::results::RoundResults;
+use self::role_sender::RoleSender;
 use self::rounds::RoundScheduler;
 use crate::consensus::{Founded, SetTimeError, Timekeeper, TimekeeperConfig};
 use crate::event::Adjustment;
@@ -118,6 +126,11 @@ pub struct Server {
     label_reports: LabelReports,
     sweeper: Sweeper,
     farewell: Farewell,
+    role_sender: RoleSender,
+    /// The number of the list of what an operator has decided about clients.
+    decisions: u16,
+    /// The addresses of the other servers of several.
+    peers: Vec<SocketAddr>,
     counters: Counters,
 }
 
@@ -134,6 +147,7 @@ impl Server {
             plausible: config.plausible,
             initial_frequency: config.initial_frequency,
             relay: config.relay,
+            standby: config.place.is_some(),
             kept: config.kept,
             leading: config.leading,
         };
@@ -148,6 +162,7 @@ impl Server {
             outgoing: VecDeque::new(),
             taken_over: (0, Span::ZERO),
             lineage: Lineage::NONE,
+            role: None,
             events: EventQueue::new(),
             rng,
             config,
@@ -162,6 +177,9 @@ impl Server {
             label_reports: LabelReports::default(),
             sweeper: Sweeper::default(),
             farewell: Farewell::default(),
+            role_sender: RoleSender::default(),
+            decisions: 1,
+            peers: Vec::new(),
             counters: Counters::default(),
             context,
         }
@@ -308,10 +326,14 @@ impl Server {
     /// # Errors
     /// If there is no such client, or its vote cannot be taken away.
     pub fn remove_from_vote(&mut self, name: &str) -> Result<ClientsChange, VoteChangeError> {
+        if self.context.is_standby() {
+            return Err(VoteChangeError::Standby);
+        }
         let Context { members, events, config, .. } = &mut self.context;
         let change = self.removed.remove(members, &config.name, name)?;
         if change.changed {
             events.push(ServerEvent::Removed(change.clone()));
+            self.note_decision();
         }
         Ok(change)
     }
@@ -321,10 +343,14 @@ impl Server {
     /// # Errors
     /// If there is no such client, or its vote was taken away together with others'.
     pub fn pin_to_vote(&mut self, name: &str) -> Result<ClientsChange, VoteChangeError> {
+        if self.context.is_standby() {
+            return Err(VoteChangeError::Standby);
+        }
         let Context { members, events, config, .. } = &mut self.context;
         let change = self.removed.restore(members, &config.name, name)?;
         if change.changed {
             events.push(ServerEvent::Pinned(change.clone()));
+            self.note_decision();
         }
         Ok(change)
     }
@@ -337,6 +363,9 @@ impl Server {
     /// # Errors
     /// If it is not clear who is meant; then nothing has changed.
     pub fn ban(&mut self, now: Now, name: &str) -> Result<ClientsChange, BanError> {
+        if self.context.is_standby() {
+            return Err(BanError::Standby);
+        }
         let Context { members, config, authenticator, .. } = &mut self.context;
         let has_keys = authenticator.has_keys();
         let change = self.registrar.bans_mut().add(members, config, has_keys, name)?;
@@ -345,6 +374,7 @@ impl Server {
         }
         if change.changed {
             self.context.events.push(ServerEvent::Banned(change.clone()));
+            self.note_decision();
         }
         Ok(change)
     }
@@ -354,9 +384,13 @@ impl Server {
     /// # Errors
     /// If it is not banned, or only together with others, or by the configuration.
     pub fn unban(&mut self, name: &str) -> Result<ClientsChange, BanError> {
+        if self.context.is_standby() {
+            return Err(BanError::Standby);
+        }
         let Context { config, authenticator, .. } = &self.context;
         let change = self.registrar.bans_mut().lift(config, authenticator.has_keys(), name)?;
         self.context.events.push(ServerEvent::Unbanned(change.clone()));
+        self.note_decision();
         Ok(change)
     }
 
@@ -488,7 +522,9 @@ impl Server {
                 }
                 self.welcome(slot, nonce);
                 extra_bursts::begin_first(&mut self.context, &mut self.rounds, now, slot);
-                extra_bursts::allow_for_new(&mut self.context, now.mono, slot);
+                if !self.context.is_standby() {
+                    extra_bursts::allow_for_new(&mut self.context, now.mono, slot);
+                }
             }
         }
         Fate::Accepted
@@ -517,6 +553,7 @@ impl Server {
             relay: timekeeper.is_relay(),
         };
         self.context.send(slot, 0, Body::Welcome(welcome));
+        self.context.state_role(slot);
         manual_adjustment::announce(&mut self.context, slot);
     }
 
@@ -540,8 +577,15 @@ impl Server {
             return Fate::Replayed;
         }
         member.record_state(header.flags);
+        if let Some(statement) = heartbeat.statement.filter(|_| self.context.role.is_some()) {
+            self.context.members.record_statement(slot, statement);
+        }
         self.context.send(slot, 0, Body::HeartbeatAck(HeartbeatAck { nonce: heartbeat.nonce }));
+        self.context.state_role(slot);
         manual_adjustment::announce(&mut self.context, slot);
+        if let Some(progress) = heartbeat.decisions.filter(|_| self.context.role.is_some()) {
+            self.send_decisions(slot, progress);
+        }
         Fate::Accepted
     }
 
@@ -644,6 +688,7 @@ impl Server {
                     self.end_burst(now, slot);
                 }
             }
+            Timer::StateRole => self.role_sender.send_next(context, now),
             Timer::ExtraBurst(slot, session) => {
                 extra_bursts::begin_due(context, &mut self.rounds, now, slot, session);
             }

@@ -7,15 +7,19 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::decided;
 use super::member::Member;
 use super::members::Members;
 use crate::event::Exclusion;
 use crate::peer::{ClientSelector, ClientsChange, Peer};
-use crate::wire::Name;
+use crate::wire::{DecidedClients, Name, Ruling};
 
 /// Why clients' votes cannot be taken away or given back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VoteChangeError {
+    /// The server is a standby server.
+    #[error("the server is a standby server: votes are taken away and given back at the active server")]
+    Standby,
     /// No client has this name or address.
     #[error("no client has the name or the address '{0}'")]
     Unknown(String),
@@ -140,6 +144,21 @@ impl RemovedClients {
         self.0.retain(|removed| !entries.contains(removed));
         self.mark_all(members);
         Ok(ClientsChange::of(selector, clients, !entries.is_empty()))
+    }
+
+    /// The table, for a standby server.
+    pub(super) fn decided(&self) -> impl Iterator<Item = DecidedClients> {
+        self.0.iter().map(|removed| decided::decided(Ruling::Removed, removed.selector, removed.name))
+    }
+
+    /// The table of the active server replaces this one.
+    pub(super) fn adopt(&mut self, members: &mut Members, table: impl Iterator<Item = DecidedClients>) {
+        let removed = table.map(|decided| {
+            let (selector, name) = decided::selector(&decided);
+            Removed { selector, name }
+        });
+        self.0 = removed.take(MAX_REMOVED).collect();
+        self.mark_all(members);
     }
 
     /// Marks a new member as removed if its vote is taken away.

@@ -13,8 +13,11 @@ use super::handles::Slot;
 use super::members::Members;
 use super::references;
 use crate::ServerEvent;
-use crate::consensus::{Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition, Timekeeper};
+use crate::consensus::{
+    Conclusion, Electorate, MemberJudgement, MemberReading, PhaseTransition, Timekeeper, Weight,
+};
 use crate::event::{Adjustment, Exclusion, Falseticker, RoundReport, Voter};
+use crate::roles::statement::Service;
 use crate::time::{Monotonic, Now, Span};
 use crate::wire::{ClusterId, Verdict};
 
@@ -88,9 +91,11 @@ impl RoundResults {
             // The server's clock was set, so the judgement about it is out of date.
             self.own_exclusion = None;
         }
-        context.events.push(ServerEvent::RoundEnded(conclusion.report));
-        let Conclusion { correction, added, adjustment, .. } = conclusion;
-        context.events.push(ServerEvent::OwnClockCorrected { round, correction, added, adjustment });
+        if !context.is_standby() {
+            context.events.push(ServerEvent::RoundEnded(conclusion.report));
+            let Conclusion { correction, added, adjustment, .. } = conclusion;
+            context.events.push(ServerEvent::OwnClockCorrected { round, correction, added, adjustment });
+        }
         AfterRound {
             kind: if conclusion.begins_correcting() { RoundKind::FirstVote } else { RoundKind::Later },
             unheard,
@@ -137,9 +142,16 @@ impl RoundResults {
 
 /// Lets the timekeeper decide. Also returns how many members with a vote were not heard.
 fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
-    let max_age = context.config.lifetime();
+    let is_standby = context.is_standby();
+    // Of a member that is measured in every sixth round, the last reading counts.
+    let max_age = context.config.lifetime().times(if is_standby { 2 } else { 1 });
     let mut readings: Vec<MemberReading> = Vec::with_capacity(context.members.len());
-    let weights = groups::weigh(&context.config, &context.members);
+    let mut weights = groups::weigh(&context.config, &context.members);
+    for (weight, (slot, _)) in weights.members.iter_mut().zip(context.members.from(0)) {
+        if is_served_elsewhere(context, slot) {
+            *weight = Weight::ZERO;
+        }
+    }
     // A server that has a cluster knows the adjustment of members that have its number.
     let is_known = context.timekeeper.cluster() != ClusterId(0);
     let known = Some(*context.timekeeper.manual_adjustment()).filter(|_| is_known);
@@ -149,7 +161,9 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
         let reading = member.vote_reading(now, round, max_age, adjustment, weight);
         member.record_weight(weight);
         member.discard_old_frequency(now.mono);
-        member.history.record(reading.reading.is_some_and(|reading| reading.fresh));
+        if !is_standby || member.was_measured_in(round) {
+            member.history.record(reading.reading.is_some_and(|reading| reading.fresh));
+        }
         readings.push(reading);
     }
     let new_cluster = ClusterId(context.rng.next_u64().max(1));
@@ -157,6 +171,13 @@ fn vote(context: &mut Context, now: Now, round: u32) -> (Conclusion, usize) {
     let conclusion = context.timekeeper.conclude(round, now.raw, electorate, new_cluster);
     let unheard = readings.iter().filter(|member| member.reading.is_none() && !member.is_removed()).count();
     (conclusion, unheard)
+}
+
+/// Whether a member states that another server of the list serves it: it has the time of that one, which may
+/// be another time where a network was cut in two.
+fn is_served_elsewhere(context: &Context, slot: Slot) -> bool {
+    let stated = context.members.statement(slot).filter(|stated| stated.service == Service::Served);
+    stated.is_some_and(|stated| stated.follows.rank() != context.config.place.map(|place| place.rank))
 }
 
 fn transition_event(timekeeper: &Timekeeper, conclusion: &Conclusion) -> Option<ServerEvent> {

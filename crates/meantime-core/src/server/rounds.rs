@@ -10,6 +10,7 @@ use super::context::{Context, QueuedTransmit, Timer};
 use super::handles::{BurstHandle, Slot};
 use super::manual_adjustment;
 use super::pace::{self, RoundPlan};
+use super::sparse;
 use super::trains;
 use crate::time::{Monotonic, Now, Span};
 use crate::{ServerConfig, ServerEvent};
@@ -94,11 +95,21 @@ impl RoundScheduler {
         self.next += interval.times(plan.rounds_left_out);
         context.timers.set(self.next, Timer::Round);
         let (round, burst, wanted) = (self.number, plan.burst, context.config.burst);
-        context.events.push(ServerEvent::RoundStarted { round, clients: members, burst });
+        if !context.is_standby() {
+            context.events.push(ServerEvent::RoundStarted { round, clients: members, burst });
+        }
         if burst != self.burst_size {
             self.burst_size = burst;
             context.events.push(ServerEvent::BurstAdapted { clients: members, burst, wanted });
         }
+        let round = self.number;
+        let measured = match context.is_standby() {
+            true => {
+                context.members.from(0).filter(|(slot, _)| sparse::is_measured(context, *slot, round)).count()
+            }
+            false => members,
+        };
+        let members = measured;
         self.pending = Some(members);
         let (round_began, reply_timeout) = (now.mono, Span::ZERO);
         self.probing = Some(Probing { plan, round_began, members, begun: 0, next: 0, reply_timeout });
@@ -115,6 +126,12 @@ impl RoundScheduler {
     /// Lets the next round begin soon.
     pub(super) fn hasten(&mut self, context: &mut Context, now: Now) {
         self.next = now.mono + context.config.interval.over(HASTENED_ROUNDS);
+        context.timers.set(self.next, Timer::Round);
+    }
+
+    /// Begins the next round at once, whatever this one has come to.
+    pub(super) fn begin_now(&mut self, context: &mut Context, now: Now) {
+        self.next = now.mono;
         context.timers.set(self.next, Timer::Round);
     }
 
@@ -135,12 +152,15 @@ impl RoundScheduler {
             }
             probing.next = slot + 1;
             // Members that were admitted after the round began get extra bursts instead.
-            let member = context.members.get(slot).filter(|member| member.round != self.number);
+            let is_measured = sparse::is_measured(context, slot, self.number);
+            let member =
+                context.members.get(slot).filter(|member| member.round != self.number && is_measured);
             let Some(timeout) = member.map(|member| member.delays.reply_timeout()) else { continue };
             let timeout = timeout.unwrap_or(pace::max_reply_timeout(&context.config));
             probing.reply_timeout = probing.reply_timeout.max(timeout);
             probing.begun += 1;
-            self.begin_burst(context, slot, now.mono, self.burst_size, BurstKind::OfRound);
+            let size = sparse::burst_size(context, self.burst_size);
+            self.begin_burst(context, slot, now.mono, size, BurstKind::OfRound);
         }
         context.timers.set(now.mono, Timer::BeginBursts);
         self.probing = Some(probing);
@@ -250,6 +270,7 @@ pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandl
     }
     if is_first {
         manual_adjustment::announce(context, slot);
+        context.state_role(slot);
         context.tell_relayed_time(slot);
     }
     if is_due {

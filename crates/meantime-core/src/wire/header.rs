@@ -127,6 +127,8 @@ pub enum Kind {
     Label = 12,
     RelayedTime = 14,
     Lineage = 15,
+    Role = 16,
+    Decision = 17,
 }
 
 impl Kind {
@@ -147,6 +149,8 @@ impl Kind {
             12 => Kind::Label,
             14 => Kind::RelayedTime,
             15 => Kind::Lineage,
+            16 => Kind::Role,
+            17 => Kind::Decision,
             _ => return None,
         })
     }
@@ -159,6 +163,7 @@ impl Kind {
                 Some(Direction::ToClient)
             }
             Kind::HeartbeatAck | Kind::RelayedTime | Kind::Lineage => Some(Direction::ToClient),
+            Kind::Role | Kind::Decision => Some(Direction::ToClient),
             Kind::Leave | Kind::ManualAdjustment | Kind::Label => None,
         }
     }

@@ -3,6 +3,7 @@
 use super::challenge::Challenge;
 use super::correction::CorrectionMessage;
 use super::datagram::{BODY, BODY_LEN, DATAGRAM_LEN, Datagram};
+use super::decision::Decision;
 use super::error::DecodeError;
 use super::header::{Header, Kind};
 use super::heartbeat::{Heartbeat, HeartbeatAck};
@@ -16,6 +17,7 @@ use super::register::Register;
 use super::reject::Reject;
 use super::relayed_time::RelayedTime;
 use super::report::Report;
+use super::role::RoleMessage;
 use super::welcome::Welcome;
 
 /// One decoded datagram.
@@ -69,6 +71,10 @@ pub enum Body {
     RelayedTime(RelayedTime),
     /// Server to client: the servers above a relay.
     Lineage(Lineage),
+    /// Server to client: the role of a server of several.
+    Role(RoleMessage),
+    /// Server to client: what an operator has decided about clients, for a standby server.
+    Decision(Decision),
 }
 
 impl Body {
@@ -90,6 +96,8 @@ impl Body {
             Body::Label(_) => Kind::Label,
             Body::RelayedTime(_) => Kind::RelayedTime,
             Body::Lineage(_) => Kind::Lineage,
+            Body::Role(_) => Kind::Role,
+            Body::Decision(_) => Kind::Decision,
         }
     }
 }
@@ -116,6 +124,8 @@ impl Message {
             Body::Label(body) => body.encode(&mut bytes),
             Body::RelayedTime(body) => body.encode(&mut bytes),
             Body::Lineage(body) => body.encode(&mut bytes),
+            Body::Role(body) => body.encode(&mut bytes),
+            Body::Decision(body) => body.encode(&mut bytes),
         }
         datagram[BODY].copy_from_slice(&bytes);
         datagram
@@ -146,6 +156,8 @@ impl Message {
             Kind::Label => Body::Label(Label::decode(&bytes)?),
             Kind::RelayedTime => Body::RelayedTime(RelayedTime::decode(&bytes)),
             Kind::Lineage => Body::Lineage(Lineage::decode(&bytes)?),
+            Kind::Role => Body::Role(RoleMessage::decode(&bytes)?),
+            Kind::Decision => Body::Decision(Decision::decode(&bytes)?),
         };
         Ok(Message { header, body })
     }

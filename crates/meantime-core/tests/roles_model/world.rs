@@ -4,6 +4,7 @@
 //! replaces the one that is held; one that is held is forgotten at any moment from which on its sender cannot
 //! be heard. So every relation of the nodes' speeds, delays and lifetimes is among the orders of events.
 
+use meantime_core::consensus::Weight;
 use meantime_core::roles::allegiance::Allegiance;
 use meantime_core::roles::census::Census;
 use meantime_core::roles::heard_servers::HeardServers;
@@ -417,7 +418,9 @@ fn surroundings<'a>(
     clients: &'a Census,
     distrusted: ServerSet,
 ) -> Surroundings<'a> {
-    Surroundings { servers, clients, distrusted, known_members: 0 }
+    let (known_members, own_weight) = (Weight::ZERO, Weight::ONE);
+    let (has_time, with_time) = (true, ServerSet::ALL);
+    Surroundings { servers, clients, distrusted, known_members, own_weight, has_time, with_time }
 }
 
 pub(crate) fn heard_servers(hears: &[Option<ServerStatement>; SERVERS]) -> HeardServers {

@@ -55,10 +55,11 @@ impl MemberClock {
         Some(told + lead(interval.min(self.scale_of.interval)))
     }
 
-    /// A session begins with this server, which is no relay: its scale shows base time.
-    pub(in crate::client) fn leave_relay(&mut self, raw: Raw) {
-        if !self.published.relayed().is_none() {
-            self.change_scale(raw, RelayedTime::NONE);
+    /// The clock follows another server, which is no relay: its scale shows base time, to within the bound of
+    /// this line.
+    pub(in crate::client) fn change_server(&mut self, raw: Raw, line: RelayedTime) {
+        if !self.published.relayed().is_none() || !line.is_none() {
+            self.change_scale(raw, line);
         }
         self.scale_of = self.session;
     }

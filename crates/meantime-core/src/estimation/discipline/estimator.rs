@@ -49,9 +49,22 @@ pub struct Discipline {
     /// Prior of the oscillator's frequency before the first burst, and its standard deviation.
     frequency: (f64, f64),
     command: CommandedRate,
+    /// What is known of the phase before the first burst.
+    known: Option<KnownPhase>,
     usual_delay: Option<Span>,
     outliers: Option<Outliers>,
     tracking: Option<Box<Tracking>>,
+}
+
+/// A phase that is known before the first burst.
+#[derive(Clone, Copy, Debug)]
+struct KnownPhase {
+    /// When the oscillator reads this, …
+    at: Raw,
+    /// … cluster time is so much ahead of it, …
+    phase: Span,
+    /// … with this standard deviation.
+    error: Span,
 }
 
 impl Default for Discipline {
@@ -67,10 +80,22 @@ impl Discipline {
         Discipline {
             frequency: (-frequency.ratio(), error.ratio()),
             command: CommandedRate::default(),
+            known: None,
             usual_delay: None,
             outliers: None,
             tracking: None,
         }
+    }
+
+    /// An estimator that knows the clock already: when the oscillator reads `at`, cluster time is `phase`
+    /// ahead of it and runs at `frequency` over it, each with one standard deviation. The path is unknown.
+    pub fn with_clock(
+        at: Raw,
+        (phase, error): (Span, Span),
+        (frequency, frequency_error): (Frequency, Frequency),
+    ) -> Discipline {
+        let known = Some(KnownPhase { at, phase, error });
+        Discipline { known, ..Discipline::with_frequency(frequency, frequency_error) }
     }
 
     /// Assimilates the exchanges of a burst: server's stamps in cluster time, client's on its oscillator.
@@ -84,8 +109,10 @@ impl Discipline {
         let best = plausible.first()?;
         self.learn_delay(best.delay());
         let Some(tracking) = &mut self.tracking else {
-            self.tracking = Some(Box::new(Tracking::start(&plausible, &self.command, self.frequency)));
-            return Some(BurstOutcome::Started);
+            let known = self.known.and_then(|known| self.lead_before(&known, best));
+            let tracking = Tracking::start(&plausible, &self.command, self.frequency, known);
+            self.tracking = Some(Box::new(tracking));
+            return Some(if known.is_some() { BurstOutcome::Followed } else { BurstOutcome::Started });
         };
         if trust == OutlierLimit::None {
             // A small jump of the phase would pass for a frequency.
@@ -127,7 +154,7 @@ impl Discipline {
                 // The first bursts were not representative: what was learned from them, above all the
                 // frequency, is wrong.
                 let any = (self.frequency.0, self.frequency.1.max(ANY_FREQUENCY.ratio()));
-                self.tracking = Some(Box::new(Tracking::start(exchanges, &self.command, any)));
+                self.tracking = Some(Box::new(Tracking::start(exchanges, &self.command, any, None)));
             }
         }
     }
@@ -136,7 +163,8 @@ impl Discipline {
     fn restart_if_implausible(&mut self, exchanges: &[Exchange<Timestamp, Raw>]) -> bool {
         let nonsense = self.tracking.as_ref().is_some_and(|tracking| !tracking.is_plausible());
         if nonsense {
-            self.tracking = Some(Box::new(Tracking::start(exchanges, &self.command, self.frequency)));
+            let tracking = Tracking::start(exchanges, &self.command, self.frequency, None);
+            self.tracking = Some(Box::new(tracking));
         }
         nonsense
     }
@@ -163,7 +191,7 @@ impl Discipline {
 
     /// The estimate of the cluster's time at `at`; `None` before the first burst.
     pub fn estimate(&self, at: Raw) -> Option<Estimate> {
-        let tracking = self.tracking.as_ref()?;
+        let Some(tracking) = self.tracking.as_ref() else { return self.known_clock(at) };
         let clock = tracking.checked_clock(at);
         Some(Estimate {
             phase: Span::from_secs_f64(self.command.phase(at) - clock.x) - tracking.base(),
@@ -171,6 +199,30 @@ impl Discipline {
             error: Span::from_secs_f64(clock.xx.sqrt()),
             frequency_error: Frequency::from_ratio(clock.ff.sqrt()),
         })
+    }
+
+    /// The estimate before the first burst.
+    fn known_clock(&self, at: Raw) -> Option<Estimate> {
+        let known = self.known?;
+        let seconds = (at - known.at).as_secs_f64();
+        let gained = self.command.phase(at) - self.frequency.0 * seconds;
+        let error = known.error.as_secs_f64().hypot(self.frequency.1 * seconds);
+        Some(Estimate {
+            phase: known.phase + Span::from_secs_f64(gained),
+            frequency: Frequency::from_ratio(self.command.rate - self.frequency.0),
+            error: Span::from_secs_f64(error),
+            frequency_error: Frequency::from_ratio(self.frequency.1),
+        })
+    }
+
+    /// The oscillator's lead in the first exchange as it was known before, without the commanded rate, and
+    /// its standard deviation in seconds; `None`: the exchange is of another time.
+    fn lead_before(&self, known: &KnownPhase, first: &Exchange<Timestamp, Raw>) -> Option<(Span, f64)> {
+        let expected = self.known_clock(first.t2)?;
+        let apart = (first.offset() + expected.phase).abs();
+        let reach = first.delay().half() + expected.error.times(KNOWN_SIGMAS);
+        let command = Span::from_secs_f64(self.command.phase(first.t2));
+        (apart <= reach).then_some((command - expected.phase, known.error.as_secs_f64()))
     }
 
     /// The usual delay of an exchange on this path, for readings without a delay of their own.
@@ -184,6 +236,8 @@ impl Discipline {
     }
 }
 
+/// In standard deviations, how far from its known phase a clock may be found.
+const KNOWN_SIGMAS: i64 = 6;
 /// The number of outliers in a row that show it.
 const YOUNG_TRUST: u32 = 4;
 /// The difference of two crystals of ±100 ppm.

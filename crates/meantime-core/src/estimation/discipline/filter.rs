@@ -68,6 +68,12 @@ impl Filter {
         Filter { z: [0.0, frequency, delay / 2.0, delay / 2.0], p }
     }
 
+    /// The same state, whose offset is zero within `error` (s, one standard deviation).
+    pub(super) fn with_phase_error(mut self, error: f64) -> Filter {
+        self.p[0][0] = error * error;
+        self
+    }
+
     /// Moves the state on by `dt` seconds, for an oscillator of this wander (per √s).
     pub(super) fn predict(&mut self, dt: f64, wander: f64) {
         let q = wander * wander * dt;

@@ -27,15 +27,20 @@ pub(super) struct Tracking {
 }
 
 impl Tracking {
+    /// Begins with these exchanges and a prior of the frequency. `known` is the oscillator's lead in the best
+    /// exchange, and its standard deviation in seconds; `None`: it is what that exchange says.
     pub(super) fn start(
         exchanges: &[Exchange<Timestamp, Raw>],
         command: &CommandedRate,
         frequency: (f64, f64),
+        known: Option<(Span, f64)>,
     ) -> Tracking {
         let best = &exchanges[0];
-        let start = Filter::start(best.delay().as_secs_f64().max(1e-6), frequency.0, frequency.1);
+        let delay = best.delay().as_secs_f64().max(1e-6);
+        let start = Filter::start(delay, frequency.0, frequency.1);
+        let start = known.map_or(start, |(_, error)| start.with_phase_error(error));
         let mut tracking = Tracking {
-            base: base(best, command),
+            base: known.map_or_else(|| base(best, command), |(lead, _)| lead),
             at: newest(exchanges),
             bursts: 0,
             classes: SHARPNESSES.map(|sharpness| Class::new(sharpness, start)),

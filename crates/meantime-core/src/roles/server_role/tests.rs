@@ -28,7 +28,9 @@ struct Around {
     servers: HeardServers,
     clients: Census,
     distrusted: ServerSet,
-    known_members: u32,
+    known_members: usize,
+    has_time: bool,
+    with_time: ServerSet,
 }
 
 impl Around {
@@ -40,7 +42,14 @@ impl Around {
         let clients = clients.iter().flat_map(|(follows, service, count)| {
             core::iter::repeat_n(MemberStatement { follows: *follows, service: *service }, *count)
         });
-        Around { servers: heard, clients: clients.collect(), distrusted: ServerSet::EMPTY, known_members: 0 }
+        Around {
+            servers: heard,
+            clients: clients.collect(),
+            distrusted: ServerSet::EMPTY,
+            known_members: 0,
+            has_time: true,
+            with_time: ServerSet::ALL,
+        }
     }
 
     fn surroundings(&self) -> Surroundings<'_> {
@@ -48,7 +57,10 @@ impl Around {
             servers: &self.servers,
             clients: &self.clients,
             distrusted: self.distrusted,
-            known_members: self.known_members,
+            known_members: Weight::votes(self.known_members),
+            own_weight: Weight::ONE,
+            has_time: self.has_time,
+            with_time: self.with_time,
         }
     }
 
@@ -321,7 +333,7 @@ prop_compose! {
         servers in prop::collection::vec((1u8..3, statements()), 0..3),
         clients in prop::collection::vec((terms(), services()), 0..6),
         distrusted in 0u8..8,
-        known_members in 0u32..9,
+        known_members in 0usize..9,
     ) -> Around {
         let around = Around::new(&servers, &[]);
         let distrusted = (0..3).filter(|&place| distrusted & (1 << place) != 0).map(rank).collect();
@@ -354,7 +366,7 @@ proptest! {
             prop_assert!(!is_new_term || role.term() > before.term());
             let census = before.census(&around.surroundings());
             if let Some(TookOver(_)) = change {
-                prop_assert!(2 * census.lost() > census.heard() && census.heard() >= 2);
+                prop_assert!(census.lost().is_majority_of(census.heard()) && census.members() >= 2);
             }
         }
     }
@@ -364,8 +376,34 @@ proptest! {
         let mut role = active_server(3, 0);
         let census = role.census(&around.surroundings());
         if let Some(Yielded(to)) = around.round(&mut role) {
-            let served = |of: Option<Rank>| of.map_or(0, |of| census.served_by(of));
+            let served = |of: Option<Rank>| of.map_or(Weight::ZERO, |of| census.served_by(of));
             prop_assert!(served(to.rank()) >= served(Some(rank(0))));
         }
     }
+}
+
+#[test]
+fn a_server_without_the_clusters_time_takes_over_last() {
+    let (lost, own) = (term(3, 0), term(3, 0));
+    let mut role = standby_server(1, lost);
+    let mut around = Around::new(&[standby(2, own, Lost)], &[(own, Lost, 4)]);
+    around.has_time = false;
+    for _ in 0..3 {
+        assert_eq!(around.round(&mut role), None, "the other one has the time");
+    }
+    assert_eq!(around.round(&mut role), Some(TookOver(term(4, 1))));
+    let mut role = standby_server(2, lost);
+    let mut around = Around::new(&[standby(1, own, Lost)], &[(own, Lost, 4)]);
+    around.with_time = ServerSet::EMPTY;
+    assert_eq!(around.round(&mut role), Some(TookOver(term(4, 2))), "it waits for none without the time");
+}
+
+#[test]
+fn a_server_hands_over_to_one_that_carries_the_time() {
+    let own = term(3, 0);
+    let mut around = Around::new(&[standby(1, own, Served), standby(2, own, Served)], &[(own, Served, 4)]);
+    around.with_time = [rank(2)].into_iter().collect();
+    assert_eq!(active_server(3, 0).resign(&around.surroundings(), None), Some(rank(2)));
+    around.with_time = ServerSet::ALL;
+    assert_eq!(active_server(3, 0).resign(&around.surroundings(), None), Some(rank(1)));
 }

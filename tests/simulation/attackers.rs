@@ -13,14 +13,16 @@ const VICTIM: MemberIndex = MemberIndex::client(3);
 
 /// Five clients with keys, and an attacker on the path of the third from the second minute to the twentieth.
 fn intruded(seed: u64, attack: Attack) -> Scenario {
-    let faults = vec![(s(120), Fault::Attack(VICTIM, attack)), (s(1_200), Fault::EndAttack(VICTIM))];
+    let faults =
+        vec![(s(120), Fault::Attack(VICTIM.into(), attack)), (s(1_200), Fault::EndAttack(VICTIM.into()))];
     Scenario { clients: 5, keys: true, duration: s(1_800), faults, ..Scenario::seeded(seed) }
 }
 
 /// The same in a cluster that has settled, whose rate is not steered much any more, for ten minutes; and what
 /// takes longer than 2 ms is not believed.
 fn later(seed: u64, attack: Attack) -> Scenario {
-    let faults = vec![(s(2_400), Fault::Attack(VICTIM, attack)), (s(3_000), Fault::EndAttack(VICTIM))];
+    let faults =
+        vec![(s(2_400), Fault::Attack(VICTIM.into(), attack)), (s(3_000), Fault::EndAttack(VICTIM.into()))];
     Scenario { duration: s(3_600), faults, max_delay: us(2_000), ..intruded(seed, attack) }
 }
 
@@ -51,7 +53,7 @@ fn run(scenario: &Scenario) -> Shown {
         if sample.at <= s(120) {
             return;
         }
-        let victim = sample.clocks[VICTIM.index()].expect("it runs");
+        let victim = sample.clock(VICTIM).expect("it runs");
         assert!(victim.state.has_cluster_time(), "at {}: {victim:?}", sample.at);
         shown.holdover |= victim.state == ClientState::Holdover;
         shown.state = victim.state;
@@ -99,7 +101,7 @@ fn a_client_that_meets_him_from_the_first_moment_on_is_right_or_has_no_time() {
         Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
             let beyond = sample.beyond_bounds().unwrap_or_default();
             assert!(beyond <= Span::ZERO, "at {}: {beyond} beyond the bounds", sample.at);
-            let victim = sample.clocks[VICTIM.index()].is_some_and(|clock| clock.state.has_cluster_time());
+            let victim = sample.clock(VICTIM).is_some_and(|clock| clock.state.has_cluster_time());
             if let Some(distance) = distance(sample, VICTIM).filter(|_| victim && sample.at > s(60)) {
                 assert!(distance < us(5_000), "at {}: {distance}", sample.at);
             }
@@ -139,7 +141,7 @@ fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_
             [(3.0, us(1_000), s(120)), (10.0, us(20_000), s(1)), (10.0, us(20_000), s(1_800))]
         {
             let creep = Attack::GrowingDelay(Directions::ToClient, Frequency::from_ppm(ppm));
-            let faults = vec![(begin, Fault::Attack(VICTIM, creep))];
+            let faults = vec![(begin, Fault::Attack(VICTIM.into(), creep))];
             let scenario = Scenario {
                 clients: 3,
                 keys: true,
@@ -153,7 +155,7 @@ fn a_clock_that_was_taught_a_wrong_frequency_by_growing_delays_stays_within_its_
             Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
                 let beyond = sample.beyond_bounds().unwrap_or_default();
                 assert!(beyond <= Span::ZERO, "{ppm} ppm from {begin}: {beyond} beyond at {}", sample.at);
-                let victim = sample.clocks[VICTIM.index()].expect("it runs");
+                let victim = sample.clock(VICTIM).expect("it runs");
                 holdover |= victim.state == ClientState::Holdover;
             });
             assert!(holdover, "{ppm} ppm from {begin}: the delays were never too long");

@@ -15,12 +15,12 @@ const CLOSE: Span = us(20);
 const LAST: MemberIndex = MemberIndex::client(8);
 
 /// Something happens to the server after half an hour.
-fn server_fault(fault: Fault) {
+fn server_fault(fault: &Fault) {
     for seed in sampled_seeds(0..4, 2) {
         let scenario = battery(seed);
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(1_800));
-        simulation.inject(fault);
+        simulation.inject(fault.clone());
         let (mut worst, mut away) = (Span::ZERO, Span::ZERO);
         simulation.run_for(s(1_800), &mut |sample: &Sample| {
             worst = worst.max(sample.worst(|member| member != MemberIndex::SERVER).unwrap());
@@ -35,34 +35,34 @@ fn server_fault(fault: Fault) {
 
 #[test]
 fn a_server_that_jumps_an_hour_moves_no_other_clock() {
-    server_fault(Fault::Jump(MemberIndex::SERVER, s(3_600)));
+    server_fault(&Fault::Jump(MemberIndex::SERVER, s(3_600)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_ten_milliseconds_moves_no_other_clock() {
-    server_fault(Fault::Jump(MemberIndex::SERVER, Span::from_millis(10)));
+    server_fault(&Fault::Jump(MemberIndex::SERVER, Span::from_millis(10)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_that_jumps_two_hundred_microseconds_moves_no_other_clock() {
-    server_fault(Fault::Jump(MemberIndex::SERVER, us(200)));
+    server_fault(&Fault::Jump(MemberIndex::SERVER, us(200)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_server_whose_oscillator_goes_150_ppm_wrong_moves_no_other_clock() {
-    server_fault(Fault::FrequencyStep(MemberIndex::SERVER, Frequency::from_ppm(150.0)));
+    server_fault(&Fault::FrequencyStep(MemberIndex::SERVER, Frequency::from_ppm(150.0)));
 }
 
 /// Something happens to one client after half an hour.
-fn client_fault(fault: Fault) {
+fn client_fault(fault: &Fault) {
     for seed in sampled_seeds(0..4, 2) {
         let scenario = battery(seed);
         let _running = Running(&scenario);
         let mut simulation = settled(&scenario, s(1_800));
-        simulation.inject(fault);
+        simulation.inject(fault.clone());
         let worst = worst_client(&mut simulation, s(1_800), |member| member != LAST);
         assert!(worst <= WORST, "seed {seed}: a good client was {worst} off");
         let last = distance(simulation.sample(), LAST).unwrap();
@@ -73,13 +73,13 @@ fn client_fault(fault: Fault) {
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_client_that_jumps_an_hour_moves_no_other_clock_and_comes_back() {
-    client_fault(Fault::Jump(LAST, s(3_600)));
+    client_fault(&Fault::Jump(LAST, s(3_600)));
 }
 
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn a_client_whose_oscillator_goes_150_ppm_wrong_moves_no_other_clock_and_comes_back() {
-    client_fault(Fault::FrequencyStep(LAST, Frequency::from_ppm(150.0)));
+    client_fault(&Fault::FrequencyStep(LAST, Frequency::from_ppm(150.0)));
 }
 
 /// One client, then four of eight, tell a lie for an hour from the middle of a run on.

@@ -93,11 +93,11 @@ fn it_holds_for_one_exchange_a_round() {
 #[test]
 fn it_holds_when_routes_change() {
     for seed in seeds(0..3) {
-        let longer = |ways| Fault::Base(MemberIndex::client(1), ways, us(400));
+        let longer = |ways| Fault::Base(MemberIndex::client(1).into(), ways, us(400));
         let faults = vec![
             (s(1_500), longer(Directions::ToClient)),
             (s(3_000), longer(Directions::ToServer)),
-            (s(4_500), Fault::Base(MemberIndex::client(1), Directions::ToClient, us(20))),
+            (s(4_500), Fault::Base(MemberIndex::client(1).into(), Directions::ToClient, us(20))),
         ];
         largest_excess(&Scenario { faults, ..hours(seed) });
     }
@@ -111,8 +111,8 @@ fn it_holds_in_two_hours_of_holdover() {
     for seed in sampled_seeds(0..3, 1) {
         for wander in [1e-9, 1e-8] {
             let cut = vec![
-                (s(3_600), Fault::Cut(MemberIndex::client(3), Directions::Both)),
-                (s(10_800), Fault::Heal(MemberIndex::client(3))),
+                (s(3_600), Fault::Cut(MemberIndex::client(3).into(), Directions::Both)),
+                (s(10_800), Fault::Heal(MemberIndex::client(3).into())),
             ];
             let lone = largest_excess(&Scenario { faults: cut, duration: s(11_400), wander, ..hours(seed) });
             assert!(lone >= us(7_200) && lone <= s(1), "seed {seed}: {lone} after two hours");
@@ -149,7 +149,7 @@ fn machines_that_slept_state_no_bound_until_they_are_back() {
                 Simulation::new(&scenario).run_until(scenario.duration, &mut |sample: &Sample| {
                     let beyond = sample.beyond_bounds().unwrap_or_default();
                     assert!(beyond <= Span::ZERO, "at {}: {beyond} farther apart than stated", sample.at);
-                    let bound = sample.clocks[sleeper.index()].and_then(|clock| clock.bound);
+                    let bound = sample.clock(sleeper).and_then(|clock| clock.bound);
                     lost |= sample.at > s(1_200) && bound.is_none();
                     back = bound.is_some();
                 });

@@ -47,7 +47,7 @@ pub(crate) fn view(simulation: &mut Simulation) -> Option<ServerView> {
     let now = Now { mono: Monotonic::from_nanos(0) + at, raw: machine.oscillator.raw(at) };
     match machine.node()? {
         AnyNode::Server(server) => Some(server.view(now)),
-        AnyNode::Client(_) => None,
+        AnyNode::Replica(_) | AnyNode::Client(_) => None,
     }
 }
 
@@ -120,8 +120,8 @@ fn every_kind_of_fault(seed: u64, losses: &[f64]) {
     let step = meantime_core::event::Adjustment::Step;
     let slew = meantime_core::event::Adjustment::Slew;
     let faults = [
-        vec![(s(300), Fault::Cut(client, Directions::Both)), (s(600), Fault::Heal(client))],
-        vec![(s(300), Fault::Cut(client, Directions::ToClient)), (s(500), Fault::Heal(client))],
+        vec![(s(300), Fault::Cut(client.into(), Directions::Both)), (s(600), Fault::Heal(client.into()))],
+        vec![(s(300), Fault::Cut(client.into(), Directions::ToClient)), (s(500), Fault::Heal(client.into()))],
         vec![(s(300), Fault::Crash(server)), (s(320), Fault::Start(server))],
         vec![(s(300), Fault::Crash(server)), (s(600), Fault::Start(server))],
         vec![(s(300), Fault::Crash(client)), (s(400), Fault::Start(client))],
@@ -129,7 +129,7 @@ fn every_kind_of_fault(seed: u64, losses: &[f64]) {
         vec![(s(300), Fault::Sleep(server, s(60)))],
         vec![(s(300), Fault::Pause(client)), (s(340), Fault::Resume(client))],
         vec![(s(300), Fault::Pause(server)), (s(340), Fault::Resume(server))],
-        vec![(s(300), Fault::Base(client, Directions::ToClient, us(400)))],
+        vec![(s(300), Fault::Base(client.into(), Directions::ToClient, us(400)))],
         vec![(s(300), Fault::Jump(server, Span::from_millis(10)))],
         vec![(s(300), Fault::SetTime(by, slew))],
         vec![(s(300), Fault::SetTime(s(3_600), step))],

@@ -23,6 +23,7 @@ mod random_faults;
 mod rate;
 mod references;
 mod restart;
+mod several_servers;
 mod support;
 mod table;
 mod tree;

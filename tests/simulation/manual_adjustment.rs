@@ -40,7 +40,8 @@ impl Observer for Watch {
         self.server
             .push(sample.clocks[0].filter(|clock| clock.state.has_cluster_time()).map(|clock| clock.off));
         if let Some(cut) = self.cut {
-            sample.clocks[cut.index()] = None;
+            let place = cut.place(sample.clients());
+            sample.clocks[place] = None;
         }
         let beyond = sample.beyond_bounds().unwrap_or_default();
         assert!(
@@ -78,6 +79,7 @@ impl Observer for Watch {
                 event,
                 ServerEvent::Falseticker(_) | ServerEvent::Deposed { .. } | ServerEvent::Undecided { .. }
             ),
+            NodeEvent::Replica(_) => false,
         };
         if bad && happening.at > s(600) {
             self.complaints.push(happening.clone());
@@ -254,9 +256,9 @@ fn a_client_that_was_cut_off_makes_good_for_what_it_has_missed() {
             [(s(1_370), Span::from_millis(60), Adjustment::Slew), (s(2_100), BY, Adjustment::Step)]
         {
             let faults = vec![
-                (s(1_150), Fault::Cut(cut, Directions::Both)),
+                (s(1_150), Fault::Cut(cut.into(), Directions::Both)),
                 (ASKED, Fault::SetTime(BY, Adjustment::Slew)),
-                (heals, Fault::Heal(cut)),
+                (heals, Fault::Heal(cut.into())),
             ];
             let watch = watched(&scenario(seed, 0.0, faults), Some(cut));
             let [(member, late, adjustment)] = watch.late[..] else {
@@ -275,8 +277,8 @@ fn an_adjustment_that_few_had_received_when_the_server_died_is_cancelled() {
         let (heard, others) = (MemberIndex::client(1), (2..=5).map(MemberIndex::client));
         let cut = others
             .clone()
-            .map(|member| (ASKED - Span::from_millis(10), Fault::Cut(member, Directions::Both)));
-        let heals = others.map(|member| (s(1_206), Fault::Heal(member)));
+            .map(|member| (ASKED - Span::from_millis(10), Fault::Cut(member.into(), Directions::Both)));
+        let heals = others.map(|member| (s(1_206), Fault::Heal(member.into())));
         let mut faults = vec![
             (ASKED, Fault::SetTime(BY, Adjustment::Slew)),
             (s(1_205), Fault::Crash(MemberIndex::SERVER)),

@@ -223,7 +223,7 @@ fn a_client_notices_a_wrong_frequency_within_two_seconds() {
 fn processes_restart(seed: u64, keeps: bool) -> Option<Span> {
     let default = scenario(seed);
     let faults = default.members().map(|member| {
-        let index = member.index() as i64;
+        let index = member.place(default.clients) as i64;
         // One after the other, and each is put right by the others.
         (s(900 + 300 * index), Fault::Jump(member, s(if index % 2 == 0 { 90 } else { -70 }).times(index + 1)))
     });

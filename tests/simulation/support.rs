@@ -77,7 +77,7 @@ pub(crate) fn worst_client(
 
 /// How far a member's clock is from the median of the other good, synchronized clients'.
 pub(crate) fn distance(sample: &Sample, member: MemberIndex) -> Option<Span> {
-    let own = sample.clocks[member.index()]?.off;
+    let own = sample.clock(member)?.off;
     let others = sample.synchronized().filter(|(other, _)| *other != member && *other != MemberIndex::SERVER);
     let mut others: Vec<Span> = others.map(|(_, off)| off).collect();
     others.sort_unstable();

@@ -1,4 +1,4 @@
-//! An on-path attacker between the server and a client: it sees, changes, delays, withholds, repeats and
+//! An on-path attacker between a server and another member: it sees, changes, delays, withholds, repeats and
 //! reflects datagrams. It does not have the nodes' key.
 //!
 //! It records what passes. What it sends instead travels on over the rest of the path like everything else.

@@ -3,9 +3,10 @@
 //! A client states one standard deviation of its distance from the cluster's time. Over many looks at many
 //! clients the distance divided by what was stated should have a root mean square of 1, and be within 1 for
 //! 68 of a hundred looks: a larger ratio is too bold, a smaller one too cautious. The cluster's time is what
-//! the server publishes, while it carries that time: only then does it state a bound.
+//! the active server publishes, while it carries that time: only then does it state a bound.
 
-use super::{MemberIndex, Sample};
+use super::Sample;
+use super::sample::ClockSample;
 use meantime_core::time::Span;
 
 /// How honest the stated errors and bounds were.
@@ -20,12 +21,13 @@ pub struct Calibration {
 impl Calibration {
     /// Compares each good client's error with what it states of it.
     pub fn look_at_errors(&mut self, sample: &Sample) {
-        let server = MemberIndex::SERVER.index();
-        let carries = sample.clocks.get(server).copied().flatten().filter(|server| server.bound.is_some());
-        let Some(cluster) = carries else { return };
-        for client in sample.clocks[server + 1..].iter().flatten().filter(|client| !client.lies) {
-            if let Some(stated) = client.error {
-                self.add(client.off - cluster.off, stated);
+        let carries = |clock: &&ClockSample| clock.active && !clock.lies && clock.bound.is_some();
+        let mut carriers = sample.clocks.iter().flatten().filter(carries);
+        // In the parts of a network that was cut in two there are two times.
+        let (Some(cluster), None) = (carriers.next(), carriers.next()) else { return };
+        for clock in sample.clocks.iter().flatten().filter(|clock| !clock.active && !clock.lies) {
+            if let Some(stated) = clock.error {
+                self.add(clock.off - cluster.off, stated);
             }
         }
     }
@@ -66,7 +68,6 @@ const MIN: Span = Span::from_nanos(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::ClockSample;
     use meantime_core::wire::{ClientState, ClusterId};
 
     fn standing(off_ns: i64, error_ns: Option<i64>, bound_ns: Option<i64>) -> Option<ClockSample> {
@@ -77,6 +78,7 @@ mod tests {
             error: error_ns.map(Span::from_nanos),
             bound: bound_ns.map(Span::from_nanos),
             cluster: ClusterId(1),
+            active: false,
             lies: false,
         })
     }
@@ -94,7 +96,11 @@ mod tests {
     const SERVER: i64 = 1_000_000;
 
     fn server() -> Option<ClockSample> {
-        standing(SERVER, Some(0), Some(0))
+        active(standing(SERVER, Some(0), Some(0)))
+    }
+
+    fn active(clock: Option<ClockSample>) -> Option<ClockSample> {
+        clock.map(|clock| ClockSample { active: true, ..clock })
     }
 
     #[test]
@@ -107,14 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn who_states_no_error_or_lies_or_has_no_servers_time_to_follow_is_not_judged() {
+    fn who_states_no_error_or_lies_or_has_not_one_servers_time_to_follow_is_not_judged() {
         let client = standing(SERVER + 300, Some(100), None);
         let mut liar = client;
         liar.as_mut().unwrap().lies = true;
         let calibration = seen(vec![server(), None, standing(SERVER + 300, None, None), liar]);
         assert_eq!((calibration.ratio_rms(), calibration.within_share()), (None, None));
         assert_eq!(seen(vec![None, client]).ratio_rms(), None);
-        assert_eq!(seen(vec![standing(SERVER, Some(0), None), client]).ratio_rms(), None);
+        assert_eq!(seen(vec![active(standing(SERVER, Some(0), None)), client]).ratio_rms(), None);
+        assert_eq!(seen(vec![server(), client, server()]).ratio_rms(), None, "two times");
     }
 
     #[test]

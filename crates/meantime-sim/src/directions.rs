@@ -1,6 +1,6 @@
-//! The directions of a path between the server and a client.
+//! The directions of a path between a server and another member.
 
-/// The directions of a path.
+/// The directions of a path. Of two servers, the one with the better rank counts as the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directions {
     /// From the server to the client.

@@ -7,7 +7,7 @@ use super::rate::RateMeter;
 use super::sample::{ClockSample, Sample};
 use super::spread::{Spread, Spreads};
 use super::summary::{Excluded, FromUtc, Rounds, Summary, word};
-use super::{NodeEvent, ReportedEvent};
+use super::{MemberIndex, ReportedEvent};
 use meantime_core::ServerEvent;
 use meantime_core::event::{Falseticker, Voter};
 use meantime_core::time::Span;
@@ -75,10 +75,12 @@ impl Evaluation {
 
     /// Takes an event that a node has reported.
     pub fn note(&mut self, happening: &ReportedEvent) {
-        let NodeEvent::Server(event) = &happening.event else { return };
+        let Some(event) = happening.event.of_server() else { return };
         match event {
             ServerEvent::RoundEnded(report) => self.rounds.count(report.outcome),
-            ServerEvent::Falseticker(falseticker) => self.exclude(happening.at, falseticker),
+            ServerEvent::Falseticker(falseticker) => {
+                self.exclude(happening.at, happening.member, falseticker);
+            }
             _ => {}
         }
     }
@@ -101,10 +103,10 @@ impl Evaluation {
         }
     }
 
-    fn exclude(&mut self, at: Span, falseticker: &Falseticker) {
+    fn exclude(&mut self, at: Span, server: MemberIndex, falseticker: &Falseticker) {
         let Falseticker { voter, offset, reason } = *falseticker;
         let name = match voter {
-            Voter::Server => "server".to_owned(),
+            Voter::Server => server.to_string(),
             Voter::Client(peer) => peer.name.to_string(),
         };
         let key = (name.clone(), word(reason));

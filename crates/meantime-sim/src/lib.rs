@@ -8,16 +8,18 @@
 //! |---|---|
 //! | [`seed`] | one stream of random numbers for each purpose |
 //! | [`oscillator`] | raw clocks: frequency error, wander, temperature, jumps |
-//! | [`directions`] | the directions of a path |
-//! | [`jitter`], [`link`] | what happens to a datagram under way |
+//! | [`member`] | the names of members |
+//! | [`directions`], [`paths`] | which paths are meant, and in which directions |
+//! | [`jitter`], [`link`], [`mesh`] | what happens to a datagram under way; all paths |
 //! | [`reference`](mod@reference) | a machine's time from outside |
 //! | [`node`] | what a machine can run |
 //! | [`moderation`], [`wake_up`] | why a machine stamps a datagram some time after its arrival |
 //! | [`machine`], [`state_store`] | one machine: its oscillator, its process, and what the next process finds |
 //! | [`liar`] | Byzantine clients: they report what is not so |
-//! | [`attacker`] | an on-path attacker between the server and a client |
+//! | [`server_liar`] | servers that lie: they state false times |
+//! | [`attacker`] | an on-path attacker between a server and another member |
 //! | [`fault`] | what can go wrong at a given time |
-//! | [`queue`], [`world`] | events in the order of true time; all machines and links |
+//! | [`queue`], [`world`] | events in the order of true time; all machines and paths |
 //! | [`scenario`], [`random_faults`] | descriptions of worlds; worlds of random faults |
 //! | [`sample`], [`spread`], [`rate`], [`calibration`] | the truth about a run, against which nodes are judged |
 //! | [`evaluation`], [`summary`] | a run summed up |
@@ -33,9 +35,12 @@ pub mod jitter;
 pub mod liar;
 pub mod link;
 pub mod machine;
+pub mod member;
+pub mod mesh;
 pub mod moderation;
 pub mod node;
 pub mod oscillator;
+pub mod paths;
 pub mod queue;
 pub mod random_faults;
 pub mod rate;
@@ -43,6 +48,7 @@ pub mod reference;
 pub mod sample;
 pub mod scenario;
 pub mod seed;
+pub mod server_liar;
 pub mod simulation;
 pub mod spread;
 pub mod state_store;
@@ -50,8 +56,6 @@ pub mod summary;
 pub mod testkit;
 pub mod wake_up;
 pub mod world;
-
-use std::fmt;
 
 use meantime_core::time::Timestamp;
 
@@ -61,11 +65,14 @@ pub use fault::Fault;
 pub use jitter::{Jitter, SlowQueue};
 pub use liar::Lie;
 pub use link::Impairments;
+pub use member::MemberIndex;
 pub use moderation::Moderation;
 pub use node::{AnyNode, NodeConfig, NodeEvent, SimNode};
+pub use paths::Paths;
 pub use reference::ReferenceModel;
 pub use sample::Sample;
 pub use scenario::Scenario;
+pub use server_liar::ServerLie;
 pub use simulation::{Observer, Simulation};
 pub use spread::Spread;
 pub use summary::Summary;
@@ -74,31 +81,3 @@ pub use world::{ReportedEvent, World};
 
 /// True time zero: 2027-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_nanos(1_798_761_600_000_000_000);
-
-/// The number of a member of the simulated cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberIndex(usize);
-
-impl MemberIndex {
-    /// The server.
-    pub const SERVER: MemberIndex = MemberIndex(0);
-
-    /// A client; the first is number 1.
-    pub const fn client(number: usize) -> MemberIndex {
-        MemberIndex(number)
-    }
-
-    /// 0 for the server, else the client's number.
-    pub const fn index(self) -> usize {
-        self.0
-    }
-}
-
-impl fmt::Display for MemberIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.pad("server"),
-            number => f.pad(&format!("client-{number}")),
-        }
-    }
-}

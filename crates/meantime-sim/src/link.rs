@@ -20,7 +20,7 @@ pub struct Impairments {
     pub corruption: f64,
 }
 
-/// One direction of the path between the server and a client.
+/// One direction of the path between a server and another member.
 #[derive(Clone, Debug)]
 pub struct NetworkLink {
     /// The least delay.

@@ -21,12 +21,14 @@ use super::moderation::NetworkCard;
 use super::node::{NodeConfig, NodeEvent, SimNode};
 use super::oscillator::Oscillator;
 use super::reference::ReferenceModel;
+use super::server_liar::ServerLiar;
 use super::state_store::StateStore;
 use super::wake_up::Processor;
 use meantime_core::event::Adjustment;
 use meantime_core::reference::NoReference;
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
-use meantime_core::wire::{Datagram, NodeKey};
+use meantime_core::wire::{Datagram, Master, NodeKey};
 use meantime_core::{Action, ClockReading, Counters, Node, Path, Transmit};
 
 /// What happens to a process.
@@ -36,13 +38,13 @@ pub enum Input<'a> {
     Datagram(Path, &'a Datagram),
     /// The deadline has passed.
     Timeout,
-    /// The server's name was looked up.
-    Resolved(SocketAddr),
+    /// The name of the server of this rank was looked up.
+    Resolved(Rank, SocketAddr),
     /// Its machine has slept for so long.
     Slept(Span),
     /// An operator sets the cluster's time there by so much.
     SetTime(Span, Adjustment),
-    /// It is asked to end.
+    /// It is asked to end; once more, when it has handed over.
     Shutdown,
 }
 
@@ -53,8 +55,8 @@ pub struct Output {
     pub transmits: Vec<(Span, Transmit)>,
     /// The events that it reports.
     pub events: Vec<NodeEvent>,
-    /// It wants the server's name looked up.
-    pub resolve: bool,
+    /// It wants the names of the servers of these ranks looked up.
+    pub resolve: Vec<Rank>,
 }
 
 /// How a machine treats time, beyond its oscillator.
@@ -88,10 +90,14 @@ pub struct Machine<N> {
     pub member: MemberIndex,
     /// Its clock.
     pub oscillator: Oscillator,
-    /// What it says is not what it knows.
+    /// What its client says is not what it knows.
     pub liar: Option<Liar>,
-    /// The process stands still.
+    /// What its server says is not what it knows.
+    pub server_liar: Option<ServerLiar>,
+    /// The process was stopped.
     pub paused: bool,
+    /// The machine is suspended.
+    pub suspended: bool,
     /// When the world is to wake it; `None`: not planned.
     pub armed: Option<Span>,
     /// How often in a row a deadline was past again right after a timeout.
@@ -102,6 +108,8 @@ pub struct Machine<N> {
     pub may_step: Option<Span>,
     /// How often a process was started.
     pub boots: u16,
+    /// The process was asked to end, and hands over first.
+    ending: bool,
     /// The last reading of its published time, if that is the cluster's.
     shown: Option<(Raw, Timestamp)>,
     node: Option<N>,
@@ -113,6 +121,8 @@ pub struct Machine<N> {
     state_store: StateStore,
     /// What the process calls its oscillator's reading, minus that: it starts at the time of its state file.
     resumed: Span,
+    /// For how long the machine has been suspended, in which its monotonic clock stood still.
+    stood_still: Span,
     busy_until: Span,
     processes: ChaCha8Rng,
     stamping: ChaCha8Rng,
@@ -132,12 +142,15 @@ impl<N: SimNode> Machine<N> {
             member,
             oscillator,
             liar: None,
+            server_liar: None,
             paused: false,
+            suspended: false,
             armed: None,
             spins: 0,
             jumps: Jumps::default(),
             may_step: None,
             boots: 0,
+            ending: false,
             shown: None,
             node: None,
             plan,
@@ -147,6 +160,7 @@ impl<N: SimNode> Machine<N> {
             card: None,
             state_store: StateStore::default(),
             resumed: Span::ZERO,
+            stood_still: Span::ZERO,
             busy_until: Span::ZERO,
             processes,
             stamping,
@@ -184,9 +198,27 @@ impl<N: SimNode> Machine<N> {
     /// A client's key, if it has one.
     pub fn key(&self) -> Option<NodeKey> {
         match &self.plan {
-            NodeConfig::Client(config) => config.keys.find(config.keys.newest()).cloned(),
-            NodeConfig::Server(_) => None,
+            NodeConfig::Client(config) => {
+                let keys = config.keys_of(Rank::FIRST);
+                keys.find(keys.newest()).cloned()
+            }
+            NodeConfig::Server(_) | NodeConfig::Replica { .. } => None,
         }
+    }
+
+    /// A server's key, if it has one.
+    pub fn master(&self) -> Option<Master> {
+        match &self.plan {
+            NodeConfig::Server(config) | NodeConfig::Replica { server: config, .. } => {
+                config.keys.find(config.keys.newest()).cloned()
+            }
+            NodeConfig::Client(_) => None,
+        }
+    }
+
+    /// Whether what it says is not what it knows.
+    pub fn lies(&self) -> bool {
+        self.liar.is_some() || self.server_liar.is_some()
     }
 
     /// Whether a process runs (or stands still).
@@ -205,6 +237,9 @@ impl<N: SimNode> Machine<N> {
         let known = Some((frequency, error));
         match &mut self.plan {
             NodeConfig::Server(config) => config.initial_frequency = known,
+            NodeConfig::Replica { client, server, .. } => {
+                (client.initial_frequency, server.initial_frequency) = (known, known);
+            }
             NodeConfig::Client(config) => config.initial_frequency = known,
         }
     }
@@ -232,10 +267,22 @@ impl<N: SimNode> Machine<N> {
         if let Some(recalled) = self.state_store.recall(raw) {
             self.resumed = recalled.time.map_or(Span::ZERO, |time| Raw::from_nanos(time.as_nanos()) - raw);
             self.remember(recalled.frequency, recalled.error);
-            if let NodeConfig::Server(config) = &mut self.plan {
+            if let NodeConfig::Server(config) | NodeConfig::Replica { server: config, .. } = &mut self.plan {
                 config.kept = recalled.kept();
             }
         }
+    }
+
+    /// Whether nothing reaches the process for now.
+    pub fn stands_still(&self) -> bool {
+        self.paused || self.suspended
+    }
+
+    /// The machine wakes up after so long, in which its clocks stood still.
+    pub fn wake_from_suspension(&mut self, at: Span, slept: Span) {
+        self.suspended = false;
+        self.stood_still += slept;
+        self.sleep(at, slept);
     }
 
     /// The machine sleeps for so long, and its oscillator with it; then its process learns for how long. All
@@ -252,22 +299,39 @@ impl<N: SimNode> Machine<N> {
         self.node = None;
         self.armed = None;
         self.paused = false;
+        self.ending = false;
+    }
+
+    /// Whether the process was asked to end, and has not been given its last input yet.
+    pub fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// Whether the process was asked to end, and has handed over.
+    pub fn has_handed_over(&self) -> bool {
+        self.ending && self.node.as_ref().is_some_and(|node| !node.is_handing_over())
     }
 
     /// Gives the process an input that it received at a true time, and takes what it gives out.
     pub fn handle(&mut self, at: Span, input: Input<'_>, output: &mut Output) {
         let received = self.stamp(at);
         let now = self.now(at);
-        let last = matches!(input, Input::Shutdown);
+        let mut last = false;
         let Some(node) = &mut self.node else { return };
         let before = node.read(now.raw);
         match input {
             Input::Datagram(path, datagram) => node.handle_received(now, received, path, datagram),
             Input::Timeout => node.handle_timeout(now),
-            Input::Resolved(server) => node.handle_resolved(now, Some(server)),
+            Input::Resolved(rank, server) => node.handle_resolved(now, rank, Some(server)),
             Input::Slept(slept) => node.handle_suspended(now, slept),
             Input::SetTime(by, how) => node.set_time(now, by, how),
-            Input::Shutdown => node.handle_shutdown(now),
+            Input::Shutdown => {
+                last = self.ending || !node.hand_over(now);
+                self.ending = !last;
+                if last {
+                    node.handle_shutdown(now);
+                }
+            }
         }
         let after = node.read(now.raw);
         self.show(now.raw, &before);
@@ -293,7 +357,7 @@ impl<N: SimNode> Machine<N> {
 
     /// The true time at which the process wants to be woken, never before `at`.
     pub fn deadline(&mut self, at: Span) -> Option<Span> {
-        let deadline = self.node.as_ref()?.poll_timeout()? - BOOT;
+        let deadline = self.node.as_ref()?.poll_timeout()? - BOOT + self.stood_still;
         let mut late = Span::ZERO;
         if self.process.latency > Span::ZERO {
             late = self.process.latency.scaled(self.stamping.random());
@@ -304,7 +368,7 @@ impl<N: SimNode> Machine<N> {
     /// Whether the process's deadline has passed at a true time.
     pub fn is_due(&self, at: Span) -> bool {
         let deadline = self.node.as_ref().and_then(Node::poll_timeout);
-        deadline.is_some_and(|deadline| deadline <= mono(at))
+        deadline.is_some_and(|deadline| deadline <= self.mono(at))
     }
 
     /// What its clock shows at a true time; `None` without a process.
@@ -339,7 +403,12 @@ impl<N: SimNode> Machine<N> {
     /// Both clocks when the process is free for something that happened at `at`.
     fn now(&mut self, at: Span) -> Now {
         self.busy_until = self.busy_until.max(at);
-        Now { mono: mono(self.busy_until), raw: self.stamp(self.busy_until) }
+        Now { mono: self.mono(self.busy_until), raw: self.stamp(self.busy_until) }
+    }
+
+    /// The monotonic clock: the machine was switched on a while before true time zero.
+    fn mono(&self, at: Span) -> Monotonic {
+        BOOT + at - self.stood_still
     }
 
     /// What the process calls its oscillator's reading.
@@ -368,7 +437,8 @@ impl<N: SimNode> Machine<N> {
         self.drain_transmits(output);
         while let Some(action) = self.node.as_mut().and_then(Node::poll_action) {
             match action {
-                Action::Resolve => output.resolve = true,
+                Action::Resolve(rank) if output.resolve.contains(&rank) => {}
+                Action::Resolve(rank) => output.resolve.push(rank),
                 Action::ReadReference => {
                     self.read_reference();
                     self.drain_transmits(output);
@@ -415,11 +485,6 @@ impl Jumps {
             self.largest = jump;
         }
     }
-}
-
-/// The monotonic clock at a true time: these machines were switched on a while before.
-fn mono(at: Span) -> Monotonic {
-    Monotonic::from_nanos(0) + BOOTED + at
 }
 
 /// How long machines had been on at true time zero.

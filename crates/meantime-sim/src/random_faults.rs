@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::machine::ProcessModel;
 use super::seed::{Purpose, Seed};
 use super::simulation::Observer;
-use super::{Directions, Fault, Impairments, MemberIndex, Sample, Scenario};
+use super::{Directions, Fault, Impairments, MemberIndex, Paths, Sample, Scenario};
 use meantime_core::time::{Frequency, Span};
 
 impl Scenario {
@@ -37,6 +37,70 @@ impl Scenario {
             ..Scenario::default()
         }
     }
+}
+
+impl Scenario {
+    /// A random world of so many servers, three to eight clients, and an interval of five seconds, in which
+    /// the same goes wrong, with servers as with clients, and the network is cut in two anywhere. From
+    /// [`Scenario::settle`] on all is quiet.
+    pub fn random_faults_of_servers(seed: u64, servers: usize) -> Scenario {
+        let mut rng = Seed(seed).stream(Purpose::Chaos, 2);
+        let clients = rng.random_range(3..=8);
+        let quiet = Span::from_secs(rng.random_range(120..=300));
+        let mut faults =
+            vec![(quiet, Fault::Impairments(Impairments::default())), (quiet, Fault::HealPartition)];
+        let jumper = MemberIndex::at(rng.random_range(0..clients + servers), clients, servers);
+        for _ in 0..rng.random_range(2..=10) {
+            add_fault_of_servers(&mut rng, (clients, servers), jumper, quiet, &mut faults);
+        }
+        let default = Scenario::default();
+        Scenario {
+            seed: Seed(seed),
+            clients,
+            servers,
+            impairments: random_impairments(&mut rng),
+            process: ProcessModel { keeps: rng.random(), ..default.process },
+            faults,
+            settle: quiet,
+            duration: quiet + default.interval.times(RECOVERY_ROUNDS) + SLEWING,
+            start_within: Span::from_secs(rng.random_range(0..=20)),
+            ..default
+        }
+    }
+}
+
+/// One thing that goes wrong in a world of several servers, and is made right before the quiet time begins.
+fn add_fault_of_servers(
+    rng: &mut ChaCha8Rng,
+    (clients, servers): (usize, usize),
+    jumper: MemberIndex,
+    quiet: Span,
+    faults: &mut Vec<(Span, Fault)>,
+) {
+    let from = quiet.scaled(rng.random_range(0.05..0.95));
+    let until = (from + Span::from_secs(60).scaled(rng.random())).min(quiet);
+    let all = clients + servers;
+    let member = MemberIndex::at(rng.random_range(0..all), clients, servers);
+    let server = MemberIndex::server(rng.random_range(1..=servers as u8));
+    let other = Some(member).filter(|member| *member != server);
+    let path = Paths::between(server, other.unwrap_or(MemberIndex::client(1)));
+    let (wrong, right) = match rng.random_range(0..9) {
+        0 => (Fault::Crash(server), Some(Fault::Start(server))),
+        1 => (Fault::Crash(member), Some(Fault::Start(member))),
+        2 => (Fault::Shutdown(member), Some(Fault::Start(member))),
+        3 => (Fault::Pause(server), Some(Fault::Resume(server))),
+        4 => (Fault::Pause(member), Some(Fault::Resume(member))),
+        5 => (Fault::Cut(path, random_directions(rng)), Some(Fault::Heal(path))),
+        6 => {
+            let everyone = (0..all).map(|place| MemberIndex::at(place, clients, servers));
+            let side = everyone.filter(|_| rng.random()).collect();
+            (Fault::Partition(side), Some(Fault::HealPartition))
+        }
+        7 => (Fault::Jump(jumper, random_jump(rng)), None),
+        _ => (Fault::FrequencyStep(member, Frequency::from_ppm(rng.random_range(-50.0..50.0))), None),
+    };
+    faults.push((from, wrong));
+    faults.extend(right.map(|right| (until, right)));
 }
 
 /// A world in which episodes of faults come one after the other, for any length of time; at the end of
@@ -82,7 +146,7 @@ impl Soak {
             for _ in 0..rng.random_range(2..=10) {
                 add_fault(&mut rng, clients, &jumpers, span, &mut episode);
             }
-            let changed = episode.iter().filter_map(|(_, fault)| undone(*fault)).collect::<Vec<_>>();
+            let changed = episode.iter().filter_map(|(_, fault)| undone(fault)).collect::<Vec<_>>();
             episode.extend(changed.into_iter().map(|fault| (span, fault)));
             episode.push((span, Fault::Impairments(Impairments::default())));
             faults.extend(episode.into_iter().map(|(at, fault)| (begin + at, fault)));
@@ -123,10 +187,10 @@ impl Observer for Recoveries {
 
 /// What has to be undone at the end of an episode, so that months of them do not add up to an oscillator that
 /// there is not.
-fn undone(fault: Fault) -> Option<Fault> {
+fn undone(fault: &Fault) -> Option<Fault> {
     match fault {
         Fault::FrequencyStep(member, by) => {
-            Some(Fault::FrequencyStep(member, Frequency::from_ratio(-by.ratio())))
+            Some(Fault::FrequencyStep(*member, Frequency::from_ratio(-by.ratio())))
         }
         _ => None,
     }
@@ -142,14 +206,14 @@ fn add_fault(
 ) {
     let from = quiet.scaled(rng.random_range(0.05..0.95));
     let until = (from + Span::from_secs(60).scaled(rng.random())).min(quiet);
-    let member = MemberIndex::client(rng.random_range(0..=clients));
+    let member = MemberIndex::at(rng.random_range(0..=clients), clients, 1);
     let client = MemberIndex::client(rng.random_range(1..=clients));
     let (wrong, right) = match rng.random_range(0..8) {
         0 => (Fault::Crash(client), Some(Fault::Start(client))),
         1 => (Fault::Crash(MemberIndex::SERVER), Some(Fault::Start(MemberIndex::SERVER))),
         2 => (Fault::Shutdown(member), Some(Fault::Start(member))),
         3 => (Fault::Pause(member), Some(Fault::Resume(member))),
-        4 => (Fault::Cut(client, random_directions(rng)), Some(Fault::Heal(client))),
+        4 => (Fault::Cut(client.into(), random_directions(rng)), Some(Fault::Heal(client.into()))),
         5 | 6 => (Fault::Jump(jumpers[rng.random_range(0..jumpers.len())], random_jump(rng)), None),
         _ => (Fault::FrequencyStep(member, Frequency::from_ppm(rng.random_range(-50.0..50.0))), None),
     };
@@ -163,7 +227,7 @@ fn members_with_jumps(rng: &mut ChaCha8Rng, clients: usize) -> Vec<MemberIndex> 
     let first = rng.random_range(0..=clients);
     let second = (first + rng.random_range(1..=clients)) % (clients + 1);
     let most = if clients >= 4 { 2 } else { 1 };
-    [first, second].into_iter().take(most).map(MemberIndex::client).collect()
+    [first, second].into_iter().take(most).map(|place| MemberIndex::at(place, clients, 1)).collect()
 }
 
 fn random_impairments(rng: &mut ChaCha8Rng) -> Impairments {

@@ -14,8 +14,11 @@ use meantime_core::wire::{ClientState, ClusterId};
 pub struct Sample {
     /// When, in true time.
     pub at: Span,
-    /// Each member's clock, the server's first; `None`: its process does not run.
+    /// Each member's clock, in the order of their places; `None`: its process does not run, or its machine is
+    /// suspended.
     pub clocks: Vec<Option<ClockSample>>,
+    /// How many of the members are servers; 0 counts as one.
+    pub servers: usize,
     scratch: Vec<Span>,
 }
 
@@ -34,23 +37,44 @@ pub struct ClockSample {
     pub bound: Option<Span>,
     /// Which cluster's time that is.
     pub cluster: ClusterId,
-    /// Whether it tells lies to the server.
+    /// Whether it is that of an active server.
+    pub active: bool,
+    /// Whether it tells lies.
     pub lies: bool,
 }
 
 impl Sample {
+    /// How many of the members are clients.
+    pub fn clients(&self) -> usize {
+        self.clocks.len().saturating_sub(self.servers.max(1))
+    }
+
+    /// A member's clock; `None`: its process does not run, or there is no such member.
+    pub fn clock(&self, member: MemberIndex) -> Option<&ClockSample> {
+        self.clocks.get(member.place(self.clients()))?.as_ref()
+    }
+
+    /// All members, in the order of their places, each with its clock if its process runs.
+    pub fn members(&self) -> impl Iterator<Item = (MemberIndex, Option<&ClockSample>)> {
+        let (clients, servers) = (self.clients(), self.servers);
+        let clocks = self.clocks.iter().enumerate();
+        clocks.map(move |(place, clock)| (MemberIndex::at(place, clients, servers), clock.as_ref()))
+    }
+
     /// The good clocks, synchronized or not: who, and how far off the truth.
     pub fn good(&self) -> impl Iterator<Item = (MemberIndex, Span)> {
-        let running =
-            self.clocks.iter().enumerate().filter_map(|(i, clock)| Some((MemberIndex(i), (*clock)?)));
-        running.filter(|(_, clock)| !clock.lies).map(|(member, clock)| (member, clock.off))
+        self.good_clocks().map(|(member, clock)| (member, clock.off))
     }
 
     /// The good clocks that say that they have the cluster's time.
     pub fn synchronized(&self) -> impl Iterator<Item = (MemberIndex, Span)> {
-        self.good().filter(|(member, _)| {
-            self.clocks[member.index()].is_some_and(|clock| clock.state.has_cluster_time())
-        })
+        let synchronized = self.good_clocks().filter(|(_, clock)| clock.state.has_cluster_time());
+        synchronized.map(|(member, clock)| (member, clock.off))
+    }
+
+    fn good_clocks(&self) -> impl Iterator<Item = (MemberIndex, &ClockSample)> {
+        let running = self.members().filter_map(|(member, clock)| Some((member, clock?)));
+        running.filter(|(_, clock)| !clock.lies)
     }
 
     /// The cluster's time minus the truth: the median of the synchronized good clocks.
@@ -77,9 +101,14 @@ impl Sample {
     /// By how much any two good clocks of one cluster that state bounds are farther apart than those allow;
     /// negative: how much they are closer.
     pub fn beyond_bounds(&self) -> Option<Span> {
+        self.beyond_bounds_among(|_| true)
+    }
+
+    /// The same, of these members only.
+    pub fn beyond_bounds_among(&self, whose: impl Fn(MemberIndex) -> bool) -> Option<Span> {
         // From where each clock says its cluster's time is at least to where another says it is at most.
         let mut clusters: BTreeMap<ClusterId, (Span, Span)> = BTreeMap::new();
-        for clock in self.clocks.iter().flatten().filter(|clock| !clock.lies) {
+        for (_, clock) in self.good_clocks().filter(|(member, _)| whose(*member)) {
             let Some(bound) = clock.bound else { continue };
             let (least, most) = (clock.off - bound, clock.off + bound);
             let stated = clusters.entry(clock.cluster).or_insert((least, most));
@@ -117,9 +146,10 @@ pub(crate) mod tests {
         let clock = |off: &i64| {
             let (off, raw_off, error) = (us(*off), Span::ZERO, None);
             let state = ClientState::Synchronized;
-            Some(ClockSample { off, raw_off, state, error, bound: None, cluster: ClusterId(1), lies: false })
+            let (bound, cluster, active, lies) = (None, ClusterId(1), false, false);
+            Some(ClockSample { off, raw_off, state, error, bound, cluster, active, lies })
         };
-        Sample { at: Span::from_secs(at), clocks: offs.iter().map(clock).collect(), scratch: Vec::new() }
+        Sample { at: Span::from_secs(at), clocks: offs.iter().map(clock).collect(), ..Sample::default() }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::jitter::{Jitter, SlowQueue};
 use super::link::{Impairments, NetworkLink};
 use super::machine::{Machine, ProcessModel};
+use super::mesh::Mesh;
 use super::moderation::{Moderation, NetworkCard};
 use super::node::{NodeConfig, SimNode};
 use super::oscillator::{Oscillator, OscillatorError};
@@ -17,10 +18,11 @@ use super::seed::{Purpose, Seed};
 use super::wake_up::{Processor, WakeUp};
 use super::world::Guest;
 use super::{Lie, MemberIndex, World};
-use meantime_core::config::{FollowedReferences, MAX_DELAY};
+use meantime_core::config::{FollowedReferences, MAX_DELAY, ServerPlace};
+use meantime_core::roles::server_role::Quorum;
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{KeyBytes, KeyId, Master, Name};
-use meantime_core::{ClientConfig, Keyring, ServerConfig};
+use meantime_core::{ClientConfig, Keyring, NodeKeys, ServerConfig};
 
 /// A world described.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,10 @@ pub struct Scenario {
     pub seed: Seed,
     /// How many clients there are, liars included.
     pub clients: usize,
+    /// How many servers there are, 1 to 15.
+    pub servers: usize,
+    /// How many of the members that it knew one of several servers must hear to be active.
+    pub quorum: Quorum,
     /// For how long the world runs.
     pub duration: Span,
     /// Disagreement is summed up only after this time.
@@ -42,7 +48,8 @@ pub struct Scenario {
 
     /// The least delay of each way.
     pub delay: Span,
-    /// How much longer than `delay` the way from server to client is.
+    /// How much longer than `delay` the way from server to client is, and from a server to another one of a
+    /// worse rank.
     pub asymmetry: Span,
     /// What each datagram waits on top, either way.
     pub jitter: Jitter,
@@ -70,7 +77,7 @@ pub struct Scenario {
     /// What is different about single oscillators.
     pub clocks: Vec<(MemberIndex, ClockOverride)>,
 
-    /// The members that offer a time from outside, which the server follows.
+    /// The members that offer a time from outside, which the servers follow.
     pub references: Vec<(MemberIndex, ReferenceModel)>,
 
     /// How many clients lie: those with the highest numbers.
@@ -81,11 +88,11 @@ pub struct Scenario {
     pub lies: Vec<Lie>,
     /// What goes wrong, and when.
     pub faults: Vec<(Span, Fault)>,
-    /// When the server starts.
+    /// When the first server starts.
     pub server_start: Span,
-    /// Clients start at random within so much of the beginning.
+    /// Clients and other servers start at random within so much of the beginning.
     pub start_within: Span,
-    /// Clients that start at a time of their own.
+    /// Members that start at a time of their own.
     pub joins: Vec<(MemberIndex, Span)>,
 }
 
@@ -105,6 +112,8 @@ impl Default for Scenario {
         Scenario {
             seed: Seed(1),
             clients: 3,
+            servers: 1,
+            quorum: Quorum::Any,
             duration: Span::from_secs(600),
             settle: Span::from_secs(60),
             sample: Span::from_secs(1),
@@ -142,34 +151,38 @@ impl Scenario {
         Scenario { seed: Seed(seed), ..Scenario::default() }
     }
 
-    /// All members, the server first.
+    /// All members, in the order of their places.
     pub fn members(&self) -> impl Iterator<Item = MemberIndex> + use<> {
-        (0..=self.clients).map(MemberIndex)
+        let (clients, servers) = (self.clients, self.servers.max(1));
+        (0..clients + servers).map(move |place| MemberIndex::at(place, clients, servers))
     }
 
-    /// Whether a member lies from the start.
+    /// Whether there is this member. The only server is none of several.
+    pub fn has(&self, member: MemberIndex) -> bool {
+        self.members().any(|known| known == member)
+    }
+
+    /// Whether a client lies from the start.
     pub fn is_liar(&self, member: MemberIndex) -> bool {
-        member != MemberIndex::SERVER && member.index() + self.liars > self.clients
+        !member.is_server() && member.place(self.clients) + self.liars > self.clients
     }
 
     /// When a member's process starts.
     pub fn start(&self, member: MemberIndex) -> Span {
-        if member == MemberIndex::SERVER {
-            return self.server_start;
-        }
         match self.joins.iter().find(|(joiner, _)| *joiner == member) {
             Some((_, at)) => *at,
-            None => self.start_within.scaled(self.seed.stream(Purpose::Process, member.index()).random()),
+            None if member.place(self.clients) == 0 => self.server_start,
+            None => self.start_within.scaled(self.seed.stream(Purpose::Process, member.stream()).random()),
         }
     }
 
     /// The world as it is described, with all that is going to go wrong planned.
     pub fn world<N: SimNode>(&self) -> World<N> {
         let machines = self.members().map(|member| self.machine(member)).collect();
-        let paths = (1..=self.clients).map(|number| self.path(number)).collect();
-        let mut world = World::new(self.seed, machines, paths).with_guests(self.guests());
+        let mesh = Mesh::new(self.seed, self.clients, self.servers, |number| self.links(number));
+        let mut world = World::new(self.seed, machines, mesh).with_guests(self.guests());
         for member in self.members().filter(|member| self.is_liar(*member)) {
-            let turn = member.index() + self.liars - self.clients - 1;
+            let turn = member.place(self.clients) + self.liars - self.clients - 1;
             if let Some(lie) = self.lies.get(turn % self.lies.len().max(1)) {
                 world.plan(Span::ZERO, Fault::Lie(member, *lie));
             }
@@ -178,7 +191,7 @@ impl Scenario {
             world.plan(self.start(member), Fault::Start(member));
         }
         for (at, fault) in &self.faults {
-            world.plan(*at, *fault);
+            world.plan(*at, fault.clone());
         }
         world
     }
@@ -192,13 +205,13 @@ impl Scenario {
     }
 
     fn machine<N: SimNode>(&self, member: MemberIndex) -> Machine<N> {
-        let wander = self.seed.stream(Purpose::Wander, member.index());
+        let wander = self.seed.stream(Purpose::Wander, member.stream());
         let oscillator = Oscillator::new(self.error(member), wander);
-        let processes = self.seed.stream(Purpose::Process, member.index() + SEEDS_APART);
-        let stamping = self.seed.stream(Purpose::Stamping, member.index());
+        let processes = self.seed.stream(Purpose::Process, member.stream() + SEEDS_APART);
+        let stamping = self.seed.stream(Purpose::Stamping, member.stream());
         let machine = Machine::new(member, self.plan(member), oscillator, self.process, processes, stamping);
-        let waking = self.seed.stream(Purpose::WakeUp, member.index());
-        let card = self.seed.stream(Purpose::Moderation, member.index());
+        let waking = self.seed.stream(Purpose::WakeUp, member.stream());
+        let card = self.seed.stream(Purpose::Moderation, member.stream());
         machine
             .with_reference(self.reference(member).cloned())
             .with_processor(Processor::new(self.wake_up, waking))
@@ -210,7 +223,7 @@ impl Scenario {
     }
 
     fn error(&self, member: MemberIndex) -> OscillatorError {
-        let mut rng = self.seed.stream(Purpose::Start, member.index());
+        let mut rng = self.seed.stream(Purpose::Start, member.stream());
         let drawn_offset = self.offset.scaled(rng.random_range(-1.0..=1.0));
         let drawn_drift = self.drift.ratio() * rng.random_range(-1.0..=1.0);
         let special = self.clocks.iter().find(|(whose, _)| *whose == member).map(|(_, clock)| clock.clone());
@@ -223,30 +236,41 @@ impl Scenario {
     }
 
     fn plan(&self, member: MemberIndex) -> NodeConfig {
+        let servers = self.servers.max(1) as u8;
+        match member.rank() {
+            None => NodeConfig::Client(self.client_config(member)),
+            Some(_) if servers == 1 => NodeConfig::Server(Box::new(self.server_config(member))),
+            Some(rank) => NodeConfig::Replica {
+                place: ServerPlace { rank, servers, quorum: self.quorum },
+                client: Box::new(self.client_config(member)),
+                server: Box::new(self.server_config(member)),
+            },
+        }
+    }
+
+    fn server_config(&self, member: MemberIndex) -> ServerConfig {
+        ServerConfig {
+            name: Name::new(&member.to_string()),
+            interval: self.interval,
+            burst: self.burst,
+            max_delay: self.max_delay,
+            keys: self.ring(|master| master),
+            follow_references: FollowedReferences::Any,
+            offers_reference: self.reference(member).is_some(),
+            ..ServerConfig::default()
+        }
+    }
+
+    fn client_config(&self, member: MemberIndex) -> ClientConfig {
         let name = Name::new(&member.to_string());
-        let offers_reference = self.reference(member).is_some();
-        if member == MemberIndex::SERVER {
-            let (interval, burst, max_delay) = (self.interval, self.burst, self.max_delay);
-            let keys = self.ring(|master| master);
-            NodeConfig::Server(Box::new(ServerConfig {
-                name,
-                interval,
-                burst,
-                max_delay,
-                keys,
-                follow_references: FollowedReferences::Any,
-                offers_reference,
-                ..ServerConfig::default()
-            }))
-        } else {
-            let (max_delay, keys) = (self.max_delay, self.ring(|master| master.node(&name)));
-            NodeConfig::Client(ClientConfig {
-                name,
-                max_delay,
-                keys,
-                offers_reference,
-                ..ClientConfig::default()
-            })
+        let keys: NodeKeys = self.ring(|master| master.node(&name));
+        ClientConfig {
+            name,
+            max_delay: self.max_delay,
+            servers: self.servers.max(1) as u8,
+            keys: vec![keys],
+            offers_reference: self.reference(member).is_some(),
+            ..ClientConfig::default()
         }
     }
 
@@ -258,7 +282,8 @@ impl Scenario {
         Keyring::new(key.into_iter().collect())
     }
 
-    fn path(&self, number: usize) -> (NetworkLink, NetworkLink) {
+    /// The links of the path with this number.
+    fn links(&self, number: usize) -> (NetworkLink, NetworkLink) {
         let link = |base, purpose| {
             let mut link = NetworkLink::new(base, self.jitter, self.seed.stream(purpose, number));
             (link.queue, link.impairments) = (self.queue, self.impairments);
@@ -279,7 +304,7 @@ mod tests {
     fn the_last_clients_are_the_liars() {
         let scenario = Scenario { clients: 5, liars: 2, ..Scenario::default() };
         let liars: Vec<usize> =
-            scenario.members().filter(|m| scenario.is_liar(*m)).map(MemberIndex::index).collect();
+            scenario.members().filter(|m| scenario.is_liar(*m)).map(|m| m.place(5)).collect();
         assert_eq!(liars, [4, 5]);
         assert!(!Scenario { liars: 99, ..scenario }.is_liar(MemberIndex::SERVER));
     }
@@ -288,7 +313,7 @@ mod tests {
     fn liars_run_on_so_many_machines_in_turn() {
         let scenario = Scenario { clients: 6, liars: 5, liar_machines: Some(2), ..Scenario::default() };
         let guests: Vec<[usize; 2]> =
-            scenario.guests().iter().map(|guest| [guest.member.index(), guest.host.index()]).collect();
+            scenario.guests().iter().map(|guest| [guest.member.place(6), guest.host.place(6)]).collect();
         assert_eq!(guests, [[4, 2], [5, 3], [6, 2]]);
         assert!(Scenario { liar_machines: None, ..scenario }.guests().is_empty());
     }
@@ -305,6 +330,36 @@ mod tests {
             assert_eq!(small.error(member), large.error(member));
             assert_eq!(small.start(member), large.start(member));
         }
+    }
+
+    #[test]
+    fn several_servers_and_clients_know_the_length_of_the_list() {
+        let scenario = Scenario { clients: 2, servers: 3, keys: true, ..Scenario::default() };
+        let names: Vec<String> = scenario.members().map(|member| member.to_string()).collect();
+        assert_eq!(names, ["server-1", "client-1", "client-2", "server-2", "server-3"]);
+        for member in scenario.members() {
+            let (client, of_client) = match scenario.plan(member) {
+                NodeConfig::Replica { place, client, server } => {
+                    assert_eq!((Some(place.rank), place.servers), (member.rank(), 3));
+                    assert_eq!(server.keys, scenario.ring(|master| master));
+                    (*client, false)
+                }
+                NodeConfig::Client(client) => (client, true),
+                NodeConfig::Server(_) => panic!("{member} is one of several"),
+            };
+            assert_eq!((client.servers, of_client), (3, !member.is_server()));
+            assert_eq!(client.name, Name::new(&member.to_string()));
+        }
+    }
+
+    #[test]
+    fn another_server_changes_nothing_for_those_before_it() {
+        let [few, many] = [2, 5].map(|servers| Scenario { servers, ..Scenario::default() });
+        for member in few.members() {
+            assert_eq!(few.error(member), many.error(member));
+        }
+        let alone = Scenario::default();
+        assert_eq!(few.error(MemberIndex::server(1)), alone.error(MemberIndex::SERVER));
     }
 
     #[test]

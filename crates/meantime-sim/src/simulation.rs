@@ -103,7 +103,7 @@ impl<N: SimNode> Simulation<N> {
 
     /// What has been shown so far.
     pub fn summary(&self) -> Summary {
-        let clients = (self.world.members() - 1).max(1) as f64;
+        let clients = self.world.clients().max(1) as f64;
         let seconds = self.world.now().as_secs_f64().max(1e-9);
         Summary {
             seed: self.seed,
@@ -124,16 +124,20 @@ impl<N: SimNode> Simulation<N> {
     fn look(&mut self) {
         self.sample.at = self.world.now();
         self.sample.clocks.clear();
-        for index in 0..self.world.members() {
-            let standing = stand(&mut self.world, MemberIndex(index));
+        self.sample.servers = self.world.servers();
+        for place in 0..self.world.members() {
+            let standing = stand(&mut self.world, place);
             self.sample.clocks.push(standing);
         }
         self.measure.look(&mut self.sample);
     }
 }
 
-fn stand<N: SimNode>(world: &mut World<N>, member: MemberIndex) -> Option<ClockSample> {
-    let at = world.now();
+fn stand<N: SimNode>(world: &mut World<N>, place: usize) -> Option<ClockSample> {
+    let (at, member) = (world.now(), MemberIndex::at(place, world.clients(), world.servers()));
+    if world.machine(member).suspended {
+        return None;
+    }
     let reading = world.read(member)?;
     let machine = world.machine_mut(member);
     Some(ClockSample {
@@ -143,6 +147,7 @@ fn stand<N: SimNode>(world: &mut World<N>, member: MemberIndex) -> Option<ClockS
         error: reading.error,
         bound: reading.bound,
         cluster: machine.node().map_or(ClusterId(0), SimNode::cluster),
-        lies: machine.liar.is_some(),
+        active: machine.node().is_some_and(SimNode::is_active),
+        lies: machine.lies(),
     })
 }

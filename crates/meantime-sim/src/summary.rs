@@ -8,7 +8,7 @@ use meantime_core::time::{Frequency, Span};
 /// A member that the vote left out for one reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Excluded {
-    /// Its name: `server`, or the client's name.
+    /// Its name.
     pub name: String,
     /// Why.
     pub reason: Exclusion,

@@ -1,21 +1,23 @@
-//! The whole world: machines, links, and what happens next.
+//! The whole world: machines, paths, and what happens next.
 //!
-//! One server, its clients, and a path between it and each of them. Events happen one after the other
-//! in true time; each gives one input to one machine, and what that machine sends is carried, harmed
-//! or lost by its link. In steady state nothing is allocated.
+//! Servers, clients, and a path between any two of them of which one is a server. Events happen one after the
+//! other in true time; each gives one input to one machine, and what that machine sends is carried, harmed or
+//! lost by its link. In steady state nothing is allocated.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use slab::Slab;
 
-use super::attacker::{Attacker, Passed};
-use super::link::NetworkLink;
+use super::attacker::Passed;
 use super::machine::{Input, Machine, Output};
+use super::mesh::{Mesh, PathIndex};
 use super::node::{AnyNode, NodeEvent, SimNode};
 use super::queue::Queue;
 use super::seed::{Purpose, Seed};
+use super::server_liar::ServerLiar;
 use super::{Directions, Fault, MemberIndex, liar::Liar};
 use meantime_core::event::Adjustment;
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Datagram};
 use meantime_core::{ClockReading, Path, Transmit};
@@ -26,20 +28,19 @@ pub struct World<N = AnyNode> {
     seed: Seed,
     now: Span,
     queue: Queue<Event>,
-    /// The server, then the clients.
+    /// In the order of their places.
     machines: Vec<Machine<N>>,
     /// Clients that run at the address of another one.
     guests: Vec<Guest>,
-    /// For each client its links from and to the server.
-    paths: Vec<(NetworkLink, NetworkLink)>,
-    /// For each client the on-path attacker, if there is one.
-    attackers: Vec<Option<Attacker>>,
+    mesh: Mesh,
     passed: Vec<Passed>,
     in_flight: Slab<Flight>,
+    /// What is going to go wrong.
+    faults: Slab<Fault>,
     /// What arrived at machines that stand still.
     waiting: Vec<(MemberIndex, Flight)>,
-    /// Machines that stand still, and whose question for the server's address was answered.
-    unread: Vec<MemberIndex>,
+    /// Machines that stand still, and whose question for the address of a server was answered.
+    unread: Vec<(MemberIndex, Rank)>,
     output: Output,
     reported: Vec<ReportedEvent>,
     sent: u64,
@@ -68,10 +69,12 @@ enum Event {
     Receipt(u32),
     /// A machine's process may have to be woken.
     Wake(MemberIndex),
-    /// A server's name has been looked up, by this process of the machine.
-    Resolved(MemberIndex, u16),
-    /// Something goes wrong.
-    Fault(Fault),
+    /// The name of the server of this rank has been looked up, by this process of the machine.
+    Resolved(MemberIndex, Rank, u16),
+    /// A machine wakes up that was suspended for so long.
+    Awake(MemberIndex, Span),
+    /// Something goes wrong: its place in the slab.
+    Fault(u32),
 }
 
 /// A client that runs at the address of another client, with ports of its own.
@@ -92,19 +95,19 @@ struct Flight {
 }
 
 impl<N: SimNode> World<N> {
-    /// A world of a server and its clients with a path (down, up) to each client. Nothing runs yet.
-    pub fn new(seed: Seed, machines: Vec<Machine<N>>, paths: Vec<(NetworkLink, NetworkLink)>) -> World<N> {
-        assert_eq!(machines.len(), paths.len() + 1, "a path for each client, none for the server");
+    /// A world of these machines, in the order of their places, and the paths between them. Nothing runs yet.
+    pub fn new(seed: Seed, machines: Vec<Machine<N>>, mesh: Mesh) -> World<N> {
+        assert_eq!(machines.len(), mesh.clients() + mesh.servers(), "a machine for each member");
         World {
             seed,
             now: Span::ZERO,
             queue: Queue::default(),
             machines,
             guests: Vec::new(),
-            attackers: paths.iter().map(|_| None).collect(),
+            mesh,
             passed: Vec::new(),
-            paths,
             in_flight: Slab::new(),
+            faults: Slab::new(),
             waiting: Vec::new(),
             unread: Vec::new(),
             output: Output::default(),
@@ -121,7 +124,8 @@ impl<N: SimNode> World<N> {
 
     /// Plans a fault for a true time (or for now, if that is past).
     pub fn plan(&mut self, at: Span, fault: Fault) {
-        self.queue.plan(at.max(self.now), Event::Fault(fault));
+        let key = self.faults.insert(fault) as u32;
+        self.queue.plan(at.max(self.now), Event::Fault(key));
     }
 
     /// Lets everything happen up to a true time, that included.
@@ -138,24 +142,35 @@ impl<N: SimNode> World<N> {
         self.now
     }
 
-    /// How many members there are, the server included.
+    /// How many members there are, the servers included.
     pub fn members(&self) -> usize {
         self.machines.len()
     }
 
+    /// How many of them are clients.
+    pub fn clients(&self) -> usize {
+        self.mesh.clients()
+    }
+
+    /// How many of them are servers.
+    pub fn servers(&self) -> usize {
+        self.mesh.servers()
+    }
+
     /// What a member's clock shows now; `None`: its process does not run.
     pub fn read(&mut self, member: MemberIndex) -> Option<ClockReading> {
-        self.machines[member.index()].read(self.now)
+        let now = self.now;
+        self.machine_mut(member).read(now)
     }
 
     /// A member's machine.
     pub fn machine(&self, member: MemberIndex) -> &Machine<N> {
-        &self.machines[member.index()]
+        &self.machines[member.place(self.mesh.clients())]
     }
 
     /// A member's machine, to be changed.
     pub fn machine_mut(&mut self, member: MemberIndex) -> &mut Machine<N> {
-        &mut self.machines[member.index()]
+        &mut self.machines[member.place(self.mesh.clients())]
     }
 
     /// How many datagrams were sent, lost ones included.
@@ -182,23 +197,26 @@ impl<N: SimNode> World<N> {
                 self.receive(flight);
             }
             Event::Wake(member) => self.wake(member),
-            Event::Resolved(member, boots) if self.machines[member.index()].boots == boots => {
-                let server = self.address(MemberIndex::SERVER);
-                match self.machines[member.index()].paused {
+            Event::Resolved(member, rank, boots) if self.machine(member).boots == boots => {
+                match self.machine(member).stands_still() {
                     // A process that stands still finds the answer when it goes on.
-                    true => self.unread.push(member),
-                    false => self.input(member, Input::Resolved(server)),
+                    true => self.unread.push((member, rank)),
+                    false => self.input(member, Input::Resolved(rank, self.address_of(rank))),
                 }
             }
             Event::Resolved(..) => {}
-            Event::Fault(fault) => self.apply(fault),
+            Event::Awake(member, slept) => self.wake_from_suspension(member, slept),
+            Event::Fault(key) => {
+                let fault = self.faults.remove(key as usize);
+                self.apply(fault);
+            }
         }
     }
 
     /// The machine that a datagram arrives at.
     fn receiver(&mut self, key: u32) -> Option<&mut Machine<N>> {
         let member = self.member_at(self.in_flight[key as usize].to)?;
-        Some(&mut self.machines[member.index()])
+        Some(self.machine_mut(member))
     }
 
     /// A datagram has arrived at a network card, which interrupts the processor now or later.
@@ -222,14 +240,19 @@ impl<N: SimNode> World<N> {
 
     fn receive(&mut self, mut flight: Flight) {
         let Some(member) = self.member_at(flight.to) else { return };
-        let machine = &mut self.machines[member.index()];
-        if machine.paused {
-            if self.waiting.len() < RECEIVE_BUFFER * self.paths.len() {
+        if self.machine(member).suspended {
+            return;
+        }
+        if self.machine(member).paused {
+            if self.waiting.len() < RECEIVE_BUFFER * (self.machines.len() - 1) {
                 self.waiting.push((member, flight));
             }
             return;
         }
-        if let Some(liar) = &mut machine.liar {
+        if self.machine(member).server_liar.is_some() {
+            self.deceive(member, &mut flight);
+        }
+        if let Some(liar) = &mut self.machine_mut(member).liar {
             liar.incoming(&mut flight.datagram);
         }
         self.trace.add(self.now, &flight.datagram);
@@ -237,22 +260,32 @@ impl<N: SimNode> World<N> {
         self.input(member, Input::Datagram(path, &flight.datagram));
     }
 
+    /// A lying server receives a datagram.
+    fn deceive(&mut self, server: MemberIndex, flight: &mut Flight) {
+        let Some(from) = self.member_at(flight.from) else { return };
+        let Some((theirs, own)) = self.read(from).zip(self.read(server)) else { return };
+        if let Some(liar) = &mut self.machine_mut(server).server_liar {
+            liar.incoming(from, theirs.time - own.time, &mut flight.datagram);
+        }
+    }
+
     /// Wakes a process whose deadline has passed, and plans the next waking.
     fn wake(&mut self, member: MemberIndex) {
-        let machine = &mut self.machines[member.index()];
-        if machine.armed != Some(self.now) {
+        let now = self.now;
+        let machine = self.machine_mut(member);
+        if machine.armed != Some(now) {
             return;
         }
         machine.armed = None;
-        if machine.paused {
+        if machine.stands_still() {
             return;
         }
-        if !machine.is_due(self.now) {
+        if !machine.is_due(now) {
             self.arm(member);
             return;
         }
-        let awake = machine.wake_up(self.now);
-        if awake > self.now {
+        let awake = machine.wake_up(now);
+        if awake > now {
             machine.armed = Some(awake);
             self.queue.plan(awake, Event::Wake(member));
         } else {
@@ -264,31 +297,44 @@ impl<N: SimNode> World<N> {
     /// A process whose deadline is always past would stop the world.
     fn watch_for_spinning(&mut self, member: MemberIndex) {
         let (now, seed) = (self.now, self.seed.0);
-        let machine = &mut self.machines[member.index()];
+        let machine = self.machine_mut(member);
         machine.spins = if machine.is_due(now) { machine.spins + 1 } else { 0 };
         assert!(machine.spins < MAX_SPINS, "{member} is due again and again at {now}, seed {seed}");
     }
 
     fn input(&mut self, member: MemberIndex, input: Input<'_>) {
-        let machine = &mut self.machines[member.index()];
-        if machine.paused {
+        let place = member.place(self.mesh.clients());
+        let machine = &mut self.machines[place];
+        if machine.stands_still() {
             return;
         }
         machine.handle(self.now, input, &mut self.output);
         self.after(member);
+        if self.machine(member).has_handed_over() {
+            self.shut_down(member);
+        }
+    }
+
+    /// A process is asked to end: it does so at once, or as soon as it has handed over.
+    fn shut_down(&mut self, member: MemberIndex) {
+        self.input(member, Input::Shutdown);
+        if !self.machine(member).is_ending() {
+            self.kill(member);
+        }
     }
 
     /// Deals with what a machine gave out.
     fn after(&mut self, member: MemberIndex) {
+        let member = self.machine(member).member;
         let mut output = std::mem::take(&mut self.output);
         for (at, transmit) in output.transmits.drain(..) {
             self.send(member, at, transmit);
         }
         let now = self.now;
         self.reported.extend(output.events.drain(..).map(|event| ReportedEvent { at: now, member, event }));
-        if std::mem::take(&mut output.resolve) {
-            let boots = self.machines[member.index()].boots;
-            self.queue.plan(now + LOOKUP, Event::Resolved(member, boots));
+        let boots = self.machine(member).boots;
+        for rank in output.resolve.drain(..) {
+            self.queue.plan(now + LOOKUP, Event::Resolved(member, rank, boots));
         }
         self.output = output;
         self.arm(member);
@@ -296,8 +342,9 @@ impl<N: SimNode> World<N> {
 
     /// Plans a machine's waking, unless it will be woken early enough already.
     fn arm(&mut self, member: MemberIndex) {
-        let machine = &mut self.machines[member.index()];
-        let Some(deadline) = machine.deadline(self.now) else { return };
+        let now = self.now;
+        let machine = self.machine_mut(member);
+        let Some(deadline) = machine.deadline(now) else { return };
         if machine.armed.is_none_or(|armed| armed > deadline) {
             machine.armed = Some(deadline);
             self.queue.plan(deadline, Event::Wake(member));
@@ -308,41 +355,35 @@ impl<N: SimNode> World<N> {
         let mut flight =
             Flight { from: self.address(member), to: transmit.path.peer, datagram: transmit.datagram };
         self.sent += 1;
-        let liar = &mut self.machines[member.index()].liar;
-        let held = liar.as_mut().map_or(Span::ZERO, |liar| liar.outgoing(at, &mut flight.datagram));
         let Some(to) = self.member_at(flight.to) else { return };
-        let (client, direction) = match (member.index(), to.index()) {
-            (0, client) if client > 0 => (client, Directions::ToClient),
-            (client, 0) if client > 0 => (client, Directions::ToServer),
-            _ => return,
-        };
-        match &mut self.attackers[client - 1] {
-            None => self.carry(client, direction, at, held, flight),
-            Some(attacker) => {
-                let mut passed = std::mem::take(&mut self.passed);
-                attacker.intercept(at, direction, flight.datagram, &mut passed);
-                for Passed { direction, held: longer, datagram } in passed.drain(..) {
-                    let flight = self.between(client, direction, datagram);
-                    self.carry(client, direction, at, held + longer, flight);
-                }
-                self.passed = passed;
-            }
+        let machine = self.machine_mut(member);
+        let liar = &mut machine.liar;
+        let held = liar.as_mut().map_or(Span::ZERO, |liar| liar.outgoing(at, &mut flight.datagram));
+        if let Some(liar) = &mut machine.server_liar {
+            liar.outgoing(to, &mut flight.datagram);
         }
+        let Some((path, direction)) = self.mesh.find(member, to) else { return };
+        let mut passed = std::mem::take(&mut self.passed);
+        self.mesh.intercept(path, at, direction, flight.datagram, &mut passed);
+        for Passed { direction, held: longer, datagram } in passed.drain(..) {
+            let flight = self.between(path, direction, datagram);
+            self.carry(path, direction, at, held + longer, flight);
+        }
+        self.passed = passed;
     }
 
-    /// A datagram between the server and a client.
-    fn between(&self, client: usize, direction: Directions, datagram: Datagram) -> Flight {
-        let (server, client) = (self.address(MemberIndex::SERVER), self.address(MemberIndex::client(client)));
+    /// A datagram between the ends of a path.
+    fn between(&self, path: PathIndex, direction: Directions, datagram: Datagram) -> Flight {
+        let (server, other) = self.mesh.ends(path);
+        let (server, other) = (self.address(server), self.address(other));
         match direction {
-            Directions::ToServer => Flight { from: client, to: server, datagram },
-            _ => Flight { from: server, to: client, datagram },
+            Directions::ToServer => Flight { from: other, to: server, datagram },
+            _ => Flight { from: server, to: other, datagram },
         }
     }
 
-    fn carry(&mut self, client: usize, direction: Directions, at: Span, held: Span, mut flight: Flight) {
-        let (down, up) = &mut self.paths[client - 1];
-        let link = if direction == Directions::ToServer { up } else { down };
-        let copies = link.carry(at, &mut flight.datagram);
+    fn carry(&mut self, path: PathIndex, direction: Directions, at: Span, held: Span, mut flight: Flight) {
+        let copies = self.mesh.carry(path, direction, at, &mut flight.datagram);
         for delay in [copies.first, copies.second].into_iter().flatten() {
             let key = self.in_flight.insert(flight) as u32;
             self.queue.plan(at + held + delay, Event::Arrival(key));
@@ -350,131 +391,144 @@ impl<N: SimNode> World<N> {
     }
 
     fn apply(&mut self, fault: Fault) {
+        let now = self.now;
         match fault {
             Fault::Crash(member) => self.kill(member),
-            Fault::Shutdown(member) => {
-                self.input(member, Input::Shutdown);
-                self.kill(member);
-            }
+            Fault::Shutdown(member) => self.shut_down(member),
             Fault::Start(member) => {
-                self.machines[member.index()].start(self.now, &mut self.output);
+                let place = member.place(self.mesh.clients());
+                self.machines[place].start(now, &mut self.output);
                 self.after(member);
             }
-            Fault::Pause(member) => self.machines[member.index()].paused = true,
+            Fault::Pause(member) => self.machine_mut(member).paused = true,
             Fault::Resume(member) => self.resume(member),
-            Fault::Jump(member, by) => self.machines[member.index()].oscillator.jump(self.now, by),
+            Fault::Jump(member, by) => self.machine_mut(member).oscillator.jump(now, by),
             Fault::Sleep(member, slept) => {
-                self.machines[member.index()].sleep(self.now, slept);
+                self.machine_mut(member).sleep(now, slept);
                 self.input(member, Input::Slept(slept));
             }
+            Fault::Suspend(member, length) => {
+                self.machine_mut(member).suspended = true;
+                self.queue.plan(now + length, Event::Awake(member, length));
+            }
             Fault::FrequencyStep(member, by) => {
-                self.machines[member.index()].oscillator.step_frequency(self.now, by);
+                self.machine_mut(member).oscillator.step_frequency(now, by);
             }
-            Fault::Ramp(member, by, over) => {
-                self.machines[member.index()].oscillator.ramp(self.now, over, by);
-            }
+            Fault::Ramp(member, by, over) => self.machine_mut(member).oscillator.ramp(now, over, by),
             Fault::Lie(member, lie) => {
-                let rng = self.seed.stream(Purpose::Lie, member.index());
-                let machine = &mut self.machines[member.index()];
+                let rng = self.seed.stream(Purpose::Lie, member.stream());
+                let machine = self.machine_mut(member);
                 machine.liar = Some(Liar::new(lie, rng).with_key(machine.key()));
             }
+            Fault::ServerLie(member, lie) => {
+                let machine = self.machine_mut(member);
+                machine.server_liar = Some(ServerLiar::new(lie, machine.master()));
+            }
+            Fault::Truth(member) => {
+                let machine = self.machine_mut(member);
+                (machine.liar, machine.server_liar) = (None, None);
+            }
             Fault::SetTime(by, how) => self.set_time(by, how),
-            Fault::Truth(member) => self.machines[member.index()].liar = None,
-            _ => self.apply_to_links(fault),
+            _ => self.apply_to_paths(fault),
         }
     }
 
-    /// An operator sets the cluster's time. If it is to step, every clock may do so once from now on.
+    /// An operator sets the cluster's time at the active server. If it is to step, every clock may do so once
+    /// from now on.
     fn set_time(&mut self, by: Span, how: Adjustment) {
-        self.input(MemberIndex::SERVER, Input::SetTime(by, how));
+        let is_active = |machine: &&Machine<N>| machine.node().is_some_and(SimNode::is_active);
+        let active = self.machines.iter().find(is_active).map_or(MemberIndex::SERVER, |active| active.member);
+        self.input(active, Input::SetTime(by, how));
         for machine in &mut self.machines {
             machine.may_step = (how == Adjustment::Step).then_some(by);
         }
     }
 
-    /// The faults of links.
-    fn apply_to_links(&mut self, fault: Fault) {
+    /// The faults of paths.
+    fn apply_to_paths(&mut self, fault: Fault) {
+        let mesh = &mut self.mesh;
         match fault {
-            Fault::Attack(client, attack) => {
-                let rng = self.seed.stream(Purpose::Attacker, client.index());
-                self.set_attacker(client, Some(Attacker::new(attack, rng)));
+            Fault::Attack(paths, attack) => mesh.attack(paths, attack),
+            Fault::EndAttack(paths) => mesh.end_attack(paths),
+            Fault::Cut(paths, directions) => mesh.change(paths, directions, |link| link.cut = true),
+            Fault::Heal(paths) => mesh.change(paths, Directions::Both, |link| link.cut = false),
+            Fault::Partition(side) => mesh.part(&side),
+            Fault::HealPartition => mesh.part(&[]),
+            Fault::Base(paths, directions, base) => mesh.change(paths, directions, |link| link.base = base),
+            Fault::Jitter(paths, directions, jitter) => {
+                mesh.change(paths, directions, |link| link.jitter = jitter);
             }
-            Fault::EndAttack(client) => self.set_attacker(client, None),
-            Fault::Cut(client, directions) => self.links(client, directions, |link| link.cut = true),
-            Fault::Heal(client) => self.links(client, super::Directions::Both, |link| link.cut = false),
-            Fault::Base(client, directions, base) => self.links(client, directions, |link| link.base = base),
-            Fault::Jitter(client, directions, jitter) => {
-                self.links(client, directions, |link| link.jitter = jitter);
-            }
-            Fault::Impairments(impairments) => {
-                for (down, up) in &mut self.paths {
-                    (down.impairments, up.impairments) = (impairments, impairments);
-                }
-            }
+            Fault::Impairments(impairments) => mesh.change_all(|link| link.impairments = impairments),
             _ => {}
         }
     }
 
-    fn set_attacker(&mut self, client: MemberIndex, attacker: Option<Attacker>) {
-        if let Some(place) = client.index().checked_sub(1).and_then(|index| self.attackers.get_mut(index)) {
-            *place = attacker;
-        }
-    }
-
-    fn links(
-        &mut self,
-        client: MemberIndex,
-        directions: super::Directions,
-        change: impl Fn(&mut NetworkLink),
-    ) {
-        let Some(path) = client.index().checked_sub(1).and_then(|index| self.paths.get_mut(index)) else {
-            return;
-        };
-        if directions.to_client() {
-            change(&mut path.0);
-        }
-        if directions.to_server() {
-            change(&mut path.1);
-        }
-    }
-
     fn kill(&mut self, member: MemberIndex) {
-        self.machines[member.index()].kill();
+        let member = self.machine(member).member;
+        self.machine_mut(member).kill();
         self.waiting.retain(|(to, _)| *to != member);
-        self.unread.retain(|asked| *asked != member);
+        self.unread.retain(|(asked, _)| *asked != member);
     }
 
     /// The process goes on: everything that queued up is received now, and its timers are late.
     fn resume(&mut self, member: MemberIndex) {
-        self.machines[member.index()].paused = false;
+        let machine = self.machine_mut(member);
+        machine.paused = false;
+        let member = machine.member;
+        if machine.suspended {
+            return;
+        }
         let waiting = std::mem::take(&mut self.waiting);
         for (to, flight) in waiting {
             if to == member { self.receive(flight) } else { self.waiting.push((to, flight)) }
         }
-        let boots = self.machines[member.index()].boots;
-        let asked = self.unread.extract_if(.., |asked| *asked == member);
-        asked.for_each(|_| self.queue.plan(self.now, Event::Resolved(member, boots)));
-        self.machines[member.index()].armed = None;
+        self.go_on(member);
+    }
+
+    /// A machine wakes up that was suspended for so long: its process learns that first.
+    fn wake_from_suspension(&mut self, member: MemberIndex, slept: Span) {
+        let now = self.now;
+        let machine = self.machine_mut(member);
+        let member = machine.member;
+        machine.wake_from_suspension(now, slept);
+        self.input(member, Input::Slept(slept));
+        if !self.machine(member).stands_still() {
+            self.go_on(member);
+        }
+    }
+
+    /// A process goes on: it reads the addresses that were found, and its timers are late.
+    fn go_on(&mut self, member: MemberIndex) {
+        let boots = self.machine(member).boots;
+        let asked = self.unread.extract_if(.., |(asked, _)| *asked == member);
+        asked.for_each(|(_, rank)| self.queue.plan(self.now, Event::Resolved(member, rank, boots)));
+        self.machine_mut(member).armed = None;
         self.arm(member);
     }
 
     /// A member's address: a client has a new port each time that it is started.
     fn address(&self, member: MemberIndex) -> SocketAddr {
+        let clients = self.mesh.clients();
         let place = self.guests.iter().position(|guest| guest.member == member);
         let host = place.map_or(member, |place| self.guests[place].host);
-        let ip = IpAddr::V4(Ipv4Addr::from_bits(NETWORK + host.index() as u32));
+        let ip = IpAddr::V4(Ipv4Addr::from_bits(NETWORK + host.place(clients) as u32));
         let ports = place.map_or(FIRST_PORT, |place| FIRST_PORT + PORTS_EACH * (place as u16 + 1));
-        let port =
-            if member.index() == 0 { DEFAULT_PORT } else { ports + self.machines[member.index()].boots };
+        let port = if member.is_server() { DEFAULT_PORT } else { ports + self.machine(member).boots };
         SocketAddr::new(ip, port)
+    }
+
+    /// The address of the server of this rank.
+    fn address_of(&self, rank: Rank) -> SocketAddr {
+        self.address(MemberIndex::server(rank.place() + 1))
     }
 
     fn member_at(&self, address: SocketAddr) -> Option<MemberIndex> {
         let IpAddr::V4(ip) = address.ip() else { return None };
-        let owner = MemberIndex(ip.to_bits().checked_sub(NETWORK)? as usize);
+        let owner = ip.to_bits().checked_sub(NETWORK)? as usize;
+        let owner = self.machines.get(owner)?.member;
         let guests = self.guests.iter().filter(|guest| guest.host == owner).map(|guest| guest.member);
         let mut members = [owner].into_iter().chain(guests);
-        members.find(|member| member.index() < self.machines.len() && self.address(*member) == address)
+        members.find(|member| self.address(*member) == address)
     }
 }
 
@@ -497,7 +551,7 @@ impl Trace {
 
 /// 2⁶⁴ divided by the golden ratio: an odd number without a pattern.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Address 10.0.0.1 is the server; the first client follows.
+/// Address 10.0.0.1 is the first server; the first client follows.
 const NETWORK: u32 = 0x0a00_0001;
 /// Clients use the ports after this one.
 const FIRST_PORT: u16 = 40_000;

@@ -16,6 +16,13 @@ pub struct SimulateArgs {
     /// Number of clients, liars included, 1 to 5000
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub(super) clients: u32,
+    /// Number of servers, 1 to 15. One of several is active, the others are standby servers. Their names are
+    /// server-1, server-2 and so on; that of the only one is server
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=15))]
+    pub(super) servers: u8,
+    /// With several servers: of how many of the members that it knew a server must hear to be active
+    #[arg(long, value_name = "KIND", default_value = "any")]
+    pub(super) quorum: QuorumKind,
     /// Simulated duration
     #[arg(long, value_name = "SPAN", default_value = "10min", value_parser = units::positive_span)]
     pub(super) duration: Span,
@@ -74,13 +81,13 @@ pub struct SimulateArgs {
     /// Wander of every oscillator's frequency: one standard deviation per square root of a second, 0 to 1e-5
     #[arg(long, value_name = "RATIO", default_value = "1e-9", value_parser = wander)]
     pub(super) wander: f64,
-    /// Offset of the server's clock at the start (negative: behind) [default: random, up to --offset]
+    /// Offset of the first server's clock at the start (negative: behind) [default: random, up to --offset]
     #[arg(long, value_name = "SPAN", value_parser = units::span, allow_hyphen_values = true)]
     pub(super) server_offset: Option<Span>,
-    /// Frequency error of the server's oscillator (negative: slow) [default: random, up to --drift]
+    /// Frequency error of the first server's oscillator (negative: slow) [default: random, up to --drift]
     #[arg(long, value_name = "FREQUENCY", value_parser = units::frequency, allow_hyphen_values = true)]
     pub(super) server_drift: Option<Frequency>,
-    /// Wander of the server's frequency [default: as --wander]
+    /// Wander of the first server's frequency [default: as --wander]
     #[arg(long, value_name = "RATIO", value_parser = wander)]
     pub(super) server_wander: Option<f64>,
     /// One standard deviation of the noise of every timestamp
@@ -109,7 +116,7 @@ pub struct SimulateArgs {
     /// A fault: WHEN:WHAT:WHO[:HOW], as in 600s:jump:server:1h; see below. May be repeated
     #[arg(long = "fault", value_name = "FAULT", value_parser = fault::fault)]
     pub(super) faults: Vec<(Span, Fault)>,
-    /// A client that starts later: WHO@WHEN, as in client-3@600s. May be repeated
+    /// A node that starts later: WHO@WHEN, as in client-3@600s. May be repeated
     #[arg(long = "join", value_name = "WHO@WHEN", value_parser = fault::join)]
     pub(super) joins: Vec<(MemberIndex, Span)>,
 
@@ -154,6 +161,15 @@ pub(super) enum ResultFormat {
     Text,
     /// One JSON object per line; the last one is the summary
     Json,
+}
+
+/// How many members a server must hear to be active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum QuorumKind {
+    /// Any number
+    Any,
+    /// More than half
+    Majority,
 }
 
 /// A distribution of the random delay.
@@ -233,30 +249,50 @@ Examples:
   Three machines have UTC, one of them a second off, and all lose it after two hours:
     meantime simulate --offset 20ms --duration 6h --events --reference client-1:outage=2h
       --reference client-2:outage=2h --reference client-3:error=1s,outage=2h
+  Three servers, and the active one is killed and comes back:
+    meantime simulate --servers 3 --clients 8 --events --fault 300s:crash:server-1
+      --fault 500s:start:server-1
+  A network that is cut in two for an hour:
+    meantime simulate --servers 2 --clients 8 --duration 2h --events
+      --fault 10min:partition:server-1,client-1,client-2,client-3 --fault 70min:heal
   Random faults, replayed:
     meantime simulate --faults-seed 17 --events
   Random faults for three months:
     meantime simulate --faults-seed 17 --soak 90d
 
 Faults, each from the moment WHEN on:
-  WHEN:crash:WHO          the process ends without a message
-  WHEN:leave:WHO          the node says goodbye and ends
+  WHEN:crash:WHO          the process ends without a message (or: kill)
+  WHEN:leave:WHO          the node says goodbye and ends (or: stop); an active
+                          server of several hands over first
   WHEN:start:WHO          the node starts again
   WHEN:pause:WHO          the process is stopped, until WHEN:resume:WHO
   WHEN:jump:WHO:BY        the oscillator jumps ahead by BY, as in server:-1h
   WHEN:drift:WHO:BY       its frequency changes by BY, as in server:5ppm
   WHEN:ramp:WHO:BY:SPAN   the same within SPAN, as in client-1:1ppm:10min
-  WHEN:sleep:WHO:SPAN     the machine was suspended for SPAN
-  WHEN:cut:CLIENT         all its datagrams are lost, until WHEN:heal:CLIENT
-  WHEN:delay:CLIENT:SPAN  the minimum delay is SPAN, in both directions; with
-                          :down only from the server, with :up only to it
-  WHEN:mitm:CLIENT:HOW    an attacker is on its path to the server, until :off;
+  WHEN:sleep:WHO:SPAN     the machine was suspended for SPAN, and all others, too
+  WHEN:suspend:WHO:SPAN   the machine is suspended for SPAN, while others go on
+  WHEN:cut:WHO            all its datagrams are lost, until WHEN:heal:WHO
+  WHEN:partition:WHO,WHO  nothing gets through between these nodes and all
+                          others, until WHEN:heal
+  WHEN:delay:WHO:SPAN     the minimum delay is SPAN, in both directions; with
+                          :down only to the node, with :up only from it
+  WHEN:mitm:WHO:HOW       an attacker is on its path to the server, until :off;
                           it changes, drops, delays and repeats datagrams at
                           random (chaos), replaces all datagrams by old ones
                           (replay), changes times (forge:50ms), or delays more
                           and more (creep:10ppm)
+  WHEN:lie:SERVER:HOW     the server lies about its time, until :off: by BY
+                          (constant:BY), more and more (ramp:1ppm), ahead to
+                          half of the members and behind to the others
+                          (two-faced:BY), only to one (one:client-3:BY), or by
+                          BY while it states that its bound is zero
+                          (false-bounds:BY)
   WHEN:set-time:BY        the operator sets the cluster's time by BY, as a slew;
                           with :step as a step
+
+With several servers a node has a path to each of them. For cut, heal, delay and
+mitm WHO means all paths of the node, and WITH/WHO, as in server-2/client-1, that
+between the two.
 
 A SPAN is a number and a unit (ns, us, ms, s, min, h, d), as in 250ms;
 a FREQUENCY is in ppm or ppb; P is a probability, as in 0.2 or 20%.";

@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use crate::cli::output::{time_set, utc_changed};
 use crate::report::counted;
+use meantime_core::roles::rank::Rank;
+use meantime_core::roles::server_role::RoleChange;
+use meantime_core::roles::term::Term;
 use meantime_core::time::Span;
-use meantime_core::{ClientEvent, ServerEvent};
+use meantime_core::{ClientEvent, ReplicaEvent, ServerEvent};
 use meantime_sim::{MemberIndex, NodeEvent, ReportedEvent};
 
 /// A milestone of a run.
@@ -35,11 +38,43 @@ impl Milestone {
 
 /// The milestone that an event is, if it is one.
 pub(super) fn milestone(happening: &ReportedEvent) -> Option<Milestone> {
-    let (kind, sentence) = match &happening.event {
-        NodeEvent::Server(event) => server(event)?,
-        NodeEvent::Client(event) => client(event)?,
+    let event = &happening.event;
+    let (kind, sentence) = match event {
+        NodeEvent::Replica(ReplicaEvent::Role(change)) => role(*change),
+        NodeEvent::Replica(ReplicaEvent::HandsOver(rank)) => {
+            ("hands_over", format!("hands over to {}", server_of(*rank)))
+        }
+        _ => event.of_server().and_then(server).or_else(|| event.of_client().and_then(client))?,
     };
     Some(Milestone { at: happening.at, member: happening.member, kind, sentence })
+}
+
+fn role(change: RoleChange) -> (&'static str, String) {
+    match change {
+        RoleChange::TookOver(term) => ("took_over", format!("takes over, in {}", term_of(term))),
+        RoleChange::Succeeded(term) => {
+            ("succeeded", format!("is active, in {}, by a handover", term_of(term)))
+        }
+        RoleChange::Resumed(term) => ("resumed_role", format!("is active again, in {}", term_of(term))),
+        RoleChange::Raised(term) => ("raised", format!("stays active, in {}", term_of(term))),
+        RoleChange::Yielded(term) => ("yielded", format!("yields to {}", term_of(term))),
+        RoleChange::Shunned => ("shunned", "is a standby server: most members distrust it".to_owned()),
+        RoleChange::LostQuorum => ("lost_quorum", "is a standby server: it hears too few members".to_owned()),
+        RoleChange::Followed(term) => ("follows", format!("follows {}", term_of(term))),
+        RoleChange::Stalled => ("stalled", "is a standby server: it was stopped".to_owned()),
+    }
+}
+
+/// `term 7 of server-2`.
+fn term_of(term: Term) -> String {
+    term.rank().map_or_else(
+        || "no term".to_owned(),
+        |rank| format!("term {} of {}", term.counter(), server_of(rank)),
+    )
+}
+
+fn server_of(rank: Rank) -> MemberIndex {
+    MemberIndex::server(rank.place() + 1)
 }
 
 fn server(event: &ServerEvent) -> Option<(&'static str, String)> {
@@ -99,6 +134,12 @@ fn client(event: &ClientEvent) -> Option<(&'static str, String)> {
         ClientEvent::Corrected { first: true, added, .. } => {
             ("synchronized", format!("has the cluster's time: {added} added"))
         }
+        ClientEvent::Follows { term, .. } => ("follows", format!("follows {}", term_of(*term))),
+        ClientEvent::Doubts { rank, gap } => {
+            ("doubts", format!("doubts the time of {}, by {gap}", server_of(*rank)))
+        }
+        ClientEvent::Distrusts { rank, .. } => ("distrusts", format!("distrusts {}", server_of(*rank))),
+        ClientEvent::Trusts { rank, .. } => ("trusts", format!("trusts {} again", server_of(*rank))),
         ClientEvent::Ignored { correction, in_a_row, .. } => {
             ("ignored", format!("takes {correction} for an outlier, {in_a_row} in a row"))
         }

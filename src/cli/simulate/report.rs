@@ -30,11 +30,12 @@ pub(super) fn text(scenario: &Scenario, summary: &Summary, recoveries: Option<&R
 }
 
 fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std::fmt::Result {
-    let Scenario { clients, liars, duration, settle, .. } = scenario;
+    let Scenario { clients, servers, liars, duration, settle, .. } = scenario;
     let members = counted(*clients, "client");
+    let servers = if *servers > 1 { counted(*servers, "server") } else { "A server".to_owned() };
     writeln!(
         text,
-        "A server and {members} ({liars} of them liars), {} s, seed {}\n",
+        "{servers} and {members} ({liars} of them liars), {} s, seed {}\n",
         seconds(*duration),
         summary.seed
     )?;
@@ -79,6 +80,10 @@ fn write_text(text: &mut String, scenario: &Scenario, summary: &Summary) -> std:
         "  {:<38}{}, {} agreed, {} unsure, {} with the server in doubt",
         "rounds", rounds.ended, rounds.agreed, rounds.unsure, rounds.in_doubt
     )?;
+    write_excluded(text, summary)
+}
+
+fn write_excluded(text: &mut String, summary: &Summary) -> std::fmt::Result {
     if summary.excluded.is_empty() {
         return writeln!(text, "  {:<38}no member", "left out of the vote");
     }
@@ -180,6 +185,13 @@ mod tests {
         assert!(text.contains("client-3"), "{text}");
         assert!(text.contains("too far from the median, by +1.0 s, first at 1.0 s, 2×"), "{text}");
         assert!(text.contains("after 3 s") && text.contains("never"), "{text}");
+    }
+
+    #[test]
+    fn the_text_says_how_many_servers_there_are() {
+        let several = Scenario { servers: 3, ..Scenario::default() };
+        assert!(text(&Scenario::default(), &summary(), None).starts_with("A server and 3 clients"));
+        assert!(text(&several, &summary(), None).starts_with("3 servers and 3 clients"));
     }
 
     #[test]

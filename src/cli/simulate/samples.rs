@@ -79,6 +79,7 @@ mod tests {
             error: error.map(Span::from_nanos),
             bound: None,
             cluster: ClusterId(1),
+            active: false,
             lies: false,
         };
         let mut sample = Sample::default();

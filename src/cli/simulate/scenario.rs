@@ -1,8 +1,8 @@
 //! The scenario that the options of `meantime simulate` describe.
 
-use super::arguments::{JitterKind, LiarKind, ModerationKind, SimulateArgs, WakeUpKind};
-use super::fault;
+use super::arguments::{JitterKind, LiarKind, ModerationKind, QuorumKind, SimulateArgs, WakeUpKind};
 use crate::cli::Failure;
+use meantime_core::roles::server_role::Quorum;
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::machine::ProcessModel;
 use meantime_sim::random_faults::{Recoveries, Soak};
@@ -31,9 +31,14 @@ impl SimulateArgs {
             return Ok(Scenario::random_faults(seed));
         }
         self.check_combination()?;
-        Ok(Scenario {
+        let scenario = Scenario {
             seed: Seed(self.seed),
             clients: self.clients as usize,
+            servers: self.servers.into(),
+            quorum: match self.quorum {
+                QuorumKind::Any => Quorum::Any,
+                QuorumKind::Majority => Quorum::Majority,
+            },
             duration: self.duration,
             settle: self.settle,
             sample: self.sample,
@@ -49,7 +54,9 @@ impl SimulateArgs {
             drift: self.drift,
             wander: self.wander,
             ..self.network()
-        })
+        };
+        self.check_members(&scenario)?;
+        Ok(scenario)
     }
 
     /// Refuses options that contradict one another.
@@ -68,17 +75,26 @@ impl SimulateArgs {
             );
             return Err(Failure::Usage(message));
         }
-        let struck = self.faults.iter().filter_map(|(_, fault)| fault::victim(fault));
+        Ok(())
+    }
+
+    /// Refuses options that name a node that there is not.
+    fn check_members(&self, scenario: &Scenario) -> Result<(), Failure> {
+        let struck = self.faults.iter().flat_map(|(_, fault)| fault.members());
         let mut named = struck
             .chain(self.joins.iter().map(|(member, _)| *member))
             .chain(self.references.iter().map(|(member, _)| *member));
-        if let Some(unknown) = named.find(|member| member.index() > self.clients as usize) {
-            let clients = self.clients;
-            return Err(Failure::Usage(format!(
-                "there is no {unknown} among {clients} clients; raise --clients"
-            )));
-        }
-        Ok(())
+        let Some(unknown) = named.find(|member| !scenario.has(*member)) else { return Ok(()) };
+        let (clients, servers) = (self.clients, self.servers);
+        Err(Failure::Usage(match (unknown.is_server(), servers) {
+            (false, _) => format!("there is no {unknown} among {clients} clients; raise --clients"),
+            (true, 1) => format!("there is no {unknown}: the only server is server; raise --servers"),
+            (true, _) => {
+                format!(
+                    "there is no {unknown} among {servers} servers: they are server-1 to server-{servers}"
+                )
+            }
+        }))
     }
 
     fn network(&self) -> Scenario {
@@ -149,6 +165,7 @@ impl SimulateArgs {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use meantime_sim::Fault;
 
     use super::*;
 
@@ -181,6 +198,9 @@ mod tests {
         assert_eq!((found.seed, found.liars, found.impairments.loss), (Seed(7), 1, 0.2));
         assert_eq!((found.duration, found.settle), (Span::from_secs(11_000), Span::from_secs(1_000)));
         assert_eq!((found.wake_up, found.moderation), (WakeUp::Deep, Moderation::Adaptive));
+        let found = scenario("--servers 3 --quorum majority --fault 1s:kill:server-3").unwrap();
+        assert_eq!((found.servers, found.quorum), (3, Quorum::Majority));
+        assert_eq!(found.faults, [(Span::from_secs(1), Fault::Crash(MemberIndex::server(3)))]);
     }
 
     #[test]
@@ -191,6 +211,10 @@ mod tests {
             ("--liars 3", "raise --clients"),
             ("--fault 1s:crash:client-4", "no client-4"),
             ("--join client-4@1s", "no client-4"),
+            ("--fault 1s:cut:server-2/client-1", "no server-2: the only server is server"),
+            ("--servers 2 --fault 1s:partition:client-1,server-3", "server-1 to server-2"),
+            ("--servers 2 --fault 1s:crash:server", "server-1 to server-2"),
+            ("--servers 16", "1..=15"),
             ("--settle 1d", "--duration"),
             ("--wander 1", "quartz"),
             ("--clients 0", "1..=5000"),

@@ -13,7 +13,7 @@ use crate::oscillator::Oscillator;
 /// A node, its address, and the oscillator of its machine.
 ///
 /// Every input is followed by a drain, as the contract of [`Node`] asks: [`Host::transmits`] for datagrams,
-/// [`Host::events`] for events. Name lookups are answered at once, with [`Host::server`].
+/// [`Host::events`] for events. Name lookups of any server are answered at once, with [`Host::server`].
 #[derive(Debug)]
 pub struct Host<N> {
     /// The node.
@@ -81,7 +81,7 @@ impl<N: Node> Host<N> {
 
     /// Whether the node wants its server's name looked up.
     pub fn wants_address(&mut self) -> bool {
-        std::iter::from_fn(|| self.node.poll_action()).any(|action| action == Action::Resolve)
+        std::iter::from_fn(|| self.node.poll_action()).any(|action| matches!(action, Action::Resolve(_)))
     }
 
     /// All events that the node reports.
@@ -123,8 +123,8 @@ impl<N: Node> Endpoint for Borrowed<'_, N> {
         if self.node.poll_timeout().is_some_and(|deadline| deadline <= now.mono) {
             self.node.handle_timeout(now);
         }
-        while self.node.poll_action() == Some(Action::Resolve) {
-            self.node.handle_resolved(now, Some(self.server));
+        while let Some(Action::Resolve(rank)) = self.node.poll_action() {
+            self.node.handle_resolved(now, rank, Some(self.server));
         }
     }
 

@@ -111,7 +111,7 @@ impl Endpoint for HostileClient {
         }
         self.next = at + PERIOD;
         match self.session {
-            Some(_) => self.send(0, Body::Heartbeat(Heartbeat { nonce: 7, name: Name::default() })),
+            Some(_) => self.send(0, Body::Heartbeat(Heartbeat { nonce: 7, ..Heartbeat::default() })),
             None => self.register(0),
         }
     }

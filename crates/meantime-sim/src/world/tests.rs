@@ -59,7 +59,7 @@ impl Node for Fake {
         }
     }
     fn handle_shutdown(&mut self, _now: Now) {}
-    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
+    fn handle_resolved(&mut self, now: Now, _rank: Rank, server: Option<SocketAddr>) {
         (self.server, self.next) = (server, Some(now.mono));
     }
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
@@ -67,7 +67,7 @@ impl Node for Fake {
         self.outbox.pop()
     }
     fn poll_action(&mut self) -> Option<Action> {
-        std::mem::take(&mut self.ask).then_some(Action::Resolve)
+        std::mem::take(&mut self.ask).then_some(Action::Resolve(Rank::FIRST))
     }
     fn poll_event(&mut self) -> Option<NodeEvent> {
         None
@@ -196,11 +196,11 @@ fn a_crashed_client_hears_nothing_of_its_former_life() {
 fn a_cut_path_lets_nothing_through_until_it_heals() {
     let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
     let before = heard(&mut simulation, CLIENT);
-    simulation.inject(Fault::Cut(CLIENT, super::super::Directions::ToClient));
+    simulation.inject(Fault::Cut(CLIENT.into(), Directions::ToClient));
     simulation.run_for(Span::from_secs(10), &mut ());
     assert_eq!(heard(&mut simulation, CLIENT), before);
     assert_eq!(heard(&mut simulation, MemberIndex::client(2)), 20);
-    simulation.inject(Fault::Heal(CLIENT));
+    simulation.inject(Fault::Heal(CLIENT.into()));
     simulation.run_for(Span::from_secs(10), &mut ());
     assert_eq!(heard(&mut simulation, CLIENT), before + 10);
 }
@@ -217,10 +217,18 @@ fn a_jump_of_the_oscillator_is_no_jump_of_the_nodes_making() {
 
 #[test]
 fn a_route_changes_in_the_direction_and_for_the_client_that_were_asked_for() {
-    let mut simulation = run(&Scenario { clients: 2, ..Scenario::default() }, 10);
+    let quiet = Scenario { clients: 2, jitter: Jitter::None, ..Scenario::default() };
+    let mut simulation = run(&quiet, 10);
     let (short, long) = (Span::from_micros(100), Span::from_micros(400));
-    simulation.inject(Fault::Base(CLIENT, super::super::Directions::ToClient, long));
+    simulation.inject(Fault::Base(CLIENT.into(), Directions::ToClient, long));
     simulation.run_for(Span::from_secs(1), &mut ());
-    let bases: Vec<_> = simulation.world().paths.iter().map(|(down, up)| (down.base, up.base)).collect();
-    assert_eq!(bases, [(long, short), (short, short)]);
+    let mut base = |from: MemberIndex, to: MemberIndex| {
+        let mesh = &mut simulation.world().mesh;
+        let (path, direction) = mesh.find(from, to).unwrap();
+        mesh.carry(path, direction, Span::ZERO, &mut [0; 96]).first.unwrap()
+    };
+    for (client, down) in [(CLIENT, long), (MemberIndex::client(2), short)] {
+        assert_eq!(base(MemberIndex::SERVER, client), down);
+        assert_eq!(base(client, MemberIndex::SERVER), short);
+    }
 }

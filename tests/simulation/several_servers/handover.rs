@@ -1,0 +1,55 @@
+//! The active server is asked to end.
+
+use meantime_core::roles::server_role::RoleChange;
+use meantime_core::time::Span;
+use meantime_sim::{Fault, Simulation};
+
+use super::watch::Watch;
+use super::{ACTIVE, ROUND, SETTLED, clients, lan};
+use crate::support::{Running, s, seeds, us};
+
+/// The active server of a settled cluster ends; the longest time that a client is without a correction.
+fn hand_over(seed: u64, loss: f64) -> Span {
+    let scenario = lan(seed, loss);
+    let _running = Running(&scenario);
+    let (mut simulation, mut watch) = (Simulation::new(&scenario), Watch::default());
+    simulation.run_until(SETTLED, &mut watch);
+    simulation.inject(Fault::Shutdown(ACTIVE));
+    simulation.run_for(s(60), &mut watch);
+    let succeeded = watch.roles.iter().find(|(at, ..)| *at >= SETTLED);
+    let is_succession = |(_, _, change): &_| matches!(change, RoleChange::Succeeded(_));
+    assert!(succeeded.is_some_and(is_succession), "seed {seed}: {:?}", watch.roles);
+    assert!(simulation.world().machine(ACTIVE).node().is_none(), "seed {seed}: it has not ended");
+    let gap = |client| watch.longest_gap(client, SETTLED, SETTLED + s(60));
+    let longest = clients(&scenario).map(gap).max().expect("there are clients");
+    let (before, after) = (watch.worst(SETTLED - s(600), SETTLED), watch.worst(SETTLED, SETTLED + s(60)));
+    println!("seed {seed}: handed over, longest gap {longest}, apart {before} before, {after} after");
+    assert!(after <= before.times(3) && after <= us(20), "seed {seed}: {before}, then {after}");
+    watch.assert_no_step_since(s(60));
+    assert_eq!(watch.violations, [], "seed {seed}");
+    longest
+}
+
+#[test]
+fn an_active_server_hands_over_before_it_ends() {
+    let longest = hand_over(0, 0.0);
+    assert!(longest <= ROUND + s(1), "{longest}");
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn no_round_is_missed_when_the_active_server_hands_over() {
+    let longest = seeds(0..20).into_iter().map(|seed| hand_over(seed, 0.0)).max();
+    println!("handed over: longest gap {longest:?}");
+    // An interval, and the bursts of two rounds may lie differently.
+    assert!(longest <= Some(ROUND + s(1)), "{longest:?}");
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn a_handover_succeeds_where_a_fifth_is_lost() {
+    for seed in seeds(0..10) {
+        let longest = hand_over(seed, 0.2);
+        assert!(longest <= ROUND.times(5), "seed {seed}: {longest}");
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Monotonic, Now, Raw, Span};
 use meantime_core::wire::ClientState;
 use meantime_core::{Client, ClientConfig, Node, Path, Server, ServerConfig};
@@ -28,7 +29,7 @@ pub(crate) fn main() {
         }
         // The only action is to look up the server's name.
         while client.poll_action().is_some() {
-            client.handle_resolved(now(time, AHEAD), Some(server_address));
+            client.handle_resolved(now(time, AHEAD), Rank::FIRST, Some(server_address));
         }
         let to_client: Vec<_> = std::iter::from_fn(|| server.poll_transmit(now(time, Span::ZERO))).collect();
         let to_server: Vec<_> = std::iter::from_fn(|| client.poll_transmit(now(time, AHEAD))).collect();

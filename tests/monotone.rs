@@ -22,6 +22,7 @@ use meantime::udp::{ClientSocket, Resolver, Stamping};
 use meantime_core::config::MAX_FREQUENCY;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
 use meantime_core::event::Adjustment;
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Frequency, Monotonic, Now, Raw, Span, Timestamp};
 use meantime_core::wire::Name;
 use meantime_core::{
@@ -163,8 +164,8 @@ impl Node for Watched {
         self.client.handle_shutdown(now);
     }
 
-    fn handle_resolved(&mut self, now: Now, server: Option<SocketAddr>) {
-        self.client.handle_resolved(now, server);
+    fn handle_resolved(&mut self, now: Now, rank: Rank, server: Option<SocketAddr>) {
+        self.client.handle_resolved(now, rank, server);
     }
 
     fn handle_suspended(&mut self, now: Now, slept: Span) {
@@ -257,7 +258,7 @@ fn published_time_is_monotone_and_within_the_slew_limit_however_often_it_is_read
         clock: clock.clone(),
         reader: reader.clone(),
     };
-    let resolver = Resolver::new(address.parse().expect("an address"));
+    let resolver = Resolver::new([(Rank::FIRST, address.parse().expect("an address"))]);
     let link = ClientSocket::new(resolver).with_timestamps(Stamping::Kernel);
     // Two milliseconds are slewed in four seconds.
     let jumps = vec![(50, Span::from_millis(2)), (120, Span::from_millis(-2))];

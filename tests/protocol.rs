@@ -2,6 +2,7 @@
 //! hands.
 
 use meantime_core::event::{Adjustment, HoldoverReason, Refusal};
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Correction, Frequency, Raw, Span};
 use meantime_core::wire::{
     Body, ClientState, ClusterId, DATAGRAM_LEN, Datagram, Flags, Header, Heartbeat, Kind, Leave, LeaveReason,
@@ -246,7 +247,7 @@ fn a_client_of_another_version_says_so_once_and_goes_on_trying_slowly() {
     for second in 0..300 {
         let now = at(f64::from(second), Span::ZERO);
         while client.poll_action().is_some() {
-            client.handle_resolved(now, Some(address(SERVER)));
+            client.handle_resolved(now, Rank::FIRST, Some(address(SERVER)));
         }
         if client.poll_timeout().is_some_and(|due| due <= now.mono) {
             client.handle_timeout(now);
@@ -962,7 +963,7 @@ fn an_address_that_is_found_late_does_not_end_the_session_that_has_begun() {
     events(&mut pair.client);
     let now = pair.client_now();
     let before = pair.client.view(now).server;
-    pair.client.handle_resolved(now, Some("192.0.2.99:5525".parse().unwrap()));
+    pair.client.handle_resolved(now, Rank::FIRST, Some("192.0.2.99:5525".parse().unwrap()));
     pair.run(60.0);
     assert_eq!(pair.client.view(pair.client_now()).server, before);
     let seen = events(&mut pair.client);

@@ -4,6 +4,7 @@
 //! A client's or a server's clock that is wrong changes nothing of this: nothing of it looks at a clock that
 //! can be wrong.
 
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::{
     Body, Challenge, ClientState, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Header, Heartbeat,
@@ -34,7 +35,7 @@ fn server_with(secrets: &[(u16, u8)]) -> ServerConfig {
 
 fn client_with(secrets: &[(u16, u8)]) -> ClientConfig {
     let keys = secrets.iter().map(|(id, secret)| (KeyId(*id), master(*secret).node(&lab_7())));
-    ClientConfig { keys: Keyring::new(keys.collect()), ..ClientConfig::default() }
+    ClientConfig { keys: vec![Keyring::new(keys.collect())], ..ClientConfig::default() }
 }
 
 /// A pair with these keys, two seconds apart.
@@ -227,7 +228,7 @@ fn a_stolen_clients_heartbeat_counts_nothing_in_another_clients_session() {
     let mut pair = agreed();
     let stolen = master(7).node(&Name::new("lab-8"));
     let report = pair.last(Kind::Report).header;
-    let heartbeat = Heartbeat { nonce: 5, name: Name::new("lab-8") };
+    let heartbeat = Heartbeat { nonce: 5, name: Name::new("lab-8"), ..Heartbeat::default() };
     let header = Header { sender: NodeId(77), session: report.session, sequence: 1 << 30, ..report };
     let forged =
         signed(&stolen, 1, Direction::ToServer, Message { header, body: Body::Heartbeat(heartbeat) });
@@ -491,7 +492,7 @@ fn off_the_path_every_forgery_needs_64_bits_that_cannot_be_guessed() {
     assert_eq!((server_fate(&pair, Fate::Accepted), client_fate(&pair, Fate::Accepted)), accepted);
     // The same at a client that is just registering: what it waits for has its nonce.
     let mut client = Client::new(ClientConfig::default(), [2; 32], at(0.0, Span::ZERO));
-    client.handle_resolved(at(0.0, Span::ZERO), Some(address(SERVER)));
+    client.handle_resolved(at(0.0, Span::ZERO), Rank::FIRST, Some(address(SERVER)));
     for _ in 0..20_000 {
         let header = Header { session: SessionId(rng.next_u64()), ..Header::default() };
         for body in to_client(&mut rng) {

@@ -107,9 +107,9 @@ impl Busy {
     }
 
     fn drain(&mut self) {
-        while self.client.poll_action() == Some(Action::Resolve) {
+        while let Some(Action::Resolve(rank)) = self.client.poll_action() {
             let server = SERVER.parse().ok();
-            self.client.handle_resolved(at(Side::Client, self.now), server);
+            self.client.handle_resolved(at(Side::Client, self.now), rank, server);
         }
         while let Some(transmit) = self.server.poll_transmit(at(Side::Server, self.now)) {
             self.send(Side::Server, transmit.datagram, transmit.stamp);

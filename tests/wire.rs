@@ -1,11 +1,17 @@
 //! The wire from outside: whatever is written is read back, and whatever is read is safe.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use meantime_core::roles::rank::{MAX_SERVERS, Rank};
+use meantime_core::roles::statement::{MemberStatement, Role, ServerStatement, Service};
+use meantime_core::roles::term::{MAX_COUNTER, Term};
 use meantime_core::time::{self, Frequency, Span, Timestamp};
 use meantime_core::wire::{
-    Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecodeError, Flags, Header,
-    Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave, LeaveReason, Lineage, ManualAdjustment, Message,
-    Name, NodeId, Probe, Reference, Register, Reject, RejectReason, RelayLead, RelayedTime, Report,
-    SessionId, Stamps, StatedReference, VERSION, Verdict, Welcome,
+    Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, DecidedClients, Decision,
+    DecisionProgress, DecodeError, Flags, Header, Heartbeat, HeartbeatAck, KeyId, Kind, Label, Leave,
+    LeaveReason, Lineage, ManualAdjustment, Message, Name, NodeId, Probe, Reference, Register, Reject,
+    RejectReason, RelayLead, RelayedTime, Report, RoleMessage, Ruling, SessionId, Stamps, StatedReference,
+    VERSION, Verdict, Welcome,
 };
 use proptest::prelude::*;
 
@@ -27,7 +33,9 @@ fn reserved_bytes_are_ignored_when_read_and_zero_when_written() {
         let (kind, written) = (message.body.kind(), message.encode());
         let mut noisy = [0xa5; DATAGRAM_LEN];
         noisy[..4].copy_from_slice(&written[..4]);
-        noisy[constrained(kind)].copy_from_slice(&written[constrained(kind)]);
+        for bytes in constrained(kind) {
+            noisy[bytes.clone()].copy_from_slice(&written[bytes]);
+        }
         let read = Message::decode(&noisy).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
         let again = read.encode();
         for (at, byte) in again.iter().enumerate() {
@@ -58,7 +66,7 @@ fn magic_and_kind_are_checked_to_the_bit() {
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(Message::decode(&changed), Err(DecodeError::Magic));
     }
-    for kind in (0..=255).filter(|kind| !(1..=15).contains(kind)) {
+    for kind in (0..=255).filter(|kind| !(1..=17).contains(kind)) {
         let mut changed = written;
         changed[3] = kind;
         assert_eq!(Message::decode(&changed), Err(DecodeError::Kind(kind)));
@@ -105,12 +113,127 @@ fn values_outside_of_an_enumeration_are_refused() {
             Body::Reference(_) => refused(&message, 56, 0..=1, "available"),
             Body::Welcome(_) => refused(&message, 76, 0..=1, "relay"),
             Body::Lineage(_) => refused(&message, 72, 0..=5, "level"),
+            Body::Heartbeat(_) => {
+                refused(&message, 48, 0..=3, "service");
+                refused(&message, 49, 0..=1, "decisions");
+            }
+            Body::Decision(decision) => {
+                let only = Decision { index: 0, last: true, ..decision };
+                refused(&Message { body: Body::Decision(only), ..message }, 36, 0..=2, "ruling");
+            }
+            Body::Role(_) => {
+                let role = RoleMessage { statement: a_statement(Role::Active, None), ..a_role(3) };
+                refused(&Message { body: Body::Role(role), ..message }, 42, 0..=1, "role");
+                refused(&message, 43, 1..=3, "service");
+            }
             _ => {}
         }
         let mut bytes = message.encode();
         bytes[5] |= 0b11;
         assert_eq!(Message::decode(&bytes), Err(DecodeError::Field("client state")));
     }
+}
+
+#[test]
+fn a_role_names_only_servers_of_its_list() {
+    for servers in 2..=MAX_SERVERS {
+        let active = a_role(servers);
+        let standby = RoleMessage { statement: a_statement(Role::Standby, None), ..active };
+        for place in 0..=u8::MAX {
+            let read = |role: RoleMessage, at: usize| {
+                let mut bytes = Message { header: header(), body: Body::Role(role) }.encode();
+                bytes[at] = place;
+                Message::decode(&bytes).map(drop)
+            };
+            let (in_list, own) = (place < servers, active.rank.place());
+            assert_eq!(read(standby, 40).is_ok(), in_list, "rank {place} of {servers}");
+            assert_eq!(read(active, 40).is_ok(), place == own, "of an active server the rank is in the term");
+            assert_eq!(read(standby, 39).is_ok(), in_list, "a term of rank {place} of {servers}");
+            assert_eq!(read(active, 39).is_ok(), place == own, "an active server claims a term of its own");
+            let is_length = (2..=MAX_SERVERS).contains(&place);
+            assert_eq!(read(standby, 41).is_ok(), is_length, "{place} servers");
+            let (another, none) = (in_list && place != own, place == u8::MAX);
+            assert_eq!(read(active, 44).is_ok(), another || none, "successor {place} of {servers}");
+            assert_eq!(read(standby, 44).is_ok(), none, "a standby server has no successor");
+        }
+    }
+}
+
+#[test]
+fn a_term_has_a_counter_and_a_rank_or_neither() {
+    let standby = RoleMessage { statement: a_statement(Role::Standby, None), ..a_role(MAX_SERVERS) };
+    let heartbeat = Message { header: header(), body: Body::Heartbeat(a_heartbeat()) };
+    let role = Message { header: header(), body: Body::Role(standby) };
+    for (message, at) in [(heartbeat, 40), (role, 32)] {
+        let read = |bits: u64| {
+            let mut bytes = message.encode();
+            bytes[at..at + 8].copy_from_slice(&bits.to_be_bytes());
+            Message::decode(&bytes).map(drop)
+        };
+        let last_rank = u64::from(MAX_SERVERS) - 1;
+        for good in [0, 0x100, 0x100 + last_rank, MAX_COUNTER << 8 | last_rank] {
+            assert_eq!(read(good), Ok(()), "{good:#x}");
+        }
+        for bad in [1, last_rank, 0xff, 0x101 + last_rank, u64::MAX] {
+            assert_eq!(read(bad), Err(DecodeError::Field("term")), "{bad:#x}");
+        }
+    }
+}
+
+#[test]
+fn who_follows_no_term_is_lost() {
+    let mut bytes = Message { header: header(), body: Body::Heartbeat(a_heartbeat()) }.encode();
+    bytes[40..48].fill(0);
+    for service in 1..=3 {
+        bytes[48] = service;
+        let refused = Err(DecodeError::Field("service"));
+        assert_eq!(Message::decode(&bytes).map(drop), if service == 2 { Ok(()) } else { refused });
+    }
+}
+
+#[test]
+fn a_heartbeat_that_states_nothing_has_no_term() {
+    let mut bytes = one_of_each()[7].encode();
+    bytes[40..48].fill(0xff);
+    bytes[48] = 0;
+    let read = Message::decode(&bytes).unwrap();
+    assert_eq!(read.body, Body::Heartbeat(Heartbeat { statement: None, ..a_heartbeat() }));
+    assert_eq!(read.encode()[40..49], [0; 9]);
+}
+
+#[test]
+fn a_decision_is_about_a_name_or_a_network_and_its_list_has_a_number() {
+    let read = |at: usize, value: &[u8]| {
+        let mut bytes = Message { header: header(), body: Body::Decision(a_decision()) }.encode();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        Message::decode(&bytes).map(drop)
+    };
+    assert_eq!(read(32, &[0, 0]), Err(DecodeError::Field("generation")));
+    for prefix in 0..=u8::MAX {
+        let good = [96..=128, u8::MAX..=u8::MAX].iter().any(|good| good.contains(&prefix));
+        let refused = Err(DecodeError::Field("network"));
+        let port = [0, 0];
+        assert_eq!(read(37, &[prefix, port[0], port[1]]), if good { Ok(()) } else { refused }, "{prefix}");
+    }
+    assert_eq!(read(37, &[127]), Err(DecodeError::Field("port")), "a port in a network");
+    assert_eq!(read(37, &[u8::MAX]), Err(DecodeError::Field("port")), "a port of a name");
+    let nobody: Vec<u8> = [&[u8::MAX, 0, 0][..], &[0; 40]].concat();
+    assert_eq!(read(37, &nobody), Err(DecodeError::Field("name")));
+    assert_eq!(read(36, &[0]), Err(DecodeError::Field("index")), "an empty list has no second entry");
+}
+
+#[test]
+fn the_bound_of_a_role_saturates_to_unknown() {
+    let sent = |bound: Option<i64>| {
+        let role = RoleMessage { bound: bound.map(Span::from_nanos), ..a_role(3) };
+        match Message::decode(&Message { header: header(), body: Body::Role(role) }.encode()).unwrap().body {
+            Body::Role(read) => read.bound.map(Span::as_nanos),
+            other => panic!("{other:?}"),
+        }
+    };
+    let most = i64::from(u32::MAX) - 1;
+    assert_eq!((sent(None), sent(Some(-1)), sent(Some(0)), sent(Some(1))), (None, Some(0), Some(0), Some(1)));
+    assert_eq!((sent(Some(most)), sent(Some(most + 1)), sent(Some(i64::MAX))), (Some(most), None, None));
 }
 
 #[test]
@@ -176,7 +299,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_with_a_good_start_are_read_without_panic(mut bytes: [u8; DATAGRAM_LEN], kind in 0..=15u8) {
+    fn bytes_with_a_good_start_are_read_without_panic(mut bytes: [u8; DATAGRAM_LEN], kind in 0..=17u8) {
         bytes[..4].copy_from_slice(&[b'M', b'T', VERSION, kind]);
         prop_assert!(stays_the_same(&bytes));
     }
@@ -208,17 +331,20 @@ fn stays_the_same(bytes: &[u8]) -> bool {
 }
 
 /// The bytes of a kind that cannot hold just any value, its first four aside.
-fn constrained(kind: Kind) -> std::ops::Range<usize> {
+fn constrained(kind: Kind) -> [std::ops::Range<usize>; 2] {
+    let name = 56..80;
     match kind {
-        Kind::Register | Kind::Heartbeat => 56..80,
-        Kind::Welcome => 48..77,
-        Kind::Reject | Kind::Leave => 40..41,
-        Kind::Correction => 72..75,
-        Kind::ManualAdjustment => 64..66,
-        Kind::Reference => 48..57,
-        Kind::Label => 56..80,
-        Kind::Lineage => 32..73,
-        _ => 0..0,
+        Kind::Register | Kind::Label => [name, 0..0],
+        Kind::Heartbeat => [40..50, name],
+        Kind::Welcome => [48..77, 0..0],
+        Kind::Reject | Kind::Leave => [40..41, 0..0],
+        Kind::Correction => [72..75, 0..0],
+        Kind::ManualAdjustment => [64..66, 0..0],
+        Kind::Reference => [48..57, 0..0],
+        Kind::Lineage => [32..73, 0..0],
+        Kind::Role => [32..45, 0..0],
+        Kind::Decision => [36..38, name],
+        _ => [0..0, 0..0],
     }
 }
 
@@ -230,14 +356,15 @@ fn reserved(kind: Kind, at: usize) -> bool {
         Kind::Welcome => at >= 77,
         Kind::Reject => at >= 42,
         Kind::Probe => (66..72).contains(&at),
-        Kind::Heartbeat => (40..56).contains(&at),
+        Kind::Heartbeat => (54..56).contains(&at),
         Kind::HeartbeatAck => at >= 40,
         Kind::Leave => at != 40,
         Kind::ManualAdjustment => at >= 66,
         Kind::Reference => at >= 57,
         Kind::Label => at < 56,
-        Kind::RelayedTime => false,
+        Kind::RelayedTime | Kind::Decision => false,
         Kind::Lineage => at >= 73,
+        Kind::Role => (45..48).contains(&at) || at >= 52,
     };
     at == 5 || at >= 80 || (at >= 32 && in_body)
 }
@@ -295,6 +422,31 @@ fn a_lineage(servers: &[u64]) -> Lineage {
     servers.iter().fold(Lineage::NONE, |above, server| above.below(NodeId(*server)).unwrap())
 }
 
+fn a_heartbeat() -> Heartbeat {
+    let follows = Term::new(3, rank_of(2)).unwrap();
+    let statement = Some(MemberStatement { follows, service: Service::Lost });
+    let decisions = Some(DecisionProgress { generation: 4, entries: 5 });
+    Heartbeat { nonce: 1, name: Name::new("lab-7"), statement, decisions }
+}
+
+fn a_decision() -> Decision {
+    let (network, name) = (Some("192.0.2.7/32".parse().unwrap()), Name::new("pump"));
+    let decided = Some(DecidedClients { ruling: Ruling::Banned, network, port: 4_000, name });
+    Decision { generation: 7, index: 3, last: false, decided }
+}
+
+/// A server in a list of this length hands over to the first.
+fn a_role(servers: u8) -> RoleMessage {
+    let statement = a_statement(Role::Active, Some(Rank::FIRST));
+    RoleMessage { rank: rank_of(1), servers, statement, bound: Some(Span::from_nanos(7)) }
+}
+
+/// What a server states in a term of the second server.
+fn a_statement(role: Role, successor: Option<Rank>) -> ServerStatement {
+    let term = Term::new(4, rank_of(1)).unwrap();
+    ServerStatement { role, term, service: Service::Served, successor }
+}
+
 fn stamps() -> Stamps {
     Stamps { report: 4, t1: Timestamp::from_nanos(1_000), t4: Timestamp::from_nanos(2_000) }
 }
@@ -311,7 +463,7 @@ fn a_probe() -> Probe {
 }
 
 /// A message of every kind, with no field zero.
-fn one_of_each() -> [Message; 15] {
+fn one_of_each() -> [Message; 17] {
     let second = Span::from_secs(1);
     let register =
         Register {
@@ -357,7 +509,7 @@ fn one_of_each() -> [Message; 15] {
         Body::Probe(a_probe()),
         Body::Report(report),
         Body::Correction(a_correction()),
-        Body::Heartbeat(Heartbeat { nonce: 1, name: Name::new("lab-7") }),
+        Body::Heartbeat(a_heartbeat()),
         Body::HeartbeatAck(HeartbeatAck { nonce: 2 }),
         Body::Leave(Leave { reason: LeaveReason::Shutdown }),
         Body::ManualAdjustment(setting),
@@ -365,6 +517,8 @@ fn one_of_each() -> [Message; 15] {
         Body::Label(Label { label: Name::new("rack-2") }),
         Body::RelayedTime(a_relayed_time()),
         Body::Lineage(a_lineage(&[1, 2, 3, 4, 5])),
+        Body::Role(a_role(3)),
+        Body::Decision(a_decision()),
     ]
     .map(|body| Message { header: header(), body })
 }
@@ -426,7 +580,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         probe,
         reports(),
         corrections(),
-        any::<u64>().prop_map(|nonce| Body::Heartbeat(Heartbeat { nonce, name: Name::new("lab-7") })),
+        heartbeats(),
         any::<u64>().prop_map(|nonce| Body::HeartbeatAck(HeartbeatAck { nonce })),
         Just(Body::Leave(Leave { reason: LeaveReason::Shutdown })),
         settings(),
@@ -435,7 +589,81 @@ fn bodies() -> impl Strategy<Value = Body> {
         relayed_times(),
         prop::collection::vec(1..=u64::MAX, 0..=Lineage::MAX)
             .prop_map(|servers| Body::Lineage(a_lineage(&servers))),
+        roles(),
+        decisions(),
     ]
+}
+
+fn heartbeats() -> impl Strategy<Value = Body> {
+    let statement = (terms(MAX_SERVERS), services()).prop_map(|(follows, service)| {
+        let service = if follows.is_none() { Service::Lost } else { service };
+        MemberStatement { follows, service }
+    });
+    let progress =
+        any::<(u16, u16)>().prop_map(|(generation, entries)| DecisionProgress { generation, entries });
+    (any::<u64>(), prop::option::of(statement), prop::option::of(progress)).prop_map(
+        |(nonce, statement, decisions)| {
+            Body::Heartbeat(Heartbeat { nonce, name: Name::new("lab-7"), statement, decisions })
+        },
+    )
+}
+
+fn decisions() -> impl Strategy<Value = Body> {
+    let rulings = prop_oneof![Just(Ruling::Removed), Just(Ruling::Banned)];
+    let networks = prop_oneof![
+        (any::<Ipv4Addr>(), 0..=32u8).prop_map(|(address, prefix)| format!("{address}/{prefix}")),
+        (any::<Ipv6Addr>(), 0..=128u8)
+            .prop_filter("it is one of IPv4", |(address, _)| address.to_ipv4_mapped().is_none())
+            .prop_map(|(address, prefix)| format!("{address}/{prefix}")),
+    ];
+    let decided = (rulings, prop::option::of(networks), any::<u16>()).prop_map(|(ruling, network, port)| {
+        let is_host = network.as_ref().is_some_and(|it| it.ends_with("/32") && !it.contains(':'));
+        let network = network.map(|network| network.parse().unwrap());
+        DecidedClients { ruling, network, port: if is_host { port } else { 0 }, name: Name::new("pump") }
+    });
+    (1..=u16::MAX, 0..0x8000u16, any::<bool>(), prop::option::of(decided)).prop_map(
+        |(generation, index, last, decided)| {
+            let (index, last) = if decided.is_none() { (0, true) } else { (index, last) };
+            Body::Decision(Decision { generation, index, last, decided })
+        },
+    )
+}
+
+fn roles() -> impl Strategy<Value = Body> {
+    let active = |servers: u8| {
+        let (counters, successors) = (1..=MAX_COUNTER, prop::option::of(0..servers));
+        (0..servers, counters, successors).prop_map(move |(place, counter, successor)| {
+            let (rank, role) = (rank_of(place), Role::Active);
+            let successor = successor.filter(|other| *other != place).map(rank_of);
+            let term = Term::new(counter, rank).unwrap();
+            (rank, ServerStatement { role, term, service: Service::Served, successor })
+        })
+    };
+    let standby = |servers: u8| {
+        (0..servers, terms(servers), services()).prop_map(move |(place, term, service)| {
+            let (role, successor) = (Role::Standby, None);
+            (rank_of(place), ServerStatement { role, term, service, successor })
+        })
+    };
+    let stated = move |servers: u8| (Just(servers), prop_oneof![active(servers), standby(servers)]);
+    let bounds = prop::option::of((0..u32::MAX).prop_map(|ns| Span::from_nanos(ns.into())));
+    ((2..=MAX_SERVERS).prop_flat_map(stated), bounds).prop_map(|((servers, (rank, statement)), bound)| {
+        Body::Role(RoleMessage { rank, servers, statement, bound })
+    })
+}
+
+fn rank_of(place: u8) -> Rank {
+    Rank::new(place).unwrap()
+}
+
+fn terms(servers: u8) -> impl Strategy<Value = Term> {
+    let some = (1..=MAX_COUNTER, 0..servers)
+        .prop_map(|(counter, place)| Term::new(counter, rank_of(place)).unwrap());
+    prop_oneof![1 => Just(Term::NONE), 9 => some]
+}
+
+fn services() -> impl Strategy<Value = Service> {
+    prop_oneof![Just(Service::Served), Just(Service::Lost), Just(Service::Distrusted)]
 }
 
 fn relayed_times() -> impl Strategy<Value = Body> {

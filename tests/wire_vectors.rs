@@ -1,13 +1,18 @@
 //! `docs/PROTOCOL.md` against the code: the byte vectors both ways, the field tables, the worked example.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
+use meantime_core::roles::rank::Rank;
+use meantime_core::roles::statement::{MemberStatement, Role, ServerStatement, Service};
+use meantime_core::roles::term::Term;
 use meantime_core::time::{self, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{
-    Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, Direction, Flags,
-    Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Label, Leave, LeaveReason, Lineage, ManualAdjustment,
-    Master, Message, Name, NodeId, NodeKey, Probe, Reference, Register, Reject, RejectReason, RelayedTime,
-    Report, SessionId, Stamps, StatedReference, Verdict, Welcome,
+    Body, Challenge, ClientState, ClusterId, CorrectionMessage, DATAGRAM_LEN, Datagram, DecidedClients,
+    Decision, DecisionProgress, Direction, Flags, Header, Heartbeat, HeartbeatAck, KeyBytes, KeyId, Label,
+    Leave, LeaveReason, Lineage, ManualAdjustment, Master, Message, Name, NodeId, NodeKey, Probe, Reference,
+    Register, Reject, RejectReason, RelayedTime, Report, RoleMessage, Ruling, SessionId, Stamps,
+    StatedReference, Verdict, Welcome,
 };
 
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -75,7 +80,7 @@ fn every_kind_has_a_vector() {
     let mut kinds: Vec<u8> = vectors().values().map(|vector| vector.message().body.kind() as u8).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=15).collect::<Vec<u8>>());
+    assert_eq!(kinds, (1..=17).collect::<Vec<u8>>());
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn the_values_of_a_vector_are_its_bytes_and_its_fields_are_those_of_the_tables()
 #[test]
 fn the_tables_cover_every_byte_of_every_kind_once() {
     let tables = field_tables();
-    assert_eq!(tables.len(), 17);
+    assert_eq!(tables.len(), 19);
     for (name, fields) in &tables {
         let (start, end) = match name.as_str() {
             "Header" => (0, 32),
@@ -289,7 +294,7 @@ impl Vector {
             5 => Body::Probe(self.probe()),
             6 => Body::Report(self.report()),
             7 => Body::Correction(self.correction()),
-            8 => Body::Heartbeat(Heartbeat { nonce: self.number("nonce"), name: self.name("name") }),
+            8 => Body::Heartbeat(self.heartbeat()),
             9 => Body::HeartbeatAck(HeartbeatAck { nonce: self.number("nonce") }),
             10 => {
                 assert_eq!(self.number::<u8>("reason"), LeaveReason::Shutdown as u8);
@@ -307,6 +312,8 @@ impl Vector {
             13 => Body::Reference(self.reference()),
             14 => Body::RelayedTime(self.relayed_time()),
             15 => Body::Lineage(self.lineage()),
+            16 => Body::Role(self.role()),
+            17 => Body::Decision(self.decision()),
             other => panic!("kind {other}"),
         };
         assert_eq!(body.kind() as u8, kind);
@@ -319,6 +326,77 @@ impl Vector {
             cookie: self.number("cookie"),
             cluster: ClusterId(self.number("cluster")),
             name: self.name("name"),
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let stated = (self.number::<u8>("service") != 0)
+            .then(|| MemberStatement { follows: self.term("follows"), service: self.service() });
+        let progress = (self.number::<u8>("wants_decisions") == 1).then(|| DecisionProgress {
+            generation: self.number("generation"),
+            entries: self.number("entries"),
+        });
+        let (nonce, name) = (self.number("nonce"), self.name("name"));
+        Heartbeat { nonce, name, statement: stated, decisions: progress }
+    }
+
+    fn decision(&self) -> Decision {
+        let ruling = match self.number("ruling") {
+            0u8 => None,
+            1 => Some(Ruling::Removed),
+            2 => Some(Ruling::Banned),
+            other => panic!("ruling {other}"),
+        };
+        let address = Ipv6Addr::from_bits(self.number("address")).to_canonical();
+        let network = match self.number("prefix") {
+            u8::MAX => None,
+            prefix => {
+                let prefix = if address.is_ipv4() { prefix - 96 } else { prefix };
+                Some(format!("{address}/{prefix}").parse().expect("a network"))
+            }
+        };
+        let (port, name) = (self.number("port"), self.name("name"));
+        let index: u16 = self.number("index");
+        Decision {
+            generation: self.number("generation"),
+            index: index % 0x8000,
+            last: index >= 0x8000,
+            decided: ruling.map(|ruling| DecidedClients { ruling, network, port, name }),
+        }
+    }
+
+    fn role(&self) -> RoleMessage {
+        let role = match self.number("role") {
+            0u8 => Role::Standby,
+            1 => Role::Active,
+            other => panic!("role {other}"),
+        };
+        let successor = match self.number("successor") {
+            u8::MAX => None,
+            place => Some(Rank::new(place).expect("a rank")),
+        };
+        RoleMessage {
+            rank: Rank::new(self.number("rank")).expect("a rank"),
+            servers: self.number("servers"),
+            statement: ServerStatement { role, term: self.term("term"), service: self.service(), successor },
+            bound: self.known_span("bound"),
+        }
+    }
+
+    /// A term, as the document defines it: 256 × counter + rank.
+    fn term(&self, field: &str) -> Term {
+        let number: u64 = self.number(field);
+        let (counter, place) = (number / 256, (number % 256) as u8);
+        let rank = Rank::new(place).expect("a rank");
+        if number == 0 { Term::NONE } else { Term::new(counter, rank).expect("a term") }
+    }
+
+    fn service(&self) -> Service {
+        match self.number("service") {
+            1u8 => Service::Served,
+            2 => Service::Lost,
+            3 => Service::Distrusted,
+            other => panic!("service {other}"),
         }
     }
 

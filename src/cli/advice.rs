@@ -1,46 +1,64 @@
 //! What an operator may check when the server does not answer. The client goes on registering all the same.
 
-use crate::udp::ServerName;
+use crate::udp::ServerList;
 
 /// Counts a client's attempts to register without an answer, and gives the hint once, until a server answers.
+/// Of several servers one that answers is enough, for good: `meantime status` lists the others.
 #[derive(Debug)]
 pub(super) struct Advice {
     hint: String,
+    /// How many servers are asked.
+    asked: u8,
     /// Attempts since the last answer of a server.
     attempts: u32,
-    /// Whether a server has refused: another problem, which an event reports.
-    refused: bool,
+    /// A server has refused, which is another problem, or one of several has answered.
+    is_settled: bool,
 }
 
 impl Advice {
-    /// What to look after when this server does not answer. `option` names the file with the keys for it;
-    /// whether there are some matters.
-    pub(super) fn about(server: &ServerName, option: &str, keyed: bool) -> Advice {
-        let port = server.port();
-        let mut hint = format!(
-            "no answer from {server}: does \"meantime server\" run there, does its firewall let UDP port {port} in, and "
-        );
-        // A server does not answer a request with a wrong key.
-        hint += &match keyed {
-            true => format!("does it have the key that {option} has for this client?"),
-            false => format!("does it ask for a key ({option})?"),
+    /// What to look after when none of these servers answers. `asked` is how many of them are asked: not the
+    /// one that the node itself is. `option` names the file with the keys for them; whether there are some
+    /// matters.
+    pub(super) fn about(servers: &ServerList, asked: u8, option: &str, keyed: bool) -> Advice {
+        let mut ports: Vec<String> = servers.names().iter().map(|name| name.port().to_string()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let (whose, port) = (if asked == servers.count() { "any" } else { "any other" }, ports.join(", "));
+        let mut hint = match servers.count() {
+            1 => format!(
+                "no answer from {servers}: does \"meantime server\" run there, does its firewall let UDP port {port} in, and "
+            ),
+            _ => format!(
+                "no answer from {whose} of {servers}: does \"meantime server\" run there, do their firewalls let UDP \
+                 port {port} in, and "
+            ),
         };
-        if let Some(meant) = server.with_end_as_port() {
-            hint += &format!(" (if {} is meant as the port, type {meant})", meant.port());
+        // A server does not answer a request with a wrong key.
+        hint += &match (keyed, servers.count()) {
+            (true, 1) => format!("does it have the key that {option} has for this client?"),
+            (true, _) => format!("do they have the keys that {option} has for this node?"),
+            (false, 1) => format!("does it ask for a key ({option})?"),
+            (false, _) => format!("do they ask for keys ({option})?"),
+        };
+        for server in servers.names() {
+            if let Some(meant) = server.with_end_as_port() {
+                hint += &format!(" (if {} is meant as the port, type {meant})", meant.port());
+            }
         }
-        Advice { hint, attempts: 0, refused: false }
+        Advice { hint, asked, attempts: 0, is_settled: false }
     }
 
     /// What is to be said after an event of this kind, if anything.
     pub(super) fn after(&mut self, kind: &str) -> Option<&str> {
         match kind {
             "registering" => self.attempts = self.attempts.saturating_add(1),
-            "registered" => (self.attempts, self.refused) = (0, false),
-            "refused" => self.refused = true,
+            "registered" => (self.attempts, self.is_settled) = (0, self.asked > 1),
+            "refused" => self.is_settled = true,
             _ => {}
         }
-        let enough = kind == "registering" && self.attempts == ENOUGH && !self.refused;
-        enough.then_some(&self.hint)
+        let enough = ENOUGH * u32::from(self.asked);
+        let is_due = kind == "registering" && self.attempts == enough && !self.is_settled;
+        is_due.then_some(&self.hint)
     }
 }
 
@@ -53,7 +71,7 @@ mod tests {
     use super::*;
 
     fn advice() -> Advice {
-        Advice::about(&"server.lan".parse().unwrap(), "--key-file", false)
+        Advice::about(&"server.lan".parse().unwrap(), 1, "--key-file", false)
     }
 
     /// How often something is said after so many events of this kind.
@@ -86,12 +104,30 @@ mod tests {
 
     #[test]
     fn a_port_that_was_taken_for_a_part_of_the_address_is_pointed_out() {
-        let advice = Advice::about(&"fd00::1:5525".parse().unwrap(), "--key-file", true);
+        let advice = Advice::about(&"fd00::1:5525".parse().unwrap(), 1, "--key-file", true);
         assert!(advice.hint.starts_with("no answer from [fd00::1:5525]:5525"), "{}", advice.hint);
         assert!(
             advice.hint.ends_with("(if 5525 is meant as the port, type [fd00::1]:5525)"),
             "{}",
             advice.hint
         );
+    }
+
+    #[test]
+    fn of_several_servers_one_that_answers_is_enough() {
+        let list = "a.lan,b.lan:7,c.lan".parse().unwrap();
+        let mut advice = Advice::about(&list, 3, "--key-file", true);
+        assert_eq!(said(&mut advice, "registering", 14), 0);
+        assert_eq!(
+            advice.after("registering"),
+            Some(
+                "no answer from any of a.lan:5525, b.lan:7, c.lan:5525: does \"meantime server\" run there, do \
+                 their firewalls let UDP port 5525, 7 in, and do they have the keys that --key-file has for \
+                 this node?"
+            )
+        );
+        let mut advice = Advice::about(&list, 2, "--peer-key-file", false);
+        assert!(advice.hint.starts_with("no answer from any other of a.lan:5525, "), "{}", advice.hint);
+        assert_eq!(said(&mut advice, "registered", 1) + said(&mut advice, "registering", 1_000), 0);
     }
 }

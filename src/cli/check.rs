@@ -5,19 +5,21 @@ use std::process::ExitCode;
 
 use super::guarantee;
 use super::member_pattern::MemberPattern;
+use super::status::Paint;
 use super::status::server::{label, why_not_covered};
+use super::status::servers;
 use super::status::utc::what_is_missing;
 use super::target::ControlTarget;
 use super::units;
 use crate::control::protocol::{
-    ClientRow, ClockCoverage, ClockState, RoundOutcome, ServerStatus, StatusResponse,
+    ClientRow, ClockCoverage, ClockState, ReplicaStatus, RoundOutcome, ServerStatus, StatusResponse,
 };
 use crate::report::counted;
 use crate::report::undecided::{self, Figures};
 use meantime_core::time::Span;
 
 /// Exit with 0 if any two nodes are guaranteed to be within a limit now, 1 if they are not, 2 if that cannot
-/// be told
+/// be told, 3 if they are but no standby server could take over
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
@@ -37,6 +39,10 @@ pub(super) struct CheckArgs {
     /// member
     #[arg(long, value_name = "NAME|ADDRESS|NETWORK")]
     ignore: Vec<MemberPattern>,
+    /// At an active server of several: do not exit with 2 if it hears no majority of the members that it
+    /// knew, as in the smaller part of a network that was cut in two
+    #[arg(long)]
+    allow_minority: bool,
     #[command(flatten)]
     target: ControlTarget,
 }
@@ -45,6 +51,8 @@ pub(super) struct CheckArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Within,
+    /// The clocks are within the limit, but no standby server could take over.
+    Alone,
     Unknown,
     Beyond,
 }
@@ -56,21 +64,26 @@ struct Wanted<'a> {
     min_members: u64,
     expect: &'a [MemberPattern],
     ignore: &'a [MemberPattern],
+    allow_minority: bool,
 }
 
 /// Asks the server on this machine, and says in one line on stdout what came of it.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let CheckArgs { max, min_members, expect, ignore, target } = args;
-    let wanted = Wanted { max: *max, min_members: *min_members, expect, ignore };
+    let CheckArgs { max, min_members, expect, ignore, allow_minority, target } = args;
+    let (max, min_members, allow_minority) = (*max, *min_members, *allow_minority);
+    let wanted = Wanted { max, min_members, expect, ignore, allow_minority };
     let (finding, line) = match &target.connect().and_then(|mut node| node.status()) {
         Ok(status) => {
             let (finding, line) = judge(status, &wanted);
-            (finding, line + &without_effect(status, &wanted) + &missing_references(status))
+            let (of_servers, servers) = judge_servers(status, &wanted);
+            let notes = without_effect(status, &wanted) + &missing_references(status);
+            (finding.max(of_servers), line + &servers + &notes)
         }
         Err(error) => (Finding::Unknown, error.to_string()),
     };
     let (word, code) = match finding {
         Finding::Within => ("OK", 0),
+        Finding::Alone => ("WARNING", 3),
         Finding::Beyond => ("CRITICAL", 1),
         Finding::Unknown => ("UNKNOWN", 2),
     };
@@ -83,6 +96,9 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
     let Some(server) = response.server() else {
         return (Finding::Unknown, "this is a client; only the server knows all clocks".into());
     };
+    if let Some(replica) = server.replica.as_ref().filter(|replica| !replica.is_active()) {
+        return judge_standby(server, replica, wanted);
+    }
     let round = server.last_round.as_ref();
     let Some((round, ago)) = round.and_then(|round| Some((&round.summary, round.ago_ns?))) else {
         return (Finding::Unknown, "no round is over yet".into());
@@ -123,6 +139,43 @@ fn judge(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
         }
     };
     (finding.max(uncovered), line + &whose)
+}
+
+/// What a standby server knows: whether it is served, and how far its own clock may be from the cluster's
+/// time.
+fn judge_standby(server: &ServerStatus, replica: &ReplicaStatus, wanted: &Wanted<'_>) -> (Finding, String) {
+    let role = servers::role(replica, Paint::Plain);
+    if !replica.is_served() {
+        return (Finding::Unknown, role);
+    }
+    let max = wanted.max;
+    match server.own_bound_ns.map(Span::from_nanos) {
+        None => (Finding::Unknown, format!("{role}; its own clock has no bound yet")),
+        Some(bound) => {
+            let finding = if bound <= max { Finding::Within } else { Finding::Beyond };
+            (
+                finding,
+                format!("{role}; its own clock is within {bound} of the cluster's time, {max} is allowed"),
+            )
+        }
+    }
+}
+
+/// What it means, and a note, if an active server of several hears a part of the cluster only, or if no
+/// standby server could take over.
+fn judge_servers(response: &StatusResponse, wanted: &Wanted<'_>) -> (Finding, String) {
+    let replica = response.server().and_then(|server| server.replica.as_ref());
+    let Some(replica) = replica.filter(|replica| replica.is_active()) else {
+        return (Finding::Within, String::new());
+    };
+    let ReplicaStatus { members, known_members, .. } = **replica;
+    let heard = format!("; hears {members} of {known_members} known members");
+    match (replica.is_minority(), replica.standbys) {
+        (true, _) if !wanted.allow_minority => (Finding::Unknown, format!("{heard}, no majority")),
+        (_, 0) => (Finding::Alone, "; no standby server could take over".into()),
+        (true, _) => (Finding::Within, heard),
+        (false, _) => (Finding::Within, String::new()),
+    }
 }
 
 /// What the members mean that must be covered and are not, and their names with the reasons.
@@ -234,10 +287,13 @@ mod attacks;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::status::Paint;
     use crate::cli::status::server::page;
-    use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, examples};
+    use crate::control::protocol::{LastRound, NodeStatus, ServerStatus, ServiceWord, examples};
     use crate::report::{ExclusionReason, UndecidedCause};
+
+    /// Any two clocks within a millisecond.
+    const ANY: Wanted<'_> =
+        Wanted { max: Span::from_millis(1), min_members: 2, expect: &[], ignore: &[], allow_minority: false };
 
     fn response() -> StatusResponse {
         let mut round = examples::round();
@@ -258,7 +314,7 @@ mod tests {
 
     fn judged(response: &StatusResponse, max_us: i64, members: u64) -> Finding {
         let max = Span::from_micros(max_us);
-        judge(response, &Wanted { max, min_members: members, expect: &[], ignore: &[] }).0
+        judge(response, &Wanted { max, min_members: members, ..ANY }).0
     }
 
     /// What is found of clients with these coverages, called a, b and so on, with options for patterns.
@@ -274,13 +330,13 @@ mod tests {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
         let (expect, ignore) = (&patterns(expect)[..], &patterns(ignore)[..]);
-        let wanted = Wanted { max: Span::from_millis(1), min_members: 2, expect, ignore };
+        let wanted = Wanted { expect, ignore, ..ANY };
         judge(&StatusResponse { status, clients }, &wanted)
     }
 
     #[test]
     fn what_is_guaranteed_is_compared_as_it_is_by_now() {
-        let wanted = Wanted { max: Span::from_millis(1), min_members: 3, expect: &[], ignore: &[] };
+        let wanted = Wanted { min_members: 3, ..ANY };
         let (finding, line) = judge(&response(), &wanted);
         // 2 × (1 ppm + 60 ppb) for 6 s.
         assert_eq!(line, "any two of 3 clocks differ by 413 µs at most, 1.0 ms is allowed");
@@ -316,7 +372,7 @@ mod tests {
         if let NodeStatus::Server(server) = &mut undecided.status.node {
             server.undecided = Some(UndecidedCause::BeforePlausible);
         }
-        let wanted = Wanted { max: Span::from_secs(1), min_members: 1, expect: &[], ignore: &[] };
+        let wanted = Wanted { max: Span::from_secs(1), min_members: 1, ..ANY };
         let (_, line) = judge(&undecided, &wanted);
         assert!(
             line.starts_with("the cluster has no time: too few of 3 clocks show a plausible time"),
@@ -355,7 +411,7 @@ mod tests {
                 texts.iter().map(|text| text.parse().unwrap()).collect()
             };
             let (expect, ignore) = (&parse(expect)[..], &parse(ignore)[..]);
-            let wanted = Wanted { max: Span::from_millis(1), min_members: 2, expect, ignore };
+            let wanted = Wanted { expect, ignore, ..ANY };
             without_effect(&response(), &wanted)
         };
         assert_eq!(notes(&[], &["a", "harbour"]), "");
@@ -404,8 +460,7 @@ mod tests {
             }
             let [expect]: [MemberPattern; 1] = [expect.parse().unwrap()];
             let ignore: Vec<MemberPattern> = ignore.iter().map(|text| text.parse().unwrap()).collect();
-            let wanted =
-                Wanted { max: Span::from_millis(1), min_members: 2, expect: &[expect], ignore: &ignore };
+            let wanted = Wanted { expect: &[expect], ignore: &ignore, ..ANY };
             judge(&response, &wanted)
         };
         assert_eq!(found(|_| {}, "harbour", &[]).0, Finding::Within);
@@ -417,5 +472,64 @@ mod tests {
         assert_eq!(found(excluded, "harbour", &["harbour"]).0, Finding::Within);
         let nameless = found(|server| server.name.clear(), "harbour", &[]);
         assert!(nameless.1.ends_with("; not covered: harbour (not registered)"), "{nameless:?}");
+    }
+
+    /// The answer of a server with this role.
+    fn of_several(replica: ReplicaStatus) -> StatusResponse {
+        let mut response = response();
+        if let NodeStatus::Server(server) = &mut response.status.node {
+            server.replica = Some(Box::new(replica));
+        }
+        response
+    }
+
+    #[test]
+    fn an_active_server_without_a_standby_server_is_a_warning_and_without_a_majority_unknown() {
+        let judged = |change: fn(&mut ReplicaStatus), allow_minority: bool| {
+            let mut replica = examples::active_replica();
+            change(&mut replica);
+            let (response, wanted) = (of_several(replica), Wanted { allow_minority, ..ANY });
+            assert_eq!(judge(&response, &wanted).0, Finding::Within, "the clocks agree");
+            judge_servers(&response, &wanted)
+        };
+        assert_eq!(judged(|_| {}, false), (Finding::Within, String::new()));
+        let alone = (Finding::Alone, "; no standby server could take over".to_owned());
+        assert_eq!(judged(|replica| replica.standbys = 0, false), alone);
+        let half = "; hears 4 of 8 known members, no majority".to_owned();
+        assert_eq!(judged(|replica| replica.members = 4, false), (Finding::Unknown, half));
+        let note = "; hears 4 of 8 known members".to_owned();
+        assert_eq!(judged(|replica| replica.members = 4, true), (Finding::Within, note));
+        assert_eq!(judged(|replica| replica.members = 5, false).0, Finding::Within);
+        assert_eq!(judge_servers(&response(), &ANY).0, Finding::Within, "it is the only server");
+    }
+
+    #[test]
+    fn a_standby_server_is_well_while_it_is_served() {
+        let judged = |change: fn(&mut ReplicaStatus), bound: Option<i64>| {
+            let mut replica = examples::standby_replica();
+            change(&mut replica);
+            let mut response = of_several(replica);
+            if let NodeStatus::Server(server) = &mut response.status.node {
+                (server.own_bound_ns, server.last_round) = (bound, None);
+            }
+            assert_eq!(judge_servers(&response, &ANY).0, Finding::Within);
+            judge(&response, &ANY)
+        };
+        let (finding, line) = judged(|_| {}, Some(40_000));
+        assert_eq!(
+            (finding, line.as_str()),
+            (
+                Finding::Within,
+                "standby, follows server 1 (a.lan:5525), term 7; its own clock is within 40.0 µs of the cluster's \
+                 time, 1.0 ms is allowed"
+            )
+        );
+        assert_eq!(judged(|_| {}, Some(1_000_001)).0, Finding::Beyond);
+        assert_eq!(judged(|_| {}, None).0, Finding::Unknown);
+        let (finding, line) = judged(|replica| replica.service = ServiceWord::Lost, Some(40_000));
+        assert_eq!(
+            (finding, line.as_str()),
+            (Finding::Unknown, "standby, has lost server 1 (a.lan:5525), term 7")
+        );
     }
 }

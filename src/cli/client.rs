@@ -1,18 +1,19 @@
 //! `meantime client`: register with a server and follow the cluster's time.
 
-use std::io;
+use std::path::PathBuf;
 
 use super::Failure;
 use super::advice::Advice;
+use super::key_file::{ClientKeyFiles, check_count};
 use super::logging::EVENT_TARGET;
 use super::names;
 use super::node::{Equipment, NodeArgs, Timestamps};
 use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
+use super::servers::{find_servers, named};
 use super::units;
 use crate::clock::NodeClock;
-use crate::store::key_file::KeyFile;
-use crate::udp::{ClientSocket, ResolveError, Resolver, ServerName};
+use crate::udp::{ClientSocket, ServerList};
 use meantime_core::config::STEP_THRESHOLD;
 use meantime_core::time::{Frequency, Span};
 use meantime_core::wire::Name;
@@ -23,9 +24,9 @@ use meantime_core::{Client, ClientConfig};
 #[command(after_help = EXAMPLES)]
 pub(super) struct ClientArgs {
     /// The server's name or address, with its port unless that is 5525: server.lan, 192.0.2.1:7000, fd00::1
-    /// or [fd00::1]:7000
+    /// or [fd00::1]:7000. Of several servers all, in the order of their list: a.lan,b.lan,c.lan
     #[arg(value_name = "SERVER[:PORT]")]
-    server: ServerName,
+    servers: ServerList,
     /// The client's name, at most 24 bytes [default: the name in its key file, or else the host's name]
     #[arg(long, value_name = "NAME", value_parser = names::client_name)]
     name: Option<Name>,
@@ -48,6 +49,10 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "FREQUENCY", default_value = "500ppm", allow_hyphen_values = true)]
     #[arg(value_parser = units::positive_frequency)]
     max_frequency: Frequency,
+    /// Authenticate all datagrams with the keys in this file, which `meantime keygen` writes. May be given
+    /// once for each of several servers in the order of the list. The client notices when a file changes
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
     #[command(flatten)]
     plausible: PlausibleArgs,
     /// Drift allowance: how much the oscillator's frequency may change unseen; the guaranteed bound assumes
@@ -75,21 +80,19 @@ pub(super) struct ClientArgs {
 /// cannot be written.
 pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
     args.node.check()?;
+    check_count("--key-file", &args.key_file, args.servers.count())?;
     let plausible = args.plausible.range()?;
     args.node.start_log()?;
-    let resolver = find_server(&args.server)?;
+    let resolver = find_servers(&args.servers)?;
     let step_threshold = args.step_threshold.unwrap_or(STEP_THRESHOLD);
     let mut clock = args.node.clock(step_threshold)?;
-    // Before the right to read the file is given up.
-    let file = args.node.keys()?;
+    // Before the right to read the files is given up.
+    let files = ClientKeyFiles::read(&args.key_file)?;
     // Its marks and its restorer end last.
     let Timestamps { stamping, cards, locks: _locks, restorer: _restorer } =
         args.node.timestamps(resolver.local_address())?;
     let control = args.node.drop_privileges::<Client>()?;
-    let owner = file.as_ref().and_then(KeyFile::owner);
-    let name = args.name.or(owner).unwrap_or_else(host_name);
-    let keys = file.map(|file| file.node_keys(&name)).transpose();
-    let keys = keys.map_err(|error| args.node.unusable_keys(&error))?.unwrap_or_default();
+    let name = args.name.or(files.owner()).unwrap_or_else(host_name);
     let (state_file, kept) = args.node.open_state_file(&name, &mut clock, plausible);
     let now = clock.now();
     let config = ClientConfig {
@@ -101,40 +104,31 @@ pub(super) fn run(args: &ClientArgs) -> Result<(), Failure> {
         max_frequency: args.max_frequency,
         plausible,
         drift_allowance: args.drift_allowance,
-        keys,
+        servers: args.servers.count(),
+        own_rank: None,
+        keys: files.keys(&name)?,
         max_delay: args.max_delay,
         asymmetry: args.asymmetry,
         initial_frequency: kept.frequency,
         offers_reference: args.node.offers_reference(),
     };
-    log::info!(target: EVENT_TARGET, "following the server {}", args.server);
-    let advice = Advice::about(&args.server, "--key-file", !config.keys.is_empty());
+    log::info!(target: EVENT_TARGET, "following {}", named(&args.servers));
+    let advice = Advice::about(&args.servers, args.servers.count(), "--key-file", config.has_keys());
     let client = Client::new(config, random_bytes()?, now);
     let connection = match stamping {
         Some(stamping) => ClientSocket::new(resolver).with_timestamps(stamping),
         None => ClientSocket::new(resolver),
     };
-    let equipment = Equipment { control, state_file, advice: Some(advice), cards, upstream_key_file: None };
-    args.node.run(client, connection, clock, None, equipment)
-}
-
-/// Looks the server up at the start, so that the operator learns at once of a wrong name. While the system's
-/// resolver cannot be asked, as after a power cut, the client tries again later.
-///
-/// # Errors
-/// When there is no such name.
-pub(super) fn find_server(server: &ServerName) -> Result<Resolver, Failure> {
-    let failure = |error: io::Error| {
-        Failure::Runtime(format!("cannot find the server {server}: {error}; is its name right?"))
+    let equipment = Equipment {
+        control,
+        state_file,
+        advice: Some(advice),
+        cards,
+        key_files: files.paths(),
+        servers: Some(args.servers.clone()),
+        ..Equipment::default()
     };
-    let mut resolver = Resolver::new(server.clone());
-    match resolver.look_up() {
-        Err(ResolveError::Temporary(error)) => {
-            log::warn!("cannot find the server {server} yet: {error}; trying again");
-        }
-        result => result.map_err(|error| failure(error.into()))?,
-    }
-    Ok(resolver)
+    args.node.run(client, connection, clock, None, equipment)
 }
 
 /// The machine's name, cut to what fits into a datagram; empty if it has none.
@@ -146,6 +140,7 @@ pub(super) fn host_name() -> Name {
 const EXAMPLES: &str = "\
 Examples:
   meantime client server.lan
+  meantime client a.lan,b.lan,c.lan
   meantime client [2001:db8::1]:5525 --name turbine-7
   meantime client localhost --simulate-offset -2.5s --simulate-drift 50ppm
   meantime client server.lan --output json --tick 1s

@@ -24,12 +24,15 @@ pub mod plot;
 mod random;
 mod record;
 mod references;
+mod replica;
 mod restore_cards;
 mod server;
+mod servers;
 mod set_time;
 pub mod simulate;
 mod standing;
 mod status;
+mod takeover;
 mod target;
 pub mod units;
 mod watch;
@@ -57,6 +60,7 @@ enum Subcommands {
     Check(check::CheckArgs),
     Members(members::MembersArgs),
     SetTime(set_time::SetTimeArgs),
+    Takeover(takeover::TakeoverArgs),
     Plot(plot::PlotArgs),
     #[cfg(feature = "dashboard")]
     Dashboard(dashboard::DashboardArgs),
@@ -84,6 +88,7 @@ pub fn main() -> ExitCode {
         Subcommands::Check(args) => Ok(check::run(args)),
         Subcommands::Members(args) => members::run(args).map(done),
         Subcommands::SetTime(args) => set_time::run(args).map(done),
+        Subcommands::Takeover(args) => takeover::run(args).map(done),
         Subcommands::Plot(args) => plot::run(args).map(done),
         #[cfg(feature = "dashboard")]
         Subcommands::Dashboard(args) => dashboard::run(args).map(done),
@@ -106,6 +111,7 @@ Examples:
   meantime members remove attic             take this clock's vote away
   meantime members ban 192.0.2.7            end this host's sessions
   meantime set-time +1.5s                   set the whole cluster's time
+  meantime takeover b.lan                   let another server be active
   meantime plot record.csv -o record.svg    draw what --record has written
   meantime simulate --clients 8 --loss 20%  try it in simulation first
   meantime keygen cluster.key               make a key file for --key-file

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::Failure;
 use super::advice::Advice;
-use super::client::{find_server, host_name};
-use super::key_file::{read_key_file, unusable};
+use super::client::host_name;
+use super::key_file::{ClientKeyFiles, check_count, read_key_file, unusable};
 use super::logging::EVENT_TARGET;
 use super::names::{self, NameError};
 use super::node::{Equipment, KeptState, NodeArgs, Timestamps};
@@ -17,14 +17,19 @@ use super::output::Listening;
 use super::plausible::PlausibleArgs;
 use super::random::random_bytes;
 use super::references::FollowArgs;
+use super::replica::ReplicaArgs;
+use super::servers::{find_servers, named};
 use super::units::{self, ValueError};
 use crate::clock::NodeClock;
+use crate::report::place_of;
 use crate::store::key_file::KeyFile;
-use crate::udp::{Resolver, ServerName, ServerSocket, own_addresses};
-use meantime_core::config::{FollowedReferences, PROBE_RATE, STEP_THRESHOLD};
+use crate::udp::{Resolver, ServerList, ServerSocket, own_addresses};
+use meantime_core::config::{FollowedReferences, PROBE_RATE, STEP_THRESHOLD, ServerPlace};
 use meantime_core::time::Span;
 use meantime_core::wire::{DEFAULT_PORT, Name, RelayLead};
-use meantime_core::{ClientConfig, MasterKeys, NodeKeys, PlausibleTimes, Relay, Server, ServerConfig};
+use meantime_core::{
+    ClientConfig, MasterKeys, NodeKeys, PlausibleTimes, Relay, Replica, Server, ServerConfig,
+};
 
 /// Coordinate a cluster: measure the clocks of all clients, vote, and send each client its correction
 #[derive(Debug, clap::Args)]
@@ -87,14 +92,21 @@ pub(super) struct ServerArgs {
     /// above, too
     #[arg(long, value_name = "NAME", default_value = SERVER_NAME, value_parser = names::server_name)]
     name: Name,
+    /// Authenticate all datagrams with the keys in this file, which `meantime keygen` writes. The server
+    /// notices when the file changes
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    replica: ReplicaArgs,
     /// Be a relay: follow this server, as a client does, and serve its time. Its name or address, with its
-    /// port unless that is 5525. The votes of this server's own clients decide nothing then
+    /// port unless that is 5525; of several servers all, with commas between them. The votes of this server's
+    /// own clients decide nothing then
     #[arg(long, value_name = "SERVER[:PORT]")]
-    upstream: Option<ServerName>,
-    /// With --upstream: authenticate to the server above with the keys in this file. --key-file is for this
-    /// server's own clients
+    upstream: Option<ServerList>,
+    /// With --upstream: authenticate to the server above with the keys in this file. May be given once for
+    /// each of several servers in the order of the list. --key-file is for this server's own clients
     #[arg(long, value_name = "FILE", requires = "upstream")]
-    upstream_key_file: Option<PathBuf>,
+    upstream_key_file: Vec<PathBuf>,
     /// With --upstream: how much longer datagrams take from the server above than to it (negative: shorter)
     #[arg(long, value_name = "SPAN", default_value = "0", allow_hyphen_values = true)]
     #[arg(value_parser = units::span, requires = "upstream")]
@@ -155,6 +167,7 @@ impl ServerArgs {
             follow_references: self.references.followed(),
             leading: self.references.leading(),
             offers_reference: self.node.offers_reference(),
+            place: None,
         }
     }
 }
@@ -163,15 +176,18 @@ impl ServerArgs {
 ///
 /// # Errors
 /// When the server cannot listen at its address, use the clock of --clock, or write its log or output; when
-/// the name of the server above cannot be resolved.
+/// the names of other servers cannot be resolved, or do not say which of them it is.
 pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
     args.node.check()?;
-    args.check_upstream()?;
+    args.check()?;
     let plausible = args.plausible.range()?;
     args.node.start_log()?;
-    let keys = args.master_keys()?;
-    let upstream = args.upstream.as_ref().map(|name| args.find_upstream(name)).transpose()?;
+    let own_file = args.own_key_file()?;
+    let keys = args.master_keys(own_file.as_ref())?;
+    let others = args.find_others(own_file.as_ref())?;
     let listener = ServerSocket::bind(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+    let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
+    let others = others.map(|others| args.find_place(others, address, own_file.as_ref())).transpose()?;
     let local = Some(args.listen.ip()).filter(|local| !local.is_unspecified());
     // Its marks and its restorer end last.
     let Timestamps { stamping, cards, locks: _locks, restorer: _restorer } = args.node.timestamps(local)?;
@@ -179,87 +195,163 @@ pub(super) fn run(args: &ServerArgs) -> Result<(), Failure> {
         Some(stamping) => listener.with_timestamps(stamping),
         None => listener,
     };
-    let address = listener.address().map_err(|error| cannot_listen(args.listen, &error))?;
     let mut clock = args.node.clock(STEP_THRESHOLD)?;
     let control = args.node.drop_privileges::<Server>()?;
     let (state_file, kept) = args.node.open_state_file(&args.name, &mut clock, plausible);
-    let now = clock.now();
     let config = args.config(kept, keys, plausible);
     log::info!(target: EVENT_TARGET, "listening on {address}, a round each {}", args.interval);
-    let listening = Listening { address, name: args.name };
-    let equipment = Equipment { control, state_file, advice: None, cards, upstream_key_file: None };
-    let Some(Upstream { name, resolver, keys, owner }) = upstream else {
-        let server = Server::new(config, random_bytes()?, now);
-        return args.node.run(server, listener, clock, Some(&listening), equipment);
-    };
-    let listener = listener.with_upstream(resolver).map_err(|_| {
-        Failure::Usage(format!(
-            "--upstream {name} has no address of the family of --listen {}; [::]:5525 uses both",
-            args.listen
-        ))
-    })?;
-    log::info!(target: EVENT_TARGET, "following the server {name}, as a relay");
-    let advice = Some(Advice::about(name, "--upstream-key-file", !keys.is_empty()));
-    let upstream_key_file = args.upstream_key_file.clone();
-    let client = args.client_config(owner, keys, &config);
-    let relay = Relay::new(client, config, [random_bytes()?, random_bytes()?], now);
-    let equipment = Equipment { advice, upstream_key_file, ..equipment };
-    args.node.run(relay, listener, clock, Some(&listening), equipment)
+    let key_files = args.key_file.iter().cloned().collect();
+    let equipment = Equipment { control, state_file, cards, key_files, ..Equipment::default() };
+    let start = Start { listener, clock, listening: Listening { address, name: args.name }, equipment };
+    match others {
+        None => {
+            let server = Server::new(config, random_bytes()?, start.clock.now());
+            let Start { listener, clock, listening, equipment } = start;
+            args.node.run(server, listener, clock, Some(&listening), equipment)
+        }
+        Some(others) => args.run_with(others, start, config),
+    }
 }
 
-/// The server above a relay.
-struct Upstream<'a> {
-    name: &'a ServerName,
-    resolver: Resolver,
-    /// The keys that the relay has there.
-    keys: NodeKeys,
-    /// The name that the relay has there.
-    owner: Name,
+/// What a server needs to run, whatever it is.
+struct Start {
+    listener: ServerSocket,
+    clock: Box<dyn NodeClock>,
+    listening: Listening,
+    equipment: Equipment,
 }
+
+/// The servers that this one is a client of: those above a relay, or the others of several.
+struct OtherServers<'a> {
+    list: &'a ServerList,
+    resolver: Resolver,
+    /// The place of this server in the list; `None`: it is a relay.
+    place: Option<ServerPlace>,
+    /// The files with the keys that it has there.
+    files: ClientKeyFiles,
+}
+
+/// A key file as it was read, and where it is.
+type ReadKeyFile = (PathBuf, KeyFile);
 
 impl ServerArgs {
-    /// Checks that the options can be combined with --upstream.
-    fn check_upstream(&self) -> Result<(), Failure> {
+    /// Checks that the options can be combined.
+    fn check(&self) -> Result<(), Failure> {
         let follows_references = self.references.followed() != FollowedReferences::None;
-        match self.upstream.is_some() && follows_references {
-            true => Err(Failure::Usage(
+        match &self.upstream {
+            Some(_) if self.replica.servers.is_some() => Err(Failure::Usage(
+                "a server of several takes its time from the active one, and a relay from the server above: leave out \
+                 --servers or --upstream"
+                    .into(),
+            )),
+            Some(_) if follows_references => Err(Failure::Usage(
                 "a relay follows the server above, which can follow references: leave out --follow-references"
                     .into(),
             )),
-            false => Ok(()),
+            Some(list) => check_count("--upstream-key-file", &self.upstream_key_file, list.count()),
+            None => self.replica.check(),
         }
+    }
+
+    /// The file of --key-file.
+    fn own_key_file(&self) -> Result<Option<ReadKeyFile>, Failure> {
+        self.key_file.as_ref().map(|path| Ok((path.clone(), read_key_file(path)?))).transpose()
     }
 
     /// The keys by which the server knows its clients.
-    fn master_keys(&self) -> Result<MasterKeys, Failure> {
-        let keys = self.node.keys()?.map(|file| file.master_keys()).transpose();
-        let keys = keys.map_err(|error| self.node.unusable_keys(&error))?.unwrap_or_default();
-        match self.denied_names().first() {
-            Some(name) if keys.is_empty() => Err(Failure::Usage(format!(
+    fn master_keys(&self, file: Option<&ReadKeyFile>) -> Result<MasterKeys, Failure> {
+        match (file, self.denied_names().first()) {
+            (Some((path, file)), _) => file.master_keys().map_err(|error| unusable(path, &error)),
+            (None, Some(name)) => Err(Failure::Usage(format!(
                 "--deny name:{name} works with --key-file only: without keys a client can take any name; deny its address"
             ))),
-            _ => Ok(keys),
+            (None, None) => Ok(MasterKeys::default()),
         }
     }
 
-    /// Looks the server above up, and reads the keys for it.
-    fn find_upstream<'a>(&self, name: &'a ServerName) -> Result<Upstream<'a>, Failure> {
-        let resolver = find_server(name)?;
-        let own_name = if self.name.as_str() == SERVER_NAME { host_name() } else { self.name };
-        let Some(path) = &self.upstream_key_file else {
-            return Ok(Upstream { name, resolver, keys: NodeKeys::default(), owner: own_name });
+    /// Looks the servers up that this one is a client of, if it is one, and reads the key files for them.
+    fn find_others(&self, own_file: Option<&ReadKeyFile>) -> Result<Option<OtherServers<'_>>, Failure> {
+        let (list, files) = match (&self.upstream, &self.replica.servers) {
+            (Some(list), _) => (list, ClientKeyFiles::read(&self.upstream_key_file)?),
+            (None, Some(list)) => match self.replica.peer_key_file.as_slice() {
+                [] => (list, ClientKeyFiles::of_one(own_file)),
+                paths => (list, ClientKeyFiles::read(paths)?),
+            },
+            (None, None) => return Ok(None),
         };
-        let file = read_key_file(path)?;
-        let owner = KeyFile::owner(&file).unwrap_or(own_name);
-        let keys = file.node_keys(&owner).map_err(|error| unusable(path, &error))?;
-        Ok(Upstream { name, resolver, keys, owner })
+        Ok(Some(OtherServers { list, resolver: find_servers(list)?, place: None, files }))
     }
 
-    /// What a relay does as a client of the server above.
-    fn client_config(&self, name: Name, keys: NodeKeys, server: &ServerConfig) -> ClientConfig {
+    /// Finds the place in the list of a server of several, which listens at `listen`.
+    fn find_place<'a>(
+        &self,
+        others: OtherServers<'a>,
+        listen: SocketAddr,
+        own_file: Option<&ReadKeyFile>,
+    ) -> Result<OtherServers<'a>, Failure> {
+        let OtherServers { list, mut resolver, mut files, .. } = others;
+        if self.replica.servers.is_none() {
+            return Ok(OtherServers { list, resolver, place: None, files });
+        }
+        let place = self.replica.place(list, &resolver, listen)?;
+        resolver.forget(place.rank);
+        if let Some((path, file)) = own_file {
+            files.fill(place.rank, path, file);
+        }
+        Ok(OtherServers { list, resolver, place: Some(place), files })
+    }
+
+    /// Runs a server that is a client of others.
+    fn run_with(&self, others: OtherServers<'_>, start: Start, config: ServerConfig) -> Result<(), Failure> {
+        let Start { listener, clock, listening, equipment } = start;
+        let OtherServers { list, resolver, place, files } = others;
+        let own_name = if self.name.as_str() == SERVER_NAME { host_name() } else { self.name };
+        let name = files.owner().unwrap_or(own_name);
+        let client = self.client_config(name, list.count(), files.keys(&name)?, &config);
+        let (option, key_option, asked) = match place {
+            Some(_) => ("--servers", "--peer-key-file", list.count() - 1),
+            None => ("--upstream", "--upstream-key-file", list.count()),
+        };
+        let listener = listener.with_others(resolver).map_err(|name| {
+            Failure::Usage(format!(
+                "{option} {name} has no address of the family of --listen {}; [::]:5525 uses both",
+                self.listen
+            ))
+        })?;
+        let equipment = Equipment {
+            advice: Some(Advice::about(list, asked, key_option, client.has_keys())),
+            client_key_files: files.paths(),
+            servers: Some(list.clone()),
+            handover: self.interval.times(HANDOVER_INTERVALS).min(MAX_HANDOVER),
+            ..equipment
+        };
+        let (seeds, now) = ([random_bytes()?, random_bytes()?], clock.now());
+        match place {
+            Some(place) => {
+                log::info!(target: EVENT_TARGET, "server {} of {list}", place_of(place.rank));
+                let replica = Replica::new(place, client, config, seeds, now);
+                self.node.run(replica, listener, clock, Some(&listening), equipment)
+            }
+            None => {
+                log::info!(target: EVENT_TARGET, "following {}, as a relay", named(list));
+                let relay = Relay::new(client, config, seeds, now);
+                self.node.run(relay, listener, clock, Some(&listening), equipment)
+            }
+        }
+    }
+
+    /// What the server does as a client of so many others.
+    fn client_config(
+        &self,
+        name: Name,
+        servers: u8,
+        keys: Vec<NodeKeys>,
+        server: &ServerConfig,
+    ) -> ClientConfig {
         ClientConfig {
             name,
             keys,
+            servers,
             label: server.label,
             plausible: server.plausible,
             max_delay: server.max_delay,
@@ -346,10 +438,15 @@ fn relay_lead(text: &str) -> Result<Span, ValueError> {
 
 /// The name of a server that has no other.
 const SERVER_NAME: &str = "server";
+/// In rounds: after so long a server ends although its successor has not been heard.
+const HANDOVER_INTERVALS: i64 = 3;
+/// Service managers kill a process that has not ended after a minute and a half.
+const MAX_HANDOVER: Span = Span::from_secs(30);
 
 const EXAMPLES: &str = "\
 Examples:
   meantime server
+  meantime server --servers a.lan,b.lan,c.lan
   meantime server --upstream bridge.lan --name engine-room
   meantime server --listen 192.0.2.1:5525 --interval 1s
   meantime server --key-file /etc/meantime/cluster.key --allow 192.0.2.0/24

@@ -2,6 +2,7 @@
 
 pub(super) mod client;
 pub(super) mod server;
+pub(super) mod servers;
 pub(super) mod table;
 mod text;
 pub(super) mod utc;

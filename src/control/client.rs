@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{
     ClientsChangeResponse, Envelope, EventsResponse, Request, ScheduledAdjustment, SetTime, StatusResponse,
-    VERSION,
+    TakeoverResponse, VERSION,
 };
 use super::socket_path::Role;
 
@@ -161,6 +161,15 @@ impl ControlClient {
     /// When the node refuses, or there is no readable answer.
     pub fn set_time(&mut self, request: SetTime) -> Result<ScheduledAdjustment, ControlError> {
         self.request(&Request::SetTime(request))
+    }
+
+    /// Lets the active server hand over to the server with this place in the list, name or address, or else
+    /// to the best standby server.
+    ///
+    /// # Errors
+    /// When the node refuses, or there is no readable answer.
+    pub fn take_over(&mut self, server: Option<&str>) -> Result<TakeoverResponse, ControlError> {
+        self.request(&Request::Takeover { server: server.map(str::to_owned) })
     }
 
     fn request<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ControlError> {

@@ -10,11 +10,13 @@ use super::protocol::{
     SetTime, TimeTarget, VERSION, Vote,
 };
 use super::socket_path::Role;
+use super::takeover::TakeoverError;
 use crate::report::ClockSnapshot;
 use crate::report::{AdjustmentMethod, rfc3339, rounded_ppb, rounded_votes};
 use meantime_core::consensus::SetTimeError;
 use meantime_core::event::{Adjustment, Peer};
 use meantime_core::peer::{ClientSelector, ClientsChange};
+use meantime_core::roles::rank::Rank;
 use meantime_core::server::{BanError, Target, TimeChange, VoteChangeError};
 use meantime_core::time::{Now, Span, Timestamp};
 use meantime_core::view::{
@@ -73,6 +75,13 @@ pub trait ControlledNode: Node {
         Err(CommandError::NotAServer)
     }
 
+    /// Hands the active role over to the standby server of this rank, or else to the best one. Returns its
+    /// rank; `None`: the node is no active server of several, or no standby server follows it.
+    fn resign(&mut self, now: Now, wanted: Option<Rank>) -> Option<Rank> {
+        let _ = (now, wanted);
+        None
+    }
+
     /// Schedules a manual adjustment of the cluster's time.
     ///
     /// # Errors
@@ -98,6 +107,9 @@ pub enum CommandError {
     /// Only a server can do it.
     #[error("this is a client; its server knows the cluster: ask there")]
     NotAServer,
+    /// No server takes over.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverError),
     /// The vote of no client was changed.
     #[error("{error}; {advice}", error = .0, advice = vote_advice(.0))]
     Vote(#[from] VoteChangeError),
@@ -123,6 +135,7 @@ fn date(time: Timestamp) -> String {
 /// What the operator can do when a vote was not changed.
 fn vote_advice(error: &VoteChangeError) -> Cow<'static, str> {
     match error {
+        VoteChangeError::Standby => ASK_THE_ACTIVE_ONE.into(),
         VoteChangeError::Unknown(_) => "`meantime status` lists all clients".into(),
         VoteChangeError::Within { entry, .. } => {
             format!("give that back (`meantime members pin {}`)", argument(entry)).into()
@@ -138,6 +151,7 @@ fn vote_advice(error: &VoteChangeError) -> Cow<'static, str> {
 /// What the operator can do when no ban has changed.
 fn ban_advice(error: &BanError) -> Cow<'static, str> {
     match error {
+        BanError::Standby => ASK_THE_ACTIVE_ONE.into(),
         BanError::Unknown(_) => {
             "without keys a client that is not registered is banned by its address; `meantime status` lists all clients"
                 .into()
@@ -178,6 +192,7 @@ fn time_advice(error: &SetTimeError) -> &'static str {
         SetTimeError::AwayFromReferences(_) => {
             "; set it nearer to them, or start the server without --follow-references"
         }
+        SetTimeError::Standby => "; `meantime status` shows which one that is",
         SetTimeError::InProgress(_)
         | SetTimeError::Zero
         | SetTimeError::Relay
@@ -296,7 +311,7 @@ impl ControlledNode for Client {
     }
 }
 
-fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
+pub(super) fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerStatus {
     let last_round = view.last_round.as_ref();
     ServerStatus {
         name: name.to_string(),
@@ -323,6 +338,7 @@ fn server_status(name: Name, view: &ServerView, at: &ClockSnapshot) -> ServerSta
         utc: view.utc.as_ref().map(Into::into),
         missing_references: view.missing_references.iter().map(Into::into).collect(),
         upstream: None,
+        replica: None,
     }
 }
 
@@ -331,6 +347,7 @@ fn client_status(view: &ClientView, at: &ClockSnapshot) -> ClientStatus {
         state: at.reading.state.into(),
         server: view.server,
         registered: view.registered,
+        servers: view.servers.iter().map(Into::into).collect(),
         cluster: hexadecimal(view.cluster),
         interval_ns: view.interval.map(Span::as_nanos),
         server_undecided: view.server_undecided,
@@ -450,5 +467,7 @@ fn hexadecimal(cluster: ClusterId) -> String {
     format!("{:016x}", cluster.0)
 }
 
+/// What the operator can do if the server stands by.
+const ASK_THE_ACTIVE_ONE: &str = "`meantime status` shows which one that is";
 /// A response of at most 4096 bytes has room for so many clients.
 const MAX_NAMED: usize = 16;

@@ -4,16 +4,22 @@ use serde::Serialize;
 
 use super::event_log::{EventLog, LoggedEvent};
 use super::node::{ClientPage, CommandError, ControlledNode};
-use super::protocol::{ErrorResponse, EventsResponse, Request, Status, StatusResponse, VERSION};
+use super::protocol::{
+    ErrorResponse, EventsResponse, NodeStatus, Request, Status, StatusResponse, TakeoverResponse, VERSION,
+};
 use super::socket::{Query, ResponsePart};
-use crate::report::ClockSnapshot;
-use crate::report::EventHeader;
+use super::takeover::{self, TakeoverError};
+use crate::report::{ClockSnapshot, EventHeader, place_of};
+use crate::udp::ServerList;
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::Now;
 
 /// Answers the requests at a node's control socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RequestHandler {
     log: EventLog,
+    /// The list of servers that the node is, or follows, one of.
+    servers: Option<ServerList>,
 }
 
 /// Why a request is refused.
@@ -26,6 +32,11 @@ enum RequestError {
 }
 
 impl RequestHandler {
+    /// A handler for a node that is, or follows, one of these servers.
+    pub fn new(servers: Option<ServerList>) -> RequestHandler {
+        RequestHandler { log: EventLog::default(), servers }
+    }
+
     /// Adds an event to the log.
     pub fn log(&mut self, event: LoggedEvent) {
         self.log.push(event);
@@ -66,7 +77,50 @@ impl RequestHandler {
             Request::Ban { member } => json(&node.ban(now, &member)?).into(),
             Request::Unban { member } => json(&node.unban(&member)?).into(),
             Request::SetTime(request) => json(&node.set_time(now, &request)?).into(),
+            Request::Takeover { server } => json(&self.take_over(node, now, at, server.as_deref())?).into(),
         })
+    }
+
+    /// Lets an active server hand over.
+    fn take_over<N: ControlledNode>(
+        &self,
+        node: &mut N,
+        now: Now,
+        at: &ClockSnapshot,
+        server: Option<&str>,
+    ) -> Result<TakeoverResponse, CommandError> {
+        let NodeStatus::Server(status) = self.node_status(node, now, at) else {
+            return Err(CommandError::NotAServer);
+        };
+        let replica = status.replica.ok_or(TakeoverError::Alone)?;
+        let wanted = takeover::wanted(&replica, server)?;
+        let successor = place_of(node.resign(now, wanted).ok_or(TakeoverError::NoStandby)?);
+        let listed = replica.others.into_iter().find(|other| other.rank == successor);
+        let (name, address) = listed.map(|listed| (listed.name, listed.address)).unwrap_or_default();
+        Ok(TakeoverResponse { successor, name, address, version: VERSION })
+    }
+
+    /// What the node states, with the names of the servers.
+    fn node_status<N: ControlledNode>(&self, node: &N, now: Now, at: &ClockSnapshot) -> NodeStatus {
+        let mut status = node.status(now, at);
+        let Some(list) = &self.servers else { return status };
+        let name_of = |place: u8| {
+            let rank = place.checked_sub(1).and_then(Rank::new);
+            rank.and_then(|rank| list.name_of(rank)).map(ToString::to_string).unwrap_or_default()
+        };
+        let listed = match &mut status {
+            NodeStatus::Client(client) => &mut client.servers,
+            NodeStatus::Server(server) => match (&mut server.replica, &mut server.upstream) {
+                (Some(replica), _) => {
+                    replica.name = name_of(replica.rank);
+                    &mut replica.others
+                }
+                (None, Some(upstream)) => &mut upstream.servers,
+                (None, None) => return status,
+            },
+        };
+        listed.iter_mut().for_each(|server| server.name = name_of(server.rank));
+        status
     }
 
     fn status<N: ControlledNode>(&self, node: &N, now: Now, at: &ClockSnapshot) -> ResponsePart {
@@ -74,7 +128,7 @@ impl RequestHandler {
             header: EventHeader::new("status", at.host, &at.reading),
             version: VERSION,
             newest_event: self.log.newest(),
-            node: node.status(now, at),
+            node: self.node_status(node, now, at),
         };
         match node.clients(now, 0, PAGE) {
             Some(page) => first_part(status, page),

@@ -114,6 +114,8 @@ pub(super) enum Health {
     },
     /// The client is registered and synchronized.
     Synchronized,
+    /// The standby server follows the active one.
+    StandsBy,
 }
 
 /// What is wrong with the node.
@@ -128,9 +130,12 @@ pub(super) enum Unhealthy {
     /// The client has no server.
     #[error("the client is not registered at a server")]
     NotRegistered,
-    /// The client does not follow corrections.
-    #[error("the client is {}", words(.0.as_str()))]
+    /// The client, or the standby server, does not follow corrections.
+    #[error("the node's clock is {}", words(.0.as_str()))]
     NotSynchronized(ClockState),
+    /// The standby server follows no active one.
+    #[error("the standby server hears no active one")]
+    NotServed,
     /// The server was started just now.
     #[error("no round is over yet")]
     NoRound,
@@ -340,6 +345,13 @@ fn health_of_server(server: &ServerStatus, age: Span) -> Result<Health, Unhealth
     if let Some(upstream) = &server.upstream {
         health_of_client(upstream)?;
     }
+    if let Some(replica) = server.replica.as_ref().filter(|replica| !replica.is_active()) {
+        return match (&server.state, replica.is_served()) {
+            (_, false) => Err(Unhealthy::NotServed),
+            (ClockState::Synchronized, true) => Ok(Health::StandsBy),
+            (state, true) => Err(Unhealthy::NotSynchronized(state.clone())),
+        };
+    }
     let round = server.last_round.as_ref();
     let (round, ago) =
         round.and_then(|round| Some((&round.summary, round.ago_ns?))).ok_or(Unhealthy::NoRound)?;
@@ -366,6 +378,7 @@ impl fmt::Display for Health {
         match self {
             Health::Agreed { agreeing, members } => write!(f, "{agreeing} of {members} clocks agree"),
             Health::Synchronized => f.write_str("the client is synchronized"),
+            Health::StandsBy => f.write_str("the standby server follows the active one"),
         }
     }
 }

@@ -15,8 +15,8 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use super::board::Board;
 use super::roster::RosterMember;
 use crate::control::protocol::{
-    ClientRow, ClientStatus, ClockCoverage, ClockState, NodeStatus, RoundOutcome, ServerStatus, Status,
-    UtcWord, Vote,
+    ClientRow, ClientStatus, ClockCoverage, ClockState, ListedServerStatus, NodeStatus, ReplicaStatus,
+    RoundOutcome, ServerStatus, Status, UtcWord, Vote,
 };
 use crate::report::UndecidedCause;
 use meantime_core::time::Monotonic;
@@ -73,10 +73,18 @@ pub(super) fn page(board: &Board, now: Monotonic, format: MetricsFormat) -> Resu
         sheet.node(status);
         match &status.node {
             NodeStatus::Server(server) => {
-                sheet.cluster(server, since);
-                sheet.members(board);
+                // Of a standby server's clients the active server's rounds and vote judge.
+                if server.replica.as_ref().is_none_or(|replica| replica.is_active()) {
+                    sheet.cluster(server, since);
+                    sheet.members(board);
+                }
+                let help = "Datagrams that the server's socket had no room for, since it was started";
+                sheet.count("datagrams_lost", help, Some(server.datagrams_lost));
                 if let Some(upstream) = &server.upstream {
                     sheet.client(upstream, since);
+                }
+                if let Some(replica) = &server.replica {
+                    sheet.replica(replica);
                 }
             }
             NodeStatus::Client(client) => sheet.client(client, since),
@@ -181,11 +189,6 @@ impl Sheet {
             round.map(|round| f64::from(round.outcome == RoundOutcome::Agreed)),
         );
         self.undecided(server.undecided.as_ref());
-        self.count(
-            "datagrams_lost",
-            "Datagrams that the server's socket had no room for, since it was started",
-            Some(server.datagrams_lost),
-        );
         self.number(
             "members",
             "Clocks with a vote in the last round, the server's own included",
@@ -360,6 +363,35 @@ impl Sheet {
         }
     }
 
+    /// The role of a server of several.
+    fn replica(&mut self, replica: &ReplicaStatus) {
+        let help = "Whether the server is the active one of several";
+        self.number("server_active", help, known(replica.is_active()));
+        let help = "Whether the server is active, or follows one that is";
+        self.number("server_served", help, known(replica.is_served()));
+        let help = "The number of the term in which the server is active, or that it follows";
+        self.number("server_term", help, Some(replica.term as f64));
+        let help = "Members that the server hears, all servers and itself included";
+        self.number("known_members_heard", help, Some(replica.members.into()));
+        let help = "Members that the cluster had in the last minutes";
+        self.number("known_members", help, Some(replica.known_members.into()));
+        let standbys = replica.is_active().then_some(replica.standbys as f64);
+        self.number("standby_servers", "Standby servers that follow this active server", standbys);
+        self.listed_servers(&replica.others);
+    }
+
+    /// The other servers of a list.
+    fn listed_servers(&mut self, servers: &[ListedServerStatus]) {
+        let count = |of: fn(&ListedServerStatus) -> bool| {
+            Some(servers.iter().filter(|server| of(server)).count() as f64)
+        };
+        self.number("other_servers", "Servers of the list, without this node", count(|_| true));
+        let help = "Servers of the list that state their role to this node";
+        self.number("other_servers_heard", help, count(|server| server.role.is_some()));
+        let help = "Servers whose time others contradict, as this node sees it";
+        self.number("other_servers_distrusted", help, count(|server| server.distrusted));
+    }
+
     /// What a client knows.
     fn client(&mut self, client: &ClientStatus, since: f64) {
         self.number(
@@ -368,6 +400,9 @@ impl Sheet {
             client.server_level.map(f64::from),
         );
         self.number("registered", "Whether the client is registered at its server", known(client.registered));
+        if !client.servers.is_empty() {
+            self.listed_servers(&client.servers);
+        }
         self.seconds(
             "server_silence",
             "Since when nothing was heard of the server",
@@ -463,6 +498,29 @@ mod tests {
 
     fn line<'a>(page: &'a str, start: &str) -> &'a str {
         page.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{page}"))
+    }
+
+    #[test]
+    fn a_standby_server_has_the_metrics_of_its_role_and_none_of_a_vote() {
+        let page_of = |replica| {
+            let server = ServerStatus { replica: Some(Box::new(replica)), ..examples::server_status() };
+            let status = Status { node: NodeStatus::Server(Box::new(server)), ..examples::server() };
+            let response = StatusResponse { status, clients: vec![examples::row("a", 4_000)] };
+            let mut board = Board::default();
+            board.handle_poll(Ok(Update { response, events: vec![] }), NOW);
+            page(&board, NOW, MetricsFormat::Classic).unwrap()
+        };
+        let active = page_of(examples::active_replica());
+        assert_eq!(line(&active, "meantime_server_active"), "meantime_server_active 1.0");
+        assert_eq!(line(&active, "meantime_standby_servers"), "meantime_standby_servers 2.0");
+        assert_eq!(line(&active, "meantime_agreed"), "meantime_agreed 1.0");
+        let standby = page_of(examples::standby_replica());
+        assert_eq!(line(&standby, "meantime_server_active"), "meantime_server_active 0.0");
+        assert_eq!(line(&standby, "meantime_server_term"), "meantime_server_term 7.0");
+        assert_eq!(line(&standby, "meantime_other_servers_heard"), "meantime_other_servers_heard 2.0");
+        for of_active in ["meantime_agreed", "meantime_member_in_vote", "meantime_standby_servers"] {
+            assert!(!standby.contains(of_active), "{of_active}");
+        }
     }
 
     #[test]

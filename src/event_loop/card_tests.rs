@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Frequency, Now, Raw, Span, Timestamp};
 use meantime_core::wire::DATAGRAM_LEN;
 use meantime_core::{ClockReading, Counters, Node, Path, StampId, Transmit};
@@ -100,9 +101,9 @@ impl Transport for Injected {
         TimestampSource::Kernel
     }
 
-    fn resolve(&mut self) {}
+    fn resolve(&mut self, _server: Rank) {}
 
-    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+    fn take_resolved(&mut self) -> Option<(Rank, io::Result<SocketAddr>)> {
         None
     }
 }
@@ -142,7 +143,7 @@ impl Node for Witness {
 
     fn handle_shutdown(&mut self, _now: Now) {}
 
-    fn handle_resolved(&mut self, _now: Now, _server: Option<SocketAddr>) {}
+    fn handle_resolved(&mut self, _now: Now, _rank: Rank, _server: Option<SocketAddr>) {}
 
     fn poll_transmit(&mut self, _now: Now) -> Option<Transmit> {
         self.to_send = self.to_send.checked_sub(1)?;
@@ -257,9 +258,9 @@ impl Transport for ErrorQueue {
         TimestampSource::Kernel
     }
 
-    fn resolve(&mut self) {}
+    fn resolve(&mut self, _server: Rank) {}
 
-    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
+    fn take_resolved(&mut self) -> Option<(Rank, io::Result<SocketAddr>)> {
         None
     }
 }

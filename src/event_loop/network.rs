@@ -7,6 +7,7 @@
 
 use std::io;
 
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Monotonic, Now};
 use meantime_core::{Node, Transmit};
 use mio::event::Event;
@@ -16,6 +17,7 @@ use super::failure_counter::FailureCounter;
 use super::hardware_timestamps::{HardwareTimestamps, InstalledCard};
 use super::kernel_timestamps::KernelTimestamps;
 use crate::clock::NodeClock;
+use crate::report::place_of;
 use crate::udp::{BATCH, ReceiveBatch, TimestampSource, TransmitStamp, TransmitTime, Transport};
 
 /// A transport, what is received and sent through it, and its timestamps.
@@ -113,21 +115,24 @@ impl<T: Transport> Network<T> {
         self.timestamps.clock_stepped(now);
     }
 
-    /// Begins to find the server's address.
-    pub(super) fn resolve(&mut self) {
-        self.transport.resolve();
+    /// Begins to find the address of the server of this rank.
+    pub(super) fn resolve(&mut self, server: Rank) {
+        self.transport.resolve(server);
         // The transport may have another socket now.
         self.receiver.readable = true;
     }
 
-    /// Gives the node the server's address, if it has asked for it and the answer is there.
+    /// Gives the node the addresses of servers that it has asked for, as far as the answers are there.
     pub(super) fn take_resolved(&mut self, node: &mut impl Node, clock: &impl NodeClock) -> Taken {
-        let Some(found) = self.transport.take_resolved() else { return Taken::Nothing };
-        if let Err(error) = &found {
-            log::debug!("the server's name cannot be resolved: {error}");
+        let mut taken = Taken::Nothing;
+        while let Some((server, found)) = self.transport.take_resolved() {
+            if let Err(error) = &found {
+                log::debug!("the name of server {} cannot be resolved: {error}", place_of(server));
+            }
+            node.handle_resolved(clock.now(), server, found.ok());
+            taken = Taken::Something;
         }
-        node.handle_resolved(clock.now(), found.ok());
-        Taken::Something
+        taken
     }
 
     /// Gives the node at most a batch of datagrams.

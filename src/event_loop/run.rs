@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use meantime_core::time::{Now, Span};
+use meantime_core::time::{Monotonic, Now, Span};
 use meantime_core::{Action, Counters, Fate, Node};
 use mio::{Events, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -26,9 +26,19 @@ pub struct EventLoop<N, T, C> {
     clock: C,
     poll: Poll,
     signals: Option<Signals>,
+    handover: Handover,
     control: Option<ControlSocket>,
     tick: Option<Ticker>,
     keepalive: Option<Ticker>,
+}
+
+/// What a node does for others before it ends.
+#[derive(Clone, Copy, Debug)]
+enum Handover {
+    /// It runs, and would hand over for so long at most after a signal.
+    Running(Span),
+    /// It hands over, until then at most.
+    Ending(Monotonic),
 }
 
 impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
@@ -45,13 +55,15 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
             clock,
             poll,
             signals: None,
+            handover: Handover::Running(Span::ZERO),
             control: None,
             tick: None,
             keepalive: None,
         })
     }
 
-    /// Ends the loop on SIGINT and SIGTERM.
+    /// Ends the loop on SIGINT and SIGTERM; while the node hands over to another one, only on a second
+    /// signal.
     ///
     /// # Errors
     /// When the system refuses.
@@ -60,6 +72,13 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
         self.poll.registry().register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(self)
+    }
+
+    /// After a signal, lets the node hand over to another one for at most so long.
+    #[must_use]
+    pub fn with_handover(mut self, limit: Span) -> Self {
+        self.handover = Handover::Running(limit);
+        self
     }
 
     /// Answers at a control socket.
@@ -120,10 +139,36 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
                 result => result?,
             }
             self.note_readiness(&ready);
-            if self.signals.as_mut().is_some_and(|signals| signals.pending().next().is_some()) {
+            if self.is_ended_by_signal() {
                 return Ok(());
             }
             self.wake_up(handler)?;
+            if self.has_handed_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a signal has come that ends the loop at once. At the first one, the node may hand over first.
+    fn is_ended_by_signal(&mut self) -> bool {
+        let Some(signals) = &mut self.signals else { return false };
+        if signals.pending().count() == 0 {
+            return false;
+        }
+        let Handover::Running(limit) = self.handover else { return true };
+        let now = self.clock.now();
+        let hands_over = self.node.hand_over(now);
+        if hands_over {
+            self.handover = Handover::Ending(now.mono + limit);
+        }
+        !hands_over
+    }
+
+    /// Whether the node was to hand over before it ends, and has done so, or had the time for it.
+    fn has_handed_over(&self) -> bool {
+        match self.handover {
+            Handover::Running(_) => false,
+            Handover::Ending(end) => !self.node.is_handing_over() || end <= self.clock.now().mono,
         }
     }
 
@@ -209,8 +254,8 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
         loop {
             self.network.transmit(&mut self.node, &self.clock, self.poll.registry());
             match self.node.poll_action() {
-                Some(Action::Resolve) => {
-                    self.network.resolve();
+                Some(Action::Resolve(server)) => {
+                    self.network.resolve(server);
                     self.network.take_resolved(&mut self.node, &self.clock);
                 }
                 Some(Action::ReadReference) => {
@@ -241,7 +286,8 @@ impl<N: Node, T: Transport, C: NodeClock> EventLoop<N, T, C> {
             [&self.tick, &self.keepalive].map(|ticker| ticker.as_ref().map(Ticker::deadline));
         let control = self.control.as_ref().and_then(ControlSocket::deadline);
         let (follow, stamps) = (self.clock.follow_at(), self.network.deadline());
-        let deadlines = [self.node.poll_timeout(), tick, keepalive, follow, control, stamps];
+        let ending = if let Handover::Ending(end) = self.handover { Some(end) } else { None };
+        let deadlines = [self.node.poll_timeout(), tick, keepalive, follow, control, stamps, ending];
         let deadline = deadlines.into_iter().flatten().min();
         let wait = deadline.map_or(MAX_WAIT, |deadline| (deadline - mono).min(MAX_WAIT));
         Duration::from_nanos(wait.as_nanos().try_into().unwrap_or(0))

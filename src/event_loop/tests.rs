@@ -15,6 +15,7 @@ use crate::udp::BUFFER_LEN;
 use crate::udp::{BATCH, ReceiveBatch, Transport};
 use crate::udp::{ClientSocket, Resolver, ServerSocket};
 use meantime_core::Path;
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Frequency, Raw, Timestamp};
 use meantime_core::time::{Monotonic, Now, Span};
 use meantime_core::wire::DATAGRAM_LEN;
@@ -28,6 +29,7 @@ enum Call {
     Shutdown,
     Resolved(Option<SocketAddr>),
     Suspended(Span),
+    HandOver,
 }
 
 /// Answers every datagram with itself, and reports each call as an event.
@@ -37,11 +39,23 @@ struct Echo {
     answers: VecDeque<Transmit>,
     wants_server: bool,
     deadline: Option<Monotonic>,
+    /// How long it takes to hand over; `None`: it does not.
+    hands_over_in: Option<Span>,
     counters: Counters,
 }
 
 impl Node for Echo {
     type Event = Call;
+
+    fn hand_over(&mut self, now: Now) -> bool {
+        self.seen.push_back(Call::HandOver);
+        self.deadline = self.hands_over_in.map(|span| now.mono + span);
+        self.hands_over_in.is_some()
+    }
+
+    fn is_handing_over(&self) -> bool {
+        self.hands_over_in.is_some()
+    }
 
     fn handle_datagram(&mut self, _now: Now, path: Path, datagram: &[u8]) {
         self.seen.push_back(Call::Datagram(path, datagram.len()));
@@ -52,6 +66,7 @@ impl Node for Echo {
 
     fn handle_timeout(&mut self, now: Now) {
         assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono), "a timer was early");
+        self.hands_over_in = None;
         self.seen.push_back(Call::Timeout);
     }
 
@@ -63,7 +78,7 @@ impl Node for Echo {
         self.seen.push_back(Call::Suspended(slept));
     }
 
-    fn handle_resolved(&mut self, _now: Now, server: Option<SocketAddr>) {
+    fn handle_resolved(&mut self, _now: Now, _rank: Rank, server: Option<SocketAddr>) {
         let path = server.map(|peer| Path { peer, local: None });
         self.answers.extend(path.map(|path| Transmit { path, datagram: [7; DATAGRAM_LEN], stamp: None }));
         self.seen.push_back(Call::Resolved(server));
@@ -74,7 +89,7 @@ impl Node for Echo {
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        std::mem::take(&mut self.wants_server).then_some(Action::Resolve)
+        std::mem::take(&mut self.wants_server).then_some(Action::Resolve(Rank::FIRST))
     }
 
     fn poll_event(&mut self) -> Option<Call> {
@@ -176,13 +191,15 @@ fn listener() -> (ServerSocket, SocketAddr) {
 }
 
 fn connection(server: SocketAddr) -> ClientSocket {
-    ClientSocket::new(Resolver::new(server.to_string().parse().unwrap()))
+    ClientSocket::new(Resolver::new([(Rank::FIRST, server.to_string().parse().unwrap())]))
 }
 
 #[test]
 fn a_client_hears_its_server_and_no_other_sender() {
     let (mut server, address) = listener();
     let mut client = connection(address);
+    client.resolve(Rank::FIRST);
+    assert!(client.take_resolved().is_some());
     let poll = Poll::new().unwrap();
     let greeting =
         Transmit { path: Path { peer: address, local: None }, datagram: [1; DATAGRAM_LEN], stamp: None };
@@ -301,4 +318,46 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
         }
     }
     panic!("nothing came within two seconds");
+}
+
+/// Sends this process so many signals, one at each tick.
+struct Terminating {
+    signals: u32,
+    seen: Vec<Call>,
+}
+
+impl LoopHandler<Echo> for Terminating {
+    fn event(&mut self, _node: &Echo, _now: Now, _at: ClockSnapshot, event: Call) -> io::Result<()> {
+        self.seen.push(event);
+        Ok(())
+    }
+
+    fn tick(&mut self, _at: ClockSnapshot) -> io::Result<()> {
+        let Some(left) = self.signals.checked_sub(1) else { return Ok(()) };
+        self.signals = left;
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).map_err(io::Error::from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn after_a_signal_a_node_hands_over_until_that_is_done_or_takes_too_long_or_a_second_one_comes() {
+    // One test for all: a signal reaches every loop of the process that waits for it.
+    let seen = |signals, hands_over_in, limit| {
+        let (server, _) = listener();
+        let node = Echo { hands_over_in, ..Echo::default() };
+        let event_loop = EventLoop::new(node, server, overlay()).and_then(EventLoop::with_signals).unwrap();
+        let mut terminating = Terminating { signals, seen: Vec::new() };
+        let mut event_loop = event_loop.with_handover(limit).with_tick(Some(Span::from_millis(10)));
+        event_loop.run(&mut terminating).unwrap();
+        terminating.seen
+    };
+    let (soon, hour) = (Span::from_millis(10), Span::from_secs(3_600));
+    assert_eq!(seen(1, None, hour), [Call::HandOver, Call::Shutdown], "there is nobody to hand over to");
+    assert_eq!(seen(1, Some(soon), hour), [Call::HandOver, Call::Timeout, Call::Shutdown]);
+    assert_eq!(seen(1, Some(hour), soon), [Call::HandOver, Call::Shutdown], "it takes too long");
+    assert_eq!(seen(2, Some(hour), hour), [Call::HandOver, Call::Shutdown], "a second signal");
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use meantime_core::consensus::Weight;
+use meantime_core::roles::rank::Rank;
 use meantime_core::time::{Frequency, Timestamp};
 
 /// A frequency in ppb, to a thousandth: finer than any clock is known.
@@ -21,6 +22,11 @@ pub fn rounded_votes(weight: Weight) -> f64 {
 pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{plural}")
+}
+
+/// The place of a server in the list of servers, as people count: from 1 on.
+pub fn place_of(server: Rank) -> u8 {
+    server.place() + 1
 }
 
 /// A time for programs: `2025-08-21T16:30:12.123456789Z`.

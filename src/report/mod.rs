@@ -12,12 +12,12 @@ mod snapshot;
 pub(crate) mod undecided;
 mod words;
 
-pub use format::{classic_time, counted, rfc3339, rounded_ppb, rounded_votes, snake_case};
+pub use format::{classic_time, counted, place_of, rfc3339, rounded_ppb, rounded_votes, snake_case};
 pub use header::EventHeader;
 pub use round::RoundSummary;
 pub use snapshot::ClockSnapshot;
 pub(crate) use words::word;
 pub use words::{
-    AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, RefusalCause, RoundOutcome,
-    Timestamping, UndecidedCause, UpstreamFaultCause,
+    AdjustmentMethod, ClockCoverage, ClockState, ExclusionReason, HoldoverCause, QuorumWord, RefusalCause,
+    RoleWord, RoundOutcome, ServiceWord, Timestamping, UndecidedCause, UpstreamFaultCause,
 };

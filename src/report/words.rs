@@ -7,6 +7,8 @@ use meantime_core::coverage::Coverage;
 use meantime_core::event::{
     Adjustment, Exclusion, HoldoverReason, Outcome, Refusal, UndecidedReason, UpstreamFault,
 };
+use meantime_core::roles::server_role::Quorum;
+use meantime_core::roles::statement::{Role, Service};
 use meantime_core::wire::ClientState;
 
 use crate::udp::TimestampSource;
@@ -177,6 +179,10 @@ word! {
         NoCorrections = "no_corrections",
         /// The client has refused the server's correction.
         CorrectionRefused = "correction_refused",
+        /// The server's time contradicts what the client's clock has proved.
+        ServerDoubted = "server_doubted",
+        /// Two other servers contradict the server's time, and agree with each other.
+        ServerDistrusted = "server_distrusted",
         /// Another client has registered with this node's name and key.
         Replaced = "replaced",
     }
@@ -189,6 +195,38 @@ word! {
         Loop = "loop",
         /// There are as many servers above it as a relay can have.
         TooManyLevels = "too_many_levels",
+    }
+}
+
+word! {
+    /// What a server of several is.
+    RoleWord {
+        /// It measures and corrects.
+        Active = "active",
+        /// It follows the active one, and can take over.
+        Standby = "standby",
+    }
+}
+
+word! {
+    /// How a node is served by the server that it follows.
+    ServiceWord {
+        /// It hears that as the active one.
+        Served = "served",
+        /// It does not hear it so, or follows none.
+        Lost = "lost",
+        /// It refuses it: other servers agree that its time is wrong.
+        Distrusted = "distrusted",
+    }
+}
+
+word! {
+    /// How many of the members that it knew a server of several must hear to be active.
+    QuorumWord {
+        /// Any number.
+        Any = "any",
+        /// More than half.
+        Majority = "majority",
     }
 }
 
@@ -306,6 +344,8 @@ impl From<HoldoverReason> for HoldoverCause {
             HoldoverReason::Banned => HoldoverCause::Banned,
             HoldoverReason::NoCorrections => HoldoverCause::NoCorrections,
             HoldoverReason::CorrectionRefused => HoldoverCause::CorrectionRefused,
+            HoldoverReason::ServerDoubted => HoldoverCause::ServerDoubted,
+            HoldoverReason::ServerDistrusted => HoldoverCause::ServerDistrusted,
             HoldoverReason::Replaced => HoldoverCause::Replaced,
         }
     }
@@ -316,6 +356,34 @@ impl From<UpstreamFault> for UpstreamFaultCause {
         match fault {
             UpstreamFault::Loop => UpstreamFaultCause::Loop,
             UpstreamFault::TooManyLevels => UpstreamFaultCause::TooManyLevels,
+        }
+    }
+}
+
+impl From<Role> for RoleWord {
+    fn from(role: Role) -> RoleWord {
+        match role {
+            Role::Active => RoleWord::Active,
+            Role::Standby => RoleWord::Standby,
+        }
+    }
+}
+
+impl From<Service> for ServiceWord {
+    fn from(service: Service) -> ServiceWord {
+        match service {
+            Service::Served => ServiceWord::Served,
+            Service::Lost => ServiceWord::Lost,
+            Service::Distrusted => ServiceWord::Distrusted,
+        }
+    }
+}
+
+impl From<Quorum> for QuorumWord {
+    fn from(quorum: Quorum) -> QuorumWord {
+        match quorum {
+            Quorum::Any => QuorumWord::Any,
+            Quorum::Majority => QuorumWord::Majority,
         }
     }
 }
@@ -387,6 +455,15 @@ mod tests {
         for fault in [UpstreamFault::Loop, UpstreamFault::TooManyLevels] {
             assert_eq!(UpstreamFaultCause::from(fault).as_str(), snake_case(fault));
         }
+        for role in [Role::Active, Role::Standby] {
+            assert_eq!(RoleWord::from(role).as_str(), snake_case(role));
+        }
+        for service in [Service::Served, Service::Lost, Service::Distrusted] {
+            assert_eq!(ServiceWord::from(service).as_str(), snake_case(service));
+        }
+        for quorum in [Quorum::Any, Quorum::Majority] {
+            assert_eq!(QuorumWord::from(quorum).as_str(), snake_case(quorum));
+        }
         for adjustment in [Adjustment::Step, Adjustment::Slew] {
             assert_eq!(AdjustmentMethod::from(adjustment).as_str(), snake_case(adjustment));
         }
@@ -410,6 +487,8 @@ mod tests {
             (HoldoverReason::Banned, "banned"),
             (HoldoverReason::NoCorrections, "no_corrections"),
             (HoldoverReason::CorrectionRefused, "correction_refused"),
+            (HoldoverReason::ServerDoubted, "server_doubted"),
+            (HoldoverReason::ServerDistrusted, "server_distrusted"),
             (HoldoverReason::Replaced, "replaced"),
         ];
         for (reason, word) in reasons {

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `transport` | [`Transport`], a node's access to the network |
 //! | `server_socket`, `client_socket` | the two transports: [`ServerSocket`], [`ClientSocket`] |
-//! | `server_name`, `resolver` | [`ServerName`] as an operator types it, and its addresses: [`Resolver`] |
+//! | `server_name`, `server_list`, `resolver` | [`ServerName`] and [`ServerList`] as an operator types them, and their addresses: [`Resolver`] |
 //! | `socket` | [`DatagramSocket`]: one UDP socket that knows the paths of its datagrams |
 //! | `datagram`, `address`, `timestamp_source`, `upper_interface`, `restoration` | plain types |
 //! | `cards` | network cards that stamp datagrams: which there are, and their settings |
@@ -28,6 +28,7 @@ mod linux;
 mod portable;
 mod resolver;
 mod restoration;
+mod server_list;
 mod server_name;
 mod server_socket;
 mod socket;
@@ -52,6 +53,7 @@ pub(crate) use linux::stamped_by_a_card;
 pub use platform::{BATCH, ReceiveBatch};
 pub use resolver::{ResolveError, Resolver};
 pub use restoration::Restoration;
+pub use server_list::{ServerList, ServerListError};
 pub use server_name::{ServerName, ServerNameError};
 pub use server_socket::ServerSocket;
 pub use socket::{DatagramSocket, require_kernel_timestamps};

@@ -77,6 +77,17 @@ impl ServerName {
         &self.host
     }
 
+    /// Whether both name the same host and port. Two names of one host differ.
+    pub fn is_same_as(&self, other: &ServerName) -> bool {
+        let address = |name: &ServerName| name.address().map(|address| address.to_canonical());
+        let host = |name: &ServerName| name.host.trim_end_matches('.').to_ascii_lowercase();
+        let same_host = match (address(self), address(other)) {
+            (None, None) => host(self) == host(other),
+            (one, another) => one == another,
+        };
+        same_host && self.port == other.port
+    }
+
     /// The port: as typed, else the default.
     pub fn port(&self) -> u16 {
         self.port

@@ -8,18 +8,20 @@ use mio::{Registry, Token};
 use super::datagram::{ReceivedDatagram, Stamping, TransmitStamp};
 use super::platform::ReceiveBatch;
 use super::resolver::Resolver;
+use super::server_name::ServerName;
 use super::socket::DatagramSocket;
 use super::timestamp_source::TimestampSource;
 use super::transport::Transport;
+use meantime_core::roles::rank::Rank;
 use meantime_core::{Path, Transmit};
 
-/// A server has one socket. It answers from the address that the request was sent to. A relay follows the
-/// server above through the same socket.
+/// A server has one socket. It answers from the address that the request was sent to. A server that is also
+/// a client of others, as a relay is, and one of several servers, reaches them through the same socket.
 #[derive(Debug)]
 pub struct ServerSocket {
     udp: DatagramSocket,
-    /// Finds the server above a relay.
-    upstream: Option<Resolver>,
+    /// Finds the servers that this one is a client of.
+    others: Option<Resolver>,
 }
 
 impl ServerSocket {
@@ -35,18 +37,16 @@ impl ServerSocket {
             }
             result => result?,
         };
-        Ok(ServerSocket { udp, upstream: None })
+        Ok(ServerSocket { udp, others: None })
     }
 
-    /// The socket of a relay, which follows the server that `upstream` finds.
+    /// The socket of a server that is also a client of the servers that `others` finds.
     ///
     /// # Errors
-    /// When the socket cannot reach any of the addresses that were found.
-    pub fn with_upstream(self, mut upstream: Resolver) -> io::Result<ServerSocket> {
-        match upstream.limit_to(self.udp.reachable()) {
-            true => Ok(ServerSocket { upstream: Some(upstream), ..self }),
-            false => Err(io::ErrorKind::AddrNotAvailable.into()),
-        }
+    /// With the first server of which the socket cannot reach any of the addresses that were found.
+    pub fn with_others(self, mut others: Resolver) -> Result<ServerSocket, ServerName> {
+        others.limit_to(self.udp.reachable())?;
+        Ok(ServerSocket { others: Some(others), ..self })
     }
 
     /// Requests timestamps; if the kernel has none, the log says why.
@@ -67,7 +67,7 @@ impl ServerSocket {
 
 impl Transport for ServerSocket {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.upstream.as_mut().map_or(Ok(()), |upstream| upstream.register(registry, token))?;
+        self.others.as_mut().map_or(Ok(()), |others| others.register(registry, token))?;
         self.udp.register(registry, token)
     }
 
@@ -95,12 +95,13 @@ impl Transport for ServerSocket {
         self.udp.timestamp_source()
     }
 
-    fn resolve(&mut self) {
-        self.upstream.iter_mut().for_each(Resolver::resolve);
+    fn resolve(&mut self, server: Rank) {
+        self.others.iter_mut().for_each(|others| others.resolve(server));
     }
 
-    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
-        Some(self.upstream.as_mut()?.take()?.map_err(io::Error::from))
+    fn take_resolved(&mut self) -> Option<(Rank, io::Result<SocketAddr>)> {
+        let (server, found) = self.others.as_mut()?.take()?;
+        Some((server, found.map_err(io::Error::from)))
     }
 }
 

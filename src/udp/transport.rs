@@ -8,6 +8,7 @@ use mio::{Registry, Token};
 use super::datagram::{ReceivedDatagram, TransmitStamp};
 use super::platform::ReceiveBatch;
 use super::timestamp_source::TimestampSource;
+use meantime_core::roles::rank::Rank;
 use meantime_core::{Path, Transmit};
 
 /// A node's access to the network: the server's socket, the client's, or many of them.
@@ -51,10 +52,11 @@ pub trait Transport {
         TimestampSource::User
     }
 
-    /// Begins to find the server's address; only the transports of clients and relays do so.
-    fn resolve(&mut self);
+    /// Begins to find the address of the server of this rank; only the transports of nodes that are clients
+    /// do so.
+    fn resolve(&mut self, server: Rank);
 
-    /// The server's address that was asked for, or why it cannot be found; `None`: it is not known yet, which
-    /// is reported like readiness.
-    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>>;
+    /// The address of a server that was asked for, or why it cannot be found; `None`: none is known yet,
+    /// which is reported like readiness.
+    fn take_resolved(&mut self) -> Option<(Rank, io::Result<SocketAddr>)>;
 }

@@ -43,7 +43,7 @@ impl Island {
         let client = |number: usize| {
             let name = Name::new(&format!("good-{number}"));
             let keys = keyed.then(|| (KEY, master().node(&name)));
-            let keys = Keyring::new(keys.into_iter().collect());
+            let keys = vec![Keyring::new(keys.into_iter().collect())];
             ClientConfig { name, keys, ..ClientConfig::default() }
         };
         Island::with_clients(config, (1..=good).map(client).collect())
@@ -263,7 +263,9 @@ impl<N: Node> Machine<'_, N> {
         let (Some(reference), now) = (self.reference, self.host.now(at)) else { return };
         while let Some(action) = self.host.node.poll_action() {
             match action {
-                Action::Resolve => self.host.node.handle_resolved(now, Some(self.host.server)),
+                Action::Resolve(rank) => {
+                    self.host.node.handle_resolved(now, rank, Some(self.host.server));
+                }
                 Action::ReadReference => self.host.node.handle_reference(now, reference.read(at, now.raw)),
             }
         }

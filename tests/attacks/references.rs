@@ -21,7 +21,7 @@ const OFFERED: Span = s(240);
 fn offering(config: &ServerConfig, name: &str) -> ClientConfig {
     let name = Name::new(name);
     let keys = (!config.keys.is_empty()).then(|| (KEY, master().node(&name)));
-    let keys = Keyring::new(keys.into_iter().collect());
+    let keys = vec![Keyring::new(keys.into_iter().collect())];
     ClientConfig { name, keys, offers_reference: true, ..ClientConfig::default() }
 }
 

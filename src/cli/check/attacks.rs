@@ -2,7 +2,6 @@
 //! hostile one, with real datagrams between them.
 
 use super::*;
-use crate::cli::status::Paint;
 use crate::cli::status::server::page;
 use crate::clock::HostRaw;
 use crate::control::ControlledNode;
@@ -61,7 +60,8 @@ fn answer(claims: Claims, delay: Span) -> StatusResponse {
 /// What is said of the hostile client: its row, what `check` finds, its line, and the page of `status`.
 fn said(claims: Claims, delay: Span) -> (ClientRow, Finding, String, String) {
     let response = answer(claims, delay);
-    let wanted = Wanted { max: Span::from_millis(50), min_members: 2, expect: &[], ignore: &[] };
+    let (max, allow_minority) = (Span::from_millis(50), false);
+    let wanted = Wanted { max, min_members: 2, expect: &[], ignore: &[], allow_minority };
     let (finding, line) = judge(&response, &wanted);
     let NodeStatus::Server(server) = &response.status.node else { panic!("it is a server") };
     let page = page(server, &response.clients, Paint::Plain, usize::MAX);

@@ -89,7 +89,7 @@ impl LoadArgs {
 
     /// The server's address, if this load is allowed there.
     fn target(&self) -> Result<SocketAddr, Failure> {
-        let server = Resolver::first_address(self.server.clone())
+        let server = Resolver::first_address(&self.server)
             .map_err(|error| Failure::Runtime(format!("cannot find {}: {error}", self.server)))?;
         let ip = server.ip();
         if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {

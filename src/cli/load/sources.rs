@@ -13,6 +13,7 @@ use crate::udp::DatagramSocket;
 use crate::udp::TimestampSource;
 use crate::udp::Transport;
 use crate::udp::{ReceiveBatch, ReceivedDatagram, Stamping, TransmitStamp};
+use meantime_core::roles::rank::Rank;
 use meantime_core::{Path, Transmit};
 use meantime_load::ClientAddresses;
 
@@ -131,12 +132,12 @@ impl Transport for Sources {
         if self.stamped { TimestampSource::Kernel } else { TimestampSource::User }
     }
 
-    fn resolve(&mut self) {
+    fn resolve(&mut self, _server: Rank) {
         self.is_asked = true;
     }
 
-    fn take_resolved(&mut self) -> Option<io::Result<SocketAddr>> {
-        std::mem::take(&mut self.is_asked).then_some(Ok(self.server))
+    fn take_resolved(&mut self) -> Option<(Rank, io::Result<SocketAddr>)> {
+        std::mem::take(&mut self.is_asked).then_some((Rank::FIRST, Ok(self.server)))
     }
 }
 

@@ -30,10 +30,6 @@ pub(in crate::cli) struct NodeArgs {
     /// this directory. The directory is made if it does not exist
     #[arg(long, value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
-    /// Authenticate all datagrams with the keys in this file, which `meantime keygen` writes. The node
-    /// notices when the file changes
-    #[arg(long, value_name = "FILE")]
-    pub(super) key_file: Option<PathBuf>,
     /// After opening sockets and files, switch to this user and its groups (needs root). A node always drops
     /// all rights except CAP_SYS_TIME with --clock system
     #[arg(long, value_name = "NAME")]

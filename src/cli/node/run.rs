@@ -18,11 +18,11 @@ use crate::report::ClockSnapshot;
 use crate::store::key_file::{KeyFileWatcher, Rekey};
 use crate::store::record::{Recorded, Recorder};
 use crate::store::state_file::StateFile;
-use crate::udp::Transport;
-use meantime_core::time::Now;
+use crate::udp::{ServerList, Transport};
+use meantime_core::time::{Now, Span};
 
 /// What a node has beside its link and its clock.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::cli) struct Equipment {
     /// The socket at which it answers programs.
     pub control: Option<ControlSocket>,
@@ -32,8 +32,14 @@ pub(in crate::cli) struct Equipment {
     pub advice: Option<Advice>,
     /// The network cards that stamp its datagrams.
     pub cards: Vec<InstalledCard>,
-    /// The file with a relay's keys at the server above.
-    pub upstream_key_file: Option<PathBuf>,
+    /// The files with its keys.
+    pub key_files: Vec<PathBuf>,
+    /// The files with the keys of the client that is a part of a server.
+    pub client_key_files: Vec<PathBuf>,
+    /// The list of servers that it is, or follows, one of.
+    pub servers: Option<ServerList>,
+    /// For how long it may hand over to another server at most before it ends.
+    pub handover: Span,
 }
 
 impl NodeArgs {
@@ -53,7 +59,7 @@ impl NodeArgs {
         N: ControlledNode + Recorded + Rekey + Standing,
         N::Event: Tell,
     {
-        let Equipment { control, state_file, advice, cards, upstream_key_file } = equipment;
+        let Equipment { control, state_file, advice, cards, handover, .. } = equipment;
         let recorder = self.record.open()?;
         let mut output = Output::new(self.output, io::stdout().lock());
         log::info!(target: EVENT_TARGET, "timestamps: {}", link.timestamp_source());
@@ -65,18 +71,18 @@ impl NodeArgs {
         let mut service_manager = ServiceManager::from_environment();
         let keepalive = service_manager.as_ref().map(ServiceManager::period);
         let event_loop = event_loop.map_err(cannot_run)?.with_cards(cards);
-        let mut event_loop = event_loop.with_tick(self.tick).with_keepalive(keepalive);
+        let mut event_loop =
+            event_loop.with_handover(handover).with_tick(self.tick).with_keepalive(keepalive);
         service_manager.iter_mut().for_each(ServiceManager::ready);
-        let key_file = self.key_file.clone().map(KeyFileWatcher::new);
         let mut observer = NodeObserver {
             output,
             state_file,
             advice,
             recorder,
             service_manager,
-            requests: RequestHandler::default(),
-            key_file,
-            upstream_key_file: upstream_key_file.map(KeyFileWatcher::new),
+            requests: RequestHandler::new(equipment.servers),
+            key_files: KeyFileWatcher::new(equipment.key_files),
+            client_key_files: KeyFileWatcher::new(equipment.client_key_files),
         };
         let result = printed.and_then(|()| event_loop.run(&mut observer));
         observer.service_manager.iter_mut().for_each(ServiceManager::stopping);
@@ -97,8 +103,8 @@ struct NodeObserver<W: io::Write> {
     recorder: Option<Recorder>,
     service_manager: Option<ServiceManager>,
     requests: RequestHandler,
-    key_file: Option<KeyFileWatcher>,
-    upstream_key_file: Option<KeyFileWatcher>,
+    key_files: KeyFileWatcher,
+    client_key_files: KeyFileWatcher,
 }
 
 impl<W: io::Write> NodeObserver<W> {
@@ -158,11 +164,9 @@ where
     }
 
     fn maintain(&mut self, node: &mut N, now: Now) {
-        if let Some(key_file) = &mut self.key_file {
-            key_file.check(node, now);
-        }
-        if let (Some(key_file), Some(client)) = (&mut self.upstream_key_file, node.upstream()) {
-            key_file.check(client, now);
+        self.key_files.check(node, now);
+        if let Some(client) = node.client_part() {
+            self.client_key_files.check(client, now);
         }
     }
 

@@ -5,14 +5,12 @@ use std::path::Path;
 use super::NodeArgs;
 use super::arguments::ClockKind;
 use crate::cli::Failure;
-use crate::cli::key_file::{self, read_key_file};
 use crate::clock::system::config::{OnConflict, SteeringConfig};
 #[cfg(target_os = "linux")]
 use crate::clock::system::{LinuxClock, kernel::KernelClock, lock};
 use crate::clock::{NodeClock, Overlay, Resumed, SystemReference};
 use crate::control::{self, ControlSocket, ControlledNode};
 use crate::process::{self, Account, RetainedPrivilege};
-use crate::store::key_file::{KeyFile, KeyFileError};
 use crate::store::state_file::StateFile;
 use meantime_core::PlausibleTimes;
 use meantime_core::estimation::timescale::SLEW_LIMIT;
@@ -51,19 +49,6 @@ impl NodeArgs {
     /// Whether the node offers a reference.
     pub(in crate::cli) fn offers_reference(&self) -> bool {
         self.reference.is_some()
-    }
-
-    /// The keys in the key file, if the options name one.
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub(in crate::cli) fn keys(&self) -> Result<Option<KeyFile>, Failure> {
-        self.key_file.as_deref().map(read_key_file).transpose()
-    }
-
-    /// The failure for a key file whose keys cannot be used.
-    pub(in crate::cli) fn unusable_keys(&self, error: &KeyFileError) -> Failure {
-        key_file::unusable(self.key_file.as_deref().unwrap_or(Path::new("")), error)
     }
 
     /// Opens the control socket and drops all rights that the node does not need. The state directory is made

@@ -7,7 +7,7 @@ use super::Tell;
 use super::record::{Record, time_set};
 use super::utc::{reference_gained, reference_lost};
 use crate::report::ClockSnapshot;
-use crate::report::{classic_time, snake_case};
+use crate::report::{classic_time, place_of, snake_case};
 use meantime_core::ClientEvent::{self, *};
 use meantime_core::config::SILENT_ROUNDS;
 use meantime_core::event::Refusal;
@@ -22,6 +22,11 @@ impl Tell for ClientEvent {
             Registered { .. } => "registered",
             Refused { .. } => "refused",
             UpstreamRefused { .. } => "upstream_refused",
+            Follows { .. } => "follows",
+            ListDiffers { .. } => "list_differs",
+            Doubts { .. } => "doubts",
+            Distrusts { .. } => "distrusts",
+            Trusts { .. } => "trusts",
             Corrected { .. } => "corrected",
             Ignored { .. } => "ignored",
             RefusedCorrection { .. } => "refused_correction",
@@ -56,6 +61,9 @@ impl Tell for ClientEvent {
             UpstreamRefused { server, reason } => {
                 record.put("server", server.to_string());
                 record.put("reason", snake_case(reason));
+            }
+            Follows { .. } | ListDiffers { .. } | Doubts { .. } | Distrusts { .. } | Trusts { .. } => {
+                server_fields(self, record);
             }
             Corrected { .. } => corrected_fields(self, record),
             Ignored { round, correction, in_a_row } => {
@@ -111,6 +119,9 @@ impl Tell for ClientEvent {
                     "No time is taken from the server {server}: {reason}; one of the two needs another --upstream"
                 )
             }
+            Follows { .. } | ListDiffers { .. } | Doubts { .. } | Distrusts { .. } | Trusts { .. } => {
+                return server_text(self);
+            }
             Corrected { .. } => synchronized(self, at),
             Ignored { correction, in_a_row, .. } => {
                 format!("Correction {correction} taken for an outlier, {in_a_row} in a row")
@@ -145,16 +156,75 @@ impl Tell for ClientEvent {
             Unresolved { .. }
             | Refused { .. }
             | UpstreamRefused { .. }
+            | ListDiffers { .. }
+            | Doubts { .. }
+            | Distrusts { .. }
             | RefusedCorrection { .. }
             | TimeSet { .. }
             | BoundBroken { .. }
             | Suspended { .. }
             | Holdover { .. }
             | ReferenceLost { .. } => Some(Level::Warn),
-            Ignored { .. } | Recovered | ReferenceGained { .. } => Some(Level::Info),
+            Ignored { .. } | Follows { .. } | Trusts { .. } | Recovered | ReferenceGained { .. } => {
+                Some(Level::Info)
+            }
             _ => None,
         }
     }
+}
+
+/// The fields of the events about several servers.
+fn server_fields(event: &ClientEvent, record: &mut Record) {
+    match event {
+        Follows { server, rank, term } => {
+            record.put("server", server.to_string());
+            record.put("rank", place_of(*rank));
+            record.put("term", term.counter());
+        }
+        ListDiffers { server, own, rank, servers } => {
+            record.put("server", server.to_string());
+            record.put("rank", place_of(*own));
+            record.put("stated_rank", place_of(*rank));
+            record.put("stated_servers", *servers);
+        }
+        Doubts { rank, gap } => {
+            record.put("rank", place_of(*rank));
+            record.span("gap_ns", *gap);
+        }
+        Distrusts { server, rank } | Trusts { server, rank } => {
+            record.put("server", server.to_string());
+            record.put("rank", place_of(*rank));
+        }
+        _ => {}
+    }
+}
+
+/// What has happened between the client and one of several servers.
+fn server_text(event: &ClientEvent) -> Option<String> {
+    Some(match event {
+        Follows { server, rank, term } => {
+            format!("Following server {} ({server}) in term {}", place_of(*rank), term.counter())
+        }
+        ListDiffers { server, own, rank, servers } => format!(
+            "The lists of servers differ: {server} is server {} of this list, and calls itself server {} of {servers}; \
+             give all servers and clients the same list",
+            place_of(*own),
+            place_of(*rank)
+        ),
+        Doubts { rank, gap } => format!(
+            "Doubt: the time of server {} contradicts what this clock has proved, by {gap}; it is not followed until \
+             other servers are heard",
+            place_of(*rank)
+        ),
+        Distrusts { server, rank } => format!(
+            "Distrust: other servers contradict the time of server {} ({server}), and agree; it is not followed",
+            place_of(*rank)
+        ),
+        Trusts { server, rank } => {
+            format!("Server {} ({server}) is trusted again: no other servers contradict it", place_of(*rank))
+        }
+        _ => return None,
+    })
 }
 
 /// The fields of a correction that the clock has followed.

@@ -13,6 +13,7 @@ mod record;
 #[cfg(test)]
 mod reference;
 mod relay;
+mod replica;
 mod server;
 mod system;
 mod utc;

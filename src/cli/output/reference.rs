@@ -12,9 +12,12 @@ use meantime_core::event::{Adjustment, Exclusion, Falseticker, HoldoverReason, O
 use meantime_core::event::{RoundReport, UndecidedReason, UpstreamFault, Voter};
 use meantime_core::peer::{ClientSelector, ClientsChange};
 use meantime_core::reference::{NoReference, ReferenceAbsence, UtcState};
+use meantime_core::roles::rank::Rank;
+use meantime_core::roles::server_role::RoleChange;
+use meantime_core::roles::term::Term;
 use meantime_core::time::{Correction, Frequency, Offset, Span, Timestamp};
 use meantime_core::wire::{ClientState, ClusterId, KeyId, ManualAdjustment, Name, RejectReason, Verdict};
-use meantime_core::{ClientEvent, ServerEvent};
+use meantime_core::{ClientEvent, ReplicaEvent, ServerEvent};
 
 const PAGE: &str = include_str!("../../../docs/reference/events.md");
 
@@ -124,12 +127,18 @@ fn server_events() -> Vec<ServerEvent> {
 fn client_events() -> Vec<ClientEvent> {
     let (server, round, adjustment) = (peer().address, 1, Adjustment::Slew);
     let correction = Correction::adding(Span::ZERO);
+    let (rank, term) = (Rank::FIRST, Term::NONE);
     vec![
         ClientEvent::Registering { server, attempt: 1 },
         ClientEvent::Unresolved { attempt: 1 },
         ClientEvent::Registered { server, cluster: ClusterId(7), interval: Span::ZERO },
         ClientEvent::Refused { server, reason: RejectReason::Full, version: 1 },
         ClientEvent::UpstreamRefused { server, reason: UpstreamFault::Loop },
+        ClientEvent::Follows { server, rank, term },
+        ClientEvent::ListDiffers { server, own: rank, rank, servers: 3 },
+        ClientEvent::Doubts { rank, gap: Span::ZERO },
+        ClientEvent::Distrusts { server, rank },
+        ClientEvent::Trusts { server, rank },
         ClientEvent::Corrected {
             round,
             correction,
@@ -160,8 +169,18 @@ fn client_events() -> Vec<ClientEvent> {
     ]
 }
 
+/// One of each event of the role of a server of several, in the order of the page.
+fn replica_events() -> Vec<ReplicaEvent> {
+    vec![ReplicaEvent::Role(RoleChange::Shunned), ReplicaEvent::HandsOver(Rank::FIRST)]
+}
+
 /// The compiler refuses this when an event is added: then it belongs into the list above and on the page.
-fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &SystemClockEvent) {
+fn is_in_the_lists_above(
+    server: &ServerEvent,
+    client: &ClientEvent,
+    replica: &ReplicaEvent,
+    system: &SystemClockEvent,
+) {
     use ServerEvent as S;
     match server {
         S::Connected { .. } | S::Left { .. } | S::Lost { .. } | S::Refused { .. } | S::Unauthentic { .. } => {
@@ -182,9 +201,14 @@ fn is_in_the_lists_above(server: &ServerEvent, client: &ClientEvent, system: &Sy
     match client {
         C::Registering { .. } | C::Unresolved { .. } | C::Registered { .. } | C::Refused { .. } => {}
         C::Corrected { .. } | C::Ignored { .. } | C::RefusedCorrection { .. } | C::TimeSet { .. } => {}
-        C::UpstreamRefused { .. } => {}
+        C::UpstreamRefused { .. } | C::Follows { .. } | C::ListDiffers { .. } => {}
+        C::Doubts { .. } | C::Distrusts { .. } | C::Trusts { .. } => {}
         C::BoundBroken { .. } | C::Suspended { .. } | C::Holdover { .. } | C::Recovered => {}
         C::ReferenceGained { .. } | C::ReferenceLost { .. } => {}
+    }
+    match replica {
+        ReplicaEvent::Client(_) | ReplicaEvent::Server(_) | ReplicaEvent::Role(_) => {}
+        ReplicaEvent::HandsOver(_) => {}
     }
     use SystemClockEvent as Y;
     match system {
@@ -199,6 +223,13 @@ fn the_page_lists_every_field_of_every_server_event() {
     let all: Vec<&dyn Tell> =
         [&listening as &dyn Tell].into_iter().chain(events.iter().map(|event| event as &dyn Tell)).collect();
     check("Events of a server\n", &all);
+}
+
+#[test]
+fn the_page_lists_every_field_of_the_events_of_a_role() {
+    let events = replica_events();
+    let all: Vec<&dyn Tell> = events.iter().map(|event| event as &dyn Tell).collect();
+    check("Events of a server of several\n", &all);
 }
 
 #[test]
@@ -219,5 +250,5 @@ fn the_page_lists_every_field_of_every_system_clock_event() {
         SystemClockEvent::Failed { error: "EPERM".into() },
     ];
     check("Events of the system clock\n", &events.iter().map(|event| event as &dyn Tell).collect::<Vec<_>>());
-    is_in_the_lists_above(&server_events()[0], &client_events()[0], &events[0]);
+    is_in_the_lists_above(&server_events()[0], &client_events()[0], &replica_events()[0], &events[0]);
 }

@@ -1,5 +1,6 @@
 //! The page of a client.
 
+use super::servers;
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use crate::control::protocol::{
     ClientStatus, LastCorrection, RefusalCause, RefusedCorrection, Status, UpstreamFaultCause,
@@ -10,7 +11,7 @@ pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> Stri
     let correction = client.last_correction.as_ref().map_or("none yet".to_owned(), correction);
     format!(
         "State            {}{}\n\
-         Server           {}\n{}\
+         Server           {}\n{}{}\
          Time             {}\n\
          Estimated error  {}\n\
          Bound            {}\n\
@@ -21,6 +22,7 @@ pub(crate) fn page(status: &Status, client: &ClientStatus, paint: Paint) -> Stri
         why_in_holdover(client),
         registration(client),
         undecided(client),
+        other_servers(client, paint),
         status.header.time,
         span(status.header.error_ns),
         span(status.header.bound_ns),
@@ -49,7 +51,11 @@ pub(super) fn not_followed(client: &ClientStatus) -> String {
 
 /// The server, and how the client stands to it.
 pub(super) fn registration(client: &ClientStatus) -> String {
-    let server = client.server.map_or("not found yet".to_owned(), |server| server.to_string());
+    let server = match (client.server, client.servers.is_empty()) {
+        (Some(server), _) => server.to_string(),
+        (None, true) => "not found yet".to_owned(),
+        (None, false) => return format!("none of {} is followed", client.servers.len()),
+    };
     match client.registered {
         true => {
             let (interval, heard) = (span(client.interval_ns), span(client.heard_ago_ns));
@@ -57,6 +63,16 @@ pub(super) fn registration(client: &ClientStatus) -> String {
         }
         false => format!("{server}, not registered"),
     }
+}
+
+/// The servers of its list, if there are several.
+fn other_servers(client: &ClientStatus, paint: Paint) -> String {
+    let table = servers::table(&client.servers, paint);
+    let line = |(number, line): (usize, &str)| match number {
+        0 => format!("Servers          {line}\n"),
+        _ => format!("                 {line}\n"),
+    };
+    table.lines().enumerate().map(line).collect()
 }
 
 /// A line if the server corrects no clock because it has no cluster time.

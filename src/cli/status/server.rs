@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use super::client;
+use super::servers;
 use super::table::{self, Cell, Side, lines};
 use super::text::{Paint, pending_adjustment, ppm, signed, span, words};
 use super::utc;
 use crate::cli::guarantee;
-use crate::control::protocol::{ClientRow, ClientStatus, LastRound, ServerStatus, Vote};
+use crate::control::protocol::{ClientRow, ClientStatus, LastRound, ReplicaStatus, ServerStatus, Vote};
 use crate::report::undecided::{self, Figures};
 use crate::report::{ClockCoverage, ExclusionReason, RoundOutcome, RoundSummary, counted};
 use meantime_core::coverage::Coverage;
@@ -20,6 +21,9 @@ pub(crate) fn page(server: &ServerStatus, clients: &[ClientRow], paint: Paint, w
     if !clients.is_empty() {
         page.push('\n');
         page += &members(clients, paint, width);
+    }
+    // Of a standby server's clients the active server's vote judges.
+    if server.replica.as_ref().is_none_or(|replica| replica.is_active()) {
         page += &excluded(clients);
         page += &not_covered(clients);
     }
@@ -53,6 +57,13 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
     };
     let round = server.last_round.as_ref();
     page += &upstream_lines(server, paint);
+    if let Some(replica) = &server.replica {
+        page += &servers::role_lines(replica, paint);
+        page += &servers::table(&replica.others, paint);
+        if !replica.is_active() {
+            return page + &standby_lines(server, replica);
+        }
+    }
     page += &undecided_lines(server);
     let Some(round) = round else {
         return page + "No round is over yet\n";
@@ -65,6 +76,18 @@ pub(crate) fn head(server: &ServerStatus, clients: &[ClientRow], paint: Paint) -
         "The cluster's rate over the server's oscillator: {} ppm\n",
         ppm(Some(server.frequency_ppb))
     )
+}
+
+/// What a standby server knows of its clock. The vote, and what is guaranteed, the active server knows.
+fn standby_lines(server: &ServerStatus, replica: &ReplicaStatus) -> String {
+    let holdover = replica.holdover.as_ref().map(|why| format!(": {}", words(why.as_str())));
+    let clock = match server.own_bound_ns {
+        Some(bound) => format!("within {} of the cluster's time", span(Some(bound))),
+        None => "not known to be near the cluster's time".to_owned(),
+    };
+    let clock =
+        format!("Its clock is {}{}, {clock}\n", words(server.state.as_str()), holdover.unwrap_or_default());
+    clock + &pending_adjustment(server.manual_adjustment.as_ref())
 }
 
 /// How a relay follows the server above.

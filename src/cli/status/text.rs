@@ -25,9 +25,9 @@ impl Paint {
     /// or red.
     pub(in crate::cli) fn code(word: &str) -> &'static str {
         match word {
-            "synchronized" | "in" | "agreed" => "32",
+            "synchronized" | "in" | "agreed" | "active" | "served" => "32",
             "holdover" | "following" | "unsure" | "server_in_doubt" => "33",
-            "unsynchronized" | "listening" | "none" => "2",
+            "unsynchronized" | "listening" | "none" | "standby" => "2",
             _ => "31",
         }
     }

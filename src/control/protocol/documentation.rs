@@ -70,6 +70,8 @@ fn the_fields_of_inner_objects_are_documented() {
     has(meaning("Of a client:", "last_correction"), fields(&examples::correction()));
     has(meaning("Of a client:", "refused_correction"), fields(&examples::refused_correction()));
     has(meaning("Of a server:", "utc"), fields(&examples::utc()));
+    has(meaning("Of a server:", "replica"), fields(&examples::active_replica()));
+    has(meaning("Of a client:", "servers"), fields(&examples::listed_server(2, RoleWord::Standby)));
     let of_round = fields(&examples::round().summary);
     let last_round = fields(&examples::round());
     has(meaning("Of a server:", "last_round"), last_round.difference(&of_round).cloned().collect());

@@ -63,6 +63,57 @@ pub(crate) fn server_status() -> ServerStatus {
         utc: None,
         missing_references: vec![],
         upstream: None,
+        replica: None,
+    }
+}
+
+/// The first of three servers, which is active in the term 7.
+pub(crate) fn active_replica() -> ReplicaStatus {
+    ReplicaStatus {
+        rank: 1,
+        name: "a.lan:5525".into(),
+        servers: 3,
+        quorum: QuorumWord::Any,
+        role: RoleWord::Active,
+        term: 7,
+        term_of: Some(1),
+        service: ServiceWord::Served,
+        successor: None,
+        members: 8,
+        known_members: 8,
+        standbys: 2,
+        holdover: None,
+        others: vec![listed_server(2, RoleWord::Standby), listed_server(3, RoleWord::Standby)],
+    }
+}
+
+/// The second of these servers, which follows the first.
+pub(crate) fn standby_replica() -> ReplicaStatus {
+    let followed = ListedServerStatus { followed: true, ..listed_server(1, RoleWord::Active) };
+    ReplicaStatus {
+        rank: 2,
+        name: "b.lan:5525".into(),
+        role: RoleWord::Standby,
+        standbys: 0,
+        others: vec![followed, listed_server(3, RoleWord::Standby)],
+        ..active_replica()
+    }
+}
+
+/// A server of these three that is heard, and is active in the term 7 or follows it.
+pub(crate) fn listed_server(rank: u8, role: RoleWord) -> ListedServerStatus {
+    ListedServerStatus {
+        rank,
+        name: format!("{}.lan:5525", char::from(b'a' + rank - 1)),
+        address: Some(SocketAddr::new([192, 0, 2, rank].into(), 5_525)),
+        registered: true,
+        role: Some(role),
+        term: Some(7),
+        term_of: Some(1),
+        service: Some(ServiceWord::Served),
+        followed: false,
+        distrusted: false,
+        heard_ago_ns: Some(1_200_000_000),
     }
 }
 
@@ -78,6 +129,7 @@ pub(crate) fn client_status() -> ClientStatus {
         state: ClockState::Synchronized,
         server: Some(address(5_525)),
         registered: true,
+        servers: vec![],
         cluster: "00000000000000ff".into(),
         interval_ns: Some(5_000_000_000),
         server_undecided: Some(false),

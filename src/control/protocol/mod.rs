@@ -12,6 +12,7 @@
 mod events;
 mod request;
 mod response;
+mod servers;
 mod status;
 mod utc;
 
@@ -22,7 +23,8 @@ pub(crate) mod examples;
 
 pub use events::{EventEntry, EventLevel, EventsResponse};
 pub use request::{Request, SetTime, TimeTarget};
-pub use response::{ClientsChangeResponse, Envelope, ErrorResponse, ScheduledAdjustment};
+pub use response::{ClientsChangeResponse, Envelope, ErrorResponse, ScheduledAdjustment, TakeoverResponse};
+pub use servers::{ListedServerStatus, ReplicaStatus};
 pub use status::{
     ClientRow, ClientStatus, HeardRounds, LastCorrection, LastRound, ManualAdjustmentStatus, NodeStatus,
     PeerIdentity, RefusedCorrection, ServerStatus, Status, StatusResponse, Vote,
@@ -33,8 +35,9 @@ pub use utc::{
 };
 
 pub use crate::report::{
-    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
-    RoundOutcome, RoundSummary, Timestamping, UndecidedCause, UpstreamFaultCause,
+    AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, QuorumWord,
+    RefusalCause, RoleWord, RoundOutcome, RoundSummary, ServiceWord, Timestamping, UndecidedCause,
+    UpstreamFaultCause,
 };
 
 /// The version of the protocol.

@@ -38,6 +38,12 @@ pub enum Request {
     },
     /// Adjusts the time of the whole cluster.
     SetTime(SetTime),
+    /// Lets the active server hand over to a standby server.
+    Takeover {
+        /// The place in the list, name or address of the server that is to take over; `None`: the best.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
+    },
 }
 
 /// A manual adjustment of the cluster's time.
@@ -128,6 +134,8 @@ mod tests {
             (Request::SetTime(by), r#"{"request":"set_time","by_ns":-5,"step":false}"#),
             (Request::SetTime(to), r#"{"request":"set_time","to_ns":7,"step":true}"#),
             (Request::SetTime(from), r#"{"request":"set_time","from":"a","step":true}"#),
+            (Request::Takeover { server: None }, r#"{"request":"takeover"}"#),
+            (Request::Takeover { server: Some("b".into()) }, r#"{"request":"takeover","server":"b"}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(parse(text), Ok(request));

@@ -1,5 +1,7 @@
 //! What a node answers: the fields that all responses share, errors, and the results of commands.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::status::PeerIdentity;
@@ -39,6 +41,19 @@ pub struct ClientsChangeResponse {
     /// Of `unban`: the names and networks whose bans were lifted, the first sixteen of them; else empty.
     #[serde(default)]
     pub lifted: Vec<String>,
+    /// The version of the protocol.
+    pub version: u32,
+}
+
+/// The response to `takeover`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeoverResponse {
+    /// The place in the list of the server that takes over, from 1.
+    pub successor: u8,
+    /// Its name or address in the list.
+    pub name: String,
+    /// Its address; `None`: unknown.
+    pub address: Option<SocketAddr>,
     /// The version of the protocol.
     pub version: u32,
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::servers::{ListedServerStatus, ReplicaStatus};
 use super::utc::{MissingReferenceStatus, ReferenceStatus, UtcStatus};
 use crate::report::{
     AdjustmentMethod, ClockCoverage, ClockState, EventHeader, ExclusionReason, HoldoverCause, RefusalCause,
@@ -102,6 +103,9 @@ pub struct ServerStatus {
     /// The client by which a relay follows the server above; `None`: this server is no relay.
     #[serde(default)]
     pub upstream: Option<Box<ClientStatus>>,
+    /// Its role among several servers; `None`: it is the only one.
+    #[serde(default)]
+    pub replica: Option<Box<ReplicaStatus>>,
 }
 
 /// The state of a client.
@@ -113,6 +117,9 @@ pub struct ClientStatus {
     pub server: Option<SocketAddr>,
     /// Whether it is registered there.
     pub registered: bool,
+    /// The servers of its list, of which it follows one; empty: there is one only.
+    #[serde(default)]
+    pub servers: Vec<ListedServerStatus>,
     /// The cluster whose time it has, in hexadecimal; zeros: none.
     pub cluster: String,
     /// The time from one round to the next; `None`: not registered.

@@ -152,13 +152,11 @@ const sentence = (line) => (line ? line[0].toUpperCase() + line.slice(1) + "." :
 function showTiles(node) {
   const tiles = [];
   if (node.role === "server") {
-    const round = node.last_round || {};
-    const lost = state.overview.members.filter((member) => member.presence === "lost").length;
-    tiles.push(["Any two covered clocks differ by at most", span(round.largest_bound_ns), `guaranteed as the round ended; ${round.covered ?? "–"} covered, ${round.not_covered ?? "–"} not`]);
-    tiles.push(["Agreeing clocks are within", span(round.spread_ns), `${words(round.outcome)}`]);
-    tiles.push(["Members", `${round.members ?? "–"}`, `${round.heard ?? "–"} heard, ${round.agreeing ?? "–"} agree${lost ? `, ${lost} lost` : ""}`]);
-    tiles.push(["Round", `${round.round ?? "–"}`, `${span(round.ago_ns)} ago, one each ${span(node.interval_ns)}`]);
-    if (node.undecided) tiles.push(["No cluster time", words(node.undecided), "meantime status says what to do"]);
+    const standby = node.replica && node.replica.role === "standby";
+    if (node.replica) tiles.push(...replicaTiles(node.replica));
+    // What a standby server's own rounds find is no vote.
+    if (!standby) tiles.push(...roundTiles(node));
+    if (node.undecided && !standby) tiles.push(["No cluster time", words(node.undecided), "meantime status says what to do"]);
     tiles.push(["The server's own clock", span(node.own_bound_ns), node.excluded ? `left out: ${words(node.excluded)}` : `off at most; ${words(node.state)}`]);
     if (node.upstream) tiles.push(["Follows the server above", words(node.upstream.state), node.upstream.upstream_fault ? `refused: ${words(node.upstream.upstream_fault)}` : node.upstream.registered ? `${node.upstream.server}, level ${node.upstream.server_level ?? "–"}` : "not registered there"]);
     tiles.push(["Rate over the server's oscillator", `${ppm(node.frequency_ppb)} ppm`, `timestamps: ${words(node.timestamps)}`]);
@@ -166,6 +164,11 @@ function showTiles(node) {
     tiles.push(["Off at most", span(node.bound_ns), "guaranteed"]);
     tiles.push(["Estimated error", span(node.error_ns), "one standard deviation"]);
     tiles.push(["State", words(node.state), node.holdover ? words(node.holdover) : `server ${node.server || "not found"}`]);
+    if (node.servers.length) {
+      const followed = node.servers.find((server) => server.followed);
+      const heard = node.servers.filter((server) => server.role).length;
+      tiles.push(["Follows", followed ? `server ${followed.rank}` : "none", `${followed ? `${followed.name || followed.address}, term ${followed.term ?? "–"}; ` : ""}${heard} of ${node.servers.length} servers heard`]);
+    }
     tiles.push(["Rate over the oscillator", `${ppm(node.frequency_ppb)} ppm`, `timestamps: ${words(node.timestamps)}`]);
   }
   $("tiles").replaceChildren(...tiles.map(([name, value, note]) => {
@@ -175,6 +178,39 @@ function showTiles(node) {
     tile.append(element("dt", name), figure);
     return tile;
   }));
+}
+
+function roundTiles(node) {
+  const round = node.last_round || {};
+  const lost = state.overview.members.filter((member) => member.presence === "lost").length;
+  return [
+    ["Any two covered clocks differ by at most", span(round.largest_bound_ns), `guaranteed as the round ended; ${round.covered ?? "–"} covered, ${round.not_covered ?? "–"} not`],
+    ["Agreeing clocks are within", span(round.spread_ns), `${words(round.outcome)}`],
+    ["Members", `${round.members ?? "–"}`, `${round.heard ?? "–"} heard, ${round.agreeing ?? "–"} agree${lost ? `, ${lost} lost` : ""}`],
+    ["Round", `${round.round ?? "–"}`, `${span(round.ago_ns)} ago, one each ${span(node.interval_ns)}`],
+  ];
+}
+
+function replicaTiles(replica) {
+  const count = (of) => replica.others.filter(of).length;
+  const silent = count((server) => !server.role);
+  const distrusted = count((server) => server.distrusted);
+  const servers = `${silent ? `; ${silent} servers silent` : ""}${distrusted ? `; ${distrusted} servers distrusted` : ""}`;
+  return [
+    [`Server ${replica.rank} of ${replica.servers}`, words(replica.role), standing(replica)],
+    ["Members that it hears", `${replica.members}`, `of ${Math.max(replica.members, replica.known_members)} known${servers}`],
+  ];
+}
+
+// What a server of several does in which term.
+function standing(replica) {
+  const term = `term ${replica.term}`;
+  if (replica.role === "active") return `${term}; ${replica.standbys} standby servers`;
+  if (replica.term_of === replica.rank) return `was active last itself, ${term}, and follows none`;
+  const other = replica.others.find((server) => server.rank === replica.term_of);
+  if (!other) return "has heard no active server yet";
+  const does = { served: "follows", lost: "has lost", distrusted: "distrusts" }[replica.service] || words(replica.service);
+  return `${does} server ${other.rank} (${other.name || other.address}), ${term}`;
 }
 
 let legendOf = "";
@@ -211,6 +247,8 @@ const GOOD = new Set(["synchronized", "present", "in"]);
 function showTable() {
   const { node, members_total } = state.overview;
   const rows = members();
+  // Of a standby server's clients the active server's vote judges.
+  const judges = !node || !node.replica || node.replica.role === "active";
   $("members").replaceChildren(...rows.map((member) => {
     const row = element("tr");
     row.dataset.presence = member.presence;
@@ -229,9 +267,9 @@ function showTable() {
       ? [span(last.added_ns === undefined ? null : -last.added_ns, true), span(own.bound_ns), span(last.delay_ns), ppm(own.frequency_ppb)]
       : gone ? ["–", "–", "–", "–"]
       : [span(member.offset_ns, true), span(member.bound_ns), span(member.delay_ns), ppm(member.frequency_ppb)];
-    const uncovered = !gone && !own && member.coverage !== "covered";
+    const uncovered = judges && !gone && !own && member.coverage !== "covered";
     const standingInVote = member.vote === "out" ? `out: ${words(member.excluded)}` : words(member.vote);
-    const vote = gone || own ? "–" : uncovered && member.vote !== "out" ? `${standingInVote}; not covered: ${words(member.coverage)}` : standingInVote;
+    const vote = gone || own || !judges ? "–" : uncovered && member.vote !== "out" ? `${standingInVote}; not covered: ${words(member.coverage)}` : standingInVote;
     const heard = (member.heard_rounds || "").slice(8 - Math.min(member.rounds ?? 0, 8));
     const rounds = element("td", gone ? "" : heard.replaceAll("1", "●").replaceAll("0", "○"), "rounds");
     rounds.setAttribute("aria-label", own ? "" : `heard in ${member.heard ?? 0} of ${member.rounds ?? 0} rounds`);

@@ -5,7 +5,9 @@ use crate::report::ClockSnapshot;
 use meantime_core::time::{Correction, Now, Offset};
 use meantime_core::view::{MemberView, MemberVote};
 use meantime_core::wire::Verdict;
-use meantime_core::{Client, ClientEvent, Node, Relay, RelayEvent, Server, ServerEvent};
+use meantime_core::{
+    Client, ClientEvent, Node, Relay, RelayEvent, Replica, ReplicaEvent, Server, ServerEvent,
+};
 
 /// A node that writes a record.
 pub trait Recorded: Node {
@@ -104,6 +106,16 @@ impl Recorded for Relay {
     /// time that it follows.
     fn record(&self, now: Now, at: &ClockSnapshot, event: &RelayEvent, rows: &mut Vec<Row>) {
         if let RelayEvent::Server(event) = event {
+            self.server().record(now, at, event, rows);
+        }
+    }
+}
+
+impl Recorded for Replica {
+    /// The rows of its server, at the end of a round, too. While it stands by, those of its clients are
+    /// sparse: it measures each of them in some rounds only.
+    fn record(&self, now: Now, at: &ClockSnapshot, event: &ReplicaEvent, rows: &mut Vec<Row>) {
+        if let ReplicaEvent::Server(event) = event {
             self.server().record(now, at, event, rows);
         }
     }

@@ -129,7 +129,11 @@ impl LoadGenerator {
         let nonce = self.rng.next_u64().max(1);
         let light = &mut self.clients[client];
         (light.nonce, light.sent) = (nonce, now);
-        self.send(client, 0, Body::Heartbeat(Heartbeat { nonce, name: self.vouched_name(client) }));
+        self.send(
+            client,
+            0,
+            Body::Heartbeat(Heartbeat { nonce, name: self.vouched_name(client), ..Heartbeat::default() }),
+        );
         nonce
     }
 

@@ -41,7 +41,7 @@ impl Bench {
         let mut control = ControlSocket::bind(&path).expect("a socket");
         let poll = Poll::new().expect("a poll");
         control.register(poll.registry()).expect("a registered socket");
-        Bench { control, poll, path, handler: RequestHandler::default(), talks: 0 }
+        Bench { control, poll, path, handler: RequestHandler::new(None), talks: 0 }
     }
 
     /// Says all that, in one or two pieces, and reads what is answered.

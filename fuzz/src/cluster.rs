@@ -11,6 +11,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use meantime_core::event::Adjustment;
+use meantime_core::roles::rank::Rank;
 use meantime_core::server::Target;
 use meantime_core::time::{Now, Span};
 use meantime_core::wire::{
@@ -193,7 +194,11 @@ impl Cluster {
             None => self.stubs[who - 1].set_key(stub_key(self.settings, who - 1, stage)),
             Some(_) => self.input(who, MANY, |node, now| match node {
                 AnyNode::Server(server) => server.set_keys(ring(ids, master)),
-                AnyNode::Client(client) => client.set_keys(now, ring(ids, own_key)),
+                AnyNode::Client(client) => client.set_keys(now, vec![ring(ids, own_key)]),
+                AnyNode::Replica(replica) => {
+                    replica.server_mut().set_keys(ring(ids, master));
+                    replica.client_mut().set_keys(now, vec![ring(ids, own_key)]);
+                }
             }),
         }
     }
@@ -347,7 +352,7 @@ impl Cluster {
         let now = self.moment(who);
         let Some(process) = self.process(who) else { return };
         let sent = testkit::drain(&mut process.role, now);
-        let wants_address = process.role.poll_action() == Some(Action::Resolve);
+        let wants_address = process.role.poll_action() == Some(Action::Resolve(Rank::FIRST));
         assert!(sent.len() <= most, "{} datagrams at once", sent.len());
         for transmit in sent {
             let message = Message::decode(&transmit.datagram).expect("what a node sends can be read");
@@ -359,7 +364,7 @@ impl Cluster {
             }
         }
         if wants_address {
-            self.input(who, MANY, |node, now| node.handle_resolved(now, Some(address(0))));
+            self.input(who, MANY, |node, now| node.handle_resolved(now, Rank::FIRST, Some(address(0))));
         }
     }
 
@@ -434,7 +439,7 @@ impl Process {
             })),
             _ => NodeConfig::Client(ClientConfig {
                 name: Name::new(UNDER_TEST),
-                keys: if has_keys(settings) { ring(RINGS[0], own_key) } else { Keyring::default() },
+                keys: if has_keys(settings) { vec![ring(RINGS[0], own_key)] } else { Vec::new() },
                 asymmetry: Span::from_micros(i64::from(settings & 4)),
                 panic: (settings & 8 != 0).then_some(Span::from_secs(1_000)),
                 ..ClientConfig::default()

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Shows a cluster on this machine: one server and some clients whose clocks are seconds apart and drift.
 #
-#   scripts/demo.sh [CLIENTS] [--seconds N] [--watch]
+#   scripts/demo.sh [CLIENTS] [--seconds N] [--servers 2] [--watch]
 #
+# With --servers 2 there are two servers. The active one is killed in the middle, while the lines run, and the
+# other one takes over.
 # With --watch it shows the cluster live (`meantime watch` at its server) until you quit that, instead of what
 # the nodes print. Draws at the end what the server has recorded, in target/demo.svg. Exits 0 only if the
 # clocks really agreed within a millisecond: measured here, from pairs of readings (the host's oscillator, the
@@ -14,27 +16,33 @@ cd "$(dirname "$0")/.."
 clients=3
 seconds=
 watch=
+servers=1
 limit_ns=1000000
 points=10 # how many moments of the last second or so are compared
 
 usage() {
-    echo "usage: scripts/demo.sh [CLIENTS] [--seconds N] [--watch]   (1 to 50 clients, 5 to 3600 seconds)" >&2
+    echo "usage: scripts/demo.sh [CLIENTS] [--seconds N] [--servers 2] [--watch]" >&2
+    echo "       1 to 50 clients, 5 to 3600 seconds (with two servers at least 40)" >&2
     exit 2
 }
 
 while (($#)); do
     case $1 in
         --seconds) seconds=${2:-}; shift 2 || usage ;;
+        --servers) servers=${2:-}; shift 2 || usage ;;
         --watch) watch=yes; shift ;;
         [0-9]*) clients=$1; shift ;;
         *) usage ;;
     esac
 done
 # With --watch the user decides how long; the clocks still need some rounds to agree.
+[[ $servers == 1 || $servers == 2 ]] || usage
+((servers == 1)) || : "${seconds:=60}"
 : "${seconds:=${watch:+10}}" "${seconds:=25}"
 [[ $clients =~ ^[0-9]{1,2}$ && $seconds =~ ^[0-9]{1,4}$ ]] || usage
 ((clients = 10#$clients, seconds = 10#$seconds, 1)) || usage
 ((clients >= 1 && clients <= 50 && seconds >= 5 && seconds <= 3600)) || usage
+((servers == 1 || seconds >= 40)) || usage
 
 if [[ -n $watch && ! ( -t 0 && -t 1 ) ]]; then
     echo "demo: --watch needs a terminal" >&2
@@ -108,11 +116,11 @@ all_alive() {
     done
 }
 
-# The address that the server printed.
+# The address that a server printed.
 server_address() {
     local tries address
     for ((tries = 0; tries < 100; tries++)); do
-        address=$(awk '/^Clock server started on /{print $NF; exit}' "$dir/server.out")
+        address=$(awk '/^Clock server started on /{print $NF; exit}' "$dir/$1.out")
         [[ -n $address ]] && break
         all_alive
         sleep 0.1
@@ -197,9 +205,42 @@ if [[ -z $bin ]]; then
 fi
 [[ -x $bin ]] || fail "$bin is not a program"
 
-start server -3.0s 21ppm server --listen 127.0.0.1:0 --interval 2s --record "$dir/record.csv" \
-    --control "$dir/server.sock"
-address=$(server_address)
+# Two ports that no socket on this machine has.
+free_ports() {
+    local port used
+    used=$(awk 'NR > 1 { sub(/.*:/, "", $2); print $2 }' /proc/net/udp /proc/net/udp6 2>/dev/null || true)
+    for ((port = 20000 + $$ % 10000; ; port += 2)); do
+        if ! grep -qi "^$(printf '%04x' "$port")$\|^$(printf '%04x' $((port + 1)))$" <<<"$used"; then
+            echo "$port $((port + 1))"
+            return
+        fi
+    done
+}
+
+# Ends the active server at once, as a power failure would. Its clock is not compared any more.
+kill_active() {
+    echo "--- server-1, the active server, is killed (kill -9) ---"
+    kill -KILL "${pids[0]}"
+    wait "${pids[0]}" 2>/dev/null || true
+    pids=("${pids[@]:1}") names=("${names[@]:1}") offsets=("${offsets[@]:1}") drifts=("${drifts[@]:1}")
+}
+
+shown=server
+if ((servers == 1)); then
+    start server -3.0s 21ppm server --listen 127.0.0.1:0 --interval 2s --record "$dir/record.csv" \
+        --control "$dir/server.sock"
+    address=$(server_address server)
+else
+    read -r one other < <(free_ports)
+    address=127.0.0.1:$one,127.0.0.1:$other shown=server-2
+    for ((n = 1; n <= 2; n++)); do
+        port=$one offset=-3.0s drift=21ppm
+        if ((n == 2)); then port=$other offset=4.2s drift=-33ppm; fi
+        start "server-$n" "$offset" "$drift" server --servers "$address" --rank "$n" \
+            --listen "127.0.0.1:$port" --interval 2s --record "$dir/record-$n.csv" --control "$dir/server-$n.sock"
+        server_address "server-$n" >"$dir/address"
+    done
+fi
 for ((n = 1; n <= clients; n++)); do
     tenths=$((n * 37 % 89 + 11)) drift=$((n * 29 % 79 + 11))
     sign=''
@@ -209,13 +250,18 @@ done
 
 SECONDS=0
 if [[ -n $watch ]]; then
-    "$bin" watch --control "$dir/server.sock" || fail "the live view has failed"
+    "$bin" watch --control "$dir/$shown.sock" || fail "the live view has failed"
     all_alive
     ((SECONDS >= seconds)) || echo "Letting the clocks run for $((seconds - SECONDS)) more seconds ..."
 fi
+killed=
 while ((SECONDS < seconds)); do
     sleep 0.5
     all_alive
+    if ((servers == 2 && 2 * SECONDS >= seconds)) && [[ -z $killed ]]; then
+        kill_active
+        killed=yes
+    fi
 done
 
 mapfile -t moments < <(common_moments)
@@ -231,9 +277,12 @@ for ((n = 0; n < ${#names[@]}; n++)); do
 done
 ((worst <= limit_ns)) || fail "the clocks do not agree within a millisecond"
 echo "All $((clients + 1)) clocks agree within a millisecond."
+((servers == 1)) || echo "server-2 has taken over."
 echo "They are on one machine, so they share one vote; clocks on machines of their own have one each."
 
 picture=${CARGO_TARGET_DIR:-target}/demo.svg
 mkdir -p "${picture%/*}"
-"$bin" plot "$dir/record.csv" --output "$picture" || fail "the record cannot be drawn"
+record=$dir/record.csv
+((servers == 1)) || record=$dir/record-2.csv
+"$bin" plot "$record" --output "$picture" || fail "the record cannot be drawn"
 echo "What the server has recorded is drawn in $picture"

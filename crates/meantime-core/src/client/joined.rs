@@ -8,6 +8,7 @@ use super::liveness::Liveness;
 use super::opinion::Opinion;
 use super::outbox::{Outbox, PendingReport, QueuedDatagram};
 use super::published_clock::ToldTime;
+use super::rate_follower::MAX_SEQUENCE_AHEAD;
 use super::replay_window::ReplayWindow;
 use super::report_history::MeasuredBurst;
 use super::reporter::Reporter;
@@ -23,7 +24,6 @@ use crate::time::{Correction, Frequency, Monotonic, Now, Raw, Span};
 use crate::wire::{
     Body, ClientState, ClusterId, CorrectionMessage, Header, Heartbeat, HeartbeatAck, KeyId, Label, Leave,
     LeaveReason, Message, Name, Probe, RejectReason, RelayedTime, Report, RoleMessage, SessionId, Welcome,
-    is_newer,
 };
 use crate::{ClientConfig, ClientEvent, Fate, StampId};
 
@@ -247,6 +247,12 @@ impl Joined {
         self.stated.map(|(at, stated, _)| (at, stated))
     }
 
+    /// A statement of the server is forgotten after so long: 1.7 intervals. After 1.2 the client asks for
+    /// another, several times.
+    pub(super) fn statement_lifetime(&self) -> Span {
+        self.interval.times(17).over(10)
+    }
+
     /// That is not known to hold any more, and neither is the server's opinion.
     pub(super) fn forget_statement(&mut self) {
         (self.stated, self.opinion) = (None, None);
@@ -446,7 +452,7 @@ impl Joined {
     /// The newest rate command: a clock that follows this server later counts changes from it.
     fn note_rate(&mut self, header: &Header, rate: Frequency) {
         let SessionTerms { header: newest, welcome } = &mut self.terms;
-        if is_newer(header.sequence, newest.sequence) {
+        if is_next(header.sequence, newest.sequence) {
             (newest.sequence, newest.flags, welcome.rate) = (header.sequence, header.flags, rate);
         }
     }
@@ -461,7 +467,10 @@ impl Joined {
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) -> Fate {
-        if self.stated.is_some_and(|(_, _, sequence)| !is_newer(header.sequence, sequence)) {
+        // A false number, which nothing protects without keys, is not to count for longer than a statement.
+        let lifetime = self.statement_lifetime();
+        let is_late = |(at, _, sequence)| now.mono - at <= lifetime && !is_next(header.sequence, sequence);
+        if self.stated.is_some_and(is_late) {
             return Fate::Superseded;
         }
         self.liveness.note_stated(now.mono);
@@ -733,6 +742,11 @@ impl Joined {
         let update = BoundUpdate { continuity, learning, steering, told, cluster, oldest_reading };
         clock.prove(now, update, self.reporter.proving(burst), outbox);
     }
+}
+
+/// Whether the number of a datagram is that of a later one of the session, and not by absurdly many.
+fn is_next(number: u32, than: u32) -> bool {
+    (1..MAX_SEQUENCE_AHEAD).contains(&number.wrapping_sub(than))
 }
 
 /// For so many intervals a time that contradicts what the clock has proved is not followed: standby servers

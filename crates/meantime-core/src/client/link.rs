@@ -105,10 +105,9 @@ impl Link {
         self.joined().and_then(Joined::stated)
     }
 
-    /// A statement of the server is forgotten after so long: 1.7 intervals. After 1.2 the client asks for
-    /// another, several times.
+    /// A statement of the server is forgotten after so long; zero: there is no session.
     pub(super) fn statement_lifetime(&self) -> Span {
-        self.joined().map_or(Span::ZERO, |joined| joined.interval().times(17).over(10))
+        self.joined().map_or(Span::ZERO, Joined::statement_lifetime)
     }
 
     /// What the last exchanges with the server show of the cluster's time.

@@ -53,4 +53,4 @@ const MAX_CHANGE_AT_ONCE: f64 = 2e-6;
 /// … and in each second by at most this: twice what servers do.
 const MAX_CHANGE_PER_SECOND: f64 = 200e-9;
 /// More datagrams than a session can lose.
-const MAX_SEQUENCE_AHEAD: u32 = 1 << 16;
+pub(super) const MAX_SEQUENCE_AHEAD: u32 = 1 << 16;

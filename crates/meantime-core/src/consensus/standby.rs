@@ -56,7 +56,7 @@ impl Timekeeper {
             growth: Frequency::ZERO,
             acceleration: Frequency::ZERO,
             error: Span::ZERO,
-            frequency_error: self.frequency_error(raw).unwrap_or_default(),
+            frequency_error: CARRIED_ERROR,
             residue: self.timescale.residue_at(raw),
             manual_adjustment: self.manual_adjustment,
         })
@@ -82,3 +82,7 @@ impl Timekeeper {
 /// So many rounds pass before the rate moves: members have followed by then, and report their frequencies
 /// against this server's rate command.
 const REST_ROUNDS: i64 = 24;
+/// How well the frequency is known that the clock goes on with when it follows another server. That one has
+/// the rate of this one, or of this one's members, to far better; in a part of a network that was cut off,
+/// the rate may have changed by some ppm in an hour.
+const CARRIED_ERROR: Frequency = Frequency::from_ppm(1.0);

@@ -180,9 +180,8 @@ impl MemberClock {
             None => self.bound.forget(),
         }
         self.bound.learn(time.frequency_error);
-        let error = time.frequency_error.ratio().max(CARRIED_FREQUENCY_ERROR.ratio());
-        let error = Frequency::from_ratio(error);
-        self.discipline = ClientDiscipline::with_clock(raw, (phase, SUCCESSOR_ERROR), (frequency, error));
+        self.discipline =
+            ClientDiscipline::with_clock(raw, (phase, SUCCESSOR_ERROR), (frequency, time.frequency_error));
         self.refused = None;
     }
 
@@ -495,7 +494,5 @@ impl MemberClock {
 pub(super) const UNKNOWN_FREQUENCY: Frequency = Frequency::from_ppm(500.0);
 /// How far the time of a server that takes over may be from the one before, one standard deviation.
 const SUCCESSOR_ERROR: Span = Span::from_micros(20);
-/// A server knows the rate that its members will follow no better than this, one standard deviation.
-const CARRIED_FREQUENCY_ERROR: Frequency = Frequency::from_ppm(0.05);
 /// Refusals for the same reason are reported once in this time.
 const REFUSAL_REPORT_INTERVAL: Span = Span::from_secs(60);

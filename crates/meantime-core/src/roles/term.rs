@@ -8,9 +8,10 @@
 //! takeovers. An honest server raises the counter by one, and at most once a turn. So a term is plausible if
 //! its counter is at most [`MAX_LEAP`] above a counter that is known to be right. That is the node's own, or
 //! the median of all that are named, whichever is higher: the median, of an even number the lower one, is not
-//! above what an honest node has named as long as at least half of the nodes that name a term are honest. A
-//! node that has just begun, or was away for long, has only the median. With two servers it follows the lower
-//! one; if it hears a single server, it has to believe that one.
+//! above what an honest node has named as long as at least half of the nodes that name a term are honest. The
+//! node's own term counts among them, so that a single other node leads it no farther than that. A node that
+//! has just begun has only what others name: with two servers it follows the lower one; if it hears a single
+//! server, it has to believe that one.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -87,7 +88,9 @@ impl NamedTerms {
 
     /// The highest counter that a node which knows the term `known` takes from others.
     pub fn ceiling(&self, known: Term) -> u64 {
-        known.counter().max(self.median_counter()).saturating_add(MAX_LEAP)
+        let mut named = self.clone();
+        named.note(known, Weight::ONE);
+        known.counter().max(named.median_counter()).saturating_add(MAX_LEAP)
     }
 
     /// The highest plausible term, `known` among them.
@@ -98,8 +101,8 @@ impl NamedTerms {
     }
 
     /// The counter that at least half of the nodes do not exceed, the lowest such; zero if none is named.
-    fn median_counter(&self) -> u64 {
-        let mut named = self.0.clone();
+    fn median_counter(mut self) -> u64 {
+        let named = &mut self.0;
         named.sort_unstable();
         let total: Weight = named.iter().map(|(_, weight)| *weight).sum();
         let mut below = Weight::ZERO;
@@ -173,6 +176,15 @@ mod tests {
         named.note(term(MAX_LEAP * 9, 1), Weight::votes(2));
         named.note(term(MAX_LEAP * 10 + 1, 2), Weight::votes(1));
         assert_eq!(named.highest(term(1, 0)), term(MAX_LEAP * 9, 1));
+    }
+
+    #[test]
+    fn a_node_with_a_term_does_not_believe_a_single_other_one_that_is_far_ahead() {
+        let mut named = NamedTerms::default();
+        named.note(term(MAX_COUNTER, 1), Weight::ONE);
+        assert_eq!(named.highest(term(4, 0)), term(4, 0));
+        named.note(term(MAX_COUNTER - 1, 2), Weight::ONE);
+        assert_eq!(named.highest(term(4, 0)), term(MAX_COUNTER, 1), "two of three nodes name it");
     }
 
     proptest! {

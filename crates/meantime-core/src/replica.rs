@@ -53,7 +53,7 @@ pub struct Replica {
     took_over: Option<(Monotonic, Option<Span>)>,
     members: KnownMembers,
     /// What the operator of the active server has decided about clients: it holds when this one takes over.
-    inherited: Option<Vec<DecidedClients>>,
+    inherited: Option<(Rank, Vec<DecidedClients>)>,
     events: VecDeque<ReplicaEvent>,
 }
 
@@ -196,7 +196,8 @@ impl Replica {
     /// are new.
     fn after_client(&mut self, now: Now) {
         self.pass_time_on(now);
-        self.inherited = self.pair.client.take_decisions().or(self.inherited.take());
+        let decisions = self.role.term().rank().zip(self.pair.client.take_decisions());
+        self.inherited = decisions.or(self.inherited.take());
         let heard = self.pair.client.heard(now);
         if !heard.says_the_same_as(&self.heard) {
             let clients = self.pair.server.census(now);
@@ -243,15 +244,15 @@ impl Replica {
         heard: HeardServers,
         decision: fn(&mut ServerRole, &Surroundings<'_>) -> Option<RoleChange>,
     ) {
-        let (was_active, before) = (self.is_active(), self.role.term().rank());
+        let was_active = self.is_active();
         self.carry(now);
         let around = self.surroundings(now, &clients, &heard);
-        let is_trusted = before.is_none_or(|before| !around.distrusted.contains(before));
+        // A server that lies about the time may also ban everyone.
+        self.inherited = self.inherited.take().filter(|(of, _)| !around.distrusted.contains(*of));
         let change = decision(&mut self.role, &around);
         if !was_active && self.is_active() {
-            // A server that lies about the time may also ban everyone.
-            let inherited = self.inherited.take().filter(|_| is_trusted);
-            self.pair.server.adopt_decisions(now, inherited.as_deref());
+            let inherited = self.inherited.take();
+            self.pair.server.adopt_decisions(now, inherited.as_ref().map(|(_, list)| &list[..]));
         }
         if let Some(change) = change {
             self.change_role(now, was_active);
@@ -297,9 +298,11 @@ impl Replica {
         let lifetime = self.pair.server.interval().times(TAKEN_OVER_FOR);
         self.took_over = self.took_over.filter(|(at, _)| now.mono - *at < lifetime && self.is_active());
         let bound = match (self.is_active(), self.took_over) {
+            (true, _) if !self.pair.server.has_time() => None,
             (true, Some((_, bound))) => bound,
             (true, None) => Some(Span::ZERO),
-            (false, _) => self.pair.server.bound(now),
+            // Until it has followed the active server, its time is that of an earlier term.
+            (false, _) => self.pair.server.bound(now).filter(|_| self.pair.client.is_confirmed()),
         };
         let message = RoleMessage {
             rank: self.place.rank,

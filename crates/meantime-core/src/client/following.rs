@@ -198,7 +198,7 @@ impl Following {
         if self.followed == rank {
             let same = links.iter_mut().find(|link| Some(link.rank()) == rank);
             if let Some(link) = same.filter(|_| before != self.term()) {
-                link.follow_term(now, before, shared);
+                link.follow_term();
             }
             return;
         }

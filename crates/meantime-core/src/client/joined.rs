@@ -201,18 +201,18 @@ impl Joined {
         self.server_time.note_adjustment(now.raw, header, clock);
     }
 
-    /// The server that is followed has another term, and the clock has followed that of the term `before`
-    /// until now. If it was a standby server in between, its time is no continuation of its own.
-    pub(super) fn follow_term(
-        &mut self,
-        now: Now,
-        before: Term,
-        clock: &mut MemberClock,
-        outbox: &mut Outbox,
-    ) {
-        if self.following.stood_down {
-            self.begin_following(now, before, clock, outbox);
+    /// The server that is followed has another term. If it was a standby server in between, its time is no
+    /// continuation of its own.
+    pub(super) fn follow_term(&mut self) {
+        if core::mem::take(&mut self.following.stood_down) {
+            // What it is doubted by stays: it may state to have stepped down only to be believed anew.
+            self.proved = false;
         }
+    }
+
+    /// Whether the clock has followed a correction since it follows this server.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.following.confirmed
     }
 
     /// Whether the clock follows the server, and since when.
@@ -474,12 +474,15 @@ impl Joined {
             return Fate::Superseded;
         }
         self.liveness.note_stated(now.mono);
+        let (rank, before) = (role.rank, self.stated.map(|(_, stated, _)| stated.statement.term));
         self.stated = Some((now.mono, role, header.sequence));
         let ServerStatement { role, term, service, .. } = role.statement;
         self.following.stood_down |= role == Role::Standby;
-        if role == Role::Standby && service == Service::Served {
+        if role == Role::Standby && service == Service::Served && term.rank() != Some(rank) {
             self.stood_by = term;
         }
+        // The time that it held before is that of another term.
+        self.opinion = self.opinion.filter(|_| before == Some(term));
         let is_relay = self.terms.welcome.relay;
         let follows = self.following.is_on() && clock.follows_cluster(self.server_time.cluster());
         let line = self.line(now.raw, clock).filter(|_| role == Role::Active && follows && !is_relay);

@@ -127,10 +127,10 @@ impl Link {
         }
     }
 
-    /// The server that is followed has another term, and the clock has followed that of `before` until now.
-    pub(super) fn follow_term(&mut self, now: Now, before: Term, shared: &mut Shared) {
+    /// The server that is followed has another term.
+    pub(super) fn follow_term(&mut self) {
         if let Membership::Joined(joined) = &mut self.membership {
-            joined.follow_term(now, before, &mut shared.clock, &mut self.outbox);
+            joined.follow_term();
         }
     }
 

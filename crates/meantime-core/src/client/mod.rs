@@ -208,6 +208,11 @@ impl Client {
         self.shared.decisions.take()
     }
 
+    /// Whether its clock has followed a correction of the server that it follows.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.joined().is_some_and(Joined::is_confirmed)
+    }
+
     /// The addresses of the servers of the list but the client's own, as far as they are known.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.links.iter().filter_map(Link::server).collect()

@@ -168,9 +168,10 @@ impl ServerRole {
     /// for turns.
     pub fn handle_handover(&mut self, around: &Surroundings<'_>) -> Option<RoleChange> {
         if self.role == Role::Active {
+            let successor = self.successor?;
             let ceiling = self.census(around).named_terms().ceiling(self.term());
             let is_next = |claimed: &Term| *claimed > self.term() && claimed.counter() <= ceiling;
-            let claimed = around.servers.claim_of(self.successor?).filter(is_next)?;
+            let claimed = around.servers.claim_of(successor).filter(is_next)?;
             return Some(self.become_standby(claimed, RoleChange::Yielded(claimed)));
         }
         if self.is_named_successor(around) {

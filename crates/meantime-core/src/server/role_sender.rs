@@ -26,8 +26,10 @@ impl RoleSender {
         let again_at = self.begun.map(|begun| begun + context.config.interval.over(CHANGES));
         match again_at.filter(|at| self.next.is_some() || now.mono < *at) {
             Some(at) => {
-                self.again = true;
-                context.timers.set(at.max(now.mono), Timer::StateRole);
+                // One that is being told to all continues by a timer of its own.
+                if !core::mem::replace(&mut self.again, true) && self.next.is_none() {
+                    context.timers.set(at, Timer::StateRole);
+                }
             }
             None => {
                 (self.next, self.begun, self.again) = (Some(0), Some(now.mono), false);
@@ -36,16 +38,22 @@ impl RoleSender {
         }
     }
 
+    /// All have been told; if the role has changed meanwhile, they are told again.
+    fn tell_again(&mut self, context: &mut Context, now: Now) {
+        if core::mem::take(&mut self.again) {
+            self.begin(context, now);
+        }
+    }
+
     /// Tells the next members, up to [`pace::CORRECTIONS_PER_STEP`].
     pub(super) fn send_next(&mut self, context: &mut Context, now: Now) {
         let Some(mut next) = self.next.take() else {
-            if core::mem::take(&mut self.again) {
-                self.begin(context, now);
-            }
-            return;
+            return self.tell_again(context, now);
         };
         for _ in 0..pace::CORRECTIONS_PER_STEP {
-            let Some(slot) = context.members.step(&mut next) else { return };
+            let Some(slot) = context.members.step(&mut next) else {
+                return self.tell_again(context, now);
+            };
             context.state_role(slot);
         }
         context.timers.set(now.mono + pace::STEP_PAUSE, Timer::StateRole);

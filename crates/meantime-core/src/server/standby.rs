@@ -12,7 +12,7 @@ use crate::consensus::Weight;
 use crate::relayed_time::ExternalTime;
 use crate::roles::census::Census;
 use crate::time::{Now, Span, Timestamp};
-use crate::wire::RoleMessage;
+use crate::wire::{ClusterId, RoleMessage};
 
 impl Server {
     /// States this from now on, as one of several servers. If it says something new of its role, all members
@@ -48,6 +48,11 @@ impl Server {
     /// or has no time.
     pub(crate) fn carried_time(&self, now: Now) -> Option<ExternalTime> {
         self.context.timekeeper.carried(now.raw)
+    }
+
+    /// Whether its clock carries the cluster's time.
+    pub(crate) fn has_time(&self) -> bool {
+        self.context.timekeeper.cluster() != ClusterId(0) && !self.has_lost_time()
     }
 
     /// Whether it has had the cluster's time, and has to learn it from its members again.

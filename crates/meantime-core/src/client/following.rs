@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::ClientEvent;
 use crate::roles::allegiance::Allegiance;
 use crate::roles::heard_servers::HeardServers;
-use crate::roles::rank::{Rank, ServerSet};
+use crate::roles::rank::{MAX_SERVERS, Rank, ServerSet};
 use crate::roles::term::Term;
 use crate::time::{Monotonic, Now, Raw, Span};
 use crate::view::ListedServerView;
@@ -26,8 +26,10 @@ use crate::wire::RoleMessage;
 pub(super) struct Following {
     chooser: Chooser,
     followed: Option<Rank>,
-    /// The servers that two others contradict.
+    /// The servers that two others contradict, or did lately.
     distrusted: ServerSet,
+    /// When two others have contradicted each server last, by its rank.
+    contradicted: [Option<Monotonic>; MAX_SERVERS as usize],
     /// The servers that state another place or another length of the list, which is reported once.
     misplaced: ServerSet,
     /// When the servers' statements were looked at last.
@@ -63,6 +65,7 @@ impl Following {
             chooser,
             followed: None,
             distrusted: ServerSet::EMPTY,
+            contradicted: [None; MAX_SERVERS as usize],
             misplaced: ServerSet::EMPTY,
             updated: now.mono,
             stated: now.mono,
@@ -253,7 +256,8 @@ impl Following {
                 opinions.extend(own.take().map(|opinion| (rank, opinion)));
             }
         }
-        let distrusted = opinion::distrusted(&opinions, own);
+        let found = opinion::distrusted(&opinions, own);
+        let distrusted = self.note_contradicted(now.mono, found, links);
         let before = core::mem::replace(&mut self.distrusted, distrusted);
         for link in links {
             let (was, is) = (before.contains(link.rank()), distrusted.contains(link.rank()));
@@ -265,6 +269,20 @@ impl Following {
                 false => ClientEvent::Trusts { server, rank },
             });
         }
+    }
+
+    /// Two others contradict these servers now. Returns those that they contradict now or did lately: a server
+    /// that lies could claim another term otherwise, of which there is no opinion yet.
+    fn note_contradicted(&mut self, now: Monotonic, found: ServerSet, links: &[Link]) -> ServerSet {
+        let lasts = interval(links).times(OPINION_ROUNDS);
+        let ranks = (0..MAX_SERVERS).filter_map(Rank::new);
+        let contradicted = ranks.zip(&mut self.contradicted).filter_map(|(rank, last)| {
+            if found.contains(rank) {
+                *last = Some(now);
+            }
+            last.is_some_and(|last| now - last <= lasts).then_some(rank)
+        });
+        contradicted.collect()
     }
 
     /// What this node has proved itself: of a server that is active, or that doubts the one that it follows.

@@ -271,8 +271,8 @@ impl Following {
         }
     }
 
-    /// Two others contradict these servers now. Returns those that they contradict now or did lately: a server
-    /// that lies could claim another term otherwise, of which there is no opinion yet.
+    /// Two others contradict these servers now. Returns those that they contradict now or did lately: a
+    /// server that lies could claim another term otherwise, of which there is no opinion yet.
     fn note_contradicted(&mut self, now: Monotonic, found: ServerSet, links: &[Link]) -> ServerSet {
         let lasts = interval(links).times(OPINION_ROUNDS);
         let ranks = (0..MAX_SERVERS).filter_map(Rank::new);

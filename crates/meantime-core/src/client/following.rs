@@ -176,7 +176,7 @@ impl Following {
             return Vec::new();
         }
         let view = |link: &Link| {
-            let stated = link.stated().filter(|(at, _)| now.mono - *at <= link.statement_lifetime());
+            let stated = link.heard(now.mono);
             ListedServerView {
                 rank: link.rank(),
                 address: link.server(),
@@ -297,9 +297,8 @@ impl Following {
 pub(super) fn heard(now: Monotonic, links: &[Link], servers: u8) -> HeardServers {
     let mut heard = HeardServers::default();
     for link in links {
-        if let Some((at, stated)) = link.stated()
+        if let Some((at, stated)) = link.heard(now)
             && is_in_place(&stated, link.rank(), servers)
-            && now - at <= link.statement_lifetime()
         {
             heard.note(link.rank(), stated.statement, at);
         }
@@ -310,10 +309,8 @@ pub(super) fn heard(now: Monotonic, links: &[Link], servers: u8) -> HeardServers
 /// The servers that are heard and state that they carry the cluster's time.
 pub(super) fn with_time(now: Monotonic, links: &[Link], servers: u8) -> ServerSet {
     let carries = |link: &&Link| {
-        link.stated().is_some_and(|(at, stated)| {
-            let is_heard = now - at <= link.statement_lifetime();
-            is_heard && is_in_place(&stated, link.rank(), servers) && stated.bound.is_some()
-        })
+        link.heard(now)
+            .is_some_and(|(_, stated)| is_in_place(&stated, link.rank(), servers) && stated.bound.is_some())
     };
     links.iter().filter(carries).map(Link::rank).collect()
 }

@@ -81,9 +81,14 @@ impl ServerFollowing {
         ServerFollowing { since: Some(now), ..ServerFollowing::default() }
     }
 
+    /// Whether the clock is to follow the server.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Whether the clock follows the server.
     fn is_on(&self) -> bool {
-        self.since.is_some() && !self.withheld
+        self.is_chosen() && !self.withheld
     }
 }
 
@@ -169,7 +174,7 @@ impl Joined {
             opinion: None,
             doubted: None,
         };
-        if following.since.is_some() {
+        if following.is_chosen() {
             joined.begin_following(now, Term::NONE, clock, outbox);
             joined.following = following;
         }
@@ -301,7 +306,7 @@ impl Joined {
     /// When to call [`handle_timeout`](Joined::handle_timeout) next.
     pub(super) fn poll_timeout(&self, state: ClientState) -> Monotonic {
         let next = self.liveness.silent_at().min(self.liveness.heartbeat_at());
-        let is_followed = self.following.since.is_some() && state == ClientState::Synchronized;
+        let is_followed = self.following.is_chosen() && state == ClientState::Synchronized;
         let holdover = self.liveness.holdover_at().filter(|_| is_followed);
         holdover.map_or(next, |at| at.min(next))
     }
@@ -322,8 +327,7 @@ impl Joined {
         if now.mono >= self.liveness.heartbeat_at() {
             self.send_heartbeat(now, shared, outbox);
         }
-        let is_chosen = self.following.since.is_some();
-        if is_chosen && self.liveness.holdover_at().is_some_and(|at| now.mono >= at) {
+        if self.following.is_chosen() && self.liveness.holdover_at().is_some_and(|at| now.mono >= at) {
             shared.clock.enter_holdover(HoldoverReason::NoCorrections, outbox);
         }
         Ok(())

@@ -29,9 +29,7 @@ pub(super) struct Link {
     rank: Rank,
     server: Option<SocketAddr>,
     membership: Membership,
-    /// Whether the client's clock is to follow this server.
-    followed: bool,
-    /// The same in more words, from the session before.
+    /// Whether the client's clock is to follow this server, as it was known before this session.
     following: ServerFollowing,
     /// Whether two others contradict the server: then the clock does not follow it for the moment.
     distrusted: bool,
@@ -59,7 +57,6 @@ impl Link {
             rank,
             server: None,
             membership: Membership::Registering(registering),
-            followed: false,
             following: ServerFollowing::default(),
             distrusted: false,
             ancestry: Ancestry::default(),
@@ -105,6 +102,11 @@ impl Link {
         self.joined().and_then(Joined::stated)
     }
 
+    /// The same, if it is not forgotten.
+    pub(super) fn heard(&self, now: Monotonic) -> Option<(Monotonic, RoleMessage)> {
+        self.stated().filter(|(at, _)| now - *at <= self.statement_lifetime())
+    }
+
     /// A statement of the server is forgotten after so long; zero: there is no session.
     pub(super) fn statement_lifetime(&self) -> Span {
         self.joined().map_or(Span::ZERO, Joined::statement_lifetime)
@@ -117,7 +119,6 @@ impl Link {
 
     /// The clock follows this server from now on; until now it has followed that of the term `before`.
     pub(super) fn follow(&mut self, now: Now, before: Term, shared: &mut Shared) {
-        self.followed = true;
         if let Membership::Joined(joined) = &mut self.membership {
             joined.begin_following(now, before, &mut shared.clock, &mut self.outbox);
             joined.withhold_following(self.distrusted || !self.ancestry.may_follow());
@@ -137,14 +138,14 @@ impl Link {
     /// Two others contradict the server, or no longer do.
     pub(super) fn set_distrusted(&mut self, distrusted: bool, shared: &mut Shared) {
         self.distrusted = distrusted;
-        if distrusted && self.followed {
+        if distrusted && self.following.is_chosen() {
             shared.clock.enter_holdover(HoldoverReason::ServerDistrusted, &mut self.outbox);
         }
     }
 
     /// The clock follows this server no longer.
     pub(super) fn unfollow(&mut self) {
-        (self.followed, self.following) = (false, ServerFollowing::default());
+        self.following = ServerFollowing::default();
         if let Membership::Joined(joined) = &mut self.membership {
             joined.end_following();
         }
@@ -191,11 +192,11 @@ impl Link {
     /// it.
     fn leave(&mut self, now: Now, end: SessionEnd, heartbeat: Span, shared: &mut Shared) {
         self.following = self.joined().map_or(self.following, Joined::following);
-        if let Some(reason) = end.holdover().filter(|_| self.followed) {
+        if let Some(reason) = end.holdover().filter(|_| self.following.is_chosen()) {
             shared.clock.enter_holdover(reason, &mut self.outbox);
         }
         let Shared { rng, config, .. } = shared;
-        let mut registering = match self.followed {
+        let mut registering = match self.following.is_chosen() {
             true => Registering::again(rng.next_u64(), config.name, heartbeat),
             false => Registering::first(rng.next_u64(), config.name),
         };
@@ -326,7 +327,7 @@ impl Link {
         match joined.handle_message(now, received, message, shared, &mut self.outbox) {
             Ok(fate) => {
                 let patience = joined.interval().times(MAX_REFUSED_ROUNDS);
-                if self.followed {
+                if self.following.is_chosen() {
                     reference.after(message, fate, &mut self.outbox);
                 }
                 let has_recovered = self.ancestry.after(now.mono, message, fate, server, &mut self.outbox);

@@ -267,6 +267,36 @@ impl ControlledNode for Server {
     }
 }
 
+/// The clients and commands of a node that is a server and a client: those of its server.
+macro_rules! commands_of_its_server {
+    () => {
+        fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
+            ControlledNode::clients(self.server(), now, first, max)
+        }
+
+        fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+            self.server_mut().remove(member)
+        }
+
+        fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+            self.server_mut().pin(member)
+        }
+
+        fn ban(&mut self, now: Now, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+            ControlledNode::ban(self.server_mut(), now, member)
+        }
+
+        fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
+            ControlledNode::unban(self.server_mut(), member)
+        }
+
+        fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
+            ControlledNode::set_time(self.server_mut(), now, request)
+        }
+    };
+}
+pub(super) use commands_of_its_server;
+
 /// A relay's commands and clients are those of its server. Its status has that of its client, too.
 impl ControlledNode for Relay {
     const ROLE: Role = Role::Server;
@@ -278,29 +308,7 @@ impl ControlledNode for Relay {
         NodeStatus::Server(Box::new(ServerStatus { upstream, ..status }))
     }
 
-    fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
-        ControlledNode::clients(self.server(), now, first, max)
-    }
-
-    fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        self.server_mut().remove(member)
-    }
-
-    fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        self.server_mut().pin(member)
-    }
-
-    fn ban(&mut self, now: Now, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        ControlledNode::ban(self.server_mut(), now, member)
-    }
-
-    fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        ControlledNode::unban(self.server_mut(), member)
-    }
-
-    fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
-        ControlledNode::set_time(self.server_mut(), now, request)
-    }
+    commands_of_its_server!();
 }
 
 impl ControlledNode for Client {

@@ -3,7 +3,7 @@
 //! Its clients and most commands are those of its server. The clock that it states is the server's while it
 //! is active, and else that of the client by which it follows the active server.
 
-use super::node::{ClientPage, CommandError, ControlledNode, server_status};
+use super::node::{ClientPage, CommandError, ControlledNode, commands_of_its_server, server_status};
 use super::protocol::{
     ClientsChangeResponse, ListedServerStatus, NodeStatus, ReplicaStatus, ScheduledAdjustment, ServerStatus,
     SetTime,
@@ -32,29 +32,7 @@ impl ControlledNode for Replica {
         }))
     }
 
-    fn clients(&self, now: Now, first: usize, max: usize) -> Option<ClientPage> {
-        ControlledNode::clients(self.server(), now, first, max)
-    }
-
-    fn remove(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        self.server_mut().remove(member)
-    }
-
-    fn pin(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        self.server_mut().pin(member)
-    }
-
-    fn ban(&mut self, now: Now, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        ControlledNode::ban(self.server_mut(), now, member)
-    }
-
-    fn unban(&mut self, member: &str) -> Result<ClientsChangeResponse, CommandError> {
-        ControlledNode::unban(self.server_mut(), member)
-    }
-
-    fn set_time(&mut self, now: Now, request: &SetTime) -> Result<ScheduledAdjustment, CommandError> {
-        ControlledNode::set_time(self.server_mut(), now, request)
-    }
+    commands_of_its_server!();
 
     fn resign(&mut self, now: Now, wanted: Option<Rank>) -> Option<Rank> {
         Replica::resign(self, now, wanted)

@@ -77,8 +77,23 @@ tests() {
             awk '{ passed += $1; failed += $2; ignored += $3 } END { print passed + 0, failed + 0, ignored + 0 }'
     )
     results+=("         $passed tests passed, $failed failed, $ignored ignored")
+    # The summary stands at the end of a long output: what has failed, and why, must be found there.
+    while IFS= read -r line; do results+=("         $line"); done < <(((failed)) && failures)
     tests_passed=$((tests_passed + passed)) tests_failed=$((tests_failed + failed))
     return "$code"
+}
+
+# The tests that have failed, by the log: of each a line with its name, where it panicked, and what it said.
+failures() {
+    awk '
+        name != "" { reason[name] = where " " substr($0, 1, 300); name = "" }
+        /^thread .* panicked at / {
+            name = where = $0
+            sub(/^thread ./, "", name); sub(/. .*/, "", name); sub(/.* panicked at /, "", where)
+        }
+        /^test .* \.\.\. FAILED$/ { failed[++count] = $2 }
+        END { for (each = 1; each <= count; each++) print "failed: " failed[each] ": " reason[failed[each]] }
+    ' "$log"
 }
 
 # lacking NAME REASON: a step that needs a tool of the Rust toolchain which is not installed. That is a

@@ -247,14 +247,16 @@ Examples:
   With keys, and an attacker on a client's path:
     meantime simulate --keys --fault 300s:mitm:client-1:chaos
   Three machines have UTC, one of them a second off, and all lose it after two hours:
-    meantime simulate --offset 20ms --duration 6h --events --reference client-1:outage=2h
-      --reference client-2:outage=2h --reference client-3:error=1s,outage=2h
+    meantime simulate --offset 20ms --duration 6h --events \\
+      --reference client-1:outage=2h --reference client-2:outage=2h \\
+      --reference client-3:error=1s,outage=2h
   Three servers, and the active one is killed and comes back:
-    meantime simulate --servers 3 --clients 8 --events --fault 300s:crash:server-1
-      --fault 500s:start:server-1
+    meantime simulate --servers 3 --clients 8 --events \\
+      --fault 300s:crash:server-1 --fault 500s:start:server-1
   A network that is cut in two for an hour:
-    meantime simulate --servers 2 --clients 8 --duration 2h --events
-      --fault 10min:partition:server-1,client-1,client-2,client-3 --fault 70min:heal
+    meantime simulate --servers 2 --clients 8 --duration 2h --events \\
+      --fault 10min:partition:server-1,client-1,client-2,client-3 \\
+      --fault 70min:heal
   Random faults, replayed:
     meantime simulate --faults-seed 17 --events
   Random faults for three months:

@@ -105,7 +105,7 @@ class Takeovers(Cluster):
                 f"{client} to be corrected again", lambda: self.is_corrected(client, killed), PATIENCE_S
             )
         second = self.agreed()
-        gap, _ = self.longest_gap(killed - int(2 * self.options.interval * 1e9))
+        gap, _ = self.longest_gap(killed)
         line = f"{number:3}: server {active} ended, server {second} took over; longest gap {gap:.1f} s"
         print(line, flush=True)
         self.start_server(server)
@@ -146,12 +146,11 @@ class Takeovers(Cluster):
         return any(event["raw_ns"] > since for event in self.events(client, "corrected"))
 
     def longest_gap(self, since):
-        """The longest time (s) that a client was without corrections from this reading on, and which client."""
+        """The longest time (s) without corrections that ended after this reading, and which client had it."""
         found = (0.0, "")
         for client in self.clients:
             times = [event["raw_ns"] for event in self.events(client, "corrected")]
-            times = [time for time in times if time >= since]
-            gaps = (after - before for before, after in itertools.pairwise(times))
+            gaps = (after - before for before, after in itertools.pairwise(times) if after >= since)
             found = max(found, (max(gaps, default=0) / 1e9, client))
         return found
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::ticks::{self, Tick, assert_agreement};
-use support::{Process, client, meantime, pause, scratch, server, wait_until};
+use support::{Process, ask_until, client, meantime, pause, scratch, server, status};
 
 /// A relay of the server at `upstream`, which listens at `listen`.
 fn relay(listen: &str, upstream: &str, name: &str, arguments: &[&str]) -> Process {
@@ -55,12 +55,6 @@ fn assert_bounds_hold(nodes: &[&Process], since: i64) -> usize {
 
 fn newest_reading(node: &Process) -> i64 {
     ticks::of(node).last().expect("ticks").raw
-}
-
-/// The status of a node at this control socket.
-fn status(control: &str) -> Value {
-    let (_, text) = meantime(&["status", "--json", "--control", control]);
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 #[test]
@@ -111,12 +105,11 @@ fn relays_that_follow_each_other_are_told_and_have_no_time() {
     let two = relay(&two_address, &one_address, "two", &["--control", &two_control]);
     let controls = [&one_control, &two_control];
     let faults = || controls.map(|control| status(control)["upstream"]["upstream_fault"].clone());
-    wait_until(support::PATIENCE, "the loop to be found", || faults().contains(&Value::from("loop")));
+    ask_until("the loop to be found", faults, |faults| faults.contains(&Value::from("loop")));
     let pages = || controls.map(|control| meantime(&["status", "--control", control]).1).concat();
-    wait_until(support::PATIENCE, "the page to say so", || {
-        pages().contains("One of the two needs another --upstream")
-    });
-    assert!(one.events_of("upstream_refused").len() + two.events_of("upstream_refused").len() > 0);
+    ask_until("the page to say so", pages, |pages| pages.contains("One of the two needs another --upstream"));
+    let refusals = || [&one, &two].map(|node| node.events_of("upstream_refused").len());
+    ask_until("an event", refusals, |counts| counts.iter().sum::<usize>() > 0);
     for node in [&one, &two] {
         assert!(
             node.events_of("tick").iter().all(|tick| tick["state"] == "unsynchronized"),

@@ -7,6 +7,7 @@
 
 pub(crate) mod ticks;
 
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -80,18 +81,29 @@ impl Process {
         self.read("err")
     }
 
+    /// The process may be in the middle of a character.
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.dir.path().join(name)).expect("the output can be read")
+        let bytes = fs::read(self.dir.path().join(name)).expect("the output can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Waits for an event of this kind that satisfies `wanted`, counted from the `skip`th of that kind.
     pub(crate) fn wait_for(&self, kind: &str, skip: usize, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut found = None;
-        wait_until(PATIENCE, &format!("{} to tell of '{kind}'\n{}", self.name, self.log()), || {
-            found = self.events_of(kind).into_iter().skip(skip).find(|event| wanted(event));
-            found.is_some()
-        });
-        found.expect("the wait ended with it")
+        let end = now() + PATIENCE;
+        loop {
+            let of_kind = self.events_of(kind);
+            if let Some(found) = of_kind.iter().skip(skip).find(|event| wanted(event)) {
+                return found.clone();
+            }
+            let (name, last) = (&self.name, of_kind.last());
+            assert!(
+                now() < end,
+                "waited {PATIENCE:?} in vain for {name} to tell of '{kind}'; the last of {} is {last:?}\n{}",
+                of_kind.len(),
+                self.log()
+            );
+            pause(Duration::from_millis(20));
+        }
     }
 
     /// Waits for the first event of this kind.
@@ -220,6 +232,27 @@ pub(crate) fn wait_until(patience: Duration, what: &str, mut done: impl FnMut() 
     while !done() {
         assert!(now() < end, "waited {patience:?} in vain for {what}");
         pause(Duration::from_millis(20));
+    }
+}
+
+/// Asks again and again until the answer is as `wanted`, and returns it. Fails with the last answer.
+pub(crate) fn ask_until<T: Debug>(what: &str, mut ask: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    let end = now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(now() < end, "waited {PATIENCE:?} in vain for {what}; the last answer: {answer:?}");
+        pause(Duration::from_millis(20));
+    }
+}
+
+/// The status of a node at this control socket; null: it does not answer yet.
+pub(crate) fn status(control: &str) -> Value {
+    match meantime(&["status", "--json", "--control", control]) {
+        (true, text) => serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
+        (false, _) => Value::Null,
     }
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,16 +12,31 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::{PATIENCE, Process, client, pause, server, wait_until};
 
+/// Ends a process by a signal, and fails if that takes a second or longer: three times in a row, since on a
+/// busy machine a process may have to wait for its turn. Returns what was started with the last one.
+fn end_within_a_second<T>(signal: Signal, mut start: impl FnMut() -> (Process, T)) -> (Process, T) {
+    for _ in 0..3 {
+        let (mut process, others) = start();
+        let (status, took) = process.end(signal);
+        assert!(status.success(), "{signal} ended it with {status}");
+        if took < Duration::from_secs(1) {
+            return (process, others);
+        }
+    }
+    panic!("{signal} ends none of three processes within a second");
+}
+
 #[test]
 fn a_signal_ends_a_client_within_a_second_and_it_says_goodbye() {
     let server = server("127.0.0.1:0", &["--interval", "1s"]);
-    for (count, signal) in [Signal::SIGINT, Signal::SIGTERM].into_iter().enumerate() {
-        let mut client = client(&server.address(), "guest", &[]);
-        client.wait_for_any("registered");
-        let (status, took) = client.end(signal);
-        assert!(status.success(), "{signal} ended it with {status}");
-        assert!(took < Duration::from_secs(1), "{signal} ended it after {took:?}");
-        let left = server.wait_for("left", count, |_| true);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let before = server.events_of("left").len();
+        end_within_a_second(signal, || {
+            let client = client(&server.address(), "guest", &[]);
+            client.wait_for_any("registered");
+            (client, ())
+        });
+        let left = server.wait_for("left", before, |_| true);
         assert_eq!(left["client"], "guest");
     }
     assert!(server.events_of("lost").is_empty());
@@ -29,28 +45,30 @@ fn a_signal_ends_a_client_within_a_second_and_it_says_goodbye() {
 #[test]
 fn a_signal_ends_a_server_within_a_second_and_it_says_goodbye() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut server = server("127.0.0.1:0", &["--interval", "1s"]);
-        let client = client(&server.address(), "guest", &[]);
-        client.wait_for("corrected", 0, |_| true);
-        let (status, took) = server.end(signal);
-        assert!(status.success(), "{signal} ended it with {status}");
-        assert!(took < Duration::from_secs(1), "{signal} ended it after {took:?}");
-        assert_eq!(client.wait_for_any("holdover")["reason"], "server_left");
+        let (server, client) = end_within_a_second(signal, || {
+            let server = server("127.0.0.1:0", &["--interval", "1s"]);
+            let client = client(&server.address(), "guest", &[]);
+            client.wait_for("corrected", 0, |_| true);
+            (server, client)
+        });
+        client.wait_for("holdover", 0, |holdover| holdover["reason"] == "server_left");
         assert!(server.log().contains("datagrams received"), "{}", server.log());
     }
 }
 
 #[test]
 fn a_client_that_cannot_reach_its_server_ends_on_a_signal_as_well() {
-    let mut client = client(&free_address(), "lonely", &[]);
-    client.wait_for_any("registering");
-    let (status, took) = client.end(Signal::SIGTERM);
-    assert!(status.success() && took < Duration::from_secs(1), "{status} after {took:?}");
+    let address = free_address(1);
+    end_within_a_second(Signal::SIGTERM, || {
+        let client = client(&address, "lonely", &[]);
+        client.wait_for_any("registering");
+        (client, ())
+    });
 }
 
 #[test]
 fn a_client_waits_for_a_server_that_is_not_there_yet() {
-    let address = free_address();
+    let address = free_address(2);
     let mut client = client(&address, "early", &[]);
     client.wait_for("registering", 2, |_| true);
     assert!(client.is_alive());
@@ -62,7 +80,7 @@ fn a_client_waits_for_a_server_that_is_not_there_yet() {
 
 #[test]
 fn a_late_client_adopts_the_cluster_time_at_once_and_moves_no_other_clock() {
-    let server = server("127.0.0.1:0", &["--interval", "2s"]);
+    let server = server("127.0.0.1:0", &["--interval", "20s"]);
     let settled = client(&server.address(), "settled", &["--simulate-offset", "1s"]);
     settled.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
     pause(Duration::from_secs(4));
@@ -70,7 +88,8 @@ fn a_late_client_adopts_the_cluster_time_at_once_and_moves_no_other_clock() {
     late.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
     let raw = |event: &Value| event["raw_ns"].as_i64().expect("a whole number");
     let took = raw(&late.wait_for_any("corrected")) - raw(&late.wait_for_any("registered"));
-    assert!(took < 1_000_000_000, "it took {took} ns");
+    // It does not wait for a round.
+    assert!(took < 5_000_000_000, "it took {took} ns");
     pause(Duration::from_secs(3));
     support::ticks::assert_agreement(&[&server, &settled, &late], 2, 5_000_000, "with the late client");
     let since = raw(&late.wait_for_any("registered"));
@@ -138,7 +157,7 @@ fn a_second_node_of_a_user_warns_that_it_has_no_control_socket() {
 
 #[test]
 fn advice_about_a_server_that_does_not_answer_is_logged_once() {
-    let address = free_address();
+    let address = free_address(3);
     let mut client = client(&address, "lonely", &[]);
     // It is logged at the fifth attempt, and at no later one.
     client.wait_for("registering", 5, |_| true);
@@ -156,11 +175,17 @@ fn every_event_is_a_json_object_with_its_documented_fields() {
         .iter()
         .map(|offset| client(&server.address(), "member", &["--simulate-offset", offset]))
         .collect();
-    pause(Duration::from_secs(4));
+    let all = |server: &Process| -> Vec<Value> {
+        std::iter::once(server).chain(&clients).flat_map(Process::events).collect()
+    };
+    for (kind, _) in SCHEMA.iter().filter(|(kind, _)| *kind != "holdover") {
+        wait_until(PATIENCE, &format!("an event '{kind}'"), || {
+            all(&server).iter().any(|event| event["event"] == *kind)
+        });
+    }
     server.end(Signal::SIGTERM);
     clients[0].wait_for_any("holdover");
-    let mut events: Vec<Value> = server.events();
-    events.extend(clients.iter().flat_map(Process::events));
+    let events = all(&server);
     for event in &events {
         assert_common_fields(event);
     }
@@ -186,10 +211,11 @@ fn assert_common_fields(event: &Value) {
     }
 }
 
-/// An address on which no program listens.
+/// An address on which no program listens, of a network that only these tests use: another server does not
+/// get its port meanwhile.
 #[expect(clippy::disallowed_types, reason = "to find a free port")]
-fn free_address() -> String {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+fn free_address(last: u8) -> String {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::new(127, 84, 13, last), 0)).expect("a free port");
     socket.local_addr().expect("its address").to_string()
 }
 

@@ -13,7 +13,7 @@ use meantime::control::protocol::{
     ServerStatus, Status, StatusResponse, VERSION, Vote,
 };
 use serde_json::Value;
-use support::{Process, pause};
+use support::{Process, ask_until, pause};
 use tempfile::TempDir;
 
 /// A server and two clients whose clocks are wrong, each with a control socket in `dir`.
@@ -127,10 +127,10 @@ fn what_is_shown_is_what_the_clocks_themselves_show() {
     for _ in 0..10 {
         let (server, client) = (cluster.status("server"), cluster.status("alice").status);
         let shown = server.clients.iter().find(|client| client.name == "alice").unwrap();
-        // Both clocks are read within milliseconds, over one oscillator: what they drift meanwhile does not
-        // count.
         let apart = lead(&client) - lead(&server.status);
         let bound = shown.bound_ns.unwrap() + server.server().unwrap().own_bound_ns.unwrap();
+        // Both clocks are read over one oscillator, against which the cluster's time drifts meanwhile.
+        let bound = bound + (client.header.raw_ns - server.status.header.raw_ns).abs() / 10_000;
         assert!(apart.abs() <= bound, "{apart} ns apart, bound {bound}: {client:?} {server:?}");
         let error = shown.offset_error_ns.unwrap() + client.header.error_ns.unwrap();
         close += i32::from((shown.offset_ns.unwrap() - apart).abs() <= 4 * error);
@@ -149,8 +149,8 @@ fn what_is_shown_is_what_the_clocks_themselves_show() {
 #[test]
 fn a_check_says_whether_all_clocks_are_as_close_as_wanted() {
     let cluster = Cluster::start();
-    let (code, line) = cluster.check(&["--max", "1s", "--min-members", "3"]);
-    assert_eq!(code, Some(0), "{line}");
+    let check = || cluster.check(&["--max", "1s", "--min-members", "3"]);
+    let (_, line) = ask_until("all to be well", check, |(code, _)| *code == Some(0));
     assert!(line.starts_with("OK: any two of 3 clocks differ by "), "{line}");
     assert_eq!(cluster.check(&["--max", "1ns"]).0, Some(1));
     assert_eq!(cluster.check(&["--max", "1s", "--min-members", "4"]).0, Some(1));
@@ -217,15 +217,18 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
     assert_eq!(cluster.shown("bob").excluded, REMOVED, "at once");
     let round = i64::from(cluster.server_status().last_round.unwrap().summary.round);
     cluster.server.wait_for("round_ended", 0, |ended| int(&ended["round"]) > round + 1);
-    let last = cluster.server.events_of("round_ended").pop().unwrap();
-    assert_eq!((&last["members"], &last["heard"]), (&Value::from(2), &Value::from(2)));
+    let after = |event: &Value| int(&event["round"]) > round + 1;
+    let counted = |event: &Value| event["members"] == 2 && event["heard"] == 2;
+    cluster.server.wait_for("round_ended", 0, |ended| after(ended) && counted(ended));
+    let ended = cluster.server.events_of("round_ended");
+    assert!(ended.iter().filter(|ended| after(ended)).all(|ended| ended["members"] == 2), "{ended:?}");
     let bob = cluster.shown("bob");
     assert_eq!((bob.vote, bob.excluded), (Vote::Out, REMOVED));
     assert!(cluster.page("server").contains("bob is left out of the vote: removed by an operator"));
     let corrected = cluster.bob.events_of("corrected").len();
     cluster.bob.wait_for("corrected", corrected, |_| true);
     assert!(cluster.members("server", "remove", "bob").unwrap().contains("nothing has changed"));
-    assert_eq!(cluster.shown("alice").vote, Vote::In);
+    ask_until("alice to have a vote", || cluster.shown("alice").vote, |vote| *vote == Vote::In);
 
     // Another process at another port, but the same name.
     cluster.bob.end(nix::sys::signal::Signal::SIGTERM);
@@ -239,9 +242,12 @@ fn a_vote_is_taken_away_by_hand_and_given_back() {
 
     let said = cluster.members("server", "pin", &bob.address.to_string()).unwrap();
     assert!(said.contains("has its vote back"), "{said}");
-    assert_eq!(cluster.server.wait_for_any("pinned")["client"], "bob");
-    cluster.server.wait_for("round_ended", 0, |ended| ended["members"] == 3 && ended["agreeing"] == 3);
-    assert_eq!(cluster.shown("bob").vote, Vote::In);
+    let pinned = cluster.server.wait_for_any("pinned");
+    assert_eq!(pinned["client"], "bob");
+    cluster.server.wait_for("round_ended", 0, |ended| {
+        int(&ended["raw_ns"]) > int(&pinned["raw_ns"]) && ended["members"] == 3 && ended["agreeing"] == 3
+    });
+    ask_until("bob to have a vote", || cluster.shown("bob").vote, |vote| *vote == Vote::In);
     assert!(cluster.members("server", "pin", "bob").unwrap().contains("nothing has changed"));
 }
 
@@ -280,16 +286,33 @@ fn set_time(dir: &Path, socket: &str, arguments: &[&str]) -> Result<String, (Str
     }
 }
 
+/// Asserts that the time of each node was set by `amount` nanoseconds between the two. Meanwhile it runs over
+/// the host's oscillator as the members want.
+fn assert_set(now: [Status; 3], before: [Status; 3], amount: i64) {
+    for (now, before) in now.into_iter().zip(before) {
+        let (set, took) = (lead(&now) - lead(&before), now.header.raw_ns - before.header.raw_ns);
+        assert!(
+            (set - amount).abs() < 1_000_000 + took / 50_000,
+            "{set} instead of {amount}: {now:?} {before:?}"
+        );
+    }
+}
+
 #[test]
 fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
     let cluster = Cluster::start();
-    let leads = || ["server", "alice", "bob"].map(|node| lead(&cluster.status(node).status));
-    let before = leads();
+    let leads = || ["server", "alice", "bob"].map(|node| cluster.status(node).status);
+    // One whose clock is not set with the others is off by 4 ms, or an hour.
+    let off = |named: &&Value| int(&named["offset_ns"]).abs() > 1_000_000;
+    let falsetickers = || cluster.server.events_of("falseticker").iter().filter(off).count();
+    let (before, falsetickers_before) = (leads(), falsetickers());
     let said = set_time(cluster.dir.path(), "server", &["-4ms"]).unwrap();
     assert!(said.contains("slews by -4.0 ms") && said.contains("takes 10.0 s"), "{said}");
     let (busy, code) = set_time(cluster.dir.path(), "server", &["+1s"]).unwrap_err();
     assert!(busy.contains("is being set already") && code == Some(1), "{busy}");
-    assert!(cluster.page("server").contains("Being set by -4.0 ms (slew): begins in "));
+    let page = cluster.page("server");
+    let has_begun = !cluster.alice.events_of("time_set").is_empty();
+    assert!(page.contains("Being set by -4.0 ms (slew): begins in ") || has_begun, "{page}");
     let alice = cluster.alice.wait_for_any("time_set");
     assert_eq!((int(&alice["amount_ns"]), alice["adjustment"].as_str()), (-4_000_000, Some("slew")));
     assert_eq!(int(&alice["late_ns"]), 0);
@@ -305,10 +328,7 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
         assert!(asked < 200, "it is never over");
         pause(Duration::from_millis(200));
     }
-    for (now, before) in leads().into_iter().zip(before) {
-        // Meanwhile the cluster's time runs over the host's oscillator as its members want.
-        assert!((now - before + 4_000_000).abs() < 1_500_000, "{now} {before}");
-    }
+    assert_set(leads(), before, -4_000_000);
 
     let before = leads();
     let said = set_time(cluster.dir.path(), "server", &["+1h", "--step"]).unwrap();
@@ -318,9 +338,7 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
         pause(Duration::from_millis(100));
     }
     pause(Duration::from_millis(100));
-    for (now, before) in leads().into_iter().zip(before) {
-        assert!((now - before - 3_600_000_000_000).abs() < 1_500_000, "{now} {before}");
-    }
+    assert_set(leads(), before, 3_600_000_000_000);
     let corrected = cluster.alice.events_of("corrected");
     cluster.alice.wait_for("corrected", corrected.len() + 3, |corrected| corrected["adjustment"] == "slew");
     for node in [&cluster.alice, &cluster.bob] {
@@ -328,10 +346,7 @@ fn the_time_of_all_is_set_slowly_or_at_once_and_no_bound_is_broken() {
             assert!(node.events_of(bad).is_empty(), "{}: {:?}", node.name(), node.events_of(bad));
         }
     }
-    // One whose clock was not set with the others would be off by 4 ms, or an hour; bob was, at the very
-    // beginning.
-    let off = |named: &&Value| int(&named["offset_ns"]).abs() > 1_000_000;
-    assert_eq!(cluster.server.events_of("falseticker").iter().filter(off).count(), 1);
+    assert_eq!(falsetickers(), falsetickers_before);
     assert!(cluster.server_status().last_round.unwrap().summary.largest_bound_ns.is_some());
 }
 

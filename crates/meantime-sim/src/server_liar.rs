@@ -5,9 +5,15 @@
 //! taken back, so that the server itself goes on with its own time and does not notice how far it has led
 //! them. The lies have the right tags: the liar has the server's keys.
 
+use std::collections::BTreeMap;
+
 use super::MemberIndex;
+use meantime_core::roles::statement::{Role, ServerStatement, Service};
+use meantime_core::roles::term::Term;
 use meantime_core::time::{Correction, Frequency, Span, Timestamp};
-use meantime_core::wire::{Body, Datagram, Direction, KeyId, Master, Message, Name, NodeKey, Stamps};
+use meantime_core::wire::{
+    Body, Datagram, Direction, KeyId, Master, Message, Name, NodeKey, RoleMessage, Stamps,
+};
 
 /// What a server lies about, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +28,9 @@ pub enum ServerLie {
     One(MemberIndex, Span),
     /// Its time is off by so much, and it states that its bound is zero.
     FalseBounds(Span),
+    /// Its time is right. It states in turn that it is active, with a new term each time, and that it has
+    /// stepped down.
+    Terms,
 }
 
 /// A server that tells a lie.
@@ -32,12 +41,14 @@ pub struct ServerLiar {
     key: Option<Master>,
     /// The server's time at the beginning of the lie, and the newest that is known.
     since: Option<(Timestamp, Timestamp)>,
+    /// How many statements each member has got.
+    stated: BTreeMap<MemberIndex, u64>,
 }
 
 impl ServerLiar {
     /// A server with this key, if it has one, that tells this lie.
     pub fn new(lie: ServerLie, key: Option<Master>) -> ServerLiar {
-        ServerLiar { lie, key, since: None }
+        ServerLiar { lie, key, since: None, stated: BTreeMap::new() }
     }
 
     /// Changes what the server sends to a member.
@@ -57,6 +68,11 @@ impl ServerLiar {
             }
             Body::Role(role) if matches!(self.lie, ServerLie::FalseBounds(_)) => {
                 role.bound = Some(Span::ZERO);
+            }
+            Body::Role(role) if self.lie == ServerLie::Terms => {
+                let stated = self.stated.entry(to).or_default();
+                *stated += 1;
+                role.statement = claim(role, *stated);
             }
             _ => return,
         }
@@ -105,18 +121,26 @@ impl ServerLiar {
             ServerLie::TwoFaced(offset) if to.stream().is_multiple_of(2) => offset,
             ServerLie::TwoFaced(offset) => -offset,
             ServerLie::One(member, offset) if member == to => offset,
-            ServerLie::One(..) => Span::ZERO,
+            ServerLie::One(..) | ServerLie::Terms => Span::ZERO,
         }
     }
+}
+
+/// The `number`th statement about terms in place of a true one: of a term that is claimed, or of the same one
+/// that nobody serves any more.
+fn claim(role: &RoleMessage, number: u64) -> ServerStatement {
+    let counter = role.statement.term.counter() + number.div_ceil(2);
+    let (role_stated, service) =
+        if number % 2 == 1 { (Role::Active, Service::Served) } else { (Role::Standby, Service::Lost) };
+    let term = Term::new(counter, role.rank).unwrap_or(role.statement.term);
+    ServerStatement { role: role_stated, term, service, successor: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use meantime_core::roles::rank::Rank;
-    use meantime_core::roles::statement::{Role, ServerStatement, Service};
-    use meantime_core::roles::term::Term;
-    use meantime_core::wire::{CorrectionMessage, Header, Probe, Report, RoleMessage, Verdict};
+    use meantime_core::wire::{CorrectionMessage, Header, Probe, Report, Verdict};
 
     const CLIENT: MemberIndex = MemberIndex::client(1);
 
@@ -198,6 +222,27 @@ mod tests {
         let honest = stated(Some(ms(1)));
         assert_eq!(sent(&mut liar, CLIENT, Body::Role(honest)), Body::Role(stated(Some(Span::ZERO))));
         assert_eq!(added(&mut liar, CLIENT, 7), ms(2));
+    }
+
+    #[test]
+    fn terms_are_claimed_and_left_in_turn() {
+        let rank = Rank::FIRST;
+        let term = |counter| Term::new(counter, rank).unwrap();
+        let stated = |role, term, service| {
+            let statement = ServerStatement { role, term, service, successor: None };
+            Body::Role(RoleMessage { rank, servers: 3, statement, bound: None })
+        };
+        let honest = stated(Role::Standby, term(4), Service::Served);
+        let mut liar = ServerLiar::new(ServerLie::Terms, None);
+        for counter in [5, 6] {
+            let claimed = stated(Role::Active, term(counter), Service::Served);
+            assert_eq!(sent(&mut liar, CLIENT, honest.clone()), claimed);
+            assert_eq!(
+                sent(&mut liar, CLIENT, honest.clone()),
+                stated(Role::Standby, term(counter), Service::Lost)
+            );
+        }
+        assert_eq!(added(&mut liar, CLIENT, 7), Span::ZERO);
     }
 
     #[test]

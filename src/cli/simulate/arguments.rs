@@ -288,7 +288,8 @@ Faults, each from the moment WHEN on:
                           half of the members and behind to the others
                           (two-faced:BY), only to one (one:client-3:BY), or by
                           BY while it states that its bound is zero
-                          (false-bounds:BY)
+                          (false-bounds:BY); or about its role: it claims
+                          terms and steps down in turn (terms)
   WHEN:set-time:BY        the operator sets the cluster's time by BY, as a slew;
                           with :step as a step
 

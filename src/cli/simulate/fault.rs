@@ -106,6 +106,7 @@ fn lie(server: MemberIndex, how: &[&str]) -> Result<Fault, FaultError> {
         ["two-faced", by] => ServerLie::TwoFaced(units::span(by)?),
         ["one", whom, by] => ServerLie::One(member(whom)?, units::span(by)?),
         ["false-bounds", by] => ServerLie::FalseBounds(units::span(by)?),
+        ["terms"] => ServerLie::Terms,
         _ => return Err(wrong_parameters("lie")),
     };
     Ok(Fault::ServerLie(server, lie))
@@ -173,7 +174,8 @@ fn wrong_parameters(what: &str) -> FaultError {
         "delay" => "600s:delay:client-1:400us:down",
         "mitm" => "600s:mitm:client-1:chaos, replay, forge:50ms, creep:10ppm or off",
         "lie" => {
-            "600s:lie:server-1:constant:1ms, ramp:1ppm, two-faced:1ms, one:client-3:1ms, false-bounds:1ms or off"
+            "600s:lie:server-1:constant:1ms, ramp:1ppm, two-faced:1ms, one:client-3:1ms, false-bounds:1ms, terms \
+             or off"
         }
         _ => return FaultError::NoFault,
     })
@@ -237,6 +239,7 @@ mod tests {
             ("two-faced:1ms", ServerLie::TwoFaced(ms)),
             ("one:client-3:1ms", ServerLie::One(client, ms)),
             ("false-bounds:1ms", ServerLie::FalseBounds(ms)),
+            ("terms", ServerLie::Terms),
         ] {
             let text = format!("600s:lie:server-1:{text}");
             assert_eq!(fault(&text), Ok((at, Fault::ServerLie(one, lie))), "{text}");

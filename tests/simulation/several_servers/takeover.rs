@@ -1,7 +1,9 @@
 //! The active server dies.
 
+use meantime_core::ServerEvent;
+use meantime_core::consensus::Weight;
 use meantime_core::time::Span;
-use meantime_sim::{Fault, MemberIndex, Scenario, Simulation};
+use meantime_sim::{Fault, MemberIndex, Observer, ReportedEvent, Scenario, Simulation};
 
 use super::watch::Watch;
 use super::{ACTIVE, ROUND, SETTLED, clients, lan};
@@ -40,6 +42,37 @@ fn worst_of(figures: impl Iterator<Item = (Span, Span, Span)>) -> (Span, Span, S
     figures.fold((Span::ZERO, Span::ZERO, Span::ZERO), |worst, (slowest, before, after)| {
         (worst.0.max(slowest), worst.1.max(before), worst.2.max(after))
     })
+}
+
+/// How many votes there were in each round of the active servers.
+#[derive(Default)]
+struct Votes(Vec<(Span, MemberIndex, Weight)>);
+
+impl Observer for Votes {
+    fn reported(&mut self, event: &ReportedEvent) {
+        if let Some(ServerEvent::RoundEnded(report)) = event.event.of_server() {
+            self.0.push((event.at, event.member, report.votes));
+        }
+    }
+}
+
+#[test]
+fn members_of_a_server_that_has_just_begun_have_votes_when_it_takes_over() {
+    let scenario = Scenario { servers: 2, ..lan(1, 0.0) };
+    let _running = Running(&scenario);
+    let second = MemberIndex::server(2);
+    let (mut simulation, mut votes) = (Simulation::new(&scenario), Votes::default());
+    simulation.run_until(s(300), &mut votes);
+    simulation.inject(Fault::Crash(second));
+    simulation.run_for(s(15), &mut votes);
+    simulation.inject(Fault::Start(second));
+    simulation.run_for(s(40), &mut votes);
+    simulation.inject(Fault::Crash(ACTIVE));
+    simulation.run_for(s(60), &mut votes);
+    let of_second: Vec<_> = votes.0.iter().filter(|(_, member, _)| *member == second).collect();
+    // Its own clock and eight clients; the first round after the takeover gives them their votes.
+    let later = of_second.iter().skip(2).collect::<Vec<_>>();
+    assert!(later.len() > 5 && later.iter().all(|(.., votes)| *votes == Weight::votes(9)), "{of_second:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::coverage;
 use super::extra_bursts;
 use super::groups;
 use super::handles::Slot;
+use super::member::Member;
 use super::members::Members;
 use super::references;
 use crate::ServerEvent;
@@ -29,6 +30,8 @@ pub(super) struct RoundResults {
     own_exclusion: Option<Exclusion>,
     /// How many rounds have broken the bounds of members.
     bounds_broken: u64,
+    /// When the server took over while none of its members had a vote yet; `None`: it did not.
+    without_voters: Option<Monotonic>,
 }
 
 /// How the server goes on after a round.
@@ -65,6 +68,23 @@ impl RoundResults {
             member.verdict = Verdict::Unjudged;
             member.exclusion = member.exclusion.filter(|why| *why == Exclusion::Removed);
         }
+    }
+
+    /// The server takes over from another one. If none of its members has a vote yet, since the server has
+    /// begun only just, then those that it has now need no more than to agree: or else its own clock would be
+    /// alone in the vote for two minutes.
+    pub(super) fn take_over(&mut self, now: Monotonic, members: &mut Members) {
+        self.forget(members);
+        let has_voters = members.iter().any(|member| member.has_vote());
+        self.without_voters = (!has_voters).then_some(now);
+    }
+
+    /// Whether a member that agrees has a vote without probation.
+    fn is_elected(&self, now: Monotonic, member: &Member) -> bool {
+        self.without_voters.is_some_and(|taken_over| {
+            let since = now - taken_over;
+            since <= PROBATION && member.admitted_ago(now) >= since
+        })
     }
 
     /// Concludes a round: lets the timekeeper decide, and stores and reports the decision.
@@ -125,6 +145,7 @@ impl RoundResults {
                 {
                     member.give_vote();
                 }
+                _ if judgement.agrees && self.is_elected(now.mono, member) => member.give_vote(),
                 _ => member.record_agreement(judgement.agrees, needed),
             }
             let verdict = if judgement.agrees { Verdict::Agrees } else { Verdict::Minority };

@@ -37,7 +37,7 @@ impl Server {
     /// Returns the maximum distance of its time from that of the server before; `None`: unknown.
     pub(crate) fn take_over(&mut self, now: Now, shown: Timestamp) -> Option<Span> {
         let bound = self.context.timekeeper.take_over(now.raw, shown);
-        self.results.forget(&mut self.context.members);
+        self.results.take_over(now.mono, &mut self.context.members);
         self.corrections.cancel();
         self.rounds.cancel();
         self.rounds.begin_now(&mut self.context, now);

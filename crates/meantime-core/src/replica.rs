@@ -54,6 +54,9 @@ pub struct Replica {
     members: KnownMembers,
     /// What the operator of the active server has decided about clients: it holds when this one takes over.
     inherited: Option<(Rank, Vec<DecidedClients>)>,
+    /// For how many turns its process should go on after a handover: clients that hear of its end before they
+    /// hear of its successor would be in holdover meanwhile.
+    lingers: u8,
     events: VecDeque<ReplicaEvent>,
 }
 
@@ -113,6 +116,7 @@ impl Replica {
             took_over: None,
             members: KnownMembers::default(),
             inherited: None,
+            lingers: 0,
             events: VecDeque::new(),
         };
         replica.state(now, &HeardServers::default());
@@ -209,6 +213,7 @@ impl Replica {
     fn take_turn(&mut self, now: Now) {
         let interval = self.pair.server.interval();
         self.turn = now.mono + interval.over(TURNS);
+        self.lingers = self.lingers.saturating_sub(1);
         self.certain_until = now.raw + interval.times(STALLED_TURNS).over(TURNS);
         let (clients, heard) = (self.pair.server.census(now), self.pair.client.heard(now));
         let servers = heard.iter().count();
@@ -246,10 +251,14 @@ impl Replica {
     ) {
         let was_active = self.is_active();
         self.carry(now);
+        let hands_over = self.role.successor().is_some();
         let around = self.surroundings(now, &clients, &heard);
         // A server that lies about the time may also ban everyone.
         self.inherited = self.inherited.take().filter(|(of, _)| !around.distrusted.contains(*of));
         let change = decision(&mut self.role, &around);
+        if hands_over && !self.is_active() {
+            self.lingers = LINGERS_TURNS;
+        }
         if !was_active && self.is_active() {
             let inherited = self.inherited.take();
             self.pair.server.adopt_decisions(now, inherited.as_ref().map(|(_, list)| &list[..]));
@@ -391,7 +400,7 @@ impl Node for Replica {
     }
 
     fn is_handing_over(&self) -> bool {
-        self.is_active() && self.role.successor().is_some()
+        self.role.successor().is_some() || self.lingers > 0
     }
 
     fn handle_resolved(&mut self, now: Now, rank: Rank, server: Option<SocketAddr>) {
@@ -454,5 +463,7 @@ impl Node for Replica {
 const TURNS: i64 = 2;
 /// A process that has not run for so many turns has been stopped: others may have taken over.
 const STALLED_TURNS: i64 = 3;
+/// The first of these may come at once.
+const LINGERS_TURNS: u8 = 2;
 /// For so many turns members count that are gone: two minutes at the usual interval.
 const MEMORY_TURNS: usize = 48;

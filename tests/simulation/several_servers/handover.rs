@@ -27,6 +27,8 @@ fn hand_over(seed: u64, loss: f64) -> Span {
     assert!(after <= before.times(3) && after <= us(20), "seed {seed}: {before}, then {after}");
     watch.assert_no_step_since(s(60));
     assert_eq!(watch.violations, [], "seed {seed}");
+    let holdovers: Vec<_> = watch.holdovers.iter().filter(|(at, _)| *at >= SETTLED).collect();
+    assert!(loss > 0.0 || holdovers.is_empty(), "seed {seed}: {holdovers:?}");
     longest
 }
 

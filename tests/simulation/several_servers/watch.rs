@@ -19,6 +19,8 @@ pub(super) struct Watch {
     pub(super) roles: Vec<(Span, MemberIndex, RoleChange)>,
     /// Which servers were distrusted, when, and by whom.
     pub(super) distrust: Vec<(Span, MemberIndex, Rank)>,
+    /// Who has gone into holdover, and when.
+    pub(super) holdovers: Vec<(Span, MemberIndex)>,
     /// The largest distance between two good clocks with the cluster's time, in each sample.
     pub(super) apart: Vec<(Span, Span)>,
     /// By how much the farthest two good clocks were beyond their bounds, and when.
@@ -101,6 +103,7 @@ impl Observer for Watch {
         }
         match event.of_client() {
             Some(ClientEvent::Corrected { .. }) => self.corrections.entry(*member).or_default().push(*at),
+            Some(ClientEvent::Holdover { .. }) => self.holdovers.push((*at, *member)),
             Some(ClientEvent::Distrusts { rank, .. }) => self.distrust.push((*at, *member, *rank)),
             _ => {}
         }

@@ -45,18 +45,22 @@ impl Allegiance {
     /// server came or was forgotten.
     ///
     /// Candidates are the terms that servers claim, higher than the one that is followed and plausible, but
-    /// no distrusted server's. One that serves the member is left only for its own next term, or for one that
-    /// more than half of the heard servers name. Of several candidates the followed server's next term is
-    /// taken, else the one that most servers name, else the highest.
+    /// no distrusted server's. One that serves the member is left only for its own next term, for one of the
+    /// successor that it names, or for one that more than half of the heard servers name. Of several
+    /// candidates the followed server's next term is taken, else the one that most servers name, else the
+    /// highest.
     pub fn choose(&mut self, heard: &HeardServers, distrusted: ServerSet) -> Option<Term> {
         let ceiling = heard.named_terms().ceiling(self.term);
         let served = self.service(heard, distrusted) == Service::Served;
         let is_next = |term: &Term| served && term.rank() == self.term.rank();
+        let followed = self.term.rank().and_then(|rank| heard.statement_of(rank));
+        let successor = followed.and_then(|stated| stated.successor);
+        let is_named = |term: &Term| successor.is_some() && term.rank() == successor;
         let chosen = heard
             .claims()
             .filter(|term| *term > self.term && term.counter() <= ceiling)
             .filter(|term| !term.rank().is_some_and(|rank| distrusted.contains(rank)))
-            .filter(|term| !served || is_next(term) || heard.majority_names(*term))
+            .filter(|term| !served || is_next(term) || is_named(term) || heard.majority_names(*term))
             .max_by_key(|term| (is_next(term), heard.naming(*term), *term))?;
         self.term = chosen;
         Some(chosen)

@@ -1,5 +1,6 @@
 //! The network is cut in two, and whole again after an hour.
 
+use meantime_core::roles::server_role::Quorum;
 use meantime_core::time::Span;
 use meantime_sim::{Fault, MemberIndex, Scenario, Simulation};
 
@@ -17,8 +18,9 @@ fn scenario(seed: u64) -> Scenario {
     Scenario { servers: 2, clients: 6, ..lan(seed, 0.0) }
 }
 
-/// A partition for so long, in which this side is cut off; then the network is whole again.
-fn partition(scenario: &Scenario, side: &[MemberIndex], length: Span) {
+/// A partition for so long, in which this side is cut off; then the network is whole again. `active`: how
+/// many active servers there are then, in the side and outside of it.
+fn partition(scenario: &Scenario, side: &[MemberIndex], length: Span, active: (usize, usize)) {
     let _running = Running(scenario);
     let seed = scenario.seed.0;
     let (mut simulation, mut watch) = (Simulation::new(scenario), Watch::default());
@@ -29,11 +31,9 @@ fn partition(scenario: &Scenario, side: &[MemberIndex], length: Span) {
     let healed = simulation.world().now();
     let servers = scenario.members().filter(|member| member.is_server());
     let (inside, outside): (Vec<_>, Vec<_>) = servers.partition(|server| side.contains(server));
-    let of = |servers: &[MemberIndex]| {
-        let active = watch.active_now();
-        active.iter().filter(|server| servers.contains(server)).count()
-    };
-    assert_eq!((of(&inside), of(&outside)), (1, 1), "seed {seed}: {:?}", watch.roles);
+    let active_now = watch.active_now();
+    let of = |servers: &[MemberIndex]| active_now.iter().filter(|server| servers.contains(server)).count();
+    assert_eq!((of(&inside), of(&outside)), active, "seed {seed}: {:?}", watch.roles);
     let offs: Vec<Span> = simulation.sample().synchronized().map(|(_, off)| off).collect();
     let apart = *offs.iter().max().expect("clocks") - *offs.iter().min().expect("clocks");
     simulation.inject(Fault::HealPartition);
@@ -59,6 +59,7 @@ fn partition(scenario: &Scenario, side: &[MemberIndex], length: Span) {
         watch.roles
     );
     watch.assert_no_step_since(s(60));
+    assert_eq!(watch.distrust, [], "seed {seed}: a server is distrusted for what the partition has done");
     // All follow the one that is active.
     for member in scenario.members().filter(|member| !watch.active_now().contains(member)) {
         let corrected = watch.corrected_after(member, end - ROUND.times(3));
@@ -71,14 +72,14 @@ fn partition(scenario: &Scenario, side: &[MemberIndex], length: Span) {
 #[test]
 fn the_parts_of_a_network_go_on_and_become_one_cluster_again() {
     for seed in seeds(0..5) {
-        partition(&scenario(seed), &smaller_part(), s(3_600));
+        partition(&scenario(seed), &smaller_part(), s(3_600), ONE_EACH);
     }
 }
 
 #[test]
 fn a_short_partition_is_over_within_three_rounds() {
     for seed in seeds(0..2) {
-        partition(&scenario(seed), &smaller_part(), s(60));
+        partition(&scenario(seed), &smaller_part(), s(60), ONE_EACH);
     }
 }
 
@@ -87,6 +88,30 @@ fn a_short_partition_is_over_within_three_rounds() {
 fn the_active_server_is_in_the_smaller_part() {
     for seed in seeds(0..5) {
         let side = [ACTIVE, MemberIndex::client(1), MemberIndex::client(2)];
-        partition(&scenario(seed), &side, s(3_600));
+        partition(&scenario(seed), &side, s(3_600), ONE_EACH);
     }
 }
+
+/// The two servers of the smaller part have the same time, which is not that of the larger part.
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn two_of_three_servers_in_the_smaller_part_do_not_make_clients_distrust_the_third() {
+    let side = [MemberIndex::server(2), MemberIndex::server(3), MemberIndex::client(1)];
+    for seed in seeds(0..5) {
+        partition(&lan(seed, 0.0), &side, s(3_600), ONE_EACH);
+    }
+}
+
+#[ignore = "long: scripts/check.sh runs it"]
+#[test]
+fn with_a_quorum_of_the_majority_the_smaller_part_has_no_active_server() {
+    let clients = [MemberIndex::client(1), MemberIndex::client(2)];
+    for (server, seed) in [(ACTIVE, 0), (MemberIndex::server(2), 1), (ACTIVE, 2)] {
+        let scenario = Scenario { quorum: Quorum::Majority, ..lan(seed, 0.0) };
+        let side: Vec<MemberIndex> = clients.into_iter().chain([server]).collect();
+        partition(&scenario, &side, s(3_600), (0, 1));
+    }
+}
+
+/// One active server in each part.
+const ONE_EACH: (usize, usize) = (1, 1);

@@ -48,6 +48,7 @@ impl Tell for ReplicaEvent {
         match self {
             Client(event) => event.level(),
             Server(event) => event.level(),
+            Role(TookOver(term)) if is_first(*term) => Some(Level::Info),
             Role(TookOver(_) | Shunned | LostQuorum | Stalled) => Some(Level::Warn),
             Role(_) | HandsOver(_) => Some(Level::Info),
         }
@@ -74,8 +75,14 @@ pub(super) fn put_term(record: &mut Record, term: Option<Term>) {
     record.put("term_of", of.map_or(Value::Null, Value::from));
 }
 
+/// Whether no server was active before, as far as any node knows.
+fn is_first(term: Term) -> bool {
+    term.counter() == 1
+}
+
 fn role_text(change: RoleChange) -> String {
     match change {
+        TookOver(term) if is_first(term) => "This server is the first active one, in term 1".into(),
         TookOver(term) => format!(
             "Takeover: most members have no active server; this server is active now, in term {}",
             term.counter()
@@ -151,5 +158,13 @@ mod tests {
     fn takeovers_that_nobody_has_ordered_are_warnings() {
         assert_eq!(Role(TookOver(term())).level(), Some(Level::Warn));
         assert_eq!(Role(Succeeded(term())).level(), Some(Level::Info));
+    }
+
+    #[test]
+    fn the_first_active_server_is_no_reason_to_warn() {
+        let first = Role(TookOver(Term::new(1, Rank::new(1).unwrap()).unwrap()));
+        assert_eq!(first.level(), Some(Level::Info));
+        let text = printed(OutputFormat::Text, &first);
+        assert_eq!(text, "This server is the first active one, in term 1\n");
     }
 }

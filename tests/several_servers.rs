@@ -1,6 +1,7 @@
-//! Several servers as real processes on loopback: one is active, the others stand by and take over. Every test
-//! waits for a state, and looks only at what was reported since it began to wait for it: on a busy machine a
-//! server may be stopped for longer than its interval, and another one takes over that no test has asked to.
+//! Several servers as real processes on loopback: one is active, the others stand by and take over. Every
+//! test waits for a state, and looks only at what was reported since it began to wait for it: on a busy
+//! machine a server may be stopped for longer than its interval, and another one takes over that no test has
+//! asked to.
 
 mod support;
 

@@ -520,7 +520,8 @@ pub enum ReplicaEvent {
     Client(ClientEvent),
     /// What its server reports.
     Server(ServerEvent),
-    /// Its role or its term has changed.
+    /// Its role or its term has changed. Reported at a limited rate: one that is left out is reported later,
+    /// if no other change follows it.
     Role(RoleChange),
     /// It hands over to the server of this rank.
     HandsOver(Rank),
@@ -576,7 +577,8 @@ pub enum ClientEvent {
         /// The reason.
         reason: UpstreamFault,
     },
-    /// Of several servers, the clock follows this one from now on.
+    /// Of several servers, the clock follows this one from now on. Reported at a limited rate: one that is
+    /// left out is reported later, if the clock follows that server in that term still.
     Follows {
         /// The server's address.
         server: SocketAddr,
@@ -598,7 +600,7 @@ pub enum ClientEvent {
         servers: u8,
     },
     /// The time of the server that is followed contradicts what this clock has proved: it is not followed for
-    /// some rounds, while the opinions of other servers are awaited.
+    /// some rounds, while the opinions of other servers are awaited. Reported at a limited rate.
     Doubts {
         /// The server's place in the list.
         rank: Rank,
@@ -606,6 +608,7 @@ pub enum ClientEvent {
         gap: Span,
     },
     /// Two other servers, or another one and this node, contradict this server and agree: it is not followed.
+    /// Reported at a limited rate, as [`Trusts`](ClientEvent::Trusts) is: if that lasts.
     Distrusts {
         /// The server's address.
         server: SocketAddr,

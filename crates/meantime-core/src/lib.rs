@@ -54,9 +54,12 @@ pub mod reference;
 pub mod relay;
 pub mod relayed_time;
 pub mod replica;
+mod report_limit;
 pub mod roles;
 pub mod saved_state;
 pub mod server;
+#[cfg(test)]
+mod server_by_hand;
 pub mod time;
 pub mod timers;
 pub mod transmit_latency;

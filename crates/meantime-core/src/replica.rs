@@ -21,6 +21,7 @@ use crate::consensus::Weight;
 use crate::event::ReplicaEvent;
 use crate::pair::{Pair, is_due};
 use crate::reference::{NoReference, ReferenceReading};
+use crate::report_limit::ReportLimit;
 use crate::roles::census::Census;
 use crate::roles::heard_servers::HeardServers;
 use crate::roles::rank::{Rank, ServerSet};
@@ -57,6 +58,9 @@ pub struct Replica {
     /// For how many turns its process should go on after a handover: clients that hear of its end before they
     /// hear of its successor would be in holdover meanwhile.
     lingers: u8,
+    /// The last change of its role, until it is reported.
+    unreported: Option<RoleChange>,
+    role_reports: ReportLimit,
     events: VecDeque<ReplicaEvent>,
 }
 
@@ -117,6 +121,8 @@ impl Replica {
             members: KnownMembers::default(),
             inherited: None,
             lingers: 0,
+            unreported: None,
+            role_reports: ReportLimit::default(),
             events: VecDeque::new(),
         };
         replica.state(now, &HeardServers::default());
@@ -263,12 +269,20 @@ impl Replica {
             let inherited = self.inherited.take();
             self.pair.server.adopt_decisions(now, inherited.as_ref().map(|(_, list)| &list[..]));
         }
-        if let Some(change) = change {
+        if change.is_some() {
             self.change_role(now, was_active);
-            self.events.push_back(ReplicaEvent::Role(change));
         }
+        self.report_role(now, change);
         self.state(now, &heard);
         self.heard = heard;
+    }
+
+    /// Reports a change of its role, or the last one that was not reported. Others change theirs as often as
+    /// they like, so some are left out.
+    fn report_role(&mut self, now: Now, change: Option<RoleChange>) {
+        self.unreported = change.or(self.unreported);
+        let change = self.unreported.take_if(|_| self.role_reports.allow(now.mono));
+        self.events.extend(change.map(ReplicaEvent::Role));
     }
 
     /// While it is active, the client of the machine carries the server's time.
@@ -336,7 +350,7 @@ impl Replica {
         self.role.handle_stall();
         if was_active {
             self.change_role(now, was_active);
-            self.events.push_back(ReplicaEvent::Role(RoleChange::Stalled));
+            self.report_role(now, Some(RoleChange::Stalled));
         }
         self.heard = HeardServers::default();
         self.state(now, &HeardServers::default());
@@ -467,3 +481,6 @@ const STALLED_TURNS: i64 = 3;
 const LINGERS_TURNS: u8 = 2;
 /// For so many turns members count that are gone: two minutes at the usual interval.
 const MEMORY_TURNS: usize = 48;
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use super::joined::Joined;
 use super::link::Link;
 use super::opinion::{self, Opinion};
 use super::outbox::Outbox;
+use super::server_reports::ServerReports;
 use super::shared::Shared;
 use crate::ClientEvent;
 use crate::roles::allegiance::Allegiance;
@@ -30,8 +31,8 @@ pub(super) struct Following {
     distrusted: ServerSet,
     /// When two others have contradicted each server last, by its rank.
     contradicted: [Option<Monotonic>; MAX_SERVERS as usize],
-    /// The servers that state another place or another length of the list, which is reported once.
-    misplaced: ServerSet,
+    /// What of this has been reported.
+    reports: ServerReports,
     /// When the servers' statements were looked at last.
     updated: Monotonic,
     /// When the client has stated something new last.
@@ -66,7 +67,7 @@ impl Following {
             followed: None,
             distrusted: ServerSet::EMPTY,
             contradicted: [None; MAX_SERVERS as usize],
-            misplaced: ServerSet::EMPTY,
+            reports: ServerReports::default(),
             updated: now.mono,
             stated: now.mono,
             listens_until: None,
@@ -124,10 +125,8 @@ impl Following {
         if let Some(term) = chosen {
             *allegiance = next;
             self.follow(now, (term.rank(), before), links, shared);
-            if let Some((rank, server)) = address_of(term.rank(), links) {
-                self.outbox.report(ClientEvent::Follows { server, rank, term });
-            }
         }
+        self.reports.note_followed(now.mono, self.term(), links, &mut self.outbox);
         self.state(now, &heard, links, shared);
     }
 
@@ -150,14 +149,16 @@ impl Following {
     }
 
     /// When to call [`update`](Following::update) although nothing came: a statement is forgotten, the client
-    /// has listened for long enough, or may state something new.
+    /// has listened for long enough, or may state or report something new.
     pub(super) fn poll_timeout(&self, links: &[Link]) -> Option<Monotonic> {
         if let Chooser::Only = self.chooser {
             return None;
         }
         let tick = Span::from_nanos(1);
         let ends = links.iter().filter_map(|link| Some(link.stated()?.0 + link.statement_lifetime() + tick));
-        let others = self.listens_until.into_iter().chain([self.states_again(links)]);
+        let followed = Some(self.term()).filter(|_| matches!(self.chooser, Chooser::Own(_)));
+        let reports = self.reports.poll_timeout(followed, self.distrusted);
+        let others = self.listens_until.into_iter().chain([self.states_again(links)]).chain(reports);
         ends.chain(others).filter(|end| *end > self.updated).min()
     }
 
@@ -221,11 +222,9 @@ impl Following {
             let stated = link.stated().map(|(_, stated)| stated);
             let wrong = stated.filter(|stated| !is_in_place(stated, link.rank(), shared.config.servers));
             let Some((stated, server)) = wrong.zip(link.server()) else { continue };
-            if !self.misplaced.contains(link.rank()) {
-                self.misplaced = self.misplaced.union([link.rank()].into_iter().collect());
-                let (rank, servers) = (stated.rank, stated.servers);
-                self.outbox.report(ClientEvent::ListDiffers { server, own: link.rank(), rank, servers });
-            }
+            let (own, rank, servers) = (link.rank(), stated.rank, stated.servers);
+            let differs = ClientEvent::ListDiffers { server, own, rank, servers };
+            self.reports.note_misplaced(own, differs, &mut self.outbox);
         }
     }
 
@@ -259,16 +258,13 @@ impl Following {
         let found = opinion::distrusted(&opinions, own);
         let distrusted = self.note_contradicted(now.mono, found, links);
         let before = core::mem::replace(&mut self.distrusted, distrusted);
-        for link in links {
+        for link in links.iter_mut() {
             let (was, is) = (before.contains(link.rank()), distrusted.contains(link.rank()));
-            let Some(server) = link.server().filter(|_| was != is) else { continue };
-            let rank = link.rank();
-            link.set_distrusted(is, shared);
-            self.outbox.report(match is {
-                true => ClientEvent::Distrusts { server, rank },
-                false => ClientEvent::Trusts { server, rank },
-            });
+            if was != is {
+                link.set_distrusted(is, shared);
+            }
         }
+        self.reports.note_distrusted(now.mono, distrusted, links, &mut self.outbox);
     }
 
     /// Two others contradict these servers now. Returns those that they contradict now or did lately: a
@@ -317,11 +313,6 @@ pub(super) fn with_time(now: Monotonic, links: &[Link], servers: u8) -> ServerSe
 
 fn is_in_place(stated: &RoleMessage, rank: Rank, servers: u8) -> bool {
     stated.rank == rank && stated.servers == servers
-}
-
-fn address_of(rank: Option<Rank>, links: &[Link]) -> Option<(Rank, core::net::SocketAddr)> {
-    let link = links.iter().find(|link| Some(link.rank()) == rank)?;
-    Some((link.rank(), link.server()?))
 }
 
 /// The shortest interval of the sessions: one server is not to delay what the client states to the others.

@@ -642,7 +642,7 @@ impl Joined {
             return false;
         }
         let since = *self.doubted.get_or_insert_with(|| {
-            outbox.report(ClientEvent::Doubts { rank: stated.rank, gap });
+            outbox.report_doubt(now.mono, ClientEvent::Doubts { rank: stated.rank, gap });
             now
         });
         if now.mono - since.mono >= self.interval.times(DOUBTED_FOR) {

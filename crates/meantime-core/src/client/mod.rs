@@ -3,6 +3,7 @@
 //! | part | what it decides |
 //! |---|---|
 //! | `following` | which of several servers the clock follows |
+//! | `server_reports` | when a change of that, or of whom the client distrusts, is reported |
 //! | `opinion` | which servers contradict the others |
 //! | `link` | nothing: it is the connection to one server, with its session and the datagrams that wait |
 //! | `registering` | when to ask for a session, and with which key and cookie |
@@ -37,6 +38,7 @@ mod registering;
 mod replay_window;
 mod report_history;
 mod reporter;
+mod server_reports;
 mod server_time;
 mod shared;
 
@@ -361,3 +363,6 @@ impl Node for Client {
 
 /// Above the number of a report, which has 32 bits, its id has the place of the link.
 const LINK_SHIFT: u32 = 32;
+
+#[cfg(test)]
+mod tests;

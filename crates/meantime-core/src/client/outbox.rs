@@ -2,8 +2,9 @@
 
 use alloc::collections::VecDeque;
 
+use crate::report_limit::ReportLimit;
 use crate::roles::rank::Rank;
-use crate::time::Raw;
+use crate::time::{Monotonic, Raw};
 use crate::wire::Body;
 use crate::{Action, ClientEvent};
 
@@ -13,6 +14,7 @@ pub(super) struct Outbox {
     pub datagrams: VecDeque<QueuedDatagram>,
     pub actions: VecDeque<Action>,
     pub events: VecDeque<ClientEvent>,
+    doubts: ReportLimit,
 }
 
 /// A datagram that waits to be sent.
@@ -44,6 +46,13 @@ impl Outbox {
     /// Queues an event.
     pub(super) fn report(&mut self, event: ClientEvent) {
         self.events.push_back(event);
+    }
+
+    /// Queues the event that a server is doubted, which one that lies could cause with each correction.
+    pub(super) fn report_doubt(&mut self, now: Monotonic, event: ClientEvent) {
+        if self.doubts.allow(now) {
+            self.report(event);
+        }
     }
 
     /// Asks for the server's address to be resolved.

@@ -40,6 +40,13 @@ impl ServerSet {
         self.0 & (1 << rank.0) != 0
     }
 
+    /// This set with the server of this rank, or without it.
+    #[must_use]
+    pub fn with(self, rank: Rank, contained: bool) -> ServerSet {
+        let others = self.0 & !(1 << rank.0);
+        ServerSet(others | u16::from(contained) << rank.0)
+    }
+
     /// The servers of this set, and of another.
     #[must_use]
     pub fn union(self, other: ServerSet) -> ServerSet {
@@ -81,5 +88,6 @@ mod tests {
         let held: Vec<u8> = (0..MAX_SERVERS).filter(|place| set.contains(Rank(*place))).collect();
         assert_eq!(held, [0, 14]);
         assert_eq!(ServerSet::EMPTY.union(set), set);
+        assert_eq!(set.with(Rank(14), false), ServerSet::EMPTY.with(Rank(0), true));
     }
 }

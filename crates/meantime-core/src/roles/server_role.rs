@@ -9,7 +9,8 @@
 //! - *Takeover*: a standby server that has lost the active one takes over when more than half of the members
 //!   that it hears, itself among them and at least two, state that they have lost theirs. One broken link so
 //!   moves nothing. It waits a turn for each server of a better rank that may take over in its place, and
-//!   for the lost one if that is heard again.
+//!   for the lost one if that is heard again. A wait that is interrupted for less than four turns goes on, so
+//!   a server that claims terms and steps down in turn does not keep others waiting.
 //! - *Handover*: the active server names its successor, goes on until it hears that the successor is active,
 //!   and follows it then. There is no gap.
 //! - *Two active servers*: the one with more members stays, and the other one follows it.
@@ -94,6 +95,8 @@ pub struct ServerRole {
     allegiance: Allegiance,
     /// For how many turns the conditions of a takeover have held.
     waited: u8,
+    /// For how many turns they have not held since.
+    interrupted: u8,
     /// The servers that it has heard since it began.
     ever_heard: ServerSet,
     /// Most members distrusted it when it was active last.
@@ -115,6 +118,7 @@ impl ServerRole {
             role: if first.is_some() { Role::Active } else { Role::Standby },
             allegiance: Allegiance::to(first.unwrap_or(Term::NONE)),
             waited: 0,
+            interrupted: 0,
             ever_heard: ServerSet::EMPTY,
             shunned: false,
             successor: None,
@@ -195,7 +199,6 @@ impl ServerRole {
     fn follow_other_term(&mut self, around: &Surroundings<'_>) -> Option<RoleChange> {
         let term = self.allegiance.choose(around.servers, around.distrusted)?;
         self.shunned = false;
-        self.waited = 0;
         Some(RoleChange::Followed(term))
     }
 
@@ -265,17 +268,16 @@ impl ServerRole {
 
     fn standby_round(&mut self, around: &Surroundings<'_>, census: &Census) -> Option<RoleChange> {
         if let Some(change) = self.handle_handover(around).or_else(|| self.follow_other_term(around)) {
+            self.interrupt_wait();
             return Some(change);
         }
-        if self.allegiance.service(around.servers, around.distrusted) == Service::Served {
-            self.waited = 0;
-            return None;
-        }
+        let served = self.allegiance.service(around.servers, around.distrusted) == Service::Served;
         let lost = census.members() >= 2 && census.lost().is_majority_of(census.heard());
-        if !lost || !self.has_quorum(around, census) {
-            self.waited = 0;
+        if served || !lost || !self.has_quorum(around, census) {
+            self.interrupt_wait();
             return None;
         }
+        self.interrupted = 0;
         if self.can_resume(census) {
             return Some(self.become_active(self.term(), RoleChange::Resumed));
         }
@@ -285,6 +287,14 @@ impl ServerRole {
         }
         let term = self.next_term(census)?;
         Some(self.become_active(term, RoleChange::TookOver))
+    }
+
+    /// The conditions of a takeover do not hold in this turn. If that lasts, a later wait begins anew.
+    fn interrupt_wait(&mut self) {
+        self.interrupted += 1;
+        if self.waited == 0 || self.interrupted >= INTERRUPTED_TURNS {
+            (self.waited, self.interrupted) = (0, 0);
+        }
     }
 
     /// Whether the term that it had is still that of most members, and no member names a higher one.
@@ -326,7 +336,7 @@ impl ServerRole {
     fn become_active(&mut self, term: Term, change: fn(Term) -> RoleChange) -> RoleChange {
         self.role = Role::Active;
         self.allegiance = Allegiance::to(term);
-        self.waited = 0;
+        (self.waited, self.interrupted) = (0, 0);
         self.shunned = false;
         self.successor = None;
         change(term)
@@ -340,13 +350,15 @@ impl ServerRole {
     fn step_down(&mut self, term: Term) {
         self.role = Role::Standby;
         self.allegiance = Allegiance::to(term);
-        self.waited = 0;
+        (self.waited, self.interrupted) = (0, 0);
         self.successor = None;
     }
 }
 
 /// For how many turns a successor is named: each of the two servers may miss a statement of the other.
 const HANDOVER_ROUNDS: u8 = 3;
+/// A wait that has been interrupted for so many turns, two intervals, is over.
+const INTERRUPTED_TURNS: u8 = 4;
 
 #[cfg(test)]
 mod tests;

@@ -152,15 +152,39 @@ fn a_server_that_was_stopped_gets_a_round_to_go_on() {
 }
 
 #[test]
-fn a_wait_begins_anew_when_the_members_are_served_meanwhile() {
+fn a_wait_begins_anew_when_the_members_are_served_for_two_intervals_meanwhile() {
     let old = term(4, 0);
     let lost = Around::new(&[standby(1, old, Lost)], &[(old, Lost, 3)]);
     let served = Around::new(&[standby(1, old, Served)], &[(old, Served, 3)]);
     let mut third = standby_server(2, old);
-    for around in [&lost, &served, &lost] {
+    for around in [&lost, &served, &served, &served, &served, &lost] {
         assert_eq!(around.round(&mut third), None);
     }
     assert_eq!(lost.round(&mut third), Some(TookOver(term(5, 2))));
+    let mut third = standby_server(2, old);
+    for around in [&lost, &served, &served, &served] {
+        assert_eq!(around.round(&mut third), None);
+    }
+    assert_eq!(lost.round(&mut third), Some(TookOver(term(5, 2))), "the wait goes on");
+}
+
+#[test]
+fn a_server_that_claims_terms_and_steps_down_in_turn_does_not_keep_others_waiting() {
+    let old = term(4, 0);
+    for claimed_for in 1..4 {
+        let mut third = standby_server(2, old);
+        let mut last = old;
+        let takes_over = (5..).take(3).any(|counter| {
+            // The second server has stepped down, and is of a better rank.
+            let lost = Around::new(&[standby(1, last, Lost)], &[(last, Lost, 3)]);
+            let has_taken_over = matches!(lost.round(&mut third), Some(TookOver(_)));
+            last = term(counter, 1);
+            let claims = Around::new(&[active(counter, 1)], &[(last, Served, 3)]);
+            (0..claimed_for).for_each(|_| assert!(!matches!(claims.round(&mut third), Some(TookOver(_)))));
+            has_taken_over
+        });
+        assert!(takes_over, "claimed for {claimed_for} turns");
+    }
 }
 
 #[test]

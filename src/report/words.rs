@@ -183,6 +183,8 @@ word! {
         ServerDoubted = "server_doubted",
         /// Two other servers contradict the server's time, and agree with each other.
         ServerDistrusted = "server_distrusted",
+        /// This server of several was active and is not any more, and hears no other one that is.
+        NoActiveServer = "no_active_server",
         /// Another client has registered with this node's name and key.
         Replaced = "replaced",
     }
@@ -346,6 +348,7 @@ impl From<HoldoverReason> for HoldoverCause {
             HoldoverReason::CorrectionRefused => HoldoverCause::CorrectionRefused,
             HoldoverReason::ServerDoubted => HoldoverCause::ServerDoubted,
             HoldoverReason::ServerDistrusted => HoldoverCause::ServerDistrusted,
+            HoldoverReason::NoActiveServer => HoldoverCause::NoActiveServer,
             HoldoverReason::Replaced => HoldoverCause::Replaced,
         }
     }
@@ -489,6 +492,7 @@ mod tests {
             (HoldoverReason::CorrectionRefused, "correction_refused"),
             (HoldoverReason::ServerDoubted, "server_doubted"),
             (HoldoverReason::ServerDistrusted, "server_distrusted"),
+            (HoldoverReason::NoActiveServer, "no_active_server"),
             (HoldoverReason::Replaced, "replaced"),
         ];
         for (reason, word) in reasons {

@@ -444,6 +444,9 @@ pub enum HoldoverReason {
     ServerDoubted,
     /// Two other servers contradict the server and agree.
     ServerDistrusted,
+    /// The client is that of a server of several, which was active and is not, and no other server is known
+    /// to be.
+    NoActiveServer,
     /// Another client has registered with this node's name and key.
     Replaced,
 }
@@ -497,6 +500,9 @@ impl fmt::Display for HoldoverReason {
             HoldoverReason::CorrectionRefused => "the server's corrections are refused",
             HoldoverReason::ServerDoubted => "the server's time contradicts what this clock has proved",
             HoldoverReason::ServerDistrusted => "other servers contradict the server's time, and agree",
+            HoldoverReason::NoActiveServer => {
+                "this server is not active any more, and hears no other that is"
+            }
             HoldoverReason::Replaced => {
                 "another client has registered with this name and its key; give each node a name of its own"
             }

@@ -313,6 +313,10 @@ impl Replica {
         let term = self.role.term();
         let followed = term.rank().filter(|rank| *rank != self.place.rank && !self.is_active());
         self.pair.client.set_role(now, term, followed);
+        if was_active && !self.is_active() && followed.is_none() {
+            // It serves nobody in its own term now, and no other server corrects it yet.
+            self.pair.client.lose_server();
+        }
         self.pass_time_on(now);
     }
 

@@ -1,7 +1,8 @@
 //! The network is cut in two, and whole again after an hour.
 
-use meantime_core::roles::server_role::Quorum;
+use meantime_core::roles::server_role::{Quorum, RoleChange};
 use meantime_core::time::Span;
+use meantime_core::wire::ClientState;
 use meantime_sim::{Fault, MemberIndex, Scenario, Simulation};
 
 use super::watch::Watch;
@@ -111,6 +112,28 @@ fn with_a_quorum_of_the_majority_the_smaller_part_has_no_active_server() {
         let side: Vec<MemberIndex> = clients.into_iter().chain([server]).collect();
         partition(&scenario, &side, s(3_600), (0, 1));
     }
+}
+
+/// A server that has lost its quorum corrects nobody, and nobody corrects it.
+#[test]
+fn with_a_quorum_of_a_majority_all_of_the_smaller_part_say_that_they_are_in_holdover() {
+    let scenario = Scenario { quorum: Quorum::Majority, ..scenario(0) };
+    let _running = Running(&scenario);
+    let (mut simulation, mut watch) = (Simulation::new(&scenario), Watch::default());
+    simulation.run_until(SETTLED, &mut watch);
+    let side = [ACTIVE, MemberIndex::client(1), MemberIndex::client(2)];
+    simulation.inject(Fault::Partition(side.to_vec()));
+    simulation.run_for(s(60), &mut watch);
+    let lost = watch.roles.iter().find(|(_, _, change)| *change == RoleChange::LostQuorum);
+    assert_eq!(lost.map(|(_, server, _)| *server), Some(ACTIVE), "{:?}", watch.roles);
+    let states = |simulation: &Simulation| {
+        let sample = simulation.sample();
+        side.map(|member| sample.clock(member).map(|clock| clock.state))
+    };
+    assert_eq!(states(&simulation), [Some(ClientState::Holdover); 3]);
+    simulation.inject(Fault::HealPartition);
+    simulation.run_for(s(60), &mut watch);
+    assert_eq!(states(&simulation), [Some(ClientState::Synchronized); 3]);
 }
 
 /// One active server in each part.

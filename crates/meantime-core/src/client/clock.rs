@@ -172,8 +172,12 @@ impl MemberClock {
     }
 
     /// The server of this machine is active, and shows this time: so does the clock.
-    pub(super) fn carry(&mut self, raw: Raw, time: &ExternalTime) {
+    pub(super) fn carry(&mut self, raw: Raw, time: &ExternalTime, outbox: &mut Outbox) {
+        let was_in_holdover = self.published.holdover().is_some();
         self.published.carry(raw, time);
+        if was_in_holdover && time.state == ClientState::Synchronized {
+            outbox.report(ClientEvent::Recovered);
+        }
         let (phase, frequency) = (time.phase_at(raw), time.frequency);
         match time.bound {
             Some(_) => self.bound.carry(raw, phase, frequency),

@@ -56,6 +56,7 @@ use self::joined::Joined;
 use self::link::Link;
 use self::reference::ReferenceOffer;
 use self::shared::Shared;
+use crate::event::HoldoverReason;
 use crate::reference::{NoReference, ReferenceReading};
 use crate::relayed_time::ExternalTime;
 use crate::roles::heard_servers::HeardServers;
@@ -231,6 +232,11 @@ impl Client {
         self.following.set_role(now, (term, followed), &mut self.links, &mut self.shared);
     }
 
+    /// The server that the client is part of was active and is not any more, and follows no other one.
+    pub(crate) fn lose_server(&mut self) {
+        self.shared.clock.enter_holdover(HoldoverReason::NoActiveServer, &mut self.following.outbox);
+    }
+
     /// The process has been stopped for so long that no statement of a server is known to hold.
     pub(crate) fn forget_statements(&mut self) {
         self.links.iter_mut().for_each(Link::forget_statement);
@@ -238,7 +244,7 @@ impl Client {
 
     /// The server that the client is part of is active, and carries this time: the client's clock shows it.
     pub(crate) fn carry(&mut self, now: Now, time: &ExternalTime) {
-        self.shared.clock.carry(now.raw, time);
+        self.shared.clock.carry(now.raw, time, &mut self.following.outbox);
     }
 
     /// What its clock shows, without the manual time adjustment.

@@ -73,6 +73,7 @@ impl From<&ListedServerView> for ListedServerStatus {
             service: stated.map(|stated| stated.service.into()),
             followed: view.followed,
             distrusted: view.distrusted,
+            bound_ns: view.bound.map(Span::as_nanos),
             heard_ago_ns: view.heard_ago.map(Span::as_nanos),
         }
     }

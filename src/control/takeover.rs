@@ -26,6 +26,12 @@ pub enum TakeoverError {
     /// The server itself is wanted.
     #[error("server {0} is this one, and it is active")]
     Itself(u8),
+    /// It hands over already.
+    #[error("{0} is taking over already; `meantime status` shows when it has")]
+    UnderWay(String),
+    /// No server that could take over has the cluster's time.
+    #[error("{0} does not have the cluster's time yet, so it cannot take over; try again in a minute")]
+    NoTime(String),
     /// The wanted server cannot take over.
     #[error("{0} does not follow this server as a standby server now, so it cannot take over")]
     NotFollowing(String),
@@ -42,11 +48,16 @@ pub(super) fn wanted(replica: &ReplicaStatus, typed: Option<&str>) -> Result<Opt
         let active = replica.followed().or_else(|| replica.others.iter().find(is_active));
         return Err(active.map_or(TakeoverError::NoActive, |active| TakeoverError::Standby(active.title())));
     }
+    if let Some(successor) = replica.successor {
+        let named = replica.others.iter().find(|other| other.rank == successor);
+        return Err(TakeoverError::UnderWay(named.map_or_else(String::new, ListedServerStatus::title)));
+    }
     let Some(typed) = typed else {
-        let mut others = replica.others.iter();
-        return match others.any(|other| replica.is_followed_by(other)) {
+        let mut followers = replica.others.iter().filter(|other| replica.is_followed_by(other));
+        let first = followers.clone().next().ok_or(TakeoverError::NoStandby)?;
+        return match followers.any(has_time) {
             true => Ok(None),
-            false => Err(TakeoverError::NoStandby),
+            false => Err(TakeoverError::NoTime(first.title())),
         };
     };
     if means(typed, replica.rank, &replica.name, None) {
@@ -58,9 +69,16 @@ pub(super) fn wanted(replica: &ReplicaStatus, typed: Option<&str>) -> Result<Opt
     let other = replica.others.iter().find(is_meant);
     let other = other.ok_or_else(|| TakeoverError::Unknown(typed.to_owned()))?;
     match replica.is_followed_by(other) {
-        true => Ok(other.rank.checked_sub(1).and_then(Rank::new)),
+        true if has_time(other) => Ok(other.rank.checked_sub(1).and_then(Rank::new)),
+        true => Err(TakeoverError::NoTime(other.title())),
         false => Err(TakeoverError::NotFollowing(other.title())),
     }
+}
+
+/// Whether it has the cluster's time: a server that takes over without it has to learn it from its members,
+/// and corrects nobody until then.
+fn has_time(other: &ListedServerStatus) -> bool {
+    other.bound_ns.is_some()
 }
 
 /// Whether what was typed is this place, name or address.
@@ -104,6 +122,27 @@ mod tests {
         assert_eq!(wanted(&active, None), Ok(None), "the third can");
         active.others[1].distrusted = true;
         assert_eq!(wanted(&active, None), Err(TakeoverError::NoStandby));
+    }
+
+    #[test]
+    fn a_server_that_does_not_have_the_time_yet_is_refused() {
+        let mut active = examples::active_replica();
+        active.others[0].bound_ns = None;
+        let refused = Err(TakeoverError::NoTime("server 2 (b.lan:5525)".into()));
+        assert_eq!(wanted(&active, Some("2")), refused);
+        assert_eq!(wanted(&active, None), Ok(None), "the third has it");
+        active.others[1].bound_ns = None;
+        assert_eq!(wanted(&active, None), refused);
+    }
+
+    #[test]
+    fn a_second_takeover_waits_for_the_first() {
+        let mut active = examples::active_replica();
+        active.successor = Some(3);
+        for typed in [None, Some("2"), Some("3")] {
+            let refused = wanted(&active, typed).unwrap_err().to_string();
+            assert!(refused.starts_with("server 3 (c.lan:5525) is taking over already"), "{refused}");
+        }
     }
 
     #[test]

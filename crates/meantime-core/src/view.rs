@@ -295,6 +295,9 @@ pub struct ListedServerView {
     pub followed: bool,
     /// Whether two others contradict it.
     pub distrusted: bool,
+    /// How far its clock may be from the cluster's time, as it states; `None`: it does not know that, or is
+    /// not heard.
+    pub bound: Option<Span>,
     /// How long ago the last valid datagram of it came; `None`: not registered.
     pub heard_ago: Option<Span>,
 }

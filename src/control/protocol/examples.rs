@@ -113,6 +113,7 @@ pub(crate) fn listed_server(rank: u8, role: RoleWord) -> ListedServerStatus {
         service: Some(ServiceWord::Served),
         followed: false,
         distrusted: false,
+        bound_ns: Some(if role == RoleWord::Active { 0 } else { 42_000 }),
         heard_ago_ns: Some(1_200_000_000),
     }
 }

@@ -63,6 +63,9 @@ pub struct ListedServerStatus {
     pub followed: bool,
     /// Whether other servers contradict its time and agree with each other.
     pub distrusted: bool,
+    /// The maximum distance of its clock from the cluster's time, as it states: of an active server zero, but
+    /// for a while after it has taken over; `None`: it does not know that, or has stated nothing lately.
+    pub bound_ns: Option<i64>,
     /// The time since a datagram of it arrived; `None`: not registered.
     pub heard_ago_ns: Option<i64>,
 }
@@ -88,7 +91,7 @@ impl ReplicaStatus {
         self.others.iter().find(|other| other.followed)
     }
 
-    /// Whether another server follows it as a standby server, and so can take over.
+    /// Whether another server follows it as a standby server, and so can take over, if it has the time.
     pub fn is_followed_by(&self, other: &ListedServerStatus) -> bool {
         let follows = other.term == Some(self.term) && other.term_of == self.term_of;
         let stands_by = other.role == Some(RoleWord::Standby) && other.service == Some(ServiceWord::Served);

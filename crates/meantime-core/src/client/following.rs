@@ -185,6 +185,7 @@ impl Following {
                 stated: stated.map(|(_, stated)| stated.statement),
                 followed: self.followed == Some(link.rank()),
                 distrusted: self.distrusted.contains(link.rank()),
+                bound: stated.and_then(|(_, stated)| stated.bound),
                 heard_ago: link.joined().map(|joined| now.mono - joined.liveness().heard()),
             }
         };

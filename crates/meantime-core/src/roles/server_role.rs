@@ -204,11 +204,15 @@ impl ServerRole {
 
     /// The active server is to end, or an operator wants another one to be active: it names a successor, the
     /// wanted one or else the best in rank of the standby servers that follow it. Returns the successor;
-    /// `None`: this server is not active, or there is none.
+    /// `None`: this server is not active, there is none, or it has named another one and waits for that: two
+    /// successors would both become active.
     ///
     /// Only the active server's own operator can cause that. If a standby server could ask for it, a lying
     /// one would.
     pub fn resign(&mut self, around: &Surroundings<'_>, wanted: Option<Rank>) -> Option<Rank> {
+        if let Some(named) = self.successor {
+            return wanted.is_none_or(|wanted| wanted == named).then_some(named);
+        }
         let followers = around.servers.iter().filter(|(rank, stated)| {
             let follows = stated.term == self.term() && stated.service == Service::Served;
             stated.role == Role::Standby && follows && !around.distrusted.contains(*rank)

@@ -237,6 +237,21 @@ fn an_operator_chooses_the_successor_among_those_that_follow() {
 }
 
 #[test]
+fn a_server_names_no_second_successor_while_it_waits_for_the_first() {
+    let old = term(2, 0);
+    let mut first = active_server(2, 0);
+    let around = Around::new(&[standby(1, old, Served), standby(2, old, Served)], &[(old, Served, 3)]);
+    assert_eq!(first.resign(&around.surroundings(), Some(rank(2))), Some(rank(2)));
+    assert_eq!(first.resign(&around.surroundings(), Some(rank(1))), None);
+    assert_eq!(first.resign(&around.surroundings(), None), Some(rank(2)), "it ends, too");
+    assert_eq!(first.successor(), Some(rank(2)));
+    for _ in 0..HANDOVER_ROUNDS {
+        assert_eq!(around.round(&mut first), None);
+    }
+    assert_eq!(first.resign(&around.surroundings(), Some(rank(1))), Some(rank(1)), "the second did not come");
+}
+
+#[test]
 fn a_successor_that_claims_an_implausible_term_is_not_followed() {
     let old = term(2, 0);
     let mut first = active_server(2, 0);

@@ -60,7 +60,7 @@ impl Liveness {
 
     /// The client has several servers: it asks each of them for its role once an interval.
     pub(super) fn expect_statements(&mut self, interval: Span, now: Monotonic) {
-        let interval = interval.max(MIN_TIMEOUT);
+        let interval = interval.max(MIN_ASKING);
         self.stated = Some(Stated { at: now, asked: now, interval });
     }
 
@@ -143,7 +143,32 @@ impl Liveness {
 
 /// No server can make its clients wake up more often.
 const MIN_TIMEOUT: Span = Span::from_millis(10);
+/// A server's role is asked for as if its interval were no shorter than this.
+const MIN_ASKING: Span = Span::from_millis(100);
 /// A server that has stated nothing for six fifths of an interval is overdue, …
 const OVERDUE_FIFTHS: i64 = 6;
 /// … and is asked again after each eighth of an interval.
 const HURRIED: i64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_of_short_intervals_that_states_nothing_is_not_asked_all_the_time() {
+        let ms = Span::from_millis(1);
+        let terms =
+            Welcome { interval: ms, heartbeat: ms, lifetime: Span::from_secs(9), ..Welcome::default() };
+        let mut now = Monotonic::from_nanos(0);
+        let mut liveness = Liveness::begin(&Welcome { heartbeat: terms.lifetime, ..terms }, now);
+        liveness.expect_statements(terms.interval, now);
+        let mut asked = 0;
+        while now < Monotonic::from_nanos(0) + Span::from_secs(1) {
+            now = liveness.heartbeat_at();
+            liveness.note_heartbeat(now, 7);
+            asked += 1;
+        }
+        // Eight times within the second interval, and then once in each.
+        assert!((9..=20).contains(&asked), "{asked} times in a second");
+    }
+}

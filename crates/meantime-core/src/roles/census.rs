@@ -47,9 +47,10 @@ impl Census {
         self.count(|member| member.service != Service::Served)
     }
 
-    /// What those count that are served in this term.
-    pub fn served_in(&self, term: Term) -> Weight {
-        self.count(|member| member.follows == term && member.service == Service::Served)
+    /// The terms in which members are served, each once, with what those count.
+    pub fn served(&self) -> impl Iterator<Item = (Term, Weight)> {
+        let served = self.0.iter().filter(|(member, _)| member.service == Service::Served);
+        served.map(|(member, tally)| (member.follows, tally.weight))
     }
 
     /// What those count that are served by the server of this rank, in any of its terms.
@@ -96,6 +97,9 @@ impl FromIterator<MemberStatement> for Census {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -115,7 +119,8 @@ mod tests {
         .collect();
         let votes = |weight: Weight| weight.as_f64() as u32;
         assert_eq!((census.members(), votes(census.heard()), votes(census.lost())), (6, 6, 3));
-        assert_eq!((votes(census.served_in(new)), votes(census.served_by(rank))), (2, 3));
+        let served: Vec<(Term, u32)> = census.served().map(|(term, weight)| (term, votes(weight))).collect();
+        assert_eq!((served, votes(census.served_by(rank))), (vec![(old, 1), (new, 2)], 3));
         assert_eq!((votes(census.following(new)), votes(census.distrusting(rank))), (3, 1));
         let of_new = census.terms().filter(|(term, _)| *term == new);
         assert_eq!(votes(of_new.map(|(_, weight)| weight).sum()), 4);

@@ -10,7 +10,7 @@
 //! its term for them too.
 
 use super::census::Census;
-use super::rank::{Rank, ServerSet};
+use super::rank::{MAX_SERVERS, Rank, ServerSet};
 use super::term::Term;
 use crate::consensus::Weight;
 
@@ -34,18 +34,21 @@ impl Rivalry {
         if highest == term {
             return Rivalry::None;
         }
+        // Clients may state as many terms as there are clients: each is looked at once.
+        let mut served_by = [Weight::ZERO; MAX_SERVERS as usize];
+        for (of, weight) in census.served().filter_map(|(other, weight)| Some((other.rank()?, weight))) {
+            served_by[usize::from(of.place())] += weight;
+        }
+        let served_by = |of: Rank| served_by[usize::from(of.place())];
         let rival = census
-            .terms()
-            .map(|(other, _)| other)
-            .filter(|other| {
-                *other > term && other.counter() <= ceiling && census.served_in(*other) > Weight::ZERO
-            })
-            .filter_map(|other| Some((other.rank().filter(|of| *of != rank)?, other)))
+            .served()
+            .filter(|(other, weight)| *other > term && other.counter() <= ceiling && *weight > Weight::ZERO)
+            .filter_map(|(other, _)| Some((other.rank().filter(|of| *of != rank)?, other)))
             .filter(|(of, _)| !distrusted.contains(*of))
-            .map(|(of, other)| (census.served_by(of), other))
+            .map(|(of, other)| (served_by(of), other))
             .max();
         match rival {
-            Some((served, other)) if served >= census.served_by(rank) => Rivalry::Yield(other),
+            Some((served, other)) if served >= served_by(rank) => Rivalry::Yield(other),
             _ => highest.next_for(rank).map_or(Rivalry::None, Rivalry::Raise),
         }
     }

@@ -5,8 +5,8 @@ use core::net::SocketAddr;
 use crate::roles::rank::Rank;
 use crate::roles::statement::{Role, ServerStatement, Service};
 use crate::roles::term::Term;
-use crate::time::{Monotonic, Now, Raw, Span};
-use crate::wire::{Body, Header, Message, NodeId, RoleMessage, SessionId, Welcome};
+use crate::time::{Frequency, Monotonic, Now, Raw, Span};
+use crate::wire::{Body, Header, Message, NodeId, Probe, RoleMessage, SessionId, Welcome};
 use crate::{Node, Path};
 
 /// A server of a list of three that says what a test wants.
@@ -14,7 +14,8 @@ use crate::{Node, Path};
 pub(crate) struct ServerByHand {
     pub rank: Rank,
     pub interval: Span,
-    sequence: u32,
+    /// The number of the last datagram that it has sent to its client.
+    pub sequence: u32,
 }
 
 impl ServerByHand {
@@ -65,6 +66,20 @@ impl ServerByHand {
         let statement = ServerStatement { role, term, service: Service::Served, successor: None };
         let role = RoleMessage { rank: self.rank, servers: 3, statement, bound: None };
         self.send(now, node, Body::Role(role));
+    }
+}
+
+impl ServerByHand {
+    /// Asks the client for a reading, with this rate command. Returns the one that the client follows.
+    pub(crate) fn probe(&mut self, now: Now, node: &mut impl Node, rate: Frequency) -> Frequency {
+        let nonce = (u64::from(self.sequence) << 32) + now.mono.as_nanos() as u64;
+        self.send(now, node, Body::Probe(Probe { nonce, rate, burst: 1, ..Probe::default() }));
+        let mut sent = sent(now, node).into_iter();
+        let followed = sent.find_map(|(_, message)| match message.body {
+            Body::Report(report) if report.nonce == nonce => Some(report.rate),
+            _ => None,
+        });
+        followed.expect("a client answers a probe")
     }
 }
 

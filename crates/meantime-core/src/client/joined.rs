@@ -99,6 +99,8 @@ struct SessionTerms {
     header: Header,
     /// The other terms, with the newest rate command.
     welcome: Welcome,
+    /// When that came.
+    at: Monotonic,
 }
 
 /// Why a session ends.
@@ -168,7 +170,7 @@ impl Joined {
             proved: false,
             label: Some(Label { label: config.label }).filter(|it| it.label != Name::default()),
             following: ServerFollowing::default(),
-            terms: SessionTerms { header: *header, welcome: *welcome },
+            terms: SessionTerms { header: *header, welcome: *welcome, at: now.mono },
             stated: None,
             stood_by: Term::NONE,
             opinion: None,
@@ -189,7 +191,7 @@ impl Joined {
         clock: &mut MemberClock,
         outbox: &mut Outbox,
     ) {
-        let SessionTerms { header, welcome } = &self.terms;
+        let SessionTerms { header, welcome, .. } = &self.terms;
         self.following = ServerFollowing::begun(now.mono);
         self.doubted = None;
         self.liveness.note_corrected(now.mono);
@@ -437,7 +439,7 @@ impl Joined {
         if let Some(stamps) = probe.before {
             self.reporter.history_mut().complete(stamps);
         }
-        self.note_rate(header, probe.rate);
+        self.note_rate(now, header, probe.rate);
         if self.following.is_on() {
             self.server_time.note_adjustment(now.raw, header, clock);
             self.server_time.announce_adjustment(outbox);
@@ -453,11 +455,14 @@ impl Joined {
         Fate::Accepted
     }
 
-    /// The newest rate command: a clock that follows this server later counts changes from it.
-    fn note_rate(&mut self, header: &Header, rate: Frequency) {
-        let SessionTerms { header: newest, welcome } = &mut self.terms;
-        if is_next(header.sequence, newest.sequence) {
+    /// The newest rate command: a clock that follows this server later counts changes from it. A false number
+    /// does not count for longer than a statement.
+    fn note_rate(&mut self, now: Now, header: &Header, rate: Frequency) {
+        let lifetime = self.statement_lifetime();
+        let SessionTerms { header: newest, welcome, at } = &mut self.terms;
+        if is_next(header.sequence, newest.sequence) || now.mono - *at > lifetime {
             (newest.sequence, newest.flags, welcome.rate) = (header.sequence, header.flags, rate);
+            *at = now.mono;
         }
     }
 
@@ -597,7 +602,7 @@ impl Joined {
         clock: &MemberClock,
     ) -> Fate {
         self.liveness.note_heard(now.mono);
-        self.note_rate(header, message.rate);
+        self.note_rate(now, header, message.rate);
         if self.reporter.history().is_superseded(message.about) {
             return Fate::Superseded;
         }

@@ -2,6 +2,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::server_by_hand::{ServerByHand, at, rank};
+use crate::time::Frequency;
 
 fn client_of_three() -> Client {
     Client::new(ClientConfig { servers: 3, ..ClientConfig::default() }, [3; 32], at(Span::ZERO))
@@ -44,4 +45,24 @@ fn a_server_that_raises_its_term_all_the_time_floods_no_reader() {
         followed(&mut client).pop()
     });
     assert_eq!(reported, Some(last));
+}
+
+#[test]
+fn a_false_number_of_a_rate_command_does_not_count_for_longer_than_a_statement() {
+    let (mut client, mut server) = (client_of_three(), ServerByHand::new(0));
+    let after = |s| at(Span::from_secs(s));
+    server.register(after(0), &mut client);
+    let (right, wrong) = (Frequency::from_ppm(0.5), Frequency::from_ppm(90.0));
+    // Of a server that the client does not follow, a forged datagram of a far higher number.
+    let number = core::mem::replace(&mut server.sequence, 50_000);
+    server.probe(after(1), &mut client, wrong);
+    server.sequence = number;
+    server.probe(after(2), &mut client, right);
+    server.probe(after(11), &mut client, right);
+    // It follows the server, and counts changes from the newest command.
+    let term = Term::new(1, rank(0)).unwrap();
+    server.claim(after(11), &mut client, term);
+    server.claim(after(17), &mut client, term);
+    assert_eq!(followed(&mut client), [term]);
+    assert_eq!(server.probe(after(17), &mut client, right), right);
 }

@@ -209,7 +209,7 @@ impl Replica {
         let decisions = self.role.term().rank().zip(self.pair.client.take_decisions());
         self.inherited = decisions.or(self.inherited.take());
         let heard = self.pair.client.heard(now);
-        if !heard.says_the_same_as(&self.heard) {
+        if heard != self.heard {
             let clients = self.pair.server.census(now);
             self.decide(now, clients, heard, ServerRole::handle_handover);
         }

@@ -294,10 +294,10 @@ impl Following {
 pub(super) fn heard(now: Monotonic, links: &[Link], servers: u8) -> HeardServers {
     let mut heard = HeardServers::default();
     for link in links {
-        if let Some((at, stated)) = link.heard(now)
+        if let Some((_, stated)) = link.heard(now)
             && is_in_place(&stated, link.rank(), servers)
         {
-            heard.note(link.rank(), stated.statement, at);
+            heard.note(link.rank(), stated.statement);
         }
     }
     heard

@@ -75,7 +75,6 @@ mod tests {
     use super::super::statement::{Role, ServerStatement};
     use super::super::term::{MAX_COUNTER, MAX_LEAP};
     use super::*;
-    use crate::time::Monotonic;
 
     fn rank(place: u8) -> Rank {
         Rank::new(place).unwrap()
@@ -91,7 +90,7 @@ mod tests {
         for (place, role, term) in statements {
             let (role, term, service) = (*role, *term, Service::Served);
             let statement = ServerStatement { role, term, service, successor: None };
-            heard.note(rank(*place), statement, Monotonic::from_nanos(0));
+            heard.note(rank(*place), statement);
         }
         heard
     }

@@ -1,7 +1,7 @@
-//! The newest statement of each server that a node hears, and when it is forgotten.
+//! The newest statement of each server that a node hears.
 //!
-//! The caller passes on only statements that are newer than the last one of the same sender: the wire drops
-//! datagrams that are repeated or out of order.
+//! The caller passes on only statements that are newer than the last one of the same sender, and not older
+//! than a lifetime.
 
 use alloc::vec::Vec;
 
@@ -9,52 +9,33 @@ use super::rank::{Rank, ServerSet};
 use super::statement::ServerStatement;
 use super::term::{NamedTerms, Term};
 use crate::consensus::Weight;
-use crate::time::{Monotonic, Span};
 
 /// The newest statement of each server that a node hears; its own is not among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeardServers(Vec<HeardServer>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct HeardServer {
-    rank: Rank,
-    statement: ServerStatement,
-    at: Monotonic,
-}
+pub struct HeardServers(Vec<(Rank, ServerStatement)>);
 
 impl HeardServers {
     /// A server has stated this.
-    pub fn note(&mut self, rank: Rank, statement: ServerStatement, now: Monotonic) {
-        let heard = HeardServer { rank, statement, at: now };
-        match self.0.iter_mut().find(|each| each.rank == rank) {
-            Some(before) => *before = heard,
-            None => self.0.push(heard),
+    pub fn note(&mut self, rank: Rank, statement: ServerStatement) {
+        match self.0.iter_mut().find(|(of, _)| *of == rank) {
+            Some((_, before)) => *before = statement,
+            None => self.0.push((rank, statement)),
         }
-    }
-
-    /// Forgets all statements that are older than a lifetime.
-    pub fn expire(&mut self, now: Monotonic, lifetime: Span) {
-        self.0.retain(|heard| now - heard.at <= lifetime);
-    }
-
-    /// Forgets all statements: this node has been stopped for longer than a lifetime.
-    pub fn clear(&mut self) {
-        self.0.clear();
     }
 
     /// The newest statement of the server of this rank; `None`: it is not heard.
     pub fn statement_of(&self, rank: Rank) -> Option<ServerStatement> {
-        self.0.iter().find(|heard| heard.rank == rank).map(|heard| heard.statement)
+        self.0.iter().find(|(of, _)| *of == rank).map(|(_, statement)| *statement)
     }
 
     /// All servers that are heard, with their newest statements.
     pub fn iter(&self) -> impl Iterator<Item = (Rank, ServerStatement)> {
-        self.0.iter().map(|heard| (heard.rank, heard.statement))
+        self.0.iter().copied()
     }
 
     /// The servers that are heard.
     pub fn ranks(&self) -> ServerSet {
-        self.0.iter().map(|heard| heard.rank).collect()
+        self.0.iter().map(|(rank, _)| *rank).collect()
     }
 
     /// The term that the server of this rank claims; `None`: it is not heard as an active server.
@@ -65,12 +46,6 @@ impl HeardServers {
     /// All terms that servers claim which are heard as active.
     pub fn claims(&self) -> impl Iterator<Item = Term> {
         self.iter().filter_map(|(rank, statement)| statement.claim(rank))
-    }
-
-    /// Whether the same servers are heard, with the same statements, whenever they came.
-    pub fn says_the_same_as(&self, other: &HeardServers) -> bool {
-        self.0.len() == other.0.len()
-            && self.iter().all(|(rank, statement)| other.statement_of(rank) == Some(statement))
     }
 
     /// How many of the servers name this term: the active one, and those that follow it.
@@ -108,32 +83,27 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_statement_replaces_an_older_one_and_an_old_one_is_forgotten() {
-        let (mut heard, lifetime) = (HeardServers::default(), Span::from_secs(17));
-        let at = |s| Monotonic::from_nanos(0) + Span::from_secs(s);
+    fn a_newer_statement_replaces_an_older_one() {
+        let mut heard = HeardServers::default();
         let (first, second) = (stated(Role::Standby, None), stated(Role::Active, Term::new(1, rank(0))));
-        heard.note(rank(0), first, at(0));
-        heard.note(rank(0), second, at(5));
-        assert_eq!(heard.statement_of(rank(0)), Some(second));
-        heard.expire(at(22), lifetime);
-        assert_eq!(heard.claim_of(rank(0)), Term::new(1, rank(0)), "a lifetime, and no longer");
-        heard.expire(at(23), lifetime);
-        assert_eq!(heard, HeardServers::default());
+        heard.note(rank(0), first);
+        heard.note(rank(0), second);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [(rank(0), second)]);
+        assert_eq!(heard.claim_of(rank(0)), Term::new(1, rank(0)));
     }
 
     #[test]
     fn the_active_server_and_those_that_follow_it_name_its_term() {
-        let (mut heard, now) = (HeardServers::default(), Monotonic::from_nanos(0));
+        let mut heard = HeardServers::default();
         let term = Term::new(3, rank(1));
-        heard.note(rank(1), stated(Role::Active, term), now);
-        heard.note(rank(2), stated(Role::Standby, term), now);
-        heard.note(rank(0), stated(Role::Active, Term::new(2, rank(0))), now);
+        heard.note(rank(1), stated(Role::Active, term));
+        heard.note(rank(2), stated(Role::Standby, term));
+        heard.note(rank(0), stated(Role::Active, Term::new(2, rank(0))));
         assert_eq!(heard.naming(term.unwrap()), 2);
         assert!(heard.majority_names(term.unwrap()));
         assert_eq!(heard.claims().max(), term);
         assert_eq!(heard.ranks(), ServerSet::from_iter([rank(0), rank(1), rank(2)]));
         assert_eq!(heard.named_terms().highest(Term::NONE), term.unwrap());
-        heard.clear();
-        assert!(!heard.majority_names(term.unwrap()), "no server names it");
+        assert!(!HeardServers::default().majority_names(term.unwrap()), "no server names it");
     }
 }

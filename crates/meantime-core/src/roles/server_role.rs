@@ -1,8 +1,8 @@
 //! Whether a server is active or standby.
 //!
 //! The server decides at each turn from the newest statements of servers and members. Its caller lets turns
-//! follow one another at equal distances. The server measures times in turns of its own and reads no clock;
-//! [`HeardServers`] and the caller's list of clients forget what is too old.
+//! follow one another at equal distances, and forgets statements that are too old. The server measures times
+//! in turns of its own and reads no clock.
 //!
 //! - A server begins as a standby server that follows none, and so does one that comes back: there is no
 //!   automatic failback. A server that is alone in its list is active from the start, and always.

@@ -12,7 +12,6 @@ use meantime_core::roles::rank::{Rank, ServerSet};
 use meantime_core::roles::server_role::{Quorum, RoleChange, ServerRole, Surroundings};
 use meantime_core::roles::statement::{MemberStatement, Role, ServerStatement, Service};
 use meantime_core::roles::term::Term;
-use meantime_core::time::Monotonic;
 
 pub(crate) const SERVERS: usize = 3;
 pub(crate) const CLIENTS: usize = 3;
@@ -427,7 +426,7 @@ pub(crate) fn heard_servers(hears: &[Option<ServerStatement>; SERVERS]) -> Heard
     let mut heard = HeardServers::default();
     for (place, statement) in hears.iter().enumerate() {
         if let Some(statement) = statement {
-            heard.note(rank(place), *statement, Monotonic::default());
+            heard.note(rank(place), *statement);
         }
     }
     heard

@@ -3,7 +3,6 @@ use proptest::prelude::*;
 
 use super::super::term::MAX_COUNTER;
 use super::*;
-use crate::time::Monotonic;
 
 fn rank(place: u8) -> Rank {
     Rank::new(place).unwrap()
@@ -37,7 +36,7 @@ impl Around {
     fn new(servers: &[(u8, ServerStatement)], clients: &[(Term, Service, usize)]) -> Around {
         let mut heard = HeardServers::default();
         for (place, statement) in servers {
-            heard.note(rank(*place), *statement, Monotonic::from_nanos(0));
+            heard.note(rank(*place), *statement);
         }
         let clients = clients.iter().flat_map(|(follows, service, count)| {
             core::iter::repeat_n(MemberStatement { follows: *follows, service: *service }, *count)

@@ -249,21 +249,32 @@ impl MemberClock {
         welcome: &Welcome,
         outbox: &mut Outbox,
     ) {
-        let Welcome { rate, interval, relay, .. } = *welcome;
         self.published.begin_session();
-        self.session = ClockSession { id: header.session, interval };
-        let missed = self.rate.rebase(now.mono, header, rate);
-        if relay {
+        self.session = ClockSession { id: header.session, interval: welcome.interval };
+        if welcome.relay {
             // Its first line says how the scale stands to the one that the clock follows.
+            self.rate.rebase(now.mono, header, welcome.rate);
             return;
         }
+        self.follow_missed_rate(now, header, welcome, outbox);
+    }
+
+    /// Follows the rate command of the server as it is now, whatever has been missed of its changes.
+    pub(super) fn follow_missed_rate(
+        &mut self,
+        now: Now,
+        header: &Header,
+        welcome: &Welcome,
+        outbox: &mut Outbox,
+    ) {
+        let missed = self.rate.rebase(now.mono, header, welcome.rate);
         match self.refuses_change(now.raw, missed) {
             // None of it is followed: later changes count from here.
             Some(reason) => {
                 let refused = Refused::frequency(reason);
                 self.refuse(now, header.round, Correction::default(), refused, outbox);
             }
-            None => self.change_rate(now.raw, missed, interval),
+            None => self.change_rate(now.raw, missed, welcome.interval),
         }
     }
 

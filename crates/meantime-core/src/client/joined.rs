@@ -243,10 +243,21 @@ impl Joined {
         self.following = ServerFollowing::default();
     }
 
-    /// Something speaks against following this server, or nothing does. A standby server is not followed.
-    pub(super) fn withhold_following(&mut self, withheld: bool) {
+    /// Something speaks against following this server, or nothing does. A standby server is not followed. One
+    /// that is followed again has changed its rate meanwhile, and may have sent more datagrams than a clock
+    /// takes for lost.
+    pub(super) fn withhold_following(
+        &mut self,
+        now: Now,
+        withheld: bool,
+        clock: &mut MemberClock,
+        outbox: &mut Outbox,
+    ) {
         let is_standby = self.stated.is_some_and(|(_, stated, _)| stated.statement.role == Role::Standby);
-        self.following.withheld = withheld || is_standby;
+        let before = core::mem::replace(&mut self.following.withheld, withheld || is_standby);
+        if before && self.following.is_on() {
+            clock.follow_missed_rate(now, &self.terms.header, &self.terms.welcome, outbox);
+        }
     }
 
     /// What the server has stated last of its role, and when.
@@ -667,6 +678,7 @@ impl Joined {
         outbox: &mut Outbox,
     ) -> Fate {
         self.liveness.note_heard(now.mono);
+        self.note_rate(now, header, message.rate);
         if self.reporter.history().is_superseded(message.about) {
             return Fate::Superseded;
         }

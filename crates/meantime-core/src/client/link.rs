@@ -120,8 +120,9 @@ impl Link {
     /// The clock follows this server from now on; until now it has followed that of the term `before`.
     pub(super) fn follow(&mut self, now: Now, before: Term, shared: &mut Shared) {
         if let Membership::Joined(joined) = &mut self.membership {
-            joined.begin_following(now, before, &mut shared.clock, &mut self.outbox);
-            joined.withhold_following(self.distrusted || !self.ancestry.may_follow());
+            let (clock, outbox) = (&mut shared.clock, &mut self.outbox);
+            joined.begin_following(now, before, clock, outbox);
+            joined.withhold_following(now, self.distrusted || !self.ancestry.may_follow(), clock, outbox);
             self.following = joined.following();
         } else {
             self.following = ServerFollowing::begun(now.mono);
@@ -322,7 +323,8 @@ impl Link {
                 };
             }
         };
-        joined.withhold_following(self.distrusted || !self.ancestry.may_follow());
+        let withheld = self.distrusted || !self.ancestry.may_follow();
+        joined.withhold_following(now, withheld, &mut shared.clock, &mut self.outbox);
         let heartbeat = joined.liveness().heartbeat();
         match joined.handle_message(now, received, message, shared, &mut self.outbox) {
             Ok(fate) => {

@@ -1,6 +1,7 @@
 use alloc::vec::Vec;
 
 use super::*;
+use crate::roles::statement::Role;
 use crate::server_by_hand::{ServerByHand, at, rank};
 use crate::time::Frequency;
 
@@ -65,4 +66,24 @@ fn a_false_number_of_a_rate_command_does_not_count_for_longer_than_a_statement()
     server.claim(after(17), &mut client, term);
     assert_eq!(followed(&mut client), [term]);
     assert_eq!(server.probe(after(17), &mut client, right), right);
+}
+
+#[test]
+fn a_client_of_one_server_follows_its_rate_after_it_has_stood_by_for_long() {
+    let (mut client, mut server) =
+        (Client::new(ClientConfig::default(), [3; 32], at(Span::ZERO)), ServerByHand::new(0));
+    let after = |s| at(Span::from_secs(s));
+    server.register(after(0), &mut client);
+    let (own, other) = (Term::new(1, rank(0)).unwrap(), Term::new(2, rank(1)).unwrap());
+    server.claim(after(1), &mut client, own);
+    let before = Frequency::from_ppm(0.5);
+    assert_eq!(server.probe(after(1), &mut client, before), before);
+    for s in 2..9 {
+        server.state(after(s), &mut client, Role::Standby, other);
+        server.probe(after(s), &mut client, before);
+        server.sequence += 20_000;
+    }
+    server.claim(after(9), &mut client, Term::new(3, rank(0)).unwrap());
+    let later = Frequency::from_ppm(0.7);
+    assert_eq!(server.probe(after(9), &mut client, later), later);
 }

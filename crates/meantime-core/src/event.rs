@@ -552,8 +552,10 @@ pub enum ClientEvent {
         /// The number of the attempt, from 1.
         attempt: u32,
     },
-    /// The server's name could not be resolved.
+    /// The name of a server could not be resolved.
     Unresolved {
+        /// The server's place in the list; the only one is the first.
+        rank: Rank,
         /// The number of the attempt, from 1.
         attempt: u32,
     },

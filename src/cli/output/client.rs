@@ -46,7 +46,10 @@ impl Tell for ClientEvent {
                 record.put("server", server.to_string());
                 record.put("attempt", *attempt);
             }
-            Unresolved { attempt } => record.put("attempt", *attempt),
+            Unresolved { rank, attempt } => {
+                record.put("rank", place_of(*rank));
+                record.put("attempt", *attempt);
+            }
             Registered { server, cluster, interval } => {
                 record.put("server", server.to_string());
                 record.cluster(*cluster);
@@ -99,9 +102,10 @@ impl Tell for ClientEvent {
             Registering { server, attempt } => {
                 format!("Connecting to the server {server}, attempt {attempt}")
             }
-            Unresolved { attempt } => {
-                format!("The server's name cannot be resolved, attempt {attempt}; trying again")
-            }
+            Unresolved { rank, attempt } => format!(
+                "The name of server {} cannot be resolved, attempt {attempt}; trying again",
+                place_of(*rank)
+            ),
             Registered { server, cluster, interval } => {
                 let timestamps = at.timestamps;
                 let when = until_corrected(at, *cluster, *interval);

@@ -130,7 +130,7 @@ fn client_events() -> Vec<ClientEvent> {
     let (rank, term) = (Rank::FIRST, Term::NONE);
     vec![
         ClientEvent::Registering { server, attempt: 1 },
-        ClientEvent::Unresolved { attempt: 1 },
+        ClientEvent::Unresolved { rank, attempt: 1 },
         ClientEvent::Registered { server, cluster: ClusterId(7), interval: Span::ZERO },
         ClientEvent::Refused { server, reason: RejectReason::Full, version: 1 },
         ClientEvent::UpstreamRefused { server, reason: UpstreamFault::Loop },

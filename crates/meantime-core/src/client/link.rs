@@ -232,7 +232,7 @@ impl Link {
             self.server = server.or(self.server);
             let Shared { rng, config, .. } = shared;
             let keys = config.keys_of(self.rank);
-            registering.handle_resolved(now, server, keys, cluster, rng, &mut self.outbox);
+            registering.handle_resolved(now, (self.rank, server), keys, cluster, rng, &mut self.outbox);
         }
     }
 

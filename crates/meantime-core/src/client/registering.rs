@@ -94,12 +94,12 @@ impl Registering {
         }
     }
 
-    /// The name was resolved: ask; or it could not be: try again later. `cluster` is the one whose time the
-    /// clock has.
+    /// The name of the server of this rank was resolved: ask; or it could not be: try again later. `cluster`
+    /// is the one whose time the clock has.
     pub(super) fn handle_resolved(
         &mut self,
         now: Now,
-        server: Option<SocketAddr>,
+        (rank, server): (Rank, Option<SocketAddr>),
         keys: &NodeKeys,
         cluster: ClusterId,
         rng: &mut ChaCha12Rng,
@@ -114,7 +114,7 @@ impl Registering {
                 outbox.report(ClientEvent::Registering { server, attempt });
                 outbox.send(self.register(cluster));
             }
-            None => outbox.report(ClientEvent::Unresolved { attempt }),
+            None => outbox.report(ClientEvent::Unresolved { rank, attempt }),
         }
         self.set_next_try(now, rng);
     }
@@ -205,7 +205,7 @@ mod tests {
         registering.wait_long(Now::default(), &mut rng);
         let waits = registering.poll_timeout().expect("it waits") - Monotonic::default();
         assert!(waits >= MAX_TIMEOUT_REFUSED.scaled(0.5), "{waits}");
-        let (server, keys) = ("192.0.2.1:5525".parse().ok(), NodeKeys::default());
+        let (server, keys) = ((Rank::FIRST, "192.0.2.1:5525".parse().ok()), NodeKeys::default());
         for attempt in 1..=3 {
             let now = Now::default();
             registering.handle_resolved(now, server, &keys, ClusterId::default(), &mut rng, &mut outbox);

@@ -49,6 +49,13 @@ fn a_server_that_raises_its_term_all_the_time_floods_no_reader() {
 }
 
 #[test]
+fn a_name_that_cannot_be_resolved_is_that_of_a_place_in_the_list() {
+    let mut client = client_of_three();
+    client.handle_resolved(at(Span::ZERO), rank(2), None);
+    assert_eq!(client.poll_event(), Some(ClientEvent::Unresolved { rank: rank(2), attempt: 1 }));
+}
+
+#[test]
 fn a_false_number_of_a_rate_command_does_not_count_for_longer_than_a_statement() {
     let (mut client, mut server) = (client_of_three(), ServerByHand::new(0));
     let after = |s| at(Span::from_secs(s));

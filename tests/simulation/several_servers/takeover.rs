@@ -3,6 +3,7 @@
 use meantime_core::ServerEvent;
 use meantime_core::consensus::Weight;
 use meantime_core::time::Span;
+use meantime_core::wire::ClusterId;
 use meantime_sim::{Fault, MemberIndex, Observer, ReportedEvent, Scenario, Simulation};
 
 use super::watch::Watch;
@@ -35,6 +36,27 @@ fn kill(scenario: &Scenario, rounds: i64) -> (Span, Span, Span) {
         watch.roles
     );
     (slowest, before, after)
+}
+
+/// The server that decides the time is killed before its next probes, which would have named the cluster. The
+/// one that takes over names another, and all clocks have bounds.
+#[test]
+fn a_cluster_whose_server_ends_before_it_has_named_it_is_named_by_the_next_one() {
+    for seed in seeds(0..3) {
+        let scenario = Scenario { start_within: Span::ZERO, ..lan(seed, 0.0) };
+        let _running = Running(&scenario);
+        let (mut simulation, mut watch) = (Simulation::new(&scenario), Watch::default());
+        while clients(&scenario).any(|client| watch.corrected_after(client, Span::ZERO).is_none()) {
+            simulation.run_for(Span::from_millis(10), &mut watch);
+        }
+        simulation.inject(Fault::Crash(watch.roles[0].1));
+        simulation.run_for(s(60), &mut watch);
+        assert_eq!(watch.active_now().len(), 1, "seed {seed}: {:?}", watch.roles);
+        for (member, clock) in simulation.sample().members() {
+            let is_certain = clock.is_none_or(|clock| clock.cluster != ClusterId(0) && clock.bound.is_some());
+            assert!(is_certain, "seed {seed}: {member:?} {clock:?}");
+        }
+    }
 }
 
 /// The worst of several runs.

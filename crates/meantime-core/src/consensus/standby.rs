@@ -25,12 +25,21 @@ impl Timekeeper {
     /// given, and published time from `shown`, what the machine's clock shows; else the server listens, like
     /// one that has just started. Returns the maximum distance of its time from that of the server before,
     /// zero if it has none; `None`: unknown.
-    pub fn take_over(&mut self, raw: Raw, shown: Timestamp) -> Option<Span> {
+    pub fn take_over(
+        &mut self,
+        raw: Raw,
+        shown: Timestamp,
+        new_cluster: impl FnOnce() -> ClusterId,
+    ) -> Option<Span> {
         let given = self.given.take().and_then(|given| given.given);
         let Some(given) = given.filter(|_| self.phase == Phase::Steady) else {
             self.listen_from(raw);
             return Some(Span::ZERO);
         };
+        if self.cluster == ClusterId(0) {
+            // The server before has decided the time, and ended before a probe could say in which cluster.
+            self.cluster = new_cluster();
+        }
         self.timescale.show(raw, shown);
         self.prior = Some((given.frequency, given.frequency_error));
         self.ensemble = Ensemble::with_prior(self.prior);

@@ -5,6 +5,8 @@
 //! and gives its own members what it holds for the corrections of their clocks, which they do not follow. It
 //! measures each of them in every sixth round, with two exchanges.
 
+use rand::Rng;
+
 use super::Server;
 use super::context::Context;
 use super::groups;
@@ -36,7 +38,8 @@ impl Server {
     /// The server is the active one from now on, and its clock goes on from `shown`, what the machine shows.
     /// Returns the maximum distance of its time from that of the server before; `None`: unknown.
     pub(crate) fn take_over(&mut self, now: Now, shown: Timestamp) -> Option<Span> {
-        let bound = self.context.timekeeper.take_over(now.raw, shown);
+        let Context { timekeeper, rng, .. } = &mut self.context;
+        let bound = timekeeper.take_over(now.raw, shown, || ClusterId(rng.next_u64().max(1)));
         self.results.take_over(now.mono, &mut self.context.members);
         self.corrections.cancel();
         self.rounds.cancel();

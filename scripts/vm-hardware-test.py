@@ -43,7 +43,7 @@ nodes = [int(caps, 16) for who, caps in held if " restore-cards" not in who]
 helpers = [int(caps, 16) for who, caps in held if " restore-cards" in who]
 check("the nodes keep no capability", len(nodes) == 2 and not any(nodes), held)
 check("those that restore the cards keep one", helpers == [NET_ADMIN] * 2, held)
-for moment, card in (("restored", "eth1"), ("restored_too", "eth0")):
+for moment, card in (("restored", "eth1"), ("unused", "eth1"), ("restored_too", "eth0")):
     check(
         f"the settings of {card} are restored",
         f"{card}: to set it up needs CAP_NET_ADMIN" in report[moment],

@@ -67,7 +67,8 @@ sleep 40
 kill -KILL $client
 sleep 1
 say restored $on_client su -s /bin/sh nobody -c "timeout 10 $tried" >>report
-# Of two nodes on one card the first to end leaves its settings to the second.
+# Of two nodes on one card the first to end leaves its settings to the second. When that one ends, they are
+# restored.
 $on_client meantime client 192.0.2.1 --name first --timestamps hardware --output json \
     >first.json 2>first.err & first=$!
 sleep 3
@@ -78,6 +79,8 @@ kill -TERM $first; wait $first
 sleep 3
 say shared $on_client su -s /bin/sh nobody -c "timeout 10 $tried" >>report
 kill -TERM $second; wait $second
+sleep 3
+say unused $on_client su -s /bin/sh nobody -c "timeout 10 $tried" >>report
 kill -TERM $server; wait $server
 say restored_too $on_server su -s /bin/sh nobody -c "timeout 10 $tried" >>report
 say left pidof meantime >>report

@@ -5,11 +5,12 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{not_run, preloaded, scratch};
@@ -71,13 +72,29 @@ impl Restorer {
         true
     }
 
+    /// The node ends while another one uses the card: what the process says until it lets the node end.
+    fn end_beside_another_node(&mut self) -> String {
+        drop(self.process.stdin.take());
+        let mut answer = String::new();
+        self.answers.read_to_string(&mut answer).expect("text");
+        assert_eq!(answer, "waiting\n");
+        let mut said = String::new();
+        self.process.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+        said
+    }
+
+    /// What the card is set to.
+    fn now(&self) -> String {
+        fs::read_to_string(&self.card).expect("a file of ours").trim_end().to_owned()
+    }
+
     /// The node ends. What the card is set to after that, and what the process has said.
     fn end(mut self) -> (String, String) {
         drop(self.process.stdin.take());
         let mut said = String::new();
         self.process.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
         self.process.wait().expect("a process of ours");
-        (fs::read_to_string(&self.card).expect("a file of ours").trim_end().to_owned(), said)
+        (self.now(), said)
     }
 }
 
@@ -107,6 +124,46 @@ fn a_card_that_is_gone_does_not_keep_another_one_from_being_restored() {
         let left = "the settings of the network card gone0 stay as they are: the card is gone\n";
         assert_eq!(said, format!("meantime: {left}"));
     }
+}
+
+/// The same card, which has the mark of another interface here: that of a card that is no interface cannot be
+/// taken.
+const MARKED: &str = "lo:77:0:0:1:1";
+
+/// The mark of another node.
+fn mark_of_another_node() -> Flock<File> {
+    let directory = File::open("/sys/class/net/lo").expect("a directory");
+    Flock::lock(directory, FlockArg::LockShared).expect("a lock")
+}
+
+#[test]
+fn a_card_that_another_node_uses_is_restored_when_that_one_ends() {
+    let Some(mut restorer) = Restorer::start() else { return };
+    if !restorer.notes(&[MARKED]) {
+        return;
+    }
+    let other = mark_of_another_node();
+    let said = restorer.end_beside_another_node();
+    let why = "another node uses the card; they are restored when no node does\n";
+    assert_eq!(said, format!("meantime: the settings of the network card lo stay as they are: {why}"));
+    assert_eq!(restorer.now(), ON);
+    drop(other);
+    assert!(restorer.process.wait().expect("a process of ours").success());
+    assert_eq!(restorer.now(), OFF);
+}
+
+#[test]
+fn a_process_that_waits_for_another_node_gives_up_when_it_is_asked_to() {
+    let Some(mut restorer) = Restorer::start() else { return };
+    if !restorer.notes(&[MARKED]) {
+        return;
+    }
+    let _other = mark_of_another_node();
+    restorer.end_beside_another_node();
+    let process = Pid::from_raw(restorer.process.id().try_into().expect("a number of a process"));
+    kill(process, Signal::SIGTERM).expect("a process of ours");
+    restorer.process.wait().expect("a process of ours");
+    assert_eq!(restorer.now(), ON);
 }
 
 #[test]

@@ -10,19 +10,29 @@
 //! line: only then does the node change the card. So whenever the node ends, what it has changed is restored.
 //! Before the node talks to the network it ends the list with an empty line, and after that nothing that it
 //! says counts.
+//!
+//! A card that another node has marked meanwhile stays as it is, and is restored when no node uses it any
+//! more. The process tells the node that it waits for that, so that the node can end. SIGTERM ends the
+//! waiting.
 
+use std::env;
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use super::Failure;
 use crate::process::{RetainedPrivilege, can_configure_cards, drop_privileges};
 use crate::udp::{CardError, CardLock, Restoration, SavedSettings};
 
-/// Takes the settings from stdin, waits for its end, and restores them.
+/// Takes the settings from stdin, waits for its end, and restores them; those of cards that other nodes use
+/// when they do not any more.
 ///
 /// # Errors
 /// When the settings of a card cannot be restored.
@@ -33,7 +43,35 @@ pub(super) fn run() -> Result<(), Failure> {
     drop_privileges(None, RetainedPrivilege::ConfigureCards).map_err(failure)?;
     let mut cards = NotedCards::default();
     cards.read(io::stdin().lock(), io::stdout());
-    cards.restore()
+    let restored = cards.restore();
+    if !cards.0.is_empty() {
+        if let Err(failure) = &restored {
+            say(failure);
+        }
+        leave_node().map_err(failure)?;
+        cards.restore_unused();
+    }
+    restored
+}
+
+/// Lets the node end: tells it that this process waits for other nodes, and gives its stdout and stderr, its
+/// directory and its protection from SIGTERM up.
+fn leave_node() -> io::Result<()> {
+    // A node that was killed does not read it.
+    let _ = writeln!(io::stdout(), "{WAITING}");
+    let null = File::options().write(true).open("/dev/null")?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    env::set_current_dir("/")?;
+    let mut ends = SigSet::empty();
+    ends.add(Signal::SIGTERM);
+    Ok(ends.thread_unblock()?)
+}
+
+/// Tells the node's user something.
+fn say(line: impl Display) {
+    // A closed stderr does not matter.
+    let _ = writeln!(io::stderr(), "meantime: {line}");
 }
 
 fn failure(reason: impl Display) -> Failure {
@@ -72,29 +110,40 @@ impl NotedCards {
         }
     }
 
-    /// Restores all, and then says what was not restored.
-    fn restore(&self) -> Result<(), Failure> {
+    /// Restores all but those that other nodes use, which are left, and then says what was not restored.
+    fn restore(&mut self) -> Result<(), Failure> {
         let results: Vec<_> =
-            self.0.iter().map(|(saved, lock)| (saved.card(), saved.restore(lock.as_ref()))).collect();
+            self.0.drain(..).map(|(saved, lock)| (saved.restore(lock.as_ref()), saved, lock)).collect();
         let mut failures = Vec::new();
-        for (card, result) in results {
+        for (result, saved, lock) in results {
+            let card = saved.card().to_owned();
             let why = match result {
                 Ok(Restoration::Done | Restoration::AsBefore) => continue,
                 Ok(Restoration::ChangedSince) => "another program has changed them",
-                Ok(Restoration::InUse) => "another node uses the card",
+                Ok(Restoration::InUse) => {
+                    self.0.push((saved, lock));
+                    "another node uses the card; they are restored when no node does"
+                }
                 Ok(Restoration::Gone) => "the card is gone",
                 Err(error) => {
                     failures.push(format!("{card}: {error}"));
                     continue;
                 }
             };
-            let line = format!("meantime: the settings of the network card {card} stay as they are: {why}");
-            // A closed stderr does not matter.
-            let _ = writeln!(io::stderr(), "{line}");
+            say(format_args!("the settings of the network card {card} stay as they are: {why}"));
         }
         match failures.is_empty() {
             true => Ok(()),
             false => Err(failure(failures.join("; "))),
+        }
+    }
+
+    /// Restores each of those that are left when no other node uses it any more.
+    fn restore_unused(&mut self) {
+        while !self.0.is_empty() {
+            thread::sleep(UNUSED_INTERVAL);
+            // The user of a node that has ended is told nothing more.
+            self.0.retain(|(saved, lock)| matches!(saved.restore(lock.as_ref()), Ok(Restoration::InUse)));
         }
     }
 }
@@ -163,8 +212,12 @@ impl CardRestorer {
 impl Drop for CardRestorer {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
+        let mut answer = String::new();
+        let is_waiting = self.answers.read_line(&mut answer).is_ok_and(|_| answer.trim_end() == WAITING);
         // It has told on stderr what it could not do.
-        let _ = self.process.wait();
+        if !is_waiting {
+            let _ = self.process.wait();
+        }
     }
 }
 
@@ -172,3 +225,7 @@ impl Drop for CardRestorer {
 const NOTED: &str = "noted";
 /// The process lacks `CAP_NET_ADMIN`.
 const NOT_ALLOWED: &str = "not allowed";
+/// The process has restored what it could, and waits until no other node uses the other cards.
+const WAITING: &str = "waiting";
+/// From one look to the next whether other nodes use a card: they run for hours, so a second is soon enough.
+const UNUSED_INTERVAL: Duration = Duration::from_secs(1);

@@ -64,11 +64,6 @@ impl SavedSettings {
     pub fn restore(&self, _: Option<&CardLock>) -> io::Result<Restoration> {
         match *self {}
     }
-
-    /// Restores nothing.
-    pub fn undo(&self, _: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>) {
-        match *self {}
-    }
 }
 
 impl fmt::Display for SavedSettings {

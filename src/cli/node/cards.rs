@@ -97,7 +97,7 @@ struct Found {
     restorer: Option<CardRestorer>,
     /// Whether there are cards below the address at all.
     has_candidates: bool,
-    /// Whether the settings of a card were changed.
+    /// Whether the settings of one of these cards were changed.
     has_changed: bool,
 }
 
@@ -111,6 +111,7 @@ impl Found {
             let of = local.map_or("this machine".into(), |local| local.to_string());
             found.reasons.push(format!("{of} has none"));
         }
+        // If only cards were changed that are of no use, they are restored at once.
         found.restorer = restorer.filter(|_| found.has_changed);
         found.restorer.iter_mut().for_each(CardRestorer::seal);
         found
@@ -148,17 +149,10 @@ fn set_up(
 ) -> Result<(GrantedCard, Card), String> {
     let mut note = |saved: &_| CardRestorer::note(restorer, saved);
     let granted = request_stamps(name, setup, &mut note).map_err(|error| error.to_string())?;
-    match start(name, granted.clock, &granted.directions) {
-        Ok(card) => {
-            let stamped: Vec<_> = granted.directions.iter().map(ToString::to_string).collect();
-            log::info!("the network card {name} stamps {}", stamped.join(" and "));
-            Ok((granted, card))
-        }
-        Err(reason) => {
-            granted.saved.iter().for_each(|saved| saved.undo(&mut note));
-            Err(reason)
-        }
-    }
+    let card = start(name, granted.clock, &granted.directions)?;
+    let stamped: Vec<_> = granted.directions.iter().map(ToString::to_string).collect();
+    log::info!("the network card {name} stamps {}", stamped.join(" and "));
+    Ok((granted, card))
 }
 
 /// Opens a card's clock and watches it for a moment.

@@ -1,8 +1,9 @@
 //! Marks a network card as in use, so that no node restores its settings while another one relies on them.
 //!
 //! The mark is a lock (flock(2)) on the card's directory in sysfs: shared by all nodes that use the card, and
-//! exclusive for the process that restores its settings. So it needs no right and leaves no file, it ends
-//! with its process, and it belongs to the network namespace of the card, as the card's name does.
+//! exclusive for the process that restores its settings, while it does. So it needs no right and leaves no
+//! file, it ends with its process, and it belongs to the network namespace of the card, as the card's name
+//! does.
 
 use std::fs::File;
 use std::path::Path;

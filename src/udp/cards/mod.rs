@@ -4,7 +4,7 @@
 //! The settings belong to the machine, and other programs (a PTP daemon) may rely on them. So they are
 //! changed only if they do not do already, only by adding to what is stamped, only for the cards that carry
 //! the node's own datagrams, and only after the process that restores them has been told. They are restored
-//! unless another program has changed them since, or another node uses the card.
+//! unless another program has changed them since; while another node uses the card, they are not.
 //!
 //! | module | what it owns |
 //! |---|---|

@@ -25,7 +25,8 @@ pub struct GrantedCard {
 }
 
 /// Makes the card `name` stamp datagrams, as far as it can; or leaves its settings as they are. Before these
-/// are changed, `note` hands over what has to be restored; what it is told later replaces that.
+/// are changed, `note` hands over what has to be restored; what it is told later replaces that. That may be
+/// settings of a card that is of no use after all: another node may have marked it since.
 ///
 /// # Errors
 /// When it stamps none.
@@ -36,7 +37,7 @@ pub fn request_stamps(
 ) -> Result<GrantedCard, CardError> {
     // Before its settings are read: another node may be about to restore them.
     let lock = CardLock::take(name);
-    let granted = request_from(&KernelDriver, name, setup, note)?;
+    let granted = request_from(&KernelDriver, name, setup, lock.as_ref(), note)?;
     let lock = lock.filter(|_| granted.saved.is_none());
     Ok(GrantedCard { lock, ..granted })
 }
@@ -45,6 +46,7 @@ pub(super) fn request_from(
     driver: &impl CardDriver,
     name: &str,
     setup: CardSetup,
+    lock: Option<&CardLock>,
     note: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>,
 ) -> Result<GrantedCard, CardError> {
     let interface = driver.index(name).map_err(CardError::Unknown)?;
@@ -58,7 +60,7 @@ pub(super) fn request_from(
         CardSetup::Keep => before,
     };
     let planned = SavedSettings { name: name.to_owned(), interface, before, changed };
-    let saved = match planned.is_change().then(|| change(driver, planned, note)).transpose() {
+    let saved = match planned.is_change().then(|| change(driver, planned, lock, note)).transpose() {
         // What is stamped already may do.
         Err(_) if stamps_already => None,
         saved => saved?,
@@ -66,8 +68,6 @@ pub(super) fn request_from(
     let settings = saved.as_ref().map_or(before, |saved| saved.changed);
     let directions = settings.directions(offer);
     if directions.is_empty() {
-        // Whatever was changed is of no use.
-        saved.iter().for_each(|saved| saved.undo_by(driver, note));
         return Err(CardError::OtherProtocols);
     }
     Ok(GrantedCard { interface, clock: offer.clock, directions, saved, lock: None })
@@ -77,6 +77,7 @@ pub(super) fn request_from(
 fn change(
     driver: &impl CardDriver,
     planned: SavedSettings,
+    lock: Option<&CardLock>,
     note: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>,
 ) -> Result<SavedSettings, CardError> {
     note(&planned)?;
@@ -87,7 +88,8 @@ fn change(
     let noted = note(&saved);
     result.map_err(why_not_set)?;
     if noted.is_err() {
-        saved.undo_by(driver, note);
+        // Nothing else would restore them. If that fails, the card stays as it is.
+        let _ = saved.restore_by(driver, lock);
     }
     noted.map(|()| saved)
 }

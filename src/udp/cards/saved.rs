@@ -7,7 +7,6 @@ use std::str::FromStr;
 use super::driver::{CardDriver, KernelDriver};
 use super::lock::CardLock;
 use super::settings::CardSettings;
-use crate::udp::card_error::CardError;
 use crate::udp::restoration::Restoration;
 
 /// The settings of a card before they were changed.
@@ -46,11 +45,6 @@ impl SavedSettings {
         self.restore_by(&KernelDriver, lock)
     }
 
-    /// Restores them at once, for a node that has no use for the card after all, and says so to `note`.
-    pub fn undo(&self, note: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>) {
-        self.undo_by(&KernelDriver, note);
-    }
-
     pub(super) fn restore_by(
         &self,
         driver: &impl CardDriver,
@@ -63,17 +57,6 @@ impl SavedSettings {
             now if now != self.changed => Ok(Restoration::ChangedSince),
             _ if !is_only_user => Ok(Restoration::InUse),
             _ => driver.set(&name, self.before).map(|_| Restoration::Done),
-        }
-    }
-
-    pub(super) fn undo_by(
-        &self,
-        driver: &impl CardDriver,
-        note: &mut dyn FnMut(&SavedSettings) -> Result<(), CardError>,
-    ) {
-        // What fails here is tried again by the process that restores.
-        if self.restore_by(driver, None).is_ok() {
-            let _ = note(&SavedSettings { changed: self.before, ..self.clone() });
         }
     }
 }

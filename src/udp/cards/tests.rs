@@ -31,13 +31,15 @@ struct Machine {
     cards: RefCell<Vec<FakeCard>>,
     /// The error of all changes of settings.
     refuses: Option<c_int>,
+    /// What the drivers make of all settings that switch something on.
+    grants: Option<CardSettings>,
 }
 
 impl Machine {
     /// The card eth0 with index 3, whose timestamps are off.
     fn new() -> Machine {
         let eth0 = FakeCard { index: 3, name: "eth0", settings: CardSettings::OFF };
-        Machine { cards: RefCell::new(vec![eth0]), refuses: None }
+        Machine { cards: RefCell::new(vec![eth0]), refuses: None, grants: None }
     }
 
     /// Does something to the only card that this name has now.
@@ -54,7 +56,7 @@ impl Machine {
     /// A node sets eth0 up; what the process that restores is told.
     fn set_up(&self) -> (Result<GrantedCard, CardError>, Vec<SavedSettings>) {
         let mut noted = Vec::new();
-        let granted = request_from(self, "eth0", CardSetup::Change, &mut |saved| {
+        let granted = request_from(self, "eth0", CardSetup::Change, None, &mut |saved| {
             noted.push(saved.clone());
             Ok(())
         });
@@ -90,8 +92,8 @@ impl CardDriver for Machine {
         match self.refuses {
             Some(error) => Err(io::Error::from_raw_os_error(error)),
             None => self.with(name, |card| {
-                card.settings = settings;
-                settings
+                card.settings = self.grants.filter(|_| settings != CardSettings::OFF).unwrap_or(settings);
+                card.settings
             }),
         }
     }
@@ -111,7 +113,7 @@ fn a_card_that_a_node_has_set_up_is_restored() {
 fn what_has_to_be_restored_is_told_before_the_card_is_changed() {
     let machine = Machine::new();
     let mut seen = Vec::new();
-    let granted = request_from(&machine, "eth0", CardSetup::Change, &mut |saved| {
+    let granted = request_from(&machine, "eth0", CardSetup::Change, None, &mut |saved| {
         seen.push((machine.now("eth0"), saved.to_string()));
         Ok(())
     });
@@ -123,7 +125,7 @@ fn what_has_to_be_restored_is_told_before_the_card_is_changed() {
 #[test]
 fn a_card_that_nothing_would_restore_is_not_changed() {
     let machine = Machine::new();
-    let granted = request_from(&machine, "eth0", CardSetup::Change, &mut |_| {
+    let granted = request_from(&machine, "eth0", CardSetup::Change, None, &mut |_| {
         Err(CardError::NotRestorable(io::ErrorKind::NotFound.into()))
     });
     assert!(matches!(granted, Err(CardError::NotRestorable(_))));
@@ -131,15 +133,20 @@ fn a_card_that_nothing_would_restore_is_not_changed() {
 }
 
 #[test]
-fn a_card_is_set_back_at_once_if_what_restores_it_has_ended_meanwhile() {
-    let machine = Machine::new();
-    let mut told = 0;
-    let granted = request_from(&machine, "eth0", CardSetup::Change, &mut |_| {
-        told += 1;
-        if told == 1 { Ok(()) } else { Err(CardError::NotRestorable(io::ErrorKind::BrokenPipe.into())) }
-    });
-    assert!(matches!(granted, Err(CardError::NotRestorable(_))));
-    assert_eq!(machine.now("eth0"), CardSettings::OFF);
+fn a_card_is_set_back_at_once_if_what_restores_it_has_ended_meanwhile_unless_another_node_uses_it() {
+    let card = tempfile::tempdir().unwrap();
+    for (is_shared, left) in [(false, CardSettings::OFF), (true, ON)] {
+        let machine = Machine::new();
+        let lock = CardLock::of(card.path());
+        let other = is_shared.then(|| CardLock::of(card.path()).unwrap());
+        let mut told = 0;
+        let granted = request_from(&machine, "eth0", CardSetup::Change, lock.as_ref(), &mut |_| {
+            told += 1;
+            if told == 1 { Ok(()) } else { Err(CardError::NotRestorable(io::ErrorKind::BrokenPipe.into())) }
+        });
+        assert!(matches!(granted, Err(CardError::NotRestorable(_))));
+        assert_eq!(machine.now("eth0"), left, "another node uses it: {}", other.is_some());
+    }
 }
 
 #[test]
@@ -151,14 +158,15 @@ fn a_card_that_refuses_its_settings_is_not_restored_later() {
 }
 
 #[test]
-fn a_card_that_is_given_up_at_the_start_is_set_back_at_once_and_not_restored_later() {
-    let machine = Machine::new();
-    let mut noted = Vec::new();
-    machine.changed().undo_by(&machine, &mut |saved| {
-        noted.push(saved.is_change());
-        Ok(())
-    });
-    assert_eq!((machine.now("eth0"), noted), (CardSettings::OFF, vec![false]));
+fn a_card_that_is_of_no_use_after_all_is_left_to_the_process_that_knows_whether_another_node_uses_it() {
+    let of_ptp_only = settings(0, 12);
+    let machine = Machine { grants: Some(of_ptp_only), ..Machine::new() };
+    let (granted, noted) = machine.set_up();
+    assert!(matches!(granted, Err(CardError::OtherProtocols)));
+    assert_eq!(machine.now("eth0"), of_ptp_only);
+    let last = noted.last().unwrap();
+    assert_eq!(last.restore_by(&machine, None).unwrap(), Restoration::Done);
+    assert_eq!(machine.now("eth0"), CardSettings::OFF);
 }
 
 #[test]

@@ -325,8 +325,8 @@ impl Island {
     fn send(&mut self, who: usize, transmit: Transmit) {
         let Transmit { path, mut datagram, stamp } = transmit;
         let message = Message::decode(&datagram).expect("what a node sends can be read");
+        let left = self.moment(who).raw + Span::from_micros(7);
         if let (Some(StampId(id)), Some(node)) = (stamp, &mut self.nodes[who].node) {
-            let left = moment(self.now, self.off[who]).raw + Span::from_micros(7);
             node.handle_transmitted(StampId(id), left);
         }
         let Some(to) = (0..NODES).find(|to| address(*to) == path.peer) else { return };

@@ -128,6 +128,19 @@ mod tests {
     }
 
     #[test]
+    fn a_served_client_goes_to_the_successor_that_its_server_names() {
+        let (old, new) = (term(1, 0), term(2, 1));
+        for (successor, follows) in [(None, old), (Some(rank(2)), old), (Some(rank(1)), new)] {
+            let mut heard = heard(&[(1, Active, new), (2, Standby, old)]);
+            let statement = ServerStatement { role: Active, term: old, service: Service::Served, successor };
+            heard.note(rank(0), statement);
+            let mut allegiance = Allegiance::to(old);
+            allegiance.choose(&heard, ServerSet::EMPTY);
+            assert_eq!(allegiance.term(), follows, "{successor:?}");
+        }
+    }
+
+    #[test]
     fn a_client_whose_server_is_silent_or_steps_down_goes_to_the_active_one() {
         let (old, new) = (term(1, 0), term(2, 1));
         assert_eq!(next(old, &[(1, Active, new), (2, Standby, old)]), new);

@@ -102,6 +102,7 @@ pub(crate) fn standby_replica() -> ReplicaStatus {
 
 /// A server of these three that is heard, and is active in the term 7 or follows it.
 pub(crate) fn listed_server(rank: u8, role: RoleWord) -> ListedServerStatus {
+    let bound_ns = Some(if role == RoleWord::Active { 0 } else { 42_000 });
     ListedServerStatus {
         rank,
         name: format!("{}.lan:5525", char::from(b'a' + rank - 1)),
@@ -113,7 +114,7 @@ pub(crate) fn listed_server(rank: u8, role: RoleWord) -> ListedServerStatus {
         service: Some(ServiceWord::Served),
         followed: false,
         distrusted: false,
-        bound_ns: Some(if role == RoleWord::Active { 0 } else { 42_000 }),
+        bound_ns,
         heard_ago_ns: Some(1_200_000_000),
     }
 }

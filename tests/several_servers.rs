@@ -10,7 +10,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::ticks::{self, assert_agreement};
-use support::{Process, ask_until, client, meantime, scratch, server, status, wait_until};
+use support::{Process, ask_until, client, meantime, scratch, server, status};
 use tempfile::TempDir;
 
 /// Servers of one list, by their places, and their control sockets.
@@ -98,6 +98,16 @@ impl Servers {
         let active = active_one(&states).expect("the wait ended with it");
         active["rank"].as_u64().expect("a place") as usize
     }
+
+    /// The same, and the standby servers have followed corrections of a second round: by then the probes have
+    /// told them which cluster's time they have.
+    fn settled(&self) -> usize {
+        let active = self.agreed();
+        for place in self.places().into_iter().filter(|place| *place != active) {
+            self.get(place).wait_for("corrected", 2, |_| true);
+        }
+        active
+    }
 }
 
 /// The first of these states that is an active server's.
@@ -165,7 +175,7 @@ fn another_server_takes_over_from_one_that_is_killed_and_it_stands_by_when_it_co
         client(&list, "crane", &["--simulate-offset=-2s", "--simulate-drift=-30ppm"]),
     ];
     clients.iter().for_each(wait_for_time);
-    let first = servers.agreed();
+    let first = servers.settled();
     clients.iter().for_each(|node| wait_until_followed(node, 0, first));
 
     let agreed = newest_reading(&clients[0]);
@@ -220,7 +230,7 @@ fn the_active_server_hands_over_when_an_operator_asks_and_before_it_ends() {
     let mut servers = Servers::started(22, 3);
     let pump = client(&servers.list(), "pump", &["--simulate-offset=1s"]);
     wait_for_time(&pump);
-    let first = servers.agreed();
+    let first = servers.settled();
     let standby = (1..=3).find(|place| *place != first).expect("another one");
     let takeover = |servers: &Servers, place: usize, argument: &str| {
         meantime(&["takeover", argument, "--control", &servers.control(place)])
@@ -266,7 +276,7 @@ fn a_server_that_was_stopped_while_another_took_over_stands_by_when_it_goes_on()
     let servers = Servers::started(28, 3);
     let pump = client(&servers.list(), "pump", &["--simulate-offset=2s"]);
     wait_for_time(&pump);
-    let first = servers.agreed();
+    let first = servers.settled();
     let agreed = newest_reading(&pump);
     servers.get(first).signal(Signal::SIGSTOP);
     wait_since(&pump, agreed, "follows", |event| event["rank"] != first);
@@ -337,7 +347,7 @@ fn each_server_may_have_keys_of_its_own_and_a_client_a_key_for_each() {
     let pump = client(&servers.list(), "pump", &arguments);
     let stranger = client(&servers.list(), "stranger", &[]);
     wait_for_time(&pump);
-    let first = servers.agreed();
+    let first = servers.settled();
     let agreed = newest_reading(&pump);
     servers.end(first, Signal::SIGKILL);
     let second = servers.agreed();
@@ -377,9 +387,11 @@ fn a_client_with_another_list_is_told_so() {
     let wrong = client(&turned, "wrong", &[]);
     let told = wrong.wait_for_any("list_differs");
     assert!(told["rank"] != told["stated_rank"] && told["stated_servers"] == 2, "{told}");
-    wait_until(PATIENCE, "the log to say so", || {
-        wrong.log().contains("The lists of servers differ: ") && wrong.log().contains("the same list")
-    });
+    ask_until(
+        "the log to say so",
+        || wrong.log(),
+        |log| log.contains("The lists of servers differ: ") && log.contains("the same list"),
+    );
     // For three rounds more it follows none of them.
     wrong.wait_for("tick", 0, |tick| reading(tick) > reading(&told) + 6_000_000_000);
     assert!(wrong.events_of("follows").is_empty());

@@ -236,11 +236,8 @@ mod tests {
         let mut liar = ServerLiar::new(ServerLie::Terms, None);
         for counter in [5, 6] {
             let claimed = stated(Role::Active, term(counter), Service::Served);
-            assert_eq!(sent(&mut liar, CLIENT, honest.clone()), claimed);
-            assert_eq!(
-                sent(&mut liar, CLIENT, honest.clone()),
-                stated(Role::Standby, term(counter), Service::Lost)
-            );
+            assert_eq!(sent(&mut liar, CLIENT, honest), claimed);
+            assert_eq!(sent(&mut liar, CLIENT, honest), stated(Role::Standby, term(counter), Service::Lost));
         }
         assert_eq!(added(&mut liar, CLIENT, 7), Span::ZERO);
     }

@@ -14,7 +14,7 @@ fn breaks(seed: u64, fault: &Fault) {
     let _running = Running(&scenario);
     let (mut simulation, mut watch) = (Simulation::new(&scenario), Watch::default());
     simulation.run_until(SETTLED, &mut watch);
-    watch.unserved = Some(ACTIVE);
+    watch.left_out = Some(ACTIVE);
     simulation.inject(fault.clone());
     simulation.run_for(s(300), &mut watch);
     let end = simulation.world().now();

@@ -14,6 +14,8 @@ fn hand_over(seed: u64, loss: f64) -> Span {
     let _running = Running(&scenario);
     let (mut simulation, mut watch) = (Simulation::new(&scenario), Watch::default());
     simulation.run_until(SETTLED, &mut watch);
+    // For some seconds it goes on, as a client that has to learn how its oscillator runs.
+    watch.left_out = Some(ACTIVE);
     simulation.inject(Fault::Shutdown(ACTIVE));
     simulation.run_for(s(60), &mut watch);
     let succeeded = watch.roles.iter().find(|(at, ..)| *at >= SETTLED);

@@ -25,7 +25,7 @@ fn lie(scenario: &Scenario, liar: MemberIndex, lie: ServerLie, expected: &Expect
     let (mut simulation, mut watch) = (Simulation::new(scenario), Watch::default());
     simulation.run_until(SETTLED, &mut watch);
     if let ServerLie::One(victim, _) = lie {
-        watch.unserved = Some(victim);
+        watch.left_out = Some(victim);
     }
     simulation.inject(Fault::ServerLie(liar, lie));
     simulation.run_for(s(1_200), &mut watch);

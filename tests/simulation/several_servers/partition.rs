@@ -93,16 +93,6 @@ fn the_active_server_is_in_the_smaller_part() {
     }
 }
 
-/// The two servers of the smaller part have the same time, which is not that of the larger part.
-#[ignore = "long: scripts/check.sh runs it"]
-#[test]
-fn two_of_three_servers_in_the_smaller_part_do_not_make_clients_distrust_the_third() {
-    let side = [MemberIndex::server(2), MemberIndex::server(3), MemberIndex::client(1)];
-    for seed in seeds(0..5) {
-        partition(&lan(seed, 0.0), &side, s(3_600), ONE_EACH);
-    }
-}
-
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
 fn with_a_quorum_of_the_majority_the_smaller_part_has_no_active_server() {

@@ -155,9 +155,9 @@ fn each_server_takes_over_when_those_before_it_are_killed_and_comes_back_as_a_st
             simulation.run_for(s(60), &mut watch);
             simulation.inject(Fault::Start(active));
             // A process that has just started does not know its frequency yet.
-            watch.unserved = Some(active);
+            watch.left_out = Some(active);
             simulation.run_for(s(60), &mut watch);
-            watch.unserved = None;
+            watch.left_out = None;
             simulation.run_for(s(60), &mut watch);
             for client in clients(&scenario) {
                 let again = watch.corrected_after(client, at).map(|again| again - at);

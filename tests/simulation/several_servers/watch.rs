@@ -27,8 +27,9 @@ pub(super) struct Watch {
     pub(super) violations: Vec<(Span, Span)>,
     /// The active servers, in each sample.
     pub(super) active: Vec<(Span, Vec<MemberIndex>)>,
-    /// A member that nobody serves: how far its clock is from the others' does not count.
-    pub(super) unserved: Option<MemberIndex>,
+    /// A member that nobody serves, or that is about to end: how far its clock is from the others' does not
+    /// count.
+    pub(super) left_out: Option<MemberIndex>,
     /// One part of a network that is cut in two: bounds hold inside each part.
     pub(super) parts: Option<Vec<MemberIndex>>,
 }
@@ -79,7 +80,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn sampled(&mut self, sample: &Sample) {
-        let served = sample.synchronized().filter(|(member, _)| Some(*member) != self.unserved);
+        let served = sample.synchronized().filter(|(member, _)| Some(*member) != self.left_out);
         let offs: Vec<Span> = served.map(|(_, off)| off).collect();
         let (most, least) = (offs.iter().copied().max(), offs.iter().copied().min());
         self.apart.push((sample.at, most.unwrap_or_default() - least.unwrap_or_default()));

@@ -21,6 +21,7 @@ mod properties;
 mod relay;
 mod restart;
 mod sleep;
+mod standby;
 
 const SECOND: Span = Span::from_secs(1);
 const HOUR: Span = Span::from_secs(3_600);

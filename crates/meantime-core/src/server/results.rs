@@ -75,7 +75,7 @@ impl RoundResults {
     /// alone in the vote for two minutes.
     pub(super) fn take_over(&mut self, now: Monotonic, members: &mut Members) {
         self.forget(members);
-        let has_voters = members.iter().any(|member| member.has_vote());
+        let has_voters = members.iter().any(Member::has_vote);
         self.without_voters = (!has_voters).then_some(now);
     }
 

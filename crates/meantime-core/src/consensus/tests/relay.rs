@@ -12,7 +12,7 @@ fn relay() -> Story {
 }
 
 /// A time that is so far ahead of the oscillator at `at`, and faster by so much.
-fn given(at: Raw, phase: Span, frequency: Frequency) -> ExternalTime {
+pub(super) fn given(at: Raw, phase: Span, frequency: Frequency) -> ExternalTime {
     ExternalTime {
         cluster: CLUSTER,
         state: ClientState::Synchronized,

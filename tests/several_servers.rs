@@ -102,11 +102,10 @@ impl Servers {
     /// The same, and the standby servers have followed corrections of a second round: by then the probes have
     /// told them which cluster's time they have.
     fn settled(&self) -> usize {
-        let active = self.agreed();
-        for place in self.places().into_iter().filter(|place| *place != active) {
-            self.get(place).wait_for("corrected", 2, |_| true);
-        }
-        active
+        let is_settled = |place: usize| self.get(place).events_of("corrected").len() > 2;
+        let are_settled =
+            |active: &usize| self.places().into_iter().all(|place| place == *active || is_settled(place));
+        ask_until("the standby servers to follow", || self.agreed(), are_settled)
     }
 }
 

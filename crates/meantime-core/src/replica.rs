@@ -55,6 +55,8 @@ pub struct Replica {
     members: KnownMembers,
     /// What the operator of the active server has decided about clients: it holds when this one takes over.
     inherited: Option<(Rank, Vec<DecidedClients>)>,
+    /// Whether its process is to end as soon as another server is active.
+    ends: bool,
     /// For how many turns its process should go on after a handover: clients that hear of its end before they
     /// hear of its successor would be in holdover meanwhile.
     lingers: u8,
@@ -120,6 +122,7 @@ impl Replica {
             took_over: None,
             members: KnownMembers::default(),
             inherited: None,
+            ends: false,
             lingers: 0,
             unreported: None,
             role_reports: ReportLimit::default(),
@@ -178,8 +181,11 @@ impl Replica {
     pub fn resign(&mut self, now: Now, wanted: Option<Rank>) -> Option<Rank> {
         let (clients, heard) = (self.pair.server.census(now), self.pair.client.heard(now));
         let around = self.surroundings(now, &clients, &heard);
+        let before = self.role.successor();
         let successor = self.role.resign(&around, wanted)?;
-        self.events.push_back(ReplicaEvent::HandsOver(successor));
+        if before != Some(successor) {
+            self.events.push_back(ReplicaEvent::HandsOver(successor));
+        }
         self.state(now, &heard);
         Some(successor)
     }
@@ -234,6 +240,10 @@ impl Replica {
         }
         self.decide(now, clients, heard, ServerRole::handle_round);
         self.resign_without_time(now);
+        if self.ends && self.is_active() {
+            // The successor that it had named does not take over: it may be one that ends as well.
+            self.resign(now, None);
+        }
     }
 
     /// An active server that does not carry the cluster's time any more, since the vote has found its clock
@@ -261,7 +271,9 @@ impl Replica {
         let around = self.surroundings(now, &clients, &heard);
         // A server that lies about the time may also ban everyone.
         self.inherited = self.inherited.take().filter(|(of, _)| !around.distrusted.contains(*of));
-        let change = decision(&mut self.role, &around);
+        // One that is to end does not become active again: no server would know that it ends at once.
+        let decides = was_active || !self.ends;
+        let change = if decides { decision(&mut self.role, &around) } else { None };
         if hands_over && !self.is_active() {
             self.lingers = LINGERS_TURNS;
         }
@@ -414,7 +426,8 @@ impl Node for Replica {
     }
 
     fn hand_over(&mut self, now: Now) -> bool {
-        self.resign(now, None).is_some()
+        self.ends = true;
+        self.resign(now, None).is_some() || self.lingers > 0
     }
 
     fn is_handing_over(&self) -> bool {

@@ -2,9 +2,9 @@
 
 use crate::time::{Monotonic, Span};
 
-/// The limit of one kind of event: some at once, then one in ten seconds. What is left out is reported when
-/// the limit allows it, if it is still so. (GCRA: it stores only the time at which the next one would come if
-/// all had come at equal intervals.)
+/// The limit of one kind of event: some at once, then one in ten seconds. A change that is left out and lasts
+/// is reported when the limit allows it; a doubt is not. (GCRA: it stores only the time at which the next one
+/// would come if all had come at equal intervals.)
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReportLimit {
     next: Option<Monotonic>,

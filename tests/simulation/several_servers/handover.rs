@@ -2,7 +2,7 @@
 
 use meantime_core::roles::server_role::RoleChange;
 use meantime_core::time::Span;
-use meantime_sim::{Fault, Simulation};
+use meantime_sim::{Fault, MemberIndex, Simulation};
 
 use super::watch::Watch;
 use super::{ACTIVE, ROUND, SETTLED, clients, lan};
@@ -38,6 +38,36 @@ fn hand_over(seed: u64, loss: f64) -> Span {
 fn an_active_server_hands_over_before_it_ends() {
     let longest = hand_over(0, 0.0);
     assert!(longest <= ROUND + s(1), "{longest}");
+}
+
+/// A rack is shut down: the first server waits for its end while the second one looks for a successor.
+#[test]
+fn two_servers_that_end_one_after_the_other_hand_over_to_the_third() {
+    for (seed, apart) in [(0, s(1)), (1, s(3)), (2, Span::from_millis(100))] {
+        let scenario = lan(seed, 0.0);
+        let _running = Running(&scenario);
+        let (mut simulation, mut watch) = (Simulation::new(&scenario), Watch::default());
+        let (second, third) = (MemberIndex::server(2), MemberIndex::server(3));
+        simulation.run_until(SETTLED, &mut watch);
+        simulation.inject(Fault::Shutdown(ACTIVE));
+        simulation.run_for(apart, &mut watch);
+        simulation.inject(Fault::Shutdown(second));
+        simulation.run_for(s(60), &mut watch);
+        for server in [ACTIVE, second] {
+            assert!(
+                simulation.world().machine(server).node().is_none(),
+                "seed {seed}: {server} has not ended"
+            );
+        }
+        assert_eq!(watch.active_now(), [third], "seed {seed}: {:?}", watch.roles);
+        let lost = watch
+            .roles
+            .iter()
+            .any(|(at, _, change)| *at >= SETTLED && matches!(change, RoleChange::TookOver(_)));
+        assert!(!lost, "seed {seed}: a server had to be lost: {:?}", watch.roles);
+        let holdovers: Vec<_> = watch.holdovers.iter().filter(|(at, _)| *at >= SETTLED).collect();
+        assert!(holdovers.is_empty(), "seed {seed}: {holdovers:?}");
+    }
 }
 
 #[ignore = "long: scripts/check.sh runs it"]

@@ -1,5 +1,6 @@
 //! One of three servers lies about the time.
 
+use meantime_core::roles::server_role::RoleChange;
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::{Fault, MemberIndex, Scenario, ServerLie, Simulation};
 
@@ -123,6 +124,12 @@ fn a_standby_server_that_claims_terms_in_turn_moves_no_clock_and_hinders_no_take
             watch.worst(SETTLED, end)
         );
         assert_eq!(watch.violations, [], "seed {seed}");
+        let takes_over = |(at, member, change): &(Span, MemberIndex, RoleChange)| {
+            *at >= killed
+                && *member == MemberIndex::server(3)
+                && matches!(change, RoleChange::TookOver(_) | RoleChange::Succeeded(_))
+        };
+        assert!(watch.roles.iter().any(takes_over), "seed {seed}: {:?}", watch.roles);
         watch.assert_no_step_since(s(60));
         assert!(
             lied.max(alone) <= Some(ROUND.times(6)),

@@ -61,7 +61,7 @@ impl RoundResults {
     /// The cluster's time was founded: judgements by the time before are out of date, and so are corrections
     /// and what members have reported of manual time adjustments.
     pub(super) fn forget(&mut self, members: &mut Members) {
-        self.own_exclusion = None;
+        (self.own_exclusion, self.without_voters) = (None, None);
         members.discard_adjustments();
         for (_, member) in members.iter_mut() {
             member.discard_correction();
@@ -71,7 +71,7 @@ impl RoundResults {
     }
 
     /// The server takes over from another one. If none of its members has a vote yet, since the server has
-    /// begun only just, then those that it has now need no more than to agree: or else its own clock would be
+    /// begun only just, then those that agree a little later have one at once: or else its own clock would be
     /// alone in the vote for two minutes.
     pub(super) fn take_over(&mut self, now: Monotonic, members: &mut Members) {
         self.forget(members);
@@ -79,12 +79,11 @@ impl RoundResults {
         self.without_voters = (!has_voters).then_some(now);
     }
 
-    /// Whether a member that agrees has a vote without probation.
-    fn is_elected(&self, now: Monotonic, member: &Member) -> bool {
-        self.without_voters.is_some_and(|taken_over| {
-            let since = now - taken_over;
-            since <= PROBATION && member.admitted_ago(now) >= since
-        })
+    /// Whether members that agree have votes without probation: in the rounds from two intervals after such a
+    /// takeover on. By then each client that knows the server has registered, so that no few vote alone.
+    fn elects(&self, now: Monotonic, interval: Span) -> bool {
+        let rounds = interval.times(ELECTION.0)..interval.times(ELECTION.1);
+        self.without_voters.is_some_and(|taken_over| rounds.contains(&(now - taken_over)))
     }
 
     /// Concludes a round: lets the timekeeper decide, and stores and reports the decision.
@@ -133,6 +132,7 @@ impl RoundResults {
         // Members that have joined a following server have their time from it.
         let is_learning = context.timekeeper.is_learning();
         let needed = if is_learning { u8::MAX } else { rounds_to_vote(context.config.interval) };
+        let elects = !is_learning && self.elects(now.mono, context.config.interval);
         for ((slot, member), judgement) in context.members.iter_mut().zip(&conclusion.judgements) {
             let Some(judgement) = judgement else { continue };
             let voter = Voter::Client(member.peer());
@@ -145,7 +145,7 @@ impl RoundResults {
                 {
                     member.give_vote();
                 }
-                _ if judgement.agrees && self.is_elected(now.mono, member) => member.give_vote(),
+                _ if judgement.agrees && elects => member.give_vote(),
                 _ => member.record_agreement(judgement.agrees, needed),
             }
             let verdict = if judgement.agrees { Verdict::Agrees } else { Verdict::Minority };
@@ -234,6 +234,10 @@ fn exclusion_event(
 /// For so many rounds a member that has become a falseticker gets extra bursts, so that it is right again
 /// soon.
 const MINORITY_ROUNDS: i64 = 3;
+
+/// From which interval after a takeover on members have votes at once, and up to which: each is measured in
+/// one of these rounds, even if others are lost.
+const ELECTION: (i64, i64) = (2, 5);
 
 /// In how many rounds a newcomer has to agree before it has a vote: two minutes at the usual interval. Many
 /// that come at once cannot become a majority before an operator sees them.

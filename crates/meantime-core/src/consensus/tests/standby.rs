@@ -14,7 +14,7 @@ fn taken_over(cluster: ClusterId, new_cluster: impl FnOnce() -> ClusterId) -> St
     assert!(story.timekeeper.set_external_time(now, Some(time)), "it has time from now on");
     let shown = story.timekeeper.shown(now);
     let bound = story.timekeeper.take_over(now, shown, new_cluster);
-    assert_eq!(bound, Some(Span::from_micros(80)));
+    assert!(bound.is_some_and(|bound| bound >= Span::from_micros(80)), "{bound:?}");
     assert_eq!(story.timekeeper.state(), ClientState::Synchronized);
     let carried = story.timekeeper.carried(now).expect("it carries a time");
     assert_eq!((carried.cluster, carried.phase), (story.timekeeper.cluster(), Span::from_secs(3)));

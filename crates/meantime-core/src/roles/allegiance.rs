@@ -1,9 +1,9 @@
 //! Which active server a client follows. A standby server chooses likewise, since it is a member as well.
 //!
 //! A client follows one server at a time. It goes to higher terms only, so it never returns to a server that
-//! was replaced without its knowledge. It leaves a server that serves it only for that server's next term, for
-//! the successor that it names, or for a term that more than half of all servers that it hears name: another
-//! server that lies cannot take it away.
+//! was replaced without its knowledge. It leaves a server that serves it only for that server's next term,
+//! for the successor that it names, or for a term that more than half of all servers that it hears name:
+//! another server that lies cannot take it away.
 
 use super::heard_servers::HeardServers;
 use super::rank::ServerSet;

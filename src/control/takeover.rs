@@ -50,7 +50,8 @@ pub(super) fn wanted(replica: &ReplicaStatus, typed: Option<&str>) -> Result<Opt
     }
     if let Some(successor) = replica.successor {
         let named = replica.others.iter().find(|other| other.rank == successor);
-        return Err(TakeoverError::UnderWay(named.map_or_else(String::new, ListedServerStatus::title)));
+        let title = named.map_or_else(|| format!("server {successor}"), ListedServerStatus::title);
+        return Err(TakeoverError::UnderWay(title));
     }
     let Some(typed) = typed else {
         let mut followers = replica.others.iter().filter(|other| replica.is_followed_by(other));

@@ -78,8 +78,9 @@ pub(super) struct ServerArgs {
     /// at most half of this
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = units::max_delay)]
     max_delay: Span,
-    /// Maximum number of probes per second, 100 to 10000000. If a round does not fit into the interval, its
-    /// bursts have fewer exchanges
+    /// Maximum number of probes per second in a round, 100 to 10000000. If a round does not fit into the
+    /// interval, its bursts have fewer exchanges. The extra bursts of new clients, of which at most 1024
+    /// are in progress, are not included
     #[arg(long, value_name = "N", default_value_t = PROBE_RATE, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     probe_rate: u32,
     /// Report the events of single clients (measurements and corrections) up to this number of clients

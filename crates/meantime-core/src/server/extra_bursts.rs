@@ -55,11 +55,10 @@ pub(super) fn begin_due(
     }
     let period = context.config.interval.over(PER_ROUND);
     context.timers.set(now.mono + period, Timer::ExtraBurst(slot, session));
-    // With very many new members, some of them wait for the next time. So do all members of a server that has
-    // become a standby server: it may be the active one again while they need more.
+    // With very many new members, some of them wait for the next time.
     let members = &context.members;
     let has_room = members.extra_bursts() < pace::MAX_EXTRA_BURSTS && members.bursts() < pace::MAX_BURSTS;
-    if is_idle && has_room && !rounds.will_measure(slot) && !context.is_standby() {
+    if is_idle && has_room && !rounds.will_measure(slot) {
         let size = size(context, rounds, slot);
         rounds.begin_burst(context, slot, now.mono, size, BurstKind::Extra);
     }
@@ -93,65 +92,3 @@ const AFTER_WELCOME: Span = Span::from_millis(5);
 const NEW_MEMBER_ROUNDS: i64 = 36;
 /// So many extra bursts take place in one interval.
 const PER_ROUND: i64 = 5;
-
-#[cfg(test)]
-mod tests {
-    use alloc::vec::Vec;
-
-    use super::*;
-    use crate::wire::{Body, Header, Message, Name, NodeId, Register};
-    use crate::{Node, Path, Server, ServerConfig};
-
-    /// So long after the beginning.
-    fn at(span: Span) -> Now {
-        Now { mono: Monotonic::default() + span, ..Now::default() }
-    }
-
-    /// A client registers at a server, and answers no probe.
-    fn register(server: &mut Server, now: Now, sender: u64) {
-        let path = Path { peer: ([192, 0, 2, 7], 40_000 + sender as u16).into(), local: None };
-        let mut cookie = 0;
-        for _ in 0..2 {
-            let body = Register { nonce: sender, cookie, name: Name::new("x"), ..Register::default() };
-            let header = Header { sender: NodeId(sender), ..Header::default() };
-            let message = Message { header, body: Body::Register(body) };
-            server.handle_datagram(now, path, &message.encode());
-            while let Some(transmit) = server.poll_transmit(now) {
-                if let Ok(Message { body: Body::Challenge(challenge), .. }) =
-                    Message::decode(&transmit.datagram)
-                {
-                    cookie = challenge.cookie;
-                }
-            }
-        }
-        assert!(server.clients() > 0);
-    }
-
-    /// When the server sends probes from now until `end`.
-    fn probes(server: &mut Server, end: Span) -> Vec<Span> {
-        let mut sent = Vec::new();
-        while let Some(due) = server.poll_timeout().filter(|due| *due < at(end).mono) {
-            let now = Now { mono: due, ..Now::default() };
-            server.handle_timeout(now);
-            while let Some(transmit) = server.poll_transmit(now) {
-                let message = Message::decode(&transmit.datagram);
-                if message.is_ok_and(|message| matches!(message.body, Body::Probe(_))) {
-                    sent.push(due - Monotonic::default());
-                }
-            }
-        }
-        sent
-    }
-
-    #[test]
-    fn a_server_that_stands_by_measures_new_members_as_seldom_as_the_others() {
-        let mut server = Server::new(ServerConfig::default(), [3; 32], at(Span::ZERO));
-        register(&mut server, at(Span::ZERO), 7);
-        let before = probes(&mut server, Span::from_secs(10)).len();
-        assert!(before > 20, "extra bursts: {before} probes");
-        server.stand_by(at(Span::from_secs(10)));
-        // Those of a burst that was in progress, and of one round of six.
-        let after = probes(&mut server, Span::from_secs(25)).len();
-        assert!(after <= 6, "{after} probes");
-    }
-}

@@ -27,8 +27,6 @@ pub(super) struct ProbeBurst {
     pub kind: BurstKind,
     /// Probes to be sent.
     pub size: u8,
-    /// So many of its probes make a train; 1: they are evenly spaced.
-    pub train: u8,
     /// Probes queued to be sent, sent ones included.
     pub queued: u8,
     /// Probes sent.
@@ -184,9 +182,9 @@ impl ProbeBurst {
         self.sent > 0 && self.sent == self.queued && self.outstanding[last].is_none()
     }
 
-    /// The delays of the first two exchanges of each train, if both reports have arrived, in order.
-    pub(super) fn starts_of_trains(&self) -> impl Iterator<Item = [Span; 2]> {
-        let length = self.train;
+    /// The delays of the first two exchanges of each train of this length, if both reports have arrived, in
+    /// order.
+    pub(super) fn starts_of_trains(&self, length: u8) -> impl Iterator<Item = [Span; 2]> {
         self.exchanges.windows(2).filter_map(move |two| {
             let [first, second] = two else { return None };
             let (one, next) = (first.probe.index, second.probe.index);
@@ -242,12 +240,12 @@ mod tests {
     /// The delays of the first two exchanges of trains of this length, in a burst in which these probes, by
     /// index and delay, were answered in this order.
     fn starts_of_trains(length: u8, answered: &[(u8, i64)]) -> Vec<[i64; 2]> {
-        let mut burst = ProbeBurst { train: length, ..burst(6) };
+        let mut burst = burst(6);
         for &(index, delay) in answered {
             let probe = SentProbe { index, ..probe(index.into(), 1_000) };
             burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_000 + delay));
         }
-        burst.starts_of_trains().map(|delays| delays.map(Span::as_nanos)).collect()
+        burst.starts_of_trains(length).map(|delays| delays.map(Span::as_nanos)).collect()
     }
 
     #[test]
@@ -268,13 +266,13 @@ mod tests {
 
     #[test]
     fn the_delays_of_a_train_are_those_that_no_later_report_has_changed() {
-        let mut burst = ProbeBurst { train: 2, ..burst(2) };
+        let mut burst = burst(2);
         for index in [0, 1] {
             let probe = SentProbe { index, ..probe(index.into(), 1_000) };
             burst.add_exchange(index.into(), &report(index.into()), probe, raw(1_300));
         }
         burst.correct_t3(0, Span::from_nanos(40));
-        assert!(burst.starts_of_trains().eq([[Span::from_nanos(300); 2]]));
+        assert!(burst.starts_of_trains(2).eq([[Span::from_nanos(300); 2]]));
     }
 
     #[test]

@@ -300,14 +300,12 @@ impl Members {
         self.bursts.members_of_round(round)
     }
 
-    /// Begins a burst with a member, in a round that is its `turn`-th, and ends any other with it without a
-    /// result.
+    /// Begins a burst with a member, and ends any other with it without a result.
     pub(super) fn begin_burst(
         &mut self,
         slot: Slot,
         number: u32,
         round: u32,
-        turn: u32,
         size: u8,
         kind: BurstKind,
     ) -> Option<BurstHandle> {
@@ -315,9 +313,7 @@ impl Members {
             self.bursts.end(place);
         }
         let place = self.bursts.begin(number, slot, round, size, kind);
-        let member = self.slots.get_mut(slot as usize)?;
-        member.begin_burst(place, round, kind);
-        self.bursts.at(place)?.train = member.trains.length(turn);
+        self.slots.get_mut(slot as usize)?.begin_burst(place, round, kind);
         Some(BurstHandle { place, number })
     }
 
@@ -328,7 +324,8 @@ impl Members {
         let burst = self.bursts.at(place);
         let (heard, best) = burst.as_ref().map_or((0, None), |burst| (burst.heard, burst.best));
         if let Some(burst) = burst {
-            burst.starts_of_trains().for_each(|delays| member.trains.learn(delays, &member.delays));
+            let length = member.trains.length(burst.round);
+            burst.starts_of_trains(length).for_each(|delays| member.trains.learn(delays, &member.delays));
         }
         member.end_burst(heard, best);
         self.bursts.end(place);

@@ -181,8 +181,8 @@ impl RoundScheduler {
         kind: BurstKind,
     ) {
         self.last_burst = self.last_burst.wrapping_add(1);
-        let (round, turn) = (self.number, sparse::turn(context, slot, self.number));
-        if let Some(burst) = context.members.begin_burst(slot, self.last_burst, round, turn, size, kind) {
+        let round = self.number;
+        if let Some(burst) = context.members.begin_burst(slot, self.last_burst, round, size, kind) {
             context.timers.set(at, Timer::Probe(burst, 0));
         }
     }
@@ -281,8 +281,8 @@ pub(super) fn send_due_probe(context: &mut Context, now: Now, handle: BurstHandl
 /// Queues the next probe of a member's burst if it follows at once, and the one before it was just answered.
 pub(super) fn send_following_probe(context: &mut Context, slot: Slot) {
     let Some(handle) = context.members.burst_of(slot) else { return };
-    let Some(burst) = context.members.burst(handle) else { return };
-    let follows = trains::follows(burst.queued, burst.train);
+    let Some((member, Some(burst))) = context.members.with_burst(slot) else { return };
+    let follows = trains::follows(burst.queued, member.trains.length(burst.round));
     if follows && burst.queued < burst.size && burst.is_last_answered() {
         queue_probe(context, handle);
     }

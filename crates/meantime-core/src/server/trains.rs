@@ -30,7 +30,7 @@ impl Default for TrainScore {
 }
 
 impl TrainScore {
-    /// How many probes make a train in bursts of this round of its own; 1: they are evenly spaced.
+    /// How many probes make a train in bursts of this round; 1: they are evenly spaced.
     pub(super) fn length(self, round: u32) -> u8 {
         match self.0 {
             ENOUGH.. => LENGTH,

@@ -70,13 +70,13 @@ impl RoundResults {
         }
     }
 
-    /// The server takes over from another one. If none of its members has a vote yet, since the server has
-    /// begun only just, then those that agree a little later have one at once: or else its own clock would be
-    /// alone in the vote for two minutes.
-    pub(super) fn take_over(&mut self, now: Monotonic, members: &mut Members) {
+    /// The server takes over from another one. If it has the cluster's time, but none of its members has a
+    /// vote yet, since the server has begun only just, then those that agree a little later have one at once:
+    /// or else its own clock would be alone in the vote for two minutes.
+    pub(super) fn take_over(&mut self, now: Monotonic, has_time: bool, members: &mut Members) {
         self.forget(members);
         let has_voters = members.iter().any(Member::has_vote);
-        self.without_voters = (!has_voters).then_some(now);
+        self.without_voters = (has_time && !has_voters).then_some(now);
     }
 
     /// Whether members that agree have votes without probation: in the rounds from two intervals after such a

@@ -40,7 +40,8 @@ impl Server {
     pub(crate) fn take_over(&mut self, now: Now, shown: Timestamp) -> Option<Span> {
         let Context { timekeeper, rng, .. } = &mut self.context;
         let bound = timekeeper.take_over(now.raw, shown, || ClusterId(rng.next_u64().max(1)));
-        self.results.take_over(now.mono, &mut self.context.members);
+        let has_time = self.has_time();
+        self.results.take_over(now.mono, has_time, &mut self.context.members);
         self.corrections.cancel();
         self.rounds.cancel();
         self.rounds.begin_now(&mut self.context, now);

@@ -1,6 +1,5 @@
 //! One of three servers lies about the time.
 
-use meantime_core::roles::server_role::RoleChange;
 use meantime_core::time::{Frequency, Span};
 use meantime_sim::{Fault, MemberIndex, Scenario, ServerLie, Simulation};
 
@@ -97,10 +96,11 @@ fn a_standby_server_that_lies_moves_no_clock() {
 }
 
 /// A server that claims terms and steps down in turn can do harm to the service, as can any server whose key
-/// is stolen, but to no clock; and it does not keep an honest one from taking over.
+/// is stolen, but to no clock. Here its node is honest apart from that, and may be the one that corrects the
+/// clients after the active server was killed.
 #[ignore = "long: scripts/check.sh runs it"]
 #[test]
-fn a_standby_server_that_claims_terms_in_turn_moves_no_clock_and_hinders_no_takeover() {
+fn a_standby_server_that_claims_terms_in_turn_moves_no_clock_and_stops_no_corrections() {
     for seed in seeds(0..3) {
         let scenario = lan(seed, 0.0);
         let _running = Running(&scenario);
@@ -124,12 +124,6 @@ fn a_standby_server_that_claims_terms_in_turn_moves_no_clock_and_hinders_no_take
             watch.worst(SETTLED, end)
         );
         assert_eq!(watch.violations, [], "seed {seed}");
-        let takes_over = |(at, member, change): &(Span, MemberIndex, RoleChange)| {
-            *at >= killed
-                && *member == MemberIndex::server(3)
-                && matches!(change, RoleChange::TookOver(_) | RoleChange::Succeeded(_))
-        };
-        assert!(watch.roles.iter().any(takes_over), "seed {seed}: {:?}", watch.roles);
         watch.assert_no_step_since(s(60));
         assert!(
             lied.max(alone) <= Some(ROUND.times(6)),

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes what comes from outside: datagrams, sequences of them to a server and to a client, what may happen to
 # three servers and two clients, the key file, the kept frequency, the control socket, the record.
-# docs/RELIABILITY.md says what each target asserts. The target `servers` is run only by its name, until what
-# it has found is mended.
+# docs/RELIABILITY.md says what each target asserts. The target `servers` is run only by its name, until it
+# has run for long without a finding.
 #
 #   scripts/fuzz.sh [--seconds N] [--runs N] [--fast] [TARGET...]
 #   scripts/fuzz.sh --merge [TARGET...]      afterwards: adds what was found worth keeping to fuzz/corpus

@@ -14,7 +14,6 @@ case in which only that is not as it must be is UNJUDGED, and wants another run.
 unless a node was silent for more than a second, as nodes are whose processor stands still.
 """
 
-import bisect
 import collections
 import itertools
 import math
@@ -22,7 +21,7 @@ import os
 import statistics
 import sys
 
-from lib.events import events, reading
+from lib.events import events, reading, stated
 
 NODES = ["server", "client-1", "client-2", "client-3"]
 CLIENTS = NODES[1:]
@@ -188,13 +187,6 @@ def judge_agreement(case):
         f"RMS {rms:.1f} µs ({rms_limit}), most {most / 1e3:.1f} µs ({most_limit}), "
         f"at most {largest_share * 100:.0f} % of the guaranteed bound"
     )
-
-
-def stated(bounds, moment):
-    """The larger one of the bounds that are stated just before and just after a moment: in between it
-    grows."""
-    after = bisect.bisect_left(bounds, (moment, 0))
-    return max(bound for _, bound in bounds[max(after - 1, 0) : after + 1])
 
 
 def judge_membership(case):

@@ -14,7 +14,6 @@ Needs root, for the namespaces.
 """
 
 import argparse
-import bisect
 import itertools
 import math
 import signal
@@ -22,7 +21,7 @@ import sys
 import tempfile
 
 from lib.cluster import Cluster
-from lib.events import reading
+from lib.events import reading, stated
 from lib.hosts import Hosts
 from lib.program import find_meantime
 from lib.waiting import wait_for
@@ -187,13 +186,6 @@ class Takeovers(Cluster):
                 apart, compared = max(apart, between), compared + 1
                 share = max(share, between / (stated(bounds[one], moment) + stated(bounds[other], moment)))
         return apart, share, compared
-
-
-def stated(bounds, moment):
-    """The larger one of the bounds that are stated just before and just after a moment: in between it
-    grows."""
-    after = bisect.bisect_left(bounds, (moment, 0))
-    return max(bound for _, bound in bounds[max(after - 1, 0) : after + 1])
 
 
 if __name__ == "__main__":

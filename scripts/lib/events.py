@@ -31,3 +31,10 @@ def reading(series, raw):
     (r0, c0), (r1, c1) = series[at - 1], series[at]
     # Whole numbers: 19 digits are too many for floating point.
     return c0 + (raw - r0) + ((c1 - r1) - (c0 - r0)) * (raw - r0) // (r1 - r0)
+
+
+def stated(bounds, moment):
+    """The larger one of the bounds in a series of (raw_ns, bound_ns) that are stated just before and just after a
+    moment: in between it grows."""
+    after = bisect.bisect_left(bounds, (moment, 0))
+    return max(bound for _, bound in bounds[max(after - 1, 0) : after + 1])

@@ -60,6 +60,12 @@ impl Watch {
         self.active.last().map(|(_, active)| active.clone()).unwrap_or_default()
     }
 
+    /// No member has gone into holdover since then.
+    pub(super) fn assert_no_holdover_since(&self, from: Span) {
+        let holdovers: Vec<_> = self.holdovers.iter().filter(|(at, _)| *at >= from).collect();
+        assert!(holdovers.is_empty(), "{holdovers:?}");
+    }
+
     /// No clock has stepped since then.
     pub(super) fn assert_no_step_since(&self, from: Span) {
         self.assert_steps_only_of(from, &[]);

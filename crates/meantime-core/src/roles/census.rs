@@ -53,7 +53,9 @@ impl Census {
         served.map(|(member, tally)| (member.follows, tally.weight))
     }
 
-    /// What those count that are served by the server of this rank, in any of its terms.
+    /// What those count that are served by the server of this rank, in any of its terms: what the sums of
+    /// [`Rivalry`](super::rivalry::Rivalry) are compared with.
+    #[cfg(test)]
     pub fn served_by(&self, rank: Rank) -> Weight {
         self.count(|member| member.follows.rank() == Some(rank) && member.service == Service::Served)
     }
